@@ -1,0 +1,128 @@
+"""Every error that Fanlight raises on purpose, and whose fault it was.
+
+::
+
+    FanlightError
+    ├── LocalError                  ours, or our owner's: this process, its settings, its disk, its pictures
+    │   ├── SettingsError           a setting is unknown, missing or out of range
+    │   ├── UsageError              a command was called with arguments that do not go together
+    │   ├── PictureError            one picture cannot be used; names the picture
+    │   ├── DataError               a folder of pictures or a data set cannot be used
+    │   ├── ModelError              a model, backbone or checkpoint file is not what it should be
+    │   ├── NotPossibleNow          a step was asked for that the present state does not allow
+    │   └── StorageError            the disk or the database failed us
+    └── RemoteError                 the peer's: what came over the wire, or did not come
+        ├── MalformedMessage        bytes that are not a valid message: length, type, range, unknown field
+        ├── MessageTooLarge         more bytes than the limit; refused before they are read
+        ├── NotAuthentic            a signature, certificate, token or digest does not verify
+        ├── NotEnrolled             the sender is not (or no longer) a member
+        ├── Refused                 well-formed and authentic, but our rules forbid it
+        ├── Conflict                contradicts what was said before (a second, different message)
+        ├── NotFound                names something that does not exist here
+        └── Unreachable             the peer did not answer, or answered with something that is no answer
+
+Each error has a ``slug`` (stable, for machines), a message (what happened, where) and ``next`` (what to do).
+``services.http.problems`` maps each class to an HTTP status; a test proves that none is missing.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class FanlightError(Exception):
+    """Base of all errors raised on purpose.
+
+    Args:
+        message: what happened, and where, in one sentence a person can read.
+        next: what the reader can do about it; may be empty.
+        slug: stable machine-readable name; defaults to the class's own.
+        round_number: the round it happened in, if any.
+        device: hexadecimal device id it concerns, if any.
+    """
+
+    default_slug: ClassVar[str] = "error"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        next: str = "",
+        slug: str | None = None,
+        round_number: int | None = None,
+        device: str | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.next = next
+        self.slug = slug or self.default_slug
+        self.round_number = round_number
+        self.device = device
+
+
+class LocalError(FanlightError):
+    default_slug = "local-error"
+
+
+class SettingsError(LocalError):
+    default_slug = "bad-settings"
+
+
+class UsageError(LocalError):
+    default_slug = "bad-usage"
+
+
+class PictureError(LocalError):
+    default_slug = "bad-picture"
+
+
+class DataError(LocalError):
+    default_slug = "bad-data"
+
+
+class ModelError(LocalError):
+    default_slug = "bad-model"
+
+
+class NotPossibleNow(LocalError):
+    default_slug = "not-possible-now"
+
+
+class StorageError(LocalError):
+    default_slug = "storage-failed"
+
+
+class RemoteError(FanlightError):
+    default_slug = "remote-error"
+
+
+class MalformedMessage(RemoteError):
+    default_slug = "malformed-message"
+
+
+class MessageTooLarge(RemoteError):
+    default_slug = "message-too-large"
+
+
+class NotAuthentic(RemoteError):
+    default_slug = "not-authentic"
+
+
+class NotEnrolled(RemoteError):
+    default_slug = "not-enrolled"
+
+
+class Refused(RemoteError):
+    default_slug = "refused"
+
+
+class Conflict(RemoteError):
+    default_slug = "conflict"
+
+
+class NotFound(RemoteError):
+    default_slug = "not-found"
+
+
+class Unreachable(RemoteError):
+    default_slug = "unreachable"

@@ -1,0 +1,139 @@
+"""Deterministic CBOR, the one encoding of everything that is signed, hashed, sent or stored (RFC 8949, section 4.2.1).
+
+Rules, and why they hold:
+
+1. One value has one encoding: shortest heads, definite lengths, map keys unsigned integers in ascending order.
+2. Only unsigned and negative integers of 64 bits, byte strings, UTF-8 text, arrays, maps and the two booleans exist.
+   Floats, tags, null, undefined and simple values are refused.
+3. ``decode`` walks the heads first (``_scan``) without building anything: every length is checked against the bytes
+   that are really there and the depth is bounded, so a short message can never make us allocate a large object, and no
+   tag ever reaches a decoder that would act on it.
+"""
+
+from __future__ import annotations
+
+from typing import Final, TypeAlias
+
+import cbor2
+
+from fanlight.errors import MalformedMessage, MessageTooLarge
+
+Value: TypeAlias = "int | bytes | str | bool | list[Value] | tuple[Value, ...] | dict[int, Value]"
+
+MAX_DEPTH: Final = 12
+DEFAULT_LIMIT: Final = 1 << 20
+
+_UNSIGNED, _NEGATIVE, _BYTES, _TEXT, _ARRAY, _MAP, _TAG, _SIMPLE = range(8)
+_FALSE, _TRUE = 20, 21
+
+
+def encode(value: Value) -> bytes:
+    """Encode ``value`` deterministically.
+
+    Raises:
+        MalformedMessage: a type or integer outside the rules of this module.
+    """
+    _check(value, MAX_DEPTH)
+    return cbor2.dumps(value, canonical=True)
+
+
+def decode(data: bytes, *, limit: int = DEFAULT_LIMIT) -> Value:
+    """Decode exactly one value from ``data``.
+
+    Args:
+        data: the received bytes.
+        limit: most bytes accepted.
+
+    Raises:
+        MessageTooLarge: more than ``limit`` bytes.
+        MalformedMessage: not one value in the deterministic encoding of this module.
+    """
+    if len(data) > limit:
+        raise MessageTooLarge(f"A message of {len(data)} bytes is over the limit of {limit}.")
+    end = _scan(data, 0, MAX_DEPTH)
+    if end != len(data):
+        raise MalformedMessage(f"{len(data) - end} bytes follow the message.")
+    try:
+        value: Value = cbor2.loads(data)
+    except (cbor2.CBORDecodeError, ValueError, UnicodeDecodeError) as error:
+        raise MalformedMessage("The message is not valid CBOR.") from error
+    return value
+
+
+def _check(value: object, depth: int) -> None:
+    if depth < 0:
+        raise MalformedMessage("The message is nested too deeply.")
+    if isinstance(value, bool | bytes | str):
+        return
+    if isinstance(value, int):
+        if not -(1 << 64) <= value < 1 << 64:
+            raise MalformedMessage("An integer does not fit 64 bits.")
+    elif isinstance(value, list | tuple):
+        for item in value:
+            _check(item, depth - 1)
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            if not isinstance(key, int) or isinstance(key, bool) or key < 0:
+                raise MalformedMessage("Map keys are unsigned integers.")
+            _check(item, depth - 1)
+    else:
+        raise MalformedMessage(f"{type(value).__name__} has no place in a message.")
+
+
+def _head(data: bytes, at: int) -> tuple[int, int, int]:
+    """Read the head at ``at``: (major type, argument, offset behind the head); only shortest forms pass."""
+    if at >= len(data):
+        raise MalformedMessage("The message ends too early.")
+    major, info = data[at] >> 5, data[at] & 31
+    if info < 24:
+        return major, info, at + 1
+    if info > 27:
+        raise MalformedMessage("Indefinite lengths are not allowed.")
+    width = 1 << (info - 24)
+    if at + 1 + width > len(data):
+        raise MalformedMessage("The message ends too early.")
+    argument = int.from_bytes(data[at + 1 : at + 1 + width], "big")
+    smallest = 24 if width == 1 else 1 << (4 * width)
+    if argument < smallest:
+        raise MalformedMessage("A number is not in its shortest form.")
+    return major, argument, at + 1 + width
+
+
+def _scan(data: bytes, at: int, depth: int) -> int:
+    """Check the value at ``at`` against the rules; return the offset behind it."""
+    if depth < 0:
+        raise MalformedMessage("The message is nested too deeply.")
+    start = at
+    major, argument, at = _head(data, at)
+    if major in (_UNSIGNED, _NEGATIVE):
+        return at
+    if major in (_BYTES, _TEXT):
+        if argument > len(data) - at:
+            raise MalformedMessage("A string is longer than the message.")
+        return at + argument
+    if major == _ARRAY:
+        if argument > len(data) - at:
+            raise MalformedMessage("An array is longer than the message.")
+        for _ in range(argument):
+            at = _scan(data, at, depth - 1)
+        return at
+    if major == _MAP:
+        return _scan_map(data, at, argument, depth)
+    if major == _SIMPLE and argument in (_FALSE, _TRUE) and at == start + 1:
+        return at
+    raise MalformedMessage("Tags, floats, null and simple values are not allowed.")
+
+
+def _scan_map(data: bytes, at: int, entries: int, depth: int) -> int:
+    if entries * 2 > len(data) - at:
+        raise MalformedMessage("A map is longer than the message.")
+    previous = -1
+    for _ in range(entries):
+        major, key, at = _head(data, at)
+        if major != _UNSIGNED:
+            raise MalformedMessage("Map keys are unsigned integers.")
+        if key <= previous:
+            raise MalformedMessage("Map keys are not in ascending order.")
+        previous = key
+        at = _scan(data, at, depth - 1)
+    return at
