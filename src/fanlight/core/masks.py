@@ -1,0 +1,83 @@
+"""Masks: keystreams that make a vector look uniformly random, added and taken off in the ring Z_2^32.
+
+A mask is the AES-256-CTR stream of a key, read as 32-bit little-endian words, one stream over the whole vector from
+its first word. The key is derived from a seed that one server alone can open, the round (salt) and the device (info),
+by HKDF with SHA-256 (RFC 5869). Adding a mask and subtracting it again gives the vector back bit for bit, in whatever
+pieces and order it happens, because addition modulo 2^32 has no rounding.
+
+A key masks ONE vector: two vectors under one key would show their difference.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from numpy.typing import NDArray
+
+from fanlight.core.counter_mode import KEY_BYTES, CounterMode, WordSource
+from fanlight.core.ring import add_into, check_vector, subtract_into
+from fanlight.errors import MalformedMessage
+
+SEED_BYTES: Final = 32
+
+
+def hkdf_sha256(secret: bytes, salt: bytes, info: bytes, length: int = KEY_BYTES) -> bytes:
+    """``length`` bytes derived from ``secret`` by extract-and-expand (RFC 5869, sections 2.2 and 2.3)."""
+    return HKDF(algorithm=SHA256(), length=length, salt=salt, info=info).derive(secret)
+
+
+def derive_mask_key(seed: bytes, salt: bytes, info: bytes) -> bytes:
+    """The 32-byte key of one mask.
+
+    Args:
+        seed: 32 bytes that the device drew for this server and round.
+        salt: the manifest's hash.
+        info: label and device id, encoded.
+
+    Raises:
+        MalformedMessage: the seed has another length (it came out of a sealed box that its sender filled).
+    """
+    if len(seed) != SEED_BYTES:
+        raise MalformedMessage(f"a mask seed has {SEED_BYTES} bytes, not {len(seed)}")
+    return hkdf_sha256(seed, salt, info)
+
+
+class MaskStream:
+    """One mask, put on or taken off a vector that arrives in pieces.
+
+    Every call continues where the last one ended, so the pieces must come in order and each word once. A piece is
+    (n,) uint32, changed in place.
+
+    Raises:
+        MalformedMessage: the key has not 32 bytes, or a piece is not a writable vector of uint32.
+    """
+
+    def __init__(self, key: bytes) -> None:
+        self._words = WordSource(CounterMode(key))
+
+    def add_to(self, piece: NDArray[np.uint32]) -> None:
+        """piece += mask, modulo 2^32."""
+        check_vector(piece, 32)
+        for start in range(0, len(piece), self._words.most):
+            part = piece[start : start + self._words.most]
+            add_into(part, self._words.next(len(part)))
+
+    def subtract_from(self, piece: NDArray[np.uint32]) -> None:
+        """piece -= mask, modulo 2^32."""
+        check_vector(piece, 32)
+        for start in range(0, len(piece), self._words.most):
+            part = piece[start : start + self._words.most]
+            subtract_into(part, self._words.next(len(part)))
+
+
+def add_mask(vector: NDArray[np.uint32], key: bytes) -> None:
+    """vector += mask of ``key``, in place; (d,) uint32, values taken modulo 2^32. Errors as in ``MaskStream``."""
+    MaskStream(key).add_to(vector)
+
+
+def subtract_mask(vector: NDArray[np.uint32], key: bytes) -> None:
+    """vector -= mask of ``key``, in place; (d,) uint32, values taken modulo 2^32. Errors as in ``MaskStream``."""
+    MaskStream(key).subtract_from(vector)

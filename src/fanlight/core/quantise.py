@@ -1,0 +1,147 @@
+"""From real updates to bounded integers: clipping to an L2 ball, and rounding that is right on average.
+
+Rules, and why they hold:
+
+1. Clipping: a vector with norm above C is scaled by C/norm, so no device moves the sum by more than C.
+2. Stochastic rounding: q = floor(t + u) with t = x·scale and u uniform in [0, 1) has mean t, so the rounding errors of
+   many devices cancel instead of adding up.
+3. Exactly, in fixed point: v = nearest integer to t·2^32, and q = floor((v + u32)/2^32) for a 32-bit word u32. The mean
+   of q is v/2^32, within 2^-33 of t and on no preferred side; an integer t is never moved; t in [lo, hi] gives q in
+   [lo, hi]. (t + u in floating point has none of the three: a large t swallows the low bits of u. In float32 the bias
+   is plain to see.) v + u32 < 2^63 because bounds are below 2^31.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fanlight.core.randomness import Keystream
+from fanlight.errors import ModelError, SettingsError
+
+_PIECE: Final = 1 << 15  # coordinates a pass: 256 KiB of float64 and 128 KiB of random words stay in the L2 cache
+_FRACTION_BITS: Final = 32
+_LIMIT: Final = 1 << 31
+SMALLEST_BOUND: Final = 1e-6
+
+
+@dataclass(frozen=True)
+class Clipped:
+    """A clipped update.
+
+    Attributes:
+        vector: (d,) float64, L2 norm at most the bound (up to float rounding); the input itself if it was within.
+        norm: the L2 norm before clipping.
+        within: whether ``norm`` was at most the bound.
+    """
+
+    vector: NDArray[np.float64]
+    norm: float
+    within: bool
+
+
+def clip(update: NDArray[np.float64], bound: float) -> Clipped:
+    """Scale (d,) ``update`` down to L2 norm ``bound`` if it is longer.
+
+    Args:
+        update: (d,) float64.
+        bound: C, at least 1e-6 (what a manifest can state), so that no square near it can underflow.
+
+    Raises:
+        SettingsError: the bound is out of range.
+        ModelError: the update is not a float64 vector, or its norm is not a finite number.
+    """
+    if not (math.isfinite(bound) and bound >= SMALLEST_BOUND):
+        raise SettingsError(f"a clipping bound is a number of at least {SMALLEST_BOUND}, not {bound}")
+    _check_type(update)
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):  # what matters of it shows in the norm
+        norm = math.sqrt(np.dot(update, update))
+    if not math.isfinite(norm):
+        raise _diverged()
+    if norm <= bound:
+        return Clipped(update, norm, True)
+    return Clipped(update * (bound / norm), norm, False)
+
+
+def quantise(x: NDArray[np.float64], scale: Fraction, lo: int, hi: int, stream: Keystream) -> NDArray[np.int64]:
+    """Round x·scale stochastically to integers; unbiased for values in [lo, hi].
+
+    Args:
+        x: (d,) float64, finite.
+        scale: steps per unit, positive. A weight n/W_max belongs in here: it then costs no pass over the vector.
+        lo, hi: least and greatest result, -2^31 < lo <= hi < 2^31; values beyond are cut off there.
+        stream: the device-private generator; d words of 32 bits are taken from it.
+
+    Returns:
+        (d,) int64 in [lo, hi].
+
+    Raises:
+        SettingsError: the scale is not positive or the bounds are out of range.
+        ModelError: x is not a float64 vector or not finite.
+    """
+    factor = _factor(scale, lo, hi)
+    _check_real_vector(x)
+    rounded = np.empty(len(x), dtype=np.int64)
+    work = np.empty(min(_PIECE, len(x)), dtype=np.float64)
+    words = stream.words(_PIECE)
+    for start in range(0, len(x), _PIECE):
+        piece = rounded[start : start + _PIECE]
+        steps = _scaled(x[start : start + _PIECE], factor, lo, hi, work)
+        steps *= 2.0**_FRACTION_BITS
+        np.rint(steps, out=steps)
+        np.copyto(piece, steps, casting="unsafe")
+        piece += words.next(len(piece))
+        piece >>= _FRACTION_BITS
+    return rounded
+
+
+def quantise_nearest(x: NDArray[np.float64], scale: Fraction, lo: int, hi: int) -> NDArray[np.int64]:
+    """Round x·scale to the nearest integers (halves to even); arguments, result and errors as in ``quantise``."""
+    factor = _factor(scale, lo, hi)
+    _check_real_vector(x)
+    rounded = np.empty(len(x), dtype=np.int64)
+    work = np.empty(min(_PIECE, len(x)), dtype=np.float64)
+    for start in range(0, len(x), _PIECE):
+        steps = _scaled(x[start : start + _PIECE], factor, lo, hi, work)
+        np.rint(steps, out=steps)
+        np.copyto(rounded[start : start + _PIECE], steps, casting="unsafe")
+    return rounded
+
+
+def _scaled(x: NDArray[np.float64], factor: float, lo: int, hi: int, work: NDArray[np.float64]) -> NDArray[np.float64]:
+    steps = work[: len(x)]
+    with np.errstate(over="ignore"):  # an overflow is cut off at lo or hi like any other value beyond them
+        np.multiply(x, factor, out=steps)
+    return np.clip(steps, lo, hi, out=steps)
+
+
+def _factor(scale: Fraction, lo: int, hi: int) -> float:
+    if not -_LIMIT < lo <= hi < _LIMIT:
+        raise SettingsError(f"bounds must satisfy -2^31 < lo <= hi < 2^31, not {lo} and {hi}")
+    factor = float(scale) if 0 < scale < _LIMIT**8 else 0.0
+    if factor == 0.0:
+        raise SettingsError(f"a scale is a positive number that a float can hold, not {scale}")
+    return factor
+
+
+def _check_real_vector(x: NDArray[np.float64]) -> None:
+    _check_type(x)
+    if not all(np.isfinite(x[start : start + _PIECE]).all() for start in range(0, len(x), _PIECE)):
+        raise _diverged()
+
+
+def _check_type(x: NDArray[np.float64]) -> None:
+    if x.dtype != np.float64 or x.ndim != 1:
+        raise ModelError(f"an update is a float64 vector, not {x.dtype} of shape {x.shape}")
+
+
+def _diverged() -> ModelError:
+    return ModelError(
+        "the update holds values that are not finite numbers, or far too large ones",
+        next="Training has diverged: lower the learning rate and train again.",
+    )

@@ -1,0 +1,88 @@
+"""The rings Z_2^32 and Z_2^64, in which vectors are masked and summed.
+
+An integer q is carried as q modulo 2^bits in an unsigned word (two's complement). Sums wrap around, which is what lets
+a uniformly random mask hide a summand perfectly. A sum comes back exactly if its true value lies in
+[-2^(bits-1), 2^(bits-1)): words from half the ring up stand for negative numbers. ``segments.check_layout`` makes sure
+that no sum over a cohort can leave that range.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fanlight.errors import MalformedMessage
+
+_WORDS: Final[dict[int, np.dtype[Any]]] = {32: np.dtype(np.uint32), 64: np.dtype(np.uint64)}
+
+
+def to_ring(q: NDArray[np.int64], bits: int) -> NDArray[Any]:
+    """The ring elements of (d,) integers: (d,) uint32 or uint64 for ``bits`` 32 or 64.
+
+    Raises:
+        MalformedMessage: no such ring, not int64, or a value outside [-2^(bits-1), 2^(bits-1)).
+    """
+    word = _word(bits)
+    if q.dtype != np.int64:
+        raise MalformedMessage(f"only int64 goes into the ring, not {q.dtype}")
+    half = 1 << (bits - 1)
+    if q.size and not (-half <= int(q.min()) and int(q.max()) < half):
+        raise MalformedMessage(f"a value does not fit the ring of {bits} bits: {int(q.min())} to {int(q.max())}")
+    return q.astype(word)
+
+
+def centre(x: NDArray[Any]) -> NDArray[np.int64]:
+    """The integers in [-2^(bits-1), 2^(bits-1)) that (d,) ring elements stand for; a new (d,) int64 array.
+
+    Raises:
+        MalformedMessage: the array is neither uint32 nor uint64.
+    """
+    if x.dtype == np.uint32:
+        return x.astype(np.int32).astype(np.int64)
+    if x.dtype == np.uint64:
+        return x.astype(np.int64)
+    raise MalformedMessage(f"ring elements are uint32 or uint64, not {x.dtype}")
+
+
+def add_into(acc: NDArray[Any], x: NDArray[Any]) -> None:
+    """acc += x in the ring, in place and without a copy; both (d,) of one word type.
+
+    Raises:
+        MalformedMessage: types or lengths differ; ``acc`` is then as it was.
+    """
+    _check_pair(acc, x)
+    np.add(acc, x, out=acc)
+
+
+def subtract_into(acc: NDArray[Any], x: NDArray[Any]) -> None:
+    """acc -= x in the ring, in place and without a copy; errors as in ``add_into``."""
+    _check_pair(acc, x)
+    np.subtract(acc, x, out=acc)
+
+
+def check_vector(x: NDArray[Any], bits: int) -> None:
+    """Refuse what is not a writable (d,) vector of words of ``bits`` bits.
+
+    Raises:
+        MalformedMessage: another type, number of axes, or read-only.
+    """
+    if x.dtype != _word(bits) or x.ndim != 1 or not x.flags.writeable:
+        raise MalformedMessage(f"not a writable vector of {bits}-bit words: {x.dtype}, shape {x.shape}")
+
+
+def _word(bits: int) -> np.dtype[Any]:
+    if bits not in _WORDS:
+        raise MalformedMessage(f"there is no ring of {bits} bits; there are 32 and 64")
+    return _WORDS[bits]
+
+
+def _check_pair(acc: NDArray[Any], x: NDArray[Any]) -> None:
+    # A wider or longer operand would broadcast or be cast silently, and the sum would be wrong without a sign of it.
+    if acc.dtype not in _WORDS.values() or x.dtype != acc.dtype:
+        raise MalformedMessage(f"cannot add ring vectors of types {acc.dtype} and {x.dtype}")
+    if acc.ndim != 1 or acc.shape != x.shape:
+        raise MalformedMessage(f"cannot add ring vectors of shapes {acc.shape} and {x.shape}")
+    if not acc.flags.writeable:
+        raise MalformedMessage("cannot add into a read-only vector")

@@ -1,0 +1,131 @@
+"""The layout of the masked vector: ordered segments with exact bounds.
+
+Rules, and why they hold:
+
+1. Every coordinate of a segment is an integer in [lo, hi]. With N_max·max(|lo|, |hi|) < 2^(bits-1), no sum over a
+   cohort of at most N_max devices wraps around the ring, so the centred sum is the true one.
+2. An update is carried at Q/C steps per unit, where C bounds its L2 norm; a coordinate is then in [-Q, Q].
+   Q = min(2^22, floor((2^31 - 1)/(4·N_max))) leaves a factor of four as headroom for range checks and later for noise.
+   Below Q = 256 rounding would drown the update: the cohort is too large for 32 bits.
+3. Scales travel as fractions of integers, because messages hold no floats: C is given in millionths.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Final
+
+from fanlight.errors import MalformedMessage, SettingsError
+
+KINDS: Final = frozenset({"weight", "update", "counts", "loss", "supporters", "within_clip"})
+ROUNDINGS: Final = frozenset({"exact", "stochastic"})
+RING_BITS: Final = frozenset({32})
+MOST_WORDS: Final = 1 << 28
+MOST_STEPS: Final = 1 << 22
+FEWEST_STEPS: Final = 256
+MICRO: Final = 1_000_000
+_MOST_SCALE: Final = 1 << 63
+
+
+@dataclass(frozen=True)
+class Segment:
+    """One run of coordinates that mean the same.
+
+    Attributes:
+        kind: what they are; one of ``KINDS``, each at most once in a layout.
+        length: how many, at least 1.
+        bits: size of the ring they are summed in; 32.
+        scale_numerator, scale_denominator: integer steps per unit, as a positive fraction.
+        lo, hi: least and greatest integer that one device may send.
+        rounding: "exact" for integers, "stochastic" for real numbers.
+    """
+
+    kind: str
+    length: int
+    bits: int
+    scale_numerator: int
+    scale_denominator: int
+    lo: int
+    hi: int
+    rounding: str
+
+    @property
+    def scale(self) -> Fraction:
+        """Integer steps per unit."""
+        return Fraction(self.scale_numerator, self.scale_denominator)
+
+
+def check_layout(segments: Sequence[Segment], n_max: int) -> None:
+    """Refuse a layout whose sums over ``n_max`` devices might not come back exactly.
+
+    Raises:
+        MalformedMessage: names the segment and the rule that it breaks.
+    """
+    if n_max < 1:
+        raise MalformedMessage(f"a cohort has at least one device, not {n_max}")
+    for segment in segments:
+        _check_segment(segment, n_max)
+    kinds = [segment.kind for segment in segments]
+    if not kinds or len(set(kinds)) != len(kinds):
+        raise MalformedMessage(f"a layout has one or more segments, each kind once, not {kinds}")
+    if layout_length(segments) > MOST_WORDS:
+        raise MalformedMessage(f"a layout of {layout_length(segments)} words is above the limit of {MOST_WORDS}")
+
+
+def layout_length(segments: Sequence[Segment]) -> int:
+    """Length of the whole vector, in words."""
+    return sum(segment.length for segment in segments)
+
+
+def slices(segments: Sequence[Segment]) -> dict[str, slice]:
+    """Where in the vector each kind of segment lies."""
+    where: dict[str, slice] = {}
+    start = 0
+    for segment in segments:
+        where[segment.kind] = slice(start, start + segment.length)
+        start += segment.length
+    return where
+
+
+def quantisation_steps(n_max: int) -> int:
+    """Q, the greatest integer that a coordinate of an update may take, for cohorts of at most ``n_max`` devices.
+
+    Raises:
+        SettingsError: ``n_max`` is below 1, or so large that Q would be below 256.
+    """
+    steps = min(MOST_STEPS, (2**31 - 1) // (4 * n_max)) if n_max >= 1 else 0
+    if steps < FEWEST_STEPS:
+        raise SettingsError(
+            f"a cohort of up to {n_max} devices cannot be summed in 32 bits",
+            next=f"Set the largest cohort to between 1 and {(2**31 - 1) // (4 * FEWEST_STEPS)}.",
+        )
+    return steps
+
+
+def update_scale(q_max: int, clip_micro: int) -> tuple[int, int]:
+    """Numerator and denominator, in lowest terms, of the scale Q/C with Q = ``q_max`` and C = ``clip_micro``/10^6.
+
+    Raises:
+        SettingsError: one of them is not positive.
+    """
+    if q_max < 1 or clip_micro < 1:
+        raise SettingsError(f"steps and clipping bound must be positive, not {q_max} and {clip_micro} millionths")
+    return Fraction(q_max * MICRO, clip_micro).as_integer_ratio()
+
+
+def _check_segment(segment: Segment, n_max: int) -> None:
+    if segment.kind not in KINDS or segment.rounding not in ROUNDINGS:
+        raise MalformedMessage(f"no segment is of kind {segment.kind!r} with {segment.rounding!r} rounding")
+    if segment.length < 1 or segment.bits not in RING_BITS:
+        raise MalformedMessage(f"segment {segment.kind!r} has length {segment.length} in {segment.bits} bits")
+    if not (0 < segment.scale_numerator < _MOST_SCALE and 0 < segment.scale_denominator < _MOST_SCALE):
+        raise MalformedMessage(f"segment {segment.kind!r} has a scale that is not a positive 63-bit fraction")
+    if segment.lo > segment.hi:
+        raise MalformedMessage(f"segment {segment.kind!r} has its bounds reversed: {segment.lo} to {segment.hi}")
+    if n_max * max(abs(segment.lo), abs(segment.hi)) >= 1 << (segment.bits - 1):
+        raise MalformedMessage(
+            f"segment {segment.kind!r}: {n_max} devices with values {segment.lo} to {segment.hi} "
+            f"could overflow {segment.bits} bits"
+        )
