@@ -1,0 +1,215 @@
+"""A folder of files that are too large for a database row: masked vectors, models, reports.
+
+A file appears under its name only when all of it is on the disk: bytes go to a partial file, which is synced, renamed
+and then made durable by syncing the folder.  Partial files of an earlier process are swept away at start.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import os
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+from fanlight.errors import MalformedMessage, MessageTooLarge, NotFound, StorageError
+from fanlight.storage.failures import disk_full, from_os_error
+from fanlight.storage.folders import OWNER_ONLY_FILE, make_private_folder, sync_folder
+
+# lower case only: some file systems do not tell cases apart; no leading dot: those are partial files
+_NAME = re.compile(r"[0-9a-z][0-9a-z_-]{0,159}(\.[0-9a-z]{1,16})?")
+_PARTIAL = ".partial"
+_partial_numbers = itertools.count()
+
+
+class Written(NamedTuple):
+    """``size`` in bytes and the 32-byte ``sha256`` of what was written."""
+
+    size: int
+    sha256: bytes
+
+
+class BlobWriter:
+    """One file on its way to the disk: ``write`` pieces, then ``commit``.  Made by ``BlobFolder.writer``."""
+
+    def __init__(
+        self, target: Path, partial: Path, expected_size: int | None, limit: int
+    ) -> None:
+        self._target = target
+        self._partial = partial
+        self._expected = expected_size
+        self._limit = limit if expected_size is None else min(limit, expected_size)
+        self._digest = hashlib.sha256()
+        self._size = 0
+        self._stream: BinaryIO = open(  # noqa: SIM115 commit or discard close it
+            os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, OWNER_ONLY_FILE),
+            "wb",
+        )
+
+    def write(self, piece: bytes) -> None:
+        """Append ``piece``.
+
+        Raises:
+            MessageTooLarge: more bytes than expected or allowed; the piece was not written.
+            StorageError: the disk is full or failed.
+        """
+        if self._size + len(piece) > self._limit:
+            raise MessageTooLarge(
+                f"{self._target.name}: more than {self._limit:,} bytes."
+            )
+        with _failures(self._target.parent):
+            self._stream.write(piece)
+        self._digest.update(piece)
+        self._size += len(piece)
+
+    def commit(self) -> Written:
+        """Make the file durable and visible under its name, replacing an older one.
+
+        Raises:
+            MalformedMessage: fewer bytes than expected.
+            StorageError: the disk is full or failed.
+        """
+        if self._expected is not None and self._size != self._expected:
+            raise MalformedMessage(
+                f"{self._target.name}: {self._size:,} bytes instead of {self._expected:,}."
+            )
+        with _failures(self._target.parent):
+            self._stream.flush()
+            os.fsync(self._stream.fileno())
+            self._stream.close()
+            self._partial.replace(self._target)
+            sync_folder(self._target.parent)
+        return Written(self._size, self._digest.digest())
+
+    def discard(self) -> None:
+        """Forget what was not committed; after a commit this does nothing."""
+        with suppress(OSError):  # closing flushes, which on a full disk fails once more
+            self._stream.close()
+        with suppress(OSError):
+            self._partial.unlink(missing_ok=True)
+
+
+class BlobFolder:
+    """An owner-only folder of files, used by one process.
+
+    Args:
+        root: the folder, made if missing; partial files in it are deleted.
+
+    Raises:
+        StorageError: the folder cannot be made or read.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        make_private_folder(root)
+        with _failures(root):
+            for leftover in root.glob(f".*{_PARTIAL}"):
+                leftover.unlink()
+
+    @contextmanager
+    def writer(
+        self, name: str, expected_size: int | None, limit: int
+    ) -> Iterator[BlobWriter]:
+        """Write a file piece by piece; leaving the block without ``commit`` deletes what was written.
+
+        Args:
+            name: lower-case letters, digits, ``-`` and ``_``, with at most one extension.
+            expected_size: exact number of bytes to come, if known; room for them is checked before the first.
+            limit: most bytes to accept.
+
+        Raises:
+            MessageTooLarge: ``expected_size`` is above ``limit``.
+            StorageError: bad name, no room (says how many bytes are missing), or the disk failed.
+        """
+        target = self._path(name)
+        if expected_size is not None:
+            self._check_room(name, expected_size, limit)
+        partial = (
+            self.root / f".{name}.{os.getpid()}-{next(_partial_numbers)}{_PARTIAL}"
+        )
+        with _failures(self.root):
+            writer = BlobWriter(target, partial, expected_size, limit)
+        try:
+            yield writer
+        finally:
+            writer.discard()
+
+    def write_stream(
+        self, name: str, chunks: Iterable[bytes], expected_size: int | None, limit: int
+    ) -> Written:
+        """Write all ``chunks`` to the file ``name``; arguments and errors as in ``writer`` and ``BlobWriter``."""
+        with self.writer(name, expected_size, limit) as writer:
+            for chunk in chunks:
+                writer.write(chunk)
+            return writer.commit()
+
+    def read(self, name: str) -> bytes:
+        """All bytes of the file ``name``.
+
+        Raises:
+            NotFound: there is no such file.
+            StorageError: bad name, or the disk failed.
+        """
+        with self.open(name) as stream, _failures(self.root):
+            return stream.read()
+
+    def open(self, name: str) -> BinaryIO:
+        """The file ``name``, opened for reading (the caller closes it); errors as in ``read``."""
+        path = self._path(name)
+        try:
+            return path.open("rb")
+        except FileNotFoundError as error:
+            raise NotFound(f"{self.root} has no file {name!r}.") from error
+        except OSError as error:
+            raise from_os_error(error, str(path)) from error
+
+    def exists(self, name: str) -> bool:
+        """Whether a complete file ``name`` is there."""
+        return self._path(name).is_file()
+
+    def size(self, name: str) -> int:
+        """The size of the file ``name`` in bytes; errors as in ``read``."""
+        with self.open(name) as stream:
+            return os.fstat(stream.fileno()).st_size
+
+    def delete(self, name: str) -> None:
+        """Delete the file ``name`` durably; a missing one is no error."""
+        with _failures(self.root):
+            self._path(name).unlink(missing_ok=True)
+            sync_folder(self.root)
+
+    def names(self) -> list[str]:
+        """The names of all complete files, sorted."""
+        with _failures(self.root):
+            return sorted(
+                path.name for path in self.root.iterdir() if _NAME.fullmatch(path.name)
+            )
+
+    def _path(self, name: str) -> Path:
+        if not _NAME.fullmatch(name):
+            raise StorageError(
+                f"{name!r} is no name for a file in {self.root}.", slug="bad-file-name"
+            )
+        return self.root / name
+
+    def _check_room(self, name: str, size: int, limit: int) -> None:
+        if size > limit:
+            raise MessageTooLarge(
+                f"{name}: {size:,} bytes; at most {limit:,} are accepted."
+            )
+        with _failures(self.root):
+            disk = os.statvfs(self.root)
+        free = disk.f_bavail * disk.f_frsize
+        if free < size:
+            raise disk_full(str(self.root), missing_bytes=size - free)
+
+
+@contextmanager
+def _failures(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise from_os_error(error, str(folder)) from error

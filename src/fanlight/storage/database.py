@@ -1,0 +1,144 @@
+"""One SQLite database for one role, through SQLAlchemy Core.
+
+The rules, and why they hold:
+
+1. Every change happens inside ``transaction()``, which commits all of it or none.  ``BEGIN IMMEDIATE`` takes SQLite's
+   write lock first, so that no transaction reads a state that another one is about to change.
+2. One writer at a time: a lock in this process makes threads queue in order instead of meeting SQLite's busy error.
+3. What is committed survives a power cut: write-ahead log with ``synchronous=FULL``.
+4. The files are readable by their owner only.  SQLite gives its log and index the mode of the main file, so that one
+   is made first.
+5. Whatever SQLAlchemy, SQLite or the operating system raise leaves here as ``StorageError``.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.pool import StaticPool
+
+from fanlight.storage.failures import from_database_error, from_os_error
+from fanlight.storage.folders import OWNER_ONLY_FILE, make_private_folder
+
+_BUSY_TIMEOUT_MS = 10_000
+_PRAGMAS = (
+    "journal_mode=WAL",
+    "synchronous=FULL",
+    "foreign_keys=ON",
+    f"busy_timeout={_BUSY_TIMEOUT_MS}",
+)
+
+
+class Database:
+    """A SQLite database in a file, or in memory.
+
+    Args:
+        path: the database file, made with its folder if missing; None keeps everything in memory.
+
+    Raises:
+        StorageError: the file or its folder cannot be made.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        self.path = path
+        self._name = "the database in memory" if path is None else str(path)
+        self._writing = threading.Lock()
+        self._writer: int | None = None
+        if path is not None:
+            _make_private_file(path)
+        self._engine = _engine(path)
+
+    @contextmanager
+    def transaction(self) -> Iterator[Connection]:
+        """Change things, all or nothing; safe from many threads, which take turns.
+
+        Yields:
+            a SQLAlchemy connection inside ``BEGIN IMMEDIATE``.
+
+        Raises:
+            StorageError: the database or the disk failed, with nothing changed.
+            RuntimeError: this thread already is in a transaction (it would wait for itself for ever).
+        """
+        if self._writer == threading.get_ident():
+            raise RuntimeError(
+                "a transaction inside a transaction: pass the outer one on instead"
+            )
+        with self._writing:
+            self._writer = threading.get_ident()
+            try:
+                with self._failures(), self._engine.begin() as connection:
+                    yield connection
+            finally:
+                self._writer = None
+
+    @contextmanager
+    def _failures(self) -> Iterator[None]:
+        try:
+            yield
+        except (SQLAlchemyError, sqlite3.Error) as error:
+            raise from_database_error(error, self._name) from error
+        except OSError as error:
+            raise from_os_error(error, self._name) from error
+
+    def close(self) -> None:
+        """Close all connections; a file database then is one file again."""
+        self._engine.dispose()
+
+    def __enter__(self) -> Database:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def _make_private_file(path: Path) -> None:
+    make_private_folder(path.parent)
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, OWNER_ONLY_FILE))
+        path.chmod(OWNER_ONLY_FILE)
+    except OSError as error:
+        raise from_os_error(error, str(path)) from error
+
+
+def _engine(path: Path | None) -> Engine:
+    options: dict[str, Any] = {"connect_args": {"check_same_thread": False}}
+    if path is None:
+        options["poolclass"] = (
+            StaticPool  # each connection to ":memory:" would otherwise be a database of its own
+        )
+    # creator, not a URL: a path may contain characters that a URL gives a meaning to
+    target = ":memory:" if path is None else str(path)
+    engine = create_engine(
+        "sqlite://",
+        creator=lambda: sqlite3.connect(target, check_same_thread=False),
+        **options,
+    )
+    event.listen(engine, "connect", _prepare_connection)
+    event.listen(engine, "begin", _begin_immediately)
+    return engine
+
+
+def _prepare_connection(connection: sqlite3.Connection, _record: object) -> None:
+    connection.isolation_level = (
+        None  # sqlite3 must not open transactions by itself: "begin" below does
+    )
+    for pragma in _PRAGMAS:
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin_immediately(connection: Connection) -> None:
+    connection.exec_driver_sql("BEGIN IMMEDIATE")
