@@ -35,16 +35,14 @@ class Written(NamedTuple):
 class BlobWriter:
     """One file on its way to the disk: ``write`` pieces, then ``commit``.  Made by ``BlobFolder.writer``."""
 
-    def __init__(
-        self, target: Path, partial: Path, expected_size: int | None, limit: int
-    ) -> None:
+    def __init__(self, target: Path, partial: Path, expected_size: int | None, limit: int) -> None:
         self._target = target
         self._partial = partial
         self._expected = expected_size
         self._limit = limit if expected_size is None else min(limit, expected_size)
         self._digest = hashlib.sha256()
         self._size = 0
-        self._stream: BinaryIO = open(  # noqa: SIM115 commit or discard close it
+        self._stream: BinaryIO = open(
             os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, OWNER_ONLY_FILE),
             "wb",
         )
@@ -57,9 +55,7 @@ class BlobWriter:
             StorageError: the disk is full or failed.
         """
         if self._size + len(piece) > self._limit:
-            raise MessageTooLarge(
-                f"{self._target.name}: more than {self._limit:,} bytes."
-            )
+            raise MessageTooLarge(f"{self._target.name}: more than {self._limit:,} bytes.")
         with _failures(self._target.parent):
             self._stream.write(piece)
         self._digest.update(piece)
@@ -73,9 +69,7 @@ class BlobWriter:
             StorageError: the disk is full or failed.
         """
         if self._expected is not None and self._size != self._expected:
-            raise MalformedMessage(
-                f"{self._target.name}: {self._size:,} bytes instead of {self._expected:,}."
-            )
+            raise MalformedMessage(f"{self._target.name}: {self._size:,} bytes instead of {self._expected:,}.")
         with _failures(self._target.parent):
             self._stream.flush()
             os.fsync(self._stream.fileno())
@@ -110,9 +104,7 @@ class BlobFolder:
                 leftover.unlink()
 
     @contextmanager
-    def writer(
-        self, name: str, expected_size: int | None, limit: int
-    ) -> Iterator[BlobWriter]:
+    def writer(self, name: str, expected_size: int | None, limit: int) -> Iterator[BlobWriter]:
         """Write a file piece by piece; leaving the block without ``commit`` deletes what was written.
 
         Args:
@@ -127,9 +119,7 @@ class BlobFolder:
         target = self._path(name)
         if expected_size is not None:
             self._check_room(name, expected_size, limit)
-        partial = (
-            self.root / f".{name}.{os.getpid()}-{next(_partial_numbers)}{_PARTIAL}"
-        )
+        partial = self.root / f".{name}.{os.getpid()}-{next(_partial_numbers)}{_PARTIAL}"
         with _failures(self.root):
             writer = BlobWriter(target, partial, expected_size, limit)
         try:
@@ -137,9 +127,7 @@ class BlobFolder:
         finally:
             writer.discard()
 
-    def write_stream(
-        self, name: str, chunks: Iterable[bytes], expected_size: int | None, limit: int
-    ) -> Written:
+    def write_stream(self, name: str, chunks: Iterable[bytes], expected_size: int | None, limit: int) -> Written:
         """Write all ``chunks`` to the file ``name``; arguments and errors as in ``writer`` and ``BlobWriter``."""
         with self.writer(name, expected_size, limit) as writer:
             for chunk in chunks:
@@ -184,22 +172,16 @@ class BlobFolder:
     def names(self) -> list[str]:
         """The names of all complete files, sorted."""
         with _failures(self.root):
-            return sorted(
-                path.name for path in self.root.iterdir() if _NAME.fullmatch(path.name)
-            )
+            return sorted(path.name for path in self.root.iterdir() if _NAME.fullmatch(path.name))
 
     def _path(self, name: str) -> Path:
         if not _NAME.fullmatch(name):
-            raise StorageError(
-                f"{name!r} is no name for a file in {self.root}.", slug="bad-file-name"
-            )
+            raise StorageError(f"{name!r} is no name for a file in {self.root}.", slug="bad-file-name")
         return self.root / name
 
     def _check_room(self, name: str, size: int, limit: int) -> None:
         if size > limit:
-            raise MessageTooLarge(
-                f"{name}: {size:,} bytes; at most {limit:,} are accepted."
-            )
+            raise MessageTooLarge(f"{name}: {size:,} bytes; at most {limit:,} are accepted.")
         with _failures(self.root):
             disk = os.statvfs(self.root)
         free = disk.f_bavail * disk.f_frsize

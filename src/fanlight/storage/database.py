@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.exc import SQLAlchemyError
@@ -69,9 +69,7 @@ class Database:
             RuntimeError: this thread already is in a transaction (it would wait for itself for ever).
         """
         if self._writer == threading.get_ident():
-            raise RuntimeError(
-                "a transaction inside a transaction: pass the outer one on instead"
-            )
+            raise RuntimeError("a transaction inside a transaction: pass the outer one on instead")
         with self._writing:
             self._writer = threading.get_ident()
             try:
@@ -93,7 +91,7 @@ class Database:
         """Close all connections; a file database then is one file again."""
         self._engine.dispose()
 
-    def __enter__(self) -> Database:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -117,9 +115,7 @@ def _make_private_file(path: Path) -> None:
 def _engine(path: Path | None) -> Engine:
     options: dict[str, Any] = {"connect_args": {"check_same_thread": False}}
     if path is None:
-        options["poolclass"] = (
-            StaticPool  # each connection to ":memory:" would otherwise be a database of its own
-        )
+        options["poolclass"] = StaticPool  # each connection to ":memory:" would otherwise be a database of its own
     # creator, not a URL: a path may contain characters that a URL gives a meaning to
     target = ":memory:" if path is None else str(path)
     engine = create_engine(
@@ -133,9 +129,7 @@ def _engine(path: Path | None) -> Engine:
 
 
 def _prepare_connection(connection: sqlite3.Connection, _record: object) -> None:
-    connection.isolation_level = (
-        None  # sqlite3 must not open transactions by itself: "begin" below does
-    )
+    connection.isolation_level = None  # sqlite3 must not open transactions by itself: "begin" below does
     for pragma in _PRAGMAS:
         connection.execute(f"PRAGMA {pragma}")
 

@@ -16,9 +16,7 @@ from fanlight.errors import StorageError
 DISK_FULL = "disk-full"
 
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-_PRIMARY_CODE = (
-    0xFF  # SQLite keeps the primary result code in the low byte of the extended one
-)
+_PRIMARY_CODE = 0xFF  # SQLite keeps the primary result code in the low byte of the extended one
 
 
 def from_os_error(error: OSError, place: str) -> StorageError:
@@ -50,9 +48,7 @@ def from_database_error(error: Exception, place: str) -> StorageError:
     if primary == sqlite3.SQLITE_FULL:
         return disk_full(place)
     if primary == sqlite3.SQLITE_CONSTRAINT:
-        return StorageError(
-            f"{place}: {cause}; nothing was changed.", slug="storage-conflict"
-        )
+        return StorageError(f"{place}: {cause}; nothing was changed.", slug="storage-conflict")
     if primary in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         return StorageError(
             f"{place} is held by another process.",

@@ -42,9 +42,7 @@ def migrate(database: Database, role: Role) -> None:
 def _config(role: Role) -> Config:
     config = Config()
     config.set_main_option("script_location", _escaped(_STEPS))
-    config.set_main_option(
-        "path_separator", "newline"
-    )  # the only separator that a folder's name rarely contains
+    config.set_main_option("path_separator", "newline")  # the only separator that a folder's name rarely contains
     config.set_main_option("version_locations", _escaped(_STEPS / role))
     return config
 
@@ -53,9 +51,7 @@ def _escaped(path: Path) -> str:
     return str(path).replace("%", "%%")  # configparser would interpolate
 
 
-def _refuse_newer(
-    transaction: Connection, steps: ScriptDirectory, database: Database
-) -> None:
+def _refuse_newer(transaction: Connection, steps: ScriptDirectory, database: Database) -> None:
     known = {step.revision for step in steps.walk_revisions()}
     unknown = set(MigrationContext.configure(transaction).get_current_heads()) - known
     if unknown:

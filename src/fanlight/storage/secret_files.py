@@ -57,9 +57,7 @@ def read_secret(path: Path, *, limit: int = SECRET_LIMIT_BYTES) -> bytes:
     except OSError as error:
         raise from_os_error(error, str(path)) from error
     if len(content) > limit:
-        raise StorageError(
-            f"{path} is longer than {limit:,} bytes: this is no secret file of Fanlight's."
-        )
+        raise StorageError(f"{path} is longer than {limit:,} bytes: this is no secret file of Fanlight's.")
     return content
 
 
@@ -87,9 +85,7 @@ def destroy(path: Path) -> bool:
 
 
 def _write_durably(path: Path, content: bytes) -> None:
-    with open(
-        os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, OWNER_ONLY_FILE), "wb"
-    ) as stream:
+    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, OWNER_ONLY_FILE), "wb") as stream:
         stream.write(content)
         stream.flush()
         os.fsync(stream.fileno())

@@ -3,8 +3,6 @@
 from alembic import context
 
 # SQLite does roll back CREATE TABLE; Alembic assumes otherwise, since Python's driver used to commit before DDL.
-context.configure(
-    connection=context.config.attributes["connection"], transactional_ddl=True
-)
+context.configure(connection=context.config.attributes["connection"], transactional_ddl=True)
 with context.begin_transaction():
     context.run_migrations()

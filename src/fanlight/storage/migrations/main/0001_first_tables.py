@@ -16,9 +16,7 @@ def upgrade() -> None:
         "devices",
         Column("dev", LargeBinary(16), primary_key=True),
         Column("public_key", LargeBinary(32), nullable=False, unique=True),
-        Column(
-            "token_key", LargeBinary(32), nullable=False, unique=True
-        ),  # first device key for a token wins
+        Column("token_key", LargeBinary(32), nullable=False, unique=True),  # first device key for a token wins
         Column("name", String, nullable=False),
         Column("enrolment", LargeBinary, nullable=False),
         Column("enrolled_at", Integer, nullable=False),
