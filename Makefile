@@ -1,0 +1,87 @@
+# Everything that a person or CI runs. `make help` lists it.
+#
+# Written for GNU make 3.81 and later (macOS ships 3.81) and for BSD as well as GNU tools. Recipes are silent and set-up
+# talks on standard error, so that `make demo ARGS="… --json"` leaves standard output to the program.
+
+PYTHON ?= python3
+ARGS ?=
+NAME ?=
+
+VENV := .venv
+TORCH_VENV := .venv-torch
+BIN := $(VENV)/bin
+DATA := $(VENV)/share/fanlight-data
+PIP := -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
+INPUTS := pyproject.toml constraints.txt
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-torch test-long lint bench clean
+
+help:  ## list these targets
+	@awk -F ':.*##' '/^[a-z-]+:.*##/ { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
+
+demo: $(VENV)/.stamp-run $(DATA)/.stamp  ## start a whole federation on this machine: make demo ARGS="--rounds 3"
+	@$(BIN)/fanlight demo $(ARGS)
+
+test: $(VENV)/.stamp-dev $(DATA)/.stamp  ## fast tests first, then the real processes; never needs torch
+	@$(BIN)/python scripts/install_debian_packages.py tests/debian-packages.txt
+	@$(BIN)/python -m pytest -n 2 --ignore=tests/e2e --ignore=tests/torch tests $(ARGS)
+	@$(BIN)/python -m pytest tests/e2e $(ARGS)
+
+test-torch: $(TORCH_VENV)/.stamp $(DATA)/.stamp  ## compare with PyTorch, in an environment of its own
+	@$(TORCH_VENV)/bin/python -m pytest -m torch tests/torch $(ARGS)
+
+test-long: $(VENV)/.stamp-dev $(DATA)/.stamp  ## the tests marked long, and many more random examples of the others
+	@$(BIN)/python scripts/install_debian_packages.py tests/debian-packages.txt
+	@FANLIGHT_LONG=1 $(BIN)/python -m pytest -n 2 -m "not torch" --ignore=tests/torch tests $(ARGS)
+
+lint: $(VENV)/.stamp-dev  ## formatting, style, types, layers
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+bench: $(VENV)/.stamp-dev $(DATA)/.stamp  ## run benchmarks/NAME.py: make bench NAME=round ARGS="--json"
+	@test -f "benchmarks/$(NAME).py" || { \
+	  echo "make bench NAME=<script>: there is no benchmarks/$(NAME).py" >&2; ls benchmarks >&2; exit 2; }
+	@$(BIN)/python "benchmarks/$(NAME).py" $(ARGS)
+
+clean:  ## remove environments and caches; leaves fanlight-state alone, for it holds keys and models
+	@rm -rf $(VENV) $(TORCH_VENV) build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	@find . -type d -name __pycache__ -prune -exec rm -rf {} +
+
+# ---- environments: one stamp a set of packages, older than what it was made from means: install again
+
+define make_venv
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 || { \
+	  echo "Fanlight needs Python 3.11 or later; '$(PYTHON)' is $$($(PYTHON) -V 2>&1 | head -n 1)." >&2; \
+	  echo "Name another one: make PYTHON=python3.12 …" >&2; exit 1; }
+	@test -x $(1)/bin/python || $(PYTHON) -m venv $(1) >&2 || { \
+	  echo "'$(PYTHON) -m venv' failed; on Debian it needs the package python3-venv." >&2; rm -rf $(1); exit 1; }
+endef
+
+# Building the package takes hatchling from the environment (no isolation), so that it is pinned like all the rest.
+$(VENV)/.stamp-run: $(INPUTS)
+	$(call make_venv,$(VENV))
+	@echo "installing Fanlight into $(VENV)" >&2
+	@$(BIN)/python $(PIP) hatchling editables >&2
+	@$(BIN)/python $(PIP) --no-build-isolation --editable . >&2
+	@touch $@
+
+$(VENV)/.stamp-dev: $(VENV)/.stamp-run
+	@echo "installing the tools for tests into $(VENV)" >&2
+	@$(BIN)/python $(PIP) --no-build-isolation --editable '.[dev]' >&2
+	@touch $@
+
+# A second environment: were torch in the first one, a test that a device or server does without it would prove nothing.
+$(TORCH_VENV)/.stamp: $(INPUTS)
+	$(call make_venv,$(TORCH_VENV))
+	@echo "installing Fanlight with PyTorch into $(TORCH_VENV)" >&2
+	@$(TORCH_VENV)/bin/python $(PIP) hatchling editables >&2
+	@$(TORCH_VENV)/bin/python $(PIP) --no-build-isolation --editable '.[dev,torch]' >&2
+	@$(TORCH_VENV)/bin/python $(PIP) --no-build-isolation --no-deps efficientnet-lite-pytorch >&2
+	@touch $@
+
+$(DATA)/.stamp: $(VENV)/.stamp-run scripts/fetch_demo_data.py
+	@$(BIN)/python scripts/fetch_demo_data.py $(DATA) constraints.txt
+	@touch $@
