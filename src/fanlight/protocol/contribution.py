@@ -1,0 +1,231 @@
+"""The vector: what a device puts into a round, and what main reads out of the sum.
+
+A round's layout follows from the plan, n_max, the clip and whether the model's counts are still wanted; a device
+accepts only the layout that it would have made itself (``expected_layout``), so a manifest cannot ask for more.
+
+    weight       n <= W_max training pictures, exact
+    update       (n / W_max) · clipped update, scale Q/C, stochastic rounding
+    counts       confusion matrices of the model received and of the local one, K×K each, rows = true class, exact
+    loss         summed loss of both on the test pictures, in hundredths, exact after clamping
+    supporters   per class 0 or 1: has this device training pictures of it
+    within_clip  0 or 1: was the update within C
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from typing import Final, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fanlight.core import quantise, ring
+from fanlight.core.randomness import Keystream
+from fanlight.core.segments import Segment, layout_length, quantisation_steps, slices, update_scale
+from fanlight.errors import Refused
+from fanlight.protocol.plan import Kind, Plan
+
+T = TypeVar("T")
+
+W_MAX: Final = 10_000
+"""Most training pictures of one device that count."""
+COUNT_MAX: Final = 10_000
+"""B: most test pictures of one device that count."""
+LOSS_SCALE: Final = 100
+LOSS_MAX: Final = 10_000
+"""Most summed loss (nats) of one device that counts."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Counts on held-out pictures: confusion matrix (K, K) int64, rows = true class, and summed loss in nats."""
+
+    confusion: NDArray[np.int64]
+    loss_sum: float
+
+
+@dataclass(frozen=True)
+class Contribution:
+    """What one device has to say, in the clear; never leaves it like this.
+
+    Attributes:
+        examples: training pictures.
+        update: local minus received parameters, (d,) float64; None in a measuring round.
+        received, local: counts of the model received and of the local model; None where the layout has no counts.
+        supporters: (K,) bool, classes with training pictures.
+    """
+
+    examples: int
+    update: NDArray[np.float64] | None
+    received: Measured | None
+    local: Measured | None
+    supporters: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Totals:
+    """What main reads out of a sum over ``count`` devices; None where the layout has no such segment.
+
+    Attributes:
+        weight: Σn. mean: weighted mean update, (d,) float64.
+        received, local: summed counts. supporters: (K,) devices per class. within_clip: devices within the clip.
+    """
+
+    count: int
+    weight: int | None = None
+    mean: NDArray[np.float64] | None = None
+    received: Measured | None = None
+    local: Measured | None = None
+    supporters: NDArray[np.int64] | None = None
+    within_clip: int | None = None
+
+
+def expected_layout(plan: Plan, n_max: int, clip_micro: int, *, with_counts: bool) -> tuple[Segment, ...]:
+    """The only layout a device accepts for these parameters.
+
+    Args:
+        plan: what is computed; its kind decides which segments there are.
+        n_max: most devices in the sum.
+        clip_micro: clip C in millionths.
+        with_counts: are the model's counts wanted (always so in a measuring round).
+    """
+    k = len(plan.classes)
+    counts = (
+        Segment("counts", 2 * k * k, 32, 1, 1, 0, COUNT_MAX, "exact"),
+        Segment("loss", 2, 32, LOSS_SCALE, 1, 0, LOSS_SCALE * LOSS_MAX, "exact"),
+    )
+    if plan.kind == Kind.MEASURE:
+        return counts
+    steps = quantisation_steps(n_max)
+    return (
+        Segment("weight", 1, 32, 1, 1, 0, W_MAX, "exact"),
+        Segment("update", plan.parameters, 32, *update_scale(steps, clip_micro), -steps, steps, "stochastic"),
+        *(counts if with_counts else ()),
+        Segment("supporters", k, 32, 1, 1, 0, 1, "exact"),
+        Segment("within_clip", 1, 32, 1, 1, 0, 1, "exact"),
+    )
+
+
+def clip_of(layout: Sequence[Segment]) -> int:
+    """The clip C, in millionths, that the update segment's scale implies; 0 if there is none.
+
+    Raises:
+        Refused: the scale is not Q/C with C a whole number of millionths.
+    """
+    for segment in layout:
+        if segment.kind == "update":
+            if segment.scale_numerator <= 0:
+                raise Refused("The manifest's update scale is not positive.", slug="bad-layout")
+            clip = Fraction(segment.hi * segment.scale_denominator * 1_000_000, segment.scale_numerator)
+            if clip.denominator != 1 or clip <= 0:
+                raise Refused("The manifest's clip is not a whole number of millionths.", slug="bad-layout")
+            return clip.numerator
+    return 0
+
+
+def encode(layout: Sequence[Segment], contribution: Contribution, stream: Keystream) -> NDArray[np.uint32]:
+    """Clip, weight and quantise a contribution into ring elements.
+
+    Args:
+        layout: the round's layout.
+        contribution: what this device has to say.
+        stream: device-private generator for the rounding.
+
+    Returns:
+        (d,) uint32, q in two's complement, before masking.
+    """
+    vector = np.empty(layout_length(layout), np.uint32)
+    places = slices(layout)
+    clipped = None
+    if contribution.update is not None and "update" in places:
+        clipped = quantise.clip(contribution.update, clip_of(layout) / 1e6)
+    for segment in layout:
+        vector[places[segment.kind]] = ring.to_ring(_quantised(segment, contribution, clipped, stream), 32)
+    return vector
+
+
+def _quantised(
+    segment: Segment, contribution: Contribution, clipped: quantise.Clipped | None, stream: Keystream
+) -> NDArray[np.int64]:
+    examples = min(contribution.examples, W_MAX)
+    match segment.kind:
+        case "weight":
+            return np.array([examples], np.int64)
+        case "update":
+            weighted = _present(clipped).vector * (examples / W_MAX)
+            scale = Fraction(segment.scale_numerator, segment.scale_denominator)
+            return quantise.quantise(weighted, scale, segment.lo, segment.hi, stream)
+        case "counts":
+            both = (_present(contribution.received), _present(contribution.local))
+            return np.concatenate([np.minimum(part.confusion.ravel(), segment.hi) for part in both])
+        case "loss":
+            sums = np.array([_present(contribution.received).loss_sum, _present(contribution.local).loss_sum])
+            return np.clip(np.rint(sums * LOSS_SCALE), 0, segment.hi).astype(np.int64)
+        case "supporters":
+            return contribution.supporters.astype(np.int64)
+        case "within_clip":
+            return np.array([int(_present(clipped).within)], np.int64)
+    raise Refused(f"The manifest has an unknown segment {segment.kind!r}.", slug="bad-layout")
+
+
+def _present(value: T | None) -> T:
+    if value is None:
+        raise Refused("The manifest asks for a part that this round does not have.", slug="bad-layout")
+    return value
+
+
+def check_sum(layout: Sequence[Segment], total: NDArray[np.int64], count: int) -> str | None:
+    """Main's checks of an unmasked, centred sum: every coordinate within [|S|·lo, |S|·hi], update norm <= |S|(Q + √d).
+
+    Returns:
+        None if the sum may be used, else why not (a slug).
+    """
+    places = slices(layout)
+    for segment in layout:
+        part = total[places[segment.kind]]
+        if part.min() < count * segment.lo or part.max() > count * segment.hi:
+            return f"{segment.kind}-out-of-range"
+        if segment.kind == "update":
+            bound = count * (segment.hi + float(np.sqrt(segment.length)))
+            if float(np.linalg.norm(part.astype(np.float64))) > bound:
+                return "update-norm-too-large"
+        if segment.kind == "weight" and int(part[0]) == 0:
+            return "no-pictures"
+    return None
+
+
+def read_totals(layout: Sequence[Segment], total: NDArray[np.int64], count: int) -> Totals:
+    """Read the sum's segments; call only after ``check_sum``.
+
+    Args:
+        layout: the round's layout.
+        total: (d,) int64, unmasked and centred.
+        count: |S|.
+    """
+    places = slices(layout)
+    parts = {segment.kind: total[places[segment.kind]] for segment in layout}
+    totals = Totals(count)
+    if "counts" in parts:
+        k = math.isqrt(parts["counts"].size // 2)
+        received, local = parts["counts"].reshape(2, k, k)
+        losses = parts["loss"] / LOSS_SCALE
+        totals = replace(
+            totals,
+            received=Measured(received.copy(), float(losses[0])),
+            local=Measured(local.copy(), float(losses[1])),
+        )
+    if "update" in parts:
+        segment = next(segment for segment in layout if segment.kind == "update")
+        weight = int(parts["weight"][0])
+        unit = W_MAX * segment.scale_denominator / segment.scale_numerator
+        totals = replace(
+            totals,
+            weight=weight,
+            mean=parts["update"] * (unit / weight),
+            supporters=parts["supporters"].copy(),
+            within_clip=int(parts["within_clip"][0]),
+        )
+    return totals

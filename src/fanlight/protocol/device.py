@@ -1,0 +1,375 @@
+"""The device's side of a round, without input or output.
+
+Theory of operation. A device has two small machines. *Preparation* belongs to a plan and a model: trained, then
+announced; step 3 needs both. *Report* belongs to one manifest: committed (built and stored, before the first byte is
+sent, and only those bytes are ever sent again), receipted by the aggregator, confirmed by main, ended by an outcome.
+
+A device answers a (plan, attempt, model) once. Only the aggregator's signed word that the round was abandoned, and so
+never released, lets it answer again; failure and roll-back raise the attempt. Manifests that fall below the owner's
+floors are refused, with a reason that the owner can read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+import numpy as np
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from numpy.typing import NDArray
+
+from fanlight.core.masks import add_mask
+from fanlight.core.randomness import Keystream
+from fanlight.errors import NotAuthentic, Refused
+from fanlight.protocol import signing
+from fanlight.protocol.closing import (
+    OUTCOME_AGGREGATOR,
+    OUTCOME_MAIN,
+    Outcome,
+    OutcomeForDevice,
+    Result,
+    SignedOutcome,
+)
+from fanlight.protocol.contribution import Contribution, clip_of, encode, expected_layout
+from fanlight.protocol.digests import digest, vector_digest
+from fanlight.protocol.identities import Trust
+from fanlight.protocol.manifest import Manifest, SignedManifest, check_invitation, read_manifest
+from fanlight.protocol.merkle import Entry, included
+from fanlight.protocol.message import Blob, Hash, Message, Name, Time, U32
+from fanlight.protocol.plan import Kind, Plan
+from fanlight.protocol.report import (
+    READINESS,
+    RECEIPT,
+    Envelope,
+    Readiness,
+    Receipt,
+    ReportHeader,
+    sealed_hash,
+    sign_report,
+)
+from fanlight.protocol.sealing import MASK_AGGREGATOR, MASK_MAIN, mask_key, seal_seed
+from fanlight.protocol.transitions import Table
+
+SECONDS_PER_DAY: Final = 86_400
+
+
+class Preparation(StrEnum):
+    IDLE = "idle"
+    TRAINED = "trained"
+    ANNOUNCED = "announced"
+
+
+class PreparationEvent(StrEnum):
+    TRAIN = "train"
+    ANNOUNCE = "announce"
+    SEND = "send its model"
+    NEW_MODEL = "take a new model"
+
+
+PREPARATION: Final = Table(
+    "device",
+    {
+        (Preparation.IDLE, PreparationEvent.TRAIN): Preparation.TRAINED,
+        (Preparation.IDLE, PreparationEvent.NEW_MODEL): Preparation.IDLE,
+        (Preparation.TRAINED, PreparationEvent.TRAIN): Preparation.TRAINED,
+        (Preparation.TRAINED, PreparationEvent.ANNOUNCE): Preparation.ANNOUNCED,
+        (Preparation.TRAINED, PreparationEvent.NEW_MODEL): Preparation.IDLE,
+        (Preparation.ANNOUNCED, PreparationEvent.TRAIN): Preparation.TRAINED,
+        (Preparation.ANNOUNCED, PreparationEvent.ANNOUNCE): Preparation.ANNOUNCED,
+        (Preparation.ANNOUNCED, PreparationEvent.SEND): Preparation.ANNOUNCED,
+        (Preparation.ANNOUNCED, PreparationEvent.NEW_MODEL): Preparation.IDLE,
+    },
+    {
+        Preparation.IDLE: "Train locally first (/modeltrain).",
+        Preparation.TRAINED: "Send the status to the main server first (/sendstatus).",
+    },
+)
+
+
+class Delivery(StrEnum):
+    COMMITTED = "committed"
+    RECEIPTED = "receipted"
+    CONFIRMED = "confirmed"
+    ENDED = "ended"
+
+
+class DeliveryEvent(StrEnum):
+    RECEIPT = "take the receipt"
+    CONFIRM = "be confirmed by main"
+    END = "end"
+
+
+DELIVERY: Final = Table(
+    "device",
+    {
+        (Delivery.COMMITTED, DeliveryEvent.RECEIPT): Delivery.RECEIPTED,
+        (Delivery.COMMITTED, DeliveryEvent.END): Delivery.ENDED,
+        (Delivery.RECEIPTED, DeliveryEvent.RECEIPT): Delivery.RECEIPTED,
+        (Delivery.RECEIPTED, DeliveryEvent.CONFIRM): Delivery.CONFIRMED,
+        (Delivery.RECEIPTED, DeliveryEvent.END): Delivery.ENDED,
+        (Delivery.CONFIRMED, DeliveryEvent.CONFIRM): Delivery.CONFIRMED,
+        (Delivery.CONFIRMED, DeliveryEvent.END): Delivery.ENDED,
+        (Delivery.ENDED, DeliveryEvent.END): Delivery.ENDED,
+    },
+    {Delivery.ENDED: "Wait for the next round."},
+)
+
+
+@dataclass(frozen=True)
+class Floors:
+    """What this device's owner allows.
+
+    Attributes:
+        k_min: fewest devices in a sum that this device will join, at least 2.
+        accept_demo: take part in rounds marked as a demonstration; lowers ``k_min`` to 2 for them.
+        answers_per_day: most reports in 24 hours, over all tasks and attempts.
+        backbones: allowed registry ids and the SHA-256 of their weights, 32 bytes each.
+        heads: allowed heads.
+    """
+
+    k_min: int
+    accept_demo: bool
+    answers_per_day: int
+    backbones: Mapping[str, bytes]
+    heads: frozenset[str]
+
+
+@dataclass(frozen=True)
+class History:
+    """What the device has answered before.
+
+    Attributes:
+        answered: manifest hash by ``answer_key``; abandoned rounds are not in it.
+        last_day: reports in the last 24 hours.
+    """
+
+    answered: Mapping[bytes, bytes]
+    last_day: int
+
+
+class Record(Message):
+    """One report as the device stores it, without y."""
+
+    delivery: Name
+    number: U32
+    kind: Name
+    mh: Hash
+    plan: Hash
+    model: Hash
+    attempt: U32
+    envelope: Blob
+    length: U32
+    committed_at: Time
+    receipt: bytes = b""
+    outcome: bytes = b""
+
+    @property
+    def at(self) -> Delivery:
+        return Delivery(self.delivery)
+
+    @property
+    def answer_key(self) -> bytes:
+        return answer_key(self.plan, self.attempt, self.model)
+
+
+@dataclass(frozen=True)
+class End:
+    """What became of a report: the new record, the result and whether it was summed."""
+
+    record: Record
+    result: Result
+    reason: str
+    was_included: bool
+
+
+def answer_key(plan: bytes, attempt: int, model: bytes) -> bytes:
+    """What a device answers at most once."""
+    return digest("fanlight/answer/v1", plan, attempt, model)
+
+
+def check_floors(manifest: Manifest, plan: Plan, floors: Floors) -> None:
+    """Refuse a manifest below the owner's floors.
+
+    Raises:
+        Refused: with a slug and a reason that the owner can read.
+    """
+    proposal = manifest.proposal
+    if proposal.demo and not floors.accept_demo:
+        raise Refused(
+            "This round is marked as a demonstration: with so few devices each can work out the others' updates.",
+            slug="demo-refused",
+            next="Start the device with --accept-demo if that is what you want.",
+        )
+    floor = 2 if proposal.demo else floors.k_min
+    if proposal.k_min < floor:
+        raise Refused(
+            f"This round may sum only {proposal.k_min} devices; this device's floor is {floor}.", slug="below-floor"
+        )
+    if floors.backbones.get(plan.backbone) != plan.backbone_hash:
+        raise Refused(f"The backbone {plan.backbone} (or its weights) is not allowed here.", slug="backbone-refused")
+    if plan.head not in floors.heads:
+        raise Refused(f"The head {plan.head} is not allowed here.", slug="head-refused")
+
+
+@dataclass(frozen=True)
+class Device:
+    """The device's identity and whom it trusts."""
+
+    private: Ed25519PrivateKey
+    device: bytes
+    trust: Trust
+
+    def announce(self, plan: Plan, model: bytes, now: int) -> bytes:
+        """Build the signed readiness message of step 2."""
+        message = Readiness(
+            fid=self.trust.fid, device=self.device, task=plan.task, plan=plan.hash, model=model, time=now
+        )
+        return signing.sign(self.private, READINESS, message.encode()).encode()
+
+    def check_manifest(
+        self,
+        signed: SignedManifest,
+        plan: Plan,
+        model: bytes,
+        invitation: bytes | None,
+        floors: Floors,
+        history: History,
+        now: int,
+    ) -> Manifest:
+        """Decide whether to answer a manifest; return it.
+
+        Args:
+            signed: the manifest with both signatures.
+            plan: the plan that the device holds for it.
+            model: SHA-256 of the model file that the device holds.
+            invitation: main's signed invitation, for a sampled cohort.
+            floors, history: the owner's rules and what was answered before.
+            now: unix seconds.
+
+        Raises:
+            NotAuthentic, Refused: with a slug and a reason that the owner can read.
+        """
+        manifest = read_manifest(self.trust, signed)
+        proposal = manifest.proposal
+        if (proposal.plan, proposal.model, proposal.kind) != (plan.hash, model, plan.kind):
+            raise Refused("The manifest is for another plan or model than this device has.", slug="other-model")
+        if proposal.cohort:
+            check_invitation(self.trust, invitation or b"", signed.hash, self.device)
+        check_floors(manifest, plan, floors)
+        with_counts = any(segment.kind == "counts" for segment in proposal.layout)
+        if proposal.layout != expected_layout(
+            plan, proposal.n_max, clip_of(proposal.layout), with_counts=with_counts
+        ):
+            raise Refused("The manifest asks for another vector than the plan implies.", slug="bad-layout")
+        key = answer_key(proposal.plan, proposal.attempt, proposal.model)
+        if history.answered.get(key, signed.hash) != signed.hash:
+            raise Refused("This plan and model have been answered before.", slug="answered-before")
+        if history.last_day >= floors.answers_per_day:
+            raise Refused(
+                f"This device has sent {history.last_day} reports in 24 hours, its limit.",
+                slug="answers-per-day",
+                next="Wait, or raise answers_per_day in the device's settings.",
+            )
+        return manifest
+
+    def commit(
+        self,
+        signed: SignedManifest,
+        manifest: Manifest,
+        contribution: Contribution,
+        stream: Keystream,
+        now: int,
+    ) -> tuple[Record, NDArray[np.uint32]]:
+        """Build the report: quantise, mask twice, seal both seeds, sign. Returns the record to store and y.
+
+        Args:
+            signed, manifest: as checked by ``check_manifest``.
+            contribution: what this device has to say.
+            stream: device-private cryptographic generator for rounding and seeds.
+            now: unix seconds.
+        """
+        proposal, mh = manifest.proposal, signed.hash
+        vector = encode(proposal.layout, contribution, stream)
+        sealed = {}
+        for label, round_key in ((MASK_MAIN, proposal.main_key), (MASK_AGGREGATOR, manifest.aggregator_key)):
+            seed = stream.bytes(32)
+            add_mask(vector, mask_key(seed, label, mh, self.device))
+            sealed[label] = seal_seed(seed, round_key, label, mh, self.device)
+        header = ReportHeader(
+            mh=mh,
+            device=self.device,
+            length=vector.size,
+            y_hash=vector_digest([vector.data.cast("B")]),
+            main_hash=sealed_hash(sealed[MASK_MAIN]),
+            aggregator_hash=sealed_hash(sealed[MASK_AGGREGATOR]),
+        )
+        envelope = sign_report(self.private, header, sealed[MASK_MAIN], sealed[MASK_AGGREGATOR])
+        record = Record(
+            delivery=Delivery.COMMITTED.value,
+            number=proposal.round,
+            kind=proposal.kind,
+            mh=mh,
+            plan=proposal.plan,
+            model=proposal.model,
+            attempt=proposal.attempt,
+            envelope=envelope.encode(),
+            length=vector.size,
+            committed_at=now,
+        )
+        return record, vector
+
+    def take_receipt(self, record: Record, data: bytes) -> Record:
+        """The aggregator's receipt for our report.
+
+        Raises:
+            NotAuthentic: not the aggregator's, or for another report.
+        """
+        receipt = Receipt.decode(signing.verify_bytes(self.trust.aggregator_key, RECEIPT, data))
+        expected = (record.mh, self.device, Envelope.decode(record.envelope).report_id)
+        if (receipt.mh, receipt.device, receipt.report_id) != expected:
+            raise NotAuthentic("The receipt is for another report.", slug="foreign-receipt")
+        state = DELIVERY.next(record.at, DeliveryEvent.RECEIPT)
+        return record.with_(delivery=state.value, receipt=data)
+
+    def confirm(self, record: Record) -> Record:
+        """Main has taken the beacon."""
+        return record.with_(delivery=DELIVERY.next(record.at, DeliveryEvent.CONFIRM).value)
+
+    def end(self, record: Record, answer: OutcomeForDevice) -> End:
+        """The round is over: verify its outcome, and that our report was summed if main says so.
+
+        Raises:
+            NotAuthentic: a signature is missing or wrong, another round, or a proof that does not hold.
+        """
+        outcome = self._read_outcome(answer.outcome)
+        if outcome.mh != record.mh:
+            raise NotAuthentic("The outcome is for another round.", slug="foreign-outcome")
+        was_included = False
+        if answer.proof is not None:
+            entry = Entry(self.device, Envelope.decode(record.envelope).report_id)
+            proof = answer.proof
+            was_included = included(record.mh, outcome.set_root, proof.size, proof.index, proof.path, entry)
+            if not was_included:
+                raise NotAuthentic("The proof that our report was summed does not hold.", slug="bad-inclusion-proof")
+        state = DELIVERY.next(record.at, DeliveryEvent.END)
+        record = record.with_(delivery=state.value, outcome=answer.outcome.encode())
+        return End(record, Result(outcome.result), outcome.reason, was_included)
+
+    def _read_outcome(self, signed: SignedOutcome) -> Outcome:
+        """Abandonment needs the aggregator's signature (it alone can abandon); all else needs both."""
+        outcome = Outcome.decode(signed.payload)
+        signatures = [(self.trust.aggregator_key, OUTCOME_AGGREGATOR, signed.aggregator_signature)]
+        if outcome.result != Result.ABANDONED:
+            if signed.main_signature is None:
+                raise NotAuthentic("The outcome lacks main's signature.", slug="half-signed-outcome")
+            signatures.append((self.trust.main_key, OUTCOME_MAIN, signed.main_signature))
+        for key, label, signature in signatures:
+            signing.verify(key, label, signing.Signed(signed.payload, signing.key_id(key), signature))
+        return outcome
+
+
+def needs_training(kind: str) -> bool:
+    """Only training rounds need steps 1 and 2; measuring rounds can be answered at once."""
+    return kind == Kind.TRAIN

@@ -1,0 +1,202 @@
+"""The manifest of a round: what exactly is summed, under which limits and round keys, signed by both servers.
+
+Main proposes it, the aggregator adds its round key and the time on its clock and signs ("manifest-agg"), main checks
+that nothing else changed and signs the same bytes ("manifest-main"). A device answers only a manifest with both
+signatures. ``mh``, the hash of the manifest, goes into every later message and every derived key of the round.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Final
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from pydantic import Field
+
+from fanlight.core.segments import check_layout, layout_length
+from fanlight.errors import MalformedMessage, NotAuthentic, Refused
+from fanlight.protocol import signing
+from fanlight.protocol.digests import digest
+from fanlight.protocol.identities import Trust
+from fanlight.protocol.message import (
+    Blob,
+    DeviceId,
+    Flag,
+    Hash,
+    Message,
+    Name,
+    PublicKey,
+    SegmentField,
+    SignatureBytes,
+    Time,
+    U32,
+)
+
+SUITE: Final = 1
+"""Suite 1: u32 ring, two masks HKDF-SHA256 + AES-256-CTR, HPKE 0x0020/0x0001/0x0002, Ed25519, SHA-256."""
+
+MANIFEST_AGGREGATOR = "manifest-agg"
+MANIFEST_MAIN = "manifest-main"
+INVITATION = "fanlight/invitation/v1"
+
+
+class Proposal(Message):
+    """What main proposes to the aggregator: everything but the aggregator's key and the time.
+
+    Attributes:
+        fid: federation.
+        suite: one integer; unknown means refuse.
+        task, round, attempt: which round; ``attempt`` goes up after a failure or a roll-back.
+        kind: ``train`` or ``measure``.
+        model: SHA-256 of the model file that the round starts from.
+        plan: hash of the plan.
+        layout: the segments of the vector, in order.
+        cohort: empty for all members, else the hash of the sampled device list.
+        n_max, k_min: most and fewest devices in the sum.
+        r_max_percent: largest share of reports that may be rejected, percent.
+        window_s: seconds from opening to expiry.
+        demo: the floors of two devices are meant; devices refuse it unless told otherwise.
+        main_key: main's fresh X25519 round key.
+        noise: reserved for differential privacy; 0 in this suite.
+    """
+
+    fid: Hash
+    suite: U32
+    task: Name
+    round: Annotated[int, Field(strict=True, ge=1, lt=1 << 32)]
+    attempt: U32
+    kind: Name
+    model: Hash
+    plan: Hash
+    layout: Annotated[tuple[SegmentField, ...], Field(min_length=1, max_length=16)]
+    cohort: Annotated[bytes, Field(strict=True, max_length=32)]
+    n_max: Annotated[int, Field(strict=True, ge=2, le=1 << 20)]
+    k_min: Annotated[int, Field(strict=True, ge=2, le=1 << 20)]
+    r_max_percent: Annotated[int, Field(strict=True, ge=0, le=100)]
+    window_s: Annotated[int, Field(strict=True, ge=1, le=90 * 86_400)]
+    demo: Flag
+    main_key: PublicKey
+    noise: Annotated[int, Field(strict=True, ge=0, le=0)]
+
+
+class Manifest(Message):
+    """A proposal completed by the aggregator.
+
+    Attributes:
+        proposal: main's part.
+        aggregator_key: the aggregator's fresh X25519 round key.
+        opened_at: unix seconds on the aggregator's clock.
+    """
+
+    proposal: Proposal
+    aggregator_key: PublicKey
+    opened_at: Time
+
+    @property
+    def closes_at(self) -> int:
+        return self.opened_at + self.proposal.window_s
+
+    @property
+    def length(self) -> int:
+        """Words in the vector."""
+        return layout_length(self.proposal.layout)
+
+
+class SignedManifest(Message):
+    """The manifest's bytes with both servers' signatures."""
+
+    payload: Blob
+    aggregator_signature: SignatureBytes
+    main_signature: SignatureBytes
+
+    @property
+    def hash(self) -> bytes:
+        return manifest_hash(self.payload)
+
+
+class Invitation(Message):
+    """Main's word that a device is in the sampled cohort of a round."""
+
+    mh: Hash
+    device: DeviceId
+
+
+def manifest_hash(payload: bytes) -> bytes:
+    """``mh``, 32 bytes."""
+    return digest("fanlight/manifest/v1", payload)
+
+
+def cohort_hash(devices: Sequence[bytes]) -> bytes:
+    """Hash of a sampled device list, in any order."""
+    return digest("fanlight/cohort/v1", sorted(devices))
+
+
+def check_proposal(proposal: Proposal, fid: bytes) -> None:
+    """What every party checks of a round before it takes part.
+
+    Raises:
+        Refused: another federation or suite, or limits that cannot protect or cannot be computed.
+    """
+    if proposal.fid != fid:
+        raise Refused("The manifest belongs to another federation.", slug="foreign-manifest")
+    if proposal.suite != SUITE:
+        raise Refused(
+            f"The manifest asks for suite {proposal.suite}; this program knows only suite {SUITE}.",
+            slug="unknown-suite",
+            next="Update Fanlight.",
+        )
+    if not proposal.k_min <= proposal.n_max or len(proposal.cohort) not in (0, 32):
+        raise Refused("The manifest's limits contradict one another.", slug="bad-manifest")
+    try:
+        check_layout(proposal.layout, proposal.n_max)
+    except MalformedMessage as error:
+        raise Refused(f"The manifest's vector cannot be summed: {error}", slug="bad-layout") from error
+
+
+def countersign(private: Ed25519PrivateKey, manifest: Manifest) -> bytes:
+    """The aggregator's signature over the manifest; returns the signed object's bytes."""
+    return signing.sign(private, MANIFEST_AGGREGATOR, manifest.encode()).encode()
+
+
+def complete(private: Ed25519PrivateKey, countersigned: bytes) -> SignedManifest:
+    """Main's signature over the bytes that the aggregator signed (already verified by the caller)."""
+    signed = signing.Signed.decode(countersigned)
+    return SignedManifest(
+        payload=signed.payload,
+        aggregator_signature=signed.signature,
+        main_signature=signing.sign(private, MANIFEST_MAIN, signed.payload).signature,
+    )
+
+
+def read_manifest(trust: Trust, signed: SignedManifest) -> Manifest:
+    """Verify both signatures and the common rules; return the manifest.
+
+    Raises:
+        NotAuthentic: a signature is missing or wrong.
+        Refused: see ``check_proposal``.
+    """
+    for public_key, label, signature in (
+        (trust.aggregator_key, MANIFEST_AGGREGATOR, signed.aggregator_signature),
+        (trust.main_key, MANIFEST_MAIN, signed.main_signature),
+    ):
+        signing.verify(public_key, label, signing.Signed(signed.payload, signing.key_id(public_key), signature))
+    manifest = Manifest.decode(signed.payload)
+    check_proposal(manifest.proposal, trust.fid)
+    return manifest
+
+
+def invite(private: Ed25519PrivateKey, mh: bytes, device: bytes) -> bytes:
+    """Main's signed invitation; returns the signed object's bytes."""
+    return signing.sign(private, INVITATION, Invitation(mh=mh, device=device).encode()).encode()
+
+
+def check_invitation(trust: Trust, data: bytes, mh: bytes, device: bytes) -> None:
+    """Verify an invitation of ``device`` to the round ``mh``.
+
+    Raises:
+        NotAuthentic: not signed by main, or for another round or device.
+    """
+    invitation = Invitation.decode(signing.verify_bytes(trust.main_key, INVITATION, data))
+    if (invitation.mh, invitation.device) != (mh, device):
+        raise NotAuthentic("The invitation is for another round or device.", slug="foreign-invitation")
+

@@ -1,0 +1,67 @@
+"""The plan of a task: what devices compute. Its hash is in every manifest, so all devices computed the same.
+
+There are no floats on the wire: rates are integers in millionths ("micro").
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import Field
+
+from fanlight.protocol.digests import digest
+from fanlight.protocol.message import Flag, Hash, Message, Name, U32
+
+ClassName = Annotated[str, Field(strict=True, min_length=1, max_length=64)]
+
+
+class Kind(StrEnum):
+    """What a round does: teach the model, or only measure it on held-out pictures."""
+
+    TRAIN = "train"
+    MEASURE = "measure"
+
+
+class Plan(Message):
+    """What a device does in a round.
+
+    Attributes:
+        task: name of the task.
+        kind: a ``Kind``.
+        classes: names in label order, 2 to 200, no two alike.
+        backbone: registry id; ``backbone_hash``: SHA-256 of its pinned source weights.
+        features: length of a feature vector.
+        picture_size: pixels, square.
+        head: registry name of the head.
+        epochs, batch_size, learning_rate_micro, momentum_micro, l2_micro, patience, class_weights: local training.
+    """
+
+    task: Name
+    kind: Name
+    classes: Annotated[tuple[ClassName, ...], Field(min_length=2, max_length=200)]
+    backbone: Name
+    backbone_hash: Hash
+    features: Annotated[int, Field(strict=True, ge=1, le=8192)]
+    picture_size: Annotated[int, Field(strict=True, ge=16, le=1024)]
+    head: Name
+    epochs: Annotated[int, Field(strict=True, ge=1, le=1000)]
+    batch_size: Annotated[int, Field(strict=True, ge=1, le=4096)]
+    learning_rate_micro: U32
+    momentum_micro: Annotated[int, Field(strict=True, ge=0, lt=1_000_000)]
+    l2_micro: U32
+    patience: U32
+    class_weights: Flag
+
+    @property
+    def parameters(self) -> int:
+        """d: numbers in the head (weights and biases)."""
+        return (self.features + 1) * len(self.classes)
+
+    @property
+    def hash(self) -> bytes:
+        return digest("fanlight/plan/v1", self.encode())
+
+    def of_kind(self, kind: Kind) -> Plan:
+        """The same plan for another kind of round; it has another hash, so answering one does not use up the other."""
+        return self.with_(kind=kind.value)
