@@ -59,14 +59,14 @@ class MaskStream:
         self._words = WordSource(CounterMode(key))
 
     def add_to(self, piece: NDArray[np.uint32]) -> None:
-        """piece += mask, modulo 2^32."""
+        """Add the mask's next n words to the piece, modulo 2^32."""
         check_vector(piece, 32)
         for start in range(0, len(piece), self._words.most):
             part = piece[start : start + self._words.most]
             add_into(part, self._words.next(len(part)))
 
     def subtract_from(self, piece: NDArray[np.uint32]) -> None:
-        """piece -= mask, modulo 2^32."""
+        """Subtract the mask's next n words from the piece, modulo 2^32."""
         check_vector(piece, 32)
         for start in range(0, len(piece), self._words.most):
             part = piece[start : start + self._words.most]
@@ -74,10 +74,10 @@ class MaskStream:
 
 
 def add_mask(vector: NDArray[np.uint32], key: bytes) -> None:
-    """vector += mask of ``key``, in place; (d,) uint32, values taken modulo 2^32. Errors as in ``MaskStream``."""
+    """Add the mask of ``key`` to (d,) uint32 in place, modulo 2^32; errors as in ``MaskStream``."""
     MaskStream(key).add_to(vector)
 
 
 def subtract_mask(vector: NDArray[np.uint32], key: bytes) -> None:
-    """vector -= mask of ``key``, in place; (d,) uint32, values taken modulo 2^32. Errors as in ``MaskStream``."""
+    """Subtract the mask of ``key`` from (d,) uint32 in place, modulo 2^32; errors as in ``MaskStream``."""
     MaskStream(key).subtract_from(vector)

@@ -74,7 +74,8 @@ def quantise(x: NDArray[np.float64], scale: Fraction, lo: int, hi: int, stream: 
     Args:
         x: (d,) float64, finite.
         scale: steps per unit, positive. A weight n/W_max belongs in here: it then costs no pass over the vector.
-        lo, hi: least and greatest result, -2^31 < lo <= hi < 2^31; values beyond are cut off there.
+        lo: least result; smaller values are cut off there.
+        hi: greatest result, likewise; -2^31 < lo <= hi < 2^31.
         stream: the device-private generator; d words of 32 bits are taken from it.
 
     Returns:

@@ -47,7 +47,7 @@ def centre(x: NDArray[Any]) -> NDArray[np.int64]:
 
 
 def add_into(acc: NDArray[Any], x: NDArray[Any]) -> None:
-    """acc += x in the ring, in place and without a copy; both (d,) of one word type.
+    """Add x to acc in the ring, in place and without a copy; both (d,) of one word type.
 
     Raises:
         MalformedMessage: types or lengths differ; ``acc`` is then as it was.
@@ -57,7 +57,7 @@ def add_into(acc: NDArray[Any], x: NDArray[Any]) -> None:
 
 
 def subtract_into(acc: NDArray[Any], x: NDArray[Any]) -> None:
-    """acc -= x in the ring, in place and without a copy; errors as in ``add_into``."""
+    """Subtract x from acc in the ring, in place and without a copy; errors as in ``add_into``."""
     _check_pair(acc, x)
     np.subtract(acc, x, out=acc)
 

@@ -59,6 +59,7 @@ class TensorLayout:
 
     @property
     def names(self) -> tuple[str, ...]:
+        """The tensors' names, in order."""
         return tuple(spec.name for spec in self.specs)
 
     @property

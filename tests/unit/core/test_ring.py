@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fanlight.core.ring import add_into, centre, check_vector, subtract_into, to_ring
+from fanlight.errors import MalformedMessage
+
+
+def integers(*values: int) -> np.ndarray[Any, np.dtype[np.int64]]:
+    return np.array(values, dtype=np.int64)
+
+
+@pytest.mark.parametrize(("bits", "word"), [(32, np.uint32), (64, np.uint64)])
+def test_negative_numbers_are_the_upper_half(bits: int, word: type) -> None:
+    half = 1 << (bits - 1)
+    x = to_ring(integers(0, 1, -1, half - 1, -half), bits)
+    assert x.dtype == word
+    assert x.tolist() == [0, 1, 2 * half - 1, half - 1, half]
+    assert centre(x).tolist() == [0, 1, -1, half - 1, -half]
+    assert centre(x).dtype == np.int64
+
+
+@pytest.mark.parametrize("value", [2**31, -(2**31) - 1])
+def test_a_value_outside_the_ring_is_refused_and_named(value: int) -> None:
+    with pytest.raises(MalformedMessage, match=str(value)):
+        to_ring(integers(0, value), 32)
+
+
+def test_other_rings_and_types_are_refused() -> None:
+    with pytest.raises(MalformedMessage, match="16 bits"):
+        to_ring(integers(0), 16)
+    with pytest.raises(MalformedMessage, match="float64"):
+        to_ring(np.zeros(1), 32)  # type: ignore[arg-type]
+    with pytest.raises(MalformedMessage, match="int64"):
+        centre(integers(0))
+
+
+def test_sums_and_differences_wrap_around_in_place() -> None:
+    acc = np.array([2**32 - 1, 5], dtype=np.uint32)
+    same = acc
+    add_into(acc, np.array([2, 1], dtype=np.uint32))
+    assert same.tolist() == [1, 6]
+    subtract_into(acc, np.array([2, 1], dtype=np.uint32))
+    assert same.tolist() == [2**32 - 1, 5]
+
+
+@pytest.mark.parametrize("operation", [add_into, subtract_into])
+@pytest.mark.parametrize(
+    "other",
+    [
+        np.ones(1, dtype=np.uint32),
+        np.ones((1, 2), dtype=np.uint32),
+        np.ones(2, dtype=np.uint64),
+        np.ones(2, dtype=np.int32),
+        np.ones(2),
+    ],
+)
+def test_what_does_not_match_is_refused_and_changes_nothing(operation: Any, other: Any) -> None:
+    acc = np.array([3, 4], dtype=np.uint32)
+    with pytest.raises(MalformedMessage):
+        operation(acc, other)
+    assert acc.tolist() == [3, 4]
+
+
+def test_a_read_only_or_signed_accumulator_is_refused() -> None:
+    fixed = np.zeros(2, dtype=np.uint32)
+    fixed.flags.writeable = False
+    with pytest.raises(MalformedMessage, match="read-only"):
+        add_into(fixed, np.ones(2, dtype=np.uint32))
+    with pytest.raises(MalformedMessage, match="int64"):
+        add_into(integers(0), integers(1))
+    with pytest.raises(MalformedMessage):
+        check_vector(fixed, 32)
