@@ -48,7 +48,7 @@ from fanlight.protocol.manifest import (
     manifest_hash,
 )
 from fanlight.protocol.merkle import Entry, set_root
-from fanlight.protocol.message import Blob, Hash, Message, Name, U32
+from fanlight.protocol.message import U32, Blob, Hash, Message, Name
 from fanlight.protocol.report import RECEIPT, REPORT, Envelope, Receipt, ReportHeader, sealed_hash
 from fanlight.protocol.transitions import Table
 

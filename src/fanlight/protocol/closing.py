@@ -11,7 +11,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from fanlight.protocol.message import Blob, DeviceId, Flag, Hash, Message, Name, SealedSeed, SignatureBytes, U32, U63
+from fanlight.protocol.message import U32, U63, Blob, DeviceId, Flag, Hash, Message, Name, SealedSeed, SignatureBytes
 
 CLOSE = "fanlight/close/v1"
 VERDICT = "fanlight/verdict/v1"

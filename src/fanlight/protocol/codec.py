@@ -12,13 +12,14 @@ Rules, and why they hold:
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Final, TypeAlias
 
 import cbor2
 
 from fanlight.errors import MalformedMessage, MessageTooLarge
 
-Value: TypeAlias = "int | bytes | str | bool | list[Value] | tuple[Value, ...] | dict[int, Value]"
+Value: TypeAlias = "int | bytes | str | bool | Sequence[Value] | Mapping[int, Value]"
 
 MAX_DEPTH: Final = 12
 DEFAULT_LIMIT: Final = 1 << 20

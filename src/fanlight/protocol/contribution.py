@@ -163,7 +163,8 @@ def _quantised(
             return np.concatenate([np.minimum(part.confusion.ravel(), segment.hi) for part in both])
         case "loss":
             sums = np.array([_present(contribution.received).loss_sum, _present(contribution.local).loss_sum])
-            return np.clip(np.rint(sums * LOSS_SCALE), 0, segment.hi).astype(np.int64)
+            hundredths: NDArray[np.int64] = np.clip(np.rint(sums * LOSS_SCALE), 0, segment.hi).astype(np.int64)
+            return hundredths
         case "supporters":
             return contribution.supporters.astype(np.int64)
         case "within_clip":
@@ -224,7 +225,7 @@ def read_totals(layout: Sequence[Segment], total: NDArray[np.int64], count: int)
         totals = replace(
             totals,
             weight=weight,
-            mean=parts["update"] * (unit / weight),
+            mean=parts["update"].astype(np.float64) * (unit / weight),
             supporters=parts["supporters"].copy(),
             within_clip=int(parts["within_clip"][0]),
         )

@@ -37,7 +37,7 @@ from fanlight.protocol.digests import digest, vector_digest
 from fanlight.protocol.identities import Trust
 from fanlight.protocol.manifest import Manifest, SignedManifest, check_invitation, read_manifest
 from fanlight.protocol.merkle import Entry, included
-from fanlight.protocol.message import Blob, Hash, Message, Name, Time, U32
+from fanlight.protocol.message import U32, Blob, Hash, Message, Name, Time
 from fanlight.protocol.plan import Kind, Plan
 from fanlight.protocol.report import (
     READINESS,
@@ -259,9 +259,7 @@ class Device:
             check_invitation(self.trust, invitation or b"", signed.hash, self.device)
         check_floors(manifest, plan, floors)
         with_counts = any(segment.kind == "counts" for segment in proposal.layout)
-        if proposal.layout != expected_layout(
-            plan, proposal.n_max, clip_of(proposal.layout), with_counts=with_counts
-        ):
+        if proposal.layout != expected_layout(plan, proposal.n_max, clip_of(proposal.layout), with_counts=with_counts):
             raise Refused("The manifest asks for another vector than the plan implies.", slug="bad-layout")
         key = answer_key(proposal.plan, proposal.attempt, proposal.model)
         if history.answered.get(key, signed.hash) != signed.hash:

@@ -58,7 +58,7 @@ from fanlight.protocol.manifest import (
     manifest_hash,
 )
 from fanlight.protocol.merkle import Entry, inclusion_proof, set_root
-from fanlight.protocol.message import Blob, Message, Name, U32
+from fanlight.protocol.message import U32, Blob, Message, Name
 from fanlight.protocol.report import RECEIPT, REPORT, Receipt, ReportHeader, report_id, sealed_hash
 from fanlight.protocol.sealing import MASK_MAIN, mask_key, open_seed
 from fanlight.protocol.transitions import Table
@@ -258,9 +258,7 @@ class MainServer:
         devices = [listed.device for listed in close.reports]
         if close.mh != record.mh or devices != sorted(set(devices)):
             raise Refused("The close is for another round, or lists a device twice.", slug="foreign-close")
-        reasons = {
-            listed.device: self._flaw(record, listed, members, beacons, round_key) for listed in close.reports
-        }
+        reasons = {listed.device: self._flaw(record, listed, members, beacons, round_key) for listed in close.reports}
         unlisted = [device for device in beacons if device not in reasons]
         accepted = tuple(device for device, reason in reasons.items() if reason is None)
         rejected = tuple(Rejection(device=device, reason=reason) for device, reason in reasons.items() if reason)

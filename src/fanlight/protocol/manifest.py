@@ -19,6 +19,7 @@ from fanlight.protocol import signing
 from fanlight.protocol.digests import digest
 from fanlight.protocol.identities import Trust
 from fanlight.protocol.message import (
+    U32,
     Blob,
     DeviceId,
     Flag,
@@ -29,7 +30,6 @@ from fanlight.protocol.message import (
     SegmentField,
     SignatureBytes,
     Time,
-    U32,
 )
 
 SUITE: Final = 1
@@ -199,4 +199,3 @@ def check_invitation(trust: Trust, data: bytes, mh: bytes, device: bytes) -> Non
     invitation = Invitation.decode(signing.verify_bytes(trust.main_key, INVITATION, data))
     if (invitation.mh, invitation.device) != (mh, device):
         raise NotAuthentic("The invitation is for another round or device.", slug="foreign-invitation")
-

@@ -11,7 +11,7 @@ from typing import Annotated
 from pydantic import Field
 
 from fanlight.protocol.digests import digest
-from fanlight.protocol.message import Flag, Hash, Message, Name, U32
+from fanlight.protocol.message import U32, Flag, Hash, Message, Name
 
 ClassName = Annotated[str, Field(strict=True, min_length=1, max_length=64)]
 

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from fanlight.errors import MalformedMessage
 from fanlight.protocol import signing
 from fanlight.protocol.digests import digest
-from fanlight.protocol.message import Blob, DeviceId, Hash, Message, Name, SealedSeed, Time, U63
+from fanlight.protocol.message import U63, Blob, DeviceId, Hash, Message, Name, SealedSeed, Time
 
 REPORT = "fanlight/report/v1"
 RECEIPT = "fanlight/receipt/v1"
@@ -85,7 +85,9 @@ def report_id(header: bytes) -> bytes:
     return digest("fanlight/report-id/v1", header)
 
 
-def sign_report(private: Ed25519PrivateKey, header: ReportHeader, sealed_main: bytes, sealed_aggregator: bytes) -> Envelope:
+def sign_report(
+    private: Ed25519PrivateKey, header: ReportHeader, sealed_main: bytes, sealed_aggregator: bytes
+) -> Envelope:
     """Sign ``header`` and put the envelope together."""
     signed = signing.sign(private, REPORT, header.encode()).encode()
     return Envelope(header=signed, sealed_main=sealed_main, sealed_aggregator=sealed_aggregator)

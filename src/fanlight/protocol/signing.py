@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 
 from fanlight.errors import MalformedMessage, NotAuthentic
 from fanlight.protocol import codec
-from fanlight.protocol.digests import key_id
+from fanlight.protocol.digests import key_id as key_id
 
 
 @dataclass(frozen=True)
