@@ -42,7 +42,7 @@ class BlobWriter:
         self._limit = limit if expected_size is None else min(limit, expected_size)
         self._digest = hashlib.sha256()
         self._size = 0
-        self._stream: BinaryIO = open(
+        self._stream: BinaryIO = os.fdopen(
             os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, OWNER_ONLY_FILE),
             "wb",
         )

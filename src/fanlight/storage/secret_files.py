@@ -74,7 +74,7 @@ def destroy(path: Path) -> bool:
     except OSError as error:
         raise from_os_error(error, str(path)) from error
     try:
-        with open(handle, "r+b", buffering=0) as stream:
+        with os.fdopen(handle, "r+b", buffering=0) as stream:
             stream.write(bytes(os.fstat(handle).st_size))
             os.fsync(handle)
         path.unlink()
@@ -85,7 +85,7 @@ def destroy(path: Path) -> bool:
 
 
 def _write_durably(path: Path, content: bytes) -> None:
-    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, OWNER_ONLY_FILE), "wb") as stream:
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, OWNER_ONLY_FILE), "wb") as stream:
         stream.write(content)
         stream.flush()
         os.fsync(stream.fileno())

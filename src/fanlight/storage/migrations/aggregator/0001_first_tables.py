@@ -12,6 +12,7 @@ depends_on = None
 
 
 def upgrade() -> None:
+    """Create the tables."""
     op.create_table(
         "devices",
         Column("dev", LargeBinary(16), primary_key=True),

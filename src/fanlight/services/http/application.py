@@ -1,0 +1,48 @@
+"""An empty application with the whole foundation under it, in the order that keeps its promises.
+
+From outside to inside: headers (on every answer, errors included), hosts, body limit, unexpected errors, routes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from contextlib import AbstractAsyncContextManager
+
+from fastapi import FastAPI
+
+from fanlight.services.http.headers import SecurityHeaders
+from fanlight.services.http.hosts import HostCheck
+from fanlight.services.http.limits import FORM_LIMIT_BYTES, BodyLimit
+from fanlight.services.http.owner import install_owner
+from fanlight.services.http.problems import install_problems
+from fanlight.services.http.sessions import OwnerSessions
+
+Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
+
+
+def new_application(
+    title: str,
+    sessions: OwnerSessions,
+    *,
+    hosts: Collection[str] = (),
+    large_bodies: Sequence[str] = (),
+    form_limit_bytes: int = FORM_LIMIT_BYTES,
+    lifespan: Lifespan | None = None,
+) -> FastAPI:
+    """A FastAPI application with errors, headers, host check, body limit and the owner's login installed.
+
+    Args:
+        title: its name.
+        sessions: the owner's login.
+        hosts: names (without ports) by which this server is known, besides loopback.
+        large_bodies: path prefixes whose routes bound their bodies themselves.
+        form_limit_bytes: most bytes in any other body.
+        lifespan: as FastAPI's.
+    """
+    app = FastAPI(title=title, lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
+    install_problems(app)
+    app.add_middleware(BodyLimit, limit_bytes=form_limit_bytes, exempt=large_bodies)
+    app.add_middleware(HostCheck, hosts=hosts)
+    app.add_middleware(SecurityHeaders)
+    install_owner(app, sessions)
+    return app

@@ -1,0 +1,50 @@
+"""Only requests that name this server are answered.
+
+A page on a foreign site can make its own domain name point to 127.0.0.1 (DNS rebinding) and then read our pages as its
+own; the ``Host`` header still carries the foreign name.  The same check keeps a request that a device signed for one
+server from being replayed at the other: ``@authority`` is signed, and this server knows its names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from starlette.datastructures import Headers
+from starlette.requests import Request
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from fanlight.services.http.problems import Problem, respond
+
+LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "[::1]"})
+
+
+def host_name(authority: str) -> str:
+    """The host of ``host`` or ``host:port``, in lower case; IPv6 keeps its brackets."""
+    if authority.startswith("["):
+        return authority[: authority.find("]") + 1].lower()
+    return authority.partition(":")[0].lower()
+
+
+class HostCheck:
+    """ASGI middleware: 421 unless ``Host`` is a loopback name or one of ``hosts`` (names without ports)."""
+
+    def __init__(self, app: ASGIApp, hosts: Collection[str] = ()) -> None:
+        self.app = app
+        self.hosts = LOOPBACK_HOSTS | {host.lower() for host in hosts}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer, or say that the request is for somebody else."""
+        if scope["type"] not in ("http", "websocket"):
+            await self.app(scope, receive, send)
+            return
+        named = Headers(scope=scope).getlist("host")
+        if len(named) == 1 and host_name(named[0]) in self.hosts:
+            await self.app(scope, receive, send)
+            return
+        problem = Problem(
+            421,
+            "unknown-host",
+            f"This server is not {named[0][:100]!r}." if named else "The request names no host.",
+            "Open it by a name it knows: localhost, or a host in its settings.",
+        )
+        await respond(Request(scope), problem)(scope, receive, send)

@@ -1,0 +1,160 @@
+"""Long steps (training, aggregating) in the background: one worker thread, states that a page can show.
+
+::
+
+    queued -> running -> done
+                      -> failed
+"""
+
+from __future__ import annotations
+
+import secrets
+import threading
+from collections.abc import Callable
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures import wait as wait_for
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from fanlight.errors import NotFound, NotPossibleNow
+from fanlight.services.http.problems import Problem, as_problem
+
+JobState = Literal["queued", "running", "done", "failed"]
+Progress = Callable[[float, str], None]
+JobFunction = Callable[[Progress], Any]
+
+_HISTORY = 100
+
+
+class JobStopped(Exception):
+    """Raised by ``progress`` inside a job when the process ends, so that the worker thread can end too."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job at one moment.
+
+    Attributes:
+        fraction: how much is done, 0 to 1.
+        text: what it is doing.
+        result: what the function returned (something JSON can hold) once ``done``.
+        problem: why it ``failed``.
+    """
+
+    id: str
+    kind: str
+    state: JobState = "queued"
+    fraction: float = 0.0
+    text: str = ""
+    result: Any = None
+    problem: Problem | None = None
+
+    @property
+    def active(self) -> bool:
+        """Whether it still waits or runs."""
+        return self.state in ("queued", "running")
+
+    def as_json(self) -> dict[str, Any]:
+        """As ``GET /api/v1/jobs/{id}`` shows it."""
+        problem = self.problem
+        return {
+            "id": self.id,
+            "kind": self.kind,
+            "state": self.state,
+            "progress": {"fraction": self.fraction, "text": self.text},
+            "result": self.result,
+            "error": problem and {"slug": problem.slug, "message": problem.message, "next": problem.next},
+        }
+
+
+class Jobs:
+    """All jobs of one process.
+
+    Args:
+        executor: runs the functions; by default one worker thread of its own.
+        on_change: called, from any thread, after each change of a job (a ``Notifier.notify``).
+    """
+
+    def __init__(self, executor: Executor | None = None, on_change: Callable[[], None] = lambda: None) -> None:
+        self._executor = executor or ThreadPoolExecutor(max_workers=1, thread_name_prefix="fanlight-job")
+        self._on_change = on_change
+        self._jobs: dict[str, Job] = {}
+        self._futures: dict[str, Future[None]] = {}
+        self._lock = threading.Lock()
+        self._stopping = False
+
+    def start(self, kind: str, function: JobFunction) -> Job:
+        """Run ``function(progress)`` in the background; ``progress(fraction, text)`` reports how far it is.
+
+        Raises:
+            NotPossibleNow: a job of this kind waits or runs already (slug ``already-running``).
+        """
+        with self._lock:
+            if any(job.kind == kind and job.active for job in self._jobs.values()):
+                raise NotPossibleNow(f"{kind}: already running.", next="Wait until it is done.", slug="already-running")
+            job = Job(secrets.token_hex(8), kind)
+            self._jobs[job.id] = job
+            self._forget_oldest()
+        future = self._executor.submit(self._run, job.id, function)
+        with self._lock:
+            if not future.done():
+                self._futures[job.id] = future
+        self._on_change()
+        return job
+
+    def get(self, job_id: str) -> Job:
+        """The job ``job_id`` as it is now.
+
+        Raises:
+            NotFound: there is none (any more: only the last 100 are kept).
+        """
+        job = self._jobs.get(job_id)
+        if job is None:
+            raise NotFound(f"There is no job {job_id[:32]!r} (any more).")
+        return job
+
+    def latest(self, kind: str) -> Job | None:
+        """The job of this kind that was started last."""
+        with self._lock:
+            return next((job for job in reversed(self._jobs.values()) if job.kind == kind), None)
+
+    def wait(self, job_id: str, timeout_s: float | None = None) -> Job:
+        """Block until the job has ended or ``timeout_s`` seconds passed; the job as it is then."""
+        with self._lock:
+            future = self._futures.get(job_id)
+        if future is not None:
+            wait_for((future,), timeout_s)
+        return self.get(job_id)
+
+    def close(self) -> None:
+        """Stop: waiting jobs never start, the running one ends at its next ``progress``."""
+        self._stopping = True
+        self._executor.shutdown(wait=True, cancel_futures=True)
+
+    def _run(self, job_id: str, function: JobFunction) -> None:
+        def progress(fraction: float, text: str = "") -> None:
+            if self._stopping:
+                raise JobStopped
+            self._change(job_id, fraction=min(max(float(fraction), 0.0), 1.0), text=text)
+
+        self._change(job_id, state="running")
+        try:
+            result = function(progress)
+        except JobStopped:
+            self._change(job_id, state="failed", problem=Problem(409, "stopped", "The process was stopped."))
+        except Exception as error:  # noqa: BLE001 the worker thread must survive whatever a job does
+            self._change(job_id, state="failed", problem=as_problem(error))
+        else:
+            self._change(job_id, state="done", fraction=1.0, result=result)
+
+    def _change(self, job_id: str, **changes: Any) -> None:
+        with self._lock:
+            self._jobs[job_id] = replace(self._jobs[job_id], **changes)
+            if not self._jobs[job_id].active:
+                self._futures.pop(job_id, None)
+        self._on_change()
+
+    def _forget_oldest(self) -> None:
+        ended = [job.id for job in self._jobs.values() if not job.active]
+        for job_id in ended[: max(0, len(self._jobs) - _HISTORY)]:
+            del self._jobs[job_id]

@@ -1,0 +1,71 @@
+"""Logs on standard error, by structlog, as lines for people or JSON; secrets are dropped on the way.
+
+Standard output stays free for what a command prints.  The libraries' own records (uvicorn, Alembic) take the same way,
+since an access log quotes the address of a login link.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import structlog
+from structlog.typing import EventDict, Processor, WrappedLogger
+
+DROPPED = "[dropped]"
+_SECRET_KEY = re.compile(
+    r"token|secret|passw|passphrase|private|seed|cookie|authorization|csrf|credential|api[_-]?key|signing[_-]?key",
+    re.IGNORECASE,
+)
+_SECRET_IN_TEXT = re.compile(r"((?:token|csrf)=)[^&\s\"']+|(Bearer\s+)[^\s\"']+", re.IGNORECASE)
+
+
+def drop_secrets(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """A structlog processor: values under secret-looking keys, and tokens inside texts, do not reach the log."""
+    for key, value in event.items():
+        event[key] = _clean(key, value)
+    return event
+
+
+def configure_logging(*, json: bool = False, level: str = "INFO") -> None:
+    """Send all logs to standard error, as JSON lines or coloured text."""
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *_renderers(json)],
+        )
+    )
+    logging.basicConfig(handlers=[handler], level=level.upper(), force=True)
+    for name in ("uvicorn", "uvicorn.access", "uvicorn.error"):
+        logger = logging.getLogger(name)
+        logger.handlers, logger.propagate = [], True
+
+
+def _renderers(json: bool) -> list[Processor]:
+    if json:
+        return [structlog.processors.format_exc_info, drop_secrets, structlog.processors.JSONRenderer()]
+    return [drop_secrets, structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+
+
+def _clean(key: str, value: Any) -> Any:
+    if _SECRET_KEY.search(key):
+        return DROPPED
+    if isinstance(value, str):
+        return _SECRET_IN_TEXT.sub(lambda found: f"{found[1] or found[2]}{DROPPED}", value)
+    if isinstance(value, Mapping):
+        return {inner: _clean(str(inner), content) for inner, content in value.items()}
+    return value

@@ -1,0 +1,167 @@
+"""Every error as an HTTP answer: one table, one shape, no details of unexpected failures.
+
+JSON is ``{"error": {"slug", "message", "next"}}``; ``slug`` is stable and for machines, ``next`` says what to do and
+may be empty.  Browsers get a page from the hook ``app.state.render_problem(request, problem) -> Response`` where the
+consoles have set it.  The framework's own errors (404, 405, failed validation) come in the same shape.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from urllib.parse import quote
+
+import structlog
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from fanlight import errors
+
+log = structlog.get_logger(__name__)
+
+STATUS: Mapping[type[errors.FanlightError], int] = {
+    errors.FanlightError: 500,
+    errors.LocalError: 500,
+    errors.SettingsError: 400,
+    errors.UsageError: 400,
+    errors.PictureError: 422,
+    errors.DataError: 422,
+    errors.ModelError: 422,
+    errors.NotPossibleNow: 409,
+    errors.StorageError: 500,
+    errors.RemoteError: 400,
+    errors.MalformedMessage: 400,
+    errors.MessageTooLarge: 413,
+    errors.NotAuthentic: 401,
+    errors.NotEnrolled: 403,
+    errors.Refused: 403,
+    errors.Conflict: 409,
+    errors.NotFound: 404,
+    errors.Unreachable: 502,
+}
+_STATUS_OF_SLUG = {"disk-full": 507, "too-many-requests": 429, "unknown-host": 421}
+_FRAMEWORK = {
+    404: ("not-found", "There is no such page or route here."),
+    405: ("method-not-allowed", "This route does not take requests of this kind."),
+}
+
+LOGIN_PATH = "/login"
+LOGIN_REQUIRED = "login-required"
+
+
+@dataclass(frozen=True)
+class Problem:
+    """An error as it goes out: HTTP ``status``, stable ``slug``, ``message``, and ``next`` (may be empty)."""
+
+    status: int
+    slug: str
+    message: str
+    next: str = ""
+
+
+RenderProblem = Callable[[Request, Problem], Response]
+
+
+def status_of(error: errors.FanlightError) -> int:
+    """The HTTP status of ``error``: by its slug where that is more exact, else by its nearest class in the table."""
+    if error.slug in _STATUS_OF_SLUG:
+        return _STATUS_OF_SLUG[error.slug]
+    return next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
+
+
+def as_problem(error: Exception) -> Problem:
+    """``error`` as a problem; an unexpected one gets a reference that is logged with it, and gives away nothing."""
+    if isinstance(error, errors.FanlightError):
+        return Problem(status_of(error), error.slug, error.message, error.next)
+    reference = secrets.token_hex(4)
+    log.error("unexpected error", reference=reference, exc_info=error)
+    return Problem(
+        500, "unexpected-error", f"Something went wrong here (reference {reference}).", "The log has the details."
+    )
+
+
+def problem_body(problem: Problem) -> dict[str, dict[str, str]]:
+    """The JSON body of ``problem``."""
+    return {"error": {name: value for name, value in asdict(problem).items() if name != "status"}}
+
+
+def wants_html(request: Request) -> bool:
+    """Whether a person's browser navigates (its ``Accept`` names HTML), rather than a program or a script asking."""
+    return "text/html" in request.headers.get("accept", "").lower()
+
+
+def respond(request: Request, problem: Problem, headers: Mapping[str, str] | None = None) -> Response:
+    """The answer for ``problem``: a page or the way to the login for browsers, JSON otherwise."""
+    if wants_html(request):
+        if problem.slug == LOGIN_REQUIRED:
+            return RedirectResponse(_login_url(request), status_code=303)
+        render: RenderProblem | None = (
+            getattr(request.app.state, "render_problem", None) if "app" in request.scope else None
+        )
+        if render is not None:
+            return render(request, problem)
+    extra = dict(headers or {})
+    if problem.status == 401:
+        extra["WWW-Authenticate"] = 'Bearer realm="fanlight"'  # RFC 9110, section 15.5.2: a 401 must name a scheme
+    return JSONResponse(problem_body(problem), status_code=problem.status, headers=extra)
+
+
+def _login_url(request: Request) -> str:
+    if request.method != "GET":  # after logging in, a step must be asked for again
+        return LOGIN_PATH
+    return f"{LOGIN_PATH}?next={quote(request.url.path, safe='/')}"
+
+
+async def _on_fanlight_error(request: Request, error: Exception) -> Response:
+    return respond(request, as_problem(error))
+
+
+async def _on_http_exception(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    slug, message = _FRAMEWORK.get(error.status_code, ("bad-request", str(error.detail)))
+    return respond(request, Problem(error.status_code, slug, message), error.headers)
+
+
+async def _on_validation_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    where = "; ".join(f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']}" for item in error.errors())
+    return respond(request, Problem(400, "malformed-message", f"The request is not valid: {where}."))
+
+
+class UnexpectedErrors:
+    """ASGI middleware: whatever nobody handled becomes a 500 with a reference, and the process goes on."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Run the application, and answer for it if it fails."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        started = False
+
+        async def watch(message: Message) -> None:
+            nonlocal started
+            started = started or message["type"] == "http.response.start"
+            await send(message)
+
+        try:
+            await self.app(scope, receive, watch)
+        except Exception as error:
+            if started:  # half an answer is out: only closing the connection tells the client
+                raise
+            await respond(Request(scope), as_problem(error))(scope, receive, send)
+
+
+def install_problems(app: FastAPI) -> None:
+    """Give every error of ``app`` the one shape.  Call it before adding other middleware (which then wraps it)."""
+    app.add_exception_handler(errors.FanlightError, _on_fanlight_error)
+    app.add_exception_handler(HTTPException, _on_http_exception)
+    app.add_exception_handler(RequestValidationError, _on_validation_error)
+    app.add_middleware(UnexpectedErrors)

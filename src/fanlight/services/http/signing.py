@@ -1,0 +1,126 @@
+"""Sign outgoing requests (see ``signature_profile``), and get along with a clock that is wrong.
+
+Devices behind a power cut wake up in 1970.  A server that refuses a signature as too old or too new says so (401, slug
+``clock-skew``) and its ``Date`` header tells the time; the difference is added from then on.  A server that lies about
+the time gains nothing: the signatures it gets that way are valid only at itself.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import time
+from collections.abc import AsyncGenerator, Callable, Generator
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+import httpx
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from http_message_signatures import HTTPMessageSigner, MappingKeyResolver
+from http_message_signatures.algorithms import ED25519
+
+from fanlight.errors import UsageError
+from fanlight.services.http.signature_profile import CLOCK_SKEW, COVERED, LABEL, TAG, VALID_FOR_S, content_digest
+
+
+def fresh_nonce() -> str:
+    """128 random bits, as 32 hexadecimal digits."""
+    return secrets.token_hex(16)
+
+
+class SignedRequests(httpx.Auth):
+    """Signs every request that an ``httpx`` client sends (``httpx.Client(auth=SignedRequests(…))``).
+
+    Args:
+        key_id: under which name the server knows the public key (a device id in hexadecimal, or a role).
+        private_key: the Ed25519 key.
+        clock: unix seconds.
+        nonce_source: a fresh string each call, 16 to 64 letters and digits.
+    """
+
+    def __init__(
+        self,
+        key_id: str,
+        private_key: Ed25519PrivateKey,
+        clock: Callable[[], float] = time.time,
+        nonce_source: Callable[[], str] = fresh_nonce,
+    ) -> None:
+        self.clock_offset_s = 0.0
+        self._key_id = key_id
+        self._clock = clock
+        self._nonce = nonce_source
+        self._signer = HTTPMessageSigner(
+            signature_algorithm=ED25519,
+            key_resolver=MappingKeyResolver(public_keys={}, private_keys={key_id: private_key}),
+        )
+
+    def sign(self, request: httpx.Request) -> None:
+        """Sign ``request`` in place; a ``Content-Digest`` that the caller set (large uploads) is kept.
+
+        Raises:
+            UsageError: the body is a stream, and the caller did not set its ``Content-Digest``.
+        """
+        if "content-digest" not in request.headers:
+            request.headers["Content-Digest"] = content_digest(hashlib.sha256(_body(request)).digest())
+        created = int(self._clock() + self.clock_offset_s)
+        self._signer.sign(
+            request,
+            key_id=self._key_id,
+            created=datetime.fromtimestamp(created, UTC),
+            expires=datetime.fromtimestamp(created + VALID_FOR_S, UTC),
+            nonce=self._nonce(),
+            label=LABEL,
+            tag=TAG,
+            covered_component_ids=COVERED,
+        )
+
+    def sync_auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
+        """Sign, and once more after learning the server's time (called by httpx)."""
+        self.sign(request)
+        response = yield request
+        if response.status_code == 401:
+            response.read()
+            if self._learn_time(response) and _can_repeat(request):
+                self.sign(request)
+                yield request
+
+    async def async_auth_flow(self, request: httpx.Request) -> AsyncGenerator[httpx.Request, httpx.Response]:
+        """As ``sync_auth_flow``, for asynchronous clients."""
+        self.sign(request)
+        response = yield request
+        if response.status_code == 401:
+            await response.aread()
+            if self._learn_time(response) and _can_repeat(request):
+                self.sign(request)
+                yield request
+
+    def _learn_time(self, response: httpx.Response) -> bool:
+        if _slug(response) != CLOCK_SKEW:
+            return False
+        try:
+            server_time = parsedate_to_datetime(response.headers["date"]).timestamp()
+        except (KeyError, ValueError):
+            return False
+        self.clock_offset_s = server_time - self._clock()
+        return True
+
+
+def _body(request: httpx.Request) -> bytes:
+    try:
+        return request.content
+    except httpx.RequestNotRead as error:
+        raise UsageError("A streamed body needs its Content-Digest set before it is signed.") from error
+
+
+def _can_repeat(request: httpx.Request) -> bool:
+    try:
+        return request.content is not None
+    except httpx.RequestNotRead:  # the stream is used up; the caller's next attempt has the right time
+        return False
+
+
+def _slug(response: httpx.Response) -> str | None:
+    try:
+        return str(response.json()["error"]["slug"])
+    except (ValueError, KeyError, TypeError):
+        return None
