@@ -94,7 +94,7 @@ class TensorLayout:
         if not np.isfinite(narrow).all():
             raise ModelError("the vector holds values that are not finite in float32")
         parts = self._parts(narrow)
-        return {spec.name: part.reshape(spec.shape).copy() for spec, part in zip(self.specs, parts, strict=True)}
+        return {spec.name: part.reshape(spec.shape) for spec, part in zip(self.specs, parts, strict=True)}
 
     def _parts(self, vector: NDArray[Any]) -> list[NDArray[Any]]:
         ends = list(accumulate(spec.size for spec in self.specs))

@@ -72,20 +72,33 @@ def test_a_fraction_that_float32_would_swallow_is_not_lost() -> None:
     assert 0.095 < drawn.mean() - 2**22 < 0.105
 
 
+class Always(Keystream):
+    """Draws one word for ever."""
+
+    def __init__(self, word: int) -> None:
+        super().__init__(SEED)
+        self.word = word
+
+    def words(self, most: int) -> Any:
+        assert most > 0
+        return self
+
+    def next(self, count: int) -> Any:
+        return np.full(count, self.word, dtype=np.uint32)
+
+
 def test_integers_and_bounds_are_exact_whatever_is_drawn() -> None:
-    class AlwaysUp(Keystream):
-        def words(self, most: int) -> Any:
-            class Ones:
-                def next(self, count: int) -> Any:
-                    return np.full(count, 2**32 - 1, dtype=np.uint32)
-
-            return Ones()
-
     bound = 2**31 - 1
     x = np.array([0.0, 1.0, -1.0, bound, -bound, 1e300, -1e300, 2**22 - 2.0**-31])
-    drawn = quantise(x, Fraction(1), -bound, bound, AlwaysUp(SEED))
+    drawn = quantise(x, Fraction(1), -bound, bound, Always(2**32 - 1))
     assert drawn.tolist() == [0, 1, -1, bound, -bound, bound, -bound, 2**22]
     assert drawn.dtype == np.int64
+
+
+def test_fractions_finer_than_a_word_go_to_the_nearest_side() -> None:
+    """Cut off instead, they would pull every mean down."""
+    x = np.array([1 - 2.0**-34, -(2.0**-34), 1 - 2.0**-32])
+    assert quantise(x, Fraction(1), -1, 1, Always(0)).tolist() == [1, 0, 0]
 
 
 def test_a_value_beyond_the_bounds_is_cut_off() -> None:

@@ -33,7 +33,7 @@ def test_memory_order_does_not_matter() -> None:
 
 
 def test_the_vector_becomes_new_float32_tensors() -> None:
-    vector = np.arange(10.0)
+    vector = np.arange(10, dtype=np.float32)
     parts = LAYOUT.unflatten(vector)
     assert list(parts) == ["weight", "bias", "scale"]
     assert {name: part.shape for name, part in parts.items()} == {"weight": (2, 3), "bias": (3,), "scale": ()}
