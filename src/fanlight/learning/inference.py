@@ -1,0 +1,53 @@
+"""What a picture shows, by a trained head on a backbone's features."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from fanlight.errors import ModelError
+from fanlight.learning.features import FeatureExtractor
+from fanlight.learning.heads import SoftmaxHead, softmax
+from fanlight.learning.model_file import HeadModel
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The likeliest class, its probability, and all classes' probabilities in the model's order (they sum to 1)."""
+
+    label: str
+    confidence: float
+    scores: Mapping[str, float]
+
+
+class Predictor:
+    """A head joined to the very backbone and picture size that it was trained on.
+
+    Raises:
+        ModelError: the extractor's backbone or picture size is not the model's.
+    """
+
+    def __init__(self, model: HeadModel, extractor: FeatureExtractor) -> None:
+        if extractor.backbone.sha256 != model.backbone_sha256:
+            raise ModelError(
+                f"the model was trained on backbone {model.backbone_id} {model.backbone_sha256[:16]}, "
+                f"this is {extractor.backbone.id} {extractor.backbone.sha256[:16]}",
+                next="Install the Fanlight version that the model comes from.",
+            )
+        if extractor.size != model.picture_size:
+            raise ModelError(f"the model reads pictures of {model.picture_size} px, not {extractor.size}")
+        self._head = SoftmaxHead(model.weight, model.bias)
+        self._classes = model.classes
+        self._extractor = extractor
+
+    def predict(self, path: Path) -> Prediction:
+        """What the picture at ``path`` shows.
+
+        Raises:
+            PictureError: the picture cannot be used.
+        """
+        probabilities = softmax(self._head.logits(self._extractor.extract([path])))[0].tolist()
+        scores = dict(zip(self._classes, probabilities, strict=True))
+        label = max(scores, key=scores.__getitem__)
+        return Prediction(label, scores[label], scores)

@@ -1,0 +1,120 @@
+"""Writes ONNX graphs, byte for byte reproducible, without the ``onnx`` package.
+
+An ONNX file is a protocol-buffer message (https://protobuf.dev/programming-guides/encoding/). Only the few messages and
+fields that convolutional graphs need are written, in ascending field order, so that equal graphs give equal bytes and a
+file can be known by its digest. Field numbers are those of ``onnx.proto`` (IR version 8, operator set 17).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+IR_VERSION = 8
+OPSET = 17
+
+_ELEMENT_TYPES = {np.dtype(np.float32): 1, np.dtype(np.uint8): 2, np.dtype(np.int64): 7}
+FLOAT = _ELEMENT_TYPES[np.dtype(np.float32)]
+
+Attribute = int | str | Sequence[int]
+Dimension = int | str
+
+
+@dataclass(frozen=True)
+class Port:
+    """A named input or output of the graph; a dimension is a fixed length or the name of a free one."""
+
+    name: str
+    dtype: type[np.generic]
+    shape: Sequence[Dimension]
+
+
+@dataclass
+class Graph:
+    """A graph under construction: nodes in execution order, constants, and its inputs and outputs."""
+
+    name: str
+    inputs: Sequence[Port]
+    outputs: Sequence[Port]
+    _nodes: list[bytes] = field(default_factory=list)
+    _constants: list[bytes] = field(default_factory=list)
+
+    def constant(self, name: str, values: NDArray[Any]) -> str:
+        """Adds a float32, uint8 or int64 tensor of any shape; returns its name."""
+        raw = np.ascontiguousarray(values, values.dtype.newbyteorder("<")).tobytes()
+        element = _varint_field(2, _ELEMENT_TYPES[values.dtype])
+        dims = b"".join(_varint_field(1, n) for n in values.shape)
+        self._constants.append(dims + element + _text(8, name) + _bytes_field(9, raw))
+        return name
+
+    def node(self, operator: str, inputs: Iterable[str], output: str, **attributes: Attribute) -> str:
+        """Adds a node with one output and returns the output's name, so that calls can be chained."""
+        body = b"".join(_text(1, name) for name in inputs) + _text(2, output) + _text(3, output) + _text(4, operator)
+        body += b"".join(_bytes_field(5, _attribute(name, attributes[name])) for name in sorted(attributes))
+        self._nodes.append(body)
+        return output
+
+    def encode(self, metadata: Mapping[str, str] | None = None) -> bytes:
+        """The whole model file; ``metadata`` is kept in it as text, sorted by key."""
+        graph = b"".join(
+            [
+                *(_bytes_field(1, node) for node in self._nodes),
+                _text(2, self.name),
+                *(_bytes_field(5, constant) for constant in self._constants),
+                *(_bytes_field(11, _port(port)) for port in self.inputs),
+                *(_bytes_field(12, _port(port)) for port in self.outputs),
+            ]
+        )
+        extras = sorted((metadata or {}).items())
+        return b"".join(
+            [
+                _varint_field(1, IR_VERSION),
+                _text(2, "fanlight"),
+                _bytes_field(7, graph),
+                _bytes_field(8, _varint_field(2, OPSET)),
+                *(_bytes_field(14, _text(1, key) + _text(2, value)) for key, value in extras),
+            ]
+        )
+
+
+def _varint(value: int) -> bytes:
+    value &= 2**64 - 1  # negative numbers travel as 64-bit two's complement
+    out = bytearray()
+    while value > 0x7F:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value)
+    return bytes(out)
+
+
+def _varint_field(number: int, value: int) -> bytes:
+    return _varint(number << 3) + _varint(value)
+
+
+def _bytes_field(number: int, value: bytes) -> bytes:
+    return _varint(number << 3 | 2) + _varint(len(value)) + value
+
+
+def _text(number: int, value: str) -> bytes:
+    return _bytes_field(number, value.encode())
+
+
+def _attribute(name: str, value: Attribute) -> bytes:
+    """AttributeProto; types: 2 integer, 3 text, 7 integers."""
+    head = _text(1, name)
+    if isinstance(value, int):
+        return head + _varint_field(3, value) + _varint_field(20, 2)
+    if isinstance(value, str):
+        return head + _text(4, value) + _varint_field(20, 3)
+    return head + b"".join(_varint_field(8, item) for item in value) + _varint_field(20, 7)
+
+
+def _port(port: Port) -> bytes:
+    """ValueInfoProto with a tensor type; a dimension is a length (field 1) or a name (field 2)."""
+    dims = b"".join(_bytes_field(1, _varint_field(1, n) if isinstance(n, int) else _text(2, n)) for n in port.shape)
+    tensor = _varint_field(1, _ELEMENT_TYPES[np.dtype(port.dtype)]) + _bytes_field(2, dims)
+    return _text(1, port.name) + _bytes_field(2, _bytes_field(1, tensor))
