@@ -1,0 +1,95 @@
+"""What the processes say to one another between the signed steps of a round: offers, orders, members.
+
+Devices ask main for its *offer* (plan, model, open manifest); the aggregator asks main for its *orders* (proposal,
+what the operator wants done). Both are long-polls: the asker names the version it has, the answer comes when there is
+another one. Both answers are signed by main, so that nothing on the way can put words into its mouth.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Final
+
+from pydantic import Field
+
+from fanlight.protocol.message import Blob, DeviceId, Flag, Hash, Message, Name, U32, U63
+
+OFFER = "fanlight/offer/v1"
+ORDERS = "fanlight/orders/v1"
+MEMBERS = "fanlight/members/v1"
+
+PREFIX: Final = "/protocol/v1"
+"""Where the protocol's routes lie on both servers."""
+
+
+class Welcome(Message):
+    """A server's answer to an enrolment: the device's id and the name its token gives it."""
+
+    device: DeviceId
+    name: Name
+
+
+class Offer(Message):
+    """What main has for one device.
+
+    Attributes:
+        fid: federation.
+        version: main's change counter; ask again with ``after=version``.
+        by_itself: devices train when a manifest appears; otherwise only when told.
+        plan: the task's training plan (``Plan``); a measuring round uses ``plan.of_kind(Kind.MEASURE)``.
+        model: SHA-256 of the current model file; model_version: its number.
+        manifest: the open round's ``SignedManifest``, if it is for this device.
+        invitation: signed invitation, if the round's cohort is sampled.
+    """
+
+    fid: Hash
+    version: U63
+    by_itself: Flag
+    plan: Blob
+    model: Hash
+    model_version: U32
+    manifest: Blob | None = None
+    invitation: Blob | None = None
+
+
+class Order(StrEnum):
+    """What the operator (or main's policy) wants of the aggregator's round."""
+
+    NONE = "none"
+    CLOSE = "close"
+    FINISH = "finish"
+    ABANDON = "abandon"
+
+
+class Orders(Message):
+    """What main has for the aggregator.
+
+    Attributes:
+        fid: federation.
+        version: main's change counter.
+        members_version: changes when the list of members does; then ask for it again.
+        proposal: the ``Proposal`` of a round that waits for the aggregator's signature; cohort: its sampled devices.
+        order: what to do with the open round ``mh``: close it, finish it (close and release), abandon it.
+    """
+
+    fid: Hash
+    version: U63
+    members_version: U63
+    order: Name
+    mh: Annotated[bytes, Field(strict=True, max_length=32)]
+    proposal: Blob | None = None
+    cohort: Annotated[tuple[DeviceId, ...], Field(max_length=1 << 20)] = ()
+
+
+class Enrolments(Message):
+    """Enrolments that the aggregator has and main may lack."""
+
+    enrolments: Annotated[tuple[Blob, ...], Field(max_length=256)]
+
+
+class Members(Message):
+    """Main's list of devices that are enrolled with one key at both servers and not revoked."""
+
+    fid: Hash
+    version: U63
+    devices: Annotated[tuple[DeviceId, ...], Field(max_length=1 << 20)]
