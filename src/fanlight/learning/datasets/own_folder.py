@@ -1,0 +1,66 @@
+"""A person's own folder as a data set.
+
+Sub-folders ``device-1``, ``device-2``, … (or the demonstration's ``Client1``, ``Client2``, …) are used as they stand
+and where they stand. Any other folder of classes is dealt out evenly among the devices, and copied.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+
+from fanlight.errors import DataError
+from fanlight.learning.datasets.source import Labelled
+from fanlight.learning.folders import PARTS, classes_of, clients_of, is_split_by_owner, scan
+
+_DEVICE = re.compile(r"device-(\d+)")
+
+
+def device_folders(folder: Path) -> tuple[Path, ...]:
+    """The folders of single devices inside ``folder``, by number; empty if it is one folder for all.
+
+    Raises:
+        DataError: the folder is not there or cannot be read.
+    """
+    try:
+        numbered = [(int(match[1]), path) for path in folder.iterdir() if (match := _DEVICE.fullmatch(path.name))]
+    except OSError as error:
+        raise DataError(f"the folder {folder} cannot be read: {error.strerror}", next="Is it there?") from error
+    return tuple(path for _, path in sorted(numbered)) or clients_of(folder)
+
+
+def classes_of_devices(folders: tuple[Path, ...]) -> tuple[str, ...]:
+    """All classes that any of the devices has, in alphabetical order.
+
+    Raises:
+        DataError: fewer than two.
+    """
+    names = tuple(sorted({name for folder in folders for name in classes_of(folder)}))
+    if len(names) < 2:
+        raise DataError(
+            f"{', '.join(str(folder) for folder in folders)}: {len(names)} classes; there must be two or more",
+            next="Make a folder for each class, with its pictures in it.",
+        )
+    return names
+
+
+def load_one(folder: Path, classes: tuple[str, ...]) -> tuple[Labelled, list[str]]:
+    """All usable pictures of one folder, and for each the part the owner gave it (empty: not split).
+
+    Raises:
+        DataError: as ``folders.scan``, or no picture can be used.
+    """
+    found = scan(folder, classes)
+    split_by_owner = is_split_by_owner(folder, classes)
+    paths, labels, parts = [], [], []
+    for part in PARTS:
+        for picture in found.part(part):
+            paths.append(picture.path)
+            labels.append(picture.label)
+            parts.append(part if split_by_owner else "")
+    if not paths:
+        reasons = "; ".join(str(problem) for problem in found.problems[:3])
+        raise DataError(f"{folder} holds no picture that can be used. {reasons}".rstrip())
+    return Labelled(paths, np.array(labels, np.int64)), parts

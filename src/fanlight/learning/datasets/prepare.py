@@ -1,0 +1,188 @@
+"""From a data set's name to one folder of pictures for each device.
+
+A prepared data set lies in a folder of its own below ``target``, named by everything that went into it, and appears
+there whole or not at all: it is written beside and then renamed. So the same arguments find the same files again, and
+nothing that a person may have added is ever overwritten.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from fanlight.errors import DataError, StorageError
+from fanlight.learning import pictures
+from fanlight.learning.datasets import digits, faces, fashion, own_folder, shapes, stamps
+from fanlight.learning.datasets.chance import Chance
+from fanlight.learning.datasets.locate import places
+from fanlight.learning.datasets.partition import evenly
+from fanlight.learning.datasets.source import Labelled, Picture
+from fanlight.learning.folders import PARTS
+from fanlight.learning.split import split_in_order
+
+SOURCES = {source.name: source for source in (m.SOURCE for m in (faces, digits, shapes, fashion, stamps))}
+NAMES = tuple(SOURCES)
+MAX_DEVICES = 1000
+OWN_FOLDER_PICTURE_SIZE = 128
+
+_FORMAT = 1  # part of the folder's name: raise it when drawing or splitting changes
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """A data set that is ready.
+
+    Attributes:
+        name: as asked for; a folder's own name otherwise.
+        classes: class names in the order of the labels, two or more.
+        picture_size: suggested side of the square for the backbone, in pixels.
+        device_folders: one folder for each device, device 1 first, as ``folders.scan`` takes it.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    picture_size: int
+    device_folders: tuple[Path, ...]
+
+
+def prepare(name: str | Path, devices: int, seed: int, target: Path, *, data_dir: Path | None = None) -> DataSet:
+    """Make (or find again) a data set's folders.
+
+    Args:
+        name: one of ``NAMES``, or the path of a folder with pictures.
+        devices: how many, 1 to 1,000.
+        seed: 0 or more; fixes drawing and splitting.
+        target: folder to write below; made if need be.
+        data_dir: where to look for data files first.
+
+    Raises:
+        DataError: unknown name, missing or damaged data, too few pictures or device folders.
+        StorageError: the folders cannot be written.
+    """
+    if not 1 <= devices <= MAX_DEVICES or seed < 0:
+        raise DataError(f"{devices} devices with seed {seed}: devices must be 1 to {MAX_DEVICES}, the seed 0 or more")
+    source = SOURCES.get(str(name))
+    if source is None:
+        return _prepare_own(_own_folder(name), devices, seed, Path(target))
+    root = Path(target) / f"{source.name}-{devices}-{seed}-v{_FORMAT}"
+    if not root.exists():
+        chance = Chance(f"{source.name}/{devices}", seed)
+        labelled = _without_duplicates(source.load(places(data_dir), devices, chance))
+        assigned = source.partition(labelled.labels, devices, chance)
+        _write(root, labelled, source.classes, assigned, [""] * labelled.labels.size, chance)
+    return DataSet(source.name, source.classes, source.picture_size, _folders(root, devices))
+
+
+def _own_folder(name: str | Path) -> Path:
+    folder = Path(name)
+    if not folder.is_dir():
+        raise DataError(
+            f"there is no data set and no folder called {name}",
+            slug="unknown-dataset",
+            next=f"Choose one of {', '.join(NAMES)}, or give the path of a folder with pictures.",
+        )
+    return folder.resolve()
+
+
+def _prepare_own(folder: Path, devices: int, seed: int, target: Path) -> DataSet:
+    own = own_folder.device_folders(folder)
+    if own:
+        if len(own) < devices:
+            raise DataError(
+                f"{folder} has folders for {len(own)} devices, not {devices}", next=f"Ask for --devices {len(own)}."
+            )
+        used = own[:devices]
+        return DataSet(folder.name, own_folder.classes_of_devices(used), OWN_FOLDER_PICTURE_SIZE, used)
+    classes = own_folder.classes_of_devices((folder,))
+    labelled, parts = own_folder.load_one(folder, classes)
+    contents = hashlib.sha256("\n".join([*classes, *parts]).encode())
+    for picture, label in zip(labelled.pictures, labelled.labels, strict=True):
+        contents.update(f"{label}:{_digest(picture)}".encode())
+    root = target / f"{folder.name}-{contents.hexdigest()[:12]}-{devices}-{seed}-v{_FORMAT}"
+    if not root.exists():
+        chance = Chance(f"folder/{devices}", seed)
+        _write(root, labelled, classes, evenly(labelled.labels, devices, chance), parts, chance)
+    return DataSet(folder.name, classes, OWN_FOLDER_PICTURE_SIZE, _folders(root, devices))
+
+
+def _folders(root: Path, devices: int) -> tuple[Path, ...]:
+    folders = tuple(root / f"device-{number}" for number in range(1, devices + 1))
+    for folder in folders:
+        if not folder.is_dir():
+            raise DataError(f"the folder {folder} is not there", next=f"Remove {root} to have it made anew.")
+    return folders
+
+
+def _digest(picture: Picture) -> str:
+    if isinstance(picture, Path):
+        return pictures.content_hash(picture)
+    return hashlib.sha256(repr(picture.shape).encode() + picture.tobytes()).hexdigest()
+
+
+def _without_duplicates(labelled: Labelled) -> Labelled:
+    """Each picture once: one that is in two parts, or on two devices, would flatter the model."""
+    first: dict[str, int] = {}
+    for index, picture in enumerate(labelled.pictures):
+        first.setdefault(_digest(picture), index)
+    kept = list(first.values())
+    return Labelled([labelled.pictures[index] for index in kept], labelled.labels[kept])
+
+
+def _write(
+    root: Path,
+    labelled: Labelled,
+    classes: tuple[str, ...],
+    assigned: list[NDArray[np.int64]],
+    parts: list[str],
+    chance: Chance,
+) -> None:
+    if min(indices.size for indices in assigned) < 1:
+        raise DataError(
+            f"{labelled.labels.size} pictures are too few for {len(assigned)} devices", next="Ask for fewer devices."
+        )
+    try:
+        root.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=root.parent))
+        try:
+            for number, indices in enumerate(assigned, start=1):
+                _write_device(unfinished / f"device-{number}", indices, labelled, classes, parts, chance)
+            unfinished.rename(root)
+        except BaseException:
+            shutil.rmtree(unfinished, ignore_errors=True)
+            raise
+    except OSError as error:
+        raise StorageError(f"the data set cannot be written to {root}: {error}", next="Is the disk full?") from error
+
+
+def _write_device(
+    folder: Path,
+    indices: NDArray[np.int64],
+    labelled: Labelled,
+    classes: tuple[str, ...],
+    parts: list[str],
+    chance: Chance,
+) -> None:
+    folder.mkdir()
+    for label in np.unique(labelled.labels[indices]):
+        members = chance.shuffled(indices[labelled.labels[indices] == label])
+        given = [(parts[index], index) for index in members if parts[index]]
+        drawn = split_in_order([index for index in members if not parts[index]])
+        given += [(part, index) for part, chosen in zip(PARTS, drawn, strict=True) for index in chosen]
+        for part, index in given:
+            place = folder / part / classes[label]
+            place.mkdir(parents=True, exist_ok=True)
+            _write_picture(place, int(index), labelled.pictures[index])
+
+
+def _write_picture(place: Path, index: int, picture: Picture) -> None:
+    if isinstance(picture, Path):
+        shutil.copyfile(picture, place / f"{index:05d}{picture.suffix.lower()}")
+    else:
+        Image.fromarray(picture).save(place / f"{index:05d}.png", optimize=False, compress_level=1)

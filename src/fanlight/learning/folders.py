@@ -1,0 +1,266 @@
+"""One device's folder of labelled pictures: which picture has which label, and which part it plays.
+
+Three layouts are understood::
+
+    FOLDER/{train,valid,test}/CLASS/…             split by the owner (``val`` and ``validation`` mean ``valid``)
+    FOLDER/CLASS/…                                split here, 60/20/20 in each class, by content hash (``split``)
+    FOLDER/Client#/{train,valid,test}/CLASS/…     the demonstration's Object_name: give the client's folder, or choose
+
+Rules:
+
+1. Classes belong to the task. A folder with a class that the task does not know is refused, with both lists: a label is
+   a position in the task's list, never in a listing of the disk (differing names once swapped labels in silence).
+2. A device need not have every class.
+3. What cannot be used is named in ``problems``; the rest is used.
+4. A picture counts once, whatever its name. In two parts it stays in the earlier one of train, valid, test, so that no
+   test picture was trained on; under two classes of one part it stays with the one that the task lists first. Both are
+   said.
+5. Hidden files, and links to folders inside a class, are passed over.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import unicodedata
+from collections.abc import Container, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from fanlight.errors import DataError, PictureError
+from fanlight.learning import pictures
+from fanlight.learning.split import split_in_order
+
+PARTS = ("train", "valid", "test")
+LAYOUTS = "CLASS/… or {train,valid,test}/CLASS/…"
+
+_PART_NAMES = {"train": "train", "valid": "valid", "val": "valid", "validation": "valid", "test": "test"}
+_CLIENT = re.compile(r"client[ _-]?\d+", re.IGNORECASE)
+_NEVER_PICTURES = frozenset({"thumbs.db", "desktop.ini"})
+_PROBE_SIZE = 8
+
+
+@dataclass(frozen=True)
+class LabelledPicture:
+    """A picture that can be used: its file, its label (position in the task's classes), SHA-256 of the file."""
+
+    path: Path
+    label: int
+    content_hash: str
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What cannot be used, or not as it stands; the message names it."""
+
+    path: Path
+    message: str
+
+    def __str__(self) -> str:
+        return self.message
+
+
+@dataclass(frozen=True)
+class PictureSet:
+    """A device's pictures for training, validation and testing, and what was wrong in its folder."""
+
+    train: tuple[LabelledPicture, ...]
+    valid: tuple[LabelledPicture, ...]
+    test: tuple[LabelledPicture, ...]
+    problems: tuple[Problem, ...] = ()
+
+    def part(self, name: str) -> tuple[LabelledPicture, ...]:
+        """The pictures of ``train``, ``valid`` or ``test``."""
+        return {"train": self.train, "valid": self.valid, "test": self.test}[name]
+
+
+@dataclass(frozen=True)
+class _Found:
+    path: Path
+    part: str  # empty: not yet split
+    label: int
+
+
+def scan(
+    folder: Path, classes: Sequence[str], *, client: str | None = None, known: Container[str] = frozenset()
+) -> PictureSet:
+    """Read a device's folder.
+
+    Args:
+        folder: in one of the three layouts.
+        classes: the task's class names, in the order of the labels.
+        client: which ``Client#`` to take, where the folder holds several.
+        known: content hashes of pictures that were decoded before; these are not decoded again.
+
+    Raises:
+        DataError: the folder is gone, cannot be read, has no classes, or has classes that the task does not know.
+    """
+    chosen = _chosen(Path(folder), client)
+    problems: list[Problem] = []
+    found = list(_find(chosen, [_normal(name) for name in classes], problems))
+    usable = _examine(found, classes, known, problems)
+    parts: dict[str, list[LabelledPicture]] = {part: [] for part in PARTS}
+    for item, picture in usable:
+        if item.part:
+            parts[item.part].append(picture)
+    for label in range(len(classes)):
+        unsplit = [picture for item, picture in usable if not item.part and picture.label == label]
+        in_order = split_in_order(sorted(unsplit, key=lambda picture: picture.content_hash))
+        for part, members in zip(PARTS, in_order, strict=True):
+            parts[part].extend(members)
+    return PictureSet(tuple(parts["train"]), tuple(parts["valid"]), tuple(parts["test"]), tuple(problems))
+
+
+def classes_of(folder: Path, *, client: str | None = None) -> tuple[str, ...]:
+    """Names of the classes that a device's folder has, in alphabetical order.
+
+    Raises:
+        DataError: as ``scan``.
+    """
+    chosen = _chosen(Path(folder), client)
+    names = {path.name for path in _subfolders(chosen)}
+    if _is_split(names, ()):
+        names = {path.name for part in _part_folders(chosen) for path in _subfolders(part)}
+    return tuple(sorted(_normal(name) for name in names))
+
+
+def is_split_by_owner(folder: Path, classes: Sequence[str]) -> bool:
+    """Has the owner said which pictures are for training, validation and testing?"""
+    return _is_split({path.name for path in _subfolders(folder)}, classes)
+
+
+def clients_of(folder: Path) -> tuple[Path, ...]:
+    """The ``Client#`` folders inside a demonstration's Object_name, by number; empty for other layouts."""
+    clients = [path for path in _subfolders(Path(folder)) if _CLIENT.fullmatch(path.name)]
+    return tuple(sorted(clients, key=lambda path: (int(re.sub(r"\D", "", path.name)), path.name)))
+
+
+def _chosen(folder: Path, client: str | None) -> Path:
+    clients = clients_of(folder)
+    names = [path.name for path in clients]
+    if client is not None:
+        if client not in names:
+            raise DataError(f"{folder} has no {client}; it has: {', '.join(names) or 'no clients'}")
+        return folder / client
+    if len(clients) > 1:
+        raise DataError(
+            f"{folder} holds the pictures of {len(clients)} devices: {', '.join(names)}",
+            next=f"Give one device one of them, for example {clients[0]}.",
+        )
+    return clients[0] if clients else folder
+
+
+def _find(folder: Path, classes: list[str], problems: list[Problem]) -> Iterator[_Found]:
+    subfolders = _subfolders(folder)
+    if not subfolders:
+        raise DataError(f"{folder} has no folders with pictures", next=f"Lay the pictures out as {LAYOUTS}.")
+    _report_strays(folder, problems)
+    if not _is_split({path.name for path in subfolders}, classes):
+        yield from _find_classes(folder, "", classes)
+        return
+    part_folders = _part_folders(folder)
+    others = sorted(set(subfolders) - set(part_folders))
+    problems.extend(Problem(path, f"{path}: passed over: it is none of {', '.join(PARTS)}") for path in others)
+    for path in part_folders:
+        _report_strays(path, problems)
+        yield from _find_classes(path, _PART_NAMES[path.name.lower()], classes)
+
+
+def _is_split(names: set[str], classes: Sequence[str]) -> bool:
+    """Is this the layout with parts? Not where a task has a class called "train", and all folders are classes."""
+    has_parts = any(name.lower() in _PART_NAMES for name in names)
+    return has_parts and not all(_normal(name) in classes for name in names)
+
+
+def _part_folders(folder: Path) -> list[Path]:
+    """The folders of parts, training first: where a picture stands twice, the earlier part keeps it."""
+    parts = [path for path in _subfolders(folder) if path.name.lower() in _PART_NAMES]
+    return sorted(parts, key=lambda path: (PARTS.index(_PART_NAMES[path.name.lower()]), path.name))
+
+
+def _find_classes(folder: Path, part: str, classes: list[str]) -> Iterator[_Found]:
+    by_name = {_normal(path.name): path for path in _subfolders(folder)}
+    unknown = sorted(set(by_name) - set(classes))
+    if unknown:
+        raise DataError(
+            f"{folder} has classes that the task does not know: {', '.join(unknown)}; "
+            f"the folder has: {', '.join(sorted(by_name))}; the task has: {', '.join(classes)}",
+            slug="unknown-class",
+            next="Rename or move the folders whose names are not among the task's classes.",
+        )
+    for label, name in enumerate(classes):
+        if name in by_name:
+            for path in _files(by_name[name]):
+                yield _Found(path, part, label)
+
+
+def _examine(
+    found: list[_Found], classes: Sequence[str], known: Container[str], problems: list[Problem]
+) -> list[tuple[_Found, LabelledPicture]]:
+    """Decode (unless known), hash and drop what stands twice."""
+    first: dict[str, _Found] = {}
+    usable: list[tuple[_Found, LabelledPicture]] = []
+    for item in found:
+        try:
+            data = pictures.read(item.path)
+            digest = hashlib.sha256(data).hexdigest()
+            if digest not in known and digest not in first:
+                pictures.load(data, _PROBE_SIZE, name=str(item.path))
+        except PictureError as error:
+            problems.append(Problem(item.path, error.message))
+            continue
+        earlier = first.setdefault(digest, item)
+        if earlier is item:
+            usable.append((item, LabelledPicture(item.path, item.label, digest)))
+        elif earlier.label != item.label:
+            kept = f"it counts as {classes[earlier.label]}, not {classes[item.label]}"
+            problems.append(Problem(item.path, f"{item.path}: the same picture as {earlier.path}; {kept}"))
+        elif earlier.part != item.part:
+            kept = f"it counts for {earlier.part}, not {item.part}"
+            problems.append(Problem(item.path, f"{item.path}: the same picture as {earlier.path}; {kept}"))
+    return usable
+
+
+def _normal(name: str) -> str:
+    """Some file systems hand out accented letters in two pieces; a name is a name."""
+    return unicodedata.normalize("NFC", name)
+
+
+def _hidden(name: str) -> bool:
+    return name.startswith(".") or name.lower() in _NEVER_PICTURES
+
+
+def _subfolders(folder: Path) -> list[Path]:
+    return sorted(path for path in _listing(folder) if path.is_dir())
+
+
+def _report_strays(folder: Path, problems: list[Problem]) -> None:
+    strays = sorted(path for path in _listing(folder) if not path.is_dir())
+    problems.extend(Problem(path, f"{path}: passed over: it lies in no class's folder") for path in strays)
+
+
+def _listing(folder: Path) -> list[Path]:
+    try:
+        return [path for path in folder.iterdir() if not _hidden(path.name)]
+    except OSError as error:
+        raise _gone(folder, error) from error
+
+
+def _files(folder: Path) -> list[Path]:
+    """All files of a class, folders within it included, in a fixed order."""
+
+    def refuse(error: OSError) -> None:
+        raise _gone(Path(error.filename or folder), error) from error
+
+    files: list[Path] = []
+    for root, folders, names in os.walk(folder, onerror=refuse):
+        folders[:] = sorted(name for name in folders if not _hidden(name))
+        files.extend(Path(root, name) for name in sorted(names) if not _hidden(name))
+    return files
+
+
+def _gone(folder: Path, error: OSError) -> DataError:
+    if isinstance(error, FileNotFoundError):
+        return DataError(f"the folder {folder} is not there", next="Was it moved, or its disk taken out? Put it back.")
+    return DataError(f"the folder {folder} cannot be read: {error.strerror}", next="Is it a folder, and yours to read?")

@@ -1,0 +1,209 @@
+"""The published model: a head and what it needs to be used, as one safetensors file.
+
+Tensors ``head.weight`` (features, K) and ``head.bias`` (K,), both F32. All metadata are one JSON text under the single
+key ``fanlight``: the format keeps no order among several keys, and the same model must give the same bytes, because its
+hash is what manifests bind.
+
+A file comes from a server or from a stranger's disk: lengths, names, types and shapes are read from the header and
+checked before an array is made, and every number is finite.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from safetensors.numpy import save
+
+from fanlight.errors import ModelError
+from fanlight.learning.heads import Floats, checked_head
+
+MAX_MODEL_BYTES = 64 * 2**20
+MAX_HEADER_BYTES = 256 * 2**10
+MAX_CLASSES = 1000
+MAX_FEATURES = 2**16
+MAX_NAME_LENGTH = 200
+
+_METADATA_KEYS = {"format", "task", "version", "classes", "backbone", "picture_size", "head"}
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True)
+class HeadModel:
+    """A head and its provenance.
+
+    Attributes:
+        task: the task's name, 1 to 200 characters.
+        version: 0 for the model that knows nothing, then 1 more with every released round.
+        classes: K distinct names, 2 to 1,000.
+        backbone_id: name of the network whose features the head reads.
+        backbone_sha256: hash of that network's file, 64 hexadecimal digits.
+        picture_size: side in pixels of the square that the network is given, 8 to 2,048.
+        weight: (features, K) float32, finite.
+        bias: (K,) float32, finite.
+    """
+
+    task: str
+    version: int
+    classes: tuple[str, ...]
+    backbone_id: str
+    backbone_sha256: str
+    picture_size: int
+    weight: Floats
+    bias: Floats
+
+
+def encode(model: HeadModel) -> bytes:
+    """The model's file; the same model gives the same bytes.
+
+    Raises:
+        ModelError: a field is out of range, or weights do not fit the classes.
+    """
+    checked = _checked(model)
+    metadata = {
+        "format": 1,
+        "task": checked.task,
+        "version": checked.version,
+        "classes": list(checked.classes),
+        "backbone": {"id": checked.backbone_id, "sha256": checked.backbone_sha256},
+        "picture_size": checked.picture_size,
+        "head": "softmax",
+    }
+    text = json.dumps(metadata, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return save({"head.weight": checked.weight, "head.bias": checked.bias}, {"fanlight": text})
+
+
+def decode(data: bytes) -> HeadModel:
+    """Read a model's file.
+
+    Raises:
+        ModelError: not such a file, of another format version, too large, or with numbers that are not finite.
+    """
+    if len(data) > MAX_MODEL_BYTES:
+        raise ModelError(f"the model file is larger than {MAX_MODEL_BYTES // 2**20} MiB")
+    header, body = _header(data)
+    if set(header) != {"__metadata__", "head.weight", "head.bias"}:
+        raise ModelError("the model file does not hold head.weight, head.bias and nothing else")
+    metadata = _metadata(header["__metadata__"])
+    spans = [_span(name, header[name]) for name in ("head.bias", "head.weight")]
+    if sorted(span for _, span in spans) != _contiguous(sorted(span for _, span in spans), len(body)):
+        raise ModelError("the model file's tensors do not fill it exactly")
+    (bias_shape, bias_span), (weight_shape, weight_span) = spans
+    try:
+        return _checked(
+            HeadModel(
+                task=metadata["task"],
+                version=metadata["version"],
+                classes=tuple(metadata["classes"]),
+                backbone_id=metadata["backbone"]["id"],
+                backbone_sha256=metadata["backbone"]["sha256"],
+                picture_size=metadata["picture_size"],
+                weight=_array(body, weight_span, weight_shape),
+                bias=_array(body, bias_span, bias_shape),
+            )
+        )
+    except (KeyError, TypeError) as error:
+        raise ModelError("the model file's metadata are not as they should be") from error
+
+
+def model_hash(data: bytes) -> str:
+    """SHA-256 of a model's file, 64 hexadecimal digits."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def _header(data: bytes) -> tuple[dict[str, Any], memoryview]:
+    length = int.from_bytes(data[:8], "little")
+    if len(data) < 8 or length > MAX_HEADER_BYTES or len(data) < 8 + length:
+        raise ModelError("not a safetensors file: its header is missing, cut off or too long")
+    return _object(data[8 : 8 + length], "header"), memoryview(data)[8 + length :]
+
+
+def _object(text: bytes | str, what: str) -> dict[str, Any]:
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ModelError(f"the model file's {what} is not JSON") from error
+    if not isinstance(value, dict):
+        raise ModelError(f"the model file's {what} is not a JSON object")
+    return value
+
+
+def _metadata(entry: Any) -> dict[str, Any]:
+    if not isinstance(entry, dict) or set(entry) != {"fanlight"} or not isinstance(entry["fanlight"], str):
+        raise ModelError("the file holds no Fanlight model", next="Download a model from the main server's page.")
+    metadata = _object(entry["fanlight"], "metadata")
+    if metadata.get("format") != 1:
+        raise ModelError(f"model format {metadata.get('format')!r} is unknown", next="Install a newer Fanlight.")
+    if set(metadata) != _METADATA_KEYS or metadata["head"] != "softmax" or not isinstance(metadata["classes"], list):
+        raise ModelError("the model file's metadata are not as they should be")
+    if not isinstance(metadata["backbone"], dict) or set(metadata["backbone"]) != {"id", "sha256"}:
+        raise ModelError("the model file does not name its backbone")
+    return metadata
+
+
+def _span(name: str, entry: Any) -> tuple[tuple[int, ...], tuple[int, int]]:
+    """A tensor's shape and its first and last byte, if they agree with one another and lie within the limits."""
+    if not isinstance(entry, dict) or entry.get("dtype") != "F32":
+        raise ModelError(f"{name} is not a float32 tensor")
+    shape, offsets = entry.get("shape"), entry.get("data_offsets")
+    if not (isinstance(shape, list) and isinstance(offsets, list) and len(offsets) == 2):
+        raise ModelError(f"{name} has no shape or no place")
+    if not all(type(number) is int and 0 <= number <= MAX_MODEL_BYTES for number in (*shape, *offsets)):
+        raise ModelError(f"{name} has a shape or a place out of range")
+    limits = (MAX_CLASSES,) if name == "head.bias" else (MAX_FEATURES, MAX_CLASSES)
+    if len(shape) != len(limits) or any(number > limit for number, limit in zip(shape, limits, strict=True)):
+        raise ModelError(f"{name} has the shape {shape}")
+    if offsets[1] - offsets[0] != 4 * int(np.prod(shape, dtype=np.int64)):
+        raise ModelError(f"{name}'s length does not fit its shape")
+    return tuple(shape), (offsets[0], offsets[1])
+
+
+def _contiguous(spans: list[tuple[int, int]], length: int) -> list[tuple[int, int]]:
+    """The same spans if they lay end to end over the whole body."""
+    middle = spans[0][1]
+    return [(0, middle), (middle, length)]
+
+
+def _array(body: memoryview, span: tuple[int, int], shape: tuple[int, ...]) -> Floats:
+    return np.frombuffer(body[span[0] : span[1]], dtype="<f4").reshape(shape).astype(np.float32)
+
+
+def _checked(model: HeadModel) -> HeadModel:
+    """The model with arrays of its own, if every field is in range."""
+    _check_name("task", model.task)
+    _check_name("backbone", model.backbone_id)
+    for name in model.classes:
+        _check_name("class", name)
+    if not 2 <= len(set(model.classes)) == len(model.classes) <= MAX_CLASSES:
+        raise ModelError(f"a model needs 2 to {MAX_CLASSES} classes with different names")
+    if not _SHA256.fullmatch(model.backbone_sha256):
+        raise ModelError("the backbone's hash is not 64 hexadecimal digits")
+    _check_integer("version", model.version, 0, 2**53)
+    _check_integer("picture size", model.picture_size, 8, 2048)
+    head = checked_head(model.weight, model.bias)
+    if head.classes != len(model.classes) or head.features > MAX_FEATURES:
+        raise ModelError(f"weights {model.weight.shape} do not fit {len(model.classes)} classes")
+    return HeadModel(
+        model.task,
+        model.version,
+        model.classes,
+        model.backbone_id,
+        model.backbone_sha256,
+        model.picture_size,
+        head.weight,
+        head.bias,
+    )
+
+
+def _check_name(what: str, name: Any) -> None:
+    if not (isinstance(name, str) and 1 <= len(name) <= MAX_NAME_LENGTH and name.isprintable()):
+        raise ModelError(f"the model's {what} name is empty, too long or not printable")
+
+
+def _check_integer(what: str, value: Any, low: int, high: int) -> None:
+    if type(value) is not int or not low <= value <= high:
+        raise ModelError(f"the model's {what} is not a whole number within {low} to {high}")
