@@ -56,7 +56,7 @@ define make_venv
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 || { \
 	  echo "Fanlight needs Python 3.11 or later; '$(PYTHON)' is $$($(PYTHON) -V 2>&1 | head -n 1)." >&2; \
 	  echo "Name another one: make PYTHON=python3.12 …" >&2; exit 1; }
-	@test -x $(1)/bin/python || $(PYTHON) -m venv $(1) >&2 || { \
+	@test -x $(1)/bin/pip || $(PYTHON) -m venv $(1) >&2 || { \
 	  echo "'$(PYTHON) -m venv' failed; on Debian it needs the package python3-venv." >&2; rm -rf $(1); exit 1; }
 endef
 
