@@ -1,0 +1,179 @@
+"""The task: what the federation learns, how devices train, and by which policy rounds run.
+
+It is written by ``fanlight federation init`` as ``task.json`` in the main server's folder. Devices get its plan; the
+manifest binds the plan's hash.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Final, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from fanlight.errors import SettingsError
+from fanlight.learning.backbones import DEFAULT_BACKBONE, backbone
+from fanlight.learning.training import TrainingSettings
+from fanlight.protocol.plan import Kind, Plan
+
+TASK_FILE: Final = "task.json"
+WINDOW_BY_ITSELF_S: Final = 600
+WINDOW_BY_HAND_S: Final = 7 * 86_400
+_LIMIT_BYTES: Final = 1 << 20
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+_DEFAULTS = TrainingSettings()
+
+
+class Training(_Section):
+    """How a device trains in one round; see ``learning.training.TrainingSettings``."""
+
+    epochs: Annotated[int, Field(ge=1, le=1000)] = _DEFAULTS.epochs
+    batch_size: Annotated[int, Field(ge=1, le=4096)] = _DEFAULTS.batch_size
+    learning_rate: Annotated[float, Field(ge=1e-6, le=10)] = _DEFAULTS.learning_rate
+    momentum: Annotated[float, Field(ge=0, le=0.9999)] = _DEFAULTS.momentum
+    l2: Annotated[float, Field(ge=0, le=10)] = _DEFAULTS.l2
+    patience: Annotated[int, Field(ge=1, le=1000)] = _DEFAULTS.patience
+    class_weights: bool = _DEFAULTS.class_weights
+
+
+class Policy(_Section):
+    """When rounds run and whom they need.
+
+    Attributes:
+        by_itself: devices train when a manifest appears and rounds follow one another; else every step is by hand.
+        rounds: training rounds to run by itself, then one measuring round; 0 = no end.
+        k_min, n_max: fewest and most devices in a sum.
+        r_max_percent: largest share of rejected reports.
+        window_s: seconds a round stays open; 0 = 10 minutes by itself, 7 days by hand.
+        wait_s: seconds to wait, by itself, for devices that are connected but have not reported, once k_min have.
+        demo: the floors of two devices are meant.
+        min_class_supporters: classes that fewer devices have pictures of are held back; 0 = k_min, 1 under demo.
+        cohort_size: devices sampled for a round; 0 = all.
+    """
+
+    by_itself: bool = False
+    rounds: Annotated[int, Field(ge=0, le=100_000)] = 0
+    k_min: Annotated[int, Field(ge=2, le=100_000)] = 5
+    n_max: Annotated[int, Field(ge=2, le=100_000)] = 1000
+    r_max_percent: Annotated[int, Field(ge=0, le=100)] = 10
+    window_s: Annotated[int, Field(ge=0, le=90 * 86_400)] = 0
+    wait_s: Annotated[int, Field(ge=1, le=86_400)] = 120
+    demo: bool = False
+    min_class_supporters: Annotated[int, Field(ge=0, le=100_000)] = 0
+    cohort_size: Annotated[int, Field(ge=0, le=100_000)] = 0
+
+    @property
+    def window(self) -> int:
+        """Seconds a round stays open."""
+        return self.window_s or (WINDOW_BY_ITSELF_S if self.by_itself else WINDOW_BY_HAND_S)
+
+    @property
+    def supporters(self) -> int:
+        """Devices that must have pictures of a class before its row of the head is published."""
+        return self.min_class_supporters or (1 if self.demo else self.k_min)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.k_min > self.n_max or 0 < self.cohort_size < self.k_min:
+            raise ValueError("k_min must not exceed n_max or cohort_size")
+        return self
+
+
+class Task(_Section):
+    """What the federation learns."""
+
+    format: Annotated[int, Field(ge=1, le=1)] = 1
+    name: Annotated[str, Field(min_length=1, max_length=64)] = "default"
+    classes: Annotated[tuple[str, ...], Field(min_length=2, max_length=200, strict=False)]
+    picture_size: Annotated[int, Field(ge=32, le=1024)] = 128
+    backbone: str = DEFAULT_BACKBONE
+    head: Annotated[str, Field(pattern="^softmax$")] = "softmax"
+    training: Training = Training()
+    policy: Policy = Policy()
+
+    @field_validator("classes")
+    @classmethod
+    def _check_classes(cls, classes: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(classes)) != len(classes):
+            raise ValueError("two classes have the same name")
+        for name in classes:
+            if not (1 <= len(name) <= 64 and name.isprintable() and name == name.strip()) or "/" in name:
+                raise ValueError(f"{name[:70]!r} is no class name: 1 to 64 printable characters without '/'")
+        return classes
+
+    @classmethod
+    def default(cls, *, classes: tuple[str, ...], picture_size: int = 128, demo: bool = False) -> Task:
+        """A task with the defaults of DESIGN; ``demo`` means two devices are enough.
+
+        Raises:
+            SettingsError: names the field.
+        """
+        try:
+            policy = Policy(demo=True, k_min=2) if demo else Policy()
+            return cls(classes=classes, picture_size=picture_size, policy=policy)
+        except ValidationError as error:
+            raise _explain(error, "the task") from error
+
+    @classmethod
+    def load(cls, path: Path) -> Task:
+        """Read ``task.json``.
+
+        Raises:
+            SettingsError: missing, too long, not JSON, or a field unknown or out of range; names the field.
+        """
+        try:
+            with path.open("rb") as stream:
+                data = stream.read(_LIMIT_BYTES + 1)
+        except OSError as error:
+            raise SettingsError(
+                f"{path} cannot be read: {error.strerror}.", next="Make the folder with 'fanlight federation init'."
+            ) from error
+        if len(data) > _LIMIT_BYTES:
+            raise SettingsError(f"{path} is longer than {_LIMIT_BYTES} bytes.")
+        try:
+            return cls.model_validate(json.loads(data))
+        except ValidationError as error:
+            raise _explain(error, str(path)) from error
+        except ValueError as error:
+            raise SettingsError(f"{path} is not JSON: {error}.") from error
+
+    def to_json(self) -> bytes:
+        """The content of ``task.json``."""
+        return self.model_dump_json(indent=2).encode() + b"\n"
+
+    @property
+    def plan(self) -> Plan:
+        """The training plan that devices get."""
+        entry = backbone(self.backbone)
+        training = self.training
+        return Plan(
+            task=self.name,
+            kind=Kind.TRAIN.value,
+            classes=self.classes,
+            backbone=entry.id,
+            backbone_hash=bytes.fromhex(entry.compiled_sha256),
+            features=entry.features,
+            picture_size=self.picture_size,
+            head=self.head,
+            epochs=training.epochs,
+            batch_size=training.batch_size,
+            learning_rate_micro=round(training.learning_rate * 1e6),
+            momentum_micro=round(training.momentum * 1e6),
+            l2_micro=round(training.l2 * 1e6),
+            patience=training.patience,
+            class_weights=training.class_weights,
+        )
+
+
+def _explain(error: ValidationError, where: str) -> SettingsError:
+    problems = "; ".join(
+        f"{'.'.join(str(step) for step in problem['loc'])}: {problem['msg']}"
+        for problem in error.errors(include_url=False, include_input=False)[:5]
+    )
+    return SettingsError(f"{where}: {problems}.", next="Correct it; docs/settings.md lists what there is.")
