@@ -1,0 +1,164 @@
+"""What every ``Database`` keeps to, in memory and in a file."""
+
+import importlib
+import stat
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import Column, Integer, MetaData, Table, func, insert, select, text, update
+
+from fanlight.errors import Refused, StorageError
+from fanlight.storage.database import Database
+from fanlight.storage.migrating import Role, migrate
+
+metadata = MetaData()
+counters = Table(
+    "counters", metadata, Column("id", Integer, primary_key=True), Column("value", Integer, nullable=False)
+)
+
+
+@pytest.fixture(params=["memory", "file"])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
+    with Database(None if request.param == "memory" else tmp_path / "state" / "role.sqlite") as made:
+        with made.transaction() as tx:
+            metadata.create_all(tx)
+            tx.execute(insert(counters).values(id=1, value=0))
+        yield made
+
+
+def value(database: Database) -> int:
+    with database.transaction() as tx:
+        return int(tx.execute(select(counters.c.value).where(counters.c.id == 1)).scalar_one())
+
+
+def test_a_transaction_is_kept(database: Database) -> None:
+    with database.transaction() as tx:
+        tx.execute(update(counters).values(value=5))
+    assert value(database) == 5
+
+
+def test_an_error_undoes_all_of_a_transaction(database: Database) -> None:
+    with pytest.raises(Refused), database.transaction() as tx:
+        tx.execute(update(counters).values(value=5))
+        raise Refused("no")
+    assert value(database) == 0
+
+
+def test_even_a_table_made_in_a_failed_transaction_is_undone(database: Database) -> None:
+    with pytest.raises(Refused), database.transaction() as tx:
+        tx.execute(text("CREATE TABLE half (id INTEGER)"))
+        raise Refused("no")
+    with database.transaction() as tx:
+        assert tx.execute(text("SELECT count(*) FROM sqlite_master WHERE name = 'half'")).scalar_one() == 0
+
+
+def test_threads_take_turns_and_lose_no_change(database: Database) -> None:
+    def add() -> None:
+        for _ in range(25):
+            with database.transaction() as tx:
+                old = tx.execute(select(counters.c.value)).scalar_one()
+                tx.execute(update(counters).values(value=old + 1))
+
+    threads = [threading.Thread(target=add) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert value(database) == 200
+
+
+def test_a_transaction_inside_a_transaction_is_refused_instead_of_waiting_for_ever(database: Database) -> None:
+    with pytest.raises(RuntimeError, match="inside a transaction"), database.transaction(), database.transaction():
+        pass
+    assert value(database) == 0
+
+
+def test_a_contradicting_row_is_a_storage_error_with_nothing_changed(database: Database) -> None:
+    with pytest.raises(StorageError) as caught, database.transaction() as tx:
+        tx.execute(insert(counters).values(id=2, value=1))
+        tx.execute(insert(counters).values(id=2, value=2))
+    assert caught.value.slug == "storage-conflict"
+    with database.transaction() as tx:
+        assert tx.execute(select(func.count()).select_from(counters)).scalar_one() == 1
+
+
+def test_broken_sql_is_a_storage_error(database: Database) -> None:
+    with pytest.raises(StorageError) as caught, database.transaction() as tx:
+        tx.execute(text("SELECT * FROM nowhere"))
+    assert "nowhere" in caught.value.message
+
+
+def test_a_full_disk_says_so_and_changes_nothing(database: Database) -> None:
+    with database.transaction() as tx:
+        tx.execute(text("CREATE TABLE blobs (content BLOB)"))
+        pages = tx.execute(text("PRAGMA page_count")).scalar_one()
+        tx.execute(text(f"PRAGMA max_page_count = {pages + 5}"))  # SQLite's own "database or disk is full"
+    with pytest.raises(StorageError) as caught, database.transaction() as tx:
+        tx.execute(text("INSERT INTO blobs VALUES (zeroblob(1000000))"))
+    assert caught.value.slug == "disk-full"
+    assert "No room left" in caught.value.message
+    with database.transaction() as tx:
+        assert tx.execute(text("SELECT count(*) FROM blobs")).scalar_one() == 0
+
+
+def test_foreign_keys_are_enforced(database: Database) -> None:
+    with database.transaction() as tx:
+        assert tx.execute(text("PRAGMA foreign_keys")).scalar_one() == 1
+
+
+def test_a_file_survives_closing_and_is_its_owners_only(tmp_path: Path) -> None:
+    path = tmp_path / "state" / "role.sqlite"
+    with Database(path) as first:
+        migrate(first, "device")
+        with first.transaction() as tx:
+            tx.execute(text("INSERT INTO settings VALUES ('a', x'01')"))
+        files = list(path.parent.iterdir())
+        assert {path.name, f"{path.name}-wal"} <= {file.name for file in files}
+        assert {stat.S_IMODE(file.stat().st_mode) for file in files} == {0o600}
+        assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+    with Database(path) as again:
+        migrate(again, "device")
+        with again.transaction() as tx:
+            assert tx.execute(text("SELECT value FROM settings")).scalar_one() == b"\x01"
+            assert tx.execute(text("PRAGMA journal_mode")).scalar_one() == "wal"
+            assert tx.execute(text("PRAGMA synchronous")).scalar_one() == 2  # FULL
+
+
+def test_an_impossible_place_is_a_storage_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(StorageError, match="file"):
+        Database(tmp_path / "file" / "role.sqlite")
+
+
+def test_a_file_that_is_no_database_is_a_storage_error(tmp_path: Path) -> None:
+    path = tmp_path / "role.sqlite"
+    path.write_bytes(b"this is a letter, not a database" * 100)
+    with Database(path) as database, pytest.raises(StorageError, match="not a database"):
+        migrate(database, "main")
+
+
+@pytest.mark.parametrize("role", ["main", "aggregator", "device"])
+def test_migrations_arrive_exactly_at_the_tables_in_the_code(role: Role, tmp_path: Path) -> None:
+    tables = importlib.import_module(f"fanlight.storage.tables.{role}").metadata
+    with Database(tmp_path / "100% of: it" / "role.sqlite") as database:
+        migrate(database, role)
+        migrate(database, role)
+        with database.transaction() as tx:
+            context = MigrationContext.configure(tx, opts={"compare_server_default": True})
+            assert compare_metadata(context, tables) == []
+
+
+def test_a_database_from_a_newer_version_is_refused_untouched(database: Database) -> None:
+    migrate(database, "main")
+    with database.transaction() as tx:
+        tx.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    with pytest.raises(StorageError) as caught:
+        migrate(database, "main")
+    assert caught.value.slug == "database-too-new"
+    assert "9999" in caught.value.message
+    with database.transaction() as tx:
+        assert tx.execute(text("SELECT version_num FROM alembic_version")).scalar_one() == "9999"
