@@ -54,6 +54,8 @@ from fanlight.protocol.transitions import Table
 
 
 class State(StrEnum):
+    """How far a round is at the aggregator."""
+
     OFFERED = "offered"
     COLLECTING = "collecting"
     CLOSED = "closed"
@@ -64,6 +66,8 @@ class State(StrEnum):
 
 
 class Event(StrEnum):
+    """What can happen to a round at the aggregator; the values complete "it cannot …"."""
+
     OPEN = "open"
     REPORT = "take a report"
     CLOSE = "close"
@@ -125,10 +129,12 @@ class Record(Message):
 
     @property
     def at(self) -> State:
+        """The state, typed."""
         return State(self.state)
 
     @property
     def terms(self) -> Manifest:
+        """The manifest, decoded."""
         return Manifest.decode(self.manifest)
 
 
@@ -214,7 +220,8 @@ class Aggregator:
         Args:
             record: the open round.
             envelope: what came.
-            public_key: the sending member's current key.
+            public_key: the sending member's current key. The signature proves who signed; that the header names this
+                very member (``header.device``) is for the caller to compare, who knows whose key this is.
             now: unix seconds on our clock.
 
         Raises:
@@ -301,6 +308,9 @@ class Aggregator:
             raise Conflict("Main has sent a different verdict before.", slug="second-verdict")
         if verdict.mh != record.mh:
             raise Refused("The verdict is for another round.", slug="foreign-verdict")
+        if record.verdict:
+            TABLE.next(record.at, Event.AGREE if verdict.proceed else Event.ABANDON)
+            return Step(record, record.outcome)
         if not verdict.proceed:
             step = self.abandon(record, verdict.reason)
             return Step(step.record.with_(verdict=data), step.reply, (LogEntry("verdict", data), *step.entries))
@@ -382,7 +392,10 @@ class Aggregator:
         if record.outcome:
             return Step(record, record.outcome)
         payload = Outcome(
-            mh=record.mh, result=Result.ABANDONED.value, reason=reason[:64], set_root=set_root(record.mh, [])
+            mh=record.mh,
+            result=Result.ABANDONED.value,
+            reason=reason[:64] or "unspecified",
+            set_root=set_root(record.mh, []),
         ).encode()
         signature = signing.sign(self.private, OUTCOME_AGGREGATOR, payload).signature
         outcome = SignedOutcome(payload=payload, aggregator_signature=signature).encode()

@@ -9,7 +9,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from fanlight.protocol.message import U32, U63, Blob, DeviceId, Flag, Hash, Message, Name, SealedSeed, SignatureBytes
 
@@ -98,6 +98,10 @@ class Result(StrEnum):
     ABANDONED = "abandoned"
 
 
+def _known_result(value: str) -> str:
+    return Result(value).value
+
+
 class Outcome(Message):
     """What became of a round; both servers sign the same bytes.
 
@@ -106,7 +110,7 @@ class Outcome(Message):
     """
 
     mh: Hash
-    result: Name
+    result: Annotated[Name, AfterValidator(_known_result)]
     reason: Name
     set_root: Hash
 

@@ -64,21 +64,42 @@ def decode(data: bytes, *, limit: int = DEFAULT_LIMIT) -> Value:
 def _check(value: object, depth: int) -> None:
     if depth < 0:
         raise MalformedMessage("The message is nested too deeply.")
-    if isinstance(value, bool | bytes | str):
-        return
-    if isinstance(value, int):
-        if not -(1 << 64) <= value < 1 << 64:
-            raise MalformedMessage("An integer does not fit 64 bits.")
-    elif isinstance(value, list | tuple):
-        for item in value:
-            _check(item, depth - 1)
-    elif isinstance(value, dict):
-        for key, item in value.items():
-            if not isinstance(key, int) or isinstance(key, bool) or key < 0:
-                raise MalformedMessage("Map keys are unsigned integers.")
-            _check(item, depth - 1)
-    else:
-        raise MalformedMessage(f"{type(value).__name__} has no place in a message.")
+    match value:
+        case bool() | bytes():
+            return
+        case str():
+            _check_text(value)
+        case int():
+            _check_integer(value)
+        case list() | tuple():
+            for item in value:
+                _check(item, depth - 1)
+        case dict():
+            for key, item in value.items():
+                _check_key(key)
+                _check(item, depth - 1)
+        case _:
+            raise MalformedMessage(f"{type(value).__name__} has no place in a message.")
+
+
+def _check_integer(value: int) -> None:
+    if not -(1 << 64) <= value < 1 << 64:
+        raise MalformedMessage("An integer does not fit 64 bits.")
+
+
+def _check_key(key: object) -> None:
+    if not isinstance(key, int) or isinstance(key, bool) or key < 0:
+        raise MalformedMessage("Map keys are unsigned integers.")
+    _check_integer(key)
+
+
+def _check_text(value: str) -> None:
+    # A file name that is not UTF-8 reaches Python as text with lone surrogates.
+    if not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError as error:
+            raise MalformedMessage("A text cannot be written in UTF-8.") from error
 
 
 def _head(data: bytes, at: int) -> tuple[int, int, int]:

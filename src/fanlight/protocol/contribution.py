@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from fanlight.core import quantise, ring
 from fanlight.core.randomness import Keystream
 from fanlight.core.segments import Segment, layout_length, quantisation_steps, slices, update_scale
-from fanlight.errors import Refused
+from fanlight.errors import ModelError, Refused
 from fanlight.protocol.plan import Kind, Plan
 
 T = TypeVar("T")
@@ -136,6 +136,10 @@ def encode(layout: Sequence[Segment], contribution: Contribution, stream: Keystr
 
     Returns:
         (d,) uint32, q in two's complement, before masking.
+
+    Raises:
+        Refused: the layout asks for a part that is not there.
+        ModelError: a part has another length than its segment, or holds values that are not finite.
     """
     vector = np.empty(layout_length(layout), np.uint32)
     places = slices(layout)
@@ -143,7 +147,11 @@ def encode(layout: Sequence[Segment], contribution: Contribution, stream: Keystr
     if contribution.update is not None and "update" in places:
         clipped = quantise.clip(contribution.update, clip_of(layout) / 1e6)
     for segment in layout:
-        vector[places[segment.kind]] = ring.to_ring(_quantised(segment, contribution, clipped, stream), 32)
+        part = _quantised(segment, contribution, clipped, stream)
+        # NumPy would spread a single number over a whole segment without a word.
+        if part.shape != (segment.length,):
+            raise ModelError(f"the part {segment.kind!r} has {part.size} numbers, the round {segment.length}")
+        vector[places[segment.kind]] = ring.to_ring(part, 32)
     return vector
 
 
@@ -163,6 +171,8 @@ def _quantised(
             return np.concatenate([np.minimum(part.confusion.ravel(), segment.hi) for part in both])
         case "loss":
             sums = np.array([_present(contribution.received).loss_sum, _present(contribution.local).loss_sum])
+            if np.isnan(sums).any():
+                raise ModelError("the measured loss is not a number", next="Lower the learning rate and train again.")
             hundredths: NDArray[np.int64] = np.clip(np.rint(sums * LOSS_SCALE), 0, segment.hi).astype(np.int64)
             return hundredths
         case "supporters":

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from fanlight.core.masks import add_mask
 from fanlight.core.randomness import Keystream
-from fanlight.errors import NotAuthentic, Refused
+from fanlight.errors import Conflict, NotAuthentic, NotPossibleNow, Refused
 from fanlight.protocol import signing
 from fanlight.protocol.closing import (
     OUTCOME_AGGREGATOR,
@@ -35,7 +35,7 @@ from fanlight.protocol.closing import (
 from fanlight.protocol.contribution import Contribution, clip_of, encode, expected_layout
 from fanlight.protocol.digests import digest, vector_digest
 from fanlight.protocol.identities import Trust
-from fanlight.protocol.manifest import Manifest, SignedManifest, check_invitation, read_manifest
+from fanlight.protocol.manifest import Manifest, Proposal, SignedManifest, check_invitation, read_manifest
 from fanlight.protocol.merkle import Entry, included
 from fanlight.protocol.message import U32, Blob, Hash, Message, Name, Time
 from fanlight.protocol.plan import Kind, Plan
@@ -56,12 +56,16 @@ SECONDS_PER_DAY: Final = 86_400
 
 
 class Preparation(StrEnum):
+    """How far a device is with a plan and a model."""
+
     IDLE = "idle"
     TRAINED = "trained"
     ANNOUNCED = "announced"
 
 
 class PreparationEvent(StrEnum):
+    """What its owner has it do; the values complete "it cannot …"."""
+
     TRAIN = "train"
     ANNOUNCE = "announce"
     SEND = "send its model"
@@ -89,6 +93,8 @@ PREPARATION: Final = Table(
 
 
 class Delivery(StrEnum):
+    """How far a report is."""
+
     COMMITTED = "committed"
     RECEIPTED = "receipted"
     CONFIRMED = "confirmed"
@@ -96,6 +102,8 @@ class Delivery(StrEnum):
 
 
 class DeliveryEvent(StrEnum):
+    """What can happen to a report."""
+
     RECEIPT = "take the receipt"
     CONFIRM = "be confirmed by main"
     END = "end"
@@ -167,10 +175,12 @@ class Record(Message):
 
     @property
     def at(self) -> Delivery:
+        """The state, typed."""
         return Delivery(self.delivery)
 
     @property
     def answer_key(self) -> bytes:
+        """What this report uses up: see ``answer_key``."""
         return answer_key(self.plan, self.attempt, self.model)
 
 
@@ -253,14 +263,14 @@ class Device:
         """
         manifest = read_manifest(self.trust, signed)
         proposal = manifest.proposal
-        if (proposal.plan, proposal.model, proposal.kind) != (plan.hash, model, plan.kind):
+        asked = (proposal.task, proposal.plan, proposal.model, proposal.kind)
+        if asked != (plan.task, plan.hash, model, plan.kind):
             raise Refused("The manifest is for another plan or model than this device has.", slug="other-model")
-        if proposal.cohort:
-            check_invitation(self.trust, invitation or b"", signed.hash, self.device)
+        if now >= manifest.closes_at:
+            raise Refused(f"The window of round {proposal.round} has passed.", slug="window-passed")
+        self._check_invited(signed, manifest, invitation)
         check_floors(manifest, plan, floors)
-        with_counts = any(segment.kind == "counts" for segment in proposal.layout)
-        if proposal.layout != expected_layout(plan, proposal.n_max, clip_of(proposal.layout), with_counts=with_counts):
-            raise Refused("The manifest asks for another vector than the plan implies.", slug="bad-layout")
+        _check_layout(proposal, plan)
         key = answer_key(proposal.plan, proposal.attempt, proposal.model)
         if history.answered.get(key, signed.hash) != signed.hash:
             raise Refused("This plan and model have been answered before.", slug="answered-before")
@@ -271,6 +281,13 @@ class Device:
                 next="Wait, or raise answers_per_day in the device's settings.",
             )
         return manifest
+
+    def _check_invited(self, signed: SignedManifest, manifest: Manifest, invitation: bytes | None) -> None:
+        if not manifest.proposal.cohort:
+            return
+        if invitation is None:
+            raise Refused("This device is not in the round's sampled cohort.", slug="not-invited")
+        check_invitation(self.trust, invitation, signed.hash, self.device)
 
     def commit(
         self,
@@ -287,7 +304,17 @@ class Device:
             contribution: what this device has to say.
             stream: device-private cryptographic generator for rounding and seeds.
             now: unix seconds.
+
+        Raises:
+            NotPossibleNow: there is nothing to learn from here; an empty report would only inflate the cohort.
+            Refused, ModelError: see ``contribution.encode``; or a round key that cannot keep a secret.
         """
+        if manifest.proposal.kind == Kind.TRAIN and contribution.examples < 1:
+            raise NotPossibleNow(
+                "This device has no training pictures.",
+                slug="nothing-to-learn-from",
+                next="Add training pictures, or wait for a measuring round.",
+            )
         proposal, mh = manifest.proposal, signed.hash
         vector = encode(proposal.layout, contribution, stream)
         sealed = {}
@@ -340,10 +367,13 @@ class Device:
 
         Raises:
             NotAuthentic: a signature is missing or wrong, another round, or a proof that does not hold.
+            Conflict: another outcome of this round was signed before.
         """
         outcome = self._read_outcome(answer.outcome)
         if outcome.mh != record.mh:
             raise NotAuthentic("The outcome is for another round.", slug="foreign-outcome")
+        if record.outcome and SignedOutcome.decode(record.outcome).payload != answer.outcome.payload:
+            raise Conflict("The servers have signed two different outcomes of this round.", slug="second-outcome")
         was_included = False
         if answer.proof is not None:
             entry = Entry(self.device, Envelope.decode(record.envelope).report_id)
@@ -357,15 +387,26 @@ class Device:
 
     def _read_outcome(self, signed: SignedOutcome) -> Outcome:
         """Abandonment needs the aggregator's signature (it alone can abandon); all else needs both."""
+        _verify_outcome(self.trust.aggregator_key, OUTCOME_AGGREGATOR, signed.payload, signed.aggregator_signature)
         outcome = Outcome.decode(signed.payload)
-        signatures = [(self.trust.aggregator_key, OUTCOME_AGGREGATOR, signed.aggregator_signature)]
         if outcome.result != Result.ABANDONED:
             if signed.main_signature is None:
                 raise NotAuthentic("The outcome lacks main's signature.", slug="half-signed-outcome")
-            signatures.append((self.trust.main_key, OUTCOME_MAIN, signed.main_signature))
-        for key, label, signature in signatures:
-            signing.verify(key, label, signing.Signed(signed.payload, signing.key_id(key), signature))
+            _verify_outcome(self.trust.main_key, OUTCOME_MAIN, signed.payload, signed.main_signature)
         return outcome
+
+
+def _check_layout(proposal: Proposal, plan: Plan) -> None:
+    kinds = {segment.kind for segment in proposal.layout}
+    if ("update" in kinds) == (plan.kind == Kind.TRAIN):
+        clip = clip_of(proposal.layout)
+        if proposal.layout == expected_layout(plan, proposal.n_max, clip, with_counts="counts" in kinds):
+            return
+    raise Refused("The manifest asks for another vector than the plan implies.", slug="bad-layout")
+
+
+def _verify_outcome(public_key: bytes, label: str, payload: bytes, signature: bytes) -> None:
+    signing.verify(public_key, label, signing.Signed(payload, signing.key_id(public_key), signature))
 
 
 def needs_training(kind: str) -> bool:

@@ -12,7 +12,7 @@ from typing import Annotated, Final
 
 from pydantic import Field
 
-from fanlight.protocol.message import Blob, DeviceId, Flag, Hash, Message, Name, U32, U63
+from fanlight.protocol.message import U32, U63, Blob, DeviceId, Flag, Hash, Message, Name
 
 OFFER = "fanlight/offer/v1"
 ORDERS = "fanlight/orders/v1"

@@ -110,6 +110,7 @@ class Trust:
 
     @property
     def fid(self) -> bytes:
+        """The federation's id, 32 bytes."""
         return federation_id(self.root_key)
 
     @classmethod

@@ -65,6 +65,8 @@ from fanlight.protocol.transitions import Table
 
 
 class State(StrEnum):
+    """How far a round is at the main server."""
+
     PROPOSED = "proposed"
     OPEN = "open"
     JUDGED = "judged"
@@ -76,6 +78,8 @@ class State(StrEnum):
 
 
 class Event(StrEnum):
+    """What can happen to a round at the main server; the values complete "it cannot …"."""
+
     OPEN = "open"
     BEACON = "take a beacon"
     ACCEPT = "accept the close"
@@ -143,14 +147,17 @@ class Record(Message):
 
     @property
     def at(self) -> State:
+        """The state, typed."""
         return State(self.state)
 
     @property
     def terms(self) -> Proposal:
+        """The proposal, decoded."""
         return Proposal.decode(self.proposal)
 
     @property
     def signed_manifest(self) -> SignedManifest:
+        """The manifest with both signatures; only once it is open."""
         return SignedManifest.decode(self.manifest)
 
 
@@ -291,19 +298,16 @@ class MainServer:
             return "not-a-member"
         if record.cohort and listed.device not in record.cohort:
             return "not-invited"
+        if beacons.get(listed.device, report_id(listed.header)) != report_id(listed.header):
+            return "not-the-receipted-report"
         try:
             header = ReportHeader.decode(signing.verify_bytes(public_key, REPORT, listed.header))
-            if (header.mh, header.device) != (record.mh, listed.device):
-                return "foreign-report"
-            if header.main_hash != sealed_hash(listed.sealed_main):
-                return "swapped-seed"
-            if beacons.get(listed.device, report_id(listed.header)) != report_id(listed.header):
-                return "not-the-receipted-report"
-            if round_key is not None:
+            reason = _header_flaw(record, listed, header)
+            if reason is None and round_key is not None:
                 open_seed(listed.sealed_main, round_key, MASK_MAIN, record.mh, listed.device)
         except FanlightError as error:
             return error.slug
-        return None
+        return reason
 
     def take_release(
         self, record: Record, data: bytes, vector: NDArray[np.uint32], round_key: X25519PrivateKey | None
@@ -325,6 +329,7 @@ class MainServer:
                 raise Conflict("A different release of this round was taken before.", slug="second-release")
             return Step(record, record.signed_outcome)
         release = Release.decode(signing.verify_bytes(self.trust.aggregator_key, RELEASE, data))
+        TABLE.next(record.at, Event.RELEASE)  # before the vector is unmasked: a refusal must leave it as it came
         accepted = self.accepted(record)
         self._check_release(record, release, accepted, vector)
         reason, totals = self._unmask(record, accepted, vector, round_key)
@@ -373,13 +378,14 @@ class MainServer:
 
         Raises:
             NotAuthentic: not its signature, or not our outcome.
+            NotPossibleNow: there is no outcome of ours yet.
         """
+        state = TABLE.next(record.at, Event.COUNTERSIGN)
         both = SignedOutcome.decode(data)
         ours = signing.Signed.decode(record.signed_outcome)
         if both.payload != ours.payload or both.main_signature != ours.signature:
             raise NotAuthentic("The aggregator signed another outcome.", slug="foreign-outcome")
         self._check_aggregator(both)
-        state = TABLE.next(record.at, Event.COUNTERSIGN)
         if record.outcome:
             return Step(record, b"")
         return Step(record.with_(state=state.value, outcome=data), b"", (LogEntry("outcome", data),))
@@ -393,6 +399,7 @@ class MainServer:
 
         Raises:
             NotAuthentic, Refused: not its signature, not this round, or not abandoned.
+            Conflict: it has signed a different abandonment before.
         """
         outcome = SignedOutcome.decode(data)
         self._check_aggregator(outcome)
@@ -401,6 +408,8 @@ class MainServer:
             raise Refused("This is not the abandonment of this round.", slug="foreign-outcome")
         state = TABLE.next(record.at, Event.ABANDON)
         if record.outcome:
+            if record.outcome != data:
+                raise Conflict("The aggregator has signed a different abandonment before.", slug="second-outcome")
             return Step(record, b"")
         return Step(record.with_(state=state.value, outcome=data), b"", (LogEntry("outcome", data),))
 
@@ -435,6 +444,16 @@ class MainServer:
             return OutcomeForDevice(outcome=outcome)
         index, path = found
         return OutcomeForDevice(outcome=outcome, proof=InclusionProof(size=len(entries), index=index, path=path))
+
+
+def _header_flaw(record: Record, listed: Listed, header: ReportHeader) -> str | None:
+    if (header.mh, header.device) != (record.mh, listed.device):
+        return "foreign-report"
+    if header.main_hash != sealed_hash(listed.sealed_main):
+        return "swapped-seed"
+    if header.length != layout_length(record.terms.layout):
+        return "wrong-length"
+    return None
 
 
 def _verdict_reason(terms: Proposal, accepted: int, rejected: int, *, key_lost: bool) -> str:

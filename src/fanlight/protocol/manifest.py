@@ -31,6 +31,7 @@ from fanlight.protocol.message import (
     SignatureBytes,
     Time,
 )
+from fanlight.protocol.plan import Kind
 
 SUITE: Final = 1
 """Suite 1: u32 ring, two masks HKDF-SHA256 + AES-256-CTR, HPKE 0x0020/0x0001/0x0002, Ed25519, SHA-256."""
@@ -94,6 +95,7 @@ class Manifest(Message):
 
     @property
     def closes_at(self) -> int:
+        """When the window ends, unix seconds on the aggregator's clock; reports are taken before it."""
         return self.opened_at + self.proposal.window_s
 
     @property
@@ -111,6 +113,7 @@ class SignedManifest(Message):
 
     @property
     def hash(self) -> bytes:
+        """``mh``, 32 bytes."""
         return manifest_hash(self.payload)
 
 
@@ -147,6 +150,8 @@ def check_proposal(proposal: Proposal, fid: bytes) -> None:
         )
     if not proposal.k_min <= proposal.n_max or len(proposal.cohort) not in (0, 32):
         raise Refused("The manifest's limits contradict one another.", slug="bad-manifest")
+    if proposal.kind not in tuple(Kind):
+        raise Refused(f"There is no kind of round {proposal.kind!r}.", slug="bad-manifest")
     try:
         check_layout(proposal.layout, proposal.n_max)
     except MalformedMessage as error:
@@ -173,7 +178,7 @@ def read_manifest(trust: Trust, signed: SignedManifest) -> Manifest:
 
     Raises:
         NotAuthentic: a signature is missing or wrong.
-        Refused: see ``check_proposal``.
+        Refused: see ``check_proposal``; or one round key for both servers.
     """
     for public_key, label, signature in (
         (trust.aggregator_key, MANIFEST_AGGREGATOR, signed.aggregator_signature),
@@ -182,6 +187,8 @@ def read_manifest(trust: Trust, signed: SignedManifest) -> Manifest:
         signing.verify(public_key, label, signing.Signed(signed.payload, signing.key_id(public_key), signature))
     manifest = Manifest.decode(signed.payload)
     check_proposal(manifest.proposal, trust.fid)
+    if manifest.aggregator_key == manifest.proposal.main_key:
+        raise Refused("Both servers have the same round key; split trust needs two.", slug="one-round-key")
     return manifest
 
 

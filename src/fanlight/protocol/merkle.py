@@ -38,7 +38,7 @@ def inclusion_proof(accepted: Sequence[Entry], device: bytes) -> tuple[int, tupl
 
 
 def included(mh: bytes, root: bytes, size: int, index: int, path: Sequence[bytes], entry: Entry) -> bool:
-    """Does the audit path prove that ``entry`` is leaf ``index`` of ``size`` under ``root``? (RFC 9162, 2.1.3.2.)"""
+    """Whether the audit path proves ``entry`` to be leaf ``index`` of ``size`` under ``root`` (RFC 9162, 2.1.3.2)."""
     if not 0 <= index < size:
         return False
     fn, sn, node = index, size - 1, _leaf_hash(codec.encode([*entry]))

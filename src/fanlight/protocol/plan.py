@@ -6,9 +6,9 @@ There are no floats on the wire: rates are integers in millionths ("micro").
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from fanlight.protocol.digests import digest
 from fanlight.protocol.message import U32, Flag, Hash, Message, Name
@@ -53,6 +53,14 @@ class Plan(Message):
     patience: U32
     class_weights: Flag
 
+    @model_validator(mode="after")
+    def _check_kind_and_classes(self) -> Self:
+        if self.kind not in tuple(Kind):
+            raise ValueError(f"there is no kind of round {self.kind!r}")
+        if len(set(self.classes)) != len(self.classes):
+            raise ValueError("two classes have the same name")
+        return self
+
     @property
     def parameters(self) -> int:
         """d: numbers in the head (weights and biases)."""
@@ -60,6 +68,7 @@ class Plan(Message):
 
     @property
     def hash(self) -> bytes:
+        """What manifests name the plan by, 32 bytes."""
         return digest("fanlight/plan/v1", self.encode())
 
     def of_kind(self, kind: Kind) -> Plan:

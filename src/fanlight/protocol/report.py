@@ -52,6 +52,7 @@ class Envelope(Message):
 
     @property
     def report_id(self) -> bytes:
+        """Name of the report, 32 bytes."""
         return report_id(self.header)
 
 

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X
 from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
 
 from fanlight.core.masks import derive_mask_key
-from fanlight.errors import NotAuthentic
+from fanlight.errors import NotAuthentic, Refused
 from fanlight.protocol import codec
 
 MASK_MAIN = "mask-main"
@@ -26,8 +26,15 @@ def _info(label: str, mh: bytes, device: bytes) -> bytes:
 
 
 def seal_seed(seed: bytes, round_key: bytes, label: str, mh: bytes, device: bytes) -> bytes:
-    """Seal a 32-byte seed to a server's X25519 round key (32 raw bytes); returns 80 bytes."""
-    return _SUITE.encrypt(seed, X25519PublicKey.from_public_bytes(round_key), info=_info(label, mh, device))
+    """Seal a 32-byte seed to a server's X25519 round key (32 raw bytes); returns 80 bytes.
+
+    Raises:
+        Refused: the round key is a point of small order: everybody would know what is sealed to it (RFC 7748, 6.1).
+    """
+    try:
+        return _SUITE.encrypt(seed, X25519PublicKey.from_public_bytes(round_key), info=_info(label, mh, device))
+    except ValueError as error:
+        raise Refused("The manifest's round key cannot keep a secret.", slug="bad-round-key") from error
 
 
 def open_seed(sealed: bytes, round_key: X25519PrivateKey, label: str, mh: bytes, device: bytes) -> bytes:

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 
 from fanlight.errors import MalformedMessage, NotAuthentic
 from fanlight.protocol import codec
-from fanlight.protocol.digests import key_id as key_id
+from fanlight.protocol.digests import key_id as key_id  # noqa: PLC0414 - re-exported: signed objects name keys by it
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,7 @@ class Signed:
     signature: bytes
 
     def encode(self) -> bytes:
+        """The signed object's bytes."""
         return codec.encode([self.payload, self.key, self.signature])
 
     @classmethod
