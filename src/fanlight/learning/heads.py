@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fanlight.core.tensors import TensorLayout, TensorSpec
 from fanlight.errors import DataError, ModelError
 
 Floats = NDArray[np.float32]
@@ -44,6 +45,11 @@ class SoftmaxHead:
 def zero_head(features: int, classes: int) -> SoftmaxHead:
     """The head that knows nothing: every class equally likely."""
     return SoftmaxHead(np.zeros((features, classes), np.float32), np.zeros(classes, np.float32))
+
+
+def head_layout(features: int, classes: int) -> TensorLayout:
+    """How a head lies in an update vector: ``head.weight`` (features, K) row by row, then ``head.bias`` (K,)."""
+    return TensorLayout((TensorSpec("head.weight", (features, classes)), TensorSpec("head.bias", (classes,))))
 
 
 def checked_head(weight: NDArray[Any], bias: NDArray[Any]) -> SoftmaxHead:
