@@ -1,8 +1,8 @@
-"""What the secure aggregator keeps: members, rounds, masked reports until their release, signed replies, its log."""
+"""What the secure aggregator keeps: members, rounds, masked reports until their release, its log."""
 
 from __future__ import annotations
 
-from sqlalchemy import Column, ForeignKey, Integer, LargeBinary, MetaData, String, Table
+from sqlalchemy import Boolean, Column, Float, ForeignKey, Integer, LargeBinary, MetaData, String, Table, false
 
 metadata = MetaData()
 
@@ -16,20 +16,20 @@ devices = Table(
     Column("enrolment", LargeBinary, nullable=False),
     Column("enrolled_at", Integer, nullable=False),
     Column("revoked_at", Integer),
-    Column("seen_at", Integer),
+    Column("told_main", Boolean, nullable=False, server_default=false()),
 )
 
 rounds = Table(
     "rounds",
     metadata,
     Column("number", Integer, primary_key=True, autoincrement=False),
-    Column("attempt", Integer, nullable=False),
     Column("kind", String, nullable=False),
-    Column("mh", LargeBinary(32), unique=True),
+    Column("mh", LargeBinary(32), unique=True, nullable=False),
     Column("state", String, nullable=False),
     Column("record", LargeBinary, nullable=False),
-    Column("opened_at", Integer, nullable=False),
-    Column("ended_at", Integer),
+    Column("told_main", Boolean, nullable=False, server_default=false()),  # main has our word on the outcome
+    Column("opened_at", Float, nullable=False),
+    Column("ended_at", Float),
 )
 
 reports = Table(
@@ -37,20 +37,10 @@ reports = Table(
     metadata,
     Column("mh", LargeBinary(32), primary_key=True),
     Column("dev", LargeBinary(16), ForeignKey("devices.dev"), primary_key=True),
-    Column("report_id", LargeBinary(32), nullable=False),
-    Column("header", LargeBinary, nullable=False),
-    Column("sealed_main", LargeBinary, nullable=False),
-    Column("sealed_aggregator", LargeBinary, nullable=False),
+    Column("envelope", LargeBinary, nullable=False),
+    Column("file", String, nullable=False),
     Column("receipt", LargeBinary, nullable=False),
-    Column("received_at", Integer, nullable=False),
-)
-
-replies = Table(
-    "replies",
-    metadata,
-    Column("request_digest", LargeBinary(32), primary_key=True),
-    Column("mh", LargeBinary(32), index=True),
-    Column("reply", LargeBinary, nullable=False),
+    Column("received_at", Float, nullable=False),
 )
 
 log = Table(

@@ -1,18 +1,8 @@
-"""What the main server keeps: members, rounds, signed replies, beacons, models and what they measured, its log."""
+"""What the main server keeps: members, rounds, beacons, models and what they measured, its log."""
 
 from __future__ import annotations
 
-from sqlalchemy import (
-    Boolean,
-    Column,
-    ForeignKey,
-    Integer,
-    LargeBinary,
-    MetaData,
-    String,
-    Table,
-    false,
-)
+from sqlalchemy import Boolean, Column, Float, ForeignKey, Integer, LargeBinary, MetaData, String, Table, false
 
 metadata = MetaData()
 
@@ -25,33 +15,33 @@ devices = Table(
     Column("name", String, nullable=False),
     Column("enrolment", LargeBinary, nullable=False),
     Column("enrolled_at", Integer, nullable=False),
-    Column("at_aggregator", Boolean, nullable=False, server_default=false()),
     Column("revoked_at", Integer),
-    Column("seen_at", Integer),
     Column("ready_plan", LargeBinary(32)),
     Column("ready_model", LargeBinary(32)),
     Column("has_model", LargeBinary(32)),
+)
+
+enrolled_at_aggregator = Table(
+    "enrolled_at_aggregator",
+    metadata,
+    Column("dev", LargeBinary(16), primary_key=True),
+    Column("token_key", LargeBinary(32), nullable=False),
 )
 
 rounds = Table(
     "rounds",
     metadata,
     Column("number", Integer, primary_key=True, autoincrement=False),
-    Column("attempt", Integer, nullable=False),
     Column("kind", String, nullable=False),
     Column("mh", LargeBinary(32), unique=True),
     Column("state", String, nullable=False),
     Column("record", LargeBinary, nullable=False),
-    Column("opened_at", Integer, nullable=False),
-    Column("ended_at", Integer),
-)
-
-replies = Table(
-    "replies",
-    metadata,
-    Column("request_digest", LargeBinary(32), primary_key=True),
-    Column("mh", LargeBinary(32), index=True),
-    Column("reply", LargeBinary, nullable=False),
+    Column("model", LargeBinary(32), nullable=False),  # the model it starts from
+    Column("asked", String, nullable=False),  # what the aggregator is asked to do with it
+    Column("participants", Integer, nullable=False),
+    Column("reason", String, nullable=False),
+    Column("opened_at", Float),
+    Column("ended_at", Float),
 )
 
 beacons = Table(
@@ -59,7 +49,9 @@ beacons = Table(
     metadata,
     Column("mh", LargeBinary(32), primary_key=True),
     Column("dev", LargeBinary(16), ForeignKey("devices.dev"), primary_key=True),
+    Column("report_id", LargeBinary(32), nullable=False),
     Column("receipt", LargeBinary, nullable=False),
+    Column("received_at", Float, nullable=False),
 )
 
 models = Table(
@@ -67,18 +59,20 @@ models = Table(
     metadata,
     Column("version", Integer, primary_key=True, autoincrement=False),
     Column("sha256", LargeBinary(32), nullable=False, unique=True),
-    Column("created_at", Integer, nullable=False),
+    Column("created_at", Float, nullable=False),
     Column("round", Integer),
+    Column("published", Boolean, nullable=False, server_default=false()),
     Column("content", LargeBinary, nullable=False),
 )
 
-evaluations = Table(
-    "evaluations",
+measurements = Table(
+    "measurements",
     metadata,
-    Column("model", LargeBinary(32), primary_key=True),  # the model's sha256
-    Column("counts", LargeBinary, nullable=False),
+    Column("round", Integer, primary_key=True, autoincrement=False),
+    Column("model", LargeBinary(32), nullable=False, index=True),  # the model that was received
     Column("participants", Integer, nullable=False),
-    Column("round", Integer, nullable=False),
+    Column("received", LargeBinary, nullable=False),
+    Column("local", LargeBinary, nullable=False),
 )
 
 log = Table(

@@ -1,9 +1,9 @@
-"""The first tables of the aggregator."""
+"""The first tables of the secure aggregator."""
 
 from __future__ import annotations
 
 from alembic import op
-from sqlalchemy import Column, ForeignKey, Integer, LargeBinary, String
+from sqlalchemy import Boolean, Column, Float, ForeignKey, Integer, LargeBinary, String, false
 
 revision = "0001"
 down_revision = None
@@ -17,42 +17,33 @@ def upgrade() -> None:
         "devices",
         Column("dev", LargeBinary(16), primary_key=True),
         Column("public_key", LargeBinary(32), nullable=False, unique=True),
-        Column("token_key", LargeBinary(32), nullable=False, unique=True),  # first device key for a token wins
+        Column("token_key", LargeBinary(32), nullable=False, unique=True),
         Column("name", String, nullable=False),
         Column("enrolment", LargeBinary, nullable=False),
         Column("enrolled_at", Integer, nullable=False),
         Column("revoked_at", Integer),
-        Column("seen_at", Integer),
+        Column("told_main", Boolean, nullable=False, server_default=false()),
     )
     op.create_table(
         "rounds",
         Column("number", Integer, primary_key=True, autoincrement=False),
-        Column("attempt", Integer, nullable=False),
         Column("kind", String, nullable=False),
-        Column("mh", LargeBinary(32), unique=True),
+        Column("mh", LargeBinary(32), unique=True, nullable=False),
         Column("state", String, nullable=False),
         Column("record", LargeBinary, nullable=False),
-        Column("opened_at", Integer, nullable=False),
-        Column("ended_at", Integer),
+        Column("told_main", Boolean, nullable=False, server_default=false()),
+        Column("opened_at", Float, nullable=False),
+        Column("ended_at", Float),
     )
     op.create_table(
         "reports",
         Column("mh", LargeBinary(32), primary_key=True),
         Column("dev", LargeBinary(16), ForeignKey("devices.dev"), primary_key=True),
-        Column("report_id", LargeBinary(32), nullable=False),
-        Column("header", LargeBinary, nullable=False),
-        Column("sealed_main", LargeBinary, nullable=False),
-        Column("sealed_aggregator", LargeBinary, nullable=False),
+        Column("envelope", LargeBinary, nullable=False),
+        Column("file", String, nullable=False),
         Column("receipt", LargeBinary, nullable=False),
-        Column("received_at", Integer, nullable=False),
+        Column("received_at", Float, nullable=False),
     )
-    op.create_table(
-        "replies",
-        Column("request_digest", LargeBinary(32), primary_key=True),
-        Column("mh", LargeBinary(32)),
-        Column("reply", LargeBinary, nullable=False),
-    )
-    op.create_index("ix_replies_mh", "replies", ["mh"])
     op.create_table(
         "log",
         Column("seq", Integer, primary_key=True, autoincrement=False),

@@ -1,0 +1,47 @@
+"""A role's hash-chained log in its database; the chain itself is ``protocol.log``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, Table, insert, select
+
+from fanlight.protocol.log import ChainedEntry, LogEntry, first_head, next_head
+
+
+@dataclass(frozen=True)
+class ChainedLog:
+    """The log of one role.
+
+    Attributes:
+        table: its ``log`` table.
+        fid: the federation, 32 bytes.
+        role: ``main`` or ``aggregator``.
+    """
+
+    table: Table
+    fid: bytes
+    role: str
+
+    def head(self, tx: Connection) -> bytes:
+        """The head of the chain, 32 bytes."""
+        return self._last(tx)[1]
+
+    def append(self, tx: Connection, entries: Iterable[LogEntry]) -> None:
+        """Append within the transaction that makes the entries true."""
+        number, head = self._last(tx)
+        for entry in entries:
+            number += 1
+            head = next_head(number, head, entry)
+            tx.execute(insert(self.table).values(seq=number, head=head, type=entry.type, payload=entry.payload))
+
+    def entries(self, tx: Connection, *, after: int = 0, limit: int = 1000) -> Iterator[ChainedEntry]:
+        """Up to ``limit`` entries behind number ``after``, in order."""
+        rows = tx.execute(select(self.table).where(self.table.c.seq > after).order_by(self.table.c.seq).limit(limit))
+        return (ChainedEntry(row.seq, row.head, row.type, row.payload) for row in rows)
+
+    def _last(self, tx: Connection) -> tuple[int, bytes]:
+        columns = self.table.c
+        row = tx.execute(select(columns.seq, columns.head).order_by(columns.seq.desc()).limit(1)).first()
+        return (row.seq, row.head) if row else (0, first_head(self.fid, self.role))

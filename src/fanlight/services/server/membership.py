@@ -1,0 +1,130 @@
+"""The members of a federation as one server knows them: enrolment, change of key, revocation.
+
+Both servers do the same with the same messages. The first device key per token wins; what is refused on the way is in
+the log, for the operator to see.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from sqlalchemy import Connection, Table, insert, select, update
+
+from fanlight.errors import Conflict, NotEnrolled
+from fanlight.protocol.identities import Member, Trust, check_enrolment, check_rekey, check_revocation
+from fanlight.protocol.log import LogEntry
+from fanlight.services.server.chained_log import ChainedLog
+from fanlight.storage.database import Database
+
+
+@dataclass
+class Membership:
+    """The members at one server.
+
+    Attributes:
+        database: the role's database.
+        table: its ``devices`` table.
+        log: its log.
+        trust: the pinned root and servers.
+    """
+
+    database: Database
+    table: Table
+    log: ChainedLog
+    trust: Trust
+    _keys: dict[bytes, bytes] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def load(self) -> None:
+        """Read the members' keys into memory; call once at the start."""
+        with self.database.transaction() as tx:
+            self._keys = self._current_keys(tx)
+
+    def public_keys(self) -> Mapping[bytes, bytes]:
+        """Current public key by device id, revoked ones left out."""
+        return self._keys
+
+    def resolve(self, key_id: str) -> Ed25519PublicKey | None:
+        """The key of the device whose id is ``key_id`` in hexadecimal (for request signatures)."""
+        try:
+            public_key = self._keys.get(bytes.fromhex(key_id))
+        except ValueError:
+            return None
+        return Ed25519PublicKey.from_public_bytes(public_key) if public_key else None
+
+    def enrol(self, data: bytes, now: int) -> tuple[Member, bool]:
+        """Take an enrolment; (member, whether it is new).
+
+        Raises:
+            NotAuthentic, Refused, MalformedMessage: see ``check_enrolment``.
+            NotEnrolled: the device was revoked.
+            Conflict: another device has used this token.
+        """
+        member = check_enrolment(self.trust.root_key, data, now)
+        with self.database.transaction() as tx:
+            row = tx.execute(select(self.table).where(self.table.c.token_key == member.token_key)).first()
+            if row is None:
+                values = {"enrolment": data, "enrolled_at": now, "name": member.name, "token_key": member.token_key}
+                tx.execute(insert(self.table).values(dev=member.device, public_key=member.public_key, **values))
+                self.log.append(tx, [LogEntry("enrolled", data)])
+            elif row.dev != member.device:
+                self.log.append(tx, [LogEntry("token-conflict", data)])
+            self._refresh(tx)
+        if row is not None and row.dev != member.device:
+            raise Conflict(
+                f"The token of {member.name} was used by another device.",
+                slug="token-used",
+                next="Ask the operator for a new token. If that was not you, the token has leaked: tell the operator.",
+                device=member.device.hex(),
+            )
+        if row is not None and row.revoked_at is not None:
+            raise NotEnrolled(f"{member.name} was revoked.", slug="revoked", next="Ask the operator for a new token.")
+        return member, row is None
+
+    def rekey(self, device: bytes, data: bytes) -> Member:
+        """Take a change of key; a repeated one changes nothing.
+
+        Raises:
+            NotEnrolled: not a member.
+            NotAuthentic, MalformedMessage: see ``check_rekey``.
+        """
+        with self.database.transaction() as tx:
+            row = tx.execute(select(self.table).where(self.table.c.dev == device)).first()
+            if row is None or row.revoked_at is not None:
+                raise NotEnrolled("This device is not a member.", device=device.hex())
+            member = check_rekey(self.trust.fid, Member(device, row.public_key, row.token_key, row.name), data)
+            tx.execute(update(self.table).where(self.table.c.dev == device).values(public_key=member.public_key))
+            self.log.append(tx, [LogEntry("rekeyed", data)])
+            self._refresh(tx)
+        return member
+
+    def revoke(self, data: bytes) -> bytes:
+        """Take a revocation; returns the device id. An unknown device is revoked in advance of nothing: refused.
+
+        Raises:
+            NotAuthentic, MalformedMessage: see ``check_revocation``.
+            NotEnrolled: there is no such device here.
+        """
+        revocation = check_revocation(self.trust.root_key, data)
+        with self.database.transaction() as tx:
+            row = tx.execute(select(self.table).where(self.table.c.dev == revocation.device)).first()
+            if row is None:
+                raise NotEnrolled("There is no such device here.", device=revocation.device.hex())
+            if row.revoked_at is None:
+                values = {"revoked_at": revocation.time}
+                tx.execute(update(self.table).where(self.table.c.dev == revocation.device).values(**values))
+                self.log.append(tx, [LogEntry("revoked", data)])
+            self._refresh(tx)
+        return revocation.device
+
+    def _refresh(self, tx: Connection) -> None:
+        with self._lock:
+            self._keys = self._current_keys(tx)
+
+    def _current_keys(self, tx: Connection) -> dict[bytes, bytes]:
+        columns = self.table.c
+        rows = tx.execute(select(columns.dev, columns.public_key).where(columns.revoked_at.is_(None)))
+        return {row.dev: row.public_key for row in rows}

@@ -1,0 +1,49 @@
+"""A server's private keys of single rounds: owner-only files outside database and backups, destroyed at the outcome.
+
+Whoever later gets the database, the long-term keys and the stored vectors still cannot open a seed of that round.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+
+from fanlight.errors import NotFound
+from fanlight.storage.folders import make_private_folder
+from fanlight.storage.secret_files import destroy, read_secret, write_secret
+
+
+class RoundKeys:
+    """The folder of round keys.
+
+    Args:
+        folder: made if missing.
+        random_bytes: cryptographic source, ``random_bytes(n)``.
+    """
+
+    def __init__(self, folder: Path, random_bytes: Callable[[int], bytes]) -> None:
+        self._folder = folder
+        self._random_bytes = random_bytes
+        make_private_folder(folder)
+
+    def make(self, number: int) -> bytes:
+        """A fresh key for round ``number``, stored durably; returns its public half (X25519, 32 bytes)."""
+        private = self._random_bytes(32)
+        write_secret(self._path(number), private.hex().encode(), replace=True)
+        return X25519PrivateKey.from_private_bytes(private).public_key().public_bytes_raw()
+
+    def load(self, number: int) -> X25519PrivateKey | None:
+        """The private key of round ``number``; None if it was destroyed or lost."""
+        try:
+            return X25519PrivateKey.from_private_bytes(bytes.fromhex(read_secret(self._path(number)).decode()))
+        except NotFound:
+            return None
+
+    def destroy(self, number: int) -> None:
+        """Destroy the key of round ``number``; a missing one is no error."""
+        destroy(self._path(number))
+
+    def _path(self, number: int) -> Path:
+        return self._folder / f"round-{number}.key"
