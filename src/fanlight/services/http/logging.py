@@ -56,9 +56,15 @@ def configure_logging(*, json: bool = False, level: str = "INFO") -> None:
 
 
 def _renderers(json: bool) -> list[Processor]:
+    # tracebacks become text before the secrets are dropped: exceptions quote them too
+    return [structlog.processors.format_exc_info, drop_secrets, _renderer(json)]
+
+
+def _renderer(json: bool) -> Processor:
     if json:
-        return [structlog.processors.format_exc_info, drop_secrets, structlog.processors.JSONRenderer()]
-    return [drop_secrets, structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+        return structlog.processors.JSONRenderer()
+    plain = structlog.dev.plain_traceback
+    return structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=plain)
 
 
 def _clean(key: str, value: Any) -> Any:

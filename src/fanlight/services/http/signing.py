@@ -72,6 +72,7 @@ class SignedRequests(httpx.Auth):
             label=LABEL,
             tag=TAG,
             covered_component_ids=COVERED,
+            use_existing_digest=True,
         )
 
     def sync_auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:

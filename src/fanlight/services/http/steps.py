@@ -1,0 +1,36 @@
+"""What a step of the round looks like to a person: its state, whether it can be done now, and what to do instead.
+
+The roles fill these records; the consoles draw them. So pages hold no logic of their own, and ``POST`` on the same
+route performs the step under the same conditions that the page shows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fanlight.services.http.jobs import Job
+
+
+@dataclass(frozen=True)
+class StepView:
+    """One step as its page shows it.
+
+    Attributes:
+        route: where the step is performed (``POST``) and shown (``GET``), such as ``/modeltrain``.
+        button: the label of its button.
+        explanation: what the step does, in one or two plain sentences.
+        possible: can it be performed now.
+        reason: why not, if not; else what its state is.
+        next: what to do instead, or after it.
+        facts: (name, value) pairs about its state, for reading.
+        job: the step's running or latest job, if any.
+    """
+
+    route: str
+    button: str
+    explanation: str
+    possible: bool
+    reason: str
+    next: str
+    facts: tuple[tuple[str, str], ...] = ()
+    job: Job | None = None
