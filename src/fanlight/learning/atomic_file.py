@@ -18,7 +18,7 @@ def write_atomically(path: Path, data: bytes, *, durable: bool) -> None:
     Raises:
         OSError: the disk refuses; nothing is left behind.
     """
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _make_private(path.parent)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=".new-")
     temporary = Path(name)
     try:
@@ -31,3 +31,10 @@ def write_atomically(path: Path, data: bytes, *, durable: bool) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def _make_private(folder: Path) -> None:
+    """Makes the folder and the missing ones above it; ``mkdir(parents=True)`` would leave the latter open to all."""
+    if not folder.is_dir():
+        _make_private(folder.parent)
+        folder.mkdir(mode=0o700, exist_ok=True)

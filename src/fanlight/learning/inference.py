@@ -25,7 +25,7 @@ class Predictor:
     """A head joined to the very backbone and picture size that it was trained on.
 
     Raises:
-        ModelError: the extractor's backbone or picture size is not the model's.
+        ModelError: the extractor's backbone picture size or number of features is not the model's.
     """
 
     def __init__(self, model: HeadModel, extractor: FeatureExtractor) -> None:
@@ -37,6 +37,8 @@ class Predictor:
             )
         if extractor.size != model.picture_size:
             raise ModelError(f"the model reads pictures of {model.picture_size} px, not {extractor.size}")
+        if model.weight.shape[0] != extractor.backbone.features:
+            raise ModelError(f"the model reads {model.weight.shape[0]} features, not {extractor.backbone.features}")
         self._head = SoftmaxHead(model.weight, model.bias)
         self._classes = model.classes
         self._extractor = extractor
