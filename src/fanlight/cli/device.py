@@ -1,0 +1,62 @@
+"""``fanlight device``: one device."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fanlight.cli.serve import Config, Host, Hosts, LogFormat, Port, serve
+
+
+def device(
+    *,
+    token: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Token file of the operator; needed until it is enrolled.", show_default=False
+        ),
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Folder of labelled pictures: CLASS/… or {train,valid,test}/CLASS/…"),
+    ] = None,
+    state: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Folder for its key, features and models; made if missing."),
+    ] = None,
+    client: Annotated[
+        str | None,
+        typer.Option(metavar="CLIENT#", help="Which client's folder to take, where --data holds several."),
+    ] = None,
+    accept_demo: Annotated[
+        bool,
+        typer.Option("--accept-demo", help="Join even a demo federation of two devices, which protects neither."),
+    ] = False,
+    port: Port = None,
+    host: Host = None,
+    hosts: Hosts = None,
+    log_format: LogFormat = None,
+    config: Config = None,
+) -> None:
+    """Run one device (port 8001 unless told otherwise).
+
+    It learns from its own pictures, which never leave it, and sends what it learned masked for both servers.
+    Every option can be set by a variable FANLIGHT_DEVICE_… or in a TOML file.
+    """
+    from fanlight import apps
+    from fanlight.services.device.settings import DeviceSettings
+
+    options = {
+        "token": token,
+        "data": data,
+        "state": state,
+        "client": client,
+        "accept_demo": accept_demo or None,
+        "port": port,
+        "host": host,
+        "hosts": hosts,
+        "log_format": log_format,
+    }
+    serve(DeviceSettings, apps.device, config, options)

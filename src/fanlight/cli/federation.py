@@ -1,0 +1,179 @@
+"""``fanlight federation``: make a federation, let devices in, put devices out."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from fanlight.cli.durations import seconds
+from fanlight.cli.task_options import Pictures, class_list, make_task, pictures_of
+from fanlight.errors import Unreachable, UsageError
+
+if TYPE_CHECKING:
+    from fanlight.services.federation import RevocationFile
+
+REVOCATIONS_PATH = "/protocol/v1/revocations"
+_DEFAULT_PICTURE_SIZE = 128
+_TIMEOUT_S = 10.0
+
+app = typer.Typer(
+    help="Make a federation, let devices in, put devices out (needs the root's key).",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+Folder = Annotated[Path, typer.Argument(metavar="DIR", help="The federation's folder.", show_default=False)]
+
+
+@app.command()
+def init(
+    folder: Folder,
+    *,
+    classes: Annotated[
+        str | None, typer.Option(metavar="A,B,…", help="What pictures can show, two classes or more.")
+    ] = None,
+    dataset: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME|DIR", help="Take classes and picture size from a data set, or a folder of pictures."
+        ),
+    ] = None,
+    demo: Annotated[
+        bool, typer.Option("--demo", help="Two devices are enough: each can work out the other's update.")
+    ] = False,
+    main_url: Annotated[
+        str, typer.Option(metavar="URL", help="Where devices find the main server.")
+    ] = "http://localhost:8000",
+    aggregator_url: Annotated[
+        str, typer.Option(metavar="URL", help="Where devices find the aggregator.")
+    ] = "http://localhost:8003",
+    by_itself: Annotated[
+        bool | None,
+        typer.Option(
+            "--by-itself/--by-hand",
+            help="Round follows round, or every step waits for a person.  [default: by hand]",
+            show_default=False,
+        ),
+    ] = None,
+    rounds: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=1, max=100_000, help="By itself, stop after N rounds and measure the result."),
+    ] = None,
+    k_min: Annotated[
+        int | None,
+        typer.Option(
+            metavar="K",
+            min=2,
+            max=100_000,
+            help="Fewest devices in a sum.  [default: 5; 2 with --demo]",
+            show_default=False,
+        ),
+    ] = None,
+    picture_size: Annotated[
+        int | None,
+        typer.Option(
+            metavar="PIXELS",
+            min=32,
+            max=1024,
+            help="Side of the square that pictures are brought to.  [default: 128]",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
+    """Write root/, main/ and aggregator/ with keys, certificates and the task.
+
+    Keep root/ offline: whoever has it can let devices in.  main/ and aggregator/ go to two different parties.
+    """
+    from fanlight.services.federation import init_federation
+
+    if (classes is None) == (dataset is None):
+        raise UsageError("Give either --classes or --dataset.", next="For example: --classes cat,dog")
+    if rounds is not None and by_itself is False:
+        raise UsageError("--rounds means that rounds run by themselves; --by-hand says they do not.")
+    chosen = pictures_of(dataset) if dataset else Pictures(class_list(classes or ""), _DEFAULT_PICTURE_SIZE)
+    task = make_task(
+        chosen._replace(picture_size=picture_size or chosen.picture_size),
+        demo=demo,
+        by_itself=bool(by_itself) or rounds is not None,
+        rounds=rounds or 0,
+        k_min=k_min,
+    )
+    init_federation(folder, main_url=main_url, aggregator_url=aggregator_url, task_json=task.to_json())
+    print(f"{folder} is a federation for {', '.join(task.classes)}.")
+    _say(f"Next: fanlight server --state {folder / 'main'}; fanlight aggregator --state {folder / 'aggregator'};")
+    _say(f"      fanlight federation token {folder}, once for each device.  Keep {folder / 'root'} offline.")
+
+
+@app.command()
+def token(
+    folder: Folder,
+    name: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Your name for the device.  [default: device-1, -2, …]", show_default=False),
+    ] = None,
+    expires: Annotated[
+        str, typer.Option(metavar="TIME", help="How long the device may take to join: 12h, 30d, 4w.")
+    ] = "30d",
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Where to write it.  [default: DIR/tokens/NAME.json]", show_default=False),
+    ] = None,
+) -> None:
+    """Write a token file, which lets one device join, and print its path.
+
+    The file holds a secret: bring it to the device by a way that only its owner can read.
+    """
+    from fanlight.services.federation import free_token_name, issue_token_file
+
+    expires_at = int(time.time()) + seconds(expires)
+    path = issue_token_file(folder, name or free_token_name(folder), expires_at, out=out)
+    print(path)
+    _say(f"On the device: fanlight device --token {path.name} --data PICTURES --state STATE")
+
+
+@app.command()
+def revoke(
+    folder: Folder,
+    device: Annotated[
+        str, typer.Argument(metavar="DEVICE", help="The device's id, as the main server's page shows it.")
+    ],
+) -> None:
+    """Put a device out, at both servers.
+
+    The signed revocation is kept: run the command again until both servers have it.
+    """
+    from fanlight.services.federation import revoke_device
+
+    revocation = revoke_device(folder, device.strip().lower(), int(time.time()))
+    servers = {"main server": revocation.main_url, "aggregator": revocation.aggregator_url}
+    failures = {name: _send(url, revocation) for name, url in servers.items()}
+    for name, failure in failures.items():
+        print(f"{name} ({servers[name]}): {failure or 'has it'}")
+    if any(failures.values()):
+        raise Unreachable(
+            f"Not both servers have the revocation of {device}; it is kept in {revocation.path}.",
+            next="Run the same command again when they answer.",
+        )
+
+
+def _send(url: str, revocation: RevocationFile) -> str | None:
+    import httpx
+
+    try:
+        answer = httpx.post(
+            url + REVOCATIONS_PATH,
+            content=revocation.body,
+            headers={"Content-Type": "application/cbor"},
+            timeout=_TIMEOUT_S,
+        )
+    except httpx.HTTPError as error:
+        return f"does not answer ({error})"
+    return None if answer.is_success else f"refuses it ({answer.status_code}: {answer.text[:200]})"
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr)

@@ -1,0 +1,138 @@
+"""What the commands of the three roles share: claim the port, build the application, serve it."""
+
+from __future__ import annotations
+
+import errno
+import socket
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import typer
+
+from fanlight.errors import SettingsError, StorageError
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+    from fanlight.services.settings import RoleSettings
+
+S = TypeVar("S", bound="RoleSettings")
+
+Config = Annotated[
+    Path | None, typer.Option("--config", metavar="FILE", help="TOML file with settings; options and variables win.")
+]
+Host = Annotated[
+    str | None, typer.Option(metavar="ADDRESS", help="Address to listen on.  [default: localhost]", show_default=False)
+]
+Port = Annotated[int | None, typer.Option(metavar="PORT", min=1, max=65535, show_default=False)]
+Hosts = Annotated[
+    str | None,
+    typer.Option(metavar="NAME,…", help="More names by which this process is called, besides localhost."),
+]
+LogFormat = Annotated[
+    str | None, typer.Option(metavar="console|json", help="Log for people, or as JSON lines.  [default: console]")
+]
+
+_SHUTDOWN_S = 3
+
+
+def serve(
+    settings: type[S],
+    application: Callable[[S], FastAPI],
+    config: Path | None,
+    options: dict[str, Any],
+) -> None:
+    """Serve one role until it is told to stop.
+
+    Args:
+        settings: the role's settings class.
+        application: makes the role's ASGI application from its settings.
+        config: the TOML file after ``--config``.
+        options: from the command line, ``None`` where not given.
+
+    Raises:
+        SettingsError: a setting is wrong, or the address cannot be listened on.
+    """
+    import uvicorn
+
+    from fanlight.services.http.logging import configure_logging
+    from fanlight.services.settings import load
+
+    loaded = load(settings, config, options)
+    sockets = claim(loaded.host, loaded.port)
+    try:
+        configure_logging(json=loaded.log_format == "json")
+        uvicorn.Server(
+            uvicorn.Config(
+                application(loaded),
+                host=loaded.host,
+                port=loaded.port,
+                loop="auto" if sys.platform == "win32" else "uvloop",
+                http="httptools",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                timeout_graceful_shutdown=_SHUTDOWN_S,
+            )
+        ).run(sockets=sockets)
+    finally:
+        for listening in sockets:
+            listening.close()
+
+
+def claim(host: str, port: int) -> list[socket.socket]:
+    """Bind every address of ``host`` (localhost has two) before anything else is done.
+
+    Raises:
+        SettingsError: the port is taken or not allowed, or the host is not this machine.
+    """
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except OSError as error:
+        raise SettingsError(f"The host {host!r} is not known: {error.strerror}.", next="Use localhost.") from error
+    sockets: list[socket.socket] = []
+    refused: OSError | None = None
+    for family, _, _, _, address in dict.fromkeys(found):
+        try:
+            sockets.append(_bind(family, address))
+        except OSError as error:
+            refused = error
+            if error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):  # no IPv6 here: IPv4 is enough
+                _close(sockets)
+                raise _explain(error, host, port) from error
+    if not sockets and refused is not None:
+        raise _explain(refused, host, port) from refused
+    return sockets
+
+
+def _bind(family: int, address: Any) -> socket.socket:
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        listening.bind(address)
+        listening.listen(1)  # on Linux, two sockets may bind one port with SO_REUSEADDR; only one may listen
+    except OSError:
+        listening.close()
+        raise
+    return listening
+
+
+def _close(sockets: list[socket.socket]) -> None:
+    for listening in sockets:
+        listening.close()
+
+
+def _explain(error: OSError, host: str, port: int) -> SettingsError | StorageError:
+    if error.errno == errno.EADDRINUSE:
+        return StorageError(
+            f"Port {port} of {host} is taken by another program.",
+            next="Stop that program, or choose another port.",
+            slug="port-taken",
+        )
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return SettingsError(f"Port {port} of {host} may not be used.", next="Choose a port from 1024 on.")
+    return SettingsError(f"{host}:{port} cannot be listened on: {error.strerror}.", next="Choose another address.")

@@ -1,0 +1,75 @@
+"""From the options of a command to the task that a federation works on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from fanlight.errors import DataError, UsageError
+
+if TYPE_CHECKING:
+    from fanlight.services.main_server.task import Task
+
+
+class Pictures(NamedTuple):
+    """What a task takes from its data set: the classes, in order, and the side of the pictures in pixels."""
+
+    classes: tuple[str, ...]
+    picture_size: int
+
+
+def pictures_of(dataset: str) -> Pictures:
+    """Classes and picture size of a data set by name, or of a folder of pictures.
+
+    Raises:
+        DataError: there is no such data set or folder, or it has fewer than two classes.
+    """
+    from fanlight.learning.datasets import own_folder
+    from fanlight.learning.datasets.prepare import OWN_FOLDER_PICTURE_SIZE, SOURCES
+
+    source = SOURCES.get(dataset)
+    if source is not None:
+        return Pictures(source.classes, source.picture_size)
+    folder = Path(dataset)
+    if not folder.is_dir():
+        raise DataError(
+            f"There is no data set and no folder called {dataset}.",
+            next=f"Choose one of {', '.join(SOURCES)}, or give the path of a folder with pictures.",
+            slug="unknown-dataset",
+        )
+    devices = own_folder.device_folders(folder) or (folder,)
+    return Pictures(own_folder.classes_of_devices(devices), OWN_FOLDER_PICTURE_SIZE)
+
+
+def class_list(text: str) -> tuple[str, ...]:
+    """The classes of ``--classes a,b``.
+
+    Raises:
+        UsageError: fewer than two.
+    """
+    classes = tuple(name.strip() for name in text.split(",") if name.strip())
+    if len(classes) < 2:
+        raise UsageError("--classes needs two or more class names.", next="Write them like: --classes cat,dog")
+    return classes
+
+
+def make_task(
+    pictures: Pictures,
+    *,
+    demo: bool = False,
+    by_itself: bool = False,
+    rounds: int = 0,
+    k_min: int | None = None,
+) -> Task:
+    """The task with the defaults of the project.
+
+    Raises:
+        SettingsError: a class name or number cannot be used.
+    """
+    from fanlight.services.main_server.task import Task
+
+    task = Task.default(classes=pictures.classes, picture_size=pictures.picture_size, demo=demo)
+    changes: dict[str, object] = {"by_itself": by_itself, "rounds": rounds}
+    if k_min is not None:
+        changes["k_min"] = k_min
+    return task.model_copy(update={"policy": task.policy.model_copy(update=changes)})
