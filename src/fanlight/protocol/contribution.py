@@ -6,7 +6,8 @@ accepts only the layout that it would have made itself (``expected_layout``), so
     weight       n <= W_max training pictures, exact
     update       (n / W_max) · clipped update, scale Q/C, stochastic rounding
     counts       confusion matrices of the model received and of the local one, K×K each, rows = true class, exact
-    loss         summed loss of both on the test pictures, in hundredths, exact after clamping
+    loss         summed loss of both on the test pictures, in hundredths of a nat (coarser above 2,147 devices, so
+                 that the sum fits the ring), exact after clamping
     supporters   per class 0 or 1: has this device training pictures of it
     within_clip  0 or 1: was the update within C
 """
@@ -35,6 +36,7 @@ W_MAX: Final = 10_000
 COUNT_MAX: Final = 10_000
 """B: most test pictures of one device that count."""
 LOSS_SCALE: Final = 100
+"""Most steps per nat."""
 LOSS_MAX: Final = 10_000
 """Most summed loss (nats) of one device that counts."""
 
@@ -93,9 +95,10 @@ def expected_layout(plan: Plan, n_max: int, clip_micro: int, *, with_counts: boo
         with_counts: are the model's counts wanted (always so in a measuring round).
     """
     k = len(plan.classes)
+    loss_scale = max(1, min(LOSS_SCALE, (2**31 - 1) // (n_max * LOSS_MAX)))
     counts = (
         Segment("counts", 2 * k * k, 32, 1, 1, 0, COUNT_MAX, "exact"),
-        Segment("loss", 2, 32, LOSS_SCALE, 1, 0, LOSS_SCALE * LOSS_MAX, "exact"),
+        Segment("loss", 2, 32, loss_scale, 1, 0, loss_scale * LOSS_MAX, "exact"),
     )
     if plan.kind == Kind.MEASURE:
         return counts
@@ -173,7 +176,9 @@ def _quantised(
             sums = np.array([_present(contribution.received).loss_sum, _present(contribution.local).loss_sum])
             if np.isnan(sums).any():
                 raise ModelError("the measured loss is not a number", next="Lower the learning rate and train again.")
-            hundredths: NDArray[np.int64] = np.clip(np.rint(sums * LOSS_SCALE), 0, segment.hi).astype(np.int64)
+            hundredths: NDArray[np.int64] = np.clip(np.rint(sums * float(segment.scale)), 0, segment.hi).astype(
+                np.int64
+            )
             return hundredths
         case "supporters":
             return contribution.supporters.astype(np.int64)
@@ -222,14 +227,14 @@ def read_totals(layout: Sequence[Segment], total: NDArray[np.int64], count: int)
     if "counts" in parts:
         k = math.isqrt(parts["counts"].size // 2)
         received, local = parts["counts"].reshape(2, k, k)
-        losses = parts["loss"] / LOSS_SCALE
+        losses = parts["loss"] / float(_segment(layout, "loss").scale)
         totals = replace(
             totals,
             received=Measured(received.copy(), float(losses[0])),
             local=Measured(local.copy(), float(losses[1])),
         )
     if "update" in parts:
-        segment = next(segment for segment in layout if segment.kind == "update")
+        segment = _segment(layout, "update")
         weight = int(parts["weight"][0])
         unit = W_MAX * segment.scale_denominator / segment.scale_numerator
         totals = replace(
@@ -240,3 +245,7 @@ def read_totals(layout: Sequence[Segment], total: NDArray[np.int64], count: int)
             within_clip=int(parts["within_clip"][0]),
         )
     return totals
+
+
+def _segment(layout: Sequence[Segment], kind: str) -> Segment:
+    return next(segment for segment in layout if segment.kind == kind)
