@@ -119,6 +119,8 @@ def _decode(data: bytes, size: int, called: str) -> NDArray[np.uint8]:
     try:
         with _quiet_pillow, Image.open(io.BytesIO(data), formats=_readable_formats()) as image:
             _check_pixels(image, called)
+            image.draft(image.mode, (2 * size, 2 * size))  # JPEG: at 1/2, 1/4 or 1/8, a tenth of time and memory
+            image.load()  # before anything else looks inside: a second attempt after a failure finds black, no error
             upright = _UPRIGHT.get(_orientation(image))
             square = _square(image, size)
             if upright is not None:  # a square keeps its size when turned, and a small one turns cheaply
@@ -166,8 +168,6 @@ def _orientation(image: Image.Image) -> int:
 
 
 def _square(image: Image.Image, size: int) -> Image.Image:
-    image.draft(image.mode, (2 * size, 2 * size))  # JPEG only: decodes at 1/2, 1/4 or 1/8, a tenth of time and memory
-    image.load()
     if image.mode in ("I;16", "I;16L", "I;16B", "I;16N", "I", "F"):
         return _eight_bits(image).resize((size, size), Image.Resampling.BILINEAR).convert("RGB")
     if not image.has_transparency_data:

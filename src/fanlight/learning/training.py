@@ -36,6 +36,10 @@ from fanlight.learning.heads import Floats, Labels, SoftmaxHead, checked_example
 class TrainingSettings:
     """How a device trains in one round; part of the plan that the whole federation shares.
 
+    The defaults were chosen for 1,280 standardised features. Two devices with different classes pull the head apart:
+    at a learning rate of 0.003 ``digits`` gets worse from round to round (.84 to .65 in ten), at 0.001 it gets better
+    (.83 to .89; .90 after twenty), and homes with alike pictures need no more than three rounds.
+
     Attributes:
         epochs: most passes over the training pictures, 1 to 1,000.
         batch_size: pictures a step, 1 to 4,096.
@@ -51,7 +55,7 @@ class TrainingSettings:
 
     epochs: int = 5
     batch_size: int = 32
-    learning_rate: float = 0.01
+    learning_rate: float = 0.001
     momentum: float = 0.9
     l2: float = 1e-3
     patience: int = 3

@@ -33,8 +33,9 @@ def load(places: Places, _devices: int, _chance: Chance) -> Labelled:
     )
     text = read_gzip(path, MAX_BYTES)
     try:
-        table = np.loadtxt(io.BytesIO(text), np.float64, delimiter=",", ndmin=2)
-        table = table.reshape(-1, _SIDE * _SIDE + 1)
+        if not text.strip():  # which loadtxt would only warn of
+            raise DataError(f"{path}: the table is empty", next="Get the file again.")
+        table = np.loadtxt(io.BytesIO(text), np.float64, delimiter=",", ndmin=2).reshape(-1, _SIDE * _SIDE + 1)
     except ValueError as error:
         raise DataError(f"{path}: not a table of {_SIDE * _SIDE + 1} columns", next="Get the file again.") from error
     if not ((table >= 0).all() and (table <= 255).all() and (table[:, -1] <= 9).all()):

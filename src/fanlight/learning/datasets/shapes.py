@@ -32,19 +32,22 @@ def load(_places: Places, devices: int, chance: Chance) -> Labelled:
 
 def draw(name: str, chance: Chance) -> NDArray[np.uint8]:
     """One picture of the named class: (96, 96, 3) uint8 RGB."""
-    side = SIDE * _FINE
+    fine = SIDE * _FINE
     hue = chance.uniform()
-    backdrop = _backdrop(side, (hue + chance.uniform(0.25, 0.75)) % 1.0, chance)
-    outline = _outline(name, side, chance)
-    depth = side * chance.uniform(0.02, 0.05)
-    shadow = Image.new("L", (side, side), 0)
-    ImageDraw.Draw(shadow).polygon([(x + depth, y + depth) for x, y in outline], fill=130)
-    backdrop.paste((25, 25, 45), mask=shadow.filter(ImageFilter.GaussianBlur(side / 40)))
-    brush = ImageDraw.Draw(backdrop)
+    picture = _backdrop(SIDE, (hue + chance.uniform(0.25, 0.75)) % 1.0, chance)
+    outline = _outline(name, fine, chance)
+    depth = SIDE * chance.uniform(0.02, 0.05)
+    shadow = Image.new("L", (SIDE, SIDE), 0)
+    ImageDraw.Draw(shadow).polygon([(x / _FINE + depth, y / _FINE + depth) for x, y in outline], fill=130)
+    picture.paste((25, 25, 45), mask=shadow.filter(ImageFilter.GaussianBlur(SIDE / 40)))
+    shape = Image.new("RGBA", (fine, fine), (0, 0, 0, 0))
+    brush = ImageDraw.Draw(shape)
     rim = _colour(hue, chance.uniform(0.5, 0.8), chance.uniform(0.35, 0.6))
     brush.polygon(outline, fill=_colour(hue, chance.uniform(0.55, 0.95), chance.uniform(0.75, 1.0)))
-    brush.line([*outline, outline[0], outline[1]], fill=rim, width=side // 60, joint="curve")
-    return np.array(backdrop.resize((SIDE, SIDE), Image.Resampling.BOX), dtype=np.uint8)
+    brush.line([*outline, outline[0], outline[1]], fill=rim, width=fine // 60, joint="curve")
+    cutout = shape.resize((SIDE, SIDE), Image.Resampling.BOX)
+    picture.paste(cutout, mask=cutout)
+    return np.array(picture, dtype=np.uint8)
 
 
 def _backdrop(side: int, hue: float, chance: Chance) -> Image.Image:

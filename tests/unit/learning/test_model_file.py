@@ -1,0 +1,196 @@
+from __future__ import annotations
+
+import hashlib
+import json
+import struct
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from safetensors import safe_open
+
+from fanlight.errors import ModelError
+from fanlight.learning import model_file
+from fanlight.learning.model_file import HeadModel, decode, encode, model_hash
+
+MODEL = HeadModel(
+    task="doorbell",
+    version=3,
+    classes=("object", "not_object"),
+    backbone_id="efficientnet-lite0",
+    backbone_sha256="ab" * 32,
+    picture_size=128,
+    weight=np.linspace(0, 1, 8, dtype=np.float32).reshape(4, 2),
+    bias=np.array([0.5, -0.5], np.float32),
+)
+
+
+def same(one: HeadModel, other: HeadModel) -> bool:
+    empty = np.empty(0, np.float32)
+    fields_agree = replace(one, weight=empty, bias=empty) == replace(other, weight=empty, bias=empty)
+    return (
+        fields_agree and one.weight.tobytes() == other.weight.tobytes() and one.bias.tobytes() == other.bias.tobytes()
+    )
+
+
+def header_of(data: bytes) -> tuple[dict[str, Any], bytes]:
+    length = struct.unpack("<Q", data[:8])[0]
+    return json.loads(data[8 : 8 + length]), data[8 + length :]
+
+
+def file_of(header: Any, body: bytes) -> bytes:
+    text = json.dumps(header).encode()
+    return struct.pack("<Q", len(text)) + text + body
+
+
+def with_metadata(change: Callable[[dict[str, Any]], object]) -> bytes:
+    header, body = header_of(encode(MODEL))
+    metadata = json.loads(header["__metadata__"]["fanlight"])
+    change(metadata)
+    header["__metadata__"]["fanlight"] = json.dumps(metadata)
+    return file_of(header, body)
+
+
+def with_header(change: Callable[[dict[str, Any]], object]) -> bytes:
+    header, body = header_of(encode(MODEL))
+    change(header)
+    return file_of(header, body)
+
+
+def test_there_and_back() -> None:
+    assert same(decode(encode(MODEL)), MODEL)
+
+
+def test_the_same_model_gives_the_same_bytes() -> None:
+    again = replace(MODEL, weight=np.asfortranarray(MODEL.weight))
+    assert encode(again) == encode(MODEL) == encode(decode(encode(MODEL)))
+    assert model_hash(encode(MODEL)) == hashlib.sha256(encode(MODEL)).hexdigest()
+    assert encode(replace(MODEL, version=4)) != encode(MODEL)
+
+
+def test_other_programs_can_read_it(tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(encode(MODEL))
+    with safe_open(path, framework="numpy") as file:
+        assert set(file.keys()) == {"head.weight", "head.bias"}
+        assert (file.get_tensor("head.weight") == MODEL.weight).all()
+        assert json.loads(file.metadata()["fanlight"])["classes"] == ["object", "not_object"]
+
+
+def test_class_names_of_any_script() -> None:
+    model = replace(MODEL, classes=("gâteau", "茶"))
+    assert decode(encode(model)).classes == model.classes
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"task": ""},
+        {"task": "x" * 201},
+        {"task": "a\nb"},
+        {"version": -1},
+        {"version": True},
+        {"version": 1.0},
+        {"classes": ("a", "a")},
+        {"classes": ("a",)},
+        {"classes": ("a", "b", "c")},
+        {"classes": ("a", "")},
+        {"backbone_id": ""},
+        {"backbone_sha256": "AB" * 32},
+        {"backbone_sha256": "ab" * 31},
+        {"picture_size": 7},
+        {"picture_size": 2049},
+        {"bias": np.zeros(3, np.float32)},
+        {"weight": np.full((4, 2), np.nan, np.float32)},
+        {"bias": np.array([np.inf, 0], np.float32)},
+    ],
+    ids=str,
+)
+def test_fields_out_of_range(bad: dict[str, Any]) -> None:
+    with pytest.raises(ModelError):
+        encode(replace(MODEL, **bad))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda m: m.update(format=2),
+        lambda m: m.update(head="analytic"),
+        lambda m: m.update(extra=1),
+        lambda m: m.pop("task"),
+        lambda m: m.update(classes="ab"),
+        lambda m: m.update(classes=["a", 1]),
+        lambda m: m.update(classes=[["a"], ["b"]]),
+        lambda m: m.update(backbone="lite"),
+        lambda m: m.update(backbone={"id": "lite"}),
+        lambda m: m.update(backbone={"id": "lite", "sha256": 5}),
+        lambda m: m.update(version="3"),
+        lambda m: m.update(picture_size=128.0),
+        lambda m: m.update(task=None),
+    ],
+)
+def test_metadata_that_are_wrong(change: Callable[[dict[str, Any]], object]) -> None:
+    with pytest.raises(ModelError):
+        decode(with_metadata(change))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda h: h.pop("head.bias"),
+        lambda h: h.update(extra=h["head.bias"]),
+        lambda h: h.pop("__metadata__"),
+        lambda h: h.update(__metadata__={"format": "pt"}),
+        lambda h: h.update(__metadata__={"fanlight": 5}),
+        lambda h: h.update(__metadata__={"fanlight": "["}),
+        lambda h: h.update(__metadata__={"fanlight": "[" * 5000}),
+        lambda h: h["head.bias"].update(dtype="F64"),
+        lambda h: h["head.bias"].update(shape=[3]),
+        lambda h: h["head.bias"].update(shape=[2.0]),
+        lambda h: h["head.bias"].update(shape=[-2]),
+        lambda h: h["head.bias"].update(data_offsets=[0, 2**40]),
+        lambda h: h["head.bias"].update(data_offsets=h["head.weight"]["data_offsets"]),
+        lambda h: h["head.weight"].update(shape=[2**62, 2**62]),
+        lambda h: h["head.weight"].update(shape=[8]),
+        lambda h: h["head.weight"].update(shape=[2, 4]),
+        lambda h: h.update({"head.bias": []}),
+    ],
+)
+def test_headers_that_are_wrong(change: Callable[[dict[str, Any]], object]) -> None:
+    with pytest.raises(ModelError):
+        decode(with_header(change))
+
+
+def test_every_cut_is_noticed() -> None:
+    data = encode(MODEL)
+    for length in range(len(data)):
+        with pytest.raises(ModelError):
+            decode(data[:length])
+    with pytest.raises(ModelError):
+        decode(data + b"\0")
+
+
+def test_weights_that_are_not_finite() -> None:
+    header, body = header_of(encode(MODEL))
+    poisoned = bytearray(body)
+    poisoned[-4:] = np.float32(np.nan).tobytes()
+    with pytest.raises(ModelError, match="not finite"):
+        decode(file_of(header, bytes(poisoned)))
+
+
+def test_long_header_and_long_file_are_refused_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(json, "loads", lambda _: pytest.fail("it was parsed"))
+    with pytest.raises(ModelError, match="too long"):
+        decode(struct.pack("<Q", 2**63) + b"{}")
+    monkeypatch.setattr(model_file, "MAX_MODEL_BYTES", 10)
+    with pytest.raises(ModelError, match="larger"):
+        decode(encode(MODEL))
+
+
+@pytest.mark.parametrize("data", [b"", b"\x80\x04N.", b"PK\x03\x04" + b"\0" * 60])
+def test_something_else(data: bytes) -> None:
+    with pytest.raises(ModelError):
+        decode(data)

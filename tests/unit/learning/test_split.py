@@ -1,0 +1,20 @@
+from __future__ import annotations
+
+import pytest
+
+from fanlight.learning.split import split_in_order, split_points
+
+
+@pytest.mark.parametrize(
+    ("count", "sizes"),
+    [(0, (0, 0, 0)), (1, (1, 0, 0)), (2, (1, 0, 1)), (3, (1, 1, 1)), (4, (2, 1, 1)), (5, (3, 1, 1)), (10, (6, 2, 2)),
+     (100, (60, 20, 20))],
+)  # fmt: skip
+def test_sizes(count: int, sizes: tuple[int, int, int]) -> None:
+    assert tuple(len(part) for part in split_in_order(range(count))) == sizes
+
+
+def test_borders_move_by_at_most_one() -> None:
+    for count in range(1, 500):
+        before, after = split_points(count), split_points(count + 1)
+        assert all(0 <= new - old <= 1 for old, new in zip(before, after, strict=True))

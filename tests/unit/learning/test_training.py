@@ -1,0 +1,211 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from fanlight.core.randomness import Keystream
+from fanlight.errors import DataError, ModelError, SettingsError
+from fanlight.learning.heads import SoftmaxHead, zero_head
+from fanlight.learning.training import EpochProgress, TrainingResult, TrainingSettings, train
+
+F, K = 12, 3
+SETTINGS = TrainingSettings(epochs=30, batch_size=8, learning_rate=0.02, patience=30)
+
+
+def stream(number: int = 1) -> Keystream:
+    return Keystream(bytes([number]) * 32)
+
+
+def clouds(count: int, seed: int = 0) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """K clouds of features around K different middles."""
+    draw = np.random.default_rng(seed)
+    y = np.arange(count) % K
+    middles = np.eye(K, F) * 4.0
+    return (middles[y] + draw.normal(size=(count, F))).astype(np.float32), y
+
+
+NOTHING = (np.empty((0, F), np.float32), np.empty(0, np.int64))
+
+
+def run(
+    start: SoftmaxHead | None = None, settings: TrainingSettings = SETTINGS, number: int = 1, valid: Any = None
+) -> TrainingResult:
+    x, y = clouds(60)
+    valid_x, valid_y = valid or clouds(30, seed=1)
+    return train(start or zero_head(F, K), x, y, valid_x, valid_y, settings, stream(number))
+
+
+def accuracy(result: TrainingResult) -> float:
+    x, y = clouds(90, seed=2)
+    return float((SoftmaxHead(result.weight, result.bias).logits(x).argmax(axis=1) == y).mean())
+
+
+def test_it_learns() -> None:
+    result = run()
+    assert accuracy(result) > 0.95
+    assert result.history[-1].train_loss < result.history[0].train_loss / 2
+    assert result.weight.dtype == result.bias.dtype == np.float32
+    assert (result.weight.shape, result.bias.shape) == ((F, K), (K,))
+
+
+def test_one_step_is_the_gradient() -> None:
+    """Against the derivative taken by differences of the objective written down in the module's docstring."""
+    draw = np.random.default_rng(3)
+    x, y = draw.normal(size=(7, F)).astype(np.float32), np.array([0, 0, 0, 0, 1, 1, 2])
+    start = SoftmaxHead(draw.normal(size=(F, K)).astype(np.float32), draw.normal(size=K).astype(np.float32))
+    settings = TrainingSettings(epochs=1, batch_size=7, learning_rate=0.5, momentum=0.0, l2=0.1)
+    result = train(start, x, y, *NOTHING, settings, stream())
+    class_weight = 7 / (3 * np.array([4.0, 2.0, 1.0]))
+
+    def objective(weight: NDArray[np.float64], bias: NDArray[np.float64]) -> float:
+        logits = x.astype(np.float64) @ weight + bias
+        losses = np.log(np.exp(logits).sum(axis=1)) - logits[np.arange(7), y]
+        return float((class_weight[y] * losses).mean() + 0.05 * (weight**2).sum())
+
+    weight, bias, step = start.weight.astype(np.float64), start.bias.astype(np.float64), 1e-5
+    for row, column in ((0, 0), (5, 1), (11, 2)):
+        nudge = np.zeros((F, K))
+        nudge[row, column] = step
+        slope = (objective(weight + nudge, bias) - objective(weight - nudge, bias)) / (2 * step)
+        assert result.weight[row, column] == pytest.approx(weight[row, column] - 0.5 * slope, abs=1e-4)
+    for column in range(K):
+        nudge = np.eye(K)[column] * step
+        slope = (objective(weight, bias + nudge) - objective(weight, bias - nudge)) / (2 * step)
+        assert result.bias[column] == pytest.approx(bias[column] - 0.5 * slope, abs=1e-4)
+
+
+def test_it_starts_from_the_head_it_is_given() -> None:
+    good = run()
+    again = run(
+        SoftmaxHead(good.weight, good.bias), TrainingSettings(epochs=1, learning_rate=1e-9, momentum=0.0, l2=0.0)
+    )
+    np.testing.assert_allclose(again.weight, good.weight, atol=1e-6)
+
+
+def test_the_start_is_not_changed() -> None:
+    start = zero_head(F, K)
+    run(start)
+    assert not start.weight.any()
+    assert not start.bias.any()
+
+
+def test_the_generator_decides_and_nothing_else() -> None:
+    assert np.array_equal(run(number=1).weight, run(number=1).weight)
+    assert not np.array_equal(run(number=1).weight, run(number=2).weight)
+
+
+def test_best_epoch_on_the_validation_split() -> None:
+    """With labels in the validation split that contradict training, the first epoch is the best."""
+    x, y = clouds(30, seed=1)
+    result = run(valid=(x, (y + 1) % K), settings=replace(SETTINGS, patience=4))
+    assert result.best_epoch == 1
+    assert len(result.history) == 5
+    only_one = run(settings=replace(SETTINGS, epochs=1))
+    assert np.array_equal(result.weight, only_one.weight)
+
+
+def test_without_validation_the_last_epoch_counts() -> None:
+    result = run(valid=NOTHING)
+    assert result.best_epoch == len(result.history) == SETTINGS.epochs
+    assert all(epoch.valid_loss is None and epoch.valid_accuracy is None for epoch in result.history)
+
+
+def test_classes_that_do_not_occur_get_no_weight_and_the_rest_count_alike() -> None:
+    """Ten of class 0, one of class 1, none of class 2, alike but for the label: with weights it is a tie."""
+    x, y = np.ones((11, F), np.float32), np.array([0] * 10 + [1])
+    settings = TrainingSettings(epochs=200, batch_size=11, learning_rate=0.05, l2=0.0)
+    balanced = train(zero_head(F, K), x, y, *NOTHING, settings, stream())
+    plain = train(zero_head(F, K), x, y, *NOTHING, replace(settings, class_weights=False), stream())
+    logits = SoftmaxHead(balanced.weight, balanced.bias).logits(x[:1])[0]
+    assert logits[0] == pytest.approx(logits[1], abs=1e-3)
+    assert logits[2] < logits[0] - 1
+    logits = SoftmaxHead(plain.weight, plain.bias).logits(x[:1])[0]
+    assert logits[0] - logits[1] == pytest.approx(np.log(10), abs=0.1)
+
+
+def test_progress_is_reported_epoch_by_epoch() -> None:
+    seen: list[EpochProgress] = []
+    x, y = clouds(20)
+    result = train(zero_head(F, K), x, y, x, y, replace(SETTINGS, epochs=4), stream(), seen.append)
+    assert tuple(seen) == result.history
+    assert [(epoch.epoch, epoch.epochs) for epoch in seen] == [(1, 4), (2, 4), (3, 4), (4, 4)]
+
+
+def test_cancelled_from_on_epoch() -> None:
+    class CancelledError(Exception):
+        pass
+
+    def cancel(progress: EpochProgress) -> None:
+        if progress.epoch == 2:
+            raise CancelledError
+
+    x, y = clouds(20)
+    with pytest.raises(CancelledError):
+        train(zero_head(F, K), x, y, *NOTHING, SETTINGS, stream(), cancel)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("where", ["train", "valid"])
+def test_features_that_are_not_finite(bad: float, where: str) -> None:
+    splits = {"train": clouds(20), "valid": clouds(20)}
+    splits[where][0][3, 4] = bad
+    with pytest.raises(DataError, match="not a finite number"):
+        train(zero_head(F, K), *splits["train"], *splits["valid"], SETTINGS, stream())
+
+
+def test_start_that_is_not_finite() -> None:
+    start = zero_head(F, K)
+    start.weight[0, 0] = np.nan
+    with pytest.raises(ModelError, match="not finite"):
+        run(start)
+
+
+def test_training_that_runs_away_is_said() -> None:
+    x, y = clouds(60)
+    wild = TrainingSettings(epochs=300, batch_size=1, learning_rate=10.0, momentum=0.999, l2=10.0)
+    with pytest.raises(ModelError, match="ran away"):
+        train(zero_head(F, K), x * 1000, y, *NOTHING, wild, stream())
+
+
+def test_no_training_pictures() -> None:
+    with pytest.raises(DataError, match="no training pictures"):
+        train(zero_head(F, K), *NOTHING, *clouds(6), SETTINGS, stream())
+
+
+@pytest.mark.parametrize(
+    ("x", "y"),
+    [
+        (np.zeros((4, F + 1), np.float32), np.zeros(4, np.int64)),
+        (np.zeros((4, F), np.float32), np.zeros(5, np.int64)),
+        (np.zeros(F, np.float32), np.zeros(1, np.int64)),
+        (np.zeros((4, F), np.float32), np.full(4, K)),
+        (np.zeros((4, F), np.float32), np.full(4, -1)),
+        (np.zeros((4, F), np.float32), np.zeros(4, np.float32)),
+    ],
+)
+def test_examples_that_do_not_fit(x: NDArray[Any], y: NDArray[Any]) -> None:
+    with pytest.raises(DataError):
+        train(zero_head(F, K), x, y, *NOTHING, SETTINGS, stream())
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"epochs": 0},
+        {"epochs": 1001},
+        {"batch_size": 0},
+        {"learning_rate": 0.0},
+        {"learning_rate": float("nan")},
+        {"momentum": 1.0},
+        {"momentum": -0.1},
+        {"l2": -1.0},
+        {"patience": 0},
+    ],
+)
+def test_settings_out_of_range_are_named(bad: dict[str, Any]) -> None:
+    with pytest.raises(SettingsError, match=next(iter(bad))):
+        TrainingSettings(**bad)
