@@ -28,12 +28,12 @@ FILES = {kind: encoded(kind) for kind in KINDS}
 
 
 def square_or_error(data: bytes) -> None:
+    outcome: object
     try:
-        square = load(data, 16, name="door.img")
+        outcome = load(data, 16, name="door.img").shape
     except PictureError as error:
-        assert "door.img" in error.message
-    else:
-        assert square.shape == (16, 16, 3)
+        outcome = error.message
+    assert outcome == (16, 16, 3) or "door.img" in str(outcome)
 
 
 @given(st.sampled_from(KINDS), st.lists(st.tuples(st.integers(0, 2**16), st.integers(0, 255)), max_size=8))
