@@ -1,5 +1,89 @@
-"""x"""
+"""``fanlight predict``: what pictures show."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from fanlight.errors import ModelError, PictureError
+
+if TYPE_CHECKING:
+    from fanlight.learning.inference import Predictor
+    from fanlight.learning.model_file import HeadModel
 
 
-def predict() -> None:
-    """x."""
+def predict(
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGE…", help="Picture files.", show_default=False)],
+    model: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="A model file, as the main server offers it for download.")
+    ] = None,
+    state: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Take the current model of this device, main server or demo.  [default: ./fanlight-state]",
+        ),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON list, with all classes' scores.")] = False,
+) -> None:
+    """Say what pictures show.
+
+    A picture that cannot be used is named with its fault, the others are answered all the same, and the exit code is 1.
+    """
+    from fanlight.cli.find_model import find_model
+
+    predictor = _predictor(find_model(model, state))
+    answers = [_answer(predictor, image) for image in images]
+    if as_json:
+        print(json.dumps(answers, ensure_ascii=False))
+    else:
+        for answer in answers:
+            _print(answer)
+    if any("error" in answer for answer in answers):
+        raise typer.Exit(1)
+
+
+def _predictor(model: HeadModel) -> Predictor:
+    from fanlight.learning.backbones import backbone, compile_backbone
+    from fanlight.learning.features import FeatureExtractor
+    from fanlight.learning.inference import Predictor
+
+    if model.backbone_sha256 != backbone(model.backbone_id).compiled_sha256:
+        raise ModelError(
+            f"The model was trained on another {model.backbone_id} ({model.backbone_sha256[:16]}) than this one.",
+            next="Use the Fanlight version that the model comes from.",
+        )
+    compiled = compile_backbone(model.backbone_id, cache_folder() / "backbones")
+    return Predictor(model, FeatureExtractor(compiled, model.picture_size))
+
+
+def cache_folder() -> Path:
+    """Where what can be made again is kept for this user (XDG base directories; ``~/Library/Caches`` on macOS)."""
+    if named := os.environ.get("XDG_CACHE_HOME"):
+        return Path(named) / "fanlight"
+    return Path.home() / ("Library/Caches" if sys.platform == "darwin" else ".cache") / "fanlight"
+
+
+def _answer(predictor: Predictor, image: Path) -> dict[str, Any]:
+    try:
+        prediction = predictor.predict(image)
+    except PictureError as error:
+        return {"image": str(image), "error": error.message}
+    return {
+        "image": str(image),
+        "class": prediction.label,
+        "confidence": prediction.confidence,
+        "scores": dict(prediction.scores),
+    }
+
+
+def _print(answer: dict[str, Any]) -> None:
+    if "error" in answer:
+        print(f"{answer['image']}: {answer['error']}", file=sys.stderr)
+    else:
+        print(f"{answer['image']}: {answer['class']} ({answer['confidence']:.1%})")

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import errno
+import os
+import signal
 import socket
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from fanlight.errors import SettingsError, StorageError
+from fanlight.errors import NotPossibleNow, SettingsError
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -35,6 +38,9 @@ LogFormat = Annotated[
     str | None, typer.Option(metavar="console|json", help="Log for people, or as JSON lines.  [default: console]")
 ]
 
+END_WITH_STDIN = "FANLIGHT_END_WITH_STDIN"
+"""With this variable set, a role ends when its standard input does: with the process that started it."""
+
 _SHUTDOWN_S = 3
 
 
@@ -54,12 +60,15 @@ def serve(
 
     Raises:
         SettingsError: a setting is wrong, or the address cannot be listened on.
+        NotPossibleNow: the port is taken.
     """
     import uvicorn
 
     from fanlight.services.http.logging import configure_logging
     from fanlight.services.settings import load
 
+    if os.environ.get(END_WITH_STDIN):
+        threading.Thread(target=_end_with_stdin, name="end-with-stdin", daemon=True).start()
     loaded = load(settings, config, options)
     sockets = claim(loaded.host, loaded.port)
     try:
@@ -86,7 +95,8 @@ def claim(host: str, port: int) -> list[socket.socket]:
     """Bind every address of ``host`` (localhost has two) before anything else is done.
 
     Raises:
-        SettingsError: the port is taken or not allowed, or the host is not this machine.
+        NotPossibleNow: another program has the port (slug ``port-taken``).
+        SettingsError: the port is not allowed, or the host is not this machine.
     """
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
@@ -105,6 +115,12 @@ def claim(host: str, port: int) -> list[socket.socket]:
     if not sockets and refused is not None:
         raise _explain(refused, host, port) from refused
     return sockets
+
+
+def _end_with_stdin() -> None:
+    while os.read(0, 1024):
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _bind(family: int, address: Any) -> socket.socket:
@@ -126,9 +142,9 @@ def _close(sockets: list[socket.socket]) -> None:
         listening.close()
 
 
-def _explain(error: OSError, host: str, port: int) -> SettingsError | StorageError:
+def _explain(error: OSError, host: str, port: int) -> SettingsError | NotPossibleNow:
     if error.errno == errno.EADDRINUSE:
-        return StorageError(
+        return NotPossibleNow(
             f"Port {port} of {host} is taken by another program.",
             next="Stop that program, or choose another port.",
             slug="port-taken",

@@ -27,7 +27,7 @@ def server(
     Every option can be set by a variable FANLIGHT_SERVER_… or in a TOML file.
     """
     from fanlight.apps import main_server
-    from fanlight.services.main_server.settings import MainSettings
+    from fanlight.services.main_server.settings import MainServerSettings
 
     options = {"state": state, "port": port, "host": host, "hosts": hosts, "log_format": log_format}
-    serve(MainSettings, main_server, config, options)
+    serve(MainServerSettings, main_server, config, options)

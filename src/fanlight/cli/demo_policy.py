@@ -1,0 +1,57 @@
+"""The task of a demo, and its policy, which may change from one start to the next."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fanlight.cli.task_options import Pictures, make_task
+from fanlight.errors import StorageError
+
+if TYPE_CHECKING:
+    from fanlight.learning.datasets import DataSet
+    from fanlight.services.main_server.task import Task
+
+
+def demo_task(data: DataSet, rounds: int | None) -> Task:
+    """Two devices are enough; by itself if a number of rounds is given."""
+    pictures = Pictures(data.classes, data.picture_size)
+    return make_task(pictures, demo=True, by_itself=rounds is not None, rounds=rounds or 0)
+
+
+def write_policy(main: Path, rounds: int | None) -> int:
+    """Let a demo that goes on run ``rounds`` more rounds by itself, or by hand.
+
+    Args:
+        main: the main server's state folder.
+        rounds: how many more; None for by hand.
+
+    Returns:
+        how many training rounds it has had so far.
+
+    Raises:
+        SettingsError, StorageError: its files are damaged, or cannot be written.
+    """
+    from fanlight.services.main_server.task import TASK_FILE, Task
+    from fanlight.storage.secret_files import write_secret
+
+    earlier = _training_rounds(main / "state.sqlite3")
+    task = Task.load(main / TASK_FILE)
+    changes = {"by_itself": rounds is not None, "rounds": earlier + rounds if rounds else 0}
+    policy = task.policy.model_copy(update=changes)
+    write_secret(main / TASK_FILE, task.model_copy(update={"policy": policy}).to_json(), replace=True)
+    return earlier
+
+
+def _training_rounds(database: Path) -> int:
+    """How many training rounds have ended; an open one still counts as one of those to come."""
+    if not database.exists():
+        return 0
+    statement = "SELECT count(*) FROM rounds WHERE kind = 'train' AND ended_at IS NOT NULL"
+    try:
+        with closing(sqlite3.connect(f"{database.resolve().as_uri()}?mode=ro", uri=True)) as connection:
+            return int(connection.execute(statement).fetchone()[0])
+    except sqlite3.DatabaseError as error:
+        raise StorageError(f"{database}: {error}.", next="Choose another --state, or remove this demo.") from error

@@ -1,0 +1,104 @@
+"""What a demo's rounds came to: from the roles' owner APIs to the one JSON line of ``--json``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from fanlight.cli.owner_client import OwnerClient
+
+PROTOCOL = "split-trust/1"
+
+_FIGURES = (
+    "accuracy_before",
+    "accuracy_after",
+    "balanced_accuracy_before",
+    "balanced_accuracy_after",
+)
+_FAILED_STATES = ("abandoned", "failed")
+_RELEASED_STATES = ("released", "complete")
+
+
+@dataclass(frozen=True)
+class Round:
+    """One training round; accuracies are None where they are not known (yet, or never)."""
+
+    number: int
+    state: str
+    reason: str
+    participants: int
+    figures: Mapping[str, float | None]
+    local_accuracy: Mapping[str, float | None]
+    seconds: float | None
+
+    @property
+    def failed(self) -> bool:
+        """Did it end without a model?"""
+        return self.state in _FAILED_STATES
+
+    @property
+    def released(self) -> bool:
+        """Did it end with a model?"""
+        return self.state in _RELEASED_STATES
+
+    def as_json(self) -> dict[str, Any]:
+        """As in the output of ``fanlight demo --json``."""
+        return {
+            "round": self.number,
+            "participants": self.participants,
+            **self.figures,
+            "local_accuracy": dict(self.local_accuracy),
+            "seconds": self.seconds,
+        }
+
+
+@dataclass(frozen=True)
+class Result:
+    """All training rounds so far, oldest first; ``model`` has ``version`` and ``sha256``."""
+
+    rounds: tuple[Round, ...]
+    finished: bool
+    model: Mapping[str, Any]
+
+    @property
+    def good(self) -> bool:
+        """Has every round ended with a model, and was each one measured?"""
+        return all(r.released and None not in r.figures.values() for r in self.rounds)
+
+    def since(self, earlier: int) -> Result:
+        """Without the ``earlier`` oldest rounds."""
+        return Result(self.rounds[earlier:], self.finished, self.model)
+
+
+def ask(main: OwnerClient, devices: Sequence[OwnerClient]) -> Result:
+    """Ask the main server and all devices.
+
+    Raises:
+        Unreachable, MalformedMessage: one does not answer as it should.
+    """
+    answer = main.get("/api/v1/rounds")
+    local = {device.name: _local_accuracies(device.get("/api/v1/learning")) for device in devices}
+    return Result(
+        rounds=tuple(_round(entry, local) for entry in answer["rounds"]),
+        finished=bool(answer["finished"]),
+        model=answer["model"],
+    )
+
+
+def _local_accuracies(learning: Mapping[str, Any]) -> dict[int, float | None]:
+    return {int(entry["round"]): entry.get("local_accuracy") for entry in learning.get("rounds", ())}
+
+
+def _round(entry: Mapping[str, Any], local: Mapping[str, Mapping[int, float | None]]) -> Round:
+    number = int(entry["round"])
+    failed = entry["state"] in _FAILED_STATES
+    return Round(
+        number=number,
+        state=str(entry["state"]),
+        reason=str(entry.get("reason") or ""),
+        participants=int(entry.get("participants") or 0),
+        figures={name: None if failed else entry.get(name) for name in _FIGURES},
+        local_accuracy={device: by_round[number] for device, by_round in local.items() if number in by_round},
+        seconds=entry.get("seconds"),
+    )
