@@ -1,0 +1,37 @@
+"""Composition root: each role's whole ASGI application, service and pages, from its settings.
+
+``gunicorn 'fanlight.apps:main_server()'`` builds one from the environment (``FANLIGHT_SERVER_…`` and so on).
+"""
+
+from __future__ import annotations
+
+from fastapi import FastAPI
+
+from fanlight.services.aggregator.app import create_app as create_aggregator
+from fanlight.services.aggregator.settings import AggregatorSettings
+from fanlight.services.main_server.app import create_app as create_main_server
+from fanlight.services.main_server.settings import MainServerSettings
+from fanlight.services.settings import load
+
+
+def main_server(settings: MainServerSettings | None = None) -> FastAPI:
+    """The main server; settings from the environment if none are given."""
+    app, _parts = create_main_server(settings or load(MainServerSettings))
+    return app
+
+
+def aggregator(settings: AggregatorSettings | None = None) -> FastAPI:
+    """The secure aggregator; settings from the environment if none are given."""
+    app, _parts = create_aggregator(settings or load(AggregatorSettings))
+    return app
+
+
+def device(settings: object | None = None) -> FastAPI:
+    """A device; settings from the environment if none are given."""
+    # Servers must not load what only devices need (ONNX Runtime).
+    from fanlight.services.device.app import create_app as create_device
+    from fanlight.services.device.settings import DeviceSettings
+
+    assert settings is None or isinstance(settings, DeviceSettings)
+    app, _parts = create_device(settings or load(DeviceSettings))
+    return app

@@ -1,0 +1,71 @@
+"""The secure aggregator as an ASGI application, without its pages."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from fastapi import FastAPI
+
+from fanlight.protocol.exchange import PREFIX
+from fanlight.protocol.identities import Role
+from fanlight.services.aggregator.owner_api import owner_router
+from fanlight.services.aggregator.reports_api import protocol_router
+from fanlight.services.aggregator.service import ROLE, AggregatorService
+from fanlight.services.aggregator.settings import AggregatorSettings
+from fanlight.services.aggregator.step_jobs import Steps
+from fanlight.services.federation import load_server_identity
+from fanlight.services.http.application import new_application
+from fanlight.services.http.health import health_router
+from fanlight.services.http.sessions import OwnerSessions, api_token
+from fanlight.services.http.signing_in import announce_login
+
+
+@dataclass(frozen=True)
+class AggregatorParts:
+    """What the composition root puts pages on."""
+
+    service: AggregatorService
+    steps: Steps
+    sessions: OwnerSessions
+
+
+def create_app(
+    settings: AggregatorSettings,
+    *,
+    clock: Callable[[], float] = time.time,
+    random_bytes: Callable[[int], bytes] = os.urandom,
+) -> tuple[FastAPI, AggregatorParts]:
+    """Build the application of one aggregator; its state folder must be a federation's ``aggregator/``.
+
+    Raises:
+        NotFound, SettingsError, StorageError: the folder is not one, or cannot be used.
+    """
+    identity = load_server_identity(settings.state, Role.AGGREGATOR)
+    service = AggregatorService(settings.state, identity, clock, random_bytes)
+    steps = Steps(service)
+    sessions = OwnerSessions(ROLE, settings.port, api_token(settings.state), clock)
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        announce_login("secure aggregator", settings.host, settings.port, sessions)
+        working = asyncio.create_task(service.run())
+        yield
+        working.cancel()
+        service.close()
+
+    app = new_application(
+        "Fanlight secure aggregator",
+        sessions,
+        hosts=settings.hosts,
+        large_bodies=(PREFIX,),
+        lifespan=lifespan,
+    )
+    app.include_router(health_router(ROLE))
+    app.include_router(protocol_router(service))
+    app.include_router(owner_router(service, steps))
+    return app, AggregatorParts(service, steps, sessions)

@@ -1,0 +1,94 @@
+"""What the aggregator asks of the main server over HTTP; every request is signed with its identity key."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+import httpx
+import numpy as np
+from numpy.typing import NDArray
+
+from fanlight.errors import NotAuthentic
+from fanlight.protocol import signing
+from fanlight.protocol.exchange import MEMBERS, ORDERS, PREFIX, Enrolments, Members, Orders
+from fanlight.protocol.manifest import SignedManifest
+from fanlight.services.federation import ServerIdentity
+from fanlight.services.http.remote import Remote
+
+KEY_ID: Final = "aggregator"
+LONG_POLL_S: Final = 20.0
+_BULK_TIMEOUT: Final = httpx.Timeout(120, connect=10)
+_REPLY_LIMIT: Final = 1 << 25
+
+
+class MainClient:
+    """The main server as the aggregator sees it.
+
+    Args:
+        identity: the aggregator's.
+        clock: unix seconds.
+    """
+
+    def __init__(self, identity: ServerIdentity, clock: Callable[[], float]) -> None:
+        self._trust = identity.trust
+        self._remote = Remote(
+            "The main server", identity.main_url, key_id=KEY_ID, private=identity.private, clock=clock
+        )
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._remote.close()
+
+    def open_async(self) -> httpx.AsyncClient:
+        """A client for ``orders``, which must be possible to cancel; the caller closes it."""
+        return self._remote.open_async()
+
+    async def orders(self, client: httpx.AsyncClient, after: int, wait_s: float) -> Orders:
+        """Long-poll for orders.
+
+        Raises:
+            RemoteError: main cannot be reached, refused, or answered with something not signed by it.
+        """
+        params = {"after": str(after), "wait": f"{wait_s:g}"}
+        data = await self._remote.poll(client, f"{PREFIX}/orders", params, wait_s)
+        orders = Orders.decode(signing.verify_bytes(self._trust.main_key, ORDERS, data, limit=_REPLY_LIMIT))
+        self._check_federation(orders.fid)
+        return orders
+
+    def members(self) -> Members:
+        """The devices that are members at both servers."""
+        data = self._ask("GET", "/aggregator/members")
+        members = Members.decode(
+            signing.verify_bytes(self._trust.main_key, MEMBERS, data, limit=_REPLY_LIMIT), limit=_REPLY_LIMIT
+        )
+        self._check_federation(members.fid)
+        return members
+
+    def enrolments(self, enrolments: Enrolments) -> None:
+        """Tell main who has enrolled here."""
+        self._ask("POST", "/aggregator/enrolments", enrolments.encode())
+
+    def manifest(self, countersigned: bytes) -> SignedManifest:
+        """Hand in our signature on the manifest; returns it with both."""
+        return SignedManifest.decode(self._ask("POST", "/aggregator/manifest", countersigned))
+
+    def close_round(self, close: bytes) -> bytes:
+        """Hand in the close; returns the signed verdict."""
+        return self._ask("POST", "/aggregator/close", close)
+
+    def release(self, signed: bytes, vector: NDArray[np.uint32]) -> bytes:
+        """Hand in the one release with Y; returns main's signed outcome."""
+        body = b"".join((len(signed).to_bytes(4, "big"), signed, vector.astype("<u4", copy=False).data.cast("B")))
+        return self._ask("POST", "/aggregator/release", body)
+
+    def outcome(self, outcome: bytes) -> None:
+        """Hand in our word on how the round ended."""
+        self._ask("POST", "/aggregator/outcome", outcome)
+
+    def _ask(self, method: str, path: str, content: bytes = b"") -> bytes:
+        return self._remote.send(method, PREFIX + path, content=content, limit=_REPLY_LIMIT, timeout=_BULK_TIMEOUT)
+
+    def _check_federation(self, fid: bytes) -> None:
+        if fid != self._trust.fid:
+            raise NotAuthentic("Main answered for another federation.")

@@ -1,0 +1,328 @@
+"""The rounds of the aggregator: the role machine of ``protocol.aggregator`` over database and report files.
+
+Every method that changes a round runs one transaction: record, log entries and all that follows from them are stored
+before a reply leaves. A report's y lies in a file of its own, written durably before its receipt is signed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import Connection, func, insert, select, update
+
+from fanlight.core import ring
+from fanlight.core.masks import MaskStream
+from fanlight.errors import NotEnrolled, NotFound, NotPossibleNow, StorageError
+from fanlight.protocol.aggregator import TABLE, TERMINAL, Aggregator, Event, Held, Record, Step
+from fanlight.protocol.digests import vector_digest
+from fanlight.protocol.log import LogEntry
+from fanlight.protocol.manifest import Proposal, SignedManifest
+from fanlight.protocol.report import Envelope, ReportHeader
+from fanlight.protocol.sealing import MASK_AGGREGATOR, mask_key, open_seed
+from fanlight.services.server.chained_log import ChainedLog
+from fanlight.services.server.membership import Membership
+from fanlight.services.server.round_keys import RoundKeys
+from fanlight.storage.blobs import BlobFolder
+from fanlight.storage.database import Database
+from fanlight.storage.tables import aggregator as tables
+
+PIECE_BYTES: Final = 1 << 20
+ENDED = frozenset(state.value for state in TERMINAL)
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A round with what the aggregator keeps beside the machine's record.
+
+    Attributes:
+        record: the machine's.
+        told_main: does main have our word on how it ended.
+        opened_at, ended_at: unix seconds.
+    """
+
+    record: Record
+    told_main: bool
+    opened_at: float
+    ended_at: float | None
+
+
+class Rounds:
+    """The rounds of one task.
+
+    Args:
+        database, log, keys, files: where things are kept.
+        machine: the aggregator's identity.
+        membership: who may report; ``confirmed`` narrows it to devices that main has too.
+        clock: unix seconds.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        log: ChainedLog,
+        keys: RoundKeys,
+        files: BlobFolder,
+        machine: Aggregator,
+        membership: Membership,
+        clock: Callable[[], float],
+    ) -> None:
+        self._database = database
+        self._log = log
+        self._keys = keys
+        self._files = files
+        self._machine = machine
+        self._membership = membership
+        self._clock = clock
+        self.confirmed: frozenset[bytes] = frozenset()
+
+    def latest(self) -> Stored | None:
+        """The newest round, if any."""
+        with self._database.transaction() as tx:
+            return self._latest(tx)
+
+    def all(self) -> list[Stored]:
+        """All rounds, oldest first."""
+        with self._database.transaction() as tx:
+            return [_stored(row) for row in tx.execute(select(tables.rounds).order_by(tables.rounds.c.number))]
+
+    def offer(self, proposal: Proposal, cohort: Sequence[bytes]) -> bytes:
+        """Countersign main's proposal; returns the signed manifest. The round key is written first."""
+        with self._database.transaction() as tx:
+            previous = self._latest(tx)
+            record = previous.record if previous else None
+            is_repeat = record is not None and record.number == proposal.round
+            key = b"" if is_repeat else self._keys.make(proposal.round)
+            step = self._machine.offer(record, proposal, cohort, key, int(self._clock()))
+            if step.entries:
+                values = {"number": proposal.round, "kind": proposal.kind, "opened_at": self._clock()}
+                tx.execute(insert(tables.rounds).values(**values, **_columns(step.record)))
+                self._log.append(tx, step.entries)
+        return step.reply
+
+    def open(self, signed: SignedManifest) -> None:
+        """Main has signed too: reports may come."""
+        with self._database.transaction() as tx:
+            self._save(tx, self._machine.open(self._current(tx).record, signed))
+
+    def check_report(self, mh: bytes, device: bytes, envelope: Envelope) -> ReportHeader:
+        """Everything that can be checked before y arrives.
+
+        Raises:
+            NotFound: no such round. NotEnrolled: the device is not a member at both servers.
+            NotAuthentic, Refused, NotPossibleNow: see the machine.
+        """
+        public_key = self._membership.public_keys().get(device)
+        if public_key is None or device not in self.confirmed:
+            raise NotEnrolled(
+                "This device is not (yet) a member at both servers.",
+                next="Wait a moment and send again; if it stays so, enrol with a fresh token.",
+                slug="not-confirmed" if public_key else "not-enrolled",
+                device=device.hex(),
+            )
+        with self._database.transaction() as tx:
+            stored = self._by_hash(tx, mh)
+        header = self._machine.check_report(stored.record, envelope, public_key, int(self._clock()))
+        if header.device != device:
+            raise NotEnrolled("The report is another device's than the request.", device=device.hex())
+        return header
+
+    def take_report(self, mh: bytes, envelope: Envelope, header: ReportHeader, file: str) -> bytes:
+        """Take a checked report whose y lies durably in ``file``; returns the signed receipt."""
+        with self._database.transaction() as tx:
+            stored = self._by_hash(tx, mh)
+            row = tx.execute(
+                select(tables.reports).where(tables.reports.c.mh == mh, tables.reports.c.dev == header.device)
+            ).first()
+            held = Held(row.dev, Envelope.decode(row.envelope)) if row else None
+            step = self._machine.take_report(
+                stored.record, held, self._count(tx, mh), envelope, header, int(self._clock())
+            )
+            if row is not None:
+                receipt: bytes = row.receipt
+                return receipt
+            tx.execute(
+                insert(tables.reports).values(
+                    mh=mh,
+                    dev=header.device,
+                    envelope=envelope.encode(),
+                    file=file,
+                    receipt=step.reply,
+                    received_at=self._clock(),
+                )
+            )
+        return step.reply
+
+    def holds(self, mh: bytes, device: bytes) -> str | None:
+        """The file of a device's report, if we hold one."""
+        columns = tables.reports.c
+        with self._database.transaction() as tx:
+            row = tx.execute(select(columns.file).where(columns.mh == mh, columns.dev == device)).first()
+        return row.file if row else None
+
+    def count(self, mh: bytes) -> int:
+        """How many reports we hold."""
+        with self._database.transaction() as tx:
+            return self._count(tx, mh)
+
+    def close(self) -> bytes:
+        """Fix the set; returns the signed close.
+
+        Raises:
+            NotPossibleNow: too few reports, or the round is not collecting.
+        """
+        with self._database.transaction() as tx:
+            record = self._current(tx).record
+            step = self._machine.close(record, self._held(tx, record.mh), self._log.head(tx))
+            self._save(tx, step)
+        return step.reply
+
+    def take_verdict(self, data: bytes) -> Record:
+        """Main's verdict: agreed, or abandoned."""
+        with self._database.transaction() as tx:
+            record = self._current(tx).record
+            step = self._machine.take_verdict(record, data, self._held(tx, record.mh))
+            self._save(tx, step)
+        self._forget_if_over(step.record)
+        return step.record
+
+    def sum(self) -> NDArray[np.uint32]:
+        """Y = Σy − Σmask_A over the accepted reports of the agreed (or released) round; (d,) uint32.
+
+        One y is in memory a MiB at a time, so memory does not grow with the number of reports.
+        """
+        with self._database.transaction() as tx:
+            record = self._current(tx).record
+            accepted = self._machine.accepted(record, self._held(tx, record.mh))
+            files = {
+                row.dev: row.file for row in tx.execute(select(tables.reports).where(tables.reports.c.mh == record.mh))
+            }
+        key = self._keys.load(record.number)
+        if key is None:
+            raise StorageError("The round's key is gone; its reports cannot be opened.", slug="round-key-lost")
+        total = np.zeros(record.terms.length, np.uint32)
+        for held in accepted:
+            seed = open_seed(held.envelope.sealed_aggregator, key, MASK_AGGREGATOR, record.mh, held.device)
+            mask = MaskStream(mask_key(seed, MASK_AGGREGATOR, record.mh, held.device))
+            self._add(total, files[held.device], mask)
+        return total
+
+    def _add(self, total: NDArray[np.uint32], file: str, mask: MaskStream) -> None:
+        at = 0
+        with self._files.open(file) as stream:
+            while piece := stream.read(PIECE_BYTES):
+                words = np.frombuffer(piece, "<u4").astype(np.uint32)
+                mask.subtract_from(words)
+                ring.add_into(total[at : at + words.size], words)
+                at += words.size
+        if at != total.size:
+            raise StorageError(f"The report file {file} has {at} words instead of {total.size}.", slug="report-damaged")
+
+    def release(self) -> tuple[bytes, NDArray[np.uint32]]:
+        """Sign and store the one release; returns it with Y.
+
+        Raises:
+            NotPossibleNow: the round is not agreed (or released) - said before the sum is computed.
+        """
+        stored = self.latest()
+        if stored is None:
+            raise _no_round()
+        TABLE.next(stored.record.at, Event.RELEASE)
+        vector = self.sum()
+        with self._database.transaction() as tx:
+            record = self._current(tx).record
+            accepted = self._machine.accepted(record, self._held(tx, record.mh))
+            sum_hash = vector_digest([vector.data.cast("B")])
+            step = self._machine.release(record, accepted, sum_hash, self._log.head(tx))
+            self._save(tx, step)
+        return step.reply, vector
+
+    def finish(self, data: bytes) -> bytes:
+        """Main's signed outcome acknowledges the release; returns it with our signature. All y are destroyed."""
+        with self._database.transaction() as tx:
+            step = self._machine.finish(self._current(tx).record, data)
+            self._save(tx, step)
+        self._forget_if_over(step.record)
+        return step.reply
+
+    def abandon(self, reason: str) -> bytes:
+        """Give the round up; returns our signed outcome. All y are destroyed."""
+        with self._database.transaction() as tx:
+            step = self._machine.abandon(self._current(tx).record, reason)
+            self._save(tx, step)
+        self._forget_if_over(step.record)
+        return step.reply
+
+    def told_main(self, number: int) -> None:
+        """Main has our word on how round ``number`` ended."""
+        with self._database.transaction() as tx:
+            tx.execute(update(tables.rounds).where(tables.rounds.c.number == number).values(told_main=True))
+
+    def log_refusal(self, entry: LogEntry) -> None:
+        """Note something refused, for the operator to see."""
+        with self._database.transaction() as tx:
+            self._log.append(tx, [entry])
+
+    def _forget_if_over(self, record: Record) -> None:
+        """Destroy the round's key and every y, once the outcome is stored."""
+        if record.at not in TERMINAL:
+            return
+        self._keys.destroy(record.number)
+        with self._database.transaction() as tx:
+            files = [
+                row.file for row in tx.execute(select(tables.reports.c.file).where(tables.reports.c.mh == record.mh))
+            ]
+        for file in files:
+            self._files.delete(file)
+
+    def _current(self, tx: Connection) -> Stored:
+        stored = self._latest(tx)
+        if stored is None:
+            raise _no_round()
+        return stored
+
+    def _latest(self, tx: Connection) -> Stored | None:
+        row = tx.execute(select(tables.rounds).order_by(tables.rounds.c.number.desc()).limit(1)).first()
+        return _stored(row) if row else None
+
+    def _by_hash(self, tx: Connection, mh: bytes) -> Stored:
+        row = tx.execute(select(tables.rounds).where(tables.rounds.c.mh == mh)).first()
+        if row is None:
+            raise NotFound("There is no round with this manifest.")
+        return _stored(row)
+
+    @staticmethod
+    def _held(tx: Connection, mh: bytes) -> list[Held]:
+        rows = tx.execute(select(tables.reports).where(tables.reports.c.mh == mh).order_by(tables.reports.c.dev))
+        return [Held(row.dev, Envelope.decode(row.envelope)) for row in rows]
+
+    @staticmethod
+    def _count(tx: Connection, mh: bytes) -> int:
+        statement = select(func.count()).select_from(tables.reports).where(tables.reports.c.mh == mh)
+        return int(tx.execute(statement).scalar_one())
+
+    def _save(self, tx: Connection, step: Step) -> None:
+        columns = _columns(step.record)
+        if step.record.state in ENDED and step.entries:
+            columns["ended_at"] = self._clock()
+        tx.execute(update(tables.rounds).where(tables.rounds.c.number == step.record.number).values(**columns))
+        self._log.append(tx, step.entries)
+
+
+def _no_round() -> NotPossibleNow:
+    return NotPossibleNow(
+        "There was no round yet.",
+        next="A round opens when enough devices are enrolled at both servers.",
+        slug="no-open-round",
+    )
+
+
+def _columns(record: Record) -> dict[str, Any]:
+    return {"mh": record.mh, "state": record.state, "record": record.encode()}
+
+
+def _stored(row: Any) -> Stored:
+    return Stored(Record.decode(row.record, limit=1 << 26), row.told_main, row.opened_at, row.ended_at)

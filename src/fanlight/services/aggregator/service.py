@@ -1,0 +1,258 @@
+"""The secure aggregator as its routes and pages use it: members, rounds, what it holds, and its work with main."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+import structlog
+from sqlalchemy import select, update
+from starlette.concurrency import run_in_threadpool
+
+from fanlight.errors import FanlightError, NotPossibleNow
+from fanlight.protocol.aggregator import TERMINAL, Aggregator, State
+from fanlight.protocol.exchange import Enrolments, Order, Orders
+from fanlight.protocol.manifest import Proposal
+from fanlight.services.aggregator.main_client import LONG_POLL_S, MainClient
+from fanlight.services.aggregator.rounds import Rounds, Stored
+from fanlight.services.federation import ServerIdentity
+from fanlight.services.http.jobs import Jobs
+from fanlight.services.http.waiting import Notifier
+from fanlight.services.server.chained_log import ChainedLog
+from fanlight.services.server.membership import Membership
+from fanlight.services.server.round_keys import RoundKeys
+from fanlight.storage.blobs import BlobFolder
+from fanlight.storage.database import Database
+from fanlight.storage.migrating import migrate
+from fanlight.storage.tables import aggregator as tables
+
+log = structlog.get_logger(__name__)
+
+ROLE: Final = "aggregator"
+_FIRST_BACK_OFF_S: Final = 0.2
+_LONGEST_BACK_OFF_S: Final = 5.0
+_ENROLMENTS_AT_ONCE: Final = 256
+
+
+class AggregatorService:
+    """Everything the aggregator does.
+
+    Args:
+        state: its folder.
+        identity: its key and whom it trusts.
+        clock: unix seconds.
+        random_bytes: cryptographic source.
+    """
+
+    def __init__(
+        self,
+        state: Path,
+        identity: ServerIdentity,
+        clock: Callable[[], float],
+        random_bytes: Callable[[int], bytes],
+    ) -> None:
+        self.identity = identity
+        self.clock = clock
+        self.database = Database(state / "state.sqlite3")
+        migrate(self.database, ROLE)
+        self.log = ChainedLog(tables.log, identity.trust.fid, ROLE)
+        self.files = BlobFolder(state / "reports")
+        self.membership = Membership(self.database, tables.devices, self.log, identity.trust)
+        self.membership.load()
+        self.rounds = Rounds(
+            self.database,
+            self.log,
+            RoundKeys(state / "round-keys", random_bytes),
+            self.files,
+            Aggregator(identity.private, identity.trust),
+            self.membership,
+            clock,
+        )
+        self.main = MainClient(identity, clock)
+        self.pages = Notifier()
+        self.jobs = Jobs(on_change=self.pages.notify)
+        self.main_problem: FanlightError | None = None
+        # One thing at a time with main: the operator's buttons and main's orders must not interleave.
+        self._work = threading.Lock()
+        self._members_version = -1
+
+    def close(self) -> None:
+        """Stop."""
+        self.pages.close()
+        self.jobs.close()
+        self.main.close()
+        self.database.close()
+
+    # ---- the steps --------------------------------------------------------------------------------------------
+
+    def close_round(self) -> Stored:
+        """Step 4: close the set and get main's verdict.
+
+        Raises:
+            NotPossibleNow: too few reports, or no open round; or main dismissed the round, which is then abandoned.
+            RemoteError: main cannot be reached; try again, the same bytes are sent.
+        """
+        with self._work:
+            record = self.rounds.take_verdict(self.main.close_round(self.rounds.close()))
+            self.pages.notify()
+            if record.at is State.ABANDONED:
+                self._tell_main()
+                raise NotPossibleNow(
+                    f"Round {record.number} was abandoned: the main server's verdict was not to sum it.",
+                    next="See the round on the main server's page for the reason; the next round opens by itself.",
+                    slug="round-dismissed",
+                )
+            return self._latest()
+
+    def release_round(self) -> Stored:
+        """Step 5: release the one sum to main, and sign the outcome.
+
+        Raises:
+            NotPossibleNow: the round is not agreed.
+            RemoteError: main cannot be reached; try again, the same bytes are sent.
+        """
+        with self._work:
+            signed, vector = self.rounds.release()
+            self.rounds.finish(self.main.release(signed, vector))
+            self._tell_main()
+            return self._latest()
+
+    def abandon_round(self, reason: str) -> Stored:
+        """Give the open round up, before any release.
+
+        Raises:
+            NotPossibleNow: there is none, or it is released.
+        """
+        with self._work:
+            self.rounds.abandon(reason)
+            self._tell_main()
+            return self._latest()
+
+    # ---- the work with main -----------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Follow main's orders until cancelled; back off while it cannot be reached."""
+        version, pause = 0, _FIRST_BACK_OFF_S
+        async with self.main.open_async() as client:
+            while True:
+                try:
+                    orders = await self.main.orders(client, version, LONG_POLL_S if version else 0)
+                    await run_in_threadpool(self.follow, orders)
+                    version, pause = orders.version, _FIRST_BACK_OFF_S
+                    self._note(None)
+                except FanlightError as error:
+                    self._note(error)
+                    await asyncio.sleep(pause)
+                    pause = min(2 * pause, _LONGEST_BACK_OFF_S)
+
+    def follow(self, orders: Orders) -> None:
+        """Do what main's orders ask for, and finish what was left undone before.
+
+        Raises:
+            RemoteError, LocalError: what could not be done; it is tried again with the next orders.
+        """
+        with self._work:
+            self._tell_main()
+            self._exchange_members(orders)
+            if orders.proposal is not None:
+                self._open(orders)
+        stored = self.rounds.latest()
+        if stored is None or stored.record.mh != orders.mh:
+            return
+        match Order(orders.order), stored.record.at:
+            case ((Order.CLOSE | Order.FINISH), (State.COLLECTING | State.CLOSED)):
+                self.close_round()
+                if orders.order == Order.FINISH:
+                    self.release_round()
+            case Order.FINISH, (State.AGREED | State.RELEASED):
+                self.release_round()
+            case Order.ABANDON, (State.COLLECTING | State.CLOSED | State.AGREED):
+                self.abandon_round("ordered-by-main")
+            case _:
+                pass
+
+    def tell_main_of_members(self) -> None:
+        """Hand new enrolments on at once; if main is away the loop does it later."""
+        try:
+            with self._work:
+                self._send_enrolments()
+        except FanlightError as error:
+            self._note(error)
+
+    def _open(self, orders: Orders) -> None:
+        assert orders.proposal is not None
+        signed = self.rounds.offer(Proposal.decode(orders.proposal), orders.cohort)
+        self.rounds.open(self.main.manifest(signed))
+        self.pages.notify()
+
+    def _exchange_members(self, orders: Orders) -> None:
+        self._send_enrolments()
+        if orders.members_version != self._members_version:
+            members = self.main.members()
+            self.rounds.confirmed = frozenset(members.devices)
+            self._members_version = members.version
+            self.pages.notify()
+
+    def _send_enrolments(self) -> None:
+        columns = tables.devices.c
+        with self.database.transaction() as tx:
+            statement = select(columns.dev, columns.enrolment).where(columns.told_main.is_(False))
+            rows = tx.execute(statement.limit(_ENROLMENTS_AT_ONCE)).all()
+        if not rows:
+            return
+        self.main.enrolments(Enrolments(enrolments=tuple(row.enrolment for row in rows)))
+        with self.database.transaction() as tx:
+            told = columns.dev.in_([row.dev for row in rows])
+            tx.execute(update(tables.devices).where(told).values(told_main=True))
+
+    def _tell_main(self) -> None:
+        """Main must have our word on how the last round ended, whatever happened in between."""
+        stored = self.rounds.latest()
+        if stored is not None and stored.record.at in TERMINAL and not stored.told_main:
+            self.main.outcome(stored.record.outcome)
+            self.rounds.told_main(stored.record.number)
+            self.pages.notify()
+
+    def _latest(self) -> Stored:
+        self.pages.notify()
+        stored = self.rounds.latest()
+        assert stored is not None
+        return stored
+
+    def _note(self, problem: FanlightError | None) -> None:
+        if problem is not None and (self.main_problem is None or self.main_problem.slug != problem.slug):
+            log.warning("the main server's orders could not be followed", slug=problem.slug, problem=problem.message)
+        if (problem is None) != (self.main_problem is None):
+            self.pages.notify()
+        self.main_problem = problem
+
+    def status(self) -> dict[str, Any]:
+        """The whole at a glance."""
+        stored = self.rounds.latest()
+        return {
+            "role": ROLE,
+            "federation": self.identity.trust.fid.hex(),
+            "members": len(self.rounds.confirmed),
+            "main_problem": self.main_problem.message if self.main_problem else None,
+            "round": round_json(stored) if stored else None,
+            "reports": self.rounds.count(stored.record.mh) if stored else 0,
+        }
+
+
+def round_json(stored: Stored) -> dict[str, Any]:
+    """A round as the owner sees it."""
+    record = stored.record
+    return {
+        "round": record.number,
+        "kind": record.terms.proposal.kind,
+        "state": record.state,
+        "mh": record.mh.hex(),
+        "k_min": record.terms.proposal.k_min,
+        "words": record.terms.length,
+        "demo": record.terms.proposal.demo,
+        "opened_at": stored.opened_at,
+        "ended_at": stored.ended_at,
+    }

@@ -1,0 +1,195 @@
+"""One server as another process sees it: signed requests out, bounded answers in, and every failure as a ``RemoteError``.
+
+An answer's length is checked before it is read and while it is read; it is taken as it comes over the wire, since a
+small compressed answer can unpack to a large one.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Callable, Generator, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import httpx
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from fanlight.errors import (
+    Conflict,
+    MalformedMessage,
+    MessageTooLarge,
+    NotAuthentic,
+    NotEnrolled,
+    NotFound,
+    Refused,
+    RemoteError,
+    Unreachable,
+)
+from fanlight.services.http.hosts import LOOPBACK_HOSTS
+from fanlight.services.http.signing import SignedRequests
+
+CBOR: Final = {"Content-Type": "application/cbor"}
+PROBLEM_LIMIT: Final = 1 << 16
+MESSAGE_LIMIT: Final = 1 << 20
+_TIMEOUT: Final = httpx.Timeout(30, connect=10)
+_BY_STATUS: Final[Mapping[int, type[RemoteError]]] = {
+    400: MalformedMessage,
+    401: NotAuthentic,
+    403: Refused,
+    404: NotFound,
+    409: Conflict,
+    413: MessageTooLarge,
+    421: Refused,
+    429: Refused,
+}
+_MEMBERSHIP: Final = frozenset({"not-enrolled", "revoked"})
+
+
+class Remote:
+    """A server.
+
+    Args:
+        title: what messages call it.
+        url: its base address.
+        key_id: our name at it.
+        private: our key.
+        clock: unix seconds.
+        transport: replaces the network, for tests.
+    """
+
+    def __init__(
+        self,
+        title: str,
+        url: str,
+        *,
+        key_id: str,
+        private: Ed25519PrivateKey,
+        clock: Callable[[], float],
+        transport: httpx.MockTransport | None = None,
+    ) -> None:
+        self.title = title
+        self.url = url
+        self._key_id = key_id
+        self._clock = clock
+        self._transport = transport
+        # a proxy of the environment is for the world outside, not for this machine
+        self._options: dict[str, Any] = {
+            "base_url": url,
+            "timeout": _TIMEOUT,
+            "headers": {"Accept": "application/cbor, application/json", "Accept-Encoding": "identity"},
+            "trust_env": urlsplit(url).hostname not in LOOPBACK_HOSTS | {"::1"},
+        }
+        self.client = httpx.Client(transport=transport, **self._options)
+        self.use_key(private)
+
+    def use_key(self, private: Ed25519PrivateKey) -> None:
+        """Sign with ``private`` from now on."""
+        self.auth = self.signer(self._key_id, private)
+
+    def signer(self, key_id: str, private: Ed25519PrivateKey) -> SignedRequests:
+        """Signs requests under another name or key."""
+        return SignedRequests(key_id, private, self._clock)
+
+    def open_async(self) -> httpx.AsyncClient:
+        """A client for long-polls, which must be possible to cancel; the caller closes it."""
+        return httpx.AsyncClient(transport=self._transport, **self._options)
+
+    def send(
+        self,
+        method: str,
+        path: str,
+        *,
+        content: bytes | Iterator[bytes] = b"",
+        headers: Mapping[str, str] = CBOR,
+        auth: httpx.Auth | None = None,
+        limit: int = MESSAGE_LIMIT,
+        timeout: httpx.Timeout = _TIMEOUT,
+    ) -> bytes:
+        """One request; the answer's body, at most ``limit`` bytes.
+
+        Raises:
+            RemoteError: a problem that the server named (its slug is kept), or no usable answer.
+        """
+        with (
+            self.failures(),
+            self.client.stream(
+                method, path, content=content, headers=dict(headers), auth=auth or self.auth, timeout=timeout
+            ) as response,
+        ):
+            allowed = self._allowed(response, limit)
+            body = bytearray()
+            for piece in response.iter_raw():
+                body += piece
+                self._check_size(len(body), allowed)
+        return self._answer(response, bytes(body))
+
+    async def poll(self, client: httpx.AsyncClient, path: str, params: Mapping[str, str], wait_s: float) -> bytes:
+        """As ``send``, for a GET that may take ``wait_s`` seconds and can be cancelled."""
+        timeout = httpx.Timeout(wait_s + 15, connect=10)
+        with self.failures():
+            async with client.stream("GET", path, params=dict(params), auth=self.auth, timeout=timeout) as response:
+                allowed = self._allowed(response, MESSAGE_LIMIT)
+                body = bytearray()
+                pieces: AsyncIterator[bytes] = response.aiter_raw()
+                async for piece in pieces:
+                    body += piece
+                    self._check_size(len(body), allowed)
+        return self._answer(response, bytes(body))
+
+    def close(self) -> None:
+        """Close all connections."""
+        self.client.close()
+
+    @contextmanager
+    def failures(self) -> Generator[None, None, None]:
+        """What the network does to us, as ``Unreachable``."""
+        try:
+            yield
+        except (httpx.TransportError, httpx.InvalidURL, httpx.StreamError) as error:
+            reason = str(error) or type(error).__name__
+            raise Unreachable(
+                f"{self.title} at {self.url} does not answer: {reason}.",
+                next="Is it running, and is the address right? It is tried again by itself.",
+            ) from error
+
+    def _allowed(self, response: httpx.Response, limit: int) -> int:
+        allowed = limit if response.is_success else PROBLEM_LIMIT
+        if response.headers.get("content-encoding", "identity") != "identity":
+            raise Unreachable(f"{self.title} sent a compressed answer that was not asked for.", slug="bad-answer")
+        declared = response.headers.get("content-length", "0")
+        self._check_size(int(declared) if declared.isascii() and declared.isdigit() else allowed + 1, allowed)
+        return allowed
+
+    def _check_size(self, size: int, allowed: int) -> None:
+        if size > allowed:
+            raise MessageTooLarge(f"{self.title} sent more than the {allowed:,} bytes that are accepted here.")
+
+    def _answer(self, response: httpx.Response, body: bytes) -> bytes:
+        if response.is_success:
+            return body
+        raise remote_error(self.title, response.status_code, body)
+
+
+def remote_error(title: str, status: int, body: bytes) -> RemoteError:
+    """The error that a server's answer stands for; its slug and advice are kept."""
+    slug, message, advice = _problem(body)
+    said = f"{title}: {message or f'status {status}'}"
+    if status in (401, 403) and slug in _MEMBERSHIP:
+        return NotEnrolled(said, next=advice, slug=slug)
+    kind = _BY_STATUS.get(status, Unreachable)
+    if not slug and status == 404:
+        kind = Unreachable  # some other program answers at that address
+    return kind(said, next=advice, slug=slug or None)
+
+
+def _problem(body: bytes) -> tuple[str, str, str]:
+    """Slug, message and advice of a JSON problem; empty strings if it is none."""
+    try:
+        error = json.loads(body)["error"]
+        slug, message, advice = (error[name] for name in ("slug", "message", "next"))
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return "", "", ""
+    if not all(isinstance(text, str) for text in (slug, message, advice)):
+        return "", "", ""
+    return slug[:64], message[:500], advice[:500]

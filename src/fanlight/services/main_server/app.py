@@ -1,0 +1,95 @@
+"""The main server as an ASGI application, without its pages."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Final
+
+import structlog
+from fastapi import FastAPI
+from starlette.concurrency import run_in_threadpool
+
+from fanlight.errors import FanlightError
+from fanlight.protocol.exchange import PREFIX
+from fanlight.protocol.identities import Role
+from fanlight.services.federation import load_server_identity
+from fanlight.services.http.application import new_application
+from fanlight.services.http.health import health_router
+from fanlight.services.http.sessions import OwnerSessions, api_token
+from fanlight.services.http.signing_in import announce_login
+from fanlight.services.main_server.conductor import Conductor
+from fanlight.services.main_server.overview import Overview
+from fanlight.services.main_server.owner_api import owner_router
+from fanlight.services.main_server.protocol_api import protocol_router
+from fanlight.services.main_server.service import ROLE, MainService
+from fanlight.services.main_server.settings import MainServerSettings
+from fanlight.services.main_server.step_jobs import Steps
+
+log = structlog.get_logger(__name__)
+
+TICK_S: Final = 0.5
+"""How often the policy looks at the clock; what happens wakes it at once."""
+
+
+@dataclass(frozen=True)
+class MainServerParts:
+    """What the composition root puts pages on."""
+
+    service: MainService
+    conductor: Conductor
+    overview: Overview
+    steps: Steps
+    sessions: OwnerSessions
+
+
+def create_app(
+    settings: MainServerSettings,
+    *,
+    clock: Callable[[], float] = time.time,
+    random_bytes: Callable[[int], bytes] = os.urandom,
+) -> tuple[FastAPI, MainServerParts]:
+    """Build the application of one main server; its state folder must be a federation's ``main/``.
+
+    Raises:
+        NotFound, SettingsError, StorageError: the folder is not one, or cannot be used.
+    """
+    identity = load_server_identity(settings.state, Role.MAIN)
+    service = MainService(settings.state, identity, clock, random_bytes)
+    conductor = Conductor(service)
+    overview, steps = Overview(service, conductor), Steps(service, conductor)
+    sessions = OwnerSessions(ROLE, settings.port, api_token(settings.state), clock)
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        announce_login("main server", settings.host, settings.port, sessions)
+        ticking = asyncio.create_task(_tick(conductor))
+        yield
+        ticking.cancel()
+        service.close()
+
+    app = new_application(
+        "Fanlight main server",
+        sessions,
+        hosts=settings.hosts,
+        large_bodies=(PREFIX,),
+        lifespan=lifespan,
+    )
+    app.include_router(health_router(ROLE))
+    app.include_router(protocol_router(service, conductor))
+    app.include_router(owner_router(service, conductor, overview, steps))
+    return app, MainServerParts(service, conductor, overview, steps, sessions)
+
+
+async def _tick(conductor: Conductor) -> None:
+    while True:
+        try:
+            while await run_in_threadpool(conductor.advance):
+                pass
+        except FanlightError as error:
+            log.warning("the policy could not go on", slug=error.slug, problem=error.message)
+        await asyncio.sleep(TICK_S)

@@ -1,0 +1,155 @@
+"""The versions of the global model: the first one knows nothing, each released training round adds one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import Connection, insert, select, update
+
+from fanlight.errors import NotFound
+from fanlight.learning.algorithms.fedavg import FEDAVG
+from fanlight.learning.heads import head_layout, zero_head
+from fanlight.learning.model_file import HeadModel, decode, encode, model_hash
+from fanlight.protocol.contribution import Totals
+from fanlight.services.main_server.task import Task
+from fanlight.storage.tables.main import models
+
+
+@dataclass(frozen=True)
+class Version:
+    """One version of the global model.
+
+    Attributes:
+        number: 0 for the one that knows nothing.
+        sha256: of the file, 32 bytes.
+        content: the safetensors file.
+        created_at: unix seconds.
+        round: the round it came from, None for the first.
+        published: do devices get it.
+    """
+
+    number: int
+    sha256: bytes
+    content: bytes
+    created_at: float
+    round: int | None
+    published: bool
+
+
+class Models:
+    """The versions in the database. Methods run inside the caller's transaction."""
+
+    def __init__(self, task: Task) -> None:
+        self._task = task
+
+    def ensure_first(self, tx: Connection, now: float) -> None:
+        """Make version 0 if there is no version yet."""
+        if tx.execute(select(models.c.version).limit(1)).first() is None:
+            plan = self._task.plan
+            head = zero_head(plan.features, len(plan.classes))
+            self._insert(tx, 0, head.weight, head.bias, now, None, published=True)
+
+    def current(self, tx: Connection) -> Version:
+        """The newest published version."""
+        row = tx.execute(select(models).where(models.c.published).order_by(models.c.version.desc()).limit(1)).one()
+        return _version(row)
+
+    def all(self, tx: Connection) -> list[Version]:
+        """All versions, oldest first."""
+        return [_version(row) for row in tx.execute(select(models).order_by(models.c.version))]
+
+    def by_hash(self, tx: Connection, sha256: bytes) -> Version:
+        """A published version by its hash.
+
+        Raises:
+            NotFound: there is none.
+        """
+        row = tx.execute(select(models).where(models.c.sha256 == sha256, models.c.published)).first()
+        if row is None:
+            raise NotFound("There is no published model with this hash.")
+        return _version(row)
+
+    def by_number(self, tx: Connection, number: int) -> Version:
+        """A version by its number.
+
+        Raises:
+            NotFound: there is none.
+        """
+        row = tx.execute(select(models).where(models.c.version == number)).first()
+        if row is None:
+            raise NotFound(f"There is no model version {number}.")
+        return _version(row)
+
+    def from_round(self, tx: Connection, number: int) -> Version | None:
+        """The version that round ``number`` made, if any."""
+        row = tx.execute(select(models).where(models.c.round == number)).first()
+        return _version(row) if row else None
+
+    def add(self, tx: Connection, totals: Totals, start: bytes, round_number: int, now: float) -> None:
+        """Apply the mean update of a released round to the model it started from; not published yet.
+
+        Classes with fewer supporters than the task asks for keep their row: with one supporter the row of the sum *is*
+        that device's contribution.
+        """
+        if totals.mean is None or totals.supporters is None:
+            return
+        model = decode(self.by_hash(tx, start).content)
+        layout = head_layout(*model.weight.shape)
+        parts = layout.unflatten(totals.mean)
+        held_back = totals.supporters < self._task.policy.supporters
+        parts["head.weight"][:, held_back] = 0
+        parts["head.bias"][held_back] = 0
+        parameters = layout.flatten({"head.weight": model.weight, "head.bias": model.bias})
+        state = FEDAVG.apply(FEDAVG.init(parameters), layout.flatten(parts))
+        tensors = layout.unflatten(FEDAVG.parameters_of(state))
+        number = self._latest(tx) + 1
+        self._insert(tx, number, tensors["head.weight"], tensors["head.bias"], now, round_number, published=False)
+
+    def publish(self, tx: Connection, round_number: int) -> None:
+        """Hand out the version that a round made."""
+        tx.execute(update(models).where(models.c.round == round_number).values(published=True))
+
+    def _latest(self, tx: Connection) -> int:
+        return int(tx.execute(select(models.c.version).order_by(models.c.version.desc()).limit(1)).scalar_one())
+
+    def _insert(
+        self,
+        tx: Connection,
+        number: int,
+        weight: NDArray[np.float32],
+        bias: NDArray[np.float32],
+        now: float,
+        round_number: int | None,
+        *,
+        published: bool,
+    ) -> None:
+        plan = self._task.plan
+        content = encode(
+            HeadModel(
+                task=plan.task,
+                version=number,
+                classes=plan.classes,
+                backbone_id=plan.backbone,
+                backbone_sha256=plan.backbone_hash.hex(),
+                picture_size=plan.picture_size,
+                weight=weight,
+                bias=bias,
+            )
+        )
+        tx.execute(
+            insert(models).values(
+                version=number,
+                sha256=bytes.fromhex(model_hash(content)),
+                created_at=now,
+                round=round_number,
+                published=published,
+                content=content,
+            )
+        )
+
+
+def _version(row: Any) -> Version:
+    return Version(row.version, row.sha256, row.content, row.created_at, row.round, row.published)

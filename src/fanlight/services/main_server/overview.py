@@ -1,0 +1,182 @@
+"""What the owner sees of the main server, as plain data: for the JSON API and, the same, for the pages."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import Connection, select
+
+from fanlight.protocol.exchange import Order
+from fanlight.protocol.main_server import State
+from fanlight.protocol.plan import Kind
+from fanlight.services.http.steps import StepView
+from fanlight.services.main_server import measurements
+from fanlight.services.main_server.conductor import Conductor
+from fanlight.services.main_server.measurements import Measurement
+from fanlight.services.main_server.models import Version
+from fanlight.services.main_server.presence import PRESENT_S
+from fanlight.services.main_server.rounds import Rounds, Stored
+from fanlight.services.main_server.service import MainService
+from fanlight.storage.tables import main as tables
+
+AGGREGATE = "/aggregate_models"
+PUBLISH = "/send_model_clients"
+
+
+class Overview:
+    """Reads the state of a service; changes nothing."""
+
+    def __init__(self, service: MainService, conductor: Conductor) -> None:
+        self._service = service
+        self._conductor = conductor
+
+    def status(self) -> dict[str, Any]:
+        """The whole at a glance."""
+        service, policy = self._service, self._service.task.policy
+        seen = service.aggregator_seen_at
+        with service.database.transaction() as tx:
+            stored = service.rounds.latest(tx)
+            model = service.models.current(tx)
+            return {
+                "role": "main",
+                "federation": service.identity.trust.fid.hex(),
+                "task": service.task.name,
+                "classes": list(service.task.classes),
+                "by_itself": policy.by_itself,
+                "demo": policy.demo,
+                "k_min": policy.k_min,
+                "members": len(service.confirmed(tx)),
+                "aggregator_connected": seen is not None and service.clock() - seen < 2 * PRESENT_S,
+                "round": self._round(tx, stored) if stored else None,
+                "reports": len(service.rounds.beacons(tx, stored.record.mh)) if stored else 0,
+                "model": {"version": model.number, "sha256": model.sha256.hex()},
+                "devices_with_model": sum(device["has_model"] for device in self._devices(tx, model)),
+                "finished": self._conductor.finished(tx),
+            }
+
+    def rounds(self) -> dict[str, Any]:
+        """All training rounds, oldest first, with accuracy before and after."""
+        service = self._service
+        with service.database.transaction() as tx:
+            model = service.models.current(tx)
+            listed = [self._round(tx, stored) for stored in service.rounds.all(tx)]
+            return {
+                "rounds": [entry for entry in listed if entry["kind"] == Kind.TRAIN],
+                "measuring_rounds": [entry for entry in listed if entry["kind"] == Kind.MEASURE],
+                "finished": self._conductor.finished(tx),
+                "model": {"version": model.number, "sha256": model.sha256.hex()},
+            }
+
+    def models(self) -> list[dict[str, Any]]:
+        """All versions, oldest first, with their figures."""
+        service = self._service
+        with service.database.transaction() as tx:
+            return [self._model(tx, version) for version in service.models.all(tx)]
+
+    def devices(self) -> list[dict[str, Any]]:
+        """All enrolled devices."""
+        service = self._service
+        with service.database.transaction() as tx:
+            return self._devices(tx, service.models.current(tx))
+
+    def steps(self) -> list[StepView]:
+        """The two steps of this server."""
+        service = self._service
+        with service.database.transaction() as tx:
+            stored = service.rounds.latest(tx)
+            why_not = service.rounds.why_not_ask(tx, stored, Order.FINISH)
+            arrived = len(service.rounds.beacons(tx, stored.record.mh)) if stored else 0
+            model = service.models.current(tx)
+            holders = self._devices(tx, model)
+        facts = [("Round", f"{stored.record.number}, {stored.record.state}" if stored else "none yet")]
+        publishable = stored is not None and stored.record.at is State.RELEASED
+        nothing = Rounds.why_not_publish(stored)
+        return [
+            StepView(
+                route=AGGREGATE,
+                button="Aggregate Local Models",
+                explanation="Asks the secure aggregator to close the round, and takes this server's masks off the sum "
+                "that it releases.",
+                possible=why_not is None,
+                reason=why_not.message if why_not else f"{arrived} reports have arrived.",
+                next=why_not.next if why_not else "Then publish the new model (/send_model_clients).",
+                facts=(*facts, ("Reports", str(arrived))),
+                job=service.jobs.latest(AGGREGATE),
+            ),
+            StepView(
+                route=PUBLISH,
+                button="Send Aggregated Models to Federated Clients",
+                explanation="Publishes the new version. Devices fetch it, check it and say that they have it.",
+                possible=publishable,
+                reason="A new model is ready." if publishable else nothing.message,
+                next="Devices fetch it by themselves; the next round opens." if publishable else nothing.next,
+                facts=(
+                    *facts,
+                    ("Current model", f"version {model.number}"),
+                    ("Devices that have it", f"{sum(device['has_model'] for device in holders)} of {len(holders)}"),
+                ),
+                job=service.jobs.latest(PUBLISH),
+            ),
+        ]
+
+    def _round(self, tx: Connection, stored: Stored) -> dict[str, Any]:
+        record = stored.record
+        released = record.at in (State.RELEASED, State.COMPLETE)
+        before = measurements.of_model(tx, stored.model) if released else None
+        version = self._service.models.from_round(tx, record.number) if released else None
+        after = measurements.of_model(tx, version.sha256) if version else None
+        ended = stored.ended_at is not None and stored.opened_at is not None
+        return {
+            "round": record.number,
+            "kind": record.kind,
+            "state": record.state,
+            "participants": stored.participants,
+            **self._accuracy("before", before),
+            **self._accuracy("after", after),
+            "seconds": round((stored.ended_at or 0) - (stored.opened_at or 0), 3) if ended else None,
+            "reason": stored.reason,
+            "mh": record.mh.hex(),
+        }
+
+    def _accuracy(self, when: str, measurement: Measurement | None) -> dict[str, float | None]:
+        figures = self._received(measurement)
+        return {
+            f"accuracy_{when}": figures.get("accuracy"),
+            f"balanced_accuracy_{when}": figures.get("balanced_accuracy"),
+        }
+
+    def _received(self, measurement: Measurement | None) -> dict[str, Any]:
+        if measurement is None:
+            return {}
+        task = self._service.task
+        return measurements.shown(measurement.received, task.classes, measurement.participants, demo=task.policy.demo)
+
+    def _model(self, tx: Connection, version: Version) -> dict[str, Any]:
+        measurement = measurements.of_model(tx, version.sha256)
+        return {
+            "version": version.number,
+            "sha256": version.sha256.hex(),
+            "bytes": len(version.content),
+            "created_at": version.created_at,
+            "round": version.round,
+            "published": version.published,
+            "metrics": self._received(measurement) or None,
+        }
+
+    def _devices(self, tx: Connection, model: Version) -> list[dict[str, Any]]:
+        service, columns = self._service, tables.devices.c
+        confirmed = service.confirmed(tx)
+        plan = service.task.plan.hash
+        return [
+            {
+                "device": row.dev.hex(),
+                "name": row.name,
+                "enrolled_at": row.enrolled_at,
+                "at_both_servers": row.dev in confirmed,
+                "revoked": row.revoked_at is not None,
+                "present": service.presence.is_present(row.dev),
+                "ready": (row.ready_plan, row.ready_model) == (plan, model.sha256),
+                "has_model": row.has_model == model.sha256,
+            }
+            for row in tx.execute(select(tables.devices).order_by(columns.enrolled_at, columns.dev))
+        ]

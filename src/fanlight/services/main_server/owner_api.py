@@ -1,0 +1,65 @@
+"""The owner's JSON API and the step routes of the main server."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Depends
+from starlette.requests import Request
+from starlette.responses import Response
+
+from fanlight.services.http.job_routes import accepted, jobs_router
+from fanlight.services.http.owner import require_owner, require_owner_post
+from fanlight.services.main_server.conductor import Conductor
+from fanlight.services.main_server.overview import AGGREGATE, PUBLISH, Overview
+from fanlight.services.main_server.service import MainService
+from fanlight.services.main_server.step_jobs import Steps
+
+READ = [Depends(require_owner)]
+CHANGE = [Depends(require_owner_post)]
+
+
+def owner_router(service: MainService, conductor: Conductor, overview: Overview, steps: Steps) -> APIRouter:
+    """Everything the owner may ask and do."""
+    router = APIRouter()
+    router.include_router(jobs_router(service.jobs))
+
+    @router.get("/api/v1/status", dependencies=READ)
+    def status() -> dict[str, Any]:
+        return overview.status()
+
+    @router.get("/api/v1/rounds", dependencies=READ)
+    def rounds() -> dict[str, Any]:
+        return overview.rounds()
+
+    @router.get("/api/v1/models", dependencies=READ)
+    def models() -> dict[str, Any]:
+        return {"models": overview.models()}
+
+    @router.get("/api/v1/models/{version}/file", dependencies=READ)
+    def model_file(version: int) -> Response:
+        with service.database.transaction() as tx:
+            model = service.models.by_number(tx, version)
+        name = f"fanlight-model-{version}.safetensors"
+        headers = {"Content-Disposition": f'attachment; filename="{name}"'}
+        return Response(model.content, media_type="application/octet-stream", headers=headers)
+
+    @router.get("/api/v1/devices", dependencies=READ)
+    def devices() -> dict[str, Any]:
+        return {"devices": overview.devices()}
+
+    @router.post("/api/v1/measure", status_code=202, dependencies=CHANGE)
+    def measure() -> dict[str, Any]:
+        conductor.measure_next()
+        conductor.advance()
+        return {"measuring": True}
+
+    @router.post(AGGREGATE, dependencies=CHANGE)
+    def aggregate(request: Request) -> Response:
+        return accepted(request, steps.aggregate())
+
+    @router.post(PUBLISH, dependencies=CHANGE)
+    def publish(request: Request) -> Response:
+        return accepted(request, steps.publish())
+
+    return router

@@ -1,0 +1,35 @@
+"""Which devices are there: those that asked for an offer a moment ago. Kept in memory; a restart asks anew."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+PRESENT_S: Final = 15.0
+"""A device that has not asked for this long is away. Devices ask at least every 10 s."""
+
+
+class Presence:
+    """When each device was last heard of.
+
+    Args:
+        clock: unix seconds.
+    """
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._seen: dict[bytes, float] = {}
+
+    def see(self, device: bytes) -> bool:
+        """Note that a device is there; was it away before?"""
+        was_away = not self.is_present(device)
+        self._seen[device] = self._clock()
+        return was_away
+
+    def seen_at(self, device: bytes) -> float | None:
+        """Unix seconds of the last request; None if there was none since the start."""
+        return self._seen.get(device)
+
+    def is_present(self, device: bytes) -> bool:
+        """Was the device heard of in the last ``PRESENT_S`` seconds?"""
+        return self._clock() - self._seen.get(device, float("-inf")) < PRESENT_S

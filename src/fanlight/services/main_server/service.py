@@ -1,0 +1,263 @@
+"""The main server as its routes and pages use it: members, offers and orders, rounds, models, the steps by hand."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from sqlalchemy import Connection, insert, select, update
+
+from fanlight.errors import NotAuthentic, NotFound
+from fanlight.protocol import identities, signing
+from fanlight.protocol.exchange import MEMBERS, OFFER, ORDERS, Enrolments, Members, Offer, Order, Orders
+from fanlight.protocol.log import LogEntry
+from fanlight.protocol.main_server import MainServer, State
+from fanlight.protocol.manifest import Proposal, invite
+from fanlight.protocol.report import READINESS, Readiness
+from fanlight.services.federation import ServerIdentity
+from fanlight.services.http.jobs import Jobs
+from fanlight.services.http.waiting import Notifier
+from fanlight.services.main_server.models import Models, Version
+from fanlight.services.main_server.presence import Presence
+from fanlight.services.main_server.rounds import Rounds, Stored
+from fanlight.services.main_server.task import TASK_FILE, Task
+from fanlight.services.server.chained_log import ChainedLog
+from fanlight.services.server.membership import Membership
+from fanlight.services.server.round_keys import RoundKeys
+from fanlight.storage.database import Database
+from fanlight.storage.migrating import migrate
+from fanlight.storage.tables import main as tables
+
+ROLE: Final = "main"
+AGGREGATOR = "aggregator"
+"""Key id of the aggregator's requests."""
+
+
+class MainService:
+    """Everything the main server does.
+
+    Args:
+        state: its folder.
+        identity: its key and whom it trusts.
+        clock: unix seconds.
+        random_bytes: cryptographic source.
+    """
+
+    def __init__(
+        self,
+        state: Path,
+        identity: ServerIdentity,
+        clock: Callable[[], float],
+        random_bytes: Callable[[int], bytes],
+    ) -> None:
+        self.identity = identity
+        self.clock = clock
+        self.task = Task.load(state / TASK_FILE)
+        self.database = Database(state / "state.sqlite3")
+        migrate(self.database, ROLE)
+        self.log = ChainedLog(tables.log, identity.trust.fid, ROLE)
+        self.machine = MainServer(identity.private, identity.trust)
+        self.models = Models(self.task)
+        self.presence = Presence(clock)
+        self.membership = Membership(self.database, tables.devices, self.log, identity.trust)
+        self.rounds = Rounds(
+            self.database,
+            self.log,
+            RoundKeys(state / "round-keys", random_bytes),
+            self.models,
+            self.machine,
+            self.task,
+            self.confirmed,
+            clock,
+        )
+        self.offers = Notifier()
+        self.orders = Notifier()
+        self.pages = Notifier()
+        self.changed = threading.Condition()
+        self.jobs = Jobs(on_change=self.pages.notify)
+        # Versions of offers and orders must not repeat after a restart, or a waiting peer would miss a change.
+        self._version_base = int(clock() * 1000)
+        self._members_changes = 0
+        self.aggregator_seen_at: float | None = None
+        self.membership.load()
+        with self.database.transaction() as tx:
+            self.models.ensure_first(tx, clock())
+
+    def close(self) -> None:
+        """Stop: wake everybody who waits and close the database."""
+        for notifier in (self.offers, self.orders, self.pages):
+            notifier.close()
+        self.jobs.close()
+        self.database.close()
+
+    # ---- changes ----------------------------------------------------------------------------------------------
+
+    def notify(self, *, offers: bool = False, members: bool = False) -> None:
+        """Something changed: wake the aggregator, the pages, whoever waits for a step, and, if told, the devices."""
+        self._members_changes += members
+        self.orders.notify()
+        self.pages.notify()
+        if offers:
+            self.offers.notify()
+        with self.changed:
+            self.changed.notify_all()
+
+    def version_of(self, notifier: Notifier) -> int:
+        """The version that long-polls compare."""
+        return self._version_base + notifier.version
+
+    async def wait_beyond(self, notifier: Notifier, after: int, timeout_s: float) -> None:
+        """Return when the version differs from ``after``, or after ``timeout_s``."""
+        if after == self.version_of(notifier):
+            await notifier.wait_beyond(after - self._version_base, timeout_s)
+
+    # ---- members ----------------------------------------------------------------------------------------------
+
+    @property
+    def members_version(self) -> int:
+        """Changes whenever the list of members may have."""
+        return self._version_base + self._members_changes
+
+    def confirmed(self, tx: Connection) -> dict[bytes, bytes]:
+        """Current public key by device, of those enrolled with one key at both servers and not revoked."""
+        columns, there = tables.devices.c, tables.enrolled_at_aggregator.c
+        rows = tx.execute(
+            select(columns.dev, columns.public_key)
+            .join(tables.enrolled_at_aggregator, there.dev == columns.dev)
+            .where(columns.revoked_at.is_(None))
+        )
+        return {row.dev: row.public_key for row in rows}
+
+    def members(self) -> bytes:
+        """The signed list of confirmed members, for the aggregator."""
+        with self.database.transaction() as tx:
+            devices = tuple(sorted(self.confirmed(tx)))
+        message = Members(fid=self.identity.trust.fid, version=self.members_version, devices=devices)
+        return signing.sign(self.identity.private, MEMBERS, message.encode()).encode()
+
+    def take_enrolments(self, data: bytes) -> None:
+        """Enrolments that the aggregator has. A token used there by another device than here is logged.
+
+        Raises:
+            NotAuthentic, MalformedMessage: see ``check_enrolment``. Expiry was the aggregator's to check.
+        """
+        known, log = tables.enrolled_at_aggregator, []
+        with self.database.transaction() as tx:
+            for enrolment in Enrolments.decode(data).enrolments:
+                member = identities.check_enrolment(self.identity.trust.root_key, enrolment, 0)
+                if tx.execute(select(known).where(known.c.dev == member.device)).first():
+                    continue
+                tx.execute(insert(known).values(dev=member.device, token_key=member.token_key))
+                here = tx.execute(select(tables.devices.c.dev).where(tables.devices.c.token_key == member.token_key))
+                if (row := here.first()) and row.dev != member.device:
+                    log.append(LogEntry("token-conflict", enrolment))
+            self.log.append(tx, log)
+        self.notify(members=True)
+
+    def take_readiness(self, device: bytes, data: bytes) -> None:
+        """Step 2 of a device: it has trained on this plan and model.
+
+        Raises:
+            NotAuthentic: not that device's, or for another federation.
+        """
+        readiness = Readiness.decode(signing.verify_bytes(self.membership.public_keys()[device], READINESS, data))
+        if (readiness.fid, readiness.device) != (self.identity.trust.fid, device):
+            raise NotAuthentic("The readiness is another device's.")
+        self._set_device(device, ready_plan=readiness.plan, ready_model=readiness.model)
+
+    def take_acknowledgement(self, device: bytes, sha256: bytes) -> None:
+        """A device has fetched and verified a model.
+
+        Raises:
+            NotFound: there is no such model.
+        """
+        with self.database.transaction() as tx:
+            self.models.by_hash(tx, sha256)
+        self._set_device(device, has_model=sha256)
+
+    def _set_device(self, device: bytes, **values: bytes) -> None:
+        with self.database.transaction() as tx:
+            tx.execute(update(tables.devices).where(tables.devices.c.dev == device).values(**values))
+        self.notify()
+
+    # ---- what devices and the aggregator ask for --------------------------------------------------------------
+
+    def offer(self, device: bytes) -> bytes:
+        """The signed offer for a device."""
+        version = self.version_of(self.offers)
+        with self.database.transaction() as tx:
+            model = self.models.current(tx)
+            stored = self.rounds.latest(tx)
+        manifest = invitation = None
+        if stored is not None and stored.record.at is State.OPEN:
+            record = stored.record
+            if not record.cohort or device in record.cohort:
+                manifest = record.manifest
+                invitation = invite(self.identity.private, record.mh, device) if record.cohort else None
+        message = Offer(
+            fid=self.identity.trust.fid,
+            version=version,
+            by_itself=self.task.policy.by_itself,
+            plan=self.task.plan.encode(),
+            model=model.sha256,
+            model_version=model.number,
+            manifest=manifest,
+            invitation=invitation,
+        )
+        return signing.sign(self.identity.private, OFFER, message.encode()).encode()
+
+    def current_orders(self) -> bytes:
+        """The signed orders for the aggregator."""
+        version = self.version_of(self.orders)
+        with self.database.transaction() as tx:
+            stored = self.rounds.latest(tx)
+        cohort: tuple[bytes, ...] = ()
+        proposal, order, mh = None, Order.NONE, b""
+        if stored is not None:
+            record = stored.record
+            mh, order = record.mh, stored.asked
+            if record.at is State.PROPOSED:
+                proposal, cohort = Proposal.decode(record.proposal).encode(), record.cohort
+        message = Orders(
+            fid=self.identity.trust.fid,
+            version=version,
+            members_version=self.members_version,
+            order=order.value,
+            mh=mh,
+            proposal=proposal,
+            cohort=cohort,
+        )
+        return signing.sign(self.identity.private, ORDERS, message.encode()).encode()
+
+    def outcome_for(self, mh: bytes, device: bytes) -> bytes:
+        """What a device is told about a round that is over.
+
+        Raises:
+            NotFound: there is no such round, or it is not over yet.
+        """
+        with self.database.transaction() as tx:
+            answer = self.machine.outcome_for(self.rounds.by_hash(tx, mh).record, device)
+        if answer is None:
+            raise NotFound("This round is not over yet.", slug="round-not-over")
+        return answer.encode()
+
+    def resolve_aggregator(self, key_id: str) -> Ed25519PublicKey | None:
+        """The aggregator's key under its one key id (for request signatures)."""
+        return Ed25519PublicKey.from_public_bytes(self.identity.trust.aggregator_key) if key_id == AGGREGATOR else None
+
+    def see_aggregator(self) -> None:
+        """The aggregator asks for orders: it is there."""
+        self.aggregator_seen_at = self.clock()
+
+    def model(self, sha256: bytes) -> Version:
+        """A published model by its hash."""
+        with self.database.transaction() as tx:
+            return self.models.by_hash(tx, sha256)
+
+    def latest(self) -> Stored | None:
+        """The newest round."""
+        with self.database.transaction() as tx:
+            return self.rounds.latest(tx)

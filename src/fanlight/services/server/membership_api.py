@@ -1,0 +1,92 @@
+"""The routes for enrolment, change of key and revocation, the same on both servers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from fastapi import APIRouter
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import Response
+
+from fanlight.errors import MessageTooLarge, NotAuthentic
+from fanlight.protocol.exchange import PREFIX, Welcome
+from fanlight.protocol.identities import Enrolment
+from fanlight.services.http.bodies import read_body
+from fanlight.services.http.nonces import NonceWindow
+from fanlight.services.http.signatures import SignatureVerifier
+from fanlight.services.server.membership import Membership
+
+CBOR = "application/cbor"
+SMALL_BODY = 1 << 14
+"""Most bytes of an enrolment, receipt, readiness or key message."""
+
+_RAW_KEY = re.compile(r"[0-9a-f]{64}")
+
+
+def cbor(content: bytes) -> Response:
+    """A protocol message as an HTTP answer."""
+    return Response(content, media_type=CBOR)
+
+
+def membership_router(
+    membership: Membership,
+    members_only: SignatureVerifier,
+    nonces: NonceWindow,
+    clock: Callable[[], float],
+    on_change: Callable[[], None],
+) -> APIRouter:
+    """``POST enrolments``, ``keys`` and ``revocations`` under the protocol's prefix.
+
+    Args:
+        membership: the server's members.
+        members_only: verifies requests of members.
+        nonces: the process's memory of used nonces.
+        clock: unix seconds.
+        on_change: called after the list of members has changed.
+    """
+    router = APIRouter(prefix=PREFIX)
+    strangers = SignatureVerifier(_self_certified, clock, nonces)
+
+    @router.post("/enrolments")
+    async def enrol(request: Request) -> Response:
+        signed = strangers.verify_request(request)
+        body = await read_body(request, SMALL_BODY)
+        if Enrolment.decode(body).public_key.hex() != signed.key_id:
+            raise NotAuthentic("The enrolment was sent under another key than it enrols.")
+        member, is_new = await run_in_threadpool(membership.enrol, body, int(clock()))
+        if is_new:
+            on_change()
+        return cbor(Welcome(device=member.device, name=member.name).encode())
+
+    @router.post("/keys")
+    async def rekey(request: Request) -> Response:
+        device = bytes.fromhex(members_only.verify_request(request).key_id)
+        body = await read_body(request, SMALL_BODY)
+        member = await run_in_threadpool(membership.rekey, device, body)
+        return cbor(Welcome(device=member.device, name=member.name).encode())
+
+    @router.post("/revocations", status_code=204)
+    async def revoke(request: Request) -> Response:
+        # Signed by the root itself, so anybody may carry it here.
+        await run_in_threadpool(membership.revoke, await _bounded(request))
+        on_change()
+        return Response(status_code=204)
+
+    return router
+
+
+def _self_certified(key_id: str) -> Ed25519PublicKey | None:
+    """A device that enrols is not known yet: its key id is the key itself, and the body must enrol just that key."""
+    return Ed25519PublicKey.from_public_bytes(bytes.fromhex(key_id)) if _RAW_KEY.fullmatch(key_id) else None
+
+
+async def _bounded(request: Request) -> bytes:
+    body = b""
+    async for piece in request.stream():
+        body += piece
+        if len(body) > SMALL_BODY:
+            raise MessageTooLarge(f"A revocation has at most {SMALL_BODY} bytes.")
+    return body
