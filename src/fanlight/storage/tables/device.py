@@ -1,8 +1,8 @@
-"""What a device keeps: which training it has already answered, its reports until acknowledged, what rounds brought."""
+"""What a device keeps: what it has answered, its reports until their rounds are over, what rounds brought, refusals."""
 
 from __future__ import annotations
 
-from sqlalchemy import Column, Integer, LargeBinary, MetaData, String, Table
+from sqlalchemy import Boolean, Column, Integer, LargeBinary, MetaData, String, Table
 
 metadata = MetaData()
 
@@ -16,37 +16,37 @@ settings = Table(
 answered = Table(
     "answered",
     metadata,
-    Column("plan", LargeBinary(32), primary_key=True),
-    Column("attempt", Integer, primary_key=True, autoincrement=False),
-    Column("model", LargeBinary(32), primary_key=True),
-    Column("mh", LargeBinary(32), nullable=False),
-    Column("answered_at", Integer, nullable=False),
+    Column("answer_key", LargeBinary(32), primary_key=True),
+    Column("mh", LargeBinary(32), nullable=False, unique=True),
 )
 
 reports = Table(
     "reports",
     metadata,
     Column("mh", LargeBinary(32), primary_key=True),
-    Column("header", LargeBinary, nullable=False),
-    Column("envelope", LargeBinary, nullable=False),
-    Column("state", String, nullable=False),
+    Column("delivery", String, nullable=False),
+    Column("record", LargeBinary, nullable=False),
+    Column("committed_at", Integer, nullable=False),
 )
 
 rounds = Table(
     "rounds",
     metadata,
-    Column("number", Integer, primary_key=True, autoincrement=False),
-    Column("mh", LargeBinary(32), nullable=False, unique=True),
-    Column("state", String, nullable=False),
-    Column("record", LargeBinary, nullable=False),
-    Column("ended_at", Integer),
+    Column("mh", LargeBinary(32), primary_key=True),
+    Column("number", Integer, nullable=False),
+    Column("kind", String, nullable=False),
+    Column("learned", LargeBinary, nullable=False),
+    Column("result", String),
+    Column("reason", String),
+    Column("included", Boolean),
 )
 
-log = Table(
-    "log",
+refusals = Table(
+    "refusals",
     metadata,
-    Column("seq", Integer, primary_key=True, autoincrement=False),
-    Column("head", LargeBinary(32), nullable=False),
-    Column("type", String, nullable=False),
-    Column("payload", LargeBinary, nullable=False),
+    Column("mh", LargeBinary(32), primary_key=True),
+    Column("slug", String, primary_key=True),
+    Column("message", String, nullable=False),
+    Column("next", String, nullable=False),
+    Column("refused_at", Integer, nullable=False),
 )

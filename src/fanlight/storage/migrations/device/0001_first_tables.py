@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from alembic import op
-from sqlalchemy import Column, Integer, LargeBinary, String
+from sqlalchemy import Boolean, Column, Integer, LargeBinary, String
 
 revision = "0001"
 down_revision = None
@@ -20,31 +20,31 @@ def upgrade() -> None:
     )
     op.create_table(
         "answered",
-        Column("plan", LargeBinary(32), primary_key=True),
-        Column("attempt", Integer, primary_key=True, autoincrement=False),
-        Column("model", LargeBinary(32), primary_key=True),
-        Column("mh", LargeBinary(32), nullable=False),
-        Column("answered_at", Integer, nullable=False),
+        Column("answer_key", LargeBinary(32), primary_key=True),
+        Column("mh", LargeBinary(32), nullable=False, unique=True),
     )
     op.create_table(
         "reports",
         Column("mh", LargeBinary(32), primary_key=True),
-        Column("header", LargeBinary, nullable=False),
-        Column("envelope", LargeBinary, nullable=False),
-        Column("state", String, nullable=False),
+        Column("delivery", String, nullable=False),
+        Column("record", LargeBinary, nullable=False),
+        Column("committed_at", Integer, nullable=False),
     )
     op.create_table(
         "rounds",
-        Column("number", Integer, primary_key=True, autoincrement=False),
-        Column("mh", LargeBinary(32), nullable=False, unique=True),
-        Column("state", String, nullable=False),
-        Column("record", LargeBinary, nullable=False),
-        Column("ended_at", Integer),
+        Column("mh", LargeBinary(32), primary_key=True),
+        Column("number", Integer, nullable=False),
+        Column("kind", String, nullable=False),
+        Column("learned", LargeBinary, nullable=False),
+        Column("result", String),
+        Column("reason", String),
+        Column("included", Boolean),
     )
     op.create_table(
-        "log",
-        Column("seq", Integer, primary_key=True, autoincrement=False),
-        Column("head", LargeBinary(32), nullable=False),
-        Column("type", String, nullable=False),
-        Column("payload", LargeBinary, nullable=False),
+        "refusals",
+        Column("mh", LargeBinary(32), primary_key=True),
+        Column("slug", String, primary_key=True),
+        Column("message", String, nullable=False),
+        Column("next", String, nullable=False),
+        Column("refused_at", Integer, nullable=False),
     )

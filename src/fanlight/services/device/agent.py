@@ -1,0 +1,206 @@
+"""What a device does by itself, in a thread of its own: stay a member, keep up with offers, finish what it began.
+
+One turn of the loop: enrol, take the offer, end reports whose rounds are over, deliver reports that are not
+acknowledged, answer the open round if that is this device's to decide.  Long-polls can be cancelled, so that stopping
+takes no time.  Whatever goes wrong is remembered for the page and tried again, later each time; nothing ends the loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import httpx
+import structlog
+
+from fanlight.errors import (
+    Conflict,
+    FanlightError,
+    NotAuthentic,
+    NotEnrolled,
+    NotPossibleNow,
+    Refused,
+    RemoteError,
+)
+from fanlight.protocol.device import Preparation
+from fanlight.protocol.exchange import Offer
+from fanlight.services.device.backoff import Backoff
+from fanlight.services.device.membership import Membership
+from fanlight.services.device.rounds import Rounds
+from fanlight.services.device.steps import Steps
+from fanlight.services.http.jobs import Job
+from fanlight.services.http.problems import as_problem
+
+log = structlog.get_logger(__name__)
+
+_REFUSED_S = 60.0
+_SOON = 5
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """The last problem: since when (unix seconds), and what."""
+
+    slug: str
+    message: str
+    next: str
+    at: int
+
+
+class Agent:
+    """The loop.
+
+    Args:
+        membership, rounds, steps: this device's.
+        clock: unix seconds. jitter: a number in [0, 1), fresh each call.
+        poll_wait_s: longest wait for news in one request.
+    """
+
+    def __init__(
+        self,
+        membership: Membership,
+        rounds: Rounds,
+        steps: Steps,
+        *,
+        clock: Callable[[], float],
+        jitter: Callable[[], float],
+        poll_wait_s: float,
+    ) -> None:
+        self.trouble: Trouble | None = None
+        self.connected_at: int | None = None
+        self._membership = membership
+        self._rounds = rounds
+        self._steps = steps
+        self._clock = clock
+        self._poll_wait_s = poll_wait_s
+        self._backoff = Backoff(jitter)
+        self._ending = Backoff(jitter, first_s=1.0, longest_s=20.0)
+        self._ask_at_once = True
+        self._stopping = threading.Event()
+        self._wake: Callable[[], object] = lambda: None
+        self._thread = threading.Thread(target=self._run, name="fanlight-agent", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def stop(self, timeout_s: float = 10.0) -> None:
+        """End the loop; a request that is under way is given ``timeout_s`` seconds to end."""
+        self._stopping.set()
+        with contextlib.suppress(RuntimeError):  # the loop has ended already
+            self._wake()
+        if self._thread.is_alive():
+            self._thread.join(timeout_s)
+
+    def refresh(self) -> None:
+        """Take main's present offer now, so that a step by hand sees the newest model; without an answer, go on."""
+        if not self._membership.is_enrolled("main"):
+            return
+        try:
+            self._rounds.offers.take(self._rounds.main.offer())
+        except RemoteError as error:
+            self._note(error)
+
+    # -- the loop
+
+    def _run(self) -> None:
+        with contextlib.suppress(asyncio.CancelledError):
+            asyncio.run(self._loop())
+
+    async def _loop(self) -> None:
+        loop, task = asyncio.get_running_loop(), asyncio.current_task()
+        assert task is not None
+        self._wake = lambda: loop.call_soon_threadsafe(task.cancel)
+        async with self._rounds.main.remote.open_async() as client:
+            while not self._stopping.is_set():
+                try:
+                    await self._turn(client)
+                except Exception as error:  # noqa: BLE001 the loop must survive whatever happens in it
+                    self._ask_at_once = True
+                    await asyncio.sleep(self._note(error))
+                else:
+                    self.trouble = None
+                    self._backoff.reset()
+
+    async def _turn(self, client: httpx.AsyncClient) -> None:
+        self._membership.resume_change()
+        self._membership.enrol()
+        offer = await self._poll(client)
+        if self._stopping.is_set():
+            return
+        self.connected_at = int(self._clock())
+        self._rounds.offers.take(offer)
+        self._end_reports()
+        for record in self._rounds.undelivered():
+            self._rounds.deliver(record.mh)
+        self._act(offer)
+        held = self._rounds.store.held
+        if held is not None and held.measured is None:
+            self._wait_for(self._steps.look_at_model())
+
+    async def _poll(self, client: httpx.AsyncClient) -> Offer:
+        current = self._rounds.offers.current
+        after = 0 if current is None or self._ask_at_once else current.version
+        wait_s = 0 if after == 0 else self._poll_wait_s
+        if self._rounds.possibly_over():
+            wait_s = min(wait_s, self._ending.next())
+        offer = await self._rounds.main.poll_offer(client, after, wait_s)
+        self._ask_at_once = False
+        return offer
+
+    def _end_reports(self) -> None:
+        for record in self._rounds.possibly_over():
+            if self._rounds.end(record.mh):
+                self._ending.reset()
+
+    def _act(self, offer: Offer) -> None:
+        """Answer the open round, if that is for this device to decide."""
+        signed = self._rounds.offers.manifest
+        if signed is None or self._rounds.store.report(signed.hash) is not None:
+            return
+        try:
+            opening = self._rounds.examine()
+        except (Refused, NotAuthentic) as error:
+            log.info("manifest refused", slug=error.slug, reason=error.message)  # the owner reads it on the page
+            return
+        if not opening.trains:
+            self._wait_for(self._steps.measure())
+        elif offer.by_itself:
+            self._take_part()
+
+    def _take_part(self) -> None:
+        prepared = self._rounds.offers.prepared
+        try:
+            if prepared is None or prepared.spent:
+                self._wait_for(self._steps.train())
+        except NotPossibleNow as error:
+            if error.slug == "nothing-to-learn-from":  # not a fault: this device only measures
+                log.info("no training pictures: this round is left out")
+                return
+            raise
+        if self._rounds.offers.preparation == Preparation.TRAINED:
+            self._wait_for(self._steps.announce())
+        self._wait_for(self._steps.send())
+
+    def _wait_for(self, job: Job) -> None:
+        """Wait until a step has ended; its problem becomes the loop's."""
+        ended = self._steps.jobs.wait(job.id)
+        if ended.state == "failed" and ended.problem and not self._stopping.is_set():
+            raise NotPossibleNow(ended.problem.message, slug=ended.problem.slug, next=ended.problem.next)
+
+    def _note(self, error: Exception) -> float:
+        """Remember what went wrong; seconds to wait before the next try."""
+        if self._stopping.is_set():
+            return 0.0
+        problem = as_problem(error)
+        self.trouble = Trouble(problem.slug, problem.message, problem.next, int(self._clock()))
+        if isinstance(error, FanlightError):
+            log.info("trying again later", slug=problem.slug, reason=problem.message)
+        if isinstance(error, NotEnrolled):
+            self._membership.forget_enrolments()
+        # the first refusals may pass (servers that still tell each other who is a member); later ones hardly do
+        refused = isinstance(error, (NotEnrolled, Refused, Conflict, NotAuthentic))
+        return max(self._backoff.next(), _REFUSED_S if refused and self._backoff.failures > _SOON else 0.0)

@@ -1,0 +1,57 @@
+"""The device's web application: the owner's routes, and the agent for as long as it runs."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import httpx
+from fastapi import FastAPI
+
+from fanlight.services.device.owner_api import owner_router
+from fanlight.services.device.role import Chances, DeviceRole, build_role
+from fanlight.services.device.settings import DeviceSettings
+from fanlight.services.http.application import new_application
+from fanlight.services.http.sessions import OwnerSessions, api_token
+
+
+def create_app(
+    settings: DeviceSettings,
+    *,
+    chances: Chances | None = None,
+    transport: httpx.MockTransport | None = None,
+) -> FastAPI:
+    """A device as an ASGI application; its parts are at ``app.state.device`` (a ``DeviceRole``).
+
+    Args:
+        settings: what the owner said.
+        chances: clock and generators, for tests.
+        transport: replaces the network, for tests.
+
+    Raises:
+        NotFound, NotAuthentic, SettingsError, StorageError: see ``build_role``.
+    """
+    role = build_role(settings, chances=chances, transport=transport)
+    sessions = OwnerSessions("device", settings.port, api_token(settings.state), role.chances.clock)
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        _print_login(role, sessions)
+        role.agent.start()
+        try:
+            yield
+        finally:
+            await asyncio.to_thread(role.stop)
+
+    app = new_application(f"Fanlight device {role.name}", sessions, hosts=settings.hosts, lifespan=lifespan)
+    app.state.device = role
+    app.include_router(owner_router(role))
+    return app
+
+
+def _print_login(role: DeviceRole, sessions: OwnerSessions) -> None:
+    address = f"http://{role.settings.host}:{role.settings.port}{sessions.new_link()}"
+    sys.stderr.write(f"{role.name}: log in at {address}\n")
+    sys.stderr.flush()

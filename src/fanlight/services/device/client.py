@@ -1,0 +1,136 @@
+"""The routes of both servers, typed: bytes of the protocol in and out, checked where they can be checked."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import BinaryIO, Final
+
+import httpx
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from fanlight.errors import MalformedMessage, NotAuthentic
+from fanlight.learning.model_file import MAX_MODEL_BYTES
+from fanlight.protocol import signing
+from fanlight.protocol.closing import OutcomeForDevice
+from fanlight.protocol.exchange import OFFER, PREFIX, Offer, Welcome
+from fanlight.protocol.identities import Trust
+from fanlight.protocol.report import Envelope, body_prefix
+from fanlight.services.http.remote import CBOR, Remote
+from fanlight.services.http.signature_profile import CLOCK_SKEW, content_digest
+
+_PIECE: Final = 1 << 20
+_UPLOAD_TIMEOUT: Final = httpx.Timeout(120, connect=10)
+
+
+@dataclass(frozen=True)
+class Server:
+    """What a device asks of either server."""
+
+    remote: Remote
+
+    def enrol(self, enrolment: bytes, private: Ed25519PrivateKey) -> Welcome:
+        """Become a member; asking again changes nothing."""
+        named_by_its_key = self.remote.signer(signing.raw_public_key(private).hex(), private)
+        return Welcome.decode(
+            self.remote.send("POST", f"{PREFIX}/enrolments", content=enrolment, auth=named_by_its_key)
+        )
+
+    def rekey(self, change: bytes) -> Welcome:
+        """Take the new key of a signed change of key."""
+        return Welcome.decode(self.remote.send("POST", f"{PREFIX}/keys", content=change))
+
+
+@dataclass(frozen=True)
+class MainClient(Server):
+    """The main server."""
+
+    trust: Trust
+
+    async def poll_offer(self, client: httpx.AsyncClient, after: int, wait_s: float) -> Offer:
+        """What main has for this device, as soon as it is another version than ``after``.
+
+        Raises:
+            NotAuthentic: not signed by this federation's main server.
+            RemoteError: see ``Remote.send``.
+        """
+        params = {"after": str(after), "wait": str(math.floor(wait_s))}
+        return self._read_offer(await self.remote.poll(client, f"{PREFIX}/offer", params, wait_s))
+
+    def offer(self) -> Offer:
+        """What main has for this device now; errors as in ``poll_offer``."""
+        return self._read_offer(self.remote.send("GET", f"{PREFIX}/offer?after=0&wait=0", headers={}))
+
+    def model(self, sha256: bytes) -> bytes:
+        """The model file with this hash.
+
+        Raises:
+            NotAuthentic: the file that came is another one.
+        """
+        data = self.remote.send("GET", f"{PREFIX}/models/{sha256.hex()}", headers={}, limit=MAX_MODEL_BYTES)
+        if hashlib.sha256(data).digest() != sha256:
+            raise NotAuthentic("The model file is not the one that was offered.", slug="model-altered")
+        return data
+
+    def acknowledge_model(self, sha256: bytes) -> None:
+        """This device has fetched and verified the model."""
+        self.remote.send("POST", f"{PREFIX}/models/{sha256.hex()}/acknowledgements", headers={})
+
+    def announce(self, readiness: bytes) -> None:
+        """Step 2."""
+        self.remote.send("POST", f"{PREFIX}/readiness", content=readiness)
+
+    def beacon(self, mh: bytes, receipt: bytes) -> None:
+        """Show main the aggregator's receipt."""
+        self.remote.send("POST", f"{PREFIX}/rounds/{mh.hex()}/beacons", content=receipt)
+
+    def outcome(self, mh: bytes) -> OutcomeForDevice:
+        """What became of a round; ``NotFound`` until it is over."""
+        return OutcomeForDevice.decode(self.remote.send("GET", f"{PREFIX}/rounds/{mh.hex()}/outcome", headers={}))
+
+    def _read_offer(self, data: bytes) -> Offer:
+        offer = Offer.decode(signing.verify_bytes(self.trust.main_key, OFFER, data))
+        if offer.fid != self.trust.fid:
+            raise NotAuthentic("The offer belongs to another federation.", slug="foreign-offer")
+        return offer
+
+
+class AggregatorClient(Server):
+    """The secure aggregator."""
+
+    def upload(self, mh: bytes, device: bytes, envelope: Envelope, y: BinaryIO, length: int) -> bytes:
+        """Send a report from its stored file; the signed receipt.
+
+        Args:
+            mh, device: the round and this device.
+            envelope: the report without y.
+            y: the stored file, opened; little-endian uint32.
+            length: words in y.
+        """
+        try:
+            return self._upload_once(mh, device, envelope, y, length)
+        except NotAuthentic as error:
+            if error.slug != CLOCK_SKEW:
+                raise
+            return self._upload_once(mh, device, envelope, y, length)  # the right time is known now
+
+    def _upload_once(self, mh: bytes, device: bytes, envelope: Envelope, y: BinaryIO, length: int) -> bytes:
+        prefix = body_prefix(envelope)
+        digest, size = hashlib.sha256(), 0
+        for piece in _pieces(prefix, y):
+            digest.update(piece)
+            size += len(piece)
+        if size != len(prefix) + 4 * length:
+            raise MalformedMessage("The stored report is damaged: its length is wrong.", slug="damaged-report")
+        headers = {**CBOR, "Content-Length": str(size), "Content-Digest": content_digest(digest.digest())}
+        path = f"{PREFIX}/rounds/{mh.hex()}/reports/{device.hex()}"
+        return self.remote.send("PUT", path, content=_pieces(prefix, y), headers=headers, timeout=_UPLOAD_TIMEOUT)
+
+
+def _pieces(prefix: bytes, y: BinaryIO) -> Iterator[bytes]:
+    y.seek(0)
+    yield prefix
+    while piece := y.read(_PIECE):
+        yield piece

@@ -1,0 +1,121 @@
+"""What a training or a measurement found, in a form that is stored: messages of integers, as everything durable is."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Self
+
+import numpy as np
+from pydantic import Field
+
+from fanlight.core.metrics import Metrics
+from fanlight.learning.evaluation import Counts
+from fanlight.protocol.contribution import Measured
+from fanlight.protocol.device import Preparation
+from fanlight.protocol.message import U32, U63, Blob, Flag, Hash, Message, Name, Time
+from fanlight.protocol.plan import Plan
+
+_MICRO = 1_000_000
+
+
+class StoredCounts(Message):
+    """A confusion matrix row by row, and the summed loss in millionths of a nat."""
+
+    confusion: Annotated[tuple[U63, ...], Field(max_length=1 << 20)]
+    loss_micro: U63
+
+    @classmethod
+    def of(cls, counts: Counts) -> Self:
+        """From an evaluation."""
+        confusion = tuple(int(number) for number in counts.confusion.ravel())
+        return cls(confusion=confusion, loss_micro=round(counts.loss_sum * _MICRO))
+
+    @classmethod
+    def none(cls, classes: int) -> Self:
+        """Nothing measured: all zero."""
+        return cls(confusion=(0,) * classes**2, loss_micro=0)
+
+    @property
+    def measured(self) -> Measured:
+        """As it goes into a contribution."""
+        side = round(len(self.confusion) ** 0.5)
+        return Measured(np.array(self.confusion, np.int64).reshape(side, side), self.loss_micro / _MICRO)
+
+    @property
+    def metrics(self) -> Metrics:
+        """The figures that follow from it."""
+        measured = self.measured
+        return Metrics.from_confusion(measured.confusion, measured.loss_sum)
+
+
+class Prepared(Message):
+    """How far this device is for one plan and model, and what its training brought.
+
+    Attributes:
+        state: a ``Preparation``.
+        plan, model: what it is for; model_version: the model's number.
+        head: SHA-256 of the local model's file.
+        examples: training pictures. epochs: that ran.
+        supporters: per class, has this device training pictures of it.
+        received, local: on this device's own test pictures.
+        trained_at: unix seconds.
+        spent: a report made of it was, or may have been, summed.
+    """
+
+    state: Name
+    plan: Hash
+    model: Hash
+    model_version: U32
+    head: Hash
+    examples: U32
+    epochs: U32
+    supporters: Annotated[tuple[Flag, ...], Field(max_length=1000)]
+    received: StoredCounts
+    local: StoredCounts
+    trained_at: Time
+    spent: Flag = False
+
+    @property
+    def at(self) -> Preparation:
+        """The state."""
+        return Preparation(self.state)
+
+
+class Held(Message):
+    """The current global model, as this device holds it.
+
+    Attributes:
+        sha256, version: which.
+        plan_bytes: the training ``Plan`` it came with.
+        measured: on this device's own test pictures; None until they were looked at.
+    """
+
+    sha256: Hash
+    version: U32
+    plan_bytes: Blob
+    measured: StoredCounts | None = None
+
+    @property
+    def plan(self) -> Plan:
+        """The training plan."""
+        return Plan.decode(self.plan_bytes)
+
+
+class Learned(Message):
+    """One line of the learning history: what this device had learned when it reported in a round."""
+
+    received: StoredCounts
+    local: StoredCounts | None = None
+    examples: U32 = 0
+    epochs: U32 = 0
+
+    def as_json(self) -> dict[str, Any]:
+        """The figures that the owner's page and the demonstration read."""
+        received, local = self.received.metrics, self.local.metrics if self.local else None
+        return {
+            "received_accuracy": received.accuracy,
+            "received_balanced_accuracy": received.balanced_accuracy,
+            "local_accuracy": local.accuracy if local else None,
+            "local_balanced_accuracy": local.balanced_accuracy if local else None,
+            "examples": self.examples,
+            "epochs": self.epochs,
+        }

@@ -1,0 +1,186 @@
+"""Step 1, without its button: train further from the current global head, and measure both on held-out pictures.
+
+Batch order comes from a generator that is seeded by this device alone and anew for each training: a predictable update
+could be isolated by comparing two cohorts.  What is measured is measured on this device's own test pictures, which no
+training saw.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fanlight.core.randomness import Keystream
+from fanlight.errors import ModelError, NotFound, NotPossibleNow, StorageError
+from fanlight.learning import model_file
+from fanlight.learning.evaluation import evaluate
+from fanlight.learning.heads import SoftmaxHead, head_layout
+from fanlight.learning.model_file import HeadModel
+from fanlight.learning.training import EpochProgress, TrainingSettings, train
+from fanlight.protocol.device import Preparation
+from fanlight.protocol.plan import Plan
+from fanlight.services.device.learned import Held, Learned, Prepared, StoredCounts
+from fanlight.services.device.pictures import Examples, Pictures
+from fanlight.services.device.store import DeviceStore
+
+Progress = Callable[[float, str], None]
+_FEATURES_SHARE = 0.8  # of a first training's time; later the features are there already
+
+
+@dataclass(frozen=True)
+class Learner:
+    """What turns pictures into a local model.
+
+    Attributes:
+        store, pictures: this device's.
+        clock: unix seconds.
+        randomness: that many bytes from the operating system's generator.
+    """
+
+    store: DeviceStore
+    pictures: Pictures
+    clock: Callable[[], float]
+    randomness: Callable[[int], bytes]
+
+    def train(self, held: Held, progress: Progress) -> Prepared:
+        """Train from the global model ``held`` and keep the result; on an error everything stays as it was.
+
+        Raises:
+            NotPossibleNow: there are no training pictures.
+            DataError, PictureError, ModelError, SettingsError, StorageError: pictures, model or disk cannot be used.
+        """
+        plan, start = held.plan, self.global_model(held)
+        parts = self.pictures.examples(plan, ("train", "valid", "test"), _share(progress))
+        if parts["train"].y.size == 0:
+            raise nothing_to_learn_from(self.pictures)
+        local, epochs = self._descend(plan, start, parts, progress)
+        file = model_file.encode(local)
+        received = _measure(start, parts["test"], plan)
+        prepared = Prepared(
+            state=Preparation.TRAINED.value,
+            plan=plan.hash,
+            model=held.sha256,
+            model_version=held.version,
+            head=bytes.fromhex(model_file.model_hash(file)),
+            examples=int(parts["train"].y.size),
+            epochs=epochs,
+            supporters=tuple(bool(there) for there in _occurring(parts["train"], plan)),
+            received=received,
+            local=_measure(local, parts["test"], plan),
+            trained_at=int(self.clock()),
+        )
+        self.store.prepare(prepared, file)
+        self._keep_measured(held, received)
+        progress(1.0, "done")
+        return prepared
+
+    def measure(self, held: Held, progress: Progress) -> Learned:
+        """Measure the global model and, if there is one that fits, the local model that was trained last.
+
+        Raises:
+            DataError, PictureError, ModelError, StorageError: pictures, model or disk cannot be used.
+        """
+        plan = held.plan
+        test = self.pictures.examples(plan, ("test",), _share(progress))["test"]
+        received = _measure(self.global_model(held), test, plan)
+        self._keep_measured(held, received)
+        local = self._last_local(held)
+        return Learned(received=received, local=_measure(local, test, plan) if local else None)
+
+    def update(self, held: Held, prepared: Prepared) -> NDArray[np.float64]:
+        """Local minus global parameters, (d,) float64 in the order of ``head_layout``."""
+        layout = head_layout(held.plan.features, len(held.plan.classes))
+        local = model_file.decode(self.store.local_file(prepared.head))
+        vectors = [
+            layout.flatten({"head.weight": model.weight, "head.bias": model.bias})
+            for model in (local, self.global_model(held))
+        ]
+        update: NDArray[np.float64] = vectors[0] - vectors[1]
+        return update
+
+    def global_model(self, held: Held) -> HeadModel:
+        """The current global model."""
+        return model_file.decode(self.store.global_file(held.sha256))
+
+    def _descend(
+        self, plan: Plan, start: HeadModel, parts: dict[str, Examples], progress: Progress
+    ) -> tuple[HeadModel, int]:
+        def on_epoch(done: EpochProgress) -> None:
+            share = _FEATURES_SHARE + (1 - _FEATURES_SHARE) * done.epoch / done.epochs
+            progress(share, f"epoch {done.epoch} of {done.epochs}: training accuracy {done.train_accuracy:.0%}")
+
+        result = train(
+            SoftmaxHead(start.weight, start.bias),
+            parts["train"].x,
+            parts["train"].y,
+            parts["valid"].x,
+            parts["valid"].y,
+            training_settings(plan),
+            Keystream(self.randomness(32)),
+            on_epoch,
+        )
+        return replace(start, weight=result.weight, bias=result.bias), len(result.history)
+
+    def _last_local(self, held: Held) -> HeadModel | None:
+        prepared = self.store.prepared
+        if prepared is None:
+            return None
+        try:
+            model = model_file.decode(self.store.local_file(prepared.head))
+        except (ModelError, NotFound, StorageError):
+            return None
+        current = self.global_model(held)
+        same = (model.classes, model.backbone_sha256, model.picture_size) == (
+            current.classes,
+            current.backbone_sha256,
+            current.picture_size,
+        )
+        return model if same else None
+
+    def _keep_measured(self, held: Held, received: StoredCounts) -> None:
+        if self.store.held == held:  # a newer model may have come meanwhile
+            self.store.hold(held.with_(measured=received))
+
+
+def training_settings(plan: Plan) -> TrainingSettings:
+    """The plan's rates as numbers.
+
+    Raises:
+        SettingsError: a value is out of range.
+    """
+    return TrainingSettings(
+        epochs=plan.epochs,
+        batch_size=plan.batch_size,
+        learning_rate=plan.learning_rate_micro / 1e6,
+        momentum=plan.momentum_micro / 1e6,
+        l2=plan.l2_micro / 1e6,
+        patience=plan.patience,
+        class_weights=plan.class_weights,
+    )
+
+
+def nothing_to_learn_from(pictures: Pictures) -> NotPossibleNow:
+    """The error for a device without training pictures."""
+    return NotPossibleNow(
+        f"There are no training pictures in {pictures.folder}.",
+        slug="nothing-to-learn-from",
+        next="Put labelled pictures there, one folder for each class, and train again.",
+    )
+
+
+def _measure(model: HeadModel, test: Examples, plan: Plan) -> StoredCounts:
+    return StoredCounts.of(evaluate(model.weight, model.bias, test.x, test.y, plan.classes))
+
+
+def _occurring(train_part: Examples, plan: Plan) -> NDArray[np.bool_]:
+    return np.bincount(train_part.y, minlength=len(plan.classes)) > 0
+
+
+def _share(progress: Progress) -> Callable[[int, int], None]:
+    def on_progress(done: int, total: int) -> None:
+        progress(_FEATURES_SHARE * done / max(total, 1), f"features of {done} of {total} new pictures")
+
+    return on_progress

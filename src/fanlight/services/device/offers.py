@@ -1,0 +1,94 @@
+"""What main has for this device: plan, current model (fetched, verified, acknowledged) and open manifest."""
+
+from __future__ import annotations
+
+import threading
+from typing import Final
+
+from fanlight.errors import ModelError, Refused
+from fanlight.learning import model_file
+from fanlight.learning.backbones import BACKBONES
+from fanlight.protocol.device import Preparation
+from fanlight.protocol.exchange import Offer
+from fanlight.protocol.manifest import SignedManifest
+from fanlight.protocol.plan import Plan
+from fanlight.services.device.client import MainClient
+from fanlight.services.device.learned import Held, Prepared
+from fanlight.services.device.store import DeviceStore
+
+_ACKNOWLEDGED: Final = "acknowledged"
+
+
+class Offers:
+    """The latest offer.  The model that belongs to it is in the store before the offer is shown to anybody."""
+
+    def __init__(self, store: DeviceStore, main: MainClient) -> None:
+        self.current: Offer | None = None
+        self._store = store
+        self._main = main
+        self._lock = threading.Lock()
+
+    @property
+    def manifest(self) -> SignedManifest | None:
+        """The open round's manifest, not verified yet."""
+        offer = self.current
+        return SignedManifest.decode(offer.manifest) if offer and offer.manifest else None
+
+    @property
+    def preparation(self) -> Preparation:
+        """How far this device is with the current plan and model."""
+        prepared = self.prepared
+        return prepared.at if prepared else Preparation.IDLE
+
+    @property
+    def prepared(self) -> Prepared | None:
+        """The preparation, if it is for the current plan and model: another model makes it void."""
+        held, prepared = self._store.held, self._store.prepared
+        if held is None or prepared is None:
+            return None
+        return prepared if (prepared.plan, prepared.model) == (held.plan.hash, held.sha256) else None
+
+    def take(self, offer: Offer) -> None:
+        """Take an offer that main signed; does nothing if it is taken already.
+
+        Raises:
+            RemoteError: plan or model do not hold what they should, or main does not answer.
+            StorageError: the model cannot be kept.
+        """
+        with self._lock:
+            held = self._store.held
+            if held is None or (held.sha256, held.plan_bytes) != (offer.model, offer.plan):
+                self._fetch(offer, held)
+            self.current = offer
+            if self._store.value(_ACKNOWLEDGED) != offer.model:
+                self._main.acknowledge_model(offer.model)
+                self._store.keep(_ACKNOWLEDGED, offer.model)
+
+    def _fetch(self, offer: Offer, held: Held | None) -> None:
+        plan = Plan.decode(offer.plan)
+        known = held is not None and held.sha256 == offer.model
+        file = self._store.global_file(offer.model) if known else self._main.model(offer.model)
+        check_fits(file, plan)
+        fresh = Held(sha256=offer.model, version=offer.model_version, plan_bytes=offer.plan)
+        self._store.hold(fresh, None if known else file)
+
+
+def check_fits(file: bytes, plan: Plan) -> None:
+    """Refuse a model that is not the plan's.
+
+    Raises:
+        Refused: it is damaged, or for other classes, another backbone or another picture size.
+    """
+    try:
+        model = model_file.decode(file)
+    except ModelError as error:
+        raise Refused(f"The offered model cannot be used: {error.message}.", slug="model-refused") from error
+    found = (model.classes, model.backbone_id, model.backbone_sha256, model.picture_size, model.weight.shape)
+    shape = (plan.features, len(plan.classes))
+    if found != (plan.classes, plan.backbone, plan.backbone_hash.hex(), plan.picture_size, shape):
+        raise Refused("The offered model does not fit the offered plan.", slug="model-refused")
+
+
+def allowed_backbones() -> dict[str, bytes]:
+    """The backbones that this program can run, and the SHA-256 of their compiled graphs."""
+    return {name: bytes.fromhex(entry.compiled_sha256) for name, entry in BACKBONES.items()}

@@ -1,0 +1,163 @@
+"""The data folder as arrays: which pictures there are, and their features, each computed once.
+
+The folder is read anew whenever it is asked for, since the owner may add pictures at any time; pictures that were
+decoded before are recognised by their content.  Features of the last reading stay in memory (5 kB a picture), so that
+a round after round without new pictures reads no file of the cache.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fanlight.errors import DataError, FanlightError
+from fanlight.learning.backbones import compile_backbone
+from fanlight.learning.feature_cache import FeatureCache
+from fanlight.learning.features import FeatureExtractor
+from fanlight.learning.folders import PARTS, LabelledPicture, PictureSet, scan
+from fanlight.protocol.contribution import COUNT_MAX
+from fanlight.protocol.plan import Plan
+
+OnProgress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Features (n, f) float32 and labels (n,) int64 of the pictures of one part."""
+
+    x: NDArray[np.float32]
+    y: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Overview:
+    """What the data folder holds, for people.
+
+    Attributes:
+        counts: pictures per part and class.
+        problems: what cannot be used, or not as it stands.
+        error: why the folder cannot be used at all, if so.
+    """
+
+    counts: dict[str, dict[str, int]] = field(default_factory=dict)
+    problems: tuple[str, ...] = ()
+    error: FanlightError | None = None
+
+    def total(self, part: str) -> int:
+        """Pictures of one part."""
+        return sum(self.counts.get(part, {}).values())
+
+
+class Pictures:
+    """One device's pictures.
+
+    Args:
+        folder: the data folder.
+        state: folder for the compiled backbone and the feature cache.
+        client: which ``Client#`` to take.
+        threads, batch: for computing features.
+    """
+
+    def __init__(
+        self, folder: Path, state: Path, *, client: str | None = None, threads: int = 1, batch: int = 8
+    ) -> None:
+        self.folder = folder
+        self.overview: Overview | None = None
+        self._state = state
+        self._client = client
+        self._threads = threads
+        self._batch = batch
+        self._lock = threading.Lock()
+        self._known: set[str] = set()
+        self._extractor: tuple[tuple[str, int], FeatureExtractor] | None = None
+        self._memory: dict[str, NDArray[np.float32]] = {}
+
+    def check_folder(self) -> None:
+        """Quickly, before a step is started.
+
+        Raises:
+            DataError: the folder is not there.
+        """
+        if not self.folder.is_dir():
+            raise DataError(
+                f"The folder {self.folder} with the pictures is not there.",
+                slug="data-folder-gone",
+                next="Was it moved, or its disk taken out? Put it back.",
+            )
+
+    def scan(self, classes: Sequence[str]) -> PictureSet:
+        """Read the folder, and remember what is in it for the page.
+
+        Raises:
+            DataError: it is gone, cannot be read, or has classes that the task does not know.
+        """
+        try:
+            self.check_folder()
+            found = scan(self.folder, classes, client=self._client, known=self._known)
+        except FanlightError as error:
+            self.overview = Overview(error=error)
+            raise
+        self._known.update(picture.content_hash for part in PARTS for picture in found.part(part))
+        counts = {part: _per_class(found.part(part), classes) for part in PARTS}
+        self.overview = Overview(counts, tuple(str(problem) for problem in found.problems))
+        return found
+
+    def examples(self, plan: Plan, parts: Sequence[str], on_progress: OnProgress) -> dict[str, Examples]:
+        """Scan, and compute what features are missing.
+
+        Args:
+            plan: backbone, picture size and classes.
+            parts: of ``train``, ``valid`` and ``test``; no more than ``COUNT_MAX`` test pictures are taken.
+            on_progress: called with (pictures done, pictures to do).
+
+        Raises:
+            DataError, PictureError, ModelError, StorageError, SettingsError.
+        """
+        with self._lock:
+            found = self.scan(plan.classes)
+            extractor = self._extractor_for(plan)
+            wanted = {part: _capped(found.part(part)) if part == "test" else found.part(part) for part in parts}
+            pictures = [picture for part in parts for picture in wanted[part]]
+            self._compute(extractor, pictures, on_progress)
+            present = {picture.content_hash for part in PARTS for picture in found.part(part)}
+            self._memory = {content: row for content, row in self._memory.items() if content in present}
+            return {part: self._collect(wanted[part], plan.features) for part in parts}
+
+    def _compute(
+        self, extractor: FeatureExtractor, pictures: Sequence[LabelledPicture], on_progress: OnProgress
+    ) -> None:
+        missing = [picture for picture in pictures if picture.content_hash not in self._memory]
+        rows = extractor.extract([picture.path for picture in missing], on_progress)
+        self._memory.update(zip((picture.content_hash for picture in missing), rows, strict=True))
+
+    def _collect(self, pictures: Sequence[LabelledPicture], features: int) -> Examples:
+        x = np.empty((len(pictures), features), np.float32)
+        for row, picture in enumerate(pictures):
+            x[row] = self._memory[picture.content_hash]
+        return Examples(x, np.array([picture.label for picture in pictures], np.int64))
+
+    def _extractor_for(self, plan: Plan) -> FeatureExtractor:
+        key = (plan.backbone, plan.picture_size)
+        if self._extractor is None or self._extractor[0] != key:
+            compiled = compile_backbone(plan.backbone, self._state / "backbones")
+            cache = FeatureCache(self._state / "features", compiled.sha256, plan.picture_size, compiled.features)
+            extractor = FeatureExtractor(compiled, plan.picture_size, cache, threads=self._threads, batch=self._batch)
+            self._extractor, self._memory = (key, extractor), {}
+        return self._extractor[1]
+
+
+def _per_class(pictures: Sequence[LabelledPicture], classes: Sequence[str]) -> dict[str, int]:
+    counts = np.bincount([picture.label for picture in pictures], minlength=len(classes))
+    return {name: int(count) for name, count in zip(classes, counts, strict=True)}
+
+
+def _capped(pictures: Sequence[LabelledPicture]) -> Sequence[LabelledPicture]:
+    """At most ``COUNT_MAX``, chosen by content, so that no class is cut off and the choice stays."""
+    if len(pictures) <= COUNT_MAX:
+        return pictures
+    return sorted(pictures, key=lambda picture: picture.content_hash)[:COUNT_MAX]

@@ -1,0 +1,137 @@
+"""A whole device, put together: what its pages show and what its agent does work on the same parts."""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import httpx
+
+from fanlight.protocol.device import Floors
+from fanlight.services.device.agent import Agent
+from fanlight.services.device.client import AggregatorClient, MainClient
+from fanlight.services.device.identity import Identity
+from fanlight.services.device.learner import Learner
+from fanlight.services.device.membership import Membership
+from fanlight.services.device.offers import Offers, allowed_backbones
+from fanlight.services.device.pictures import Pictures
+from fanlight.services.device.rounds import Rounds
+from fanlight.services.device.settings import DeviceSettings
+from fanlight.services.device.steps import Steps
+from fanlight.services.device.store import DeviceStore
+from fanlight.services.federation import Token, read_token
+from fanlight.services.http.jobs import Jobs
+from fanlight.services.http.remote import Remote
+
+HEADS = frozenset({"softmax"})
+
+
+@dataclass(frozen=True)
+class Chances:
+    """Where time and chance come from.
+
+    Attributes:
+        clock: unix seconds.
+        randomness: that many secret bytes.
+        jitter: a number in [0, 1), fresh each call; nothing secret depends on it.
+        sleep: wait some seconds.
+    """
+
+    clock: Callable[[], float] = time.time
+    randomness: Callable[[int], bytes] = os.urandom
+    jitter: Callable[[], float] = random.random
+    sleep: Callable[[float], None] = time.sleep
+
+
+@dataclass(frozen=True)
+class DeviceRole:
+    """The parts of a running device."""
+
+    settings: DeviceSettings
+    token: Token
+    identity: Identity
+    store: DeviceStore
+    pictures: Pictures
+    offers: Offers
+    rounds: Rounds
+    membership: Membership
+    jobs: Jobs
+    steps: Steps
+    agent: Agent
+    chances: Chances
+
+    @property
+    def name(self) -> str:
+        """What the owner calls this device; else what the operator does."""
+        return self.settings.name or self.token.name
+
+    @property
+    def servers(self) -> tuple[Remote, Remote]:
+        """Main and the aggregator."""
+        return self.rounds.main.remote, self.rounds.aggregator.remote
+
+    def stop(self) -> None:
+        """End the jobs, the loop, the connections and the database, in this order."""
+        self.jobs.close()
+        self.agent.stop()
+        for server in self.servers:
+            server.close()
+        self.store.close()
+
+
+def build_role(
+    settings: DeviceSettings, *, chances: Chances | None = None, transport: httpx.MockTransport | None = None
+) -> DeviceRole:
+    """Put a device together; nothing is started.
+
+    Args:
+        settings: what the owner said.
+        chances: clock and generators, for tests.
+        transport: replaces the network, for tests.
+
+    Raises:
+        NotFound, NotAuthentic, SettingsError: the token file is missing or not what it should be.
+        StorageError: the state folder cannot be used, or belongs to another federation.
+    """
+    chances = chances or Chances()
+    token = read_token(settings.token)
+    identity = Identity(settings.state, token.trust)
+    store = DeviceStore(settings.state)
+
+    def remote(title: str, url: str) -> Remote:
+        device = identity.device
+        return Remote(
+            title,
+            url,
+            key_id=device.device.hex(),
+            private=device.private,
+            clock=chances.clock,
+            transport=transport,
+        )
+
+    main = MainClient(remote("The main server", token.main_url), token.trust)
+    aggregator = AggregatorClient(remote("The secure aggregator", token.aggregator_url))
+    pictures = Pictures(
+        settings.data, settings.state, client=settings.client, threads=settings.threads, batch=settings.batch
+    )
+    offers = Offers(store, main)
+    learner = Learner(store, pictures, chances.clock, chances.randomness)
+    floors = Floors(settings.k_min, settings.accept_demo, settings.answers_per_day, allowed_backbones(), HEADS)
+    rounds = Rounds(identity, store, offers, learner, main, aggregator, floors, chances.clock, chances.randomness)
+    jobs = Jobs()
+    steps = Steps(rounds, jobs, chances.jitter, chances.sleep)
+    membership = Membership(token, identity, store, {"main": main, "aggregator": aggregator})
+    agent = Agent(
+        membership,
+        rounds,
+        steps,
+        clock=chances.clock,
+        jitter=chances.jitter,
+        poll_wait_s=settings.poll_wait_s,
+    )
+    return DeviceRole(
+        settings, token, identity, store, pictures, offers, rounds, membership, jobs, steps, agent, chances
+    )

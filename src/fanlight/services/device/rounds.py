@@ -1,0 +1,250 @@
+"""Steps 2 and 3 and what follows them: announce, check the manifest, build and keep the report, deliver it, end it.
+
+A report is built once: stored before its first byte is sent, and sent again from the stored bytes until both servers
+have acknowledged it or the round is over.  Nothing here waits or repeats by itself; ``agent`` and the jobs do.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+
+from fanlight.core.randomness import Keystream
+from fanlight.errors import FanlightError, NotAuthentic, NotFound, NotPossibleNow, Refused
+from fanlight.protocol.contribution import Contribution, Measured
+from fanlight.protocol.device import (
+    PREPARATION,
+    Delivery,
+    Floors,
+    PreparationEvent,
+    Record,
+    needs_training,
+)
+from fanlight.protocol.manifest import Manifest, SignedManifest, read_manifest
+from fanlight.protocol.plan import Kind, Plan
+from fanlight.protocol.report import Envelope
+from fanlight.services.device.client import AggregatorClient, MainClient
+from fanlight.services.device.identity import Identity
+from fanlight.services.device.learned import Held, Learned, Prepared, StoredCounts
+from fanlight.services.device.learner import Learner, Progress
+from fanlight.services.device.offers import Offers
+from fanlight.services.device.store import DeviceStore
+
+_OTHER_MODEL: Final = "other-model"
+
+
+@dataclass(frozen=True)
+class Opening:
+    """A manifest that this device may answer: as signed, as read, the plan of its kind, and the model it is for."""
+
+    signed: SignedManifest
+    manifest: Manifest
+    plan: Plan
+    held: Held
+
+    @property
+    def trains(self) -> bool:
+        """Is it a training round?"""
+        return needs_training(self.plan.kind)
+
+
+@dataclass(frozen=True)
+class Rounds:
+    """One device's part in rounds.
+
+    Attributes:
+        identity, store, offers, learner: this device's.
+        main, aggregator: the servers.
+        floors: what the owner allows.
+        clock: unix seconds. randomness: that many bytes from the operating system's generator.
+    """
+
+    identity: Identity
+    store: DeviceStore
+    offers: Offers
+    learner: Learner
+    main: MainClient
+    aggregator: AggregatorClient
+    floors: Floors
+    clock: Callable[[], float]
+    randomness: Callable[[int], bytes]
+    _delivering: threading.Lock = field(default_factory=threading.Lock)
+
+    def announce(self) -> None:
+        """Step 2: tell main that this device has trained.
+
+        Raises:
+            NotPossibleNow: it has not. RemoteError: main does not take it.
+        """
+        state = PREPARATION.next(self.offers.preparation, PreparationEvent.ANNOUNCE)
+        held, prepared = self.held(), self.prepared()
+        message = self.identity.device.announce(held.plan, held.sha256, int(self.clock()))
+        self.main.announce(message)
+        if self.store.prepared == prepared:
+            self.store.prepare(prepared.with_(state=state.value))
+
+    def opening(self) -> Opening:
+        """The open round, if this device may answer it.
+
+        Raises:
+            NotPossibleNow: none is open (``no-manifest``).
+            Refused, NotAuthentic: below the owner's floors, answered before, or not what it should be.
+        """
+        offer, signed, held = self.offers.current, self.offers.manifest, self.held()
+        if offer is None or signed is None:
+            raise NotPossibleNow(
+                "No round is open for this device.", slug="no-manifest", next="Wait until the main server opens one."
+            )
+        device = self.identity.device
+        kind = read_manifest(device.trust, signed).proposal.kind
+        if kind not in (Kind.TRAIN, Kind.MEASURE):
+            raise Refused(f"The round is of the unknown kind {kind!r}.", slug="unknown-kind", next="Update Fanlight.")
+        plan, now = held.plan.of_kind(Kind(kind)), int(self.clock())
+        manifest = device.check_manifest(
+            signed, plan, held.sha256, offer.invitation, self.floors, self.store.history(now), now
+        )
+        return Opening(signed, manifest, plan, held)
+
+    def examine(self) -> Opening:
+        """As ``opening``; a refusal is kept for the owner to read."""
+        try:
+            return self.opening()
+        except (Refused, NotAuthentic) as error:
+            signed = self.offers.manifest
+            if signed is not None and error.slug != _OTHER_MODEL:  # the manifest of a model that is about to come
+                self.store.refuse(signed.hash, error, int(self.clock()))
+            raise
+
+    def commit_training(self, opening: Opening) -> Record:
+        """Build and keep the report of a training round; nothing is sent yet.
+
+        Raises:
+            NotPossibleNow: not trained, not announced, or another round than a training round.
+        """
+        PREPARATION.next(self.offers.preparation, PreparationEvent.SEND)
+        prepared = self.prepared()
+        contribution = Contribution(
+            examples=prepared.examples,
+            update=self.learner.update(opening.held, prepared),
+            received=prepared.received.measured,
+            local=prepared.local.measured,
+            supporters=np.array(prepared.supporters, np.bool_),
+        )
+        learned = Learned(
+            received=prepared.received, local=prepared.local, examples=prepared.examples, epochs=prepared.epochs
+        )
+        return self._commit(opening, contribution, learned)
+
+    def commit_measuring(self, opening: Opening, progress: Progress) -> Record:
+        """Measure, build and keep the report of a measuring round; nothing is sent yet."""
+        learned = self.learner.measure(opening.held, progress)
+        classes = len(opening.plan.classes)
+        contribution = Contribution(
+            examples=0,
+            update=None,
+            received=learned.received.measured,
+            local=self._or_nothing(learned.local, classes),
+            supporters=np.zeros(classes, np.bool_),
+        )
+        return self._commit(opening, contribution, learned)
+
+    def deliver(self, mh: bytes) -> Record:
+        """Send a kept report once: to the aggregator, and its receipt to main; what is acknowledged is kept.
+
+        Raises:
+            NotFound: there is no such report. RemoteError: a server does not take it (now).
+        """
+        with self._delivering:
+            record = self._record(mh)
+            device = self.identity.device
+            if record.at == Delivery.COMMITTED:
+                envelope = Envelope.decode(record.envelope)
+                with self.store.open_y(mh) as y:
+                    receipt = self.aggregator.upload(mh, device.device, envelope, y, record.length)
+                record = device.take_receipt(record, receipt)
+                self.store.progress(record)
+            if record.at == Delivery.RECEIPTED:
+                self.main.beacon(mh, record.receipt)
+                record = device.confirm(record)
+                self.store.progress(record)
+            return record
+
+    def end(self, mh: bytes) -> bool:
+        """Ask what became of a round; False while it is not over.
+
+        Raises:
+            NotAuthentic: the outcome does not verify. RemoteError: main does not answer.
+        """
+        try:
+            outcome = self.main.outcome(mh)
+        except NotFound:
+            return False
+        with self._delivering:
+            record = self._record(mh)
+            if record.at != Delivery.ENDED:
+                self.store.finish(self.identity.device.end(record, outcome))
+        return True
+
+    def undelivered(self) -> list[Record]:
+        """Reports that a server has not acknowledged."""
+        return [record for record in self.store.unfinished() if record.at in (Delivery.COMMITTED, Delivery.RECEIPTED)]
+
+    def possibly_over(self) -> list[Record]:
+        """Reports whose round is no longer offered: it may be over."""
+        signed = self.offers.manifest
+        return [record for record in self.store.unfinished() if signed is None or record.mh != signed.hash]
+
+    def held(self) -> Held:
+        """The current global model.
+
+        Raises:
+            NotPossibleNow: this device has none yet.
+        """
+        held = self.store.held
+        if held is None:
+            raise NotPossibleNow(
+                "This device has no model from the main server yet.",
+                slug="no-model-yet",
+                next="Start the main server and wait until the device has reached it.",
+            )
+        return held
+
+    def prepared(self) -> Prepared:
+        """The preparation for the current model.
+
+        Raises:
+            NotPossibleNow: there is none.
+        """
+        prepared = self.offers.prepared
+        if prepared is None:
+            raise NotPossibleNow(
+                "This device has not trained on the current model.",
+                slug="not-trained",
+                next="Train locally first (/modeltrain).",
+            )
+        return prepared
+
+    def _commit(self, opening: Opening, contribution: Contribution, learned: Learned) -> Record:
+        now = int(self.clock())
+        stream = Keystream(self.randomness(32))
+        record, y = self.identity.device.commit(opening.signed, opening.manifest, contribution, stream, now)
+        self.store.commit(record, y, learned)
+        return record
+
+    def _record(self, mh: bytes) -> Record:
+        record = self.store.report(mh)
+        if record is None:
+            raise NotFound("There is no report for this round.")
+        return record
+
+    def _or_nothing(self, counts: StoredCounts | None, classes: int) -> Measured:
+        return (counts or StoredCounts.none(classes)).measured
+
+
+def as_not_possible(error: FanlightError) -> NotPossibleNow:
+    """A refused manifest as the reason why step 3 cannot be performed."""
+    return NotPossibleNow(error.message, slug=error.slug, next=error.next)

@@ -1,0 +1,127 @@
+"""What a device tells its owner, as JSON."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fanlight import __version__
+from fanlight.errors import FanlightError
+from fanlight.protocol.manifest import Manifest
+from fanlight.services.device.learned import StoredCounts
+from fanlight.services.device.role import DeviceRole
+from fanlight.services.device.steps import sent_json
+
+
+def status(role: DeviceRole) -> dict[str, Any]:
+    """``GET /api/v1/status``."""
+    held, offer, trouble = role.store.held, role.offers.current, role.agent.trouble
+    return {
+        "role": "device",
+        "version": __version__,
+        "device": role.identity.device.device.hex(),
+        "name": role.name,
+        "federation": role.token.trust.fid.hex(),
+        "main_url": role.token.main_url,
+        "aggregator_url": role.token.aggregator_url,
+        "enrolled": {name: role.membership.is_enrolled(name) for name in role.membership.servers},
+        "changing_key": role.membership.changing_key,
+        "connected_at": role.agent.connected_at,
+        "by_itself": offer.by_itself if offer else None,
+        "model": {"version": held.version, "sha256": held.sha256.hex()} if held else None,
+        "preparation": role.offers.preparation.value,
+        "round": open_round(role),
+        "pictures": pictures(role),
+        "floors": {
+            "k_min": role.settings.k_min,
+            "accept_demo": role.settings.accept_demo,
+            "answers_per_day": role.settings.answers_per_day,
+        },
+        "problem": vars(trouble) if trouble else None,
+    }
+
+
+def open_round(role: DeviceRole) -> dict[str, Any] | None:
+    """The round that main offers, and how far this device's report is; its limits are as main says them."""
+    signed = role.offers.manifest
+    if signed is None:
+        return None
+    manifest = Manifest.decode(signed.payload)
+    proposal, record = manifest.proposal, role.store.report(signed.hash)
+    return {
+        "round": proposal.round,
+        "attempt": proposal.attempt,
+        "kind": proposal.kind,
+        "demo": proposal.demo,
+        "k_min": proposal.k_min,
+        "opened_at": manifest.opened_at,
+        "closes_at": manifest.closes_at,
+        "report": record.delivery if record else None,
+    }
+
+
+def pictures(role: DeviceRole) -> dict[str, Any]:
+    """What the data folder held when it was read last."""
+    overview = role.pictures.overview
+    return {
+        "folder": str(role.pictures.folder),
+        "counts": overview.counts if overview else None,
+        "problems": list(overview.problems) if overview else [],
+        "error": problem(overview.error) if overview and overview.error else None,
+    }
+
+
+def learning(role: DeviceRole) -> dict[str, Any]:
+    """``GET /api/v1/learning``: accuracies are fractions of this device's own test pictures."""
+    held, prepared = role.store.held, role.store.prepared
+    classes = list(held.plan.classes) if held else []
+    seen = pictures(role)
+    return {
+        "device": role.identity.device.device.hex(),
+        "name": role.name,
+        "classes": classes,
+        "pictures": seen["counts"],
+        "problems": seen["problems"] + ([seen["error"]["message"]] if seen["error"] else []),
+        "global": held
+        and {"version": held.version, "sha256": held.sha256.hex(), "metrics": _metrics(held.measured, classes)},
+        "local": prepared
+        and {
+            "from_version": prepared.model_version,
+            "trained_at": prepared.trained_at,
+            "examples": prepared.examples,
+            "epochs": prepared.epochs,
+            "metrics": _metrics(prepared.local, classes),
+        },
+        "rounds": [
+            {
+                "round": line.number,
+                "kind": line.kind,
+                **line.learned.as_json(),
+                "result": line.result,
+                "reason": line.reason,
+                "included": line.included,
+            }
+            for line in role.store.rounds()
+        ],
+    }
+
+
+def sent(role: DeviceRole) -> dict[str, Any]:
+    """``GET /api/v1/sent``: everything that ever left this device about its pictures."""
+    return {"sent": [sent_json(record) for record in role.store.reports()]}
+
+
+def refusals(role: DeviceRole) -> dict[str, Any]:
+    """``GET /api/v1/refusals``: the rounds that this device did not take part in, and why."""
+    lines = role.store.refusals()
+    return {"refusals": [{**vars(line), "mh": line.mh.hex()} for line in lines]}
+
+
+def problem(error: FanlightError) -> dict[str, str]:
+    """An error as JSON."""
+    return {"slug": error.slug, "message": error.message, "next": error.next}
+
+
+def _metrics(counts: StoredCounts | None, classes: list[str]) -> dict[str, Any] | None:
+    if counts is None or len(counts.confusion) != len(classes) ** 2:
+        return None
+    return counts.metrics.as_dict(classes)

@@ -1,0 +1,246 @@
+"""The three steps by hand: under which conditions they can be performed, and how their pages show them.
+
+The page and the ``POST`` ask the same functions, so a button that is offered works, and one that is not says why.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from fanlight.errors import FanlightError, NotAuthentic, NotPossibleNow, Refused, RemoteError, Unreachable
+from fanlight.protocol.device import PREPARATION, Delivery, PreparationEvent, Record
+from fanlight.protocol.report import Envelope
+from fanlight.services.device.backoff import Backoff
+from fanlight.services.device.learner import nothing_to_learn_from
+from fanlight.services.device.rounds import Opening, Rounds, as_not_possible
+from fanlight.services.http.jobs import Job, Jobs, Progress
+from fanlight.services.http.steps import StepView
+
+TRAIN: Final = "Model training"
+ANNOUNCE: Final = "Sending the status"
+SEND: Final = "Sending the model"
+MEASURE: Final = "Measuring"
+_TRIES: Final = 6
+
+
+@dataclass(frozen=True)
+class Steps:
+    """What an owner, or the agent in the owner's place, can ask of this device.
+
+    Attributes:
+        rounds: this device's part in rounds. jobs: run what takes long.
+        jitter: a number in [0, 1), fresh each call. sleep: wait some seconds.
+    """
+
+    rounds: Rounds
+    jobs: Jobs
+    jitter: Callable[[], float]
+    sleep: Callable[[float], None] = time.sleep
+
+    # -- perform
+
+    def train(self) -> Job:
+        """Step 1.
+
+        Raises:
+            NotPossibleNow, DataError: it cannot be performed now.
+        """
+        self.check_train()
+        return self.jobs.start(TRAIN, self._train)
+
+    def announce(self) -> Job:
+        """Step 2; errors as in ``train``."""
+        self.check_announce()
+        return self.jobs.start(ANNOUNCE, self._announce)
+
+    def send(self) -> Job:
+        """Step 3; errors as in ``train``."""
+        self.check_send()
+        return self.jobs.start(SEND, self._send)
+
+    def measure(self) -> Job:
+        """Answer a measuring round."""
+        return self.jobs.start(MEASURE, self._answer_measuring)
+
+    def look_at_model(self) -> Job:
+        """Measure the current global model on this device's own test pictures."""
+        return self.jobs.start(MEASURE, self._look_at_model)
+
+    # -- conditions
+
+    def check_train(self) -> None:
+        """Raise why step 1 cannot be performed, if so."""
+        self.rounds.held()
+        pictures = self.rounds.learner.pictures
+        pictures.check_folder()
+        overview = pictures.overview
+        if overview and not overview.error and overview.total("train") == 0:
+            pictures.scan(self.rounds.held().plan.classes)  # the owner may have put some there since
+            if pictures.overview and pictures.overview.total("train") == 0:
+                raise nothing_to_learn_from(pictures)
+
+    def check_announce(self) -> None:
+        """Raise why step 2 cannot be performed, if so."""
+        self.rounds.held()
+        PREPARATION.next(self.rounds.offers.preparation, PreparationEvent.ANNOUNCE)
+
+    def check_send(self) -> None:
+        """Raise why step 3 cannot be performed, if so."""
+        self.rounds.held()
+        PREPARATION.next(self.rounds.offers.preparation, PreparationEvent.SEND)
+        signed = self.rounds.offers.manifest
+        record = self.rounds.store.report(signed.hash) if signed else None
+        if record is not None:
+            if record.at != Delivery.COMMITTED:
+                raise _already_sent(record)
+            return
+        try:
+            opening = self.rounds.examine()
+        except (Refused, NotAuthentic) as error:
+            raise as_not_possible(error) from error
+        if not opening.trains:
+            raise NotPossibleNow(
+                "The open round only measures; this device answers it by itself.",
+                slug="measuring-round",
+                next="Wait for the next training round.",
+            )
+
+    # -- pages
+
+    def views(self) -> list[StepView]:
+        """The three steps as their pages show them."""
+        return [
+            self._view(
+                "/modeltrain",
+                "Model Training (Locally)",
+                "Trains a model on this device's own pictures, further from the current global model. "
+                "Nothing leaves this device.",
+                self.check_train,
+                TRAIN,
+            ),
+            self._view(
+                "/sendstatus",
+                "Send Status to Main Server",
+                "Tells the main server that this device has trained and could take part. It sends no model.",
+                self.check_announce,
+                ANNOUNCE,
+            ),
+            self._view(
+                "/sendmodel",
+                "Send Model to Federated Server",
+                "Sends what was learned, masked twice, to the secure aggregator. "
+                "Neither server can read it; only the sum over all devices comes to light.",
+                self.check_send,
+                SEND,
+            ),
+        ]
+
+    def view(self, route: str) -> StepView:
+        """One of them, by its route."""
+        return next(view for view in self.views() if view.route == route)
+
+    def _view(self, route: str, button: str, explanation: str, check: Callable[[], None], kind: str) -> StepView:
+        job = self.jobs.latest(kind)
+        try:
+            check()
+        except FanlightError as error:
+            return StepView(route, button, explanation, False, error.message, error.next, self._facts(), job)
+        reason = "It is running." if job and job.active else "It can be performed now."
+        return StepView(route, button, explanation, not (job and job.active), reason, "", self._facts(), job)
+
+    def _facts(self) -> tuple[tuple[str, str], ...]:
+        held, prepared = self.rounds.store.held, self.rounds.offers.prepared
+        facts = [("Global model", f"version {held.version}" if held else "none yet")]
+        facts.append(("Preparation", self.rounds.offers.preparation.value))
+        if prepared:
+            accuracy = prepared.local.metrics.accuracy
+            facts.append(("Training pictures", str(prepared.examples)))
+            facts.append(("Accuracy of the local model", "no test pictures" if accuracy is None else f"{accuracy:.1%}"))
+        return tuple(facts)
+
+    # -- jobs
+
+    def _train(self, progress: Progress) -> dict[str, Any]:
+        prepared = self.rounds.learner.train(self.rounds.held(), progress)
+        return {
+            "model_version": prepared.model_version,
+            "examples": prepared.examples,
+            "epochs": prepared.epochs,
+            "received_accuracy": prepared.received.metrics.accuracy,
+            "local_accuracy": prepared.local.metrics.accuracy,
+        }
+
+    def _announce(self, progress: Progress) -> dict[str, Any]:
+        progress(0.0, "telling the main server")
+        self.rounds.announce()
+        return {"state": self.rounds.offers.preparation.value}
+
+    def _send(self, progress: Progress) -> dict[str, Any]:
+        self.check_send()
+        signed = self.rounds.offers.manifest
+        assert signed is not None
+        record = self.rounds.store.report(signed.hash)
+        if record is None:
+            progress(0.1, "building the masked report")
+            record = self.rounds.commit_training(self._opening())
+        return self._deliver(record, progress)
+
+    def _answer_measuring(self, progress: Progress) -> dict[str, Any]:
+        opening = self._opening()
+        record = self.rounds.store.report(opening.signed.hash)
+        if record is None:
+            record = self.rounds.commit_measuring(opening, progress)
+        return self._deliver(record, progress)
+
+    def _look_at_model(self, progress: Progress) -> dict[str, Any]:
+        learned = self.rounds.learner.measure(self.rounds.held(), progress)
+        return {"accuracy": learned.received.metrics.accuracy}
+
+    def _opening(self) -> Opening:
+        try:
+            return self.rounds.examine()
+        except (Refused, NotAuthentic) as error:
+            raise as_not_possible(error) from error
+
+    def _deliver(self, record: Record, progress: Progress) -> dict[str, Any]:
+        backoff = Backoff(self.jitter, longest_s=5)
+        for attempt in range(1, _TRIES + 1):
+            progress(0.5, "sending" if attempt == 1 else f"sending, attempt {attempt}")
+            try:
+                return sent_json(self.rounds.deliver(record.mh))
+            except RemoteError as error:
+                if attempt == _TRIES:
+                    raise _later(error) from error
+            self.sleep(backoff.next())
+        raise AssertionError("the last attempt returns or raises")
+
+
+def sent_json(record: Record) -> dict[str, Any]:
+    """A report as its owner reads it; ``fingerprint`` is the report id that receipt and proof name."""
+    envelope = Envelope.decode(record.envelope)
+    return {
+        "round": record.number,
+        "kind": record.kind,
+        "manifest": record.mh.hex(),
+        "fingerprint": envelope.report_id.hex(),
+        "bytes": len(record.envelope) + 4 * record.length,
+        "state": record.delivery,
+        "at": record.committed_at,
+    }
+
+
+def _already_sent(record: Record) -> NotPossibleNow:
+    return NotPossibleNow(
+        f"The report for round {record.number} has been sent.",
+        slug="already-sent",
+        next="Wait until the round is over.",
+        round_number=record.number,
+    )
+
+
+def _later(error: RemoteError) -> Unreachable:
+    advice = "The report is kept, and this device goes on trying by itself until the round is over."
+    return Unreachable(error.message, slug=error.slug, next=f"{error.next} {advice}".strip())

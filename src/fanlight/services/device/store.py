@@ -1,0 +1,279 @@
+"""What of a device survives a power cut: its preparation, models, answered manifests, reports, history and refusals.
+
+A method that returns has made durable what it was given.  A report's y lies in an owner-only file that is written, and
+synced, before the row that names it; a row therefore never names half a file, and a file that no row names is swept
+away at the next start.  y is deleted when its round is over.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy.dialects.sqlite import insert as upsert
+
+from fanlight.errors import FanlightError, NotFound, StorageError
+from fanlight.learning.model_file import MAX_MODEL_BYTES
+from fanlight.protocol.closing import Result
+from fanlight.protocol.device import SECONDS_PER_DAY, Delivery, End, History, Record
+from fanlight.services.device.learned import Held, Learned, Prepared
+from fanlight.storage.blobs import BlobFolder
+from fanlight.storage.database import Database
+from fanlight.storage.migrating import migrate
+from fanlight.storage.tables.device import answered, refusals, reports, rounds, settings
+
+DATABASE_FILE: Final = "state.sqlite3"
+MODEL_FOLDER: Final = "models"
+REPORT_FOLDER: Final = "reports"
+_PREPARED, _HELD = "prepared", "held"
+
+
+@dataclass(frozen=True)
+class RoundLine:
+    """One round of the history; ``result``, ``reason`` and ``included`` are None until it is over."""
+
+    mh: bytes
+    number: int
+    kind: str
+    learned: Learned
+    result: str | None
+    reason: str | None
+    included: bool | None
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A manifest that this device did not answer, and why."""
+
+    mh: bytes
+    slug: str
+    message: str
+    next: str
+    refused_at: int
+
+
+class DeviceStore:
+    """A device's state folder.
+
+    Args:
+        folder: the folder, made if missing.
+
+    Raises:
+        StorageError: it cannot be used, or is from a newer version.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.database = Database(folder / DATABASE_FILE)
+        migrate(self.database, "device")
+        self._models = BlobFolder(folder / MODEL_FOLDER)
+        self._reports = BlobFolder(folder / REPORT_FOLDER)
+        wanted = {_y_name(record.mh) for record in self.unfinished()}
+        for name in set(self._reports.names()) - wanted:
+            self._reports.delete(name)
+
+    def close(self) -> None:
+        """Close the database."""
+        self.database.close()
+
+    # -- single values
+
+    def value(self, key: str) -> bytes | None:
+        """A value kept under ``key``."""
+        with self.database.transaction() as tx:
+            return tx.execute(select(settings.c.value).where(settings.c.key == key)).scalar()
+
+    def keep(self, key: str, value: bytes | None) -> None:
+        """Keep a value under ``key``; None forgets it."""
+        with self.database.transaction() as tx:
+            _keep(tx, key, value)
+
+    # -- models
+
+    @property
+    def held(self) -> Held | None:
+        """The current global model."""
+        data = self.value(_HELD)
+        return Held.decode(data) if data else None
+
+    def hold(self, held: Held, file: bytes | None = None) -> None:
+        """Make a verified model the current one (with its ``file`` if it is new); older ones are deleted."""
+        if file is not None:
+            self._write_model("global", held.sha256, file)
+        self.keep(_HELD, held.encode())
+        self._delete_models("global", held.sha256)
+
+    @property
+    def prepared(self) -> Prepared | None:
+        """How far the preparation of the next report is."""
+        data = self.value(_PREPARED)
+        return Prepared.decode(data) if data else None
+
+    def prepare(self, prepared: Prepared, file: bytes | None = None) -> None:
+        """Keep the preparation, with the local model's ``file`` if it is new."""
+        if file is not None:
+            self._write_model("local", prepared.head, file)
+        self.keep(_PREPARED, prepared.encode())
+        self._delete_models("local", prepared.head)
+
+    def global_file(self, sha256: bytes) -> bytes:
+        """The current global model's file.
+
+        Raises:
+            NotFound: it is not here. StorageError: damaged.
+        """
+        return self._read_model("global", sha256)
+
+    def local_file(self, sha256: bytes) -> bytes:
+        """The local model's file; errors as in ``global_file``."""
+        return self._read_model("local", sha256)
+
+    # -- reports
+
+    def commit(self, record: Record, y: NDArray[np.uint32], learned: Learned) -> None:
+        """Keep a report before its first byte is sent, and that its manifest has been answered."""
+        name, data = _y_name(record.mh), y.astype("<u4", copy=False).data.cast("B")
+        with self._reports.writer(name, expected_size=len(data), limit=len(data)) as writer:
+            for start in range(0, len(data), 1 << 20):
+                writer.write(data[start : start + (1 << 20)])  # type: ignore[arg-type]
+            writer.commit()
+        line = {"mh": record.mh, "number": record.number, "kind": record.kind, "learned": learned.encode()}
+        values = {"mh": record.mh, "delivery": record.delivery, "committed_at": record.committed_at}
+        with self.database.transaction() as tx:
+            tx.execute(insert(answered).values(answer_key=record.answer_key, mh=record.mh))
+            tx.execute(insert(reports).values(record=record.encode(), **values))
+            tx.execute(insert(rounds).values(**line))
+
+    def report(self, mh: bytes) -> Record | None:
+        """The report for a manifest, if there is one."""
+        with self.database.transaction() as tx:
+            data = tx.execute(select(reports.c.record).where(reports.c.mh == mh)).scalar()
+        return Record.decode(data) if data else None
+
+    def reports(self) -> list[Record]:
+        """All reports, the oldest first."""
+        with self.database.transaction() as tx:
+            rows = tx.execute(select(reports.c.record).order_by(reports.c.committed_at, reports.c.mh))
+            return [Record.decode(row.record) for row in rows]
+
+    def unfinished(self) -> list[Record]:
+        """The reports whose rounds are not over."""
+        with self.database.transaction() as tx:
+            rows = tx.execute(select(reports.c.record).where(reports.c.delivery != Delivery.ENDED.value))
+            return [Record.decode(row.record) for row in rows]
+
+    def progress(self, record: Record) -> None:
+        """A report was acknowledged or confirmed."""
+        with self.database.transaction() as tx:
+            _replace(tx, record)
+
+    def finish(self, end: End) -> None:
+        """A report's round is over: y is no longer needed; an abandoned round may be answered again."""
+        record = end.record
+        line = {"result": end.result.value, "reason": end.reason, "included": end.was_included}
+        with self.database.transaction() as tx:
+            _replace(tx, record)
+            tx.execute(update(rounds).where(rounds.c.mh == record.mh).values(**line))
+            if end.result == Result.ABANDONED:
+                tx.execute(delete(answered).where(answered.c.mh == record.mh))
+            prepared = _prepared(tx)
+            if end.result != Result.ABANDONED and prepared and _made_of(record, prepared):
+                _keep(tx, _PREPARED, prepared.with_(spent=True).encode())
+        self._reports.delete(_y_name(record.mh))
+
+    def open_y(self, mh: bytes) -> BinaryIO:
+        """The stored y of a report; the caller closes it."""
+        return self._reports.open(_y_name(mh))
+
+    def history(self, now: int) -> History:
+        """What was answered before ``now`` (unix seconds)."""
+        with self.database.transaction() as tx:
+            keys = {row.answer_key: row.mh for row in tx.execute(select(answered))}
+            recent = select(func.count()).select_from(reports).where(reports.c.committed_at > now - SECONDS_PER_DAY)
+            return History(keys, tx.execute(recent).scalar_one())
+
+    def rounds(self) -> list[RoundLine]:
+        """The history, the first round first."""
+        with self.database.transaction() as tx:
+            rows = tx.execute(select(rounds).order_by(rounds.c.number)).all()
+        return [
+            RoundLine(row.mh, row.number, row.kind, Learned.decode(row.learned), row.result, row.reason, row.included)
+            for row in rows
+        ]
+
+    # -- refusals
+
+    def refuse(self, mh: bytes, error: FanlightError, now: int) -> None:
+        """Keep why a manifest was not answered; the same reason is kept once."""
+        values: Mapping[str, object] = {"message": error.message, "next": error.next, "refused_at": now}
+        with self.database.transaction() as tx:
+            row = upsert(refusals).values(mh=mh, slug=error.slug, **values)
+            tx.execute(row.on_conflict_do_nothing())
+
+    def refusals(self) -> list[Refusal]:
+        """All refusals, the latest first, at most 100."""
+        with self.database.transaction() as tx:
+            rows = tx.execute(select(refusals).order_by(refusals.c.refused_at.desc()).limit(100)).all()
+        return [Refusal(row.mh, row.slug, row.message, row.next, row.refused_at) for row in rows]
+
+    def _write_model(self, whose: str, sha256: bytes, file: bytes) -> None:
+        self._models.write_stream(_model_name(whose, sha256), [file], len(file), MAX_MODEL_BYTES)
+
+    def _read_model(self, whose: str, sha256: bytes) -> bytes:
+        data = self._models.read(_model_name(whose, sha256))
+        if hashlib.sha256(data).digest() != sha256:
+            raise StorageError(f"The {whose} model's file in {self._models.root} is damaged.", slug="damaged-model")
+        return data
+
+    def _delete_models(self, whose: str, but: bytes) -> None:
+        for name in self._models.names():
+            if name.startswith(f"{whose}-") and name != _model_name(whose, but):
+                self._models.delete(name)
+
+
+def current_model_file(state: Path) -> Path:
+    """Where a device with the state folder ``state`` keeps its current global model (for ``fanlight predict``).
+
+    Raises:
+        NotFound: the device has none yet.
+    """
+    files = sorted((state / MODEL_FOLDER).glob("global-*.safetensors"), key=lambda path: path.stat().st_mtime_ns)
+    if not files:
+        raise NotFound(f"{state} holds no model yet.", next="Start the device and let it reach the main server.")
+    return files[-1]
+
+
+def _model_name(whose: str, sha256: bytes) -> str:
+    return f"{whose}-{sha256.hex()}.safetensors"
+
+
+def _y_name(mh: bytes) -> str:
+    return f"{mh.hex()}.y"
+
+
+def _keep(tx: Connection, key: str, value: bytes | None) -> None:
+    if value is None:
+        tx.execute(delete(settings).where(settings.c.key == key))
+        return
+    row = upsert(settings).values(key=key, value=value)
+    tx.execute(row.on_conflict_do_update(index_elements=["key"], set_={"value": value}))
+
+
+def _replace(tx: Connection, record: Record) -> None:
+    values = {"delivery": record.delivery, "record": record.encode()}
+    tx.execute(update(reports).where(reports.c.mh == record.mh).values(**values))
+
+
+def _prepared(tx: Connection) -> Prepared | None:
+    data = tx.execute(select(settings.c.value).where(settings.c.key == _PREPARED)).scalar()
+    return Prepared.decode(data) if data else None
+
+
+def _made_of(record: Record, prepared: Prepared) -> bool:
+    return (record.plan, record.model) == (prepared.plan, prepared.model)
