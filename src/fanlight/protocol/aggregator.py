@@ -368,12 +368,12 @@ class Aggregator:
         """
         payload = signing.verify_bytes(self.trust.main_key, OUTCOME_MAIN, data)
         outcome = Outcome.decode(payload)
+        state = TABLE.next(record.at, Event.FINISH)
         release = Release.decode(signing.Signed.decode(record.release).payload) if record.release else None
         if outcome.mh != record.mh or release is None or outcome.set_root != release.set_root:
             raise Refused("The outcome is not about what we released.", slug="foreign-outcome")
         if outcome.result not in (Result.RELEASED, Result.FAILED):
             raise Refused("A released round cannot be abandoned.", slug="foreign-outcome")
-        state = TABLE.next(record.at, Event.FINISH)
         if record.outcome:
             stored = SignedOutcome.decode(record.outcome)
             if stored.payload != payload:

@@ -138,7 +138,20 @@ def test_a_very_deep_message_does_not_exhaust_the_stack() -> None:
 
 @pytest.mark.parametrize(
     "value",
-    [1.0, None, 1 << 64, -(1 << 64) - 1, {"a": 1}, {-1: 1}, {True: 1}, {1 << 64: 1}, {1, 2}, object(), [None], "\udcff"],
+    [
+        1.0,
+        None,
+        1 << 64,
+        -(1 << 64) - 1,
+        {"a": 1},
+        {-1: 1},
+        {True: 1},
+        {1 << 64: 1},
+        {1, 2},
+        object(),
+        [None],
+        "\udcff",
+    ],
 )
 def test_what_has_no_encoding_is_refused(value: object) -> None:
     with pytest.raises(MalformedMessage):

@@ -1,4 +1,4 @@
-"""The vector against plain arithmetic: layouts, encoding, the proved error of the mean, and what a sum may look like."""
+"""The vector against plain arithmetic: layouts, encoding, the proved error of the mean, and what sums may be."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def test_a_layout_without_update_has_no_clip() -> None:
         {"scale_numerator": 7, "scale_denominator": 3},
     ],
 )
-def test_a_scale_that_is_no_clip_in_millionths_is_refused(changes: dict[str, int]) -> None:
+def test_a_scale_that_is_no_clip_in_millionths_is_refused(changes: dict[str, Any]) -> None:
     with pytest.raises(Refused) as caught:
         clip_of((dataclasses.replace(LAYOUT[1], **changes),))
     assert caught.value.slug == "bad-layout"
@@ -174,7 +174,8 @@ def test_the_rounding_needs_the_devices_own_randomness() -> None:
 
 def sums_of(contributions: list[Contribution], layout: tuple[Segment, ...] = LAYOUT) -> NDArray[np.int64]:
     vectors = [ring.centre(encode(layout, one, stream(str(i)))) for i, one in enumerate(contributions)]
-    return np.sum(vectors, axis=0)
+    total: NDArray[np.int64] = np.sum(vectors, axis=0)
+    return total
 
 
 @pytest.mark.parametrize("count", [2, 3, 20, 100])

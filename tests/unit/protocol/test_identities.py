@@ -9,7 +9,16 @@ import pytest
 from fanlight.errors import FanlightError, MalformedMessage, NotAuthentic, Refused
 from fanlight.protocol import identities, signing
 from fanlight.protocol.digests import device_id, federation_id
-from fanlight.protocol.identities import Certificate, Enrolment, Member, Rekey, Revocation, Role, TokenCertificate, Trust
+from fanlight.protocol.identities import (
+    Certificate,
+    Enrolment,
+    Member,
+    Rekey,
+    Revocation,
+    Role,
+    TokenCertificate,
+    Trust,
+)
 from tests.protocol_world import NOW, key, public
 
 ROOT, OTHER_ROOT, TOKEN, DEVICE = key("root"), key("other root"), key("token"), key("device")

@@ -109,7 +109,7 @@ def test_the_limit_reaches_the_codec() -> None:
 
 def test_messages_cannot_be_changed() -> None:
     with pytest.raises(ValueError, match="frozen"):
-        SAMPLE.number = 8
+        SAMPLE.number = 8  # type: ignore[misc]
 
 
 def test_an_error_names_the_fields_but_not_their_values() -> None:
