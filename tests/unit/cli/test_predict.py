@@ -1,0 +1,156 @@
+"""``fanlight predict`` by its public contract."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from fanlight.learning.backbones import DEFAULT_BACKBONE, backbone
+from fanlight.learning.model_file import HeadModel, encode
+
+Fanlight = Callable[..., Any]
+
+
+def model_bytes(classes: tuple[str, ...] = ("cat", "dog", "hen"), **changes: Any) -> bytes:
+    entry = backbone(DEFAULT_BACKBONE)
+    weight = np.random.default_rng(5).normal(0, 0.1, (entry.features, len(classes))).astype(np.float32)
+    fields: dict[str, Any] = {
+        "task": "default",
+        "version": 3,
+        "classes": classes,
+        "backbone_id": entry.id,
+        "backbone_sha256": entry.compiled_sha256,
+        "picture_size": 64,
+        "weight": weight,
+        "bias": np.zeros(len(classes), np.float32),
+    }
+    return encode(HeadModel(**fields | changes))
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(autouse=True)
+def cached(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(model_bytes())
+    return path
+
+
+@pytest.fixture
+def picture(tmp_path: Path) -> Path:
+    path = tmp_path / "garden.png"
+    Image.fromarray(np.random.default_rng(1).integers(0, 255, (40, 50, 3), np.uint8)).save(path)
+    return path
+
+
+def test_json_holds_class_confidence_and_all_scores(fanlight: Fanlight, model: Path, picture: Path) -> None:
+    ran = fanlight("predict", picture, picture, "--model", model, "--json")
+    assert ran.code == 0
+    first, second = json.loads(ran.out)
+    assert first == second
+    assert set(first) == {"image", "class", "confidence", "scores"}
+    assert first["image"] == str(picture)
+    assert set(first["scores"]) == {"cat", "dog", "hen"}
+    assert sum(first["scores"].values()) == pytest.approx(1)
+    assert first["confidence"] == first["scores"][first["class"]] == max(first["scores"].values())
+
+
+def test_a_bad_picture_is_named_and_the_others_are_answered(
+    fanlight: Fanlight, model: Path, picture: Path, tmp_path: Path
+) -> None:
+    bad = tmp_path / "bad.png"
+    bad.write_bytes(b"no picture")
+    ran = fanlight("predict", bad, picture, tmp_path / "missing.png", "--model", model, "--json")
+    assert ran.code == 1
+    first, second, third = json.loads(ran.out)
+    assert set(first) == set(third) == {"image", "error"}
+    assert first["image"] == str(bad)
+    assert second["class"] in ("cat", "dog", "hen")
+
+
+def test_without_json_a_line_for_each_picture(fanlight: Fanlight, model: Path, picture: Path) -> None:
+    ran = fanlight("predict", picture, "--model", model)
+    assert ran.code == 0
+    assert ran.out.startswith(f"{picture}: ")
+    assert ran.out.rstrip().endswith("%)")
+
+
+def test_without_a_model_the_error_says_how_to_get_one(
+    fanlight: Fanlight, picture: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    ran = fanlight("predict", picture)
+    assert ran.code == 2
+    assert "fanlight demo" in ran.err
+
+
+def test_model_and_state_together_are_a_usage_error(fanlight: Fanlight, model: Path, picture: Path) -> None:
+    assert fanlight("predict", picture, "--model", model, "--state", model.parent).code == 2
+
+
+def test_a_state_folder_without_a_model_is_named(fanlight: Fanlight, picture: Path, tmp_path: Path) -> None:
+    ran = fanlight("predict", picture, "--state", tmp_path)
+    assert ran.code == 1
+    assert f"{tmp_path} holds no model" in ran.err
+
+
+@pytest.mark.parametrize("content", [b"", b"\x00" * 100, b"not a model"])
+def test_a_file_that_is_no_model_is_named(fanlight: Fanlight, model: Path, picture: Path, content: bytes) -> None:
+    model.write_bytes(content)
+    ran = fanlight("predict", picture, "--model", model)
+    assert ran.code == 1
+    assert str(model) in ran.err
+
+
+def test_a_model_of_another_backbone_is_refused(fanlight: Fanlight, model: Path, picture: Path) -> None:
+    model.write_bytes(model_bytes(backbone_sha256="0" * 64))
+    ran = fanlight("predict", picture, "--model", model)
+    assert ran.code == 1
+    assert "another efficientnet-lite0" in ran.err
+
+
+def test_a_devices_state_gives_its_global_model_not_its_local_one(
+    fanlight: Fanlight, picture: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "device" / "models").mkdir(parents=True)
+    (tmp_path / "device" / "state.sqlite3").touch()
+    for whose in ("global", "local"):
+        content = model_bytes((f"{whose}-a", f"{whose}-b"))
+        (tmp_path / "device" / "models" / f"{whose}-{'0' * 64}.safetensors").write_bytes(content)
+    ran = fanlight("predict", picture, "--state", tmp_path / "device", "--json")
+    assert set(json.loads(ran.out)[0]["scores"]) == {"global-a", "global-b"}
+
+
+def test_a_main_servers_state_gives_its_newest_published_model(
+    fanlight: Fanlight, picture: Path, tmp_path: Path
+) -> None:
+    from sqlalchemy import insert
+
+    from fanlight.storage.database import Database
+    from fanlight.storage.migrating import migrate
+    from fanlight.storage.tables import main as tables
+
+    database = Database(tmp_path / "main" / "state.sqlite3")
+    migrate(database, "main")
+    with database.transaction() as tx:
+        for version, published in ((0, True), (1, True), (2, False)):
+            content = model_bytes((f"a{version}", f"b{version}"))
+            values = {"sha256": bytes([version]) * 32, "created_at": 0.0, "published": published, "content": content}
+            tx.execute(insert(tables.models).values(version=version, **values))
+    ran = fanlight("predict", picture, "--state", tmp_path / "main", "--json")
+    database.close()
+    assert set(json.loads(ran.out)[0]["scores"]) == {"a1", "b1"}

@@ -1,0 +1,43 @@
+"""Ports are claimed before anything else is done."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from fanlight.cli.serve import claim
+from fanlight.errors import NotPossibleNow, SettingsError
+
+
+@contextmanager
+def listening(port: int) -> Iterator[None]:
+    with socket.create_server(("127.0.0.1", port)):
+        yield
+
+
+def test_a_claimed_port_is_held_on_every_address_of_the_host(unused_port: Callable[[], int]) -> None:
+    port = unused_port()
+    sockets = claim("localhost", port)
+    try:
+        assert "127.0.0.1" in {held.getsockname()[0] for held in sockets}
+        assert {held.getsockname()[1] for held in sockets} == {port}
+        with pytest.raises(NotPossibleNow):
+            claim("localhost", port)
+    finally:
+        for held in sockets:
+            held.close()
+
+
+def test_a_taken_port_is_named(unused_port: Callable[[], int]) -> None:
+    port = unused_port()
+    with listening(port), pytest.raises(NotPossibleNow, match=f"Port {port} of localhost is taken") as caught:
+        claim("localhost", port)
+    assert caught.value.slug == "port-taken"
+
+
+def test_a_host_that_is_not_this_machine_is_refused(unused_port: Callable[[], int]) -> None:
+    with pytest.raises(SettingsError, match=r"192\.0\.2\.1"):
+        claim("192.0.2.1", unused_port())
