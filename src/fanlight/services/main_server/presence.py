@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-PRESENT_S: Final = 15.0
-"""A device that has not asked for this long is away. Devices ask at least every 10 s."""
+LONGEST_OFFER_WAIT_S: Final = 10.0
+"""A long-poll for an offer is answered at least this often, so that a living device is heard of."""
+
+PRESENT_S: Final = LONGEST_OFFER_WAIT_S + 5.0
+"""A device that has not asked for this long is away."""
 
 
 class Presence:

@@ -18,6 +18,7 @@ from fanlight.services.http.bodies import read_body
 from fanlight.services.http.nonces import NonceWindow
 from fanlight.services.http.signatures import SignatureVerifier
 from fanlight.services.main_server.conductor import Conductor
+from fanlight.services.main_server.presence import LONGEST_OFFER_WAIT_S
 from fanlight.services.main_server.service import MainService
 from fanlight.services.server.hash_in_path import hash_in_path
 from fanlight.services.server.membership_api import SMALL_BODY, cbor, membership_router
@@ -58,7 +59,7 @@ def _device_routes(service: MainService, conductor: Conductor, members: Signatur
     async def offer(request: Request, after: After = 0, wait: Wait = 0) -> Response:
         device = sender(request)
         if wait:
-            await service.wait_beyond(service.offers, after, wait)
+            await service.wait_beyond(service.offers, after, min(wait, LONGEST_OFFER_WAIT_S))
             service.presence.see(device)
         return cbor(await run_in_threadpool(service.offer, device))
 
