@@ -138,7 +138,7 @@ class Agent:
             self._rounds.deliver(record.mh)
         self._act(offer)
         held = self._rounds.store.held
-        if held is not None and held.measured is None:
+        if held is not None and (held.measured is None or self._rounds.learner.pictures.overview is None):
             self._wait_for(self._steps.look_at_model())
 
     async def _poll(self, client: httpx.AsyncClient) -> Offer:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -14,7 +13,9 @@ from fanlight.services.device.owner_api import owner_router
 from fanlight.services.device.role import Chances, DeviceRole, build_role
 from fanlight.services.device.settings import DeviceSettings
 from fanlight.services.http.application import new_application
+from fanlight.services.http.health import health_router
 from fanlight.services.http.sessions import OwnerSessions, api_token
+from fanlight.services.http.signing_in import announce_login
 
 
 def create_app(
@@ -22,8 +23,8 @@ def create_app(
     *,
     chances: Chances | None = None,
     transport: httpx.MockTransport | None = None,
-) -> FastAPI:
-    """A device as an ASGI application; its parts are at ``app.state.device`` (a ``DeviceRole``).
+) -> tuple[FastAPI, DeviceRole]:
+    """A device as an ASGI application, and its parts.
 
     Args:
         settings: what the owner said.
@@ -38,7 +39,7 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        _print_login(role, sessions)
+        announce_login(f"device {role.name}", settings.host, settings.port, sessions)
         role.agent.start()
         try:
             yield
@@ -46,12 +47,6 @@ def create_app(
             await asyncio.to_thread(role.stop)
 
     app = new_application(f"Fanlight device {role.name}", sessions, hosts=settings.hosts, lifespan=lifespan)
-    app.state.device = role
+    app.include_router(health_router("device"))
     app.include_router(owner_router(role))
-    return app
-
-
-def _print_login(role: DeviceRole, sessions: OwnerSessions) -> None:
-    address = f"http://{role.settings.host}:{role.settings.port}{sessions.new_link()}"
-    sys.stderr.write(f"{role.name}: log in at {address}\n")
-    sys.stderr.flush()
+    return app, role

@@ -10,7 +10,6 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
-from fanlight import __version__
 from fanlight.services.device import status
 from fanlight.services.device.role import DeviceRole
 from fanlight.services.http.job_routes import accepted, jobs_router
@@ -24,10 +23,6 @@ Actor = Annotated[Owner, Depends(require_owner_post)]
 def owner_router(role: DeviceRole) -> APIRouter:
     """All of the owner's routes but the pages."""
     router = APIRouter()
-
-    @router.get("/healthz")
-    async def healthz() -> dict[str, str]:
-        return {"role": "device", "version": __version__}
 
     async def step(request: Request, start: Callable[[], Job]) -> Response:
         def begin() -> Job:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from fanlight import __version__
-from fanlight.errors import FanlightError
+from fanlight.errors import DataError, FanlightError
 from fanlight.protocol.manifest import Manifest
 from fanlight.services.device.learned import StoredCounts
+from fanlight.services.device.pictures import Overview
 from fanlight.services.device.role import DeviceRole
 from fanlight.services.device.steps import sent_json
 
@@ -60,8 +61,12 @@ def open_round(role: DeviceRole) -> dict[str, Any] | None:
 
 
 def pictures(role: DeviceRole) -> dict[str, Any]:
-    """What the data folder held when it was read last."""
+    """What the data folder held when it was read last; that it has vanished since is said at once."""
     overview = role.pictures.overview
+    try:
+        role.pictures.check_folder()
+    except DataError as error:
+        overview = Overview(error=error)
     return {
         "folder": str(role.pictures.folder),
         "counts": overview.counts if overview else None,
