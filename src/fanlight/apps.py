@@ -33,4 +33,5 @@ def device(settings: object | None = None) -> FastAPI:
     from fanlight.services.device.settings import DeviceSettings
 
     assert settings is None or isinstance(settings, DeviceSettings)
-    return create_device(settings or load(DeviceSettings))
+    app, _parts = create_device(settings or load(DeviceSettings))
+    return app
