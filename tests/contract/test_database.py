@@ -42,16 +42,24 @@ def test_a_transaction_is_kept(database: Database) -> None:
 
 
 def test_an_error_undoes_all_of_a_transaction(database: Database) -> None:
-    with pytest.raises(Refused), database.transaction() as tx:
-        tx.execute(update(counters).values(value=5))
-        raise Refused("no")
+    def change_and_fail() -> None:
+        with database.transaction() as tx:
+            tx.execute(update(counters).values(value=5))
+            raise Refused("no")
+
+    with pytest.raises(Refused):
+        change_and_fail()
     assert value(database) == 0
 
 
 def test_even_a_table_made_in_a_failed_transaction_is_undone(database: Database) -> None:
-    with pytest.raises(Refused), database.transaction() as tx:
-        tx.execute(text("CREATE TABLE half (id INTEGER)"))
-        raise Refused("no")
+    def make_and_fail() -> None:
+        with database.transaction() as tx:
+            tx.execute(text("CREATE TABLE half (id INTEGER)"))
+            raise Refused("no")
+
+    with pytest.raises(Refused):
+        make_and_fail()
     with database.transaction() as tx:
         assert tx.execute(text("SELECT count(*) FROM sqlite_master WHERE name = 'half'")).scalar_one() == 0
 
@@ -78,9 +86,13 @@ def test_a_transaction_inside_a_transaction_is_refused_instead_of_waiting_for_ev
 
 
 def test_a_contradicting_row_is_a_storage_error_with_nothing_changed(database: Database) -> None:
-    with pytest.raises(StorageError) as caught, database.transaction() as tx:
-        tx.execute(insert(counters).values(id=2, value=1))
-        tx.execute(insert(counters).values(id=2, value=2))
+    def contradict() -> None:
+        with database.transaction() as tx:
+            tx.execute(insert(counters).values(id=2, value=1))
+            tx.execute(insert(counters).values(id=2, value=2))
+
+    with pytest.raises(StorageError) as caught:
+        contradict()
     assert caught.value.slug == "storage-conflict"
     with database.transaction() as tx:
         assert tx.execute(select(func.count()).select_from(counters)).scalar_one() == 1
@@ -126,6 +138,19 @@ def test_a_file_survives_closing_and_is_its_owners_only(tmp_path: Path) -> None:
             assert tx.execute(text("SELECT value FROM settings")).scalar_one() == b"\x01"
             assert tx.execute(text("PRAGMA journal_mode")).scalar_one() == "wal"
             assert tx.execute(text("PRAGMA synchronous")).scalar_one() == 2  # FULL
+
+
+def test_a_transaction_keeps_other_processes_out_from_its_first_read_on(tmp_path: Path) -> None:
+    path = tmp_path / "role.sqlite"
+    with Database(path) as ours, Database(path, busy_timeout_ms=1) as theirs:
+        migrate(ours, "device")
+        with ours.transaction() as tx:
+            tx.execute(text("SELECT * FROM settings"))
+            with pytest.raises(StorageError) as caught, theirs.transaction():
+                pass
+        assert caught.value.slug == "storage-busy"
+        with theirs.transaction():
+            pass
 
 
 def test_an_impossible_place_is_a_storage_error(tmp_path: Path) -> None:

@@ -24,18 +24,12 @@ from typing import Any, Self
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.pool import StaticPool
+from sqlalchemy.pool import QueuePool, StaticPool
 
 from fanlight.storage.failures import from_database_error, from_os_error
 from fanlight.storage.folders import OWNER_ONLY_FILE, make_private_folder
 
-_BUSY_TIMEOUT_MS = 10_000
-_PRAGMAS = (
-    "journal_mode=WAL",
-    "synchronous=FULL",
-    "foreign_keys=ON",
-    f"busy_timeout={_BUSY_TIMEOUT_MS}",
-)
+_PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON")
 
 
 class Database:
@@ -43,19 +37,20 @@ class Database:
 
     Args:
         path: the database file, made with its folder if missing; None keeps everything in memory.
+        busy_timeout_ms: how long to wait for another process that holds the file.
 
     Raises:
         StorageError: the file or its folder cannot be made.
     """
 
-    def __init__(self, path: Path | None) -> None:
+    def __init__(self, path: Path | None, *, busy_timeout_ms: int = 10_000) -> None:
         self.path = path
         self._name = "the database in memory" if path is None else str(path)
         self._writing = threading.Lock()
         self._writer: int | None = None
         if path is not None:
             _make_private_file(path)
-        self._engine = _engine(path)
+        self._engine = _engine(path, busy_timeout_ms)
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
@@ -112,17 +107,15 @@ def _make_private_file(path: Path) -> None:
         raise from_os_error(error, str(path)) from error
 
 
-def _engine(path: Path | None) -> Engine:
-    options: dict[str, Any] = {"connect_args": {"check_same_thread": False}}
-    if path is None:
-        options["poolclass"] = StaticPool  # each connection to ":memory:" would otherwise be a database of its own
-    # creator, not a URL: a path may contain characters that a URL gives a meaning to
+def _engine(path: Path | None, busy_timeout_ms: int) -> Engine:
+    # each connection to ":memory:" is a database of its own, so there is only one
+    options: dict[str, Any] = {"poolclass": StaticPool if path is None else QueuePool}
     target = ":memory:" if path is None else str(path)
-    engine = create_engine(
-        "sqlite://",
-        creator=lambda: sqlite3.connect(target, check_same_thread=False),
-        **options,
-    )
+
+    def connect() -> sqlite3.Connection:  # no URL: a path may contain characters that a URL gives a meaning to
+        return sqlite3.connect(target, timeout=busy_timeout_ms / 1000, check_same_thread=False)
+
+    engine = create_engine("sqlite://", creator=connect, **options)
     event.listen(engine, "connect", _prepare_connection)
     event.listen(engine, "begin", _begin_immediately)
     return engine

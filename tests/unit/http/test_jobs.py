@@ -26,12 +26,12 @@ def test_a_job_runs_reports_and_ends(jobs: Jobs) -> None:
     def work(progress: Progress) -> dict[str, int]:
         progress(0.5, "half-way")
         half.set()
-        go_on.wait()
+        go_on.wait(10)
         return {"answer": 42}
 
     job = jobs.start("train", work)
     assert job.active
-    half.wait()
+    half.wait(10)
     now = jobs.get(job.id)
     assert (now.state, now.fraction, now.text) == ("running", 0.5, "half-way")
     go_on.set()
@@ -51,7 +51,7 @@ def test_one_thread_runs_them_in_order_and_the_same_kind_only_once(jobs: Jobs) -
     go_on, names = threading.Event(), []
 
     def work(_progress: Progress) -> None:
-        go_on.wait()
+        go_on.wait(10)
         names.append(threading.current_thread().name)
 
     first, second = jobs.start("train", work), jobs.start("measure", work)
@@ -99,7 +99,7 @@ def test_closing_ends_the_running_job_at_its_next_report() -> None:
             running.set()
 
     job = jobs.start("train", endless)
-    running.wait()
+    running.wait(10)
     jobs.close()
     assert jobs.get(job.id).state == "failed"
     assert jobs.get(job.id).as_json()["error"]["slug"] == "stopped"
@@ -138,7 +138,7 @@ def test_the_same_step_twice_is_409_and_says_what_to_do(jobs: Jobs) -> None:
 
     @app.post("/modeltrain")
     async def train(request: Request) -> Response:
-        return accepted(request, jobs.start("train", lambda _: go_on.wait()))
+        return accepted(request, jobs.start("train", lambda _: go_on.wait(10)))
 
     http = client(app)
     assert http.post("/modeltrain").status_code == 202
