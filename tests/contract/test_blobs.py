@@ -85,9 +85,13 @@ def test_a_wrong_length_leaves_the_old_file_and_no_trace(
 
 
 def test_a_writer_that_fails_half_way_leaves_nothing(folder: BlobFolder) -> None:
-    with pytest.raises(ConnectionError), folder.writer("x", None, 10_000) as writer:
-        writer.write(b"half")
-        raise ConnectionError
+    def fail_half_way() -> None:
+        with folder.writer("x", None, 10_000) as writer:
+            writer.write(b"half")
+            raise ConnectionError
+
+    with pytest.raises(ConnectionError):
+        fail_half_way()
     assert list(folder.root.iterdir()) == []
 
 
