@@ -1,0 +1,119 @@
+"""What must hold for all bytes: one value has one encoding, and a stranger's bytes raise nothing unexpected."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from fanlight.errors import MalformedMessage, MessageTooLarge
+from fanlight.protocol import codec
+from fanlight.protocol.closing import Close, Outcome, OutcomeForDevice, Release, SignedOutcome, Verdict
+from fanlight.protocol.exchange import Offer, Orders
+from fanlight.protocol.identities import Certificate, Enrolment, Rekey, Revocation, TokenCertificate
+from fanlight.protocol.manifest import Invitation, Manifest, Proposal, SignedManifest
+from fanlight.protocol.message import Message
+from fanlight.protocol.plan import Plan
+from fanlight.protocol.report import Envelope, Readiness, Receipt, ReportHeader
+from fanlight.protocol.signing import Signed
+from tests.protocol_world import World, plan_of
+
+INTEGERS = st.integers(-(1 << 64), (1 << 64) - 1) | st.integers(-300, 300)
+LEAVES = (
+    INTEGERS | st.binary(max_size=30) | st.text(st.characters(exclude_categories=["Cs"]), max_size=30) | st.booleans()
+)
+KEYS = st.integers(0, (1 << 64) - 1) | st.integers(0, 30)
+VALUES = st.recursive(
+    LEAVES,
+    lambda inner: st.lists(inner, max_size=5) | st.dictionaries(KEYS, inner, max_size=5),
+    max_leaves=20,
+)
+
+PLAN = plan_of()
+SIGNED_MANIFEST = World(1).sign_manifest(World(1).proposal(PLAN))
+SEEDS = [SIGNED_MANIFEST.payload, SIGNED_MANIFEST.encode(), PLAN.encode(), Signed(b"p", bytes(16), bytes(64)).encode()]
+MESSAGES: list[type[Message]] = [
+    Certificate, Close, Enrolment, Envelope, Invitation, Manifest, Offer, Orders, Outcome, OutcomeForDevice, Plan,
+    Proposal, Readiness, Receipt, Rekey, Release, ReportHeader, Revocation, SignedManifest, SignedOutcome,
+    TokenCertificate, Verdict,
+]  # fmt: skip
+
+
+def same(a: object, b: object) -> bool:
+    """Equal, and of equal types all the way down: ``True == 1`` does not count."""
+    if type(a) is not type(b):
+        return False
+    if isinstance(a, list) and isinstance(b, list):
+        return len(a) == len(b) and all(map(same, a, b))
+    if isinstance(a, dict) and isinstance(b, dict):
+        return a.keys() == b.keys() and all(same(a[key], b[key]) for key in a)
+    return a == b
+
+
+@given(VALUES)
+def test_values_come_back_with_their_types(value: codec.Value) -> None:
+    assert same(codec.decode(codec.encode(value)), value)
+
+
+@given(VALUES, st.data())
+def test_no_two_values_share_an_encoding_and_no_value_has_two(value: codec.Value, data: st.DataObject) -> None:
+    encoded = bytearray(codec.encode(value))
+    at = data.draw(st.integers(0, len(encoded) - 1))
+    encoded[at] = data.draw(st.integers(0, 255))
+    accept(bytes(encoded))
+
+
+@given(st.binary(max_size=200))
+@example(b"\x1b" + bytes(8))
+@example(b"\xa2\x01\x00\x01\x00")
+def test_any_bytes_that_are_accepted_encode_to_themselves(data: bytes) -> None:
+    accept(data)
+
+
+# CBOR heads are rare among random bytes: draw from those that begin something.
+HEADS = [0x00, 0x17, 0x18, 0x19, 0x1A, 0x1B, 0x20, 0x38, 0x40, 0x41, 0x58, 0x60, 0x61, 0x80, 0x81, 0x82, 0x9F, 0xA0]
+MORE_HEADS = [0xA1, 0xA2, 0xBF, 0xC0, 0xF4, 0xF5, 0xF6, 0xF9, 0xFB, 0xFF, 0x01, 0x02, 0x20]
+
+
+@given(st.lists(st.sampled_from(HEADS + MORE_HEADS), max_size=40))
+def test_heads_in_any_order_are_accepted_only_in_the_one_encoding(heads: list[int]) -> None:
+    accept(bytes(heads))
+
+
+def accept(data: bytes) -> None:
+    """Decode ``data``; whatever is accepted must be the one encoding of its value."""
+    try:
+        value = codec.decode(data)
+    except (MalformedMessage, MessageTooLarge):
+        return
+    assert codec.encode(value) == data
+
+
+@given(st.binary(max_size=100), st.integers(0, 100))
+def test_the_limit_is_kept_whatever_comes(data: bytes, limit: int) -> None:
+    if len(data) > limit:
+        with pytest.raises(MessageTooLarge):
+            codec.decode(data, limit=limit)
+
+
+@given(st.sampled_from([*MESSAGES, Signed]), st.sampled_from(SEEDS), st.data())
+def test_a_damaged_message_is_malformed_or_another_message(
+    kind: type[Message | Signed], seed: bytes, data: st.DataObject
+) -> None:
+    damaged = bytearray(seed)
+    for _ in range(data.draw(st.integers(1, 3))):
+        damaged[data.draw(st.integers(0, len(damaged) - 1))] = data.draw(st.integers(0, 255))
+    read(kind, bytes(damaged))
+
+
+@given(st.sampled_from(MESSAGES), st.dictionaries(st.integers(0, 20), VALUES, max_size=8))
+def test_any_map_is_malformed_or_a_message(kind: type[Message], wire: dict[int, codec.Value]) -> None:
+    read(kind, codec.encode(wire))
+
+
+def read(kind: type[Message | Signed], data: bytes) -> None:
+    try:
+        message = kind.decode(data)
+    except (MalformedMessage, MessageTooLarge):
+        return
+    assert kind.decode(message.encode()) == message
