@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
@@ -17,6 +18,7 @@ import typer
 from fanlight.errors import NotPossibleNow, SettingsError
 
 if TYPE_CHECKING:
+    import uvicorn
     from fastapi import FastAPI
 
     from fanlight.services.settings import RoleSettings
@@ -62,8 +64,6 @@ def serve(
         SettingsError: a setting is wrong, or the address cannot be listened on.
         NotPossibleNow: the port is taken.
     """
-    import uvicorn
-
     from fanlight.services.http.logging import configure_logging
     from fanlight.services.settings import load
 
@@ -73,22 +73,35 @@ def serve(
     sockets = claim(loaded.host, loaded.port)
     try:
         configure_logging(json=loaded.log_format == "json")
-        uvicorn.Server(
-            uvicorn.Config(
-                application(loaded),
-                host=loaded.host,
-                port=loaded.port,
-                loop="auto" if sys.platform == "win32" else "uvloop",
-                http="httptools",
-                log_config=None,
-                access_log=False,
-                server_header=False,
-                timeout_graceful_shutdown=_SHUTDOWN_S,
-            )
-        ).run(sockets=sockets)
+        _new_server(application(loaded), loaded).run(sockets=sockets)
     finally:
-        for listening in sockets:
-            listening.close()
+        _close(sockets)
+
+
+def _new_server(app: FastAPI, settings: RoleSettings) -> uvicorn.Server:
+    import uvicorn
+
+    class Server(uvicorn.Server):
+        """Wakes long-polls as soon as it is told to end: uvicorn waits for answers before the lifespan's end."""
+
+        def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+            before_exit: Callable[[], None] | None = getattr(app.state, "before_exit", None)
+            if before_exit is not None:  # on a thread: this one may hold the lock that the hook needs
+                threading.Thread(target=before_exit, name="before-exit", daemon=True).start()
+            super().handle_exit(sig, frame)
+
+    config = uvicorn.Config(
+        app,
+        host=settings.host,
+        port=settings.port,
+        loop="auto" if sys.platform == "win32" else "uvloop",
+        http="httptools",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=_SHUTDOWN_S,
+    )
+    return Server(config)
 
 
 def claim(host: str, port: int) -> list[socket.socket]:
