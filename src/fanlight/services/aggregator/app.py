@@ -8,8 +8,10 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Final
 
 from fastapi import FastAPI
+from starlette.concurrency import run_in_threadpool
 
 from fanlight.protocol.exchange import PREFIX
 from fanlight.protocol.identities import Role
@@ -23,6 +25,10 @@ from fanlight.services.http.application import new_application
 from fanlight.services.http.health import health_router
 from fanlight.services.http.sessions import OwnerSessions, api_token
 from fanlight.services.http.signing_in import announce_login
+from fanlight.services.http.stopping import on_stop_signal
+
+_PATIENCE_S: Final = 2.0
+"""How long the work at hand, which may wait for the main server, can take when the process ends."""
 
 
 @dataclass(frozen=True)
@@ -54,9 +60,11 @@ def create_app(
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         announce_login("secure aggregator", settings.host, settings.port, sessions)
         working = asyncio.create_task(service.run())
-        yield
+        with on_stop_signal(service.pages.close):
+            yield
         working.cancel()
-        service.close()
+        await asyncio.wait((working,), timeout=_PATIENCE_S)
+        await run_in_threadpool(service.close)
 
     app = new_application(
         "Fanlight secure aggregator",

@@ -266,6 +266,19 @@ class Rounds:
         with self._database.transaction() as tx:
             self._log.append(tx, [entry])
 
+    def forget_old(self) -> None:
+        """Destroy what a crash may have left: keys and reports of rounds that are over; call at the start."""
+        stored = self.latest()
+        live = stored.record if stored is not None and stored.record.at not in TERMINAL else None
+        self._keys.keep_only(live.number if live else None)
+        with self._database.transaction() as tx:
+            columns = tables.reports.c
+            rows = tx.execute(select(columns.file).where(columns.mh == live.mh)) if live else ()
+            kept = {row.file for row in rows}
+        for file in self._files.names():
+            if file not in kept:
+                self._files.delete(file)
+
     def _forget_if_over(self, record: Record) -> None:
         """Destroy the round's key and every y, once the outcome is stored."""
         if record.at not in TERMINAL:

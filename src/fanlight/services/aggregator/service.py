@@ -71,6 +71,7 @@ class AggregatorService:
             self.membership,
             clock,
         )
+        self.rounds.forget_old()
         self.main = MainClient(identity, clock)
         self.pages = Notifier()
         self.jobs = Jobs(on_change=self.pages.notify)

@@ -22,6 +22,7 @@ from fanlight.services.http.application import new_application
 from fanlight.services.http.health import health_router
 from fanlight.services.http.sessions import OwnerSessions, api_token
 from fanlight.services.http.signing_in import announce_login
+from fanlight.services.http.stopping import on_stop_signal
 from fanlight.services.main_server.conductor import Conductor
 from fanlight.services.main_server.overview import Overview
 from fanlight.services.main_server.owner_api import owner_router
@@ -33,7 +34,7 @@ from fanlight.services.main_server.step_jobs import Steps
 log = structlog.get_logger(__name__)
 
 TICK_S: Final = 0.5
-"""How often the policy looks at the clock; what happens wakes it at once."""
+"""How often the policy looks at the clock at least; whatever happens wakes it at once."""
 
 
 @dataclass(frozen=True)
@@ -61,15 +62,15 @@ def create_app(
     identity = load_server_identity(settings.state, Role.MAIN)
     service = MainService(settings.state, identity, clock, random_bytes)
     conductor = Conductor(service)
-    overview, steps = Overview(service, conductor), Steps(service, conductor)
+    overview, steps = Overview(service, conductor), Steps(service)
     sessions = OwnerSessions(ROLE, settings.port, api_token(settings.state), clock)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         announce_login("main server", settings.host, settings.port, sessions)
-        ticking = asyncio.create_task(_tick(conductor))
+        conducting = asyncio.create_task(_conduct(service, conductor))
         yield
-        ticking.cancel()
+        conducting.cancel()
         service.close()
 
     app = new_application(
@@ -80,16 +81,18 @@ def create_app(
         lifespan=lifespan,
     )
     app.include_router(health_router(ROLE))
-    app.include_router(protocol_router(service, conductor))
+    app.include_router(protocol_router(service))
     app.include_router(owner_router(service, conductor, overview, steps))
     return app, MainServerParts(service, conductor, overview, steps, sessions)
 
 
-async def _tick(conductor: Conductor) -> None:
+async def _conduct(service: MainService, conductor: Conductor) -> None:
+    """The one place that runs the policy: after every change, and when the clock may have made something due."""
     while True:
+        version = service.orders.version
         try:
             while await run_in_threadpool(conductor.advance):
                 pass
         except FanlightError as error:
             log.warning("the policy could not go on", slug=error.slug, problem=error.message)
-        await asyncio.sleep(TICK_S)
+        await service.orders.wait_beyond(version, TICK_S)

@@ -51,7 +51,6 @@ def owner_router(service: MainService, conductor: Conductor, overview: Overview,
     @router.post("/api/v1/measure", status_code=202, dependencies=CHANGE)
     def measure() -> dict[str, Any]:
         conductor.measure_next()
-        conductor.advance()
         return {"measuring": True}
 
     @router.post(AGGREGATE, dependencies=CHANGE)

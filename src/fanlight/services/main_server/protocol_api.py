@@ -17,7 +17,6 @@ from fanlight.protocol.exchange import PREFIX
 from fanlight.services.http.bodies import read_body
 from fanlight.services.http.nonces import NonceWindow
 from fanlight.services.http.signatures import SignatureVerifier
-from fanlight.services.main_server.conductor import Conductor
 from fanlight.services.main_server.presence import LONGEST_OFFER_WAIT_S
 from fanlight.services.main_server.service import MainService
 from fanlight.services.server.hash_in_path import hash_in_path
@@ -31,7 +30,7 @@ After = Annotated[int, Query(ge=0, lt=1 << 63)]
 Wait = Annotated[float, Query(ge=0, le=LONGEST_WAIT_S)]
 
 
-def protocol_router(service: MainService, conductor: Conductor) -> APIRouter:
+def protocol_router(service: MainService) -> APIRouter:
     """All protocol routes of the main server."""
     nonces = NonceWindow()
     members = SignatureVerifier(service.membership.resolve, service.clock, nonces)
@@ -39,14 +38,14 @@ def protocol_router(service: MainService, conductor: Conductor) -> APIRouter:
     router.include_router(
         membership_router(service.membership, members, nonces, service.clock, lambda: service.notify(members=True))
     )
-    router.include_router(_device_routes(service, conductor, members))
+    router.include_router(_device_routes(service, members))
     aggregator = SignatureVerifier(service.resolve_aggregator, service.clock, nonces)
     router.include_router(_orders_routes(service, aggregator))
-    router.include_router(_round_routes(service, conductor, aggregator))
+    router.include_router(_round_routes(service, aggregator))
     return router
 
 
-def _device_routes(service: MainService, conductor: Conductor, members: SignatureVerifier) -> APIRouter:
+def _device_routes(service: MainService, members: SignatureVerifier) -> APIRouter:
     router = APIRouter(prefix=PREFIX)
 
     def sender(request: Request) -> bytes:
@@ -88,7 +87,6 @@ def _device_routes(service: MainService, conductor: Conductor, members: Signatur
         body = await read_body(request, SMALL_BODY)
         await run_in_threadpool(service.rounds.beacon, hash_in_path(mh), device, body)
         service.notify()
-        await run_in_threadpool(conductor.advance)
         return Response(status_code=204)
 
     @router.get("/rounds/{mh}/outcome")
@@ -120,7 +118,7 @@ def _orders_routes(service: MainService, verifier: SignatureVerifier) -> APIRout
     return router
 
 
-def _round_routes(service: MainService, conductor: Conductor, verifier: SignatureVerifier) -> APIRouter:
+def _round_routes(service: MainService, verifier: SignatureVerifier) -> APIRouter:
     """What the aggregator hands in."""
     router = APIRouter(prefix=PREFIX)
 
@@ -128,26 +126,21 @@ def _round_routes(service: MainService, conductor: Conductor, verifier: Signatur
         verifier.verify_request(request)
         return await read_body(request, limit)
 
-    async def changed(*, offers: bool = True) -> None:
-        service.notify(offers=offers)
-        await run_in_threadpool(conductor.advance)
-
     @router.post("/aggregator/enrolments", status_code=204)
     async def enrolments(request: Request) -> Response:
         await run_in_threadpool(service.take_enrolments, await body_of(request, 1 << 20))
-        await changed(offers=False)
         return Response(status_code=204)
 
     @router.post("/aggregator/manifest")
     async def manifest(request: Request) -> Response:
         reply = await run_in_threadpool(service.rounds.countersign, await body_of(request, 1 << 20))
-        await changed()
+        service.notify(offers=True)
         return cbor(reply)
 
     @router.post("/aggregator/close")
     async def close(request: Request) -> Response:
         reply = await run_in_threadpool(service.rounds.judge, await body_of(request, CLOSE_LIMIT))
-        await changed()
+        service.notify(offers=True)
         return cbor(reply)
 
     @router.post("/aggregator/release")
@@ -162,7 +155,7 @@ def _round_routes(service: MainService, conductor: Conductor, verifier: Signatur
     @router.post("/aggregator/outcome", status_code=204)
     async def outcome(request: Request) -> Response:
         await run_in_threadpool(service.rounds.take_outcome, await body_of(request, SMALL_BODY))
-        await changed()
+        service.notify(offers=True)
         return Response(status_code=204)
 
     return router

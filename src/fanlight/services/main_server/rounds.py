@@ -276,6 +276,13 @@ class Rounds:
             slug="nothing-to-publish",
         )
 
+    def destroy_old_keys(self) -> None:
+        """Destroy what a crash between an outcome and its key's destruction may have left; call at the start."""
+        with self._database.transaction() as tx:
+            stored = self.latest(tx)
+        is_live = stored is not None and stored.record.at in (State.PROPOSED, State.OPEN, State.JUDGED, State.DISMISSED)
+        self._keys.keep_only(stored.record.number if stored is not None and is_live else None)
+
     def _use(self, tx: Connection, stored: Stored, totals: Totals) -> None:
         number = stored.record.number
         measurements.store(tx, number, stored.model, totals)

@@ -85,11 +85,16 @@ class MainService:
         self.membership.load()
         with self.database.transaction() as tx:
             self.models.ensure_first(tx, clock())
+        self.rounds.destroy_old_keys()
 
-    def close(self) -> None:
-        """Stop: wake everybody who waits and close the database."""
+    def wake_all(self) -> None:
+        """The process ends: answer every request that waits, and let no other one wait."""
         for notifier in (self.offers, self.orders, self.pages):
             notifier.close()
+
+    def close(self) -> None:
+        """Stop: wake everybody who waits, end the jobs and close the database."""
+        self.wake_all()
         self.jobs.close()
         self.database.close()
 

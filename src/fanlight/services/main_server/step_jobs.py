@@ -8,7 +8,6 @@ from fanlight.errors import NotPossibleNow, Unreachable
 from fanlight.protocol.exchange import Order
 from fanlight.protocol.main_server import State
 from fanlight.services.http.jobs import Job, Progress
-from fanlight.services.main_server.conductor import Conductor
 from fanlight.services.main_server.overview import AGGREGATE, PUBLISH
 from fanlight.services.main_server.rounds import Rounds
 from fanlight.services.main_server.service import MainService
@@ -20,9 +19,8 @@ ANSWER_WITHIN_S: Final = 60.0
 class Steps:
     """Starts the jobs. What cannot be done now is refused before a job begins."""
 
-    def __init__(self, service: MainService, conductor: Conductor) -> None:
+    def __init__(self, service: MainService) -> None:
         self._service = service
-        self._conductor = conductor
 
     def aggregate(self) -> Job:
         """Steps 4 and 5: order the aggregator to finish the round, wait until its sum is here.
@@ -50,16 +48,16 @@ class Steps:
     def _aggregate(self, progress: Progress) -> dict[str, Any]:
         mh = self._service.rounds.ask(Order.FINISH)
         self._service.notify()
-        progress(0.2, "Waiting for the secure aggregator")
         deadline = self._service.clock() + ANSWER_WITHIN_S
         with self._service.changed:
             while (state := self._state(mh)) in (State.OPEN, State.JUDGED, State.DISMISSED):
+                progress(0.2, "Waiting for the secure aggregator")  # each time: here the job ends if the process does
                 if self._service.clock() > deadline:
                     raise Unreachable(
                         "The secure aggregator has not followed the order.",
                         next="Look at its page or its log; the order stands until it does.",
                     )
-                self._service.changed.wait(1.0)
+                self._service.changed.wait(0.5)
         if state not in (State.RELEASED, State.COMPLETE):
             raise NotPossibleNow(f"The round was {state}.", next="See the rounds page for the reason.")
         return {"state": state}
@@ -72,5 +70,4 @@ class Steps:
         number = self._service.rounds.publish()
         progress(0.5, "Published")
         self._service.notify(offers=True)
-        self._conductor.advance()
         return {"round": number}

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from fastapi import APIRouter
+from starlette.background import BackgroundTask
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
@@ -57,9 +58,10 @@ def membership_router(
         if Enrolment.decode(body).public_key.hex() != signed.key_id:
             raise NotAuthentic("The enrolment was sent under another key than it enrols.")
         member, is_new = await run_in_threadpool(membership.enrol, body, int(clock()))
-        if is_new:
-            on_change()
-        return cbor(Welcome(device=member.device, name=member.name).encode())
+        response = cbor(Welcome(device=member.device, name=member.name).encode())
+        # In the background: the aggregator tells main of it, which must not keep the device waiting.
+        response.background = BackgroundTask(on_change) if is_new else None
+        return response
 
     @router.post("/keys")
     async def rekey(request: Request) -> Response:
@@ -72,8 +74,7 @@ def membership_router(
     async def revoke(request: Request) -> Response:
         # Signed by the root itself, so anybody may carry it here.
         await run_in_threadpool(membership.revoke, await _bounded(request))
-        on_change()
-        return Response(status_code=204)
+        return Response(status_code=204, background=BackgroundTask(on_change))
 
     return router
 

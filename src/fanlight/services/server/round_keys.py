@@ -45,5 +45,12 @@ class RoundKeys:
         """Destroy the key of round ``number``; a missing one is no error."""
         destroy(self._path(number))
 
+    def keep_only(self, number: int | None) -> None:
+        """Destroy the keys of all rounds but ``number`` (None: of all)."""
+        kept = self._path(number) if number is not None else None
+        for path in self._folder.glob("round-*.key"):
+            if path != kept:
+                destroy(path)
+
     def _path(self, number: int) -> Path:
         return self._folder / f"round-{number}.key"
