@@ -53,6 +53,8 @@ def configure_logging(*, json: bool = False, level: str = "INFO") -> None:
     for name in ("uvicorn", "uvicorn.access", "uvicorn.error"):
         logger = logging.getLogger(name)
         logger.handlers, logger.propagate = [], True
+    for name in ("httpx", "httpcore"):  # a line for every request: a device asks for news day and night
+        logging.getLogger(name).setLevel(logging.WARNING)
 
 
 def _renderers(json: bool) -> list[Processor]:
