@@ -10,7 +10,6 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
@@ -81,15 +80,6 @@ def serve(
 def _new_server(app: FastAPI, settings: RoleSettings) -> uvicorn.Server:
     import uvicorn
 
-    class Server(uvicorn.Server):
-        """Wakes long-polls as soon as it is told to end: uvicorn waits for answers before the lifespan's end."""
-
-        def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-            before_exit: Callable[[], None] | None = getattr(app.state, "before_exit", None)
-            if before_exit is not None:  # on a thread: this one may hold the lock that the hook needs
-                threading.Thread(target=before_exit, name="before-exit", daemon=True).start()
-            super().handle_exit(sig, frame)
-
     config = uvicorn.Config(
         app,
         host=settings.host,
@@ -101,7 +91,7 @@ def _new_server(app: FastAPI, settings: RoleSettings) -> uvicorn.Server:
         server_header=False,
         timeout_graceful_shutdown=_SHUTDOWN_S,
     )
-    return Server(config)
+    return uvicorn.Server(config)
 
 
 def claim(host: str, port: int) -> list[socket.socket]:
