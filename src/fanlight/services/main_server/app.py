@@ -69,9 +69,11 @@ def create_app(
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         announce_login("main server", settings.host, settings.port, sessions)
         conducting = asyncio.create_task(_conduct(service, conductor))
-        yield
+        with on_stop_signal(service.wake_all):
+            yield
         conducting.cancel()
-        service.close()
+        await asyncio.wait((conducting,))  # it may be at the database
+        await run_in_threadpool(service.close)
 
     app = new_application(
         "Fanlight main server",
