@@ -38,6 +38,7 @@ log = structlog.get_logger(__name__)
 
 _REFUSED_S = 60.0
 _SOON = 5
+_SIGN_OF_LIFE_S = 5.0
 
 
 @dataclass(frozen=True)
@@ -186,8 +187,15 @@ class Agent:
         self._wait_for(self._steps.send())
 
     def _wait_for(self, job: Job) -> None:
-        """Wait until a step has ended; its problem becomes the loop's."""
-        ended = self._steps.jobs.wait(job.id)
+        """Wait until a step has ended; its problem becomes the loop's.
+
+        Main is asked meanwhile: it takes a device that is silent for long for one that is away.
+        """
+        ended = self._steps.jobs.wait(job.id, _SIGN_OF_LIFE_S)
+        while ended.active and not self._stopping.is_set():
+            with contextlib.suppress(RemoteError):
+                self._rounds.main.offer()
+            ended = self._steps.jobs.wait(job.id, _SIGN_OF_LIFE_S)
         if ended.state == "failed" and ended.problem and not self._stopping.is_set():
             raise NotPossibleNow(ended.problem.message, slug=ended.problem.slug, next=ended.problem.next)
 
