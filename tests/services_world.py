@@ -1,0 +1,487 @@
+"""A whole federation over the real services: real HTTP on free loopback ports, real SQLite and files.
+
+Both servers, and devices if asked for, run under uvicorn in threads of the test's process, so that a test can look
+inside them, stop any of them and start it again on the same port and folder. ``ProtocolDevice`` is a device without
+pictures: the protocol's device and the real HTTP client, with contributions made by hand. Nothing here sleeps for a
+fixed time: ``wait`` asks again until something is so, for as long as a busy machine may need.
+"""
+
+from __future__ import annotations
+
+import io
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import httpx
+import numpy as np
+import uvicorn
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from fastapi import FastAPI
+from numpy.typing import NDArray
+from PIL import Image
+
+from fanlight.core import ring
+from fanlight.core.randomness import Keystream
+from fanlight.learning.backbones import compile_backbone
+from fanlight.learning.datasets import shapes
+from fanlight.learning.datasets.chance import Chance
+from fanlight.protocol import identities
+from fanlight.protocol.closing import OutcomeForDevice
+from fanlight.protocol.contribution import Contribution, Measured, encode
+from fanlight.protocol.device import Device, Floors, History, Record
+from fanlight.protocol.digests import device_id
+from fanlight.protocol.exchange import Offer
+from fanlight.protocol.log import verify_chain
+from fanlight.protocol.manifest import Manifest, SignedManifest
+from fanlight.protocol.plan import Kind, Plan
+from fanlight.protocol.report import Envelope
+from fanlight.protocol.signing import raw_public_key
+from fanlight.services.aggregator.app import AggregatorParts
+from fanlight.services.aggregator.app import create_app as create_aggregator
+from fanlight.services.aggregator.settings import AggregatorSettings
+from fanlight.services.device.app import create_app as create_device
+from fanlight.services.device.client import AggregatorClient, MainClient
+from fanlight.services.device.offers import allowed_backbones
+from fanlight.services.device.role import DeviceRole
+from fanlight.services.device.settings import DeviceSettings
+from fanlight.services.federation import Token, init_federation, issue_token_file, read_token
+from fanlight.services.http.remote import Remote
+from fanlight.services.http.sessions import API_TOKEN_FILE
+from fanlight.services.main_server.app import MainServerParts
+from fanlight.services.main_server.app import create_app as create_main
+from fanlight.services.main_server.settings import MainServerSettings
+from fanlight.services.main_server.task import Policy, Task, Training
+from fanlight.services.server.chained_log import ChainedLog
+from fanlight.storage.database import Database
+
+T = TypeVar("T")
+
+HOST = "127.0.0.1"
+CLASSES = ("circle", "square")
+PICTURE_SIZE = 32
+DEADLINE_S = 60.0
+"""Long enough for a busy machine; nothing takes that long unless it is broken."""
+
+
+def wait(condition: Callable[[], T | None], what: str, deadline_s: float = DEADLINE_S) -> T:
+    """What ``condition`` returns as soon as it is true."""
+    until = time.monotonic() + deadline_s
+    while not (found := condition()):
+        if time.monotonic() > until:
+            raise AssertionError(f"still not so after {deadline_s:g} s: {what}")
+        time.sleep(0.02)
+    return found
+
+
+class Clock:
+    """The time, for all roles of a world; a test can move it on."""
+
+    def __init__(self) -> None:
+        self.offset = 0.0
+
+    def __call__(self) -> float:
+        return time.time() + self.offset
+
+
+class Port:
+    """A port kept for one role: bound for as long as the world lives, so that nobody else gets it meanwhile."""
+
+    def __init__(self) -> None:
+        self._held = self._new()
+        self._held.bind((HOST, 0))
+        self.number: int = self._held.getsockname()[1]
+        self.url = f"http://{HOST}:{self.number}"
+
+    def listen(self) -> socket.socket:
+        listening = self._new()
+        listening.bind((HOST, self.number))
+        return listening
+
+    def free(self) -> None:
+        self._held.close()
+
+    @staticmethod
+    def _new() -> socket.socket:
+        made = socket.socket()
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        return made
+
+
+class Running:
+    """An application under uvicorn in a thread."""
+
+    def __init__(self, app: FastAPI, port: Port) -> None:
+        config = uvicorn.Config(app, http="httptools", log_config=None, access_log=False, timeout_graceful_shutdown=1)
+        self._server = uvicorn.Server(config)
+        self._socket = port.listen()
+        self._thread = threading.Thread(target=self._server.run, args=([self._socket],), name=f"uvicorn-{port.number}")
+        self._thread.start()
+        wait(lambda: self._server.started or not self._thread.is_alive(), f"{app.title} has started")
+        assert self._thread.is_alive(), f"{app.title} did not start"
+
+    def stop(self) -> None:
+        self._server.should_exit = True
+        self._thread.join()
+        self._socket.close()
+
+
+@dataclass
+class Owner:
+    """The owner of one role, with its api-token."""
+
+    url: str
+    state: Path
+
+    def _headers(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {(self.state / API_TOKEN_FILE).read_text().strip()}"}
+
+    def ask(self, method: str, path: str) -> httpx.Response:
+        return httpx.request(method, self.url + path, headers=self._headers(), timeout=30, trust_env=False)
+
+    def get(self, path: str) -> Any:
+        answer = self.ask("GET", path)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    def status(self) -> Any:
+        return self.get("/api/v1/status")
+
+    def start(self, route: str) -> str:
+        """Start a step; the address of its job."""
+        answer = self.ask("POST", route)
+        assert answer.status_code == 202, answer.text
+        return str(answer.json()["status_url"])
+
+    def ended(self, route: str) -> Any:
+        """Perform a step and wait for its end, good or bad; the job."""
+        url = self.start(route)
+
+        def job() -> Any:
+            found = self.get(url)
+            return found if found["state"] in ("done", "failed") else None
+
+        return wait(job, f"{route} has ended")
+
+    def step(self, route: str) -> Any:
+        """Perform a step that must succeed; its result."""
+        job = self.ended(route)
+        assert job["state"] == "done", job
+        return job["result"]
+
+    def refused(self, route: str) -> str:
+        """Ask for a step that is not possible now; the slug of the reason."""
+        answer = self.ask("POST", route)
+        assert answer.status_code >= 400, answer.text
+        error = answer.json()["error"]
+        assert error["message"], "an error says what happened"
+        return str(error["slug"])
+
+
+@dataclass
+class ServiceDevice:
+    """A real device service: its folders, and its parts while it runs."""
+
+    number: int
+    settings: DeviceSettings
+    port: Port
+    clock: Clock
+    role: DeviceRole | None = None
+    running: Running | None = None
+
+    @property
+    def owner(self) -> Owner:
+        return Owner(self.port.url, self.settings.state)
+
+    @property
+    def id(self) -> str:
+        return (self.settings.state / "device.id").read_text().split()[1]
+
+    def start(self) -> ServiceDevice:
+        app, self.role = create_device(self.settings)
+        self.running = Running(app, self.port)
+        return self
+
+    def stop(self) -> None:
+        if self.running is not None:
+            self.running.stop()
+            self.running = None
+
+
+@dataclass(frozen=True)
+class Sent:
+    """One report: the record, y as it goes over the wire, and the vector before masking."""
+
+    record: Record
+    y: NDArray[np.uint32]
+    plain: NDArray[np.int64]
+
+    @property
+    def envelope(self) -> Envelope:
+        return Envelope.decode(self.record.envelope)
+
+
+class World:
+    """A federation in ``folder``. Keyword arguments are the policy's; two devices are enough unless told otherwise."""
+
+    def __init__(self, folder: Path, **policy: Any) -> None:
+        self.folder = folder
+        self.clock = Clock()
+        self.ports = {"main": Port(), "aggregator": Port()}
+        self.federation = folder / "federation"
+        self.policy = Policy(**{"demo": True, "k_min": 2, "n_max": 50, "r_max_percent": 34, **policy})
+        self.task = Task(
+            classes=CLASSES, picture_size=PICTURE_SIZE, training=Training(epochs=2), policy=self.policy
+        )
+        self.main: MainServerParts
+        self.aggregator: AggregatorParts
+        self.devices: list[ServiceDevice] = []
+        self._running: dict[str, Running] = {}
+        self._closing: list[Callable[[], None]] = []
+        init_federation(
+            self.federation,
+            main_url=self.ports["main"].url,
+            aggregator_url=self.ports["aggregator"].url,
+            task_json=self.task.to_json(),
+        )
+
+    # ---- both servers
+
+    def start(self) -> World:
+        self.start_main()
+        self.start_aggregator()
+        return self
+
+    def start_main(self) -> None:
+        settings = MainServerSettings(state=self.federation / "main", host=HOST, port=self.ports["main"].number)
+        app, self.main = create_main(settings, clock=self.clock)
+        self._running["main"] = Running(app, self.ports["main"])
+
+    def start_aggregator(self) -> None:
+        settings = AggregatorSettings(
+            state=self.federation / "aggregator", host=HOST, port=self.ports["aggregator"].number
+        )
+        app, self.aggregator = create_aggregator(settings, clock=self.clock)
+        self._running["aggregator"] = Running(app, self.ports["aggregator"])
+
+    def stop_main(self) -> None:
+        if running := self._running.pop("main", None):
+            for notifier in (self.main.service.offers, self.main.service.orders):
+                notifier.close()  # as a process's end does: nobody waits for an answer any more
+            running.stop()
+
+    def stop_aggregator(self) -> None:
+        if running := self._running.pop("aggregator", None):
+            running.stop()
+
+    def close(self) -> None:
+        for close in self._closing:
+            close()
+        for device in self.devices:
+            device.stop()
+        self.stop_aggregator()
+        self.stop_main()
+        for port in (*self.ports.values(), *(device.port for device in self.devices)):
+            port.free()
+
+    # ---- devices
+
+    def token(self, name: str, expires_in: int = 3600) -> Path:
+        return issue_token_file(self.federation, name, int(self.clock()) + expires_in)
+
+    def add_device(self, **settings: Any) -> ServiceDevice:
+        """A real device with pictures of its own; not started."""
+        number = len(self.devices) + 1
+        port, name = Port(), f"device-{number}"
+        pictures = self.folder / "pictures" / name
+        draw(pictures, number)
+        chosen: dict[str, Any] = {
+            "state": self.folder / name, "host": HOST, "port": port.number, "token": self.token(name),
+            "data": pictures, "accept_demo": True, "poll_wait_s": 2.0,
+        }  # fmt: skip
+        device = ServiceDevice(number, DeviceSettings(**{**chosen, **settings}), port, self.clock)
+        compile_backbone(self.task.backbone, device.settings.state / "backbones")
+        self.devices.append(device)
+        return device
+
+    def protocol_device(self, name: str | None = None) -> ProtocolDevice:
+        """A device without pictures; not enrolled."""
+        return ProtocolDevice(self, read_token(self.token(name or f"p-{len(self._closing) + 1}")))
+
+    def enrolled(self, count: int) -> list[ProtocolDevice]:
+        """So many devices without pictures, members at both servers, with an open round."""
+        made = [self.protocol_device() for _ in range(count)]
+        for device in made:
+            device.enrol()
+        self.wait_members(device.device.device for device in made)
+        wait(self.open_round, "a round is open")
+        return made
+
+    def wait_members(self, devices: Iterator[bytes] | list[bytes]) -> None:
+        wanted = set(devices)
+        wait(lambda: wanted <= self.aggregator.service.rounds.confirmed, "the devices are members at both servers")
+
+    # ---- what is so
+
+    def owner(self, role: str) -> Owner:
+        return Owner(self.ports[role].url, self.federation / role)
+
+    def rounds(self) -> list[dict[str, Any]]:
+        """All rounds at main, oldest first, of both kinds."""
+        answer = self.owner("main").get("/api/v1/rounds")
+        return sorted(answer["rounds"] + answer["measuring_rounds"], key=lambda entry: int(entry["round"]))
+
+    def open_round(self) -> int | None:
+        """The number of the round that is open at both servers."""
+        main, there = self.main.service.latest(), self.aggregator.service.rounds.latest()
+        if main is None or there is None or main.record.mh != there.record.mh:
+            return None
+        return main.record.number if (main.record.state, there.record.state) == ("open", "collecting") else None
+
+    def snapshot(self) -> dict[str, Any]:
+        """Everything that an attack must leave as it is: reports, files, rounds, members."""
+        main, aggregator = self.main.service, self.aggregator.service
+        stored = aggregator.rounds.latest()
+        with main.database.transaction() as tx:
+            rounds = [(entry.record, entry.asked) for entry in main.rounds.all(tx)]
+            beacons = main.rounds.beacons(tx, stored.record.mh) if stored else {}
+            confirmed = main.confirmed(tx)
+        return {
+            "reports": aggregator.rounds.count(stored.record.mh) if stored else 0,
+            "files": self.report_files(),
+            "rounds": (rounds, stored),
+            "beacons": beacons,
+            "members": (confirmed, dict(main.membership.public_keys()), dict(aggregator.membership.public_keys())),
+        }
+
+    def report_files(self) -> dict[str, bytes]:
+        """Every file in the aggregator's reports folder, unfinished ones too."""
+        folder = self.federation / "aggregator" / "reports"
+        return {path.name: path.read_bytes() for path in sorted(folder.iterdir()) if path.is_file()}
+
+    def round_keys(self, role: str) -> list[str]:
+        return sorted(path.name for path in (self.federation / role / "round-keys").iterdir())
+
+    def log_types(self, role: str) -> list[str]:
+        """Verify a server's whole hash chain; the types of its entries."""
+        part = self.main.service if role == "main" else self.aggregator.service
+        return chain_types(part.log, part.database)
+
+
+def chain_types(log: ChainedLog, database: Database) -> list[str]:
+    """Verify a hash chain; the types of its entries."""
+    with database.transaction() as tx:
+        entries = list(log.entries(tx, limit=100_000))
+        assert verify_chain(log.fid, log.role, entries) == log.head(tx)
+    return [entry.type for entry in entries]
+
+
+@contextmanager
+def running(folder: Path, **policy: Any) -> Iterator[World]:
+    """A world with both servers running."""
+    world = World(folder, **policy)
+    try:
+        yield world.start()
+    finally:
+        world.close()
+
+
+class ProtocolDevice:
+    """The protocol's device with the real HTTP client; what it has to say is made by hand.
+
+    Args:
+        world: where it lives.
+        token: its way in.
+        private: its key; a fresh one by default.
+    """
+
+    def __init__(self, world: World, token: Token, private: Ed25519PrivateKey | None = None) -> None:
+        self.world, self.token = world, token
+        self.private = private or Ed25519PrivateKey.generate()
+        dev = device_id(token.trust.fid, raw_public_key(self.private))
+        self.device = Device(self.private, dev, token.trust)
+
+        def remote(title: str, url: str) -> Remote:
+            made = Remote(title, url, key_id=dev.hex(), private=self.private, clock=world.clock)
+            world._closing.append(made.close)
+            return made
+
+        self.main = MainClient(remote("Main", token.main_url), token.trust)
+        self.aggregator = AggregatorClient(remote("The aggregator", token.aggregator_url))
+
+    @property
+    def id(self) -> bytes:
+        return self.device.device
+
+    def enrolment(self) -> bytes:
+        fid = self.device.trust.fid
+        return identities.enrol(fid, self.token.certificate, self.token.private, self.private)
+
+    def enrol(self) -> None:
+        for server in (self.main, self.aggregator):
+            assert server.enrol(self.enrolment(), self.private).device == self.id
+
+    def offer(self) -> Offer:
+        return self.main.offer()
+
+    def commit(self, contribution: Contribution | None = None, seed: int = 0) -> Sent:
+        """Check the open round as a device does and build its report; nothing is sent."""
+        offer = self.offer()
+        assert offer.manifest is not None, "no round is open for this device"
+        signed = SignedManifest.decode(offer.manifest)
+        plan = Plan.decode(offer.plan)
+        plan = plan.of_kind(Kind(Manifest.decode(signed.payload).proposal.kind))
+        floors = Floors(5, True, 500, allowed_backbones(), frozenset({"softmax"}))
+        now = int(self.world.clock())
+        manifest = self.device.check_manifest(signed, plan, offer.model, offer.invitation, floors, History({}, 0), now)
+        said = contribution or contribution_of(plan, self.id[0] % 7, seed)
+        stream = bytes([seed]) * 16 + self.id
+        plain = ring.centre(encode(manifest.proposal.layout, said, Keystream(stream)))
+        record, y = self.device.commit(signed, manifest, said, Keystream(stream), now)
+        return Sent(record, y, plain)
+
+    def upload(self, sent: Sent, y: bytes | None = None) -> bytes:
+        """Send a report; the receipt."""
+        data = io.BytesIO(sent.y.astype("<u4").tobytes() if y is None else y)
+        words = sent.record.length if y is None else len(y) // 4
+        return self.aggregator.upload(sent.record.mh, self.id, sent.envelope, data, words)
+
+    def report(self, sent: Sent | None = None) -> Sent:
+        """Step 3 as a device does it: upload, take the receipt, show it to main."""
+        sent = sent or self.commit()
+        record = self.device.take_receipt(sent.record, self.upload(sent))
+        self.main.beacon(record.mh, record.receipt)
+        return Sent(self.device.confirm(record), sent.y, sent.plain)
+
+    def outcome(self, mh: bytes) -> OutcomeForDevice:
+        return self.main.outcome(mh)
+
+
+def contribution_of(plan: Plan, number: int, seed: int = 0) -> Contribution:
+    """What a device has to say: its own update, counts and supporters."""
+    classes = len(plan.classes)
+    wave = np.sin(np.arange(plan.parameters, dtype=np.float64) * (number + 1 + seed)) / 100
+    return Contribution(
+        examples=10 * (number + 1),
+        update=wave if plan.kind == Kind.TRAIN else None,
+        received=Measured(np.eye(classes, dtype=np.int64) * (number + 3), 1.5),
+        local=Measured(np.full((classes, classes), number, np.int64), 0.25),
+        supporters=np.ones(classes, np.bool_),
+    )
+
+
+def draw(folder: Path, seed: int, parts: Mapping[str, int] | None = None) -> None:
+    """A few small pictures of both classes."""
+    chance = Chance("services-world", seed)
+    for part, count in (parts or {"train": 4, "valid": 1, "test": 2}).items():
+        for name in CLASSES:
+            place = folder / part / name
+            place.mkdir(parents=True, exist_ok=True)
+            for index in range(count):
+                picture = Image.fromarray(shapes.draw(name, chance))
+                picture.resize((PICTURE_SIZE, PICTURE_SIZE)).save(place / f"{index}.png")
