@@ -1,0 +1,170 @@
+"""``fanlight demo`` with real processes, real pictures and the real protocol, by its public contract."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+LIMIT_S = 150
+
+
+def free_base() -> int:
+    """A port followed by four more that nobody listens on."""
+    for base in range(20_000 + os.getpid() % 500 * 20, 40_000, 20):
+        probes = [socket.socket() for _ in range(6)]
+        try:
+            for offset, probe in enumerate(probes):
+                probe.bind(("localhost", base + offset))
+        except OSError:
+            continue
+        finally:
+            for probe in probes:
+                probe.close()
+        return base
+    raise AssertionError("no free ports")
+
+
+class Demo:
+    """A running ``fanlight demo``."""
+
+    def __init__(self, folder: Path, *arguments: object) -> None:
+        self.base = free_base()
+        self.state = folder / "state"
+        self.errors = folder / "stderr"
+        words = ["demo", "--state", self.state, "--port-base", self.base, *arguments]
+        with self.errors.open("wb") as errors:
+            self.popen = subprocess.Popen(
+                [sys.executable, "-m", "fanlight", *map(str, words)],
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                cwd=folder,
+                text=True,
+            )
+
+    def wait(self) -> tuple[int, str]:
+        """The exit code and standard output."""
+        out, _ = self.popen.communicate(timeout=LIMIT_S)
+        return self.popen.returncode, out
+
+    def until_said(self, text: str) -> str:
+        """What it said on standard error, once that holds ``text``."""
+        deadline = time.monotonic() + LIMIT_S
+        while time.monotonic() < deadline and self.popen.poll() is None:
+            if text in (said := self.errors.read_text()):
+                return said
+            time.sleep(0.1)
+        raise AssertionError(f"it never said {text!r}: {self.errors.read_text()}")
+
+    def ports_answer(self) -> list[int]:
+        """Which of its ports somebody listens on."""
+        return [port for port in range(self.base, self.base + 6) if _answers(port)]
+
+    def close(self) -> None:
+        """End it, whatever happened."""
+        if self.popen.poll() is None:
+            self.popen.terminate()
+            self.popen.communicate(timeout=LIMIT_S)
+
+
+def _answers(port: int) -> bool:
+    with closing(socket.socket()) as probe:
+        return probe.connect_ex(("localhost", port)) == 0
+
+
+@pytest.fixture
+def started(tmp_path: Path) -> Iterator[Any]:
+    demos: list[Demo] = []
+
+    def start(*arguments: object) -> Demo:
+        demos.append(Demo(tmp_path, *arguments))
+        return demos[-1]
+
+    yield start
+    for demo in demos:
+        demo.close()
+
+
+@pytest.mark.timeout(2 * LIMIT_S)
+def test_rounds_make_the_model_better_and_predict_uses_it(started: Any, tmp_path: Path) -> None:
+    demo = started("--dataset", "shapes", "--devices", 3, "--rounds", 2, "--exit", "--json")
+    code, out = demo.wait()
+    assert code == 0, demo.errors.read_text()
+    assert out.count("\n") == 1
+    result = json.loads(out)
+    assert list(result) == ["dataset", "classes", "devices", "protocol", "rounds", "model", "peak_rss_mb"]
+    devices = ["device-1", "device-2", "device-3"]
+    assert (result["dataset"], result["devices"], result["protocol"]) == ("shapes", devices, "split-trust/1")
+    assert result["classes"] == ["circle", "square", "triangle", "star"]
+    first, second = result["rounds"]
+    assert [entry["participants"] for entry in (first, second)] == [3, 3]
+    assert first["accuracy_before"] == pytest.approx(0.25)
+    assert first["accuracy_after"] == second["accuracy_before"]
+    assert first["balanced_accuracy_after"] == second["balanced_accuracy_before"]
+    assert second["accuracy_after"] > 0.9
+    assert set(first["local_accuracy"]) == set(devices)
+    assert all(0 <= accuracy <= 1 for accuracy in second["local_accuracy"].values())
+    assert set(result["peak_rss_mb"]) == {"main", "aggregator", *devices}
+    assert all(10 < peak < 2000 for peak in result["peak_rss_mb"].values())
+    assert result["model"]["version"] == 2
+    assert demo.ports_answer() == []
+    _check_predict(demo.state, tmp_path, result)
+
+
+def _check_predict(state: Path, folder: Path, result: dict[str, Any]) -> None:
+    pictures = sorted((state / "pictures").glob("*/device-1/test/*/*"))[:8]
+    environment = os.environ | {"XDG_CACHE_HOME": str(folder / "cache")}
+    words = [sys.executable, "-m", "fanlight", "predict", *map(str, pictures), "--state", str(state), "--json"]
+    ran = subprocess.run(words, capture_output=True, text=True, check=True, env=environment)
+    answers = json.loads(ran.stdout)
+    assert sum(answer["class"] == Path(answer["image"]).parent.name for answer in answers) >= 6
+    models = [path.read_bytes() for path in state.glob("run-1/device-*/models/global-*.safetensors")]
+    assert result["model"]["sha256"] in {hashlib.sha256(model).hexdigest() for model in models}
+
+
+@pytest.mark.timeout(2 * LIMIT_S)
+def test_by_hand_it_waits_says_what_to_do_and_ctrl_c_ends_everything(started: Any) -> None:
+    demo = started("--dataset", "shapes")
+    said = demo.until_said("Ctrl-C ends everything")
+    assert said.count("/login?token=") == 4
+    assert "/modeltrain" in said
+    assert demo.ports_answer() == [demo.base + offset for offset in range(4)]
+    demo.popen.send_signal(signal.SIGINT)
+    assert demo.wait() == (0, "")
+    assert demo.ports_answer() == []
+
+
+@pytest.mark.timeout(2 * LIMIT_S)
+def test_when_one_process_dies_all_end_and_it_is_named(started: Any) -> None:
+    demo = started("--dataset", "shapes")
+    demo.until_said("Ctrl-C ends everything")
+    listed = subprocess.run(["ps", "-eo", "pid=,ppid=,args="], capture_output=True, text=True, check=True)
+    own = [line.split(maxsplit=2) for line in listed.stdout.splitlines()]
+    (victim,) = [int(pid) for pid, ppid, args in own if int(ppid) == demo.popen.pid and " aggregator " in args]
+    os.kill(victim, signal.SIGKILL)
+    assert demo.wait()[0] == 1
+    assert "aggregator has ended (signal SIGKILL)" in demo.errors.read_text()
+    assert demo.ports_answer() == []
+
+
+@pytest.mark.timeout(2 * LIMIT_S)
+def test_even_if_the_demo_itself_is_killed_nothing_is_left_behind(started: Any) -> None:
+    demo = started("--dataset", "shapes")
+    demo.until_said("Ctrl-C ends everything")
+    demo.popen.kill()
+    demo.wait()
+    deadline = time.monotonic() + 30
+    while demo.ports_answer() and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert demo.ports_answer() == []
