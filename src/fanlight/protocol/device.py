@@ -133,7 +133,7 @@ class Floors:
         k_min: fewest devices in a sum that this device will join, at least 2.
         accept_demo: take part in rounds marked as a demonstration; lowers ``k_min`` to 2 for them.
         answers_per_day: most reports in 24 hours, over all tasks and attempts.
-        backbones: allowed registry ids and the SHA-256 of their weights, 32 bytes each.
+        backbones: allowed registry ids and the SHA-256 of their compiled graphs, 32 bytes each.
         heads: allowed heads.
     """
 

@@ -30,7 +30,7 @@ class Plan(Message):
         task: name of the task.
         kind: a ``Kind``.
         classes: names in label order, 2 to 200, no two alike.
-        backbone: registry id; ``backbone_hash``: SHA-256 of its pinned source weights.
+        backbone: registry id; ``backbone_hash``: SHA-256 of its compiled graph, which the registry pins.
         features: length of a feature vector.
         picture_size: pixels, square.
         head: registry name of the head.
