@@ -190,7 +190,6 @@ class ServiceDevice:
     number: int
     settings: DeviceSettings
     port: Port
-    clock: Clock
     role: DeviceRole | None = None
     running: Running | None = None
 
@@ -201,6 +200,10 @@ class ServiceDevice:
     @property
     def id(self) -> str:
         return (self.settings.state / "device.id").read_text().split()[1]
+
+    def sees_round(self) -> Any:
+        """The open round as the device knows it; None while it knows of none."""
+        return self.owner.status()["round"]
 
     def start(self) -> ServiceDevice:
         app, self.role = create_device(self.settings)
@@ -235,9 +238,7 @@ class World:
         self.ports = {"main": Port(), "aggregator": Port()}
         self.federation = folder / "federation"
         self.policy = Policy(**{"demo": True, "k_min": 2, "n_max": 50, "r_max_percent": 34, **policy})
-        self.task = Task(
-            classes=CLASSES, picture_size=PICTURE_SIZE, training=Training(epochs=2), policy=self.policy
-        )
+        self.task = Task(classes=CLASSES, picture_size=PICTURE_SIZE, training=Training(epochs=2), policy=self.policy)
         self.main: MainServerParts
         self.aggregator: AggregatorParts
         self.devices: list[ServiceDevice] = []
@@ -304,7 +305,7 @@ class World:
             "state": self.folder / name, "host": HOST, "port": port.number, "token": self.token(name),
             "data": pictures, "accept_demo": True, "poll_wait_s": 2.0,
         }  # fmt: skip
-        device = ServiceDevice(number, DeviceSettings(**{**chosen, **settings}), port, self.clock)
+        device = ServiceDevice(number, DeviceSettings(**{**chosen, **settings}), port)
         compile_backbone(self.task.backbone, device.settings.state / "backbones")
         self.devices.append(device)
         return device
