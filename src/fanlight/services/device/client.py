@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO, Final
@@ -56,7 +55,7 @@ class MainClient(Server):
             NotAuthentic: not signed by this federation's main server.
             RemoteError: see ``Remote.send``.
         """
-        params = {"after": str(after), "wait": str(math.floor(wait_s))}
+        params = {"after": str(after), "wait": f"{wait_s:g}"}
         return self._read_offer(await self.remote.poll(client, f"{PREFIX}/offer", params, wait_s))
 
     def offer(self) -> Offer:

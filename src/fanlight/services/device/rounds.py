@@ -247,4 +247,5 @@ class Rounds:
 
 def as_not_possible(error: FanlightError) -> NotPossibleNow:
     """A refused manifest as the reason why step 3 cannot be performed."""
-    return NotPossibleNow(error.message, slug=error.slug, next=error.next)
+    advice = error.next or "Wait for the next round; if it happens again, ask the operator."
+    return NotPossibleNow(error.message, slug=error.slug, next=advice)

@@ -1,4 +1,4 @@
-"""One server as another process sees it: signed requests out, bounded answers in, and every failure as a ``RemoteError``.
+"""One server as another process sees it: signed requests out, bounded answers in, failures as ``RemoteError``.
 
 An answer's length is checked before it is read and while it is read; it is taken as it comes over the wire, since a
 small compressed answer can unpack to a large one.
@@ -7,7 +7,7 @@ small compressed answer can unpack to a large one.
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -80,7 +80,8 @@ class Remote:
             "headers": {"Accept": "application/cbor, application/json", "Accept-Encoding": "identity"},
             "trust_env": urlsplit(url).hostname not in LOOPBACK_HOSTS | {"::1"},
         }
-        self.client = httpx.Client(transport=transport, **self._options)
+        hooks = {"response": [self._check_before_signer]}
+        self.client = httpx.Client(transport=transport, event_hooks=hooks, **self._options)
         self.use_key(private)
 
     def use_key(self, private: Ed25519PrivateKey) -> None:
@@ -93,7 +94,8 @@ class Remote:
 
     def open_async(self) -> httpx.AsyncClient:
         """A client for long-polls, which must be possible to cancel; the caller closes it."""
-        return httpx.AsyncClient(transport=self._transport, **self._options)
+        hooks = {"response": [self._check_before_signer_async]}
+        return httpx.AsyncClient(transport=self._transport, event_hooks=hooks, **self._options)
 
     def send(
         self,
@@ -118,8 +120,8 @@ class Remote:
             ) as response,
         ):
             allowed = self._allowed(response, limit)
-            body = bytearray()
-            for piece in response.iter_raw():
+            body = bytearray(self._read_before(response))
+            for piece in () if body else response.iter_raw():
                 body += piece
                 self._check_size(len(body), allowed)
         return self._answer(response, bytes(body))
@@ -130,11 +132,11 @@ class Remote:
         with self.failures():
             async with client.stream("GET", path, params=dict(params), auth=self.auth, timeout=timeout) as response:
                 allowed = self._allowed(response, MESSAGE_LIMIT)
-                body = bytearray()
-                pieces: AsyncIterator[bytes] = response.aiter_raw()
-                async for piece in pieces:
-                    body += piece
-                    self._check_size(len(body), allowed)
+                body = bytearray(self._read_before(response))
+                if not body:
+                    async for piece in response.aiter_raw():
+                        body += piece
+                        self._check_size(len(body), allowed)
         return self._answer(response, bytes(body))
 
     def close(self) -> None:
@@ -152,6 +154,20 @@ class Remote:
                 f"{self.title} at {self.url} does not answer: {reason}.",
                 next="Is it running, and is the address right? It is tried again by itself.",
             ) from error
+
+    def _read_before(self, response: httpx.Response) -> bytes:
+        """The body, if ``SignedRequests`` has read it to learn the server's time."""
+        return response.content if response.is_stream_consumed else b""
+
+    def _check_before_signer(self, response: httpx.Response) -> None:
+        """``SignedRequests`` reads a 401 in one go: its length must be known, and small."""
+        if response.status_code == 401:
+            self._allowed(response, PROBLEM_LIMIT)
+            if "content-length" not in response.headers:
+                raise Unreachable(f"{self.title} refused a request with an endless answer.", slug="bad-answer")
+
+    async def _check_before_signer_async(self, response: httpx.Response) -> None:
+        self._check_before_signer(response)
 
     def _allowed(self, response: httpx.Response, limit: int) -> int:
         allowed = limit if response.is_success else PROBLEM_LIMIT

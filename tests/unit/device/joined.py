@@ -1,0 +1,40 @@
+"""Bring a device to where a test begins, without its thread."""
+
+from __future__ import annotations
+
+import asyncio
+
+from fanlight.services.device.role import DeviceRole
+from fanlight.services.http.jobs import Job
+
+
+def turn(role: DeviceRole) -> None:
+    """One turn of the agent's loop; whatever it raises comes out."""
+
+    async def once() -> None:
+        async with role.rounds.main.remote.open_async() as client:
+            await role.agent._turn(client)
+
+    asyncio.run(once())
+
+
+def done(role: DeviceRole, job: Job) -> Job:
+    """The job, ended well."""
+    ended = role.jobs.wait(job.id, 60)
+    assert ended.state == "done", ended.problem
+    return ended
+
+
+def failed(role: DeviceRole, job: Job) -> str:
+    """The slug of why the job failed."""
+    ended = role.jobs.wait(job.id, 60)
+    assert ended.state == "failed"
+    assert ended.problem
+    return ended.problem.slug
+
+
+def announced(role: DeviceRole) -> None:
+    """Steps 1 and 2."""
+    turn(role)
+    done(role, role.steps.train())
+    done(role, role.steps.announce())

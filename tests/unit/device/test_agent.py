@@ -1,0 +1,180 @@
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import pytest
+
+from fanlight.errors import Conflict, NotAuthentic, Refused
+from fanlight.protocol.closing import Result
+from fanlight.protocol.signing import raw_public_key
+from fanlight.services.device import status
+from fanlight.services.device.backoff import Backoff
+from fanlight.services.device.role import DeviceRole
+from tests.unit.device.federation import FakeFederation, first_model
+from tests.unit.device.joined import turn
+
+
+def wait_until(condition: object) -> None:
+    assert callable(condition)
+    pause = threading.Event()
+    for _ in range(3000):
+        if condition():
+            return
+        pause.wait(0.01)
+    raise AssertionError("it did not happen")
+
+
+def test_it_enrols_at_both_servers_once(federation: FakeFederation, device: DeviceRole) -> None:
+    turn(device)
+    turn(device)
+    assert federation.seen.count("main POST enrolments") == federation.seen.count("aggregator POST enrolments") == 1
+    assert federation.keys == dict.fromkeys(("main", "aggregator"), raw_public_key(device.identity.device.private))
+    assert status.status(device)["enrolled"] == {"main": True, "aggregator": True}
+
+
+@pytest.mark.parametrize(
+    ("status_code", "slug", "kind"), [(403, "token-expired", Refused), (409, "token-used", Conflict)]
+)
+def test_a_refused_enrolment_is_an_error_that_says_why(
+    federation: FakeFederation, device: DeviceRole, status_code: int, slug: str, kind: type[Exception]
+) -> None:
+    federation.refuse_enrolment = (status_code, slug)
+    with pytest.raises(kind, match=f"It is {slug}"):
+        turn(device)
+    device.agent._note(Refused("no", slug=slug))
+    assert status.status(device)["problem"]["slug"] == slug
+
+
+def test_by_itself_it_trains_announces_sends_and_goes_on(federation: FakeFederation, device: DeviceRole) -> None:
+    federation.by_itself = True
+    federation.open_round()
+    turn(device)
+    assert (len(federation.ready), len(federation.uploads), len(federation.beacons)) == (1, 1, 1)
+    turn(device)
+    assert len(federation.uploads) == 1
+    federation.end_round(Result.RELEASED)
+    federation.publish(first_model(version=1, bias=0.1))
+    federation.open_round()
+    turn(device)
+    assert len(federation.uploads) == 2
+    assert [line.result for line in device.store.rounds()] == ["released", None]
+
+
+def test_by_itself_a_failed_round_is_trained_for_again(federation: FakeFederation, device: DeviceRole) -> None:
+    federation.by_itself = True
+    federation.open_round()
+    turn(device)
+    first = device.store.prepared
+    federation.end_round(Result.FAILED)
+    federation.open_round(attempt=1)
+    turn(device)
+    second = device.store.prepared
+    assert first is not None
+    assert second is not None
+    assert first.head != second.head
+    assert len(federation.uploads) == 2
+
+
+def test_by_hand_it_does_nothing_by_itself(federation: FakeFederation, device: DeviceRole) -> None:
+    federation.open_round()
+    turn(device)
+    assert (federation.ready, federation.uploads, device.store.prepared) == ([], [], None)
+
+
+def test_a_device_without_training_pictures_leaves_training_rounds_out(
+    federation: FakeFederation, tmp_path: Path, drawn: Path
+) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "test").symlink_to(drawn)
+    role = federation.device(tmp_path / "device-2", tmp_path / "data")
+    federation.by_itself = True
+    federation.open_round()
+    turn(role)
+    turn(role)
+    assert federation.uploads == []
+    role.stop()
+
+
+def test_models_are_fetched_verified_measured_and_acknowledged_once(
+    federation: FakeFederation, device: DeviceRole
+) -> None:
+    turn(device)
+    turn(device)
+    held = device.store.held
+    assert held is not None
+    assert federation.acknowledged == [held.sha256.hex()]
+    assert federation.seen.count("main GET models") == 1
+    assert status.learning(device)["global"]["metrics"]["total"] == 2
+    federation.publish(first_model(version=1, bias=1.0))
+    turn(device)
+    assert len(federation.acknowledged) == 2
+
+
+@pytest.mark.parametrize(
+    ("model", "altered", "kind", "slug"),
+    [
+        (first_model(), b"something else", NotAuthentic, "model-altered"),
+        (b"no model", None, Refused, "model-refused"),
+        (first_model(classes=("a", "b")), None, Refused, "model-refused"),
+    ],
+)
+def test_a_model_that_is_not_what_it_should_be_is_not_taken(
+    federation: FakeFederation,
+    device: DeviceRole,
+    model: bytes,
+    altered: bytes | None,
+    kind: type[Exception],
+    slug: str,
+) -> None:
+    turn(device)
+    before = device.store.held
+    federation.publish(first_model(version=1, bias=2.0) if altered else model)
+    federation.altered_model = altered
+    with pytest.raises(kind) as caught:
+        turn(device)
+    assert getattr(caught.value, "slug", "") == slug
+    assert device.store.held == before
+    assert len(federation.acknowledged) == 1
+
+
+def test_an_offer_of_somebody_else_is_not_taken(federation: FakeFederation, device: DeviceRole, tmp_path: Path) -> None:
+    turn(device)
+    other = FakeFederation(tmp_path / "other")
+    federation.main = other.main
+    federation.publish(first_model(version=1, bias=2.0))
+    with pytest.raises(NotAuthentic):
+        turn(device)
+
+
+def test_the_thread_survives_a_server_that_is_away(federation: FakeFederation, device: DeviceRole) -> None:
+    federation.down.update({"main", "aggregator"})
+    device.agent.start()
+    wait_until(lambda: device.agent.trouble is not None)
+    assert status.status(device)["problem"]["slug"] == "unreachable"
+    federation.down.clear()
+    wait_until(lambda: device.store.held is not None and device.agent.trouble is None)
+    assert status.status(device)["problem"] is None
+
+
+def test_whatever_happens_the_loop_goes_on(
+    federation: FakeFederation, device: DeviceRole, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail() -> None:
+        raise ZeroDivisionError("a bug")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(device.membership.__class__, "resume_change", lambda _self: fail())
+        device.agent.start()
+        wait_until(lambda: device.agent.trouble is not None)
+        assert device.agent.trouble is not None
+        assert device.agent.trouble.slug == "unexpected-error"
+        assert "a bug" not in device.agent.trouble.message
+    wait_until(lambda: device.store.held is not None)
+
+
+def test_waits_double_up_to_a_bound_with_jitter() -> None:
+    backoff = Backoff(lambda: 0.5, first_s=1.0, longest_s=5.0)
+    assert [backoff.next() for _ in range(5)] == [0.75, 1.5, 3.0, 3.75, 3.75]
+    backoff.reset()
+    assert backoff.next() == 0.75

@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fanlight.errors import NotFound, Refused, StorageError
+from fanlight.protocol.device import SECONDS_PER_DAY, Delivery, Record
+from fanlight.services.device.learned import Held, Learned, StoredCounts
+from fanlight.services.device.store import DeviceStore, current_model_file
+from tests.unit.device.federation import PLAN
+
+LEARNED = Learned(received=StoredCounts.none(2))
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[DeviceStore]:
+    opened = DeviceStore(tmp_path / "state")
+    yield opened
+    opened.close()
+
+
+def record(number: int, at: int = 1000) -> Record:
+    return Record(
+        delivery=Delivery.COMMITTED.value,
+        number=number,
+        kind="train",
+        mh=bytes([number]) * 32,
+        plan=bytes(32),
+        model=bytes([number]) * 32,
+        attempt=0,
+        envelope=b"envelope",
+        length=3,
+        committed_at=at,
+    )
+
+
+def held(content: bytes) -> Held:
+    return Held(sha256=hashlib.sha256(content).digest(), version=1, plan_bytes=PLAN.encode())
+
+
+def test_a_committed_report_is_there_after_a_restart(store: DeviceStore, tmp_path: Path) -> None:
+    y = np.array([1, 2, 2**32 - 1], np.uint32)
+    store.commit(record(1), y, LEARNED)
+    again = DeviceStore(tmp_path / "state")
+    assert again.report(bytes([1]) * 32) == record(1)
+    with again.open_y(bytes([1]) * 32) as file:
+        assert file.read() == y.astype("<u4").tobytes()
+    assert [(line.number, line.result) for line in again.rounds()] == [(1, None)]
+    again.close()
+
+
+def test_a_file_that_no_report_names_is_swept_away(store: DeviceStore, tmp_path: Path) -> None:
+    store.commit(record(1), np.zeros(3, np.uint32), LEARNED)
+    orphan = tmp_path / "state" / "reports" / f"{'ab' * 32}.y"
+    orphan.write_bytes(b"from a crash")
+    DeviceStore(tmp_path / "state").close()
+    assert not orphan.exists()
+    with store.open_y(bytes([1]) * 32) as file:
+        assert len(file.read()) == 12
+
+
+def test_one_answer_for_a_key_and_nothing_changes_when_refused(store: DeviceStore) -> None:
+    store.commit(record(1), np.zeros(3, np.uint32), LEARNED)
+    second = record(2).with_(model=bytes([1]) * 32)
+    with pytest.raises(StorageError):
+        store.commit(second, np.zeros(3, np.uint32), LEARNED)
+    assert [kept.number for kept in store.reports()] == [1]
+
+
+def test_answers_are_counted_over_a_day(store: DeviceStore) -> None:
+    for number, at in ((1, 1000), (2, 1000 + SECONDS_PER_DAY - 1)):
+        store.commit(record(number, at), np.zeros(3, np.uint32), LEARNED)
+    assert store.history(1000 + SECONDS_PER_DAY - 1).last_day == 2
+    assert store.history(1000 + SECONDS_PER_DAY).last_day == 1
+    assert len(store.history(0).answered) == 2
+
+
+def test_a_refusal_is_kept_once_for_each_reason(store: DeviceStore) -> None:
+    for at in (5, 6):
+        store.refuse(bytes(32), Refused("no", slug="below-floor", next="wait"), at)
+    store.refuse(bytes(32), Refused("no", slug="demo-refused"), 7)
+    assert [(line.slug, line.refused_at) for line in store.refusals()] == [("demo-refused", 7), ("below-floor", 5)]
+
+
+def test_a_newer_model_replaces_the_older(store: DeviceStore, tmp_path: Path) -> None:
+    with pytest.raises(NotFound):
+        current_model_file(tmp_path / "state")
+    for content in (b"first", b"second"):
+        store.hold(held(content), content)
+    assert current_model_file(tmp_path / "state").read_bytes() == b"second"
+    assert store.held == held(b"second")
+    with pytest.raises(NotFound):
+        store.global_file(held(b"first").sha256)
+
+
+def test_a_damaged_model_is_not_used(store: DeviceStore, tmp_path: Path) -> None:
+    store.hold(held(b"model"), b"model")
+    current_model_file(tmp_path / "state").write_bytes(b"modem")
+    with pytest.raises(StorageError) as caught:
+        store.global_file(held(b"model").sha256)
+    assert caught.value.slug == "damaged-model"
