@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from fastapi import FastAPI
 
+from fanlight.consoles import aggregator as aggregator_pages
+from fanlight.consoles import main_server as main_server_pages
 from fanlight.services.aggregator.app import create_app as create_aggregator
 from fanlight.services.aggregator.settings import AggregatorSettings
 from fanlight.services.main_server.app import create_app as create_main_server
@@ -16,22 +18,26 @@ from fanlight.services.settings import load
 
 def main_server(settings: MainServerSettings | None = None) -> FastAPI:
     """The main server; settings from the environment if none are given."""
-    app, _parts = create_main_server(settings or load(MainServerSettings))
+    app, parts = create_main_server(settings or load(MainServerSettings))
+    main_server_pages.install(app, parts)
     return app
 
 
 def aggregator(settings: AggregatorSettings | None = None) -> FastAPI:
     """The secure aggregator; settings from the environment if none are given."""
-    app, _parts = create_aggregator(settings or load(AggregatorSettings))
+    app, parts = create_aggregator(settings or load(AggregatorSettings))
+    aggregator_pages.install(app, parts)
     return app
 
 
 def device(settings: object | None = None) -> FastAPI:
     """A device; settings from the environment if none are given."""
     # Servers must not load what only devices need (ONNX Runtime).
+    from fanlight.consoles import device as device_pages
     from fanlight.services.device.app import create_app as create_device
     from fanlight.services.device.settings import DeviceSettings
 
     assert settings is None or isinstance(settings, DeviceSettings)
-    app, _parts = create_device(settings or load(DeviceSettings))
+    app, role = create_device(settings or load(DeviceSettings))
+    device_pages.install(app, role)
     return app

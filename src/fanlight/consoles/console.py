@@ -1,0 +1,81 @@
+"""Draws pages: one console for each process, with its templates, its errors and its login.
+
+Everything that comes from outside reaches a page only through Jinja with autoescaping, as text or as a quoted
+attribute; the content security policy (``services.http.headers``) stands behind that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from fastapi import FastAPI
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+from starlette.staticfiles import StaticFiles
+
+from fanlight import __version__
+from fanlight.consoles.formats import FILTERS
+from fanlight.consoles.the_round import ROLE_TITLES, ROUND, RoleName, numbers_of
+from fanlight.services.http.headers import STATIC_PREFIX
+from fanlight.services.http.owner import Owner
+from fanlight.services.http.problems import Problem
+
+STATIC_FOLDER: Final = Path(__file__).parent / "static"
+
+
+class Console:
+    """The pages of one process.
+
+    Args:
+        role: which of the three.
+        name: what the owner calls the process, where there are many of its role.
+        steps: (route, label) of the pages of its steps, in the order of the round.
+    """
+
+    def __init__(self, role: RoleName, steps: Sequence[tuple[str, str]], name: str = "") -> None:
+        self._environment = Environment(
+            loader=PackageLoader("fanlight.consoles"),
+            autoescape=True,
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        self._environment.filters.update(FILTERS)
+        self._environment.globals.update(
+            role=role,
+            role_title=ROLE_TITLES[role],
+            process_name=name,
+            step_links=tuple(steps),
+            the_round=ROUND,
+            numbers_of=lambda route: numbers_of(role, route),
+            version=__version__,
+        )
+        self._step_routes = frozenset(route for route, _label in steps)
+
+    def page(self, request: Request, owner: Owner, template: str, **context: Any) -> HTMLResponse:
+        """A page for the owner, who is logged in."""
+        return self._draw(template, path=request.url.path, owner=owner, **context)
+
+    def problem(self, request: Request, problem: Problem) -> Response:
+        """The page of an error: what happened, its stable name, what to do, and the way back."""
+        back = request.url.path if request.method == "POST" and request.url.path in self._step_routes else "/"
+        page = self._draw("problem.html", path="", owner=None, problem=problem, back=back)
+        page.status_code = problem.status
+        return page
+
+    def login(self, request: Request, message: str) -> Response:
+        """The page that asks for the login link; where it leads to afterwards is checked when it is used."""
+        next_page = request.query_params.get("next", "/")
+        return self._draw("login.html", path="", owner=None, message=message, next_page=next_page)
+
+    def install(self, app: FastAPI) -> None:
+        """Draw the errors and the login of ``app`` from now on, and serve the files that pages need."""
+        app.state.render_problem = self.problem
+        app.state.render_login = self.login
+        app.mount(STATIC_PREFIX.rstrip("/"), StaticFiles(directory=STATIC_FOLDER), name="static")
+
+    def _draw(self, template: str, **context: Any) -> HTMLResponse:
+        return HTMLResponse(self._environment.get_template(template).render(**context))

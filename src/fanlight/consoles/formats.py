@@ -1,0 +1,118 @@
+"""Figures and states as people read them; the templates use these as filters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any, Final, Literal
+
+Tone = Literal["good", "busy", "warn", "bad", "quiet"]
+
+NOTHING: Final = "–"
+
+_TONES: Final[Mapping[str, Tone]] = {
+    "open": "busy",
+    "proposed": "quiet",
+    "collecting": "busy",
+    "closed": "busy",
+    "judged": "busy",
+    "agreed": "busy",
+    "released": "busy",
+    "complete": "good",
+    "finished": "good",
+    "done": "good",
+    "announced": "good",
+    "trained": "good",
+    "acknowledged": "good",
+    "confirmed": "good",
+    "running": "busy",
+    "queued": "busy",
+    "committed": "busy",
+    "dismissed": "bad",
+    "failed": "bad",
+    "abandoned": "warn",
+}
+
+
+def tone(state: object) -> Tone:
+    """How a state is coloured; a state that is not known here stays quiet."""
+    return _TONES.get(str(state), "quiet")
+
+
+def percent(fraction: float | None) -> str:
+    """A fraction in [0, 1] as ``93.4 %``."""
+    return NOTHING if fraction is None else f"{100 * fraction:.1f} %"
+
+
+def points(after: float | None, before: float | None) -> str:
+    """The difference of two fractions in percentage points, with its sign."""
+    return "" if after is None or before is None else f"{100 * (after - before):+.1f}".replace("-", "−")
+
+
+def moment(unix_s: float | None) -> str:
+    """Unix seconds as ``2026-11-21 22:31 UTC``."""
+    return NOTHING if unix_s is None else f"{_utc(unix_s):%Y-%m-%d %H:%M} UTC"
+
+
+def iso(unix_s: float | None) -> str:
+    """Unix seconds in the form of ``<time datetime>``."""
+    return "" if unix_s is None else f"{_utc(unix_s):%Y-%m-%dT%H:%M:%SZ}"
+
+
+def size(length_bytes: float | None) -> str:
+    """Bytes as ``51.3 kB`` (decimal prefixes)."""
+    if length_bytes is None:
+        return NOTHING
+    number = float(length_bytes)
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if number < 1000 or unit == "GB":
+            break
+        number /= 1000
+    return f"{number:.0f} {unit}" if unit == "bytes" else f"{number:.1f} {unit}"
+
+
+def duration(seconds: float | None) -> str:
+    """Seconds as ``4.2 s``, ``3 min``, ``7 h`` or ``6 days``."""
+    if seconds is None:
+        return NOTHING
+    for limit, divisor, unit in ((60, 1, "s"), (5400, 60, "min"), (129_600, 3600, "h")):
+        if seconds < limit:
+            return f"{seconds / divisor:.1f} {unit}" if divisor == 1 else f"{seconds / divisor:.0f} {unit}"
+    return f"{seconds / 86_400:.0f} days"
+
+
+def short(digest: str | None) -> str:
+    """The beginning of a long hexadecimal name."""
+    return NOTHING if not digest else digest[:12]
+
+
+def count(number: int, singular: str, plural: str = "") -> str:
+    """``1 report``, ``2 reports``."""
+    return f"{number:,} {singular if number == 1 else plural or singular + 's'}"
+
+
+def words(name: str) -> str:
+    """A field's name as words: ``local_accuracy`` is ``Local accuracy``."""
+    text = name.replace("_", " ").replace("-", " ")
+    return text[:1].upper() + text[1:]
+
+
+def figure(value: object, name: str = "") -> str:
+    """A job's result for reading; fractions called accuracy become percentages."""
+    if value is None:
+        return NOTHING
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return percent(value) if "accuracy" in name else f"{value:.3g}"
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def _utc(unix_s: float) -> datetime:
+    return datetime.fromtimestamp(unix_s, UTC)
+
+
+FILTERS: Final[Mapping[str, Callable[..., Any]]] = {
+    function.__name__: function
+    for function in (tone, percent, points, moment, iso, size, duration, short, count, words, figure)
+}

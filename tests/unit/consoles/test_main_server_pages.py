@@ -1,0 +1,271 @@
+"""The main server's pages: every state is drawn, and what they offer is what the server does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi import FastAPI
+from starlette.testclient import TestClient
+
+from fanlight.services.http.jobs import Job
+from fanlight.services.http.problems import Problem
+from fanlight.services.http.steps import StepView
+from fanlight.services.main_server.overview import Overview
+from tests.unit.consoles.federation import HOSTILE, LONG, Page, main_server, make_folder, owner
+
+STEPS = {
+    "/aggregate_models": "Aggregate Local Models",
+    "/send_model_clients": "Send Aggregated Models to Federated Clients",
+}
+METRICS = {"accuracy": 0.934, "total": 1200, "correct": 1121, "loss": 0.2}
+
+
+@pytest.fixture
+def app(tmp_path: Path) -> FastAPI:
+    return main_server(make_folder(tmp_path / "federation"))
+
+
+@pytest.fixture
+def browser(app: FastAPI) -> TestClient:
+    return owner(app)
+
+
+def status(**changes: Any) -> dict[str, Any]:
+    return {
+        "role": "main",
+        "federation": "ab" * 32,
+        "task": "default",
+        "classes": ["cat", "dog"],
+        "by_itself": False,
+        "demo": False,
+        "k_min": 2,
+        "members": 2,
+        "aggregator_connected": True,
+        "round": None,
+        "reports": 0,
+        "model": {"version": 1, "sha256": "cd" * 32},
+        "devices_with_model": 1,
+        "finished": False,
+    } | changes
+
+
+def round_line(number: int = 1, state: str = "complete", **changes: Any) -> dict[str, Any]:
+    figures = {"accuracy_before": 0.5, "accuracy_after": 0.93, "balanced_accuracy_before": 0.5}
+    return {
+        "round": number,
+        "kind": "train",
+        "state": state,
+        "participants": 2,
+        **figures,
+        "balanced_accuracy_after": 0.92,
+        "seconds": 12.5,
+        "reason": None,
+        "mh": "ef" * 32,
+    } | changes
+
+
+def model_line(version: int = 1, **changes: Any) -> dict[str, Any]:
+    return {
+        "version": version,
+        "sha256": "cd" * 32,
+        "bytes": 20_700,
+        "created_at": 1_800_000_000.0,
+        "round": version or None,
+        "published": True,
+        "metrics": METRICS,
+    } | changes
+
+
+def device_line(name: str = "porch", **changes: Any) -> dict[str, Any]:
+    return {
+        "device": "12" * 16,
+        "name": name,
+        "enrolled_at": 1_800_000_000,
+        "at_both_servers": True,
+        "revoked": False,
+        "present": True,
+        "ready": True,
+        "has_model": True,
+    } | changes
+
+
+def show(monkeypatch: pytest.MonkeyPatch, **parts: Any) -> None:
+    """Let the overview say what the test wants."""
+    known: dict[str, Any] = {
+        "status": status(),
+        "rounds": {"rounds": [round_line()], "measuring_rounds": [], "finished": False, "model": {}},
+        "models": [model_line(0, metrics=None), model_line(1)],
+        "devices": [device_line()],
+    } | parts
+    for name, value in known.items():
+        monkeypatch.setattr(Overview, name, lambda _self, value=value: value)
+
+
+def test_a_new_server_says_what_to_do_first(browser: TestClient) -> None:
+    page = Page.of(browser.get("/"))
+    assert "Waiting for devices." in page.text
+    assert "fanlight federation token DIR" in page.text
+    assert "The secure aggregator is not connected." in page.text
+    assert "No round yet." in page.text
+
+
+def test_the_demonstration_has_its_banner_and_others_have_none(tmp_path: Path) -> None:
+    for demo in (True, False):
+        browser = owner(main_server(make_folder(tmp_path / str(demo), demo=demo)))
+        for path in ("/", "/aggregate_models"):
+            text = Page.of(browser.get(path)).text
+            assert ("two devices: each can work out the other's update" in text) is demo
+
+
+@pytest.mark.parametrize(("route", "label"), STEPS.items())
+def test_a_step_has_a_page_with_its_button(browser: TestClient, route: str, label: str) -> None:
+    response = browser.get(route)
+    page = Page.of(response)
+    assert f">{label}</button>" in response.text
+    assert (route, {"csrf"}) in page.forms()
+    assert page.all("h1")
+
+
+@pytest.mark.parametrize(("route", "label"), STEPS.items())
+def test_the_start_page_has_every_button(browser: TestClient, route: str, label: str) -> None:
+    response = browser.get("/")
+    assert f">{label}</button>" in response.text
+    assert (route, {"csrf"}) in Page.of(response).forms()
+
+
+def test_a_step_that_cannot_be_done_is_disabled_and_says_why(browser: TestClient) -> None:
+    response = browser.get("/aggregate_models")
+    page = Page.of(response)
+    button = next(attributes for attributes in page.all("button") if attributes.get("class") == "primary")
+    assert "disabled" in button
+    assert any(attributes.get("id") == button["aria-describedby"] for attributes in page.all("div"))
+    assert "No round is open." in page.text
+    assert "A round opens when enough devices are enrolled" in page.text
+
+
+def test_a_step_that_can_be_done_is_offered(browser: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    ready = StepView(
+        "/aggregate_models", "Aggregate Local Models", "Sums.", True, "2 reports have arrived.", "Publish."
+    )
+    show(monkeypatch, steps=[ready])
+    page = Page.of(browser.get("/aggregate_models"))
+    button = next(attributes for attributes in page.all("button") if attributes.get("class") == "primary")
+    assert "disabled" not in button
+    assert "2 reports have arrived." in page.text
+
+
+def test_a_running_step_shows_how_far_it_is(browser: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = Job("0123", "/aggregate_models", "running", 0.25, "Waiting for the secure aggregator")
+    show(monkeypatch, steps=[StepView("/aggregate_models", "Aggregate Local Models", "Sums.", True, "", "", (), job)])
+    for path in ("/", "/aggregate_models"):
+        page = Page.of(browser.get(path))
+        assert page.all("progress")[0]["value"] == "0.250"
+        assert "Waiting for the secure aggregator" in page.text
+        assert any(attributes.get("data-job") == "0123" for attributes in page.all("div"))
+        assert any(attributes.get("href") == "/aggregate_models" for attributes in page.all("a"))
+        assert "disabled" in next(item for item in page.all("button") if item.get("class") == "primary")
+
+
+@pytest.mark.parametrize(
+    ("job", "shown"),
+    [
+        (
+            Job("1", "k", "failed", problem=Problem(502, "unreachable", "It did not answer.", "Try again.")),
+            "Try again.",
+        ),
+        (Job("1", "k", "done", result={"local_accuracy": 0.875, "mh": "ff"}), "87.5 %"),
+        (Job("1", "k", "done", result=None), "Done."),
+    ],
+)
+def test_an_ended_step_shows_how_it_ended(
+    browser: TestClient, monkeypatch: pytest.MonkeyPatch, job: Job, shown: str
+) -> None:
+    show(monkeypatch, steps=[StepView("/aggregate_models", "Aggregate Local Models", "Sums.", True, "", "", (), job)])
+    assert shown in Page.of(browser.get("/aggregate_models")).text
+
+
+@pytest.mark.parametrize("state", ["proposed", "open", "judged", "dismissed", "released", "complete", "failed"])
+def test_a_round_is_shown_in_each_state(browser: TestClient, monkeypatch: pytest.MonkeyPatch, state: str) -> None:
+    line = round_line(7, state, reason="too few" if state == "failed" else None, accuracy_after=None, seconds=None)
+    show(monkeypatch, status=status(round=line), rounds={"rounds": [line]})
+    page = Page.of(browser.get("/"))
+    assert "Round 7" in page.text
+    assert ("too few" in page.text) is (state == "failed")
+
+
+def test_rounds_show_accuracy_before_and_after(browser: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    show(monkeypatch, status=status(finished=True))
+    text = Page.of(browser.get("/")).text
+    assert "All rounds are done." in text
+    for figure in ("50.0 %", "93.0 %", "+43.0", "12.5 s"):
+        assert figure in text
+
+
+def test_only_the_newest_rounds_fill_the_page(browser: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    show(monkeypatch, rounds={"rounds": [round_line(number) for number in range(1, 501)]})
+    response = browser.get("/")
+    assert "The newest 50 of 500" in Page.of(response).text
+    assert len(response.content) < 300_000
+
+
+@pytest.mark.parametrize(
+    ("changes", "shown"),
+    [
+        ({}, "here"),
+        ({"present": False}, "away"),
+        ({"revoked": True}, "revoked"),
+        ({"at_both_servers": False}, "waits for the aggregator"),
+    ],
+)
+def test_devices_are_shown_by_state(
+    browser: TestClient, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any], shown: str
+) -> None:
+    show(monkeypatch, devices=[device_line(**changes)])
+    assert shown in Page.of(browser.get("/")).text
+
+
+@pytest.mark.parametrize("name", HOSTILE, ids=lambda name: name[:12].encode("unicode_escape").decode())
+def test_hostile_names_are_only_text(browser: TestClient, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    plain = Page.of(browser.get("/"))
+    failed = round_line(2, "failed", reason=name)
+    show(
+        monkeypatch,
+        status=status(task=name, classes=[name, "dog"], round=failed),
+        devices=[device_line(name)],
+        rounds={"rounds": [failed]},
+        steps=[StepView("/aggregate_models", "Aggregate", name, False, name, name, (("Name", name), (name, "x")))],
+    )
+    for path in ("/", "/aggregate_models"):
+        page = Page.of(browser.get(path))
+        assert name in page.text
+        assert len(page.all("script")) == 1
+        assert len(page.all("img")) == len(plain.all("img"))
+        assert not any(key.startswith("on") or key == "style" for _, found in page.elements for key in found)
+    names = [attributes for tag, attributes in Page.of(browser.get("/")).elements if tag == "bdi"]
+    assert names, "names stand in an element that keeps their direction to themselves"
+
+
+def test_a_long_name_in_a_problem_stays_text(browser: TestClient) -> None:
+    response = browser.get(f"/{LONG[:5000]}<script>")
+    assert response.status_code == 404
+    assert len(Page.of(response).all("script")) == 1
+
+
+def test_measure_without_a_token_from_the_page_is_refused(browser: TestClient) -> None:
+    response = browser.post("/measure")
+    assert response.status_code == 403
+    assert "csrf" in Page.of(response).text
+
+
+def test_measure_is_ordered_by_its_button(app: FastAPI, browser: TestClient) -> None:
+    page = Page.of(browser.get("/"))
+    assert ("/measure", {"csrf"}) in page.forms()
+    response = browser.post("/measure", data={"csrf": page.csrf()})
+    assert (response.status_code, response.headers["location"]) == (303, "/")
+
+
+def test_a_model_can_be_downloaded_from_the_page(browser: TestClient) -> None:
+    links = [attributes["href"] for attributes in Page.of(browser.get("/")).all("a")]
+    assert browser.get(next(link for link in links if link.endswith("/file"))).status_code == 200
