@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from fanlight.cli.owner_client import OwnerClient
@@ -71,34 +71,40 @@ class Result:
         return Result(self.rounds[earlier:], self.finished, self.model)
 
 
-def ask(main: OwnerClient, devices: Sequence[OwnerClient]) -> Result:
-    """Ask the main server and all devices.
+def ask(main: OwnerClient) -> Result:
+    """Ask the main server; local accuracies are not in yet.
 
     Raises:
-        Unreachable, MalformedMessage: one does not answer as it should.
+        Unreachable, MalformedMessage: it does not answer as it should.
     """
     answer = main.get("/api/v1/rounds")
+    return Result(tuple(_round(entry) for entry in answer["rounds"]), bool(answer["finished"]), answer["model"])
+
+
+def with_local_accuracies(result: Result, devices: Sequence[OwnerClient]) -> Result:
+    """The same with what each device measured of its own model; errors as in ``ask``."""
     local = {device.name: _local_accuracies(device.get("/api/v1/learning")) for device in devices}
-    return Result(
-        rounds=tuple(_round(entry, local) for entry in answer["rounds"]),
-        finished=bool(answer["finished"]),
-        model=answer["model"],
+    rounds = (
+        replace(
+            entry, local_accuracy={name: found[entry.number] for name, found in local.items() if entry.number in found}
+        )
+        for entry in result.rounds
     )
+    return replace(result, rounds=tuple(rounds))
 
 
 def _local_accuracies(learning: Mapping[str, Any]) -> dict[int, float | None]:
     return {int(entry["round"]): entry.get("local_accuracy") for entry in learning.get("rounds", ())}
 
 
-def _round(entry: Mapping[str, Any], local: Mapping[str, Mapping[int, float | None]]) -> Round:
-    number = int(entry["round"])
+def _round(entry: Mapping[str, Any]) -> Round:
     failed = entry["state"] in _FAILED_STATES
     return Round(
-        number=number,
+        number=int(entry["round"]),
         state=str(entry["state"]),
         reason=str(entry.get("reason") or ""),
         participants=int(entry.get("participants") or 0),
         figures={name: None if failed else entry.get(name) for name in _FIGURES},
-        local_accuracy={device: by_round[number] for device, by_round in local.items() if number in by_round},
+        local_accuracy={},
         seconds=entry.get("seconds"),
     )

@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from fanlight.cli.demo_progress import Progress
-from fanlight.cli.demo_result import Result, ask
+from fanlight.cli.demo_result import Result, ask, with_local_accuracies
 from fanlight.cli.owner_client import OwnerClient
 
 COMPLETE = {
@@ -46,7 +46,7 @@ def asked(rounds: list[dict[str, Any]], *, finished: bool = True) -> Result:
         Answers("device-1", {"/api/v1/learning": {"rounds": [{"round": 1, "local_accuracy": 0.9}]}}),
         Answers("device-2", {"/api/v1/learning": {"rounds": []}}),
     ]
-    return ask(cast("OwnerClient", main), cast("list[OwnerClient]", devices))
+    return with_local_accuracies(ask(cast("OwnerClient", main)), cast("list[OwnerClient]", devices))
 
 
 def test_a_round_is_as_the_contract_says() -> None:
@@ -101,4 +101,4 @@ def test_an_answer_that_lacks_something_is_not_passed_over(missing: str) -> None
     answer: dict[str, Any] = {"rounds": [], "finished": False, "model": {}}
     del answer[missing]
     with pytest.raises(KeyError):
-        ask(cast("OwnerClient", Answers("main", {"/api/v1/rounds": answer})), [])
+        ask(cast("OwnerClient", Answers("main", {"/api/v1/rounds": answer})))
