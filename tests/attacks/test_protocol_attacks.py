@@ -28,6 +28,7 @@ from fanlight.protocol.closing import (
     Listed,
     Outcome,
     OutcomeForDevice,
+    Rejection,
     Release,
     Result,
     SignedOutcome,
@@ -721,3 +722,105 @@ def test_an_enrolment_repeated_is_the_same_member() -> None:
     assert data == identities.enrol(WORLD.trust.fid, token, token_key, device_key)
     first, second = (identities.check_enrolment(WORLD.trust.root_key, data, now) for now in (1, EXPIRES - 1))
     assert first == second
+
+
+# ---- forged messages of a server, or of somebody on the way
+
+
+def forged_by_aggregator(label: str, payload: bytes) -> bytes:
+    return signing.sign(WORLD.aggregator_key, label, payload).encode()
+
+
+def test_a_close_of_another_round_or_with_a_device_twice_is_refused() -> None:
+    told = started().collect()
+    close = Close.decode(Signed.decode(close_of(told, told.held)).payload)
+    first, *others = close.reports
+    for forged in (
+        close.with_(mh=bytes(32)),
+        close.with_(reports=(first, first, *others)),
+        close.with_(reports=(*others, first)),
+    ):
+        with pytest.raises(Refused) as caught:
+            told.judge(forged_by_aggregator(CLOSE, forged.encode()))
+        assert slug_of(caught) == "foreign-close"
+    assert told.m.at is main_server.State.OPEN
+
+
+def test_the_aggregator_cannot_list_a_device_that_was_not_sampled() -> None:
+    told = started(cohort=[THIEF.id, WORLD.owners[2].id]).collect(WORLD.owners[1:])
+    uninvited = Held(VICTIM.id, told.commit(VICTIM).envelope)
+    assert reasons(told, close_of(told, [uninvited, *told.held])) == {VICTIM.id: "not-invited"}
+
+
+def test_the_aggregator_cannot_list_a_report_of_another_length() -> None:
+    told = started().collect(WORLD.owners[1:])
+    short = Held(VICTIM.id, with_header(told.commit(VICTIM), length=21))
+    assert reasons(told, close_of(told, [short, *told.held])) == {VICTIM.id: "wrong-length"}
+
+
+def test_main_cannot_count_a_device_twice_or_accept_what_it_rejects() -> None:
+    told = started(r_max_percent=100).collect()
+    told.close()
+    everybody = tuple(sorted(WORLD.members))
+    both = Verdict.decode(Signed.decode(forged_verdict(told, everybody)).payload)
+    both = both.with_(rejected=(Rejection(device=VICTIM.id, reason="x"),))
+    for forged in (
+        forged_verdict(told, (*everybody, VICTIM.id)),
+        signing.sign(WORLD.main_key, VERDICT, both.encode()).encode(),
+    ):
+        with pytest.raises(Refused) as caught:
+            told.take_verdict(forged)
+        assert slug_of(caught) == "bad-verdict"
+
+
+@pytest.mark.parametrize(
+    ("changes", "slug"),
+    [({"mh": bytes(32)}, "foreign-release"), ({"count": 2}, "other-set"), ({"count": 4}, "other-set")],
+)
+def test_a_release_of_another_round_or_count_is_refused(changes: dict[str, object], slug: str) -> None:
+    told = started().collect().agree()
+    data, vector = told.release()
+    forged = Release.decode(Signed.decode(data).payload).with_(**changes)
+    with pytest.raises(Refused) as caught:
+        told.take_release(forged_by_aggregator(RELEASE, forged.encode()), vector)
+    assert slug_of(caught) == slug
+
+
+def test_a_countersignature_is_the_aggregators_on_mains_own_outcome() -> None:
+    told = started().collect().agree()
+    outcome = told.take_release(*told.release()).reply
+    true = SignedOutcome.decode(WORLD.aggregator.finish(told.a, outcome).reply)
+    payload = Outcome.decode(true.payload).with_(reason="other").encode()
+    signature = signing.sign(WORLD.aggregator_key, OUTCOME_AGGREGATOR, payload).signature
+    for forged in (
+        true.with_(payload=payload, aggregator_signature=signature),
+        true.with_(aggregator_signature=bytes(64)),
+        true.with_(aggregator_signature=true.main_signature),
+        true.with_(main_signature=bytes(64)),
+        true.with_(main_signature=None),
+    ):
+        with pytest.raises(NotAuthentic):
+            WORLD.main.countersigned(told.m, forged.encode())
+    assert WORLD.main.countersigned(told.m, true.encode()).record.outcome == true.encode()
+
+
+def test_nobody_but_the_aggregator_abandons_and_nothing_but_an_abandonment_does() -> None:
+    told = started().collect().agree()
+    with pytest.raises(NotAuthentic):
+        WORLD.main.abandoned(told.m, signed_outcome(told, Result.ABANDONED))
+    payload = Outcome(mh=told.a.mh, result="failed", reason="x", set_root=bytes(32)).encode()
+    signature = signing.sign(WORLD.aggregator_key, OUTCOME_AGGREGATOR, payload).signature
+    with pytest.raises(Refused) as caught:
+        WORLD.main.abandoned(told.m, SignedOutcome(payload=payload, aggregator_signature=signature).encode())
+    assert slug_of(caught) == "foreign-outcome"
+
+
+def test_a_verdict_for_another_round_is_refused() -> None:
+    told = started().collect()
+    told.close()
+    foreign = Verdict.decode(Signed.decode(forged_verdict(told, tuple(sorted(WORLD.members)))).payload)
+    with pytest.raises(Refused) as caught:
+        told.take_verdict(signing.sign(WORLD.main_key, VERDICT, foreign.with_(mh=bytes(32)).encode()).encode())
+    assert slug_of(caught) == "foreign-verdict"
+    with pytest.raises(NotAuthentic):
+        told.take_verdict(forged_by_aggregator(VERDICT, foreign.encode()))
