@@ -10,7 +10,7 @@ from fanlight.protocol.signing import raw_public_key
 from fanlight.services.device.identity import Identity
 from fanlight.services.device.role import DeviceRole
 from tests.unit.device.federation import FakeFederation
-from tests.unit.device.joined import announced, done, turn
+from tests.unit.device.joined import announced, done, failed, turn
 
 
 def public_key(role: DeviceRole) -> bytes:
@@ -62,6 +62,29 @@ def test_no_change_of_key_before_enrolment_or_during_a_report(federation: FakeFe
     with pytest.raises(NotPossibleNow) as caught:
         device.membership.renew_key()
     assert caught.value.slug == "report-on-its-way"
+
+
+def test_no_report_is_built_during_a_change_of_key(federation: FakeFederation, device: DeviceRole) -> None:
+    announced(device)
+    federation.down.add("aggregator")
+    with pytest.raises(Unreachable):
+        device.membership.renew_key()
+    federation.open_round()
+    device.agent.refresh()
+    assert failed(device, device.steps.send()) == "key-change"
+    federation.down.clear()
+    turn(device)
+    done(device, device.steps.send())
+
+
+def test_only_the_first_key_enrols_again(federation: FakeFederation, device: DeviceRole) -> None:
+    turn(device)
+    device.membership.forget_enrolments()
+    assert not device.membership.is_enrolled("main")
+    turn(device)
+    device.membership.renew_key()
+    device.membership.forget_enrolments()
+    assert device.membership.is_enrolled("main")
 
 
 def test_a_state_folder_belongs_to_one_federation(federation: FakeFederation, tmp_path: Path) -> None:

@@ -165,7 +165,7 @@ class Agent:
         try:
             opening = self._rounds.examine()
         except (Refused, NotAuthentic) as error:
-            log.info("manifest refused", slug=error.slug, reason=error.message)  # the owner reads it on the page
+            log.debug("manifest refused", slug=error.slug, reason=error.message)  # the owner reads it on the page
             return
         if not opening.trains:
             self._wait_for(self._steps.measure())

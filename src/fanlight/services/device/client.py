@@ -21,6 +21,7 @@ from fanlight.services.http.remote import CBOR, Remote
 from fanlight.services.http.signature_profile import CLOCK_SKEW, content_digest
 
 _PIECE: Final = 1 << 20
+_AT_ONCE: Final = httpx.Timeout(5)
 _UPLOAD_TIMEOUT: Final = httpx.Timeout(120, connect=10)
 
 
@@ -60,7 +61,8 @@ class MainClient(Server):
 
     def offer(self) -> Offer:
         """What main has for this device now; errors as in ``poll_offer``."""
-        return self._read_offer(self.remote.send("GET", f"{PREFIX}/offer?after=0&wait=0", headers={}))
+        path = f"{PREFIX}/offer?after=0&wait=0"
+        return self._read_offer(self.remote.send("GET", path, headers={}, timeout=_AT_ONCE))
 
     def model(self, sha256: bytes) -> bytes:
         """The model file with this hash.

@@ -6,6 +6,7 @@ one (``device.key.next``) until both servers have taken it.
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -95,11 +96,25 @@ class Identity:
     Args:
         folder: the state folder.
         trust: the federation.
+
+    Attributes:
+        lock: held while a report is built and kept, and while a change of key begins: never both.
     """
 
     def __init__(self, folder: Path, trust: Trust) -> None:
         self.keys = KeyFolder(folder)
         self.device = self.keys.device(trust)
+        self.lock = threading.Lock()
+
+    @property
+    def has_first_key(self) -> bool:
+        """Is it still the key that it enrolled with?"""
+        return device_id(self.device.trust.fid, raw_public_key(self.device.private)) == self.device.device
+
+    @property
+    def changing_key(self) -> bool:
+        """Is a change of key under way?"""
+        return self.keys.next_key(make=False) is not None
 
     def finish_change(self) -> None:
         """Use the next key from now on."""

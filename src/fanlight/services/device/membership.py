@@ -7,8 +7,9 @@ change of key no report is built: one server would not know the key that signed 
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -37,6 +38,7 @@ class Membership:
     identity: Identity
     store: DeviceStore
     servers: Mapping[str, Server]
+    _changing: threading.Lock = field(default_factory=threading.Lock)
 
     def enrol(self) -> None:
         """Enrol where that has not been done.
@@ -57,8 +59,11 @@ class Membership:
         return self.store.value(f"enrolled-{name}") is not None
 
     def forget_enrolments(self) -> None:
-        """A server says that this device is no member: enrol again everywhere (which changes nothing where it is)."""
-        for name in self.servers:
+        """A server says that this device is no member: enrol again everywhere (which changes nothing where it is).
+
+        Only the first key can do that: to a server, another key under the same token is another device.
+        """
+        for name in self.servers if self.identity.has_first_key else ():
             self.store.keep(f"enrolled-{name}", None)
 
     @property
@@ -75,20 +80,25 @@ class Membership:
         """
         if not all(self.is_enrolled(name) for name in self.servers):
             raise NotPossibleNow("This device is not enrolled yet.", slug="not-enrolled-yet", next="Wait until it is.")
-        if self.store.unfinished():
-            raise NotPossibleNow(
-                "A report of this device is part of an open round.",
-                slug="report-on-its-way",
-                next="Change the key when the round is over.",
-            )
-        if not self.changing_key:
-            device, private = self.identity.device, self._next_key()
-            change = identities.rekey(device.trust.fid, device.device, device.private, private)
-            self.store.keep(_CHANGE, change)
+        with self.identity.lock:
+            if self.store.unfinished():
+                raise NotPossibleNow(
+                    "A report of this device is part of an open round.",
+                    slug="report-on-its-way",
+                    next="Change the key when the round is over.",
+                )
+            if not self.changing_key:
+                device, private = self.identity.device, self._next_key()
+                change = identities.rekey(device.trust.fid, device.device, device.private, private)
+                self.store.keep(_CHANGE, change)
         self.resume_change()
 
     def resume_change(self) -> None:
         """Go on with a change of key, if one is under way; errors as in ``renew_key``."""
+        with self._changing:
+            self._resume()
+
+    def _resume(self) -> None:
         change = self.store.value(_CHANGE)
         if change is None:
             return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -37,13 +38,13 @@ class Chances:
         clock: unix seconds.
         randomness: that many secret bytes.
         jitter: a number in [0, 1), fresh each call; nothing secret depends on it.
-        sleep: wait some seconds.
+        sleep: wait some seconds; by default, until then or the end of the process.
     """
 
     clock: Callable[[], float] = time.time
     randomness: Callable[[int], bytes] = os.urandom
     jitter: Callable[[], float] = random.random
-    sleep: Callable[[float], None] = time.sleep
+    sleep: Callable[[float], object] | None = None
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,7 @@ class DeviceRole:
     steps: Steps
     agent: Agent
     chances: Chances
+    stopping: threading.Event
 
     @property
     def name(self) -> str:
@@ -75,6 +77,7 @@ class DeviceRole:
 
     def stop(self) -> None:
         """End the jobs, the loop, the connections and the database, in this order."""
+        self.stopping.set()
         self.jobs.close()
         self.agent.stop()
         for server in self.servers:
@@ -121,8 +124,8 @@ def build_role(
     learner = Learner(store, pictures, chances.clock, chances.randomness)
     floors = Floors(settings.k_min, settings.accept_demo, settings.answers_per_day, allowed_backbones(), HEADS)
     rounds = Rounds(identity, store, offers, learner, main, aggregator, floors, chances.clock, chances.randomness)
-    jobs = Jobs()
-    steps = Steps(rounds, jobs, chances.jitter, chances.sleep)
+    jobs, stopping = Jobs(), threading.Event()
+    steps = Steps(rounds, jobs, chances.jitter, chances.sleep or stopping.wait)
     membership = Membership(token, identity, store, {"main": main, "aggregator": aggregator})
     agent = Agent(
         membership,
@@ -133,5 +136,5 @@ def build_role(
         poll_wait_s=settings.poll_wait_s,
     )
     return DeviceRole(
-        settings, token, identity, store, pictures, offers, rounds, membership, jobs, steps, agent, chances
+        settings, token, identity, store, pictures, offers, rounds, membership, jobs, steps, agent, chances, stopping
     )

@@ -231,8 +231,13 @@ class Rounds:
     def _commit(self, opening: Opening, contribution: Contribution, learned: Learned) -> Record:
         now = int(self.clock())
         stream = Keystream(self.randomness(32))
-        record, y = self.identity.device.commit(opening.signed, opening.manifest, contribution, stream, now)
-        self.store.commit(record, y, learned)
+        with self.identity.lock:
+            if self.identity.changing_key:
+                raise NotPossibleNow(
+                    "This device is changing its key.", slug="key-change", next="Wait until both servers have taken it."
+                )
+            record, y = self.identity.device.commit(opening.signed, opening.manifest, contribution, stream, now)
+            self.store.commit(record, y, learned)
         return record
 
     def _record(self, mh: bytes) -> Record:

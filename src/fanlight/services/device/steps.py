@@ -5,7 +5,6 @@ The page and the ``POST`` ask the same functions, so a button that is offered wo
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
@@ -38,7 +37,7 @@ class Steps:
     rounds: Rounds
     jobs: Jobs
     jitter: Callable[[], float]
-    sleep: Callable[[float], None] = time.sleep
+    sleep: Callable[[float], object]
 
     # -- perform
 
