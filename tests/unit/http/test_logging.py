@@ -52,3 +52,13 @@ def test_lines_for_people_hide_secrets_too(capsys: pytest.CaptureFixture[str]) -
     assert "hello" in err
     assert "ValueError" in err
     assert "s3cret" not in err
+
+
+def test_a_request_that_went_well_is_no_news(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging()
+    for name in ("httpx", "httpcore.connection", "alembic.runtime.migration"):
+        logging.getLogger(name).info("GET /protocol/v1/offer 200")
+        logging.getLogger(name).warning("%s is in trouble", name)
+    err = capsys.readouterr().err
+    assert "offer" not in err
+    assert err.count("is in trouble") == 3

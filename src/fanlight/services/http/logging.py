@@ -1,7 +1,7 @@
 """Logs on standard error, by structlog, as lines for people or JSON; secrets are dropped on the way.
 
-Standard output stays free for what a command prints.  The libraries' own records (uvicorn, Alembic) take the same way,
-since an access log quotes the address of a login link.
+Standard output stays free for what a command prints.  The libraries' own records (uvicorn's above all) take the same
+way, since an access log quotes the address of a login link.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ _SECRET_KEY = re.compile(
     re.IGNORECASE,
 )
 _SECRET_IN_TEXT = re.compile(r"((?:token|csrf)=)[^&\s\"']+|(Bearer\s+)[^\s\"']+", re.IGNORECASE)
+
+_TALKATIVE = ("httpx", "httpcore", "alembic.runtime.migration")  # a line a request, four lines a start
 
 
 def drop_secrets(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
@@ -53,7 +55,7 @@ def configure_logging(*, json: bool = False, level: str = "INFO") -> None:
     for name in ("uvicorn", "uvicorn.access", "uvicorn.error"):
         logger = logging.getLogger(name)
         logger.handlers, logger.propagate = [], True
-    for name in ("httpx", "httpcore"):  # a line for every request: a device asks for news day and night
+    for name in _TALKATIVE:
         logging.getLogger(name).setLevel(logging.WARNING)
 
 
