@@ -239,7 +239,9 @@ class Round:
     def send(self, sent: Sent, now: int = NOW + 1) -> bytes:
         """The aggregator takes a report; returns the receipt."""
         server = self.world.aggregator
-        header = server.check_report(self.a, sent.envelope, sent.owner.member.public_key, now)
+        header = server.check_report(
+            self.a, sent.envelope, sent.owner.member.public_key, self.aggregator_round_key, now
+        )
         found = next((held for held in self.held if held.device == sent.owner.id), None)
         step = server.take_report(self.a, found, len(self.reports), sent.envelope, header, now)
         self.a = step.record

@@ -86,7 +86,7 @@ def with_header(sent: Sent, **changes: object) -> Envelope:
 
 
 def check(told: Round, envelope: Envelope) -> ReportHeader:
-    return WORLD.aggregator.check_report(told.a, envelope, VICTIM.member.public_key, NOW)
+    return WORLD.aggregator.check_report(told.a, envelope, VICTIM.member.public_key, told.aggregator_round_key, NOW)
 
 
 def slug_of(caught: pytest.ExceptionInfo[FanlightError]) -> str:
@@ -824,3 +824,17 @@ def test_a_verdict_for_another_round_is_refused() -> None:
     assert slug_of(caught) == "foreign-verdict"
     with pytest.raises(NotAuthentic):
         told.take_verdict(forged_by_aggregator(VERDICT, foreign.encode()))
+
+
+def test_a_seed_that_the_aggregator_cannot_open_is_refused_before_the_receipt() -> None:
+    """Else one member could keep every round from being released, by sealing rubbish to the aggregator."""
+    told = started()
+    sent = told.commit(VICTIM)
+    rubbish = bytes(80)
+    header = ReportHeader.decode(Signed.decode(sent.envelope.header).payload).with_(
+        aggregator_hash=sealed_hash(rubbish)
+    )
+    envelope = sign_report(sent.owner.key, header, sent.envelope.sealed_main, rubbish)
+    with pytest.raises(NotAuthentic) as caught:
+        check(told, envelope)
+    assert caught.value.slug == "seed-unopenable"

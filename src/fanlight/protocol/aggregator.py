@@ -17,6 +17,7 @@ from enum import StrEnum
 from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from fanlight.errors import Conflict, NotAuthentic, NotPossibleNow, Refused
 from fanlight.protocol import signing
@@ -50,6 +51,7 @@ from fanlight.protocol.manifest import (
 from fanlight.protocol.merkle import Entry, set_root
 from fanlight.protocol.message import U32, Blob, Hash, Message, Name
 from fanlight.protocol.report import RECEIPT, REPORT, Envelope, Receipt, ReportHeader, sealed_hash
+from fanlight.protocol.sealing import MASK_AGGREGATOR, open_seed
 from fanlight.protocol.transitions import Table
 
 
@@ -214,7 +216,9 @@ class Aggregator:
         state = TABLE.next(record.at, Event.OPEN)
         return Step(record.with_(state=state.value, main_signature=signed.main_signature), b"")
 
-    def check_report(self, record: Record, envelope: Envelope, public_key: bytes, now: int) -> ReportHeader:
+    def check_report(
+        self, record: Record, envelope: Envelope, public_key: bytes, round_key: X25519PrivateKey, now: int
+    ) -> ReportHeader:
         """Everything that can be checked before y arrives; return the verified header.
 
         Args:
@@ -222,6 +226,8 @@ class Aggregator:
             envelope: what came.
             public_key: the sending member's current key. The signature proves who signed; that the header names this
                 very member (``header.device``) is for the caller to compare, who knows whose key this is.
+            round_key: our private key of the round. Our seed is opened here already: once the set is agreed, one seed
+                that does not open would keep the whole sum from being released.
             now: unix seconds on our clock.
 
         Raises:
@@ -245,6 +251,7 @@ class Aggregator:
         hashes = (sealed_hash(envelope.sealed_main), sealed_hash(envelope.sealed_aggregator))
         if hashes != (header.main_hash, header.aggregator_hash):
             raise Refused("A sealed seed is not the one that was signed.", slug="swapped-seed", device=device)
+        open_seed(envelope.sealed_aggregator, round_key, MASK_AGGREGATOR, record.mh, header.device)
         return header
 
     def take_report(

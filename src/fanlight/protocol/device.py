@@ -267,7 +267,9 @@ class Device:
         if asked != (plan.task, plan.hash, model, plan.kind):
             raise Refused("The manifest is for another plan or model than this device has.", slug="other-model")
         if now >= manifest.closes_at:
-            raise Refused(f"The window of round {proposal.round} has passed.", slug="window-passed")
+            raise Refused(
+                f"The window of round {proposal.round} has passed.", slug="window-passed", next="Is the clock right?"
+            )
         self._check_invited(signed, manifest, invitation)
         check_floors(manifest, plan, floors)
         _check_layout(proposal, plan)

@@ -477,7 +477,9 @@ def test_too_many_reports_are_not_summed() -> None:
         told.collect(WORLD.owners[2:])
     assert caught.value.slug == "round-full"
     first = told.reports[0]
-    header = WORLD.aggregator.check_report(told.a, first.envelope, first.owner.member.public_key, NOW)
+    header = WORLD.aggregator.check_report(
+        told.a, first.envelope, first.owner.member.public_key, told.aggregator_round_key, NOW
+    )
     again = WORLD.aggregator.take_report(told.a, first.held, 2, first.envelope, header, NOW)
     assert Receipt.decode(Signed.decode(again.reply).payload).report_id == first.envelope.report_id
     told.reports.append(told.commit(WORLD.owners[2]))

@@ -192,7 +192,9 @@ def act_as_aggregator(event: aggregator.Event, record: aggregator.Record) -> agg
 
 def take_report(record: aggregator.Record) -> aggregator.Step:
     server = STORY.world.aggregator
-    header = server.check_report(record, SENT.envelope, SENT.owner.member.public_key, NOW)
+    header = server.check_report(
+        record, SENT.envelope, SENT.owner.member.public_key, STORY.round.aggregator_round_key, NOW
+    )
     return server.take_report(record, None, 0, SENT.envelope, header, NOW)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +31,9 @@ from fanlight.storage.database import Database
 from fanlight.storage.tables import aggregator as tables
 
 PIECE_BYTES: Final = 1 << 20
+DEAD_ROUND: Final = frozenset({"round-key-lost", "report-damaged", "report-lost"})
+"""Why a sum can never be released: slugs of the errors of ``Rounds.sum``."""
+
 ENDED = frozenset(state.value for state in TERMINAL)
 
 
@@ -125,7 +128,10 @@ class Rounds:
             )
         with self._database.transaction() as tx:
             stored = self._by_hash(tx, mh)
-        header = self._machine.check_report(stored.record, envelope, public_key, int(self._clock()))
+        key = self._keys.load(stored.record.number)
+        if key is None:
+            raise NotPossibleNow("This round is over.", slug="round-over", next="Wait for the next round.")
+        header = self._machine.check_report(stored.record, envelope, public_key, key, int(self._clock()))
         if header.device != device:
             raise NotEnrolled("The report is another device's than the request.", device=device.hex())
         return header
@@ -212,7 +218,7 @@ class Rounds:
 
     def _add(self, total: NDArray[np.uint32], file: str, mask: MaskStream) -> None:
         at = 0
-        with self._files.open(file) as stream:
+        with self._open(file) as stream:
             while piece := stream.read(PIECE_BYTES):
                 words = np.frombuffer(piece, "<u4").astype(np.uint32)
                 mask.subtract_from(words)
@@ -220,6 +226,12 @@ class Rounds:
                 at += words.size
         if at != total.size:
             raise StorageError(f"The report file {file} has {at} words instead of {total.size}.", slug="report-damaged")
+
+    def _open(self, file: str) -> BinaryIO:
+        try:
+            return self._files.open(file)
+        except NotFound as error:
+            raise StorageError(f"The report file {file} is gone.", slug="report-lost") from error
 
     def release(self) -> tuple[bytes, NDArray[np.uint32]]:
         """Sign and store the one release; returns it with Y.

@@ -12,12 +12,12 @@ import structlog
 from sqlalchemy import select, update
 from starlette.concurrency import run_in_threadpool
 
-from fanlight.errors import FanlightError, NotPossibleNow
+from fanlight.errors import FanlightError, NotPossibleNow, StorageError
 from fanlight.protocol.aggregator import TERMINAL, Aggregator, State
 from fanlight.protocol.exchange import Enrolments, Order, Orders
 from fanlight.protocol.manifest import Proposal
 from fanlight.services.aggregator.main_client import LONG_POLL_S, MainClient
-from fanlight.services.aggregator.rounds import Rounds, Stored
+from fanlight.services.aggregator.rounds import DEAD_ROUND, Rounds, Stored
 from fanlight.services.federation import ServerIdentity
 from fanlight.services.http.jobs import Jobs
 from fanlight.services.http.waiting import Notifier
@@ -60,7 +60,7 @@ class AggregatorService:
         migrate(self.database, ROLE)
         self.log = ChainedLog(tables.log, identity.trust.fid, ROLE)
         self.files = BlobFolder(state / "reports")
-        self.membership = Membership(self.database, tables.devices, self.log, identity.trust)
+        self.membership = Membership(self.database, tables.devices, tables.rekeys, self.log, identity.trust)
         self.membership.load()
         self.rounds = Rounds(
             self.database,
@@ -116,7 +116,14 @@ class AggregatorService:
             RemoteError: main cannot be reached; try again, the same bytes are sent.
         """
         with self._work:
-            signed, vector = self.rounds.release()
+            try:
+                signed, vector = self.rounds.release()
+            except StorageError as error:
+                if error.slug not in DEAD_ROUND:
+                    raise
+                self.rounds.abandon(error.slug)  # nothing that anybody could do would bring this sum back
+                self._tell_main()
+                raise
             self.rounds.finish(self.main.release(signed, vector))
             self._tell_main()
             return self._latest()
@@ -156,6 +163,9 @@ class AggregatorService:
             RemoteError, LocalError: what could not be done; it is tried again with the next orders.
         """
         with self._work:
+            stored = self.rounds.latest()
+            if stored is not None and stored.record.at is State.RELEASED:
+                self._release()  # main may have it, publish and propose the next round; we never heard
             self._tell_main()
             self._exchange_members(orders)
             if orders.proposal is not None:
@@ -168,7 +178,7 @@ class AggregatorService:
                 self.close_round()
                 if orders.order == Order.FINISH:
                     self.release_round()
-            case Order.FINISH, (State.AGREED | State.RELEASED):
+            case Order.FINISH, State.AGREED:
                 self.release_round()
             case Order.ABANDON, (State.COLLECTING | State.CLOSED | State.AGREED):
                 self.abandon_round("ordered-by-main")
@@ -182,6 +192,11 @@ class AggregatorService:
                 self._send_enrolments()
         except FanlightError as error:
             self._note(error)
+
+    def _release(self) -> None:
+        signed, vector = self.rounds.release()
+        self.rounds.finish(self.main.release(signed, vector))
+        self._tell_main()
 
     def _open(self, orders: Orders) -> None:
         assert orders.proposal is not None

@@ -10,8 +10,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
-from fanlight.core.segments import layout_length
-from fanlight.errors import MalformedMessage, Refused
+from fanlight.errors import MalformedMessage
 from fanlight.protocol.closing import CLOSE_LIMIT
 from fanlight.protocol.exchange import PREFIX
 from fanlight.services.http.bodies import read_body
@@ -145,7 +144,7 @@ def _round_routes(service: MainService, verifier: SignatureVerifier) -> APIRoute
 
     @router.post("/aggregator/release")
     async def release(request: Request) -> Response:
-        limit = _RELEASE_PREFIX + _RELEASE_LIMIT + 4 * await run_in_threadpool(_words_expected, service)
+        limit = _RELEASE_PREFIX + _RELEASE_LIMIT + 4 * await run_in_threadpool(service.rounds.most_words)
         signed, vector = _split_release(await body_of(request, limit))
         reply = await run_in_threadpool(service.rounds.release, signed, vector)
         # The devices hear of it when it is published, or when the aggregator's signature on the outcome arrives.
@@ -159,13 +158,6 @@ def _round_routes(service: MainService, verifier: SignatureVerifier) -> APIRoute
         return Response(status_code=204)
 
     return router
-
-
-def _words_expected(service: MainService) -> int:
-    stored = service.latest()
-    if stored is None:
-        raise Refused("There is no round.", slug="no-round")
-    return layout_length(stored.record.terms.layout)
 
 
 def _split_release(body: bytes) -> tuple[bytes, np.ndarray[tuple[int], np.dtype[np.uint32]]]:

@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from sqlalchemy import Connection, insert, select, update
 
 from fanlight.core.adaptive_clip import FIRST_CLIP, next_clip
+from fanlight.core.segments import layout_length
 from fanlight.errors import Conflict, NotFound, NotPossibleNow
-from fanlight.protocol.closing import Outcome, Result, SignedOutcome
+from fanlight.protocol.closing import Outcome, Release, Result, SignedOutcome
 from fanlight.protocol.contribution import Totals, clip_of, expected_layout
 from fanlight.protocol.exchange import Order
 from fanlight.protocol.log import LogEntry
@@ -223,9 +224,13 @@ class Rounds:
         return step.reply
 
     def release(self, data: bytes, vector: NDArray[np.uint32]) -> bytes:
-        """The aggregator's release with Y; returns our signed outcome. ``vector`` is unmasked in place."""
+        """The aggregator's release with Y; returns our signed outcome. ``vector`` is unmasked in place.
+
+        A repeated one may be of the round before the newest: the aggregator never heard our answer.
+        """
+        mh = Release.decode(Signed.decode(data).payload).mh
         with self._database.transaction() as tx:
-            stored = self._latest_or_conflict(tx)
+            stored = self.by_hash(tx, mh)
             number = stored.record.number
             step = self._machine.take_release(stored.record, data, vector, self._keys.load(number))
             if step.totals is not None:
@@ -237,6 +242,13 @@ class Rounds:
         # Only now: if the transaction had failed, the key would still be needed.
         self._keys.destroy(number)
         return step.reply
+
+    def most_words(self) -> int:
+        """Words in the longest vector that may be released now: of the newest round, or again of the one before."""
+        with self._database.transaction() as tx:
+            newest = tables.rounds.c.number.desc()
+            rows = tx.execute(select(tables.rounds).order_by(newest).limit(2))
+            return max((layout_length(_stored(row).record.terms.layout) for row in rows), default=0)
 
     def take_outcome(self, data: bytes) -> None:
         """The aggregator's signature on our outcome, or its signed abandonment."""

@@ -10,8 +10,11 @@ from typing import Final
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from sqlalchemy import Connection, insert, select, update
 
+from fanlight.core.adaptive_clip import FIRST_CLIP
+from fanlight.core.segments import check_layout
 from fanlight.errors import NotAuthentic, NotFound
 from fanlight.protocol import identities, signing
+from fanlight.protocol.contribution import expected_layout
 from fanlight.protocol.exchange import MEMBERS, OFFER, ORDERS, Enrolments, Members, Offer, Order, Orders
 from fanlight.protocol.log import LogEntry
 from fanlight.protocol.main_server import MainServer, State
@@ -34,6 +37,16 @@ from fanlight.storage.tables import main as tables
 ROLE: Final = "main"
 AGGREGATOR = "aggregator"
 """Key id of the aggregator's requests."""
+
+
+def _check_layout(task: Task) -> None:
+    """Refuse a task whose rounds nobody could sum, before anybody is asked to.
+
+    Raises:
+        SettingsError, MalformedMessage: too many devices for the ring, or too long a vector.
+    """
+    policy = task.policy
+    check_layout(expected_layout(task.plan, policy.n_max, round(FIRST_CLIP * 1e6), with_counts=True), policy.n_max)
 
 
 class MainService:
@@ -62,7 +75,7 @@ class MainService:
         self.machine = MainServer(identity.private, identity.trust)
         self.models = Models(self.task)
         self.presence = Presence(clock)
-        self.membership = Membership(self.database, tables.devices, self.log, identity.trust)
+        self.membership = Membership(self.database, tables.devices, tables.rekeys, self.log, identity.trust)
         self.rounds = Rounds(
             self.database,
             self.log,
@@ -78,6 +91,7 @@ class MainService:
         self.pages = Notifier()
         self.changed = threading.Condition()
         self.jobs = Jobs(on_change=self.pages.notify)
+        _check_layout(self.task)
         # Versions of offers and orders must not repeat after a restart, or a waiting peer would miss a change.
         self._version_base = int(clock() * 1000)
         self._members_changes = 0

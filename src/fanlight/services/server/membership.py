@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from sqlalchemy import Connection, Table, insert, select, update
 
 from fanlight.errors import Conflict, NotEnrolled
-from fanlight.protocol.identities import Member, Trust, check_enrolment, check_rekey, check_revocation
+from fanlight.protocol.identities import Enrolment, Member, Trust, check_enrolment, check_rekey, check_revocation, leads_to
 from fanlight.protocol.log import LogEntry
 from fanlight.services.server.chained_log import ChainedLog
 from fanlight.storage.database import Database
@@ -26,13 +26,14 @@ class Membership:
 
     Attributes:
         database: the role's database.
-        table: its ``devices`` table.
+        table: its ``devices`` table; rekeys: its table of changed keys.
         log: its log.
         trust: the pinned root and servers.
     """
 
     database: Database
     table: Table
+    rekeys: Table
     log: ChainedLog
     trust: Trust
     _keys: dict[bytes, bytes] = field(default_factory=dict)
@@ -95,7 +96,18 @@ class Membership:
             row = tx.execute(select(self.table).where(self.table.c.dev == device)).first()
             if row is None or row.revoked_at is not None:
                 raise NotEnrolled("This device is not a member.", device=device.hex())
-            member = check_rekey(self.trust.fid, Member(device, row.public_key, row.token_key, row.name), data)
+            current = Member(device, row.public_key, row.token_key, row.name)
+            if self._last_rekey(tx, device) == data:
+                return current  # our answer was lost; the request itself came under the new key
+            member = check_rekey(self.trust.fid, current, data)
+            if member.public_key in self._used_keys(tx, device):
+                raise Conflict(
+                    "The device has had this key before.",
+                    slug="key-used-before",
+                    next="Make a new key.",
+                    device=device.hex(),
+                )
+            tx.execute(insert(self.rekeys).values(public_key=member.public_key, dev=device, message=data))
             tx.execute(update(self.table).where(self.table.c.dev == device).values(public_key=member.public_key))
             self.log.append(tx, [LogEntry("rekeyed", data)])
             self._refresh(tx)
@@ -119,6 +131,18 @@ class Membership:
                 self.log.append(tx, [LogEntry("revoked", data)])
             self._refresh(tx)
         return revocation.device
+
+    def _last_rekey(self, tx: Connection, device: bytes) -> bytes | None:
+        columns = self.rekeys.c
+        current = select(columns.message).join(self.table, self.table.c.public_key == columns.public_key)
+        return tx.execute(current.where(columns.dev == device)).scalar()
+
+    def _used_keys(self, tx: Connection, device: bytes) -> set[bytes]:
+        """All keys this device has had: an old change of key must not bring an old key back."""
+        columns = self.table.c
+        enrolment: bytes = tx.execute(select(columns.enrolment).where(columns.dev == device)).scalar_one()
+        changed = tx.execute(select(self.rekeys.c.public_key).where(self.rekeys.c.dev == device)).scalars()
+        return {Enrolment.decode(enrolment).public_key, *changed}
 
     def _refresh(self, tx: Connection) -> None:
         with self._lock:

@@ -19,6 +19,14 @@ devices = Table(
     Column("told_main", Boolean, nullable=False, server_default=false()),
 )
 
+rekeys = Table(
+    "rekeys",
+    metadata,
+    Column("public_key", LargeBinary(32), primary_key=True),
+    Column("dev", LargeBinary(16), ForeignKey("devices.dev"), nullable=False),
+    Column("message", LargeBinary, nullable=False),
+)
+
 rounds = Table(
     "rounds",
     metadata,

@@ -28,6 +28,14 @@ enrolled_at_aggregator = Table(
     Column("token_key", LargeBinary(32), nullable=False),
 )
 
+rekeys = Table(
+    "rekeys",
+    metadata,
+    Column("public_key", LargeBinary(32), primary_key=True),
+    Column("dev", LargeBinary(16), ForeignKey("devices.dev"), nullable=False),
+    Column("message", LargeBinary, nullable=False),
+)
+
 rounds = Table(
     "rounds",
     metadata,

@@ -25,6 +25,12 @@ def upgrade() -> None:
         Column("told_main", Boolean, nullable=False, server_default=false()),
     )
     op.create_table(
+        "rekeys",
+        Column("public_key", LargeBinary(32), primary_key=True),
+        Column("dev", LargeBinary(16), ForeignKey("devices.dev"), nullable=False),
+        Column("message", LargeBinary, nullable=False),
+    )
+    op.create_table(
         "rounds",
         Column("number", Integer, primary_key=True, autoincrement=False),
         Column("kind", String, nullable=False),

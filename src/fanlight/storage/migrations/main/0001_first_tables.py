@@ -32,6 +32,12 @@ def upgrade() -> None:
         Column("token_key", LargeBinary(32), nullable=False),
     )
     op.create_table(
+        "rekeys",
+        Column("public_key", LargeBinary(32), primary_key=True),
+        Column("dev", LargeBinary(16), ForeignKey("devices.dev"), nullable=False),
+        Column("message", LargeBinary, nullable=False),
+    )
+    op.create_table(
         "rounds",
         Column("number", Integer, primary_key=True, autoincrement=False),
         Column("kind", String, nullable=False),

@@ -1,0 +1,76 @@
+"""Members at one server, over a real database: change of key, its repetition, and what must not come back."""
+
+from __future__ import annotations
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from fanlight.errors import Conflict, NotAuthentic, NotEnrolled
+from fanlight.protocol import identities
+from fanlight.protocol.signing import raw_public_key
+from fanlight.services.server.chained_log import ChainedLog
+from fanlight.services.server.membership import Membership
+from fanlight.storage.database import Database
+from fanlight.storage.migrating import migrate
+from fanlight.storage.tables import main as tables
+from tests.protocol_world import NOW, World, key
+
+WORLD = World()
+FID = WORLD.trust.fid
+
+
+def enrolment(name: str, private: Ed25519PrivateKey) -> bytes:
+    token = key(f"token {name}")
+    certificate = identities.issue_token(WORLD.root, raw_public_key(token), NOW + 100, name)
+    return identities.enrol(FID, certificate, token, private)
+
+
+@pytest.fixture
+def members() -> Membership:
+    database = Database(None)
+    migrate(database, "main")
+    log = ChainedLog(tables.log, FID, "main")
+    return Membership(database, tables.devices, tables.rekeys, log, WORLD.trust)
+
+
+def types_in_log(members: Membership) -> list[str]:
+    with members.database.transaction() as tx:
+        return [entry.type for entry in members.log.entries(tx)]
+
+
+def test_the_first_key_of_a_token_wins_and_the_second_is_logged(members: Membership) -> None:
+    first, _ = members.enrol(enrolment("camera", key("first")), NOW)
+    assert members.enrol(enrolment("camera", key("first")), NOW) == (first, False)
+    with pytest.raises(Conflict) as caught:
+        members.enrol(enrolment("camera", key("second")), NOW)
+    assert caught.value.slug == "token-used"
+    assert members.public_keys() == {first.device: raw_public_key(key("first"))}
+    assert types_in_log(members) == ["enrolled", "token-conflict"]
+
+
+def test_a_change_of_key_can_be_repeated_but_not_undone_by_an_old_one(members: Membership) -> None:
+    member, _ = members.enrol(enrolment("camera", key("a")), NOW)
+    to_b = identities.rekey(FID, member.device, key("a"), key("b"))
+    assert members.rekey(member.device, to_b).public_key == raw_public_key(key("b"))
+    assert members.rekey(member.device, to_b).public_key == raw_public_key(key("b"))
+    assert types_in_log(members) == ["enrolled", "rekeyed"]
+    with pytest.raises(Conflict) as caught:
+        members.rekey(member.device, identities.rekey(FID, member.device, key("b"), key("a")))
+    assert caught.value.slug == "key-used-before"
+    members.rekey(member.device, identities.rekey(FID, member.device, key("b"), key("c")))
+    with pytest.raises(NotAuthentic):
+        members.rekey(member.device, to_b)
+    assert members.public_keys() == {member.device: raw_public_key(key("c"))}
+
+
+def test_a_revoked_device_is_out_for_good(members: Membership) -> None:
+    member, _ = members.enrol(enrolment("camera", key("a")), NOW)
+    members.revoke(identities.revoke(WORLD.root, member.device, NOW))
+    assert members.public_keys() == {}
+    with pytest.raises(NotEnrolled) as caught:
+        members.enrol(enrolment("camera", key("a")), NOW)
+    assert caught.value.slug == "revoked"
+    with pytest.raises(NotEnrolled):
+        members.rekey(member.device, identities.rekey(FID, member.device, key("a"), key("b")))
+    with pytest.raises(NotEnrolled):
+        members.revoke(identities.revoke(WORLD.root, bytes(16), NOW))
