@@ -4,28 +4,16 @@ from __future__ import annotations
 
 from sqlalchemy import Boolean, Column, Float, ForeignKey, Integer, LargeBinary, MetaData, String, Table, false
 
+from fanlight.storage.tables.server import devices_table, log_table, rekeys_table
+
 metadata = MetaData()
 
-devices = Table(
-    "devices",
+devices = devices_table(
     metadata,
-    Column("dev", LargeBinary(16), primary_key=True),
-    Column("public_key", LargeBinary(32), nullable=False, unique=True),
-    Column("token_key", LargeBinary(32), nullable=False, unique=True),  # first device key for a token wins
-    Column("name", String, nullable=False),
-    Column("enrolment", LargeBinary, nullable=False),
-    Column("enrolled_at", Integer, nullable=False),
-    Column("revoked_at", Integer),
     Column("told_main", Boolean, nullable=False, server_default=false()),
 )
 
-rekeys = Table(
-    "rekeys",
-    metadata,
-    Column("public_key", LargeBinary(32), primary_key=True),
-    Column("dev", LargeBinary(16), ForeignKey("devices.dev"), nullable=False),
-    Column("message", LargeBinary, nullable=False),
-)
+rekeys = rekeys_table(metadata)
 
 rounds = Table(
     "rounds",
@@ -51,18 +39,4 @@ reports = Table(
     Column("received_at", Float, nullable=False),
 )
 
-log = Table(
-    "log",
-    metadata,
-    Column("seq", Integer, primary_key=True, autoincrement=False),
-    Column("head", LargeBinary(32), nullable=False),
-    Column("type", String, nullable=False),
-    Column("payload", LargeBinary, nullable=False),
-)
-
-settings = Table(
-    "settings",
-    metadata,
-    Column("key", String, primary_key=True),
-    Column("value", LargeBinary, nullable=False),
-)
+log = log_table(metadata)

@@ -4,18 +4,12 @@ from __future__ import annotations
 
 from sqlalchemy import Boolean, Column, Float, ForeignKey, Integer, LargeBinary, MetaData, String, Table, false
 
+from fanlight.storage.tables.server import devices_table, log_table, rekeys_table
+
 metadata = MetaData()
 
-devices = Table(
-    "devices",
+devices = devices_table(
     metadata,
-    Column("dev", LargeBinary(16), primary_key=True),
-    Column("public_key", LargeBinary(32), nullable=False, unique=True),
-    Column("token_key", LargeBinary(32), nullable=False, unique=True),  # first device key for a token wins
-    Column("name", String, nullable=False),
-    Column("enrolment", LargeBinary, nullable=False),
-    Column("enrolled_at", Integer, nullable=False),
-    Column("revoked_at", Integer),
     Column("ready_plan", LargeBinary(32)),
     Column("ready_model", LargeBinary(32)),
     Column("has_model", LargeBinary(32)),
@@ -28,13 +22,7 @@ enrolled_at_aggregator = Table(
     Column("token_key", LargeBinary(32), nullable=False),
 )
 
-rekeys = Table(
-    "rekeys",
-    metadata,
-    Column("public_key", LargeBinary(32), primary_key=True),
-    Column("dev", LargeBinary(16), ForeignKey("devices.dev"), nullable=False),
-    Column("message", LargeBinary, nullable=False),
-)
+rekeys = rekeys_table(metadata)
 
 rounds = Table(
     "rounds",
@@ -83,14 +71,7 @@ measurements = Table(
     Column("local", LargeBinary, nullable=False),
 )
 
-log = Table(
-    "log",
-    metadata,
-    Column("seq", Integer, primary_key=True, autoincrement=False),
-    Column("head", LargeBinary(32), nullable=False),
-    Column("type", String, nullable=False),
-    Column("payload", LargeBinary, nullable=False),
-)
+log = log_table(metadata)
 
 settings = Table(
     "settings",

@@ -57,8 +57,3 @@ def upgrade() -> None:
         Column("type", String, nullable=False),
         Column("payload", LargeBinary, nullable=False),
     )
-    op.create_table(
-        "settings",
-        Column("key", String, primary_key=True),
-        Column("value", LargeBinary, nullable=False),
-    )

@@ -1,0 +1,46 @@
+"""Tables that both servers have: members, their changes of key, the hash-chained log."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import Column, ForeignKey, Integer, LargeBinary, MetaData, String, Table
+
+
+def devices_table(metadata: MetaData, *more: Column[Any]) -> Table:
+    """Members, with ``more`` columns of the role's own."""
+    return Table(
+        "devices",
+        metadata,
+        Column("dev", LargeBinary(16), primary_key=True),
+        Column("public_key", LargeBinary(32), nullable=False, unique=True),
+        Column("token_key", LargeBinary(32), nullable=False, unique=True),  # first device key for a token wins
+        Column("name", String, nullable=False),
+        Column("enrolment", LargeBinary, nullable=False),
+        Column("enrolled_at", Integer, nullable=False),
+        Column("revoked_at", Integer),
+        *more,
+    )
+
+
+def rekeys_table(metadata: MetaData) -> Table:
+    """Every key that a device changed to, and the message that did it."""
+    return Table(
+        "rekeys",
+        metadata,
+        Column("public_key", LargeBinary(32), primary_key=True),
+        Column("dev", LargeBinary(16), ForeignKey("devices.dev"), nullable=False),
+        Column("message", LargeBinary, nullable=False),
+    )
+
+
+def log_table(metadata: MetaData) -> Table:
+    """The log."""
+    return Table(
+        "log",
+        metadata,
+        Column("seq", Integer, primary_key=True, autoincrement=False),
+        Column("head", LargeBinary(32), nullable=False),
+        Column("type", String, nullable=False),
+        Column("payload", LargeBinary, nullable=False),
+    )
