@@ -95,7 +95,7 @@ def test_a_state_folder_belongs_to_one_federation(federation: FakeFederation, tm
     assert caught.value.slug == "foreign-state"
 
 
-@pytest.mark.parametrize("content", [b"", b"zz", b"00" * 31, Ed25519PrivateKey.generate().private_bytes_raw()])
+@pytest.mark.parametrize("content", [b"", b"zz", b"00" * 31, bytes(range(32))], ids=["empty", "no-hex", "short", "raw"])
 def test_a_damaged_key_is_named(federation: FakeFederation, tmp_path: Path, content: bytes) -> None:
     Identity(tmp_path / "state", federation.trust)
     (tmp_path / "state" / "device.key").write_bytes(content)

