@@ -3,7 +3,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from fanlight.errors import NotPossibleNow, StorageError, Unreachable
 from fanlight.protocol.signing import raw_public_key
