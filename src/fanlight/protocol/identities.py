@@ -225,16 +225,6 @@ def check_rekey(fid: bytes, member: Member, data: bytes) -> Member:
     return Member(member.device, message.new_key, member.token_key, member.name)
 
 
-def leads_to(member: Member, data: bytes) -> bool:
-    """Is this the change that gave ``member`` the key it has now? Proves nothing: a repeated change changes nothing.
-
-    Raises:
-        MalformedMessage: not a change of key.
-    """
-    message = Rekey.decode(signing.Signed.decode(data).payload)
-    return (message.device, message.new_key) == (member.device, member.public_key)
-
-
 def revoke(root: Ed25519PrivateKey, device: bytes, now: int) -> bytes:
     """Sign a revocation; returns the signed object's bytes."""
     fid = federation_id(signing.raw_public_key(root))

@@ -116,16 +116,7 @@ class AggregatorService:
             RemoteError: main cannot be reached; try again, the same bytes are sent.
         """
         with self._work:
-            try:
-                signed, vector = self.rounds.release()
-            except StorageError as error:
-                if error.slug not in DEAD_ROUND:
-                    raise
-                self.rounds.abandon(error.slug)  # nothing that anybody could do would bring this sum back
-                self._tell_main()
-                raise
-            self.rounds.finish(self.main.release(signed, vector))
-            self._tell_main()
+            self._release()
             return self._latest()
 
     def abandon_round(self, reason: str) -> Stored:
@@ -194,7 +185,14 @@ class AggregatorService:
             self._note(error)
 
     def _release(self) -> None:
-        signed, vector = self.rounds.release()
+        try:
+            signed, vector = self.rounds.release()
+        except StorageError as error:
+            if error.slug not in DEAD_ROUND:
+                raise
+            self.rounds.abandon(error.slug)  # nothing that anybody could do would bring this sum back
+            self._tell_main()
+            raise
         self.rounds.finish(self.main.release(signed, vector))
         self._tell_main()
 

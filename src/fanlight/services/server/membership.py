@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from sqlalchemy import Connection, Table, insert, select, update
 
 from fanlight.errors import Conflict, NotEnrolled
-from fanlight.protocol.identities import Enrolment, Member, Trust, check_enrolment, check_rekey, check_revocation, leads_to
+from fanlight.protocol.identities import Enrolment, Member, Trust, check_enrolment, check_rekey, check_revocation
 from fanlight.protocol.log import LogEntry
 from fanlight.services.server.chained_log import ChainedLog
 from fanlight.storage.database import Database
