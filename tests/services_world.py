@@ -38,6 +38,7 @@ from fanlight.protocol.device import Device, Floors, History, Record
 from fanlight.protocol.digests import device_id
 from fanlight.protocol.exchange import Offer
 from fanlight.protocol.log import verify_chain
+from fanlight.protocol.main_server import TERMINAL
 from fanlight.protocol.manifest import Manifest, SignedManifest
 from fanlight.protocol.plan import Kind, Plan
 from fanlight.protocol.report import Envelope
@@ -48,7 +49,7 @@ from fanlight.services.aggregator.settings import AggregatorSettings
 from fanlight.services.device.app import create_app as create_device
 from fanlight.services.device.client import AggregatorClient, MainClient
 from fanlight.services.device.offers import allowed_backbones
-from fanlight.services.device.role import DeviceRole
+from fanlight.services.device.role import Chances, DeviceRole
 from fanlight.services.device.settings import DeviceSettings
 from fanlight.services.federation import Token, init_federation, issue_token_file, read_token
 from fanlight.services.http.remote import Remote
@@ -190,6 +191,7 @@ class ServiceDevice:
     number: int
     settings: DeviceSettings
     port: Port
+    clock: Clock
     role: DeviceRole | None = None
     running: Running | None = None
 
@@ -205,8 +207,17 @@ class ServiceDevice:
         """The open round as the device knows it; None while it knows of none."""
         return self.owner.status()["round"]
 
+    def restart(self) -> None:
+        self.stop()
+        self.start()
+
+    def send_model(self) -> None:
+        """Steps 1 to 3 by hand."""
+        for route in ("/modeltrain", "/sendstatus", "/sendmodel"):
+            self.owner.step(route)
+
     def start(self) -> ServiceDevice:
-        app, self.role = create_device(self.settings)
+        app, self.role = create_device(self.settings, chances=Chances(clock=self.clock))
         self.running = Running(app, self.port)
         return self
 
@@ -272,13 +283,20 @@ class World:
 
     def stop_main(self) -> None:
         if running := self._running.pop("main", None):
-            for notifier in (self.main.service.offers, self.main.service.orders):
-                notifier.close()  # as a process's end does: nobody waits for an answer any more
+            self.main.service.wake_all()  # as the signal to end does: nobody waits for an answer any more
             running.stop()
 
     def stop_aggregator(self) -> None:
         if running := self._running.pop("aggregator", None):
             running.stop()
+
+    def restart_main(self) -> None:
+        self.stop_main()
+        self.start_main()
+
+    def restart_aggregator(self) -> None:
+        self.stop_aggregator()
+        self.start_aggregator()
 
     def close(self) -> None:
         for close in self._closing:
@@ -305,7 +323,7 @@ class World:
             "state": self.folder / name, "host": HOST, "port": port.number, "token": self.token(name),
             "data": pictures, "accept_demo": True, "poll_wait_s": 2.0,
         }  # fmt: skip
-        device = ServiceDevice(number, DeviceSettings(**{**chosen, **settings}), port)
+        device = ServiceDevice(number, DeviceSettings(**{**chosen, **settings}), port, self.clock)
         compile_backbone(self.task.backbone, device.settings.state / "backbones")
         self.devices.append(device)
         return device
@@ -331,6 +349,18 @@ class World:
 
     def owner(self, role: str) -> Owner:
         return Owner(self.ports[role].url, self.federation / role)
+
+    def aggregate(self) -> None:
+        """Steps 4 to 6 by hand, all at the main server."""
+        self.owner("main").step("/aggregate_models")
+        self.owner("main").step("/send_model_clients")
+
+    def round(self, number: int, **expected: Any) -> dict[str, Any] | None:
+        """Round ``number`` if it is there and as ``expected``."""
+        for entry in self.rounds():
+            if entry["round"] == number and expected.items() <= entry.items():
+                return entry
+        return None
 
     def rounds(self) -> list[dict[str, Any]]:
         """All rounds at main, oldest first, of both kinds."""
@@ -367,6 +397,18 @@ class World:
 
     def round_keys(self, role: str) -> list[str]:
         return sorted(path.name for path in (self.federation / role / "round-keys").iterdir())
+
+    def check_traces(self) -> None:
+        """Both logs hold together, and of rounds that are over neither key nor report is left."""
+        for role in self.ports:
+            self.log_types(role)
+        main, there = self.main.service.latest(), self.aggregator.service.rounds.latest()
+        live = {f"round-{stored.record.number}.key" for stored in (main, there) if stored is not None}
+        over = main is not None and main.record.at in TERMINAL
+        for role in self.ports:
+            assert set(self.round_keys(role)) <= (set() if over else live), role
+        if there is not None:
+            assert len(self.report_files()) <= self.aggregator.service.rounds.count(there.record.mh)
 
     def log_types(self, role: str) -> list[str]:
         """Verify a server's whole hash chain; the types of its entries."""
@@ -434,14 +476,21 @@ class ProtocolDevice:
         """Check the open round as a device does and build its report; nothing is sent."""
         offer = self.offer()
         assert offer.manifest is not None, "no round is open for this device"
-        signed = SignedManifest.decode(offer.manifest)
-        plan = Plan.decode(offer.plan)
+        signed, plan = SignedManifest.decode(offer.manifest), Plan.decode(offer.plan)
         plan = plan.of_kind(Kind(Manifest.decode(signed.payload).proposal.kind))
         floors = Floors(5, True, 500, allowed_backbones(), frozenset({"softmax"}))
         now = int(self.world.clock())
         manifest = self.device.check_manifest(signed, plan, offer.model, offer.invitation, floors, History({}, 0), now)
-        said = contribution or contribution_of(plan, self.id[0] % 7, seed)
-        stream = bytes([seed]) * 16 + self.id
+        return self._build(signed, manifest, contribution or contribution_of(plan, self.id[0] % 7, seed), seed)
+
+    def commit_to(self, signed: SignedManifest, contribution: Contribution | None = None, seed: int = 0) -> Sent:
+        """Build a report without asking whether it may be: what a device with other software could do."""
+        manifest = Manifest.decode(signed.payload)
+        plan = self.world.task.plan.of_kind(Kind(manifest.proposal.kind))
+        return self._build(signed, manifest, contribution or contribution_of(plan, 1, seed), seed)
+
+    def _build(self, signed: SignedManifest, manifest: Manifest, said: Contribution, seed: int) -> Sent:
+        now, stream = int(self.world.clock()), bytes([seed]) * 16 + self.id
         plain = ring.centre(encode(manifest.proposal.layout, said, Keystream(stream)))
         record, y = self.device.commit(signed, manifest, said, Keystream(stream), now)
         return Sent(record, y, plain)
