@@ -18,7 +18,7 @@ from starlette.staticfiles import StaticFiles
 
 from fanlight import __version__
 from fanlight.consoles.formats import FILTERS
-from fanlight.consoles.the_round import ROLE_TITLES, ROUND, RoleName, numbers_of
+from fanlight.consoles.the_round import ROLE_TITLES, ROUND, RoleName, numbers_of, title_of
 from fanlight.services.http.headers import STATIC_PREFIX
 from fanlight.services.http.owner import Owner
 from fanlight.services.http.problems import Problem
@@ -51,6 +51,7 @@ class Console:
             step_links=tuple(steps),
             the_round=ROUND,
             numbers_of=lambda route: numbers_of(role, route),
+            title_of=lambda route: title_of(role, route),
             version=__version__,
         )
         self._step_routes = frozenset(route for route, _label in steps)

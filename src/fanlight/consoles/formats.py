@@ -91,28 +91,34 @@ def count(number: int, singular: str, plural: str = "") -> str:
     return f"{number:,} {singular if number == 1 else plural or singular + 's'}"
 
 
-def words(name: str) -> str:
-    """A field's name as words: ``local_accuracy`` is ``Local accuracy``."""
-    text = name.replace("_", " ").replace("-", " ")
-    return text[:1].upper() + text[1:]
+def results(found: Mapping[str, object]) -> list[tuple[str, str]]:
+    """A job's result as (name, value) for reading, without what only machines compare."""
+    return [(name, show(found[key])) for key, (name, show) in _RESULTS.items() if found.get(key) is not None]
 
 
-def figure(value: object, name: str = "") -> str:
-    """A job's result for reading; fractions called accuracy become percentages."""
-    if value is None:
-        return NOTHING
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, float):
-        return percent(value) if "accuracy" in name else f"{value:.3g}"
-    return f"{value:,}" if isinstance(value, int) else str(value)
+def number(value: float) -> str:
+    """A count with separators: ``1,200``."""
+    return f"{value:,}"
 
 
 def _utc(unix_s: float) -> datetime:
     return datetime.fromtimestamp(unix_s, UTC)
 
 
+_RESULTS: Final[Mapping[str, tuple[str, Callable[[Any], str]]]] = {
+    "round": ("Round", number),
+    "state": ("State", str),
+    "model_version": ("Started from version", number),
+    "examples": ("Pictures learned from", number),
+    "epochs": ("Passes", number),
+    "received_accuracy": ("Global model right", percent),
+    "local_accuracy": ("Own model right", percent),
+    "words": ("Numbers in a report", number),
+    "bytes": ("Sent", size),
+    "fingerprint": ("Fingerprint", short),
+}
+
 FILTERS: Final[Mapping[str, Callable[..., Any]]] = {
     function.__name__: function
-    for function in (tone, percent, points, moment, iso, size, duration, short, count, words, figure)
+    for function in (tone, percent, points, moment, iso, size, duration, short, count, results)
 }

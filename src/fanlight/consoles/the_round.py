@@ -47,3 +47,8 @@ def numbers_of(role: RoleName, route: str) -> str:
     """Which of the seven a step's page performs, such as ``4–5``; empty for a route that is none of them."""
     numbers = [step.number for step in ROUND if step.routes.get(role) == route]
     return "–".join(str(number) for number in sorted({*numbers[:1], *numbers[-1:]}))
+
+
+def title_of(role: RoleName, route: str) -> str:
+    """What a step's page performs, in words; the route itself if it is none of the seven."""
+    return " and ".join(step.title for step in ROUND if step.routes.get(role) == route).capitalize() or route

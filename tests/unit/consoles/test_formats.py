@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from fanlight.consoles import formats
-from fanlight.consoles.the_round import ROUND, numbers_of
+from fanlight.consoles.the_round import ROUND, numbers_of, title_of
 
 
 @pytest.mark.parametrize(
@@ -31,11 +31,6 @@ from fanlight.consoles.the_round import ROUND, numbers_of
         (formats.count(1, "report"), "1 report"),
         (formats.count(1200, "report"), "1,200 reports"),
         (formats.count(2, "pass", "passes"), "2 passes"),
-        (formats.words("local_accuracy"), "Local accuracy"),
-        (formats.figure(0.5, "accuracy"), "50.0 %"),
-        (formats.figure(None), "–"),
-        (formats.figure(True), "yes"),
-        (formats.figure(1200), "1,200"),
         (formats.tone("complete"), "good"),
         (formats.tone("never heard of"), "quiet"),
     ],
@@ -44,9 +39,23 @@ def test_shown(shown: str, expected: str) -> None:
     assert shown == expected
 
 
+def test_a_result_is_shown_without_what_only_machines_compare() -> None:
+    found = {
+        "mh": "ff" * 32,
+        "opened_at": 1.8e9,
+        "local_accuracy": 0.875,
+        "bytes": 21_075,
+        "round": 3,
+        "examples": None,
+    }
+    assert formats.results(found) == [("Round", "3"), ("Own model right", "87.5 %"), ("Sent", "21.1 kB")]
+
+
 def test_the_round_knows_where_each_step_is_done() -> None:
     assert [step.number for step in ROUND] == [1, 2, 3, 4, 5, 6, 7]
     assert numbers_of("main", "/aggregate_models") == "4–5"
     assert numbers_of("aggregator", "/aggregate_models") == "4"
     assert numbers_of("main", "/send_model_clients") == "6"
     assert numbers_of("device", "/elsewhere") == ""
+    assert title_of("main", "/aggregate_models") == "Aggregate and release the sum"
+    assert title_of("device", "/elsewhere") == "/elsewhere"

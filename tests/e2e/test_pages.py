@@ -1,0 +1,189 @@
+"""The pages in a real browser, served by a real main server and a real aggregator that talk to each other."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import uvicorn
+from fastapi import FastAPI
+from playwright.sync_api import Browser, BrowserContext, Page, ViewportSize, expect
+
+from fanlight import apps
+from fanlight.services.aggregator.settings import AggregatorSettings
+from fanlight.services.federation import init_federation
+from fanlight.services.main_server.settings import MainServerSettings
+from fanlight.services.main_server.task import Task
+from tests.e2e.browser import DESK, PHONE, chromium, faint, too_wide, visit
+
+SHOTS = os.environ.get("FANLIGHT_SCREENSHOTS")
+"""A folder; with this variable set, the tests leave a screenshot of each page there."""
+CLASSES = ("cat", "dog", "<b>not bold", "ن" * 64, "W" * 64)
+PATHS = {
+    "main": ("/", "/aggregate_models", "/send_model_clients"),
+    "aggregator": ("/", "/aggregate_models", "/send_model_secagg"),
+}
+WINDOWS = {"phone": PHONE, "desk": DESK}
+
+
+@dataclass(frozen=True)
+class Served:
+    """A role on its port."""
+
+    role: str
+    url: str
+    app: FastAPI
+
+    def login_link(self) -> str:
+        return self.url + str(self.app.state.owner_sessions.new_link())
+
+
+@contextmanager
+def served(role: str, app: FastAPI, listener: socket.socket) -> Iterator[Served]:
+    server = uvicorn.Server(uvicorn.Config(app, log_config=None, timeout_graceful_shutdown=1))
+    thread = threading.Thread(target=server.run, args=([listener],))
+    thread.start()
+    try:
+        while not server.started and thread.is_alive():
+            thread.join(0.01)
+        yield Served(role, f"http://localhost:{listener.getsockname()[1]}", app)
+    finally:
+        server.should_exit = True
+        thread.join()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Served]]:
+    folder = tmp_path_factory.mktemp("pages") / "federation"
+    with ExitStack() as stack:
+        listeners = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(2)]
+        main_port, aggregator_port = (listener.getsockname()[1] for listener in listeners)
+        init_federation(
+            folder,
+            main_url=f"http://localhost:{main_port}",
+            aggregator_url=f"http://localhost:{aggregator_port}",
+            task_json=Task.default(classes=CLASSES, demo=True).to_json(),
+        )
+        main = apps.main_server(MainServerSettings(state=folder / "main", port=main_port))
+        aggregator = apps.aggregator(AggregatorSettings(state=folder / "aggregator", port=aggregator_port))
+        yield {
+            "main": stack.enter_context(served("main", main, listeners[0])),
+            "aggregator": stack.enter_context(served("aggregator", aggregator, listeners[1])),
+        }
+
+
+@contextmanager
+def logged_in(
+    browser: Browser, server: Served, window: ViewportSize = DESK, *, dark: bool = False, scripts: bool = True
+) -> Iterator[BrowserContext]:
+    with browser.new_context(
+        viewport=window, color_scheme="dark" if dark else "light", java_script_enabled=scripts
+    ) as context:
+        page = context.new_page()
+        page.goto(server.login_link())
+        assert page.url == f"{server.url}/"
+        page.close()
+        yield context
+
+
+def test_a_stranger_logs_in_by_pasting_the_link_and_comes_where_they_wanted(
+    browser: Browser, servers: dict[str, Served]
+) -> None:
+    server = servers["main"]
+    with browser.new_context(viewport=PHONE) as context:
+        page, wrong = visit(context)
+        page.goto(f"{server.url}/aggregate_models")
+        assert page.url.startswith(f"{server.url}/login")
+        shoot(page, "login-phone")
+        link = server.login_link()
+        page.get_by_label("Login link or api-token").fill(link)
+        page.get_by_role("button", name="Log in").click()
+        assert page.url == f"{server.url}/aggregate_models"
+        page.get_by_role("button", name="Log out").click()
+        assert page.url == f"{server.url}/login"
+        page.goto(link)
+        expect(page.get_by_role("alert")).to_contain_text("was used already")
+        assert wrong == ["Failed to load resource: the server responded with a status of 401 (Unauthorized)"]
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize("window", WINDOWS)
+@pytest.mark.parametrize("role", PATHS)
+def test_pages_fit_the_screen(browser: Browser, servers: dict[str, Served], role: str, window: str, dark: bool) -> None:
+    with logged_in(browser, servers[role], WINDOWS[window], dark=dark) as context:
+        page, wrong = visit(context)
+        for path in PATHS[role]:
+            page.goto(servers[role].url + path)
+            assert too_wide(page) <= 0, path
+            assert not faint(page), path
+            shoot(page, f"{role}{path.replace('/', '-').rstrip('-')}-{window}-{'dark' if dark else 'light'}")
+        assert not wrong
+
+
+def test_light_and_dark_differ(browser: Browser, servers: dict[str, Served]) -> None:
+    grounds = set()
+    for dark in (False, True):
+        with logged_in(browser, servers["main"], dark=dark) as context:
+            page, _wrong = visit(context)
+            page.goto(servers["main"].url)
+            grounds.add(page.evaluate("getComputedStyle(document.body).backgroundColor"))
+    assert len(grounds) == 2
+
+
+@pytest.mark.parametrize("scripts", [True, False], ids=["with-js", "without-js"])
+@pytest.mark.parametrize("role", PATHS)
+def test_a_step_that_is_not_possible(browser: Browser, servers: dict[str, Served], role: str, scripts: bool) -> None:
+    server = servers[role]
+    path = PATHS[role][1]
+    with logged_in(browser, server, PHONE, scripts=scripts) as context:
+        page, _wrong = visit(context)
+        page.goto(server.url + path)
+        button = page.get_by_role("button", name="Aggregate Local Models")
+        expect(button).to_be_disabled()
+        expect(page.locator(".why").first).to_contain_text("round")
+        button.evaluate("button => { button.disabled = false; }")
+        button.click()
+        expect(page.get_by_text("no-open-round")).to_be_visible()
+        expect(page.get_by_text("Not possible now")).to_be_visible()
+        assert too_wide(page) <= 0
+        shoot(page, f"{role}-problem-phone")
+        page.get_by_role("link", name="Back to the step").click()
+        assert page.url == server.url + path
+
+
+def test_names_are_shown_as_they_are(browser: Browser, servers: dict[str, Served]) -> None:
+    with logged_in(browser, servers["main"], PHONE) as context:
+        page, wrong = visit(context)
+        page.goto(servers["main"].url)
+        for name in CLASSES:
+            expect(page.get_by_text(name, exact=True)).to_be_visible()
+        assert not wrong
+
+
+def test_a_page_follows_what_happens(browser: Browser, servers: dict[str, Served]) -> None:
+    """An open page shows a new state without being loaded again."""
+    with logged_in(browser, servers["main"]) as context:
+        page, wrong = visit(context)
+        page.goto(servers["main"].url)
+        page.evaluate("document.querySelector('main h1').textContent = 'out of date'; window.same = true")
+        expect(page.get_by_role("heading", level=1)).to_have_text("Waiting for devices.", timeout=15_000)
+        assert page.evaluate("window.same")
+        assert not wrong
+
+
+def shoot(page: Page, name: str) -> None:
+    if SHOTS:
+        Path(SHOTS).mkdir(parents=True, exist_ok=True)
+        page.screenshot(path=Path(SHOTS) / f"{name}.png", full_page=True)

@@ -1,0 +1,85 @@
+"""The aggregator's pages: what it holds, its two steps, and plain words on what it can and cannot see."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from starlette.testclient import TestClient
+
+from fanlight.services.aggregator.rounds import Rounds
+from fanlight.services.aggregator.service import AggregatorService
+from fanlight.services.aggregator.step_jobs import Steps
+from tests.unit.consoles.federation import AGGREGATOR_URL, SCRIPT, Page, aggregator, make_folder, owner
+
+STEPS = {
+    "/aggregate_models": "Aggregate Local Models",
+    "/send_model_secagg": "Send Aggregated Model to Main Server",
+}
+
+
+@pytest.fixture
+def browser(tmp_path: Path) -> TestClient:
+    return owner(aggregator(make_folder(tmp_path / "federation")), AGGREGATOR_URL)
+
+
+def stored(state: str, *, demo: bool) -> Any:
+    """A round with what pages read of it."""
+    proposal = SimpleNamespace(kind="train", k_min=2, demo=demo)
+    record = SimpleNamespace(
+        number=4, state=state, at=state, mh=b"\x01" * 32, terms=SimpleNamespace(proposal=proposal, length=13_024)
+    )
+    return SimpleNamespace(record=record, told_main=True, opened_at=1.8e9, ended_at=None)
+
+
+def show(monkeypatch: pytest.MonkeyPatch, state: str, *, demo: bool = True) -> None:
+    line = stored(state, demo=demo)
+    monkeypatch.setattr(Rounds, "latest", lambda _self: line)
+    monkeypatch.setattr(Rounds, "all", lambda _self: [line])
+    monkeypatch.setattr(Rounds, "count", lambda _self, _mh: 1)
+    monkeypatch.setattr(Steps, "views", lambda _self: [])
+
+
+def test_before_the_first_round(browser: TestClient) -> None:
+    text = Page.of(browser.get("/")).text
+    assert "Waiting for the first round." in text
+    assert "One opens by itself when enough devices are enrolled" in text
+
+
+@pytest.mark.parametrize(("route", "label"), STEPS.items())
+def test_each_step_has_its_button_on_its_page_and_the_start_page(browser: TestClient, route: str, label: str) -> None:
+    for path in ("/", route):
+        response = browser.get(path)
+        assert f">{label}</button>" in response.text
+        assert (route, {"csrf"}) in Page.of(response).forms()
+
+
+def test_it_says_what_it_can_and_cannot_see(browser: TestClient) -> None:
+    text = Page.of(browser.get("/")).text
+    for words in ("This server sees", "It cannot see", "What this does not protect", "Both servers in one hand"):
+        assert words in text
+
+
+@pytest.mark.parametrize("state", ["offered", "collecting", "closed", "agreed", "released", "finished", "abandoned"])
+def test_a_round_is_shown_in_each_state(browser: TestClient, monkeypatch: pytest.MonkeyPatch, state: str) -> None:
+    show(monkeypatch, state)
+    text = Page.of(browser.get("/")).text
+    assert "Round 4" in text
+    assert "13,024 numbers" in text
+    assert "52.1 kB" in text
+
+
+@pytest.mark.parametrize("demo", [True, False])
+def test_the_banner_follows_the_round(browser: TestClient, monkeypatch: pytest.MonkeyPatch, demo: bool) -> None:
+    show(monkeypatch, "collecting", demo=demo)
+    assert ("two devices: each can work out the other's update" in Page.of(browser.get("/")).text) is demo
+
+
+def test_trouble_with_main_is_shown_as_text(browser: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    trouble = {"role": "aggregator", "federation": "ab", "members": 0, "round": None, "reports": 0}
+    monkeypatch.setattr(AggregatorService, "status", lambda _self: trouble | {"main_problem": SCRIPT})
+    page = Page.of(browser.get("/"))
+    assert SCRIPT in page.text
+    assert len(page.all("script")) == 1

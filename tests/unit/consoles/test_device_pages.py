@@ -1,0 +1,129 @@
+"""A device's pages: pictures, what was learned, what left the device, what was refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from starlette.testclient import TestClient
+
+from fanlight.consoles.device import class_rows
+from fanlight.services.device import status as device_status
+from tests.unit.consoles.federation import HOSTILE, Page, device, make_folder, owner
+
+URL = "http://localhost:8001"
+STEPS = {
+    "/modeltrain": "Model Training (Locally)",
+    "/sendstatus": "Send Status to Main Server",
+    "/sendmodel": "Send Model to Federated Server",
+}
+
+
+@pytest.fixture
+def browser(tmp_path: Path) -> TestClient:
+    return owner(device(make_folder(tmp_path / "federation")), URL)
+
+
+def metrics(*recalls: float | None) -> dict[str, Any]:
+    lines = [{"class": name, "recall": recall} for name, recall in zip(("cat", "dog"), recalls, strict=True)]
+    return {"accuracy": 0.75, "per_class": lines}
+
+
+def learning(**changes: Any) -> dict[str, Any]:
+    return {
+        "classes": ["cat", "dog"],
+        "pictures": {"train": {"cat": 31, "dog": 32}, "valid": {"cat": 11, "dog": 12}, "test": {"cat": 21, "dog": 22}},
+        "problems": [],
+        "global": {"version": 3, "sha256": "ab" * 32, "metrics": metrics(0.61, None)},
+        "local": {"from_version": 2, "trained_at": 1, "examples": 63, "epochs": 5, "metrics": metrics(0.82, 0.93)},
+        "rounds": [
+            {
+                "round": 2,
+                "kind": "train",
+                "received_accuracy": 0.2,
+                "local_accuracy": 0.94,
+                "examples": 63,
+                "result": "released",
+                "reason": "ok",
+                "included": True,
+            }
+        ],
+    } | changes
+
+
+def show(monkeypatch: pytest.MonkeyPatch, name: str, value: dict[str, Any]) -> None:
+    monkeypatch.setattr(device_status, name, lambda _role: value)
+
+
+def test_a_new_device_says_what_it_waits_for(browser: TestClient) -> None:
+    text = Page.of(browser.get("/")).text
+    assert "Joining the federation." in text
+    assert "Wait until the main server has answered" in text
+    assert "Nothing yet." in text
+
+
+@pytest.mark.parametrize(("route", "label"), STEPS.items())
+def test_each_step_has_its_button_on_its_page_and_the_start_page(browser: TestClient, route: str, label: str) -> None:
+    for path in ("/", route):
+        response = browser.get(path)
+        assert f">{label}</button>" in response.text
+        assert (route, {"csrf"}) in Page.of(response).forms()
+
+
+def test_whoever_accepts_demonstrations_sees_the_banner(tmp_path: Path) -> None:
+    for accept in (True, False):
+        browser = owner(device(make_folder(tmp_path / str(accept)), accept_demo=accept), URL)
+        text = Page.of(browser.get("/")).text
+        assert ("two devices: each can work out the other's update" in text) is accept
+
+
+def test_pictures_and_both_models_are_shown_by_class(browser: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    show(monkeypatch, "learning", learning())
+    text = Page.of(browser.get("/")).text
+    for figure in ("31", "12", "22", "63", "61.0 %", "82.0 %", "93.0 %", "75.0 %", "20.0 %", "94.0 %"):
+        assert figure in text
+    assert "63 pictures" in text
+
+
+def test_a_class_is_matched_by_its_name() -> None:
+    cat, dog = class_rows(learning())
+    assert (cat.name, cat.pictures, cat.global_recall, cat.local_recall) == (
+        "cat",
+        {"train": 31, "valid": 11, "test": 21},
+        0.61,
+        0.82,
+    )
+    assert (dog.global_recall, dog.local_recall) == (None, 0.93)
+    empty = class_rows(learning(pictures=None, local=None, **{"global": None}))
+    assert all(row.pictures == {"train": 0, "valid": 0, "test": 0} for row in empty)
+
+
+@pytest.mark.parametrize("name", HOSTILE, ids=lambda name: name[:12].encode("unicode_escape").decode())
+def test_hostile_names_and_files_are_only_text(browser: TestClient, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    show(monkeypatch, "learning", learning(classes=[name], pictures={"train": {name: 1}}))
+    line = {"mh": "00", "slug": "too-few", "message": name, "next": name, "refused_at": 1}
+    show(monkeypatch, "refusals", {"refusals": [line]})
+    found = device_status.pictures
+    monkeypatch.setattr(device_status, "pictures", lambda role: found(role) | {"problems": [name]})
+    page = Page.of(browser.get("/"))
+    assert page.text.count(name) >= 4
+    assert len(page.all("script")) == 1
+    assert not any(key.startswith("on") or key == "style" for _, attributes in page.elements for key in attributes)
+
+
+def test_a_folder_that_is_gone_says_so(browser: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = {"slug": "data-folder-gone", "message": "The folder is not there.", "next": "Put it back."}
+    found = device_status.pictures
+    monkeypatch.setattr(device_status, "pictures", lambda role: found(role) | {"error": gone})
+    text = Page.of(browser.get("/")).text
+    for words in gone.values():
+        assert words in text
+
+
+def test_what_left_the_device_is_listed(browser: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    line = {"round": 2, "kind": "train", "fingerprint": "cd" * 32, "bytes": 52_500, "state": "confirmed", "at": 1}
+    show(monkeypatch, "sent", {"sent": [line]})
+    text = Page.of(browser.get("/")).text
+    assert "52.5 kB, masked" in text
+    assert "confirmed" in text
