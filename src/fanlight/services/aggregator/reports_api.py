@@ -87,18 +87,31 @@ class _Upload:
         return Envelope.decode(front[PREFIX_BYTES:needed], limit=ENVELOPE_LIMIT), front[needed:]
 
     async def _store(self, name: str, header: ReportHeader, rest: bytes, pieces: AsyncIterator[bytes]) -> None:
-        size, digest = 4 * header.length, VectorDigest()
+        size, digest, written = 4 * header.length, VectorDigest(), 0
         with self._service.files.writer(name, size, size) as writer:
 
             def write(piece: bytes) -> None:
+                nonlocal written
+                written += len(piece)
+                if written > size:
+                    raise self._wrong_length(f"more than {size}", header)
                 digest.update(piece)
                 writer.write(piece)
 
             await run_in_threadpool(write, rest)
             async for piece in pieces:
                 await run_in_threadpool(write, piece)
+            if written < size:
+                raise self._wrong_length(f"only {written}", header)
             if digest.digest() != header.y_hash:
                 raise Refused(
                     "The vector is not the one that was signed.", slug="swapped-vector", device=self._device.hex()
                 )
             await run_in_threadpool(writer.commit)
+
+    def _wrong_length(self, found: str, header: ReportHeader) -> Refused:
+        return Refused(
+            f"The vector has {found} bytes; {header.length} words were signed.",
+            slug="wrong-length",
+            device=self._device.hex(),
+        )

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, func, insert, select, update
 
 from fanlight.core import ring
 from fanlight.core.masks import MaskStream
-from fanlight.errors import NotEnrolled, NotFound, NotPossibleNow, StorageError
+from fanlight.errors import NotAuthentic, NotEnrolled, NotFound, NotPossibleNow, StorageError
 from fanlight.protocol.aggregator import TABLE, TERMINAL, Aggregator, Event, Held, Record, Step
 from fanlight.protocol.digests import vector_digest
 from fanlight.protocol.log import LogEntry
@@ -133,7 +133,9 @@ class Rounds:
             raise NotPossibleNow("This round is over.", slug="round-over", next="Wait for the next round.")
         header = self._machine.check_report(stored.record, envelope, public_key, key, int(self._clock()))
         if header.device != device:
-            raise NotEnrolled("The report is another device's than the request.", device=device.hex())
+            raise NotAuthentic(
+                "The report is another device's than the request.", slug="foreign-report", device=device.hex()
+            )
         return header
 
     def take_report(self, mh: bytes, envelope: Envelope, header: ReportHeader, file: str) -> bytes:
