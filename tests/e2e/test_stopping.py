@@ -19,7 +19,7 @@ from tests.e2e.terminals import LIMIT_S, Terminals, free_ports, until
 MAIN = {
     "uvicorn": "exec python -m fanlight server --state {state} --port {port}",
     "gunicorn": (
-        "FANLIGHT_SERVER_STATE={state} exec gunicorn -k uvicorn_worker.UvicornWorker --workers 1 "
+        "FANLIGHT_SERVER_STATE={state} FANLIGHT_SERVER_LOG_FORMAT=json exec gunicorn -k uvicorn_worker.UvicornWorker --workers 1 "
         "--bind localhost:{port} --timeout 600 'fanlight.apps:main_server()'"
     ),
 }
@@ -60,6 +60,7 @@ def test_it_ends_with_long_polls_open(
     until(aggregator_waits_for_orders, "the aggregator asks for orders")
     logs = terminals.close(number, patience_s=LONG_POLL_S * 3 / 4)  # gunicorn would wait the long-poll out
     assert len(logs) == 2
+    assert ('"event": "Application shutdown complete."' in logs[0]) == (server == "gunicorn")  # its logs are as asked
     for log in logs:
         assert "Application shutdown complete" in log
         assert "Traceback" not in log
