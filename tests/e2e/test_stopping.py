@@ -19,8 +19,8 @@ from tests.e2e.terminals import LIMIT_S, Terminals, free_ports, until
 MAIN = {
     "uvicorn": "exec python -m fanlight server --state {state} --port {port}",
     "gunicorn": (
-        "FANLIGHT_SERVER_STATE={state} FANLIGHT_SERVER_LOG_FORMAT=json "
-        "exec gunicorn -k uvicorn_worker.UvicornWorker --workers 1 --bind localhost:{port} --timeout 600 'fanlight.apps:main_server()'"
+        "FANLIGHT_SERVER_STATE={state} FANLIGHT_SERVER_LOG_FORMAT=json exec gunicorn -k uvicorn_worker.UvicornWorker "
+        "--workers 1 --bind localhost:{port} --timeout 600 'fanlight.apps:main_server()'"
     ),
 }
 AGGREGATOR = "exec python -m fanlight aggregator --state {state} --port {port}"
