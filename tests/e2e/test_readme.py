@@ -125,9 +125,10 @@ def wait_as_a_person_would(place: Place, block: str) -> None:
 def run_steps(place: Place, block: str) -> list[str]:
     """Run a block; the routes of the steps that it performed, each followed to the end of its job."""
     said = place.shell.run(block)
-    answers = [json.loads(line) for line in said.splitlines() if line.startswith('{"')]
+    posts = _POST.findall(block)
+    answers = [json.loads(line) for line in said.splitlines() if posts and line.startswith('{"')]
     performed = []
-    for (who, origin, route), answer in zip(_POST.findall(block), answers, strict=True):
+    for (who, origin, route), answer in zip(posts, answers, strict=True):
         if "job" in answer:
             look = f"{origin}{answer['status_url']}"
             job = until(lambda look=look, who=who: ended(place.ask(who, look)), f"the job of {route} ends")  # type: ignore[misc]
