@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from email.utils import formatdate
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -25,6 +26,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from fastapi import FastAPI
 from numpy.typing import NDArray
 from PIL import Image
+from starlette.datastructures import MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from fanlight.core import ring
 from fanlight.core.randomness import Keystream
@@ -114,11 +117,33 @@ class Port:
         return made
 
 
+class Dated:
+    """Answers carry the world's time, as a server's clock and its ``Date`` agree in life."""
+
+    def __init__(self, app: ASGIApp, clock: Clock) -> None:
+        self._app, self._clock = app, clock
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def dated(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message)["Date"] = formatdate(self._clock(), usegmt=True)
+            await send(message)
+
+        await self._app(scope, receive, dated)
+
+
 class Running:
     """An application under uvicorn in a thread."""
 
-    def __init__(self, app: FastAPI, port: Port) -> None:
-        config = uvicorn.Config(app, http="httptools", log_config=None, access_log=False, timeout_graceful_shutdown=1)
+    def __init__(self, app: FastAPI, port: Port, clock: Clock) -> None:
+        config = uvicorn.Config(
+            Dated(app, clock),
+            http="httptools",
+            log_config=None,
+            access_log=False,
+            date_header=False,
+            timeout_graceful_shutdown=1,
+        )
         self._server = uvicorn.Server(config)
         self._socket = port.listen()
         self._thread = threading.Thread(target=self._server.run, args=([self._socket],), name=f"uvicorn-{port.number}")
@@ -218,7 +243,7 @@ class ServiceDevice:
 
     def start(self) -> ServiceDevice:
         app, self.role = create_device(self.settings, chances=Chances(clock=self.clock))
-        self.running = Running(app, self.port)
+        self.running = Running(app, self.port, self.clock)
         return self
 
     def stop(self) -> None:
@@ -272,14 +297,14 @@ class World:
     def start_main(self) -> None:
         settings = MainServerSettings(state=self.federation / "main", host=HOST, port=self.ports["main"].number)
         app, self.main = create_main(settings, clock=self.clock)
-        self._running["main"] = Running(app, self.ports["main"])
+        self._running["main"] = Running(app, self.ports["main"], self.clock)
 
     def start_aggregator(self) -> None:
         settings = AggregatorSettings(
             state=self.federation / "aggregator", host=HOST, port=self.ports["aggregator"].number
         )
         app, self.aggregator = create_aggregator(settings, clock=self.clock)
-        self._running["aggregator"] = Running(app, self.ports["aggregator"])
+        self._running["aggregator"] = Running(app, self.ports["aggregator"], self.clock)
 
     def stop_main(self) -> None:
         if running := self._running.pop("main", None):
@@ -402,13 +427,16 @@ class World:
         """Both logs hold together, and of rounds that are over neither key nor report is left."""
         for role in self.ports:
             self.log_types(role)
+        # a moment passes between an outcome and its clearing up, and between a report's file and its row
+        wait(self._is_cleared_up, "keys and reports of rounds that are over are gone")
+
+    def _is_cleared_up(self) -> bool:
         main, there = self.main.service.latest(), self.aggregator.service.rounds.latest()
         live = {f"round-{stored.record.number}.key" for stored in (main, there) if stored is not None}
         over = main is not None and main.record.at in TERMINAL
-        for role in self.ports:
-            assert set(self.round_keys(role)) <= (set() if over else live), role
-        if there is not None:
-            assert len(self.report_files()) <= self.aggregator.service.rounds.count(there.record.mh)
+        held = self.aggregator.service.rounds.count(there.record.mh) if there and not over else 0
+        keys = {key for role in self.ports for key in self.round_keys(role)}
+        return keys <= (set() if over else live) and len(self.report_files()) <= held
 
     def log_types(self, role: str) -> list[str]:
         """Verify a server's whole hash chain; the types of its entries."""
