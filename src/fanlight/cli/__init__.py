@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import typer
 
-from fanlight.cli import aggregator, demo, device, federation, predict, server, version
+from fanlight.cli import aggregator, demo, device, federation, pictures, predict, server, version
 from fanlight.errors import FanlightError, SettingsError, UsageError
 
 FAILED = 1
@@ -33,6 +33,7 @@ app.add_typer(federation.app, name="federation")
 app.command("server")(server.server)
 app.command("aggregator")(aggregator.aggregator)
 app.command("device")(device.device)
+app.command("pictures")(pictures.pictures)
 app.command("predict")(predict.predict)
 app.command("version")(version.version)
 

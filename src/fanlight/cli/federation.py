@@ -132,7 +132,8 @@ def token(
     expires_at = int(time.time()) + seconds(expires)
     path = issue_token_file(folder, name or free_token_name(folder), expires_at, out=out)
     print(path)
-    _say(f"On the device: fanlight device --token {path.name} --data PICTURES --state STATE")
+    demo = " --accept-demo" if _is_demo(folder) else ""
+    _say(f"On the device: fanlight device --token {path} --data PICTURES --state STATE{demo}")
 
 
 @app.command()
@@ -173,6 +174,14 @@ def _send(url: str, revocation: RevocationFile) -> str | None:
     except httpx.HTTPError as error:
         return f"does not answer ({error})"
     return None if answer.is_success else f"refuses it ({answer.status_code}: {answer.text[:200]})"
+
+
+def _is_demo(folder: Path) -> bool:
+    """Does the task, if it is still here, say that two devices are enough?"""
+    from fanlight.services.main_server.task import TASK_FILE, Task
+
+    task = folder / "main" / TASK_FILE
+    return task.exists() and Task.load(task).policy.demo
 
 
 def _say(text: str) -> None:
