@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import socket
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -443,6 +444,20 @@ def test_an_oversized_body(
             yield content[start : start + 4096]
 
     refused(world, lambda: remote.send(method, path, content=pieces(), headers=headers), "message-too-large")
+
+
+def test_a_body_that_ends_in_the_middle(world: World, device: ProtocolDevice) -> None:
+    sent, url = device.commit(), httpx.URL(world.ports["aggregator"].url)
+    content, before = body_of(sent), world.snapshot()
+    path = f"{PREFIX}/rounds/{sent.record.mh.hex()}/reports/{device.id.hex()}"
+    request = httpx.Request("PUT", url.join(path), content=content)
+    SignedRequests(device.id.hex(), device.private, world.clock).sign(request)
+    head = "".join(f"{name}: {value}\r\n" for name, value in request.headers.items())
+    with socket.create_connection((url.host, url.port or 0)) as line:
+        line.sendall(f"PUT {path} HTTP/1.1\r\n{head}\r\n".encode() + content[: len(content) // 2])
+        wait(lambda: len(world.report_files()) > len(before["files"]), "the report has begun to arrive")
+    wait(lambda: world.snapshot() == before, "nothing of it is left")
+    device.report(sent)
 
 
 def test_a_body_that_is_not_the_signed_one(world: World, device: ProtocolDevice) -> None:
