@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from fanlight.core import ring
 from fanlight.core.segments import quantisation_steps
 from fanlight.protocol.contribution import W_MAX, Contribution, Measured, check_sum
-from fanlight.protocol.merkle import Entry, included, inclusion_proof, set_root
+from fanlight.protocol.merkle import Entry, included, inclusion_proofs, set_root
 from tests.protocol_world import Round, World, plan_of
 
 WORLD = World(6, "property")
@@ -89,7 +89,7 @@ def test_inclusion_proofs_prove_inclusion_only(devices: set[bytes], mh: bytes, d
     accepted = [Entry(device, device * 2) for device in devices]
     root = set_root(mh, accepted)
     entry = data.draw(st.sampled_from(accepted))
-    found = inclusion_proof(accepted, entry.device)
+    found = inclusion_proofs(accepted).get(entry.device)
     assert found is not None
     index, path = found
     assert included(mh, root, len(accepted), index, path, entry)

@@ -85,7 +85,6 @@ TABLE: Final = Table(
     "aggregator",
     {
         (State.OFFERED, Event.OPEN): State.COLLECTING,
-        (State.OFFERED, Event.ABANDON): State.ABANDONED,
         (State.COLLECTING, Event.OPEN): State.COLLECTING,
         (State.COLLECTING, Event.REPORT): State.COLLECTING,
         (State.COLLECTING, Event.CLOSE): State.CLOSED,

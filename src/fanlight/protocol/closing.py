@@ -58,7 +58,7 @@ class Verdict(Message):
         rejected: devices left out, each with a reason.
         proceed: sum and release, or abandon.
         reason: why it is to be abandoned; ``ok`` otherwise.
-        log_head: main's log head before this verdict.
+        log_head: main's log head when the judging began.
     """
 
     mh: Hash

@@ -10,7 +10,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Annotated, Final
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from fanlight.protocol.message import U32, U63, Blob, DeviceId, Flag, Hash, Message, Name
 
@@ -56,7 +56,6 @@ class Order(StrEnum):
     """What the operator (or main's policy) wants of the aggregator's round."""
 
     NONE = "none"
-    CLOSE = "close"
     FINISH = "finish"
     ABANDON = "abandon"
 
@@ -69,7 +68,7 @@ class Orders(Message):
         version: main's change counter.
         members_version: changes when the list of members does; then ask for it again.
         proposal: the ``Proposal`` of a round that waits for the aggregator's signature; cohort: its sampled devices.
-        order: what to do with the open round ``mh``: close it, finish it (close and release), abandon it.
+        order: what to do with the open round ``mh`` (an ``Order``): nothing, finish it (close and release), abandon it.
     """
 
     fid: Hash
@@ -79,6 +78,11 @@ class Orders(Message):
     mh: Annotated[bytes, Field(strict=True, max_length=32)]
     proposal: Blob | None = None
     cohort: Annotated[tuple[DeviceId, ...], Field(max_length=1 << 20)] = ()
+
+    @field_validator("order")
+    @classmethod
+    def _check_order(cls, order: str) -> str:
+        return Order(order).value
 
 
 class Enrolments(Message):

@@ -57,7 +57,7 @@ from fanlight.protocol.manifest import (
     complete,
     manifest_hash,
 )
-from fanlight.protocol.merkle import Entry, inclusion_proof, set_root
+from fanlight.protocol.merkle import Entry, inclusion_proofs, set_root
 from fanlight.protocol.message import U32, Blob, Message, Name
 from fanlight.protocol.report import RECEIPT, REPORT, Receipt, ReportHeader, report_id, sealed_hash
 from fanlight.protocol.sealing import MASK_MAIN, mask_key, open_seed
@@ -99,7 +99,6 @@ TABLE: Final = Table(
     "main server",
     {
         (State.PROPOSED, Event.OPEN): State.OPEN,
-        (State.PROPOSED, Event.ABANDON): State.ABANDONED,
         (State.OPEN, Event.OPEN): State.OPEN,
         (State.OPEN, Event.ACCEPT): State.JUDGED,
         (State.OPEN, Event.DISMISS): State.DISMISSED,
@@ -250,7 +249,7 @@ class MainServer:
             members: current public key by device, of those enrolled at both servers.
             beacons: report id by device, from receipts.
             round_key: main's X25519 key of this round; None if it has been lost (then the round is abandoned).
-            log_head: our log's head.
+            log_head: a head of our log, the latest when the judging began.
 
         Raises:
             NotAuthentic, MalformedMessage: not the aggregator's close of this round.
@@ -413,12 +412,6 @@ class MainServer:
             return Step(record, b"")
         return Step(record.with_(state=state.value, outcome=data), b"", (LogEntry("outcome", data),))
 
-    def withdraw(self, record: Record) -> Step:
-        """Take back a proposal that the aggregator never signed."""
-        if record.at is not State.PROPOSED:
-            raise Conflict("Only the aggregator can abandon an open round.", slug="not-withdrawable")
-        return Step(record.with_(state=State.ABANDONED.value), b"", (LogEntry("withdrawn", record.proposal),))
-
     def _check_aggregator(self, outcome: SignedOutcome) -> None:
         key = self.trust.aggregator_key
         signature = signing.Signed(outcome.payload, signing.key_id(key), outcome.aggregator_signature)
@@ -433,17 +426,37 @@ class MainServer:
         chosen = set(verdict.accepted)
         return tuple(listed for listed in close.reports if listed.device in chosen)
 
-    def outcome_for(self, record: Record, device: bytes) -> OutcomeForDevice | None:
-        """What a device is told about a round that is over; None while it is not, or a signature is missing."""
+    def proofs(self, record: Record) -> dict[bytes, InclusionProof]:
+        """The inclusion proof of every accepted device; none unless the round was summed and both have signed."""
+        if not record.outcome or SignedOutcome.decode(record.outcome).main_signature is None:
+            return {}
+        entries = [Entry(listed.device, report_id(listed.header)) for listed in self.accepted(record)]
+        return {
+            device: InclusionProof(size=len(entries), index=index, path=path)
+            for device, (index, path) in inclusion_proofs(entries).items()
+        }
+
+    def outcome_for(
+        self, record: Record, device: bytes, proofs: Mapping[bytes, InclusionProof] | None = None
+    ) -> OutcomeForDevice | None:
+        """What a device is told about a round that is over; None while it is not, or a signature is missing.
+
+        Args:
+            record: the round.
+            device: who asks.
+            proofs: what ``proofs`` gave, if the caller keeps it: every device of the round asks.
+        """
         if not record.outcome:
             return None
-        outcome = SignedOutcome.decode(record.outcome)
-        entries = [Entry(listed.device, report_id(listed.header)) for listed in self.accepted(record)]
-        found = inclusion_proof(entries, device) if outcome.main_signature else None
-        if found is None:
-            return OutcomeForDevice(outcome=outcome)
-        index, path = found
-        return OutcomeForDevice(outcome=outcome, proof=InclusionProof(size=len(entries), index=index, path=path))
+        known = self.proofs(record) if proofs is None else proofs
+        return OutcomeForDevice(outcome=SignedOutcome.decode(record.outcome), proof=known.get(device))
+
+    def is_listed(self, record: Record, device: bytes, report: bytes) -> bool:
+        """Was this report in the close? True while there is no close: it may still be listed."""
+        if not record.close:
+            return True
+        close = Close.decode(signing.Signed.decode(record.close, limit=CLOSE_LIMIT).payload, limit=CLOSE_LIMIT)
+        return any((listed.device, report_id(listed.header)) == (device, report) for listed in close.reports)
 
 
 def _header_flaw(record: Record, listed: Listed, header: ReportHeader) -> str | None:

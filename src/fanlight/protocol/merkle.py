@@ -28,13 +28,12 @@ def set_root(mh: bytes, accepted: Sequence[Entry]) -> bytes:
     return _bind(mh, len(leaves), _tree_head(leaves))
 
 
-def inclusion_proof(accepted: Sequence[Entry], device: bytes) -> tuple[int, tuple[bytes, ...]] | None:
-    """Index and audit path of ``device``'s leaf, or None if it is not in the set."""
-    ordered = sorted(accepted)
-    for index, entry in enumerate(ordered):
-        if entry.device == device:
-            return index, tuple(_path(index, _leaves(accepted)))
-    return None
+def inclusion_proofs(accepted: Sequence[Entry]) -> dict[bytes, tuple[int, tuple[bytes, ...]]]:
+    """Index and audit path of every device's leaf."""
+    if not accepted:
+        return {}
+    _, paths = _head_and_paths(_leaves(accepted))
+    return {entry.device: (index, tuple(paths[index])) for index, entry in enumerate(sorted(accepted))}
 
 
 def included(mh: bytes, root: bytes, size: int, index: int, path: Sequence[bytes], entry: Entry) -> bool:
@@ -85,10 +84,12 @@ def _tree_head(leaves: Sequence[bytes]) -> bytes:
     return _node_hash(_tree_head(leaves[:k]), _tree_head(leaves[k:]))
 
 
-def _path(index: int, leaves: Sequence[bytes]) -> list[bytes]:
+def _head_and_paths(leaves: Sequence[bytes]) -> tuple[bytes, list[list[bytes]]]:
+    """The tree head, and the audit path of every leaf, from the leaf up."""
     if len(leaves) == 1:
-        return []
+        return _leaf_hash(leaves[0]), [[]]
     k = _split(len(leaves))
-    if index < k:
-        return [*_path(index, leaves[:k]), _tree_head(leaves[k:])]
-    return [*_path(index - k, leaves[k:]), _tree_head(leaves[:k])]
+    left, left_paths = _head_and_paths(leaves[:k])
+    right, right_paths = _head_and_paths(leaves[k:])
+    paths = [[*path, right] for path in left_paths] + [[*path, left] for path in right_paths]
+    return _node_hash(left, right), paths

@@ -315,17 +315,6 @@ def test_a_number_is_used_once() -> None:
         WORLD.main.propose(None, WORLD.proposal(told.plan, round=2), ())
 
 
-def test_a_proposal_that_was_never_signed_can_be_taken_back() -> None:
-    told = Round(WORLD)
-    step = WORLD.main.withdraw(told.m)
-    assert step.record.at is main_server.State.ABANDONED
-    assert [entry.type for entry in step.entries] == ["withdrawn"]
-    with pytest.raises(Conflict):
-        WORLD.main.withdraw(started().m)
-    told.m = step.record
-    assert WORLD.main.propose(told.m, WORLD.proposal(told.plan, round=2), ()).record.number == 2
-
-
 @pytest.mark.parametrize("named", [True, False])
 def test_an_offer_brings_the_cohort_that_it_names(named: bool) -> None:
     cohort = [owner.id for owner in WORLD.owners[:2]]
@@ -361,12 +350,10 @@ def test_a_released_round_uses_the_answer_up() -> None:
     device.check_manifest(raised.signed, raised.plan, MODEL, None, floors(), History(answered, 1), NOW)
 
 
-@pytest.mark.parametrize("moment", ["offered", "collecting", "closed", "agreed"])
+@pytest.mark.parametrize("moment", ["collecting", "closed", "agreed"])
 def test_the_aggregator_may_abandon_until_the_release(moment: str) -> None:
     told = Round(WORLD)
-    told.offer()
-    if moment != "offered":
-        told.open().collect()
+    told.open().collect()
     if moment in ("closed", "agreed"):
         told.judge(told.close())
     if moment == "agreed":

@@ -11,7 +11,7 @@ from fanlight.errors import NotAuthentic
 from fanlight.protocol import codec, log
 from fanlight.protocol.digests import digest
 from fanlight.protocol.log import ChainedEntry, LogEntry, first_head, next_head, verify_chain
-from fanlight.protocol.merkle import Entry, included, inclusion_proof, set_root
+from fanlight.protocol.merkle import Entry, included, inclusion_proofs, set_root
 from tests.protocol_world import secret
 
 MH = secret("mh")
@@ -48,7 +48,7 @@ def test_every_member_has_a_proof_and_it_proves_nothing_else(count: int) -> None
     accepted = entries(count)
     root = set_root(MH, accepted)
     for entry in accepted:
-        found = inclusion_proof(accepted, entry.device)
+        found = inclusion_proofs(accepted).get(entry.device)
         assert found is not None
         index, path = found
         assert sorted(accepted)[index] == entry
@@ -68,8 +68,8 @@ def test_every_member_has_a_proof_and_it_proves_nothing_else(count: int) -> None
 
 
 def test_a_stranger_has_no_proof() -> None:
-    assert inclusion_proof(entries(5), bytes(16)) is None
-    assert inclusion_proof([], bytes(16)) is None
+    assert bytes(16) not in inclusion_proofs(entries(5))
+    assert inclusion_proofs([]) == {}
     assert not included(MH, set_root(MH, []), 0, 0, [], entries(1)[0])
 
 

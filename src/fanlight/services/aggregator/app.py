@@ -23,6 +23,7 @@ from fanlight.services.aggregator.step_jobs import Steps
 from fanlight.services.federation import load_server_identity
 from fanlight.services.http.application import new_application
 from fanlight.services.http.health import health_router
+from fanlight.services.http.hosts import authorities_of
 from fanlight.services.http.sessions import OwnerSessions, api_token
 from fanlight.services.http.signing_in import announce_login
 from fanlight.services.http.stopping import on_stop_signal
@@ -74,6 +75,7 @@ def create_app(
         lifespan=lifespan,
     )
     app.include_router(health_router(ROLE))
-    app.include_router(protocol_router(service))
+    authorities = authorities_of(identity.aggregator_url, settings.host, settings.port)
+    app.include_router(protocol_router(service, authorities))
     app.include_router(owner_router(service, steps))
     return app, AggregatorParts(service, steps, sessions)

@@ -52,7 +52,8 @@ class MainClient:
         """
         params = {"after": str(after), "wait": f"{wait_s:g}"}
         data = await self._remote.poll(client, f"{PREFIX}/orders", params, wait_s)
-        orders = Orders.decode(signing.verify_bytes(self._trust.main_key, ORDERS, data, limit=_REPLY_LIMIT))
+        payload = signing.verify_bytes(self._trust.main_key, ORDERS, data, limit=_REPLY_LIMIT)
+        orders = Orders.decode(payload, limit=_REPLY_LIMIT)
         self._check_federation(orders.fid)
         return orders
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from typing import Final
 
 from fastapi import APIRouter
@@ -16,7 +16,6 @@ from fanlight.protocol.exchange import PREFIX
 from fanlight.protocol.report import ENVELOPE_LIMIT, PREFIX_BYTES, Envelope, ReportHeader, envelope_length
 from fanlight.services.aggregator.service import AggregatorService
 from fanlight.services.http.bodies import stream_body
-from fanlight.services.http.nonces import NonceWindow
 from fanlight.services.http.signatures import SignatureVerifier
 from fanlight.services.server.hash_in_path import hash_in_path
 from fanlight.services.server.membership_api import cbor, membership_router
@@ -24,13 +23,12 @@ from fanlight.services.server.membership_api import cbor, membership_router
 _FRONT_LIMIT: Final = PREFIX_BYTES + ENVELOPE_LIMIT
 
 
-def protocol_router(service: AggregatorService) -> APIRouter:
-    """All protocol routes of the aggregator."""
-    nonces = NonceWindow()
-    members = SignatureVerifier(service.membership.resolve, service.clock, nonces)
+def protocol_router(service: AggregatorService, authorities: Collection[str]) -> APIRouter:
+    """All protocol routes of the aggregator, which ``authorities`` mean (see ``hosts.authorities_of``)."""
+    members = SignatureVerifier(service.membership.resolve, service.clock, authorities)
     router = APIRouter()
     router.include_router(
-        membership_router(service.membership, members, nonces, service.clock, service.tell_main_of_members)
+        membership_router(service.membership, members, authorities, service.clock, service.tell_main_of_members)
     )
 
     @router.put(PREFIX + "/rounds/{mh}/reports/{device}")
@@ -59,18 +57,21 @@ class _Upload:
         words = stored.record.terms.length if stored else 0
         pieces = stream_body(request, _FRONT_LIMIT + 4 * words)
         envelope, rest = await self._front(pieces)
-        header = await run_in_threadpool(self._service.rounds.check_report, self._mh, self._device, envelope)
-        held = await run_in_threadpool(self._service.rounds.holds, self._mh, self._device)
-        if held is not None:  # a repetition, or a second report: decided by the header alone
-            async for _ in pieces:
-                pass
-            return await run_in_threadpool(self._service.rounds.take_report, self._mh, envelope, header, held)
         name = envelope.report_id.hex()  # so that no other report can ever end up in this file
+        held = await run_in_threadpool(self._service.rounds.holds, self._mh, self._device)
+        if held is not None and held[0] == name:  # our answer was lost: the same one again, also after the close
+            await _read_on(pieces)
+            return held[1]
+        header = await run_in_threadpool(self._service.rounds.check_report, self._mh, self._device, envelope)
+        if held is not None:  # a second report: refused by its header alone
+            await _read_on(pieces)
+            return await run_in_threadpool(self._service.rounds.take_report, self._mh, envelope, header, held[0])
         await self._store(name, header, rest, pieces)
         try:
             return await run_in_threadpool(self._service.rounds.take_report, self._mh, envelope, header, name)
         except FanlightError:
-            if await run_in_threadpool(self._service.rounds.holds, self._mh, self._device) != name:
+            held = await run_in_threadpool(self._service.rounds.holds, self._mh, self._device)
+            if held is None or held[0] != name:
                 await run_in_threadpool(self._service.files.delete, name)
             raise
 
@@ -115,3 +116,9 @@ class _Upload:
             slug="wrong-length",
             device=self._device.hex(),
         )
+
+
+async def _read_on(pieces: AsyncIterator[bytes]) -> None:
+    """Read the rest of a body, whose digest is compared at its end."""
+    async for _ in pieces:
+        pass

@@ -7,6 +7,7 @@ before a reply leaves. A report's y lies in a file of its own, written durably b
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, BinaryIO, Final
 
@@ -18,11 +19,12 @@ from fanlight.core import ring
 from fanlight.core.masks import MaskStream
 from fanlight.errors import NotAuthentic, NotEnrolled, NotFound, NotPossibleNow, StorageError
 from fanlight.protocol.aggregator import TABLE, TERMINAL, Aggregator, Event, Held, Record, Step
+from fanlight.protocol.closing import Release
 from fanlight.protocol.digests import vector_digest
-from fanlight.protocol.log import LogEntry
 from fanlight.protocol.manifest import Proposal, SignedManifest
 from fanlight.protocol.report import Envelope, ReportHeader
 from fanlight.protocol.sealing import MASK_AGGREGATOR, mask_key, open_seed
+from fanlight.protocol.signing import Signed
 from fanlight.services.server.chained_log import ChainedLog
 from fanlight.services.server.membership import Membership
 from fanlight.services.server.round_keys import RoundKeys
@@ -93,14 +95,14 @@ class Rounds:
             return [_stored(row) for row in tx.execute(select(tables.rounds).order_by(tables.rounds.c.number))]
 
     def offer(self, proposal: Proposal, cohort: Sequence[bytes]) -> bytes:
-        """Countersign main's proposal; returns the signed manifest. The round key is written first."""
+        """Countersign main's proposal; returns the signed manifest. The round key is stored before the manifest is."""
+        key = self._keys.fresh()
         with self._database.transaction() as tx:
             previous = self._latest(tx)
             record = previous.record if previous else None
-            is_repeat = record is not None and record.number == proposal.round
-            key = b"" if is_repeat else self._keys.make(proposal.round)
-            step = self._machine.offer(record, proposal, cohort, key, int(self._clock()))
+            step = self._machine.offer(record, proposal, cohort, key.public, int(self._clock()))
             if step.entries:
+                self._keys.store(proposal.round, key)
                 values = {"number": proposal.round, "kind": proposal.kind, "opened_at": self._clock()}
                 tx.execute(insert(tables.rounds).values(**values, **_columns(step.record)))
                 self._log.append(tx, step.entries)
@@ -164,12 +166,13 @@ class Rounds:
             )
         return step.reply
 
-    def holds(self, mh: bytes, device: bytes) -> str | None:
-        """The file of a device's report, if we hold one."""
+    def holds(self, mh: bytes, device: bytes) -> tuple[str, bytes] | None:
+        """The file of a device's report and the receipt for it, if we have one; the receipt outlives the file."""
         columns = tables.reports.c
         with self._database.transaction() as tx:
-            row = tx.execute(select(columns.file).where(columns.mh == mh, columns.dev == device)).first()
-        return row.file if row else None
+            found = select(columns.file, columns.receipt).where(columns.mh == mh, columns.dev == device)
+            row = tx.execute(found).first()
+        return (row.file, row.receipt) if row else None
 
     def count(self, mh: bytes) -> int:
         """How many reports we hold."""
@@ -236,23 +239,36 @@ class Rounds:
             raise StorageError(f"The report file {file} is gone.", slug="report-lost") from error
 
     def release(self) -> tuple[bytes, NDArray[np.uint32]]:
-        """Sign and store the one release; returns it with Y.
+        """Store Y, then sign and store the one release; returns both, on repetition the stored ones.
 
         Raises:
             NotPossibleNow: the round is not agreed (or released) - said before the sum is computed.
+            StorageError: a report or the round's key is lost (slugs ``DEAD_ROUND``), or the disk failed.
         """
         stored = self.latest()
         if stored is None:
-            raise _no_round()
+            raise no_round()
         TABLE.next(stored.record.at, Event.RELEASE)
+        if stored.record.release:
+            return stored.record.release, self._stored_sum(stored.record)
         vector = self.sum()
+        data = vector.astype("<u4", copy=False).tobytes()
+        self._files.write_stream(_sum_file(stored.record), [data], len(data), len(data))
         with self._database.transaction() as tx:
             record = self._current(tx).record
             accepted = self._machine.accepted(record, self._held(tx, record.mh))
-            sum_hash = vector_digest([vector.data.cast("B")])
-            step = self._machine.release(record, accepted, sum_hash, self._log.head(tx))
+            step = self._machine.release(record, accepted, vector_digest([data]), self._log.head(tx))
             self._save(tx, step)
         return step.reply, vector
+
+    def _stored_sum(self, record: Record) -> NDArray[np.uint32]:
+        """Y as it was signed. Should its file be lost or damaged, the reports, still here, give the same bytes."""
+        signed = Release.decode(Signed.decode(record.release).payload).sum_hash
+        with suppress(NotFound):
+            data = self._files.read(_sum_file(record))
+            if vector_digest([data]) == signed:
+                return np.frombuffer(data, "<u4").astype(np.uint32)
+        return self.sum()
 
     def finish(self, data: bytes) -> bytes:
         """Main's signed outcome acknowledges the release; returns it with our signature. All y are destroyed."""
@@ -275,11 +291,6 @@ class Rounds:
         with self._database.transaction() as tx:
             tx.execute(update(tables.rounds).where(tables.rounds.c.number == number).values(told_main=True))
 
-    def log_refusal(self, entry: LogEntry) -> None:
-        """Note something refused, for the operator to see."""
-        with self._database.transaction() as tx:
-            self._log.append(tx, [entry])
-
     def forget_old(self) -> None:
         """Destroy what a crash may have left: keys and reports of rounds that are over; call at the start."""
         stored = self.latest()
@@ -288,7 +299,7 @@ class Rounds:
         with self._database.transaction() as tx:
             columns = tables.reports.c
             rows = tx.execute(select(columns.file).where(columns.mh == live.mh)) if live else ()
-            kept = {row.file for row in rows}
+            kept = {row.file for row in rows} | ({_sum_file(live)} if live else set())
         for file in self._files.names():
             if file not in kept:
                 self._files.delete(file)
@@ -302,13 +313,13 @@ class Rounds:
             files = [
                 row.file for row in tx.execute(select(tables.reports.c.file).where(tables.reports.c.mh == record.mh))
             ]
-        for file in files:
+        for file in (*files, _sum_file(record)):
             self._files.delete(file)
 
     def _current(self, tx: Connection) -> Stored:
         stored = self._latest(tx)
         if stored is None:
-            raise _no_round()
+            raise no_round()
         return stored
 
     def _latest(self, tx: Connection) -> Stored | None:
@@ -339,7 +350,12 @@ class Rounds:
         self._log.append(tx, step.entries)
 
 
-def _no_round() -> NotPossibleNow:
+def _sum_file(record: Record) -> str:
+    return f"{record.mh.hex()}.sum"
+
+
+def no_round() -> NotPossibleNow:
+    """The error while there was no round yet."""
     return NotPossibleNow(
         "There was no round yet.",
         next="A round opens when enough devices are enrolled at both servers.",

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,12 +22,15 @@ from fanlight.services.aggregator.main_client import LONG_POLL_S, MainClient
 from fanlight.services.aggregator.rounds import DEAD_ROUND, Rounds, Stored
 from fanlight.services.federation import ServerIdentity
 from fanlight.services.http.jobs import Jobs
+from fanlight.services.http.problems import Problem, as_problem
 from fanlight.services.http.waiting import Notifier
 from fanlight.services.server.chained_log import ChainedLog
+from fanlight.services.server.incidents import incidents
 from fanlight.services.server.membership import Membership
 from fanlight.services.server.round_keys import RoundKeys
 from fanlight.storage.blobs import BlobFolder
 from fanlight.storage.database import Database
+from fanlight.storage.folder_lock import FolderLock
 from fanlight.storage.migrating import migrate
 from fanlight.storage.tables import aggregator as tables
 
@@ -56,6 +61,8 @@ class AggregatorService:
     ) -> None:
         self.identity = identity
         self.clock = clock
+        self._lock = FolderLock(state)
+        self._lock.acquire()
         self.database = Database(state / "state.sqlite3")
         migrate(self.database, ROLE)
         self.log = ChainedLog(tables.log, identity.trust.fid, ROLE)
@@ -75,7 +82,7 @@ class AggregatorService:
         self.main = MainClient(identity, clock)
         self.pages = Notifier()
         self.jobs = Jobs(on_change=self.pages.notify)
-        self.main_problem: FanlightError | None = None
+        self.main_problem: Problem | None = None
         # One thing at a time with main: the operator's buttons and main's orders must not interleave.
         self._work = threading.Lock()
         self._members_version = -1
@@ -86,6 +93,7 @@ class AggregatorService:
         self.jobs.close()
         self.main.close()
         self.database.close()
+        self._lock.release()
 
     # ---- the steps --------------------------------------------------------------------------------------------
 
@@ -138,14 +146,28 @@ class AggregatorService:
         async with self.main.open_async() as client:
             while True:
                 try:
-                    orders = await self.main.orders(client, version, LONG_POLL_S if version else 0)
+                    orders = await self.main.orders(client, version, self._patience() if version else 0)
                     await run_in_threadpool(self.follow, orders)
                     version, pause = orders.version, _FIRST_BACK_OFF_S
                     self._note(None)
-                except FanlightError as error:
-                    self._note(error)
+                    await run_in_threadpool(self._end_in_time)
+                except Exception as error:  # noqa: BLE001 - the loop must survive whatever happens in it
+                    self._note(as_problem(error))
                     await asyncio.sleep(pause)
                     pause = min(2 * pause, _LONGEST_BACK_OFF_S)
+                    await self._end_without_main()
+
+    def _patience(self) -> float:
+        """How long to wait for orders: not beyond the end of the round's window."""
+        stored = self.rounds.latest()
+        if stored is None or stored.record.at is not State.COLLECTING:
+            return LONG_POLL_S
+        return min(LONG_POLL_S, max(0.0, stored.record.terms.closes_at - self.clock()) + 0.1)
+
+    async def _end_without_main(self) -> None:
+        """Main cannot be reached; a round whose window has passed with too few reports is given up all the same."""
+        with suppress(FanlightError):
+            await run_in_threadpool(self._end_in_time)
 
     def follow(self, orders: Orders) -> None:
         """Do what main's orders ask for, and finish what was left undone before.
@@ -165,10 +187,9 @@ class AggregatorService:
         if stored is None or stored.record.mh != orders.mh:
             return
         match Order(orders.order), stored.record.at:
-            case ((Order.CLOSE | Order.FINISH), (State.COLLECTING | State.CLOSED)):
+            case Order.FINISH, (State.COLLECTING | State.CLOSED):
                 self.close_round()
-                if orders.order == Order.FINISH:
-                    self.release_round()
+                self.release_round()
             case Order.FINISH, State.AGREED:
                 self.release_round()
             case Order.ABANDON, (State.COLLECTING | State.CLOSED | State.AGREED):
@@ -182,19 +203,33 @@ class AggregatorService:
             with self._work:
                 self._send_enrolments()
         except FanlightError as error:
-            self._note(error)
+            self._note(as_problem(error))
 
     def _release(self) -> None:
         try:
             signed, vector = self.rounds.release()
         except StorageError as error:
-            if error.slug not in DEAD_ROUND:
-                raise
-            self.rounds.abandon(error.slug)  # nothing that anybody could do would bring this sum back
-            self._tell_main()
+            stored = self.rounds.latest()
+            if error.slug in DEAD_ROUND and stored is not None and stored.record.at is State.AGREED:
+                self.rounds.abandon(error.slug)  # nothing that anybody could do would bring this sum back
+                self._tell_main()
             raise
         self.rounds.finish(self.main.release(signed, vector))
         self._tell_main()
+
+    def _end_in_time(self) -> None:
+        """The round's window is on this server's clock: when it has passed, finish with what is here, or give up."""
+        stored = self.rounds.latest()
+        if stored is None or stored.record.at is not State.COLLECTING:
+            return
+        terms = stored.record.terms
+        if self.clock() < terms.closes_at:
+            return
+        if self.rounds.count(stored.record.mh) < terms.proposal.k_min:
+            self.abandon_round("window-passed")
+        else:
+            self.close_round()
+            self.release_round()
 
     def _open(self, orders: Orders) -> None:
         assert orders.proposal is not None
@@ -236,12 +271,17 @@ class AggregatorService:
         assert stored is not None
         return stored
 
-    def _note(self, problem: FanlightError | None) -> None:
+    def _note(self, problem: Problem | None) -> None:
         if problem is not None and (self.main_problem is None or self.main_problem.slug != problem.slug):
             log.warning("the main server's orders could not be followed", slug=problem.slug, problem=problem.message)
         if (problem is None) != (self.main_problem is None):
             self.pages.notify()
         self.main_problem = problem
+
+    def incidents(self) -> list[dict[str, Any]]:
+        """What should not have happened, newest first."""
+        with self.database.transaction() as tx:
+            return [asdict(incident) for incident in incidents(tx, self.log)]
 
     def status(self) -> dict[str, Any]:
         """The whole at a glance."""
@@ -253,6 +293,7 @@ class AggregatorService:
             "main_problem": self.main_problem.message if self.main_problem else None,
             "round": round_json(stored) if stored else None,
             "reports": self.rounds.count(stored.record.mh) if stored else 0,
+            "incidents": self.incidents(),
         }
 
 

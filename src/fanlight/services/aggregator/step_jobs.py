@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from fanlight.errors import NotPossibleNow
 from fanlight.protocol.aggregator import TABLE, Event, State
-from fanlight.services.aggregator.rounds import Stored
+from fanlight.services.aggregator.rounds import Stored, no_round
 from fanlight.services.aggregator.service import AggregatorService, round_json
 from fanlight.services.http.jobs import Job, Progress
 from fanlight.services.http.steps import StepView
@@ -76,7 +76,7 @@ class Steps:
 
     def _why_not_aggregate(self, stored: Stored | None) -> NotPossibleNow | None:
         if stored is None:
-            return _no_round()
+            return no_round()
         if not TABLE.allows(stored.record.at, Event.CLOSE):
             return _refused(stored, Event.CLOSE)
         held, needed = self._service.rounds.count(stored.record.mh), stored.record.terms.proposal.k_min
@@ -91,7 +91,7 @@ class Steps:
     @staticmethod
     def _why_not_release(stored: Stored | None) -> NotPossibleNow | None:
         if stored is None:
-            return _no_round()
+            return no_round()
         if TABLE.allows(stored.record.at, Event.RELEASE):
             return None
         if stored.record.at in (State.COLLECTING, State.CLOSED):
@@ -114,14 +114,6 @@ class Steps:
     def _release(self, progress: Progress) -> dict[str, Any]:
         progress(0.1, "Summing and releasing")
         return round_json(self._service.release_round())
-
-
-def _no_round() -> NotPossibleNow:
-    return NotPossibleNow(
-        "There was no round yet.",
-        next="A round opens when enough devices are enrolled at both servers.",
-        slug="no-open-round",
-    )
 
 
 def _refused(stored: Stored, event: Event) -> NotPossibleNow | None:

@@ -14,12 +14,13 @@ import structlog
 from fastapi import FastAPI
 from starlette.concurrency import run_in_threadpool
 
-from fanlight.errors import FanlightError
 from fanlight.protocol.exchange import PREFIX
 from fanlight.protocol.identities import Role
 from fanlight.services.federation import load_server_identity
 from fanlight.services.http.application import new_application
 from fanlight.services.http.health import health_router
+from fanlight.services.http.hosts import authorities_of
+from fanlight.services.http.problems import as_problem
 from fanlight.services.http.sessions import OwnerSessions, api_token
 from fanlight.services.http.signing_in import announce_login
 from fanlight.services.http.stopping import on_stop_signal
@@ -83,7 +84,8 @@ def create_app(
         lifespan=lifespan,
     )
     app.include_router(health_router(ROLE))
-    app.include_router(protocol_router(service))
+    authorities = authorities_of(identity.main_url, settings.host, settings.port)
+    app.include_router(protocol_router(service, authorities))
     app.include_router(owner_router(service, conductor, overview, steps))
     return app, MainServerParts(service, conductor, overview, steps, sessions)
 
@@ -95,6 +97,7 @@ async def _conduct(service: MainService, conductor: Conductor) -> None:
         try:
             while await run_in_threadpool(conductor.advance):
                 pass
-        except FanlightError as error:
-            log.warning("the policy could not go on", slug=error.slug, problem=error.message)
+        except Exception as error:  # noqa: BLE001 - the loop must survive whatever happens in it
+            problem = as_problem(error)
+            log.warning("the policy could not go on", slug=problem.slug, problem=problem.message)
         await service.orders.wait_beyond(version, TICK_S)

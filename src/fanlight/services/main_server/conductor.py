@@ -1,21 +1,24 @@
 """The policy of rounds: when the next one opens, when by itself one is finished, and when the work is done.
 
-``advance`` looks at the state and does the next thing, if there is one; it is called after every change and about once
-a second, and does nothing when there is nothing to do, so calling it too often is harmless.
+``advance`` looks at the state and does the next thing, if there is one; one loop calls it after every change, and
+about twice a second. It does nothing when there is nothing to do, so calling it too often is harmless. That a round's
+window has passed is for the aggregator to say, on whose clock it is.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 from sqlalchemy import Connection, select
 
 from fanlight.errors import NotPossibleNow
 from fanlight.protocol.exchange import Order
-from fanlight.protocol.main_server import TERMINAL, State
+from fanlight.protocol.main_server import State
 from fanlight.protocol.plan import Kind
-from fanlight.services.main_server import measurements
-from fanlight.services.main_server.rounds import Rounds, Stored, opened_at
+from fanlight.services.main_server import measurements, notes, round_table
+from fanlight.services.main_server.round_table import RoundLine, Stored
 from fanlight.services.main_server.service import MainService
-from fanlight.storage.tables import main as tables
+from fanlight.storage.tables.main import beacons
 
 _MEASURING_TRIES = 3
 
@@ -26,11 +29,6 @@ class Conductor:
     def __init__(self, service: MainService) -> None:
         self._service = service
         self._policy = service.task.policy
-        self._wants_measure = False
-
-    @property
-    def _rounds(self) -> Rounds:
-        return self._service.rounds
 
     def measure_next(self) -> None:
         """The next round measures the current model instead of training (the "Measure" button).
@@ -40,104 +38,99 @@ class Conductor:
         Raises:
             NotPossibleNow: the model has been measured, or a round is under way.
         """
-        stored = self._service.latest()
         with self._service.database.transaction() as tx:
             model = self._service.models.current(tx)
             if measurements.of_model(tx, model.sha256) is not None:
                 raise NotPossibleNow(
                     f"Model version {model.number} has been measured.",
-                    next="See the figures on the models page, or train the next version.",
+                    next="See its figures, or train the next version.",
                     slug="measured-already",
                 )
-            reported = bool(stored and self._rounds.beacons(tx, stored.record.mh))
-        if stored is not None and stored.record.at not in TERMINAL:
-            if stored.record.at is not State.OPEN or reported:
-                raise NotPossibleNow(
-                    f"Round {stored.record.number} is under way.",
-                    next="Finish it first; it measures the model too.",
-                    slug="round-not-over",
-                )
-            self._rounds.ask(Order.ABANDON)
-        self._wants_measure = True
+            line = round_table.latest_line(tx)
+            if line is not None and not line.is_over:
+                if line.at is not State.OPEN or line.kind == Kind.MEASURE or round_table.arrived(tx, line.mh):
+                    raise NotPossibleNow(
+                        f"Round {line.number} is under way.",
+                        next="Finish it first; it measures the model too.",
+                        slug="round-not-over",
+                    )
+                self._service.rounds.ask(Order.ABANDON, tx)
+            notes.keep(tx, notes.MEASURE_NEXT, 1)
         self._service.notify()
 
     def advance(self) -> bool:
         """Do the next thing that the policy asks for; was there one?"""
-        stored = self._service.latest()
-        if stored is None or stored.record.at in TERMINAL:
-            return self._open_next(stored)
-        if stored.record.at is State.RELEASED and (self._policy.by_itself or stored.record.kind == Kind.MEASURE):
-            self._rounds.publish()
+        line = self._service.latest()
+        if line is None or line.is_over:
+            return self._open_next()
+        if line.at is State.RELEASED and (self._policy.by_itself or line.kind == Kind.MEASURE):
+            self._service.rounds.publish()
             self._service.notify(offers=True)
             return True
-        if stored.record.at is State.OPEN and stored.asked is Order.NONE:
-            return self._close_in_time(stored)
-        return False
+        return line.at is State.OPEN and line.asked is Order.NONE and self._finish_if_content(line)
 
     def finished(self, tx: Connection) -> bool:
         """By itself and with a number of rounds: are they over, and the last model measured (or not measurable)?"""
         if not (self._policy.by_itself and self._policy.rounds):
             return False
-        rounds = self._rounds.all(tx)
-        ended = [stored for stored in rounds if stored.record.at in TERMINAL]
-        if len(ended) < len(rounds) or self._trained(ended) < self._policy.rounds:
+        lines = round_table.lines(tx)
+        if not all(line.is_over for line in lines) or _trained(lines) < self._policy.rounds:
             return False
-        return not self._should_measure(tx, ended)
+        return not self._should_measure(tx, lines)
 
-    def _open_next(self, previous: Stored | None) -> bool:
+    def _open_next(self) -> bool:
         with self._service.database.transaction() as tx:
+            line = round_table.latest_line(tx)
+            if line is not None and not line.is_over:
+                return False
             if len(self._service.confirmed(tx)) < self._policy.k_min:
                 return False
             kind = self._next_kind(tx)
             if kind is None:
                 return False
-            self._rounds.propose(tx, kind)
-        self._wants_measure = False
-        self._service.notify(offers=previous is not None)
+            self._service.proposals.propose(tx, kind)
+            notes.keep(tx, notes.MEASURE_NEXT, 0)
+        self._service.notify(offers=True)
         return True
 
     def _next_kind(self, tx: Connection) -> Kind | None:
-        if self._wants_measure:
+        if notes.read(tx, notes.MEASURE_NEXT, 0):
             return Kind.MEASURE
         if not (self._policy.by_itself and self._policy.rounds):
             return Kind.TRAIN
-        ended = self._rounds.all(tx)
-        if self._trained(ended) < self._policy.rounds:
+        lines = round_table.lines(tx)
+        if _trained(lines) < self._policy.rounds:
             return Kind.TRAIN
-        return Kind.MEASURE if self._should_measure(tx, ended) else None
+        return Kind.MEASURE if self._should_measure(tx, lines) else None
 
-    def _should_measure(self, tx: Connection, ended: list[Stored]) -> bool:
+    def _should_measure(self, tx: Connection, lines: Sequence[RoundLine]) -> bool:
         model = self._service.models.current(tx).sha256
-        tries = sum(stored.record.kind == Kind.MEASURE and stored.model == model for stored in ended)
+        tries = sum(line.kind == Kind.MEASURE and line.model == model for line in lines)
         return tries < _MEASURING_TRIES and measurements.of_model(tx, model) is None
 
-    @staticmethod
-    def _trained(rounds: list[Stored]) -> int:
-        return sum(stored.record.kind == Kind.TRAIN for stored in rounds)
-
-    def _close_in_time(self, stored: Stored) -> bool:
-        order = self._due(stored)
-        if order is Order.NONE:
+    def _finish_if_content(self, line: RoundLine) -> bool:
+        """Finish an open round when enough reports are in and nobody is worth waiting for."""
+        if not (self._policy.by_itself or line.kind == Kind.MEASURE):
             return False
-        self._rounds.ask(order)
+        with self._service.database.transaction() as tx:
+            stored = round_table.latest(tx)
+            if stored is None or stored.mh != line.mh or not self._is_content(tx, stored):
+                return False
+            self._service.rounds.ask(Order.FINISH, tx)
         self._service.notify()
         return True
 
-    def _due(self, stored: Stored) -> Order:
-        """What is due with an open round: nothing yet, finish it, or give it up because its window has passed."""
-        record, now = stored.record, self._service.clock()
-        columns = tables.beacons.c
-        with self._service.database.transaction() as tx:
-            rows = tx.execute(select(columns.dev, columns.received_at).where(columns.mh == record.mh)).all()
-            members = self._service.confirmed(tx)
-        arrived = sorted(row.received_at for row in rows)
-        enough = len(arrived) >= record.terms.k_min
-        if now >= opened_at(record) + record.terms.window_s:
-            return Order.FINISH if enough else Order.ABANDON
-        if not enough or not (self._policy.by_itself or record.kind == Kind.MEASURE):
-            return Order.NONE
-        expected = set(record.cohort) or set(members)
-        reported = {row.dev for row in rows}
-        missing = [device for device in expected - reported if self._service.presence.is_present(device)]
-        waited = now - arrived[record.terms.k_min - 1]
-        return Order.FINISH if not missing or waited >= self._policy.wait_s else Order.NONE
+    def _is_content(self, tx: Connection, stored: Stored) -> bool:
+        rows = tx.execute(select(beacons.c.dev, beacons.c.received_at).where(beacons.c.mh == stored.mh)).all()
+        needed = stored.record.terms.k_min
+        if len(rows) < needed:
+            return False
+        expected = set(stored.record.cohort) or set(self._service.confirmed(tx))
+        silent = expected - {row.dev for row in rows} - self._service.declined(stored.mh)
+        missing = [device for device in silent if self._service.presence.is_present(device)]
+        waited = self._service.clock() - sorted(row.received_at for row in rows)[needed - 1]
+        return not missing or waited >= self._policy.wait_s
+
+
+def _trained(lines: Sequence[RoundLine]) -> int:
+    return sum(line.kind == Kind.TRAIN for line in lines)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, Select, func, insert, select, update
 
 from fanlight.errors import NotFound
 from fanlight.learning.algorithms.fedavg import FEDAVG
@@ -24,8 +24,7 @@ class Version:
 
     Attributes:
         number: 0 for the one that knows nothing.
-        sha256: of the file, 32 bytes.
-        content: the safetensors file.
+        sha256: of the file, 32 bytes; size: bytes.
         created_at: unix seconds.
         round: the round it came from, None for the first.
         published: do devices get it.
@@ -33,7 +32,7 @@ class Version:
 
     number: int
     sha256: bytes
-    content: bytes
+    size: int
     created_at: float
     round: int | None
     published: bool
@@ -54,38 +53,34 @@ class Models:
 
     def current(self, tx: Connection) -> Version:
         """The newest published version."""
-        row = tx.execute(select(models).where(models.c.published).order_by(models.c.version.desc()).limit(1)).one()
+        row = tx.execute(_select().where(models.c.published).order_by(models.c.version.desc()).limit(1)).one()
         return _version(row)
 
     def all(self, tx: Connection) -> list[Version]:
         """All versions, oldest first."""
-        return [_version(row) for row in tx.execute(select(models).order_by(models.c.version))]
+        return [_version(row) for row in tx.execute(_select().order_by(models.c.version))]
 
-    def by_hash(self, tx: Connection, sha256: bytes) -> Version:
-        """A published version by its hash.
-
-        Raises:
-            NotFound: there is none.
-        """
-        row = tx.execute(select(models).where(models.c.sha256 == sha256, models.c.published)).first()
-        if row is None:
-            raise NotFound("There is no published model with this hash.")
-        return _version(row)
-
-    def by_number(self, tx: Connection, number: int) -> Version:
-        """A version by its number.
+    def content(self, tx: Connection, sha256: bytes) -> bytes:
+        """The file of a published version.
 
         Raises:
             NotFound: there is none.
         """
-        row = tx.execute(select(models).where(models.c.version == number)).first()
-        if row is None:
-            raise NotFound(f"There is no model version {number}.")
-        return _version(row)
+        found = select(models.c.content).where(models.c.sha256 == sha256, models.c.published)
+        return _present(tx.execute(found).scalar(), f"with the hash {sha256.hex()}")
+
+    def file_of(self, tx: Connection, number: int) -> bytes:
+        """The file of a version, published or not.
+
+        Raises:
+            NotFound: there is none.
+        """
+        found = select(models.c.content).where(models.c.version == number)
+        return _present(tx.execute(found).scalar(), f"version {number}")
 
     def from_round(self, tx: Connection, number: int) -> Version | None:
         """The version that round ``number`` made, if any."""
-        row = tx.execute(select(models).where(models.c.round == number)).first()
+        row = tx.execute(_select().where(models.c.round == number)).first()
         return _version(row) if row else None
 
     def add(self, tx: Connection, totals: Totals, start: bytes, round_number: int, now: float) -> None:
@@ -96,7 +91,7 @@ class Models:
         """
         if totals.mean is None or totals.supporters is None:
             return
-        model = decode(self.by_hash(tx, start).content)
+        model = decode(self.content(tx, start))
         layout = head_layout(*model.weight.shape)
         parts = layout.unflatten(totals.mean)
         held_back = totals.supporters < self._task.policy.supporters
@@ -151,5 +146,17 @@ class Models:
         )
 
 
+def _select() -> Select[Any]:
+    columns = models.c
+    size = func.length(columns.content).label("size")
+    return select(columns.version, columns.sha256, size, columns.created_at, columns.round, columns.published)
+
+
 def _version(row: Any) -> Version:
-    return Version(row.version, row.sha256, row.content, row.created_at, row.round, row.published)
+    return Version(row.version, row.sha256, row.size, row.created_at, row.round, row.published)
+
+
+def _present(content: bytes | None, which: str) -> bytes:
+    if content is None:
+        raise NotFound(f"There is no model {which}.")
+    return content

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from sqlalchemy import Connection, select
@@ -10,13 +11,15 @@ from fanlight.protocol.exchange import Order
 from fanlight.protocol.main_server import State
 from fanlight.protocol.plan import Kind
 from fanlight.services.http.steps import StepView
-from fanlight.services.main_server import measurements
+from fanlight.services.main_server import measurements, round_table
 from fanlight.services.main_server.conductor import Conductor
 from fanlight.services.main_server.measurements import Measurement
 from fanlight.services.main_server.models import Version
 from fanlight.services.main_server.presence import PRESENT_S
-from fanlight.services.main_server.rounds import Rounds, Stored
+from fanlight.services.main_server.round_table import RoundLine
+from fanlight.services.main_server.rounds import Rounds
 from fanlight.services.main_server.service import MainService
+from fanlight.services.server.incidents import incident_count, incidents
 from fanlight.storage.tables import main as tables
 
 AGGREGATE = "/aggregate_models"
@@ -35,7 +38,7 @@ class Overview:
         service, policy = self._service, self._service.task.policy
         seen = service.aggregator_seen_at
         with service.database.transaction() as tx:
-            stored = service.rounds.latest(tx)
+            stored = round_table.latest(tx)
             model = service.models.current(tx)
             return {
                 "role": "main",
@@ -48,18 +51,24 @@ class Overview:
                 "members": len(service.confirmed(tx)),
                 "aggregator_connected": seen is not None and service.clock() - seen < 2 * PRESENT_S,
                 "round": self._round(tx, stored) if stored else None,
-                "reports": len(service.rounds.beacons(tx, stored.record.mh)) if stored else 0,
+                "reports": round_table.arrived(tx, stored.mh) if stored else 0,
                 "model": {"version": model.number, "sha256": model.sha256.hex()},
                 "devices_with_model": sum(device["has_model"] for device in self._devices(tx, model)),
                 "finished": self._conductor.finished(tx),
+                "incidents": incident_count(tx, service.log),
             }
+
+    def incidents(self) -> list[dict[str, Any]]:
+        """What should not have happened, newest first."""
+        with self._service.database.transaction() as tx:
+            return [asdict(incident) for incident in incidents(tx, self._service.log)]
 
     def rounds(self) -> dict[str, Any]:
         """All training rounds, oldest first, with accuracy before and after."""
         service = self._service
         with service.database.transaction() as tx:
             model = service.models.current(tx)
-            listed = [self._round(tx, stored) for stored in service.rounds.all(tx)]
+            listed = [self._round(tx, stored) for stored in round_table.lines(tx)]
             return {
                 "rounds": [entry for entry in listed if entry["kind"] == Kind.TRAIN],
                 "measuring_rounds": [entry for entry in listed if entry["kind"] == Kind.MEASURE],
@@ -83,13 +92,13 @@ class Overview:
         """The two steps of this server."""
         service = self._service
         with service.database.transaction() as tx:
-            stored = service.rounds.latest(tx)
+            stored = round_table.latest(tx)
             why_not = service.rounds.why_not_ask(tx, stored, Order.FINISH)
-            arrived = len(service.rounds.beacons(tx, stored.record.mh)) if stored else 0
+            arrived = round_table.arrived(tx, stored.mh) if stored else 0
             model = service.models.current(tx)
             holders = self._devices(tx, model)
-        facts = [("Round", f"{stored.record.number}, {stored.record.state}" if stored else "none yet")]
-        publishable = stored is not None and stored.record.at is State.RELEASED
+        facts = [("Round", f"{stored.number}, {stored.state}" if stored else "none yet")]
+        publishable = stored is not None and stored.at is State.RELEASED
         nothing = Rounds.why_not_publish(stored)
         return [
             StepView(
@@ -119,23 +128,22 @@ class Overview:
             ),
         ]
 
-    def _round(self, tx: Connection, stored: Stored) -> dict[str, Any]:
-        record = stored.record
-        released = record.at in (State.RELEASED, State.COMPLETE)
-        before = measurements.of_model(tx, stored.model) if released else None
-        version = self._service.models.from_round(tx, record.number) if released else None
+    def _round(self, tx: Connection, line: RoundLine) -> dict[str, Any]:
+        released = line.at in (State.RELEASED, State.COMPLETE)
+        before = measurements.of_model(tx, line.model) if released else None
+        version = self._service.models.from_round(tx, line.number) if released else None
         after = measurements.of_model(tx, version.sha256) if version else None
-        ended = stored.ended_at is not None and stored.opened_at is not None
+        took = line.ended_at - line.opened_at if line.ended_at and line.opened_at else None
         return {
-            "round": record.number,
-            "kind": record.kind,
-            "state": record.state,
-            "participants": stored.participants,
+            "round": line.number,
+            "kind": line.kind,
+            "state": line.state,
+            "participants": line.participants,
             **self._accuracy("before", before),
             **self._accuracy("after", after),
-            "seconds": round((stored.ended_at or 0) - (stored.opened_at or 0), 3) if ended else None,
-            "reason": stored.reason,
-            "mh": record.mh.hex(),
+            "seconds": None if took is None else round(took, 3),
+            "reason": line.reason,
+            "mh": line.mh.hex(),
         }
 
     def _accuracy(self, when: str, measurement: Measurement | None) -> dict[str, float | None]:
@@ -156,7 +164,7 @@ class Overview:
         return {
             "version": version.number,
             "sha256": version.sha256.hex(),
-            "bytes": len(version.content),
+            "bytes": version.size,
             "created_at": version.created_at,
             "round": version.round,
             "published": version.published,

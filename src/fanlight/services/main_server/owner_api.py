@@ -39,10 +39,14 @@ def owner_router(service: MainService, conductor: Conductor, overview: Overview,
     @router.get("/api/v1/models/{version}/file", dependencies=READ)
     def model_file(version: int) -> Response:
         with service.database.transaction() as tx:
-            model = service.models.by_number(tx, version)
+            content = service.models.file_of(tx, version)
         name = f"fanlight-model-{version}.safetensors"
         headers = {"Content-Disposition": f'attachment; filename="{name}"'}
-        return Response(model.content, media_type="application/octet-stream", headers=headers)
+        return Response(content, media_type="application/octet-stream", headers=headers)
+
+    @router.get("/api/v1/incidents", dependencies=READ)
+    def incidents() -> dict[str, Any]:
+        return {"incidents": overview.incidents()}
 
     @router.get("/api/v1/devices", dependencies=READ)
     def devices() -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection
 from typing import Annotated, Final
 
 import numpy as np
@@ -25,33 +26,39 @@ LONGEST_WAIT_S: Final = 25.0
 _RELEASE_PREFIX: Final = 4
 _RELEASE_LIMIT: Final = 4096
 
+Sender = Callable[[Request], bytes]
+"""Verifies a device's request; returns the device's id."""
+
 After = Annotated[int, Query(ge=0, lt=1 << 63)]
 Wait = Annotated[float, Query(ge=0, le=LONGEST_WAIT_S)]
 
 
-def protocol_router(service: MainService) -> APIRouter:
-    """All protocol routes of the main server."""
+def protocol_router(service: MainService, authorities: Collection[str]) -> APIRouter:
+    """All protocol routes of the main server, which ``authorities`` mean (see ``hosts.authorities_of``)."""
     nonces = NonceWindow()
-    members = SignatureVerifier(service.membership.resolve, service.clock, nonces)
+    members = SignatureVerifier(service.membership.resolve, service.clock, authorities, nonces)
     router = APIRouter()
     router.include_router(
-        membership_router(service.membership, members, nonces, service.clock, lambda: service.notify(members=True))
+        membership_router(service.membership, members, authorities, service.clock, lambda: service.notify(members=True))
     )
-    router.include_router(_device_routes(service, members))
-    aggregator = SignatureVerifier(service.resolve_aggregator, service.clock, nonces)
-    router.include_router(_orders_routes(service, aggregator))
-    router.include_router(_round_routes(service, aggregator))
-    return router
-
-
-def _device_routes(service: MainService, members: SignatureVerifier) -> APIRouter:
-    router = APIRouter(prefix=PREFIX)
 
     def sender(request: Request) -> bytes:
         device = bytes.fromhex(members.verify_request(request).key_id)
         if service.presence.see(device):
             service.pages.notify()
         return device
+
+    router.include_router(_device_routes(sender, service))
+    router.include_router(_reporting_routes(sender, service))
+    aggregator = SignatureVerifier(service.resolve_aggregator, service.clock, authorities, nonces)
+    router.include_router(_orders_routes(service, aggregator))
+    router.include_router(_round_routes(service, aggregator))
+    return router
+
+
+def _device_routes(sender: Sender, service: MainService) -> APIRouter:
+    """What a device asks for, and says of itself."""
+    router = APIRouter(prefix=PREFIX)
 
     @router.get("/offer")
     async def offer(request: Request, after: After = 0, wait: Wait = 0) -> Response:
@@ -64,8 +71,8 @@ def _device_routes(service: MainService, members: SignatureVerifier) -> APIRoute
     @router.get("/models/{sha256}")
     async def model(request: Request, sha256: str) -> Response:
         sender(request)
-        version = await run_in_threadpool(service.model, hash_in_path(sha256))
-        return Response(version.content, media_type="application/octet-stream")
+        content = await run_in_threadpool(service.model, hash_in_path(sha256))
+        return Response(content, media_type="application/octet-stream")
 
     @router.post("/models/{sha256}/acknowledgements", status_code=204)
     async def acknowledge(request: Request, sha256: str) -> Response:
@@ -80,6 +87,13 @@ def _device_routes(service: MainService, members: SignatureVerifier) -> APIRoute
         await run_in_threadpool(service.take_readiness, device, await read_body(request, SMALL_BODY))
         return Response(status_code=204)
 
+    return router
+
+
+def _reporting_routes(sender: Sender, service: MainService) -> APIRouter:
+    """What a device says and asks about a round it is part of."""
+    router = APIRouter(prefix=PREFIX)
+
     @router.post("/rounds/{mh}/beacons", status_code=204)
     async def beacon(request: Request, mh: str) -> Response:
         device = sender(request)
@@ -91,7 +105,15 @@ def _device_routes(service: MainService, members: SignatureVerifier) -> APIRoute
     @router.get("/rounds/{mh}/outcome")
     async def outcome(request: Request, mh: str) -> Response:
         device = sender(request)
-        return cbor(await run_in_threadpool(service.outcome_for, hash_in_path(mh), device))
+        answer = await run_in_threadpool(service.rounds.outcome_for, hash_in_path(mh), device)
+        return cbor(answer.encode())
+
+    @router.post("/rounds/{mh}/decline", status_code=204)
+    async def decline(request: Request, mh: str) -> Response:
+        device = sender(request)
+        await read_body(request, 0)
+        await run_in_threadpool(service.decline, hash_in_path(mh), device)
+        return Response(status_code=204)
 
     return router
 

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, insert, select, update
 
 from fanlight.core.adaptive_clip import FIRST_CLIP
 from fanlight.core.segments import check_layout
-from fanlight.errors import NotAuthentic, NotFound
+from fanlight.errors import NotAuthentic, NotEnrolled
 from fanlight.protocol import identities, signing
 from fanlight.protocol.contribution import expected_layout
 from fanlight.protocol.exchange import MEMBERS, OFFER, ORDERS, Enrolments, Members, Offer, Order, Orders
@@ -23,14 +23,19 @@ from fanlight.protocol.report import READINESS, Readiness
 from fanlight.services.federation import ServerIdentity
 from fanlight.services.http.jobs import Jobs
 from fanlight.services.http.waiting import Notifier
-from fanlight.services.main_server.models import Models, Version
+from fanlight.services.main_server import round_table
+from fanlight.services.main_server.models import Models
 from fanlight.services.main_server.presence import Presence
-from fanlight.services.main_server.rounds import Rounds, Stored
+from fanlight.services.main_server.proposals import Proposals
+from fanlight.services.main_server.round_table import RoundLine
+from fanlight.services.main_server.rounds import Rounds
 from fanlight.services.main_server.task import TASK_FILE, Task
 from fanlight.services.server.chained_log import ChainedLog
+from fanlight.services.server.incidents import TOKEN_CONFLICT
 from fanlight.services.server.membership import Membership
 from fanlight.services.server.round_keys import RoundKeys
 from fanlight.storage.database import Database
+from fanlight.storage.folder_lock import FolderLock
 from fanlight.storage.migrating import migrate
 from fanlight.storage.tables import main as tables
 
@@ -69,6 +74,9 @@ class MainService:
         self.identity = identity
         self.clock = clock
         self.task = Task.load(state / TASK_FILE)
+        _check_layout(self.task)
+        self._lock = FolderLock(state)
+        self._lock.acquire()
         self.database = Database(state / "state.sqlite3")
         migrate(self.database, ROLE)
         self.log = ChainedLog(tables.log, identity.trust.fid, ROLE)
@@ -76,25 +84,20 @@ class MainService:
         self.models = Models(self.task)
         self.presence = Presence(clock)
         self.membership = Membership(self.database, tables.devices, tables.rekeys, self.log, identity.trust)
+        keys = RoundKeys(state / "round-keys", random_bytes)
+        self.proposals = Proposals(self.machine, self.task, self.models, keys, self.log, self.confirmed)
         self.rounds = Rounds(
-            self.database,
-            self.log,
-            RoundKeys(state / "round-keys", random_bytes),
-            self.models,
-            self.machine,
-            self.task,
-            self.confirmed,
-            clock,
+            self.database, self.log, keys, self.models, self.proposals, self.machine, self.confirmed, clock
         )
         self.offers = Notifier()
         self.orders = Notifier()
         self.pages = Notifier()
         self.changed = threading.Condition()
         self.jobs = Jobs(on_change=self.pages.notify)
-        _check_layout(self.task)
         # Versions of offers and orders must not repeat after a restart, or a waiting peer would miss a change.
         self._version_base = int(clock() * 1000)
         self._members_changes = 0
+        self._declined: dict[bytes, set[bytes]] = {}
         self.aggregator_seen_at: float | None = None
         self.membership.load()
         with self.database.transaction() as tx:
@@ -111,6 +114,7 @@ class MainService:
         self.wake_all()
         self.jobs.close()
         self.database.close()
+        self._lock.release()
 
     # ---- changes ----------------------------------------------------------------------------------------------
 
@@ -152,9 +156,10 @@ class MainService:
 
     def members(self) -> bytes:
         """The signed list of confirmed members, for the aggregator."""
+        version = self.members_version  # read first: who is confirmed meanwhile makes another version
         with self.database.transaction() as tx:
             devices = tuple(sorted(self.confirmed(tx)))
-        message = Members(fid=self.identity.trust.fid, version=self.members_version, devices=devices)
+        message = Members(fid=self.identity.trust.fid, version=version, devices=devices)
         return signing.sign(self.identity.private, MEMBERS, message.encode()).encode()
 
     def take_enrolments(self, data: bytes) -> None:
@@ -172,7 +177,7 @@ class MainService:
                 tx.execute(insert(known).values(dev=member.device, token_key=member.token_key))
                 here = tx.execute(select(tables.devices.c.dev).where(tables.devices.c.token_key == member.token_key))
                 if (row := here.first()) and row.dev != member.device:
-                    log.append(LogEntry("token-conflict", enrolment))
+                    log.append(LogEntry(TOKEN_CONFLICT, enrolment))
             self.log.append(tx, log)
         self.notify(members=True)
 
@@ -182,7 +187,10 @@ class MainService:
         Raises:
             NotAuthentic: not that device's, or for another federation.
         """
-        readiness = Readiness.decode(signing.verify_bytes(self.membership.public_keys()[device], READINESS, data))
+        public_key = self.membership.public_keys().get(device)
+        if public_key is None:
+            raise NotEnrolled("This device is not a member (any more).", device=device.hex())
+        readiness = Readiness.decode(signing.verify_bytes(public_key, READINESS, data))
         if (readiness.fid, readiness.device) != (self.identity.trust.fid, device):
             raise NotAuthentic("The readiness is another device's.")
         self._set_device(device, ready_plan=readiness.plan, ready_model=readiness.model)
@@ -194,7 +202,7 @@ class MainService:
             NotFound: there is no such model.
         """
         with self.database.transaction() as tx:
-            self.models.by_hash(tx, sha256)
+            self.models.content(tx, sha256)
         self._set_device(device, has_model=sha256)
 
     def _set_device(self, device: bytes, **values: bytes) -> None:
@@ -209,9 +217,9 @@ class MainService:
         version = self.version_of(self.offers)
         with self.database.transaction() as tx:
             model = self.models.current(tx)
-            stored = self.rounds.latest(tx)
+            stored = round_table.latest(tx)
         manifest = invitation = None
-        if stored is not None and stored.record.at is State.OPEN:
+        if stored is not None and stored.at is State.OPEN:
             record = stored.record
             if not record.cohort or device in record.cohort:
                 manifest = record.manifest
@@ -231,37 +239,26 @@ class MainService:
     def current_orders(self) -> bytes:
         """The signed orders for the aggregator."""
         version = self.version_of(self.orders)
+        members_version = self.members_version
         with self.database.transaction() as tx:
-            stored = self.rounds.latest(tx)
+            stored = round_table.latest(tx)
         cohort: tuple[bytes, ...] = ()
         proposal, order, mh = None, Order.NONE, b""
         if stored is not None:
             record = stored.record
             mh, order = record.mh, stored.asked
-            if record.at is State.PROPOSED:
+            if stored.at is State.PROPOSED:
                 proposal, cohort = Proposal.decode(record.proposal).encode(), record.cohort
         message = Orders(
             fid=self.identity.trust.fid,
             version=version,
-            members_version=self.members_version,
+            members_version=members_version,
             order=order.value,
             mh=mh,
             proposal=proposal,
             cohort=cohort,
         )
         return signing.sign(self.identity.private, ORDERS, message.encode()).encode()
-
-    def outcome_for(self, mh: bytes, device: bytes) -> bytes:
-        """What a device is told about a round that is over.
-
-        Raises:
-            NotFound: there is no such round, or it is not over yet.
-        """
-        with self.database.transaction() as tx:
-            answer = self.machine.outcome_for(self.rounds.by_hash(tx, mh).record, device)
-        if answer is None:
-            raise NotFound("This round is not over yet.", slug="round-not-over")
-        return answer.encode()
 
     def resolve_aggregator(self, key_id: str) -> Ed25519PublicKey | None:
         """The aggregator's key under its one key id (for request signatures)."""
@@ -271,12 +268,33 @@ class MainService:
         """The aggregator asks for orders: it is there."""
         self.aggregator_seen_at = self.clock()
 
-    def model(self, sha256: bytes) -> Version:
-        """A published model by its hash."""
-        with self.database.transaction() as tx:
-            return self.models.by_hash(tx, sha256)
+    def model(self, sha256: bytes) -> bytes:
+        """A published model's file by its hash.
 
-    def latest(self) -> Stored | None:
+        Raises:
+            NotFound: there is none.
+        """
+        with self.database.transaction() as tx:
+            return self.models.content(tx, sha256)
+
+    def latest(self) -> RoundLine | None:
         """The newest round."""
         with self.database.transaction() as tx:
-            return self.rounds.latest(tx)
+            return round_table.latest_line(tx)
+
+    def decline(self, mh: bytes, device: bytes) -> None:
+        """A device will not report in this round: nobody needs to wait for it.
+
+        Raises:
+            NotFound: there is no such round.
+        """
+        with self.database.transaction() as tx:
+            round_table.by_hash(tx, mh)
+        if mh not in self._declined:
+            self._declined = {mh: set()}  # those of earlier rounds are of no use any more
+        self._declined[mh].add(device)
+        self.notify()
+
+    def declined(self, mh: bytes) -> set[bytes]:
+        """The devices that have said they will not report in this round."""
+        return self._declined.get(mh, set())

@@ -8,6 +8,7 @@ from fanlight.errors import NotPossibleNow, Unreachable
 from fanlight.protocol.exchange import Order
 from fanlight.protocol.main_server import State
 from fanlight.services.http.jobs import Job, Progress
+from fanlight.services.main_server import round_table
 from fanlight.services.main_server.overview import AGGREGATE, PUBLISH
 from fanlight.services.main_server.rounds import Rounds
 from fanlight.services.main_server.service import MainService
@@ -29,7 +30,7 @@ class Steps:
             NotPossibleNow: no open round, or too few reports.
         """
         with self._service.database.transaction() as tx:
-            why_not = self._service.rounds.why_not_ask(tx, self._service.rounds.latest(tx), Order.FINISH)
+            why_not = self._service.rounds.why_not_ask(tx, round_table.latest(tx), Order.FINISH)
         if why_not is not None:
             raise why_not
         return self._service.jobs.start(AGGREGATE, self._aggregate)
@@ -41,12 +42,13 @@ class Steps:
             NotPossibleNow: no round is released.
         """
         stored = self._service.latest()
-        if stored is None or stored.record.at is not State.RELEASED:
+        if stored is None or stored.at is not State.RELEASED:
             raise Rounds.why_not_publish(stored)
         return self._service.jobs.start(PUBLISH, self._publish)
 
     def _aggregate(self, progress: Progress) -> dict[str, Any]:
-        mh = self._service.rounds.ask(Order.FINISH)
+        with self._service.database.transaction() as tx:
+            mh = self._service.rounds.ask(Order.FINISH, tx)
         self._service.notify()
         deadline = self._service.clock() + ANSWER_WITHIN_S
         with self._service.changed:
@@ -64,7 +66,7 @@ class Steps:
 
     def _state(self, mh: bytes) -> State:
         with self._service.database.transaction() as tx:
-            return self._service.rounds.by_hash(tx, mh).record.at
+            return round_table.by_hash(tx, mh).at
 
     def _publish(self, progress: Progress) -> dict[str, Any]:
         number = self._service.rounds.publish()

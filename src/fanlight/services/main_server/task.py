@@ -20,6 +20,9 @@ from fanlight.protocol.plan import Kind, Plan
 TASK_FILE: Final = "task.json"
 WINDOW_BY_ITSELF_S: Final = 600
 WINDOW_BY_HAND_S: Final = 7 * 86_400
+MOST_DEVICES: Final = 40_000
+"""A close lists every report, with about 370 bytes each, and is one message of at most 16 MiB."""
+
 _LIMIT_BYTES: Final = 1 << 20
 
 
@@ -60,7 +63,7 @@ class Policy(_Section):
     by_itself: bool = False
     rounds: Annotated[int, Field(ge=0, le=100_000)] = 0
     k_min: Annotated[int, Field(ge=2, le=100_000)] = 5
-    n_max: Annotated[int, Field(ge=2, le=100_000)] = 1000
+    n_max: Annotated[int, Field(ge=2, le=MOST_DEVICES)] = 1000
     r_max_percent: Annotated[int, Field(ge=0, le=100)] = 10
     window_s: Annotated[int, Field(ge=0, le=90 * 86_400)] = 0
     wait_s: Annotated[int, Field(ge=1, le=86_400)] = 120

@@ -36,6 +36,13 @@ class ChainedLog:
             head = next_head(number, head, entry)
             tx.execute(insert(self.table).values(seq=number, head=head, type=entry.type, payload=entry.payload))
 
+    def append_once(self, tx: Connection, entry: LogEntry) -> None:
+        """Append unless the same entry is in the log already: what a stranger can repeat must not make it grow."""
+        columns = self.table.c
+        same = select(columns.seq).where(columns.type == entry.type, columns.payload == entry.payload).limit(1)
+        if tx.execute(same).first() is None:
+            self.append(tx, [entry])
+
     def entries(self, tx: Connection, *, after: int = 0, limit: int = 1000) -> Iterator[ChainedEntry]:
         """Up to ``limit`` entries behind number ``after``, in order."""
         rows = tx.execute(select(self.table).where(self.table.c.seq > after).order_by(self.table.c.seq).limit(limit))

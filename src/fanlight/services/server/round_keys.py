@@ -6,6 +6,7 @@ Whoever later gets the database, the long-term keys and the stored vectors still
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
@@ -13,6 +14,18 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from fanlight.errors import NotFound
 from fanlight.storage.folders import make_private_folder
 from fanlight.storage.secret_files import destroy, read_secret, write_secret
+
+
+@dataclass(frozen=True)
+class RoundKey:
+    """An X25519 key, 32 raw bytes."""
+
+    private: bytes = field(repr=False)
+
+    @property
+    def public(self) -> bytes:
+        """The public half, 32 raw bytes."""
+        return X25519PrivateKey.from_private_bytes(self.private).public_key().public_bytes_raw()
 
 
 class RoundKeys:
@@ -28,11 +41,13 @@ class RoundKeys:
         self._random_bytes = random_bytes
         make_private_folder(folder)
 
-    def make(self, number: int) -> bytes:
-        """A fresh key for round ``number``, stored durably; returns its public half (X25519, 32 bytes)."""
-        private = self._random_bytes(32)
-        write_secret(self._path(number), private.hex().encode(), replace=True)
-        return X25519PrivateKey.from_private_bytes(private).public_key().public_bytes_raw()
+    def fresh(self) -> RoundKey:
+        """A fresh key, in memory only."""
+        return RoundKey(self._random_bytes(32))
+
+    def store(self, number: int, key: RoundKey) -> None:
+        """Make ``key`` that of round ``number``, durably."""
+        write_secret(self._path(number), key.private.hex().encode(), replace=True)
 
     def load(self, number: int) -> X25519PrivateKey | None:
         """The private key of round ``number``; None if it was destroyed or lost."""

@@ -1,0 +1,28 @@
+"""Single numbers that main remembers beside its tables."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sqlalchemy import Connection, select
+from sqlalchemy.dialects.sqlite import insert
+
+from fanlight.storage.tables.main import settings
+
+CLIP_MICRO: Final = "clip_micro"
+"""The clip of the next round, in millionths."""
+
+MEASURE_NEXT: Final = "measure_next"
+"""1 if the next round is to measure instead of to train."""
+
+
+def read(tx: Connection, key: str, default: int) -> int:
+    """The number under ``key``."""
+    value = tx.execute(select(settings.c.value).where(settings.c.key == key)).scalar()
+    return default if value is None else int(value)
+
+
+def keep(tx: Connection, key: str, value: int) -> None:
+    """Remember ``value`` under ``key``."""
+    row = insert(settings).values(key=key, value=b"%d" % value)
+    tx.execute(row.on_conflict_do_update(index_elements=["key"], set_={"value": row.excluded.value}))

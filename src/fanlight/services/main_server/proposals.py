@@ -1,0 +1,99 @@
+"""How the next round is proposed: its terms follow from the task, the current model and the adapted clip."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, insert
+
+from fanlight.core.adaptive_clip import FIRST_CLIP, next_clip
+from fanlight.protocol.contribution import Totals, clip_of, expected_layout
+from fanlight.protocol.exchange import Order
+from fanlight.protocol.main_server import MainServer, State
+from fanlight.protocol.manifest import SUITE, Proposal, cohort_hash
+from fanlight.protocol.plan import Kind
+from fanlight.services.main_server import measurements, notes, round_table
+from fanlight.services.main_server.models import Models
+from fanlight.services.main_server.task import Task
+from fanlight.services.server.chained_log import ChainedLog
+from fanlight.services.server.round_keys import RoundKeys
+from fanlight.storage.tables.main import rounds
+
+
+@dataclass(frozen=True)
+class Proposals:
+    """Makes proposals.
+
+    Attributes:
+        machine: main's identity.
+        task, models, keys, log: main's.
+        members: current public key by device, of those enrolled at both servers.
+    """
+
+    machine: MainServer
+    task: Task
+    models: Models
+    keys: RoundKeys
+    log: ChainedLog
+    members: Callable[[Connection], dict[bytes, bytes]]
+
+    def propose(self, tx: Connection, kind: Kind) -> None:
+        """Begin the next round.
+
+        Raises:
+            Conflict: the previous one is not over.
+        """
+        previous = round_table.latest(tx)
+        key = self.keys.fresh()
+        cohort = self._sample(tx)
+        number = previous.number + 1 if previous else 1
+        failed = previous is not None and previous.at is State.FAILED
+        attempt = (previous.record.attempt if previous else 0) + failed
+        proposal = self._terms(tx, kind, number, attempt, cohort, key.public)
+        step = self.machine.propose(previous.record if previous else None, proposal, cohort)
+        # Before the row: a proposal without its key would be a dead round.
+        self.keys.store(number, key)
+        values = {"model": proposal.model, "asked": Order.NONE.value, "participants": 0, "reason": ""}
+        columns = round_table.columns_of(step.record)
+        tx.execute(insert(rounds).values(number=number, kind=kind.value, **values, **columns))
+        self.log.append(tx, step.entries)
+
+    def adapt_clip(self, tx: Connection, terms: Proposal, totals: Totals) -> None:
+        """Move the clip of the next rounds by what share of the devices was within this one's."""
+        if totals.within_clip is not None:
+            clip = clip_of(terms.layout) / 1e6
+            notes.keep(tx, notes.CLIP_MICRO, round(next_clip(clip, totals.within_clip / totals.count) * 1e6))
+
+    def _terms(
+        self, tx: Connection, kind: Kind, number: int, attempt: int, cohort: Sequence[bytes], key: bytes
+    ) -> Proposal:
+        model = self.models.current(tx)
+        plan, policy = self.task.plan.of_kind(kind), self.task.policy
+        clip_micro = notes.read(tx, notes.CLIP_MICRO, round(FIRST_CLIP * 1e6))
+        with_counts = measurements.of_model(tx, model.sha256) is None
+        return Proposal(
+            fid=self.machine.trust.fid,
+            suite=SUITE,
+            task=self.task.name,
+            round=number,
+            attempt=attempt,
+            kind=kind.value,
+            model=model.sha256,
+            plan=plan.hash,
+            layout=expected_layout(plan, policy.n_max, clip_micro, with_counts=with_counts),
+            cohort=cohort_hash(cohort) if cohort else b"",
+            n_max=policy.n_max,
+            k_min=policy.k_min,
+            r_max_percent=policy.r_max_percent,
+            window_s=policy.window,
+            demo=policy.demo,
+            main_key=key,
+            noise=0,
+        )
+
+    def _sample(self, tx: Connection) -> Sequence[bytes]:
+        size = self.task.policy.cohort_size
+        members = sorted(self.members(tx))
+        return random.SystemRandom().sample(members, min(size, len(members))) if size else ()

@@ -1,0 +1,155 @@
+"""The rounds in main's database: what is asked of the table, in the caller's transaction."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sqlalchemy import Connection, func, select, update
+
+from fanlight.errors import Conflict, NotFound
+from fanlight.protocol.exchange import Order
+from fanlight.protocol.main_server import TERMINAL, Record, State
+from fanlight.storage.tables.main import beacons, rounds
+
+RECORD_LIMIT: Final = 1 << 26
+"""Bytes of a stored record: it holds close and verdict."""
+
+_LINE = [column for column in rounds.c if column.name != "record"]
+
+
+@dataclass(frozen=True)
+class RoundLine:
+    """A round without the machine's record, which can be large.
+
+    Attributes:
+        number, kind, state: as in the record.
+        mh: manifest hash; empty while it is only proposed.
+        model: SHA-256 of the model it starts from.
+        asked: what the aggregator is asked to do with it.
+        participants: devices in the sum, 0 before.
+        reason: why it failed or was abandoned.
+        opened_at, ended_at: unix seconds.
+    """
+
+    number: int
+    kind: str
+    mh: bytes
+    state: str
+    model: bytes
+    asked: Order
+    participants: int
+    reason: str
+    opened_at: float | None
+    ended_at: float | None
+
+    @property
+    def at(self) -> State:
+        """The state."""
+        return State(self.state)
+
+    @property
+    def is_over(self) -> bool:
+        """Does nothing follow any more?"""
+        return self.at in TERMINAL
+
+
+@dataclass(frozen=True)
+class Stored(RoundLine):
+    """A round with the machine's record."""
+
+    record: Record
+
+
+def latest(tx: Connection) -> Stored | None:
+    """The newest round, if any."""
+    row = tx.execute(select(rounds).order_by(rounds.c.number.desc()).limit(1)).first()
+    return _stored(row) if row else None
+
+
+def current(tx: Connection) -> Stored:
+    """The newest round.
+
+    Raises:
+        Conflict: there is none.
+    """
+    stored = latest(tx)
+    if stored is None:
+        raise Conflict("There is no round.", slug="no-round")
+    return stored
+
+
+def latest_line(tx: Connection) -> RoundLine | None:
+    """The newest round without its record, if any."""
+    row = tx.execute(select(*_LINE).order_by(rounds.c.number.desc()).limit(1)).first()
+    return _line(row) if row else None
+
+
+def lines(tx: Connection) -> list[RoundLine]:
+    """All rounds, oldest first."""
+    return [_line(row) for row in tx.execute(select(*_LINE).order_by(rounds.c.number))]
+
+
+def newest(tx: Connection, count: int) -> list[Record]:
+    """The records of the newest ``count`` rounds, newest first."""
+    rows = tx.execute(select(rounds.c.record).order_by(rounds.c.number.desc()).limit(count))
+    return [Record.decode(row.record, limit=RECORD_LIMIT) for row in rows]
+
+
+def by_hash(tx: Connection, mh: bytes) -> Stored:
+    """The round with this manifest.
+
+    Raises:
+        NotFound: there is none.
+    """
+    row = tx.execute(select(rounds).where(rounds.c.mh == mh)).first()
+    if row is None:
+        raise NotFound("There is no round with this manifest.")
+    return _stored(row)
+
+
+def save(tx: Connection, record: Record, now: float, **values: Any) -> None:
+    """Store a changed record; ``ended_at`` is set when it comes to its end."""
+    columns = columns_of(record) | values
+    if State(record.state) in TERMINAL:
+        columns["ended_at"] = func.coalesce(rounds.c.ended_at, now)
+    tx.execute(update(rounds).where(rounds.c.number == record.number).values(**columns))
+
+
+def columns_of(record: Record) -> dict[str, Any]:
+    """The columns that follow from the record."""
+    return {"mh": record.mh or None, "state": record.state, "record": record.encode()}
+
+
+def reports_by_device(tx: Connection, mh: bytes) -> dict[bytes, bytes]:
+    """Report id by device, of the receipts for a round."""
+    rows = tx.execute(select(beacons.c.dev, beacons.c.report_id).where(beacons.c.mh == mh))
+    return {row.dev: row.report_id for row in rows}
+
+
+def arrived(tx: Connection, mh: bytes) -> int:
+    """How many receipts there are for a round."""
+    return int(tx.execute(select(func.count()).select_from(beacons).where(beacons.c.mh == mh)).scalar_one())
+
+
+def _stored(row: Any) -> Stored:
+    return Stored(**_values(row), record=Record.decode(row.record, limit=RECORD_LIMIT))
+
+
+def _line(row: Any) -> RoundLine:
+    return RoundLine(**_values(row))
+
+
+def _values(row: Any) -> dict[str, Any]:
+    return {
+        "number": row.number,
+        "kind": row.kind,
+        "mh": row.mh or b"",
+        "state": row.state,
+        "model": row.model,
+        "asked": Order(row.asked),
+        "participants": row.participants,
+        "reason": row.reason,
+        "opened_at": row.opened_at,
+        "ended_at": row.ended_at,
+    }

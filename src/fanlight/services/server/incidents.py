@@ -1,0 +1,48 @@
+"""What a server has seen that should not happen: kept in its log, and shown to the operator.
+
+A token used by two devices has leaked or was copied. A receipt for a report that the aggregator did not list, or two
+receipts for different reports of one device in one round, are proof against the aggregator.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from sqlalchemy import Connection, func, select
+
+from fanlight.services.server.chained_log import ChainedLog
+
+TOKEN_CONFLICT: Final = "token-conflict"  # noqa: S105 - a type of log entry
+SECOND_RECEIPT: Final = "second-receipt"
+UNLISTED_RECEIPT: Final = "unlisted-receipt"
+
+MEANINGS: Final = {
+    TOKEN_CONFLICT: "A second device tried to enrol with a token that was used: the token was copied or has leaked.",
+    SECOND_RECEIPT: "The secure aggregator has signed two different receipts for one device in one round.",
+    UNLISTED_RECEIPT: "The secure aggregator has signed a receipt for a report that it then left out of its list.",
+}
+_SHOWN: Final = 100
+
+
+@dataclass(frozen=True)
+class Incident:
+    """One entry: its number in the log, its type, and what that means."""
+
+    entry: int
+    type: str
+    meaning: str
+
+
+def incidents(tx: Connection, log: ChainedLog) -> list[Incident]:
+    """The latest incidents, newest first, at most 100."""
+    columns = log.table.c
+    found = select(columns.seq, columns.type).where(columns.type.in_(MEANINGS)).order_by(columns.seq.desc())
+    return [Incident(row.seq, row.type, MEANINGS[row.type]) for row in tx.execute(found.limit(_SHOWN))]
+
+
+def incident_count(tx: Connection, log: ChainedLog) -> int:
+    """How many there are."""
+    columns = log.table.c
+    statement = select(func.count()).select_from(log.table).where(columns.type.in_(MEANINGS))
+    return int(tx.execute(statement).scalar_one())
