@@ -22,10 +22,12 @@ from numpy.typing import NDArray
 from fanlight.core import ring
 from fanlight.core.randomness import Keystream
 from fanlight.core.segments import Segment, slices
+from fanlight.errors import NotFound
 from fanlight.learning.heads import head_layout
 from fanlight.learning.model_file import HeadModel, decode
+from fanlight.protocol.closing import OutcomeForDevice
 from fanlight.protocol.contribution import W_MAX, Contribution, check_sum, encode
-from tests.services_world import HOST, Owner, ServiceDevice, World, running, wait
+from tests.services_world import HOST, Owner, ProtocolDevice, Sent, ServiceDevice, World, running, wait
 
 
 @dataclass
@@ -54,6 +56,13 @@ def spied(monkeypatch: pytest.MonkeyPatch) -> Spied:
     return seen
 
 
+def listening(owner: Owner) -> bool:
+    try:
+        return bool(owner.ask("GET", "/healthz").is_success)
+    except OSError:
+        return False
+
+
 @contextmanager
 def process_of(device: ServiceDevice) -> Iterator[subprocess.Popen[bytes]]:
     """The device as a process of its own."""
@@ -61,18 +70,16 @@ def process_of(device: ServiceDevice) -> Iterator[subprocess.Popen[bytes]]:
     options = {"token": settings.token, "data": settings.data, "state": settings.state, "port": settings.port}
     words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
     command = [sys.executable, "-m", "fanlight", "device", *words, "--host", HOST, "--accept-demo"]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+    with (
+        (device.settings.state.parent / "process.log").open("wb") as log,
+        subprocess.Popen(command, stdout=log, stderr=log) as process,
+    ):
         try:
+            wait(lambda: listening(device.owner) or process.poll() is not None, "the device's process listens")
+            assert process.poll() is None, Path(log.name).read_text()
             yield process
         finally:
             process.kill()
-
-
-def listening(owner: Owner) -> bool:
-    try:
-        return bool(owner.ask("GET", "/healthz").is_success)
-    except OSError:
-        return False
 
 
 def model_of(world: World, version: int) -> HeadModel:
@@ -112,7 +119,6 @@ def test_the_sum_is_exact_when_a_device_is_killed_after_training(tmp_path: Path,
         first, second, third = (world.add_device() for _ in range(3))
         survivors = [first.start(), second.start()]
         with process_of(third) as process:
-            wait(lambda: listening(third.owner), "the third device listens")
             devices: list[ServiceDevice] = [*survivors, third]
             for device in devices:
                 wait(device.sees_round, "a round is open for each device")
@@ -154,11 +160,11 @@ def test_a_device_that_dies_between_upload_and_beacon_is_in_the_sum(tmp_path: Pa
         world.owner("main").step("/aggregate_models")
         world.owner("main").step("/send_model_clients")
         check_sum_and_model(world, spied, survivors=3)
-        outcome = wait(lambda: _outcome(world, third.id), "the round is over")
-        assert third.device.end(dead.record, outcome).was_included
+        assert third.device.end(dead.record, wait(lambda: over(third, dead), "the round is over")).was_included
 
 
-def _outcome(world: World, device: bytes) -> Any:
-    main = world.main.service
-    with main.database.transaction() as tx:
-        return main.machine.outcome_for(main.rounds.all(tx)[0].record, device)
+def over(device: ProtocolDevice, sent: Sent) -> OutcomeForDevice | None:
+    try:
+        return device.outcome(sent.record.mh)
+    except NotFound:
+        return None
