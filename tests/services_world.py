@@ -41,7 +41,6 @@ from fanlight.protocol.device import Device, Floors, History, Record
 from fanlight.protocol.digests import device_id
 from fanlight.protocol.exchange import Offer
 from fanlight.protocol.log import verify_chain
-from fanlight.protocol.main_server import TERMINAL
 from fanlight.protocol.manifest import Manifest, SignedManifest
 from fanlight.protocol.plan import Kind, Plan
 from fanlight.protocol.report import Envelope
@@ -57,6 +56,7 @@ from fanlight.services.device.settings import DeviceSettings
 from fanlight.services.federation import Token, init_federation, issue_token_file, read_token
 from fanlight.services.http.remote import Remote
 from fanlight.services.http.sessions import API_TOKEN_FILE
+from fanlight.services.main_server import round_table
 from fanlight.services.main_server.app import MainServerParts
 from fanlight.services.main_server.app import create_app as create_main
 from fanlight.services.main_server.settings import MainServerSettings
@@ -397,16 +397,16 @@ class World:
     def open_round(self) -> int | None:
         """The number of the round that is open at both servers."""
         main, there = self.main.service.latest(), self.aggregator.service.rounds.latest()
-        if main is None or there is None or main.record.mh != there.record.mh:
+        if main is None or there is None or main.mh != there.record.mh:
             return None
-        return main.record.number if (main.record.state, there.record.state) == ("open", "collecting") else None
+        return main.number if (main.state, there.record.state) == ("open", "collecting") else None
 
     def snapshot(self) -> dict[str, Any]:
         """Everything that an attack must leave as it is: reports, files, rounds, members."""
         main, aggregator = self.main.service, self.aggregator.service
         stored = aggregator.rounds.latest()
         with main.database.transaction() as tx:
-            beacons = main.rounds.beacons(tx, stored.record.mh) if stored else {}
+            beacons = round_table.reports_by_device(tx, stored.record.mh) if stored else {}
             confirmed = main.confirmed(tx)
         return {
             "reports": aggregator.rounds.count(stored.record.mh) if stored else 0,
@@ -433,8 +433,9 @@ class World:
 
     def _is_cleared_up(self) -> bool:
         main, there = self.main.service.latest(), self.aggregator.service.rounds.latest()
-        live = {f"round-{stored.record.number}.key" for stored in (main, there) if stored is not None}
-        over = main is not None and main.record.at in TERMINAL
+        numbers = ([main.number] if main else []) + ([there.record.number] if there else [])
+        live = {f"round-{number}.key" for number in numbers}
+        over = main is not None and main.is_over
         held = self.aggregator.service.rounds.count(there.record.mh) if there and not over else 0
         keys = {key for role in self.ports for key in self.round_keys(role)}
         return keys <= (set() if over else live) and len(self.report_files()) <= held

@@ -14,7 +14,7 @@ from fanlight.protocol import identities
 from fanlight.protocol.closing import Result
 from fanlight.protocol.exchange import PREFIX
 from fanlight.protocol.manifest import SignedManifest
-from fanlight.services.federation import revoke_device
+from fanlight.services.federation import revoke
 from tests.services_world import ProtocolDevice, ServiceDevice, World, running, wait
 
 FIGURES = ("accuracy_before", "accuracy_after", "balanced_accuracy_before", "balanced_accuracy_after")
@@ -189,7 +189,7 @@ def test_a_device_changes_its_key_and_another_is_revoked(tmp_path: Path) -> None
         world.aggregate()
         assert world.round(1, state="complete", participants=3)
 
-        revocation = revoke_device(world.federation, third.id, int(world.clock()))
+        revocation = revoke(world.federation, third.id, int(world.clock()))
         for port in world.ports.values():
             answer = httpx.post(f"{port.url}{PREFIX}/revocations", content=revocation.body, trust_env=False)
             assert answer.status_code == 204

@@ -140,16 +140,19 @@ def token(
 def revoke(
     folder: Folder,
     device: Annotated[
-        str, typer.Argument(metavar="DEVICE", help="The device's id, as the main server's page shows it.")
+        str,
+        typer.Argument(
+            metavar="DEVICE|TOKEN", help="The device's id, as the main server's page shows it, or a token's name."
+        ),
     ],
 ) -> None:
-    """Put a device out, at both servers.
+    """Put a device out, or make a token useless, at both servers.
 
     The signed revocation is kept: run the command again until both servers have it.
     """
-    from fanlight.services.federation import revoke_device
+    from fanlight.services.federation import revoke as sign_revocation
 
-    revocation = revoke_device(folder, device.strip().lower(), int(time.time()))
+    revocation = sign_revocation(folder, device.strip(), int(time.time()))
     servers = {"main server": revocation.main_url, "aggregator": revocation.aggregator_url}
     failures = {name: _send(url, revocation) for name, url in servers.items()}
     for name, failure in failures.items():

@@ -10,8 +10,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Annotated
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from pydantic import Field
 
 from fanlight.errors import NotAuthentic, Refused
 from fanlight.protocol import codec, signing
@@ -78,10 +80,13 @@ class Rekey(Message):
 
 
 class Revocation(Message):
-    """The root's word that a device is no longer a member."""
+    """The root's word that a device, or whoever holds a token, is not (or no longer) a member.
+
+    ``subject`` is a device id (16 bytes) or a token's public key (32 bytes); either may be unknown to a server yet.
+    """
 
     fid: Hash
-    device: DeviceId
+    subject: Annotated[bytes, Field(strict=True, min_length=16, max_length=32)]
     time: Time
 
 
@@ -225,10 +230,10 @@ def check_rekey(fid: bytes, member: Member, data: bytes) -> Member:
     return Member(member.device, message.new_key, member.token_key, member.name)
 
 
-def revoke(root: Ed25519PrivateKey, device: bytes, now: int) -> bytes:
-    """Sign a revocation; returns the signed object's bytes."""
+def revoke(root: Ed25519PrivateKey, subject: bytes, now: int) -> bytes:
+    """Sign the revocation of a device id or a token's public key; returns the signed object's bytes."""
     fid = federation_id(signing.raw_public_key(root))
-    return signing.sign(root, REVOCATION, Revocation(fid=fid, device=device, time=now).encode()).encode()
+    return signing.sign(root, REVOCATION, Revocation(fid=fid, subject=subject, time=now).encode()).encode()
 
 
 def check_revocation(root_key: bytes, data: bytes) -> Revocation:

@@ -252,30 +252,40 @@ def read_token(path: Path) -> Token:
     return Token(token.name, private, certificate, token.expires, trust, file.main_url, file.aggregator_url)
 
 
-def revoke_device(folder: Path, device_id: str, now: int) -> RevocationFile:
-    """Sign a device out of the federation; the same file again if that was done before.
+def revoke(folder: Path, subject: str, now: int) -> RevocationFile:
+    """Sign a device or a token out of the federation; the same file again if that was done before.
 
     Args:
         folder: the federation's folder, with ``root`` in it.
-        device_id: 32 hexadecimal digits, as the main server's page shows it.
+        subject: a device id, 32 hexadecimal digits as the main server's page shows it, or the name of a token in
+            ``folder``: whoever has enrolled with it is put out, and nobody else can.
         now: unix seconds.
 
     Raises:
         NotFound: there is no root here.
-        SettingsError: not a device id.
+        SettingsError: neither a device id nor a token's name.
         StorageError: the file cannot be written.
     """
-    if not DEVICE_ID.fullmatch(device_id):
-        raise SettingsError(
-            f"{device_id!r} is not a device id.", next="It has 32 digits 0-9, a-f; the main server's page shows it."
-        )
     root, federation = _load_root(folder)
+    named = _revocation_subject(folder, subject)
     revocations = folder / ROOT_FOLDER / "revocations"
     make_private_folder(revocations)
-    path = revocations / f"{device_id}.cbor"
+    path = revocations / f"{named.hex()}.cbor"
     if not path.exists():
-        write_secret(path, identities.revoke(root, bytes.fromhex(device_id), now))
+        write_secret(path, identities.revoke(root, named, now))
     return RevocationFile(path, read_secret(path), federation.main_url, federation.aggregator_url)
+
+
+def _revocation_subject(folder: Path, subject: str) -> bytes:
+    if DEVICE_ID.fullmatch(subject):
+        return bytes.fromhex(subject)
+    token = folder / TOKEN_FOLDER / f"{subject}.json"
+    if _SAFE_NAME.fullmatch(subject) and token.exists():
+        return signing.raw_public_key(read_token(token).private)
+    raise SettingsError(
+        f"{subject[:70]!r} is neither a device id nor the name of a token in {folder / TOKEN_FOLDER}.",
+        next="A device id has 32 digits 0-9, a-f; the main server's page shows it.",
+    )
 
 
 def checked_url(url: str) -> str:

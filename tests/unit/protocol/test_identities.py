@@ -170,8 +170,8 @@ def test_a_forged_change_of_key_is_refused(make: Callable[[], bytes]) -> None:
 
 def test_only_the_root_revokes() -> None:
     revocation = identities.check_revocation(public(ROOT), identities.revoke(ROOT, MEMBER.device, NOW))
-    assert revocation == Revocation(fid=FID, device=MEMBER.device, time=NOW)
-    foreign = Revocation(fid=bytes(32), device=MEMBER.device, time=NOW).encode()
+    assert revocation == Revocation(fid=FID, subject=MEMBER.device, time=NOW)
+    foreign = Revocation(fid=bytes(32), subject=MEMBER.device, time=NOW).encode()
     for forged in (
         identities.revoke(OTHER_ROOT, MEMBER.device, NOW),
         signing.sign(DEVICE, identities.REVOCATION, revocation.encode()).encode(),

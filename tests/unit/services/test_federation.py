@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from fanlight.errors import NotAuthentic, NotFound, SettingsError, StorageError
 from fanlight.protocol import identities, signing
 from fanlight.protocol.identities import Role
+from fanlight.protocol.signing import raw_public_key
 from fanlight.services import federation
 
 MAIN, AGGREGATOR = "http://localhost:8000", "http://localhost:8003"
@@ -44,7 +45,7 @@ def test_each_server_finds_its_identity_and_both_pin_the_same(folder: Path) -> N
 
 def test_everything_is_for_its_owner_only(folder: Path) -> None:
     federation.issue_token_file(folder, "a", 100)
-    federation.revoke_device(folder, "0" * 32, 100)
+    federation.revoke(folder, "0" * 32, 100)
     modes = {path: stat.S_IMODE(path.stat().st_mode) for path in [folder, *folder.rglob("*")]}
     assert len(modes) > 12
     assert {path for path, mode in modes.items() if mode & 0o077} == set()
@@ -207,15 +208,23 @@ def test_the_name_comes_from_the_root_not_from_the_file(folder: Path) -> None:
 
 def test_a_revocation_is_signed_once_and_kept(folder: Path) -> None:
     device = "00112233445566778899aabbccddeeff"
-    first = federation.revoke_device(folder, device, 500)
-    again = federation.revoke_device(folder, device, 600)
+    first = federation.revoke(folder, device, 500)
+    again = federation.revoke(folder, device, 600)
     assert first == again
     root_key = federation.load_server_identity(folder / "main", Role.MAIN).trust.root_key
     revocation = identities.check_revocation(root_key, first.body)
-    assert (revocation.device.hex(), revocation.time) == (device, 500)
+    assert (revocation.subject.hex(), revocation.time) == (device, 500)
 
 
 @pytest.mark.parametrize("device", ["", "xyz", "AA" * 16, "../../../../../../../../../../x"])
 def test_a_device_id_that_is_none_is_refused(folder: Path, device: str) -> None:
-    with pytest.raises(SettingsError, match="is not a device id"):
-        federation.revoke_device(folder, device, 1)
+    with pytest.raises(SettingsError, match="is neither a device id nor the name of a token"):
+        federation.revoke(folder, device, 1)
+
+
+def test_a_token_is_revoked_by_its_name(folder: Path) -> None:
+    path = federation.issue_token_file(folder, "front door", 1)
+    revocation = federation.revoke(folder, path.stem, 500)
+    root_key = federation.load_server_identity(folder / "main", Role.MAIN).trust.root_key
+    subject = identities.check_revocation(root_key, revocation.body).subject
+    assert subject == raw_public_key(federation.read_token(path).private)

@@ -7,6 +7,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from fanlight.errors import Conflict, NotAuthentic, NotEnrolled
 from fanlight.protocol import identities
+from fanlight.protocol.digests import device_id
 from fanlight.protocol.signing import raw_public_key
 from fanlight.services.server.chained_log import ChainedLog
 from fanlight.services.server.membership import Membership
@@ -30,7 +31,7 @@ def members() -> Membership:
     database = Database(None)
     migrate(database, "main")
     log = ChainedLog(tables.log, FID, "main")
-    return Membership(database, tables.devices, tables.rekeys, log, WORLD.trust)
+    return Membership(database, tables.members, log, WORLD.trust)
 
 
 def types_in_log(members: Membership) -> list[str]:
@@ -72,5 +73,18 @@ def test_a_revoked_device_is_out_for_good(members: Membership) -> None:
     assert caught.value.slug == "revoked"
     with pytest.raises(NotEnrolled):
         members.rekey(member.device, identities.rekey(FID, member.device, key("a"), key("b")))
-    with pytest.raises(NotEnrolled):
-        members.revoke(identities.revoke(WORLD.root, bytes(16), NOW))
+
+
+def test_what_is_not_known_yet_can_be_revoked(members: Membership) -> None:
+    """Else a device could enrol at the server that had not heard of it, and a leaked token could be used."""
+    token = raw_public_key(key("token leaked"))
+    device = device_id(FID, raw_public_key(key("unknown")))
+    for subject in (token, device):
+        members.revoke(identities.revoke(WORLD.root, subject, NOW))
+        members.revoke(identities.revoke(WORLD.root, subject, NOW + 1))
+    for request in (enrolment("leaked", key("thief")), enrolment("camera", key("unknown"))):
+        with pytest.raises(NotEnrolled) as caught:
+            members.enrol(request, NOW)
+        assert caught.value.slug == "revoked"
+    assert members.public_keys() == {}
+    assert types_in_log(members) == ["revoked", "revoked"]

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, select, update
+from sqlalchemy.dialects.sqlite import insert
 
 from fanlight.core.adaptive_clip import FIRST_CLIP
 from fanlight.core.segments import check_layout
@@ -83,7 +84,7 @@ class MainService:
         self.machine = MainServer(identity.private, identity.trust)
         self.models = Models(self.task)
         self.presence = Presence(clock)
-        self.membership = Membership(self.database, tables.devices, tables.rekeys, self.log, identity.trust)
+        self.membership = Membership(self.database, tables.members, self.log, identity.trust)
         keys = RoundKeys(state / "round-keys", random_bytes)
         self.proposals = Proposals(self.machine, self.task, self.models, keys, self.log, self.confirmed)
         self.rounds = Rounds(
@@ -163,22 +164,32 @@ class MainService:
         return signing.sign(self.identity.private, MEMBERS, message.encode()).encode()
 
     def take_enrolments(self, data: bytes) -> None:
-        """Enrolments that the aggregator has. A token used there by another device than here is logged.
+        """Enrolments that the aggregator has.
 
         Raises:
             NotAuthentic, MalformedMessage: see ``check_enrolment``. Expiry was the aggregator's to check.
         """
-        known, log = tables.enrolled_at_aggregator, []
+        known = tables.enrolled_at_aggregator
+        members = [
+            identities.check_enrolment(self.identity.trust.root_key, enrolment, 0)
+            for enrolment in Enrolments.decode(data).enrolments
+        ]
         with self.database.transaction() as tx:
-            for enrolment in Enrolments.decode(data).enrolments:
-                member = identities.check_enrolment(self.identity.trust.root_key, enrolment, 0)
-                if tx.execute(select(known).where(known.c.dev == member.device)).first():
-                    continue
-                tx.execute(insert(known).values(dev=member.device, token_key=member.token_key))
-                here = tx.execute(select(tables.devices.c.dev).where(tables.devices.c.token_key == member.token_key))
-                if (row := here.first()) and row.dev != member.device:
-                    log.append(LogEntry(TOKEN_CONFLICT, enrolment))
-            self.log.append(tx, log)
+            for member in members:
+                row = insert(known).values(dev=member.device, token_key=member.token_key)
+                tx.execute(row.on_conflict_do_nothing())
+        self.members_changed()
+
+    def members_changed(self) -> None:
+        """Somebody enrolled at one of the servers, or was revoked: the aggregator asks for the list again.
+
+        A token that one device used here and another one there makes neither a member; it is logged.
+        """
+        here, there = tables.devices.c, tables.enrolled_at_aggregator.c
+        with self.database.transaction() as tx:
+            other = select(here.enrolment).join(tables.enrolled_at_aggregator, there.token_key == here.token_key)
+            for enrolment in tx.execute(other.where(there.dev != here.dev)).scalars().all():
+                self.log.append_once(tx, LogEntry(TOKEN_CONFLICT, enrolment))
         self.notify(members=True)
 
     def take_readiness(self, device: bytes, data: bytes) -> None:

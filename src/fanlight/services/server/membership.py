@@ -11,13 +11,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-from sqlalchemy import Connection, Table, insert, select, update
+from sqlalchemy import Connection, Table, insert, or_, select, update
 
 from fanlight.errors import Conflict, NotEnrolled
 from fanlight.protocol.identities import Enrolment, Member, Trust, check_enrolment, check_rekey, check_revocation
 from fanlight.protocol.log import LogEntry
 from fanlight.services.server.chained_log import ChainedLog
+from fanlight.services.server.incidents import TOKEN_CONFLICT
 from fanlight.storage.database import Database
+from fanlight.storage.tables.server import MemberTables
 
 
 @dataclass
@@ -26,18 +28,22 @@ class Membership:
 
     Attributes:
         database: the role's database.
-        table: its ``devices`` table; rekeys: its table of changed keys.
+        tables: those of its members.
         log: its log.
         trust: the pinned root and servers.
     """
 
     database: Database
-    table: Table
-    rekeys: Table
+    tables: MemberTables
     log: ChainedLog
     trust: Trust
     _keys: dict[bytes, bytes] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def table(self) -> Table:
+        """The members."""
+        return self.tables.devices
 
     def load(self) -> None:
         """Read the members' keys into memory; call once at the start."""
@@ -67,12 +73,13 @@ class Membership:
         member = check_enrolment(self.trust.root_key, data, now)
         with self.database.transaction() as tx:
             row = tx.execute(select(self.table).where(self.table.c.token_key == member.token_key)).first()
-            if row is None:
+            is_revoked = self._is_revoked(tx, member.device, member.token_key)
+            if row is None and not is_revoked:
                 values = {"enrolment": data, "enrolled_at": now, "name": member.name, "token_key": member.token_key}
                 tx.execute(insert(self.table).values(dev=member.device, public_key=member.public_key, **values))
                 self.log.append(tx, [LogEntry("enrolled", data)])
-            elif row.dev != member.device:
-                self.log.append(tx, [LogEntry("token-conflict", data)])
+            elif row is not None and row.dev != member.device:
+                self.log.append_once(tx, LogEntry(TOKEN_CONFLICT, data))
             self._refresh(tx)
         if row is not None and row.dev != member.device:
             raise Conflict(
@@ -81,7 +88,7 @@ class Membership:
                 next="Ask the operator for a new token. If that was not you, the token has leaked: tell the operator.",
                 device=member.device.hex(),
             )
-        if row is not None and row.revoked_at is not None:
+        if is_revoked:
             raise NotEnrolled(f"{member.name} was revoked.", slug="revoked", next="Ask the operator for a new token.")
         return member, row is None
 
@@ -107,33 +114,35 @@ class Membership:
                     next="Make a new key.",
                     device=device.hex(),
                 )
-            tx.execute(insert(self.rekeys).values(public_key=member.public_key, dev=device, message=data))
+            tx.execute(insert(self.tables.rekeys).values(public_key=member.public_key, dev=device, message=data))
             tx.execute(update(self.table).where(self.table.c.dev == device).values(public_key=member.public_key))
             self.log.append(tx, [LogEntry("rekeyed", data)])
             self._refresh(tx)
         return member
 
-    def revoke(self, data: bytes) -> bytes:
-        """Take a revocation; returns the device id. An unknown device is revoked in advance of nothing: refused.
+    def revoke(self, data: bytes) -> None:
+        """Take a revocation of a device or a token, also of one that is not known here (yet).
 
         Raises:
             NotAuthentic, MalformedMessage: see ``check_revocation``.
-            NotEnrolled: there is no such device here.
         """
         revocation = check_revocation(self.trust.root_key, data)
         with self.database.transaction() as tx:
-            row = tx.execute(select(self.table).where(self.table.c.dev == revocation.device)).first()
-            if row is None:
-                raise NotEnrolled("There is no such device here.", device=revocation.device.hex())
-            if row.revoked_at is None:
-                values = {"revoked_at": revocation.time}
-                tx.execute(update(self.table).where(self.table.c.dev == revocation.device).values(**values))
-                self.log.append(tx, [LogEntry("revoked", data)])
+            if self._is_revoked(tx, revocation.subject):
+                return
+            tx.execute(insert(self.tables.revocations).values(subject=revocation.subject, message=data))
+            columns = self.table.c
+            named = or_(columns.dev == revocation.subject, columns.token_key == revocation.subject)
+            tx.execute(update(self.table).where(named).values(revoked_at=revocation.time))
+            self.log.append(tx, [LogEntry("revoked", data)])
             self._refresh(tx)
-        return revocation.device
+
+    def _is_revoked(self, tx: Connection, *subjects: bytes) -> bool:
+        columns = self.tables.revocations.c
+        return tx.execute(select(columns.subject).where(columns.subject.in_(subjects))).first() is not None
 
     def _last_rekey(self, tx: Connection, device: bytes) -> bytes | None:
-        columns = self.rekeys.c
+        columns = self.tables.rekeys.c
         current = select(columns.message).join(self.table, self.table.c.public_key == columns.public_key)
         return tx.execute(current.where(columns.dev == device)).scalar()
 
@@ -141,7 +150,9 @@ class Membership:
         """All keys this device has had: an old change of key must not bring an old key back."""
         columns = self.table.c
         enrolment: bytes = tx.execute(select(columns.enrolment).where(columns.dev == device)).scalar_one()
-        changed = tx.execute(select(self.rekeys.c.public_key).where(self.rekeys.c.dev == device)).scalars()
+        changed = tx.execute(
+            select(self.tables.rekeys.c.public_key).where(self.tables.rekeys.c.dev == device)
+        ).scalars()
         return {Enrolment.decode(enrolment).public_key, *changed}
 
     def _refresh(self, tx: Connection) -> None:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from sqlalchemy import Boolean, Column, Float, ForeignKey, Integer, LargeBinary, MetaData, String, Table, false
 
-from fanlight.storage.tables.server import devices_table, log_table, rekeys_table
+from fanlight.storage.tables.server import log_table, member_tables
 
 metadata = MetaData()
 
-devices = devices_table(
+members = member_tables(
     metadata,
     Column("told_main", Boolean, nullable=False, server_default=false()),
 )
 
-rekeys = rekeys_table(metadata)
+devices = members.devices
 
 rounds = Table(
     "rounds",

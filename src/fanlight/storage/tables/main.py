@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from sqlalchemy import Boolean, Column, Float, ForeignKey, Integer, LargeBinary, MetaData, String, Table, false
 
-from fanlight.storage.tables.server import devices_table, log_table, rekeys_table
+from fanlight.storage.tables.server import log_table, member_tables
 
 metadata = MetaData()
 
-devices = devices_table(
+members = member_tables(
     metadata,
     Column("ready_plan", LargeBinary(32)),
     Column("ready_model", LargeBinary(32)),
@@ -22,7 +22,7 @@ enrolled_at_aggregator = Table(
     Column("token_key", LargeBinary(32), nullable=False),
 )
 
-rekeys = rekeys_table(metadata)
+devices = members.devices
 
 rounds = Table(
     "rounds",

@@ -1,10 +1,23 @@
-"""Tables that both servers have: members, their changes of key, the hash-chained log."""
+"""Tables that both servers have: members, their changes of key, revocations, the hash-chained log."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Column, ForeignKey, Integer, LargeBinary, MetaData, String, Table
+
+
+class MemberTables(NamedTuple):
+    """A server's tables of its members."""
+
+    devices: Table
+    rekeys: Table
+    revocations: Table
+
+
+def member_tables(metadata: MetaData, *more: Column[Any]) -> MemberTables:
+    """All tables of members; the devices have ``more`` columns of the role's own."""
+    return MemberTables(devices_table(metadata, *more), rekeys_table(metadata), revocations_table(metadata))
 
 
 def devices_table(metadata: MetaData, *more: Column[Any]) -> Table:
@@ -30,6 +43,16 @@ def rekeys_table(metadata: MetaData) -> Table:
         metadata,
         Column("public_key", LargeBinary(32), primary_key=True),
         Column("dev", LargeBinary(16), ForeignKey("devices.dev"), nullable=False),
+        Column("message", LargeBinary, nullable=False),
+    )
+
+
+def revocations_table(metadata: MetaData) -> Table:
+    """Devices and tokens that the root has revoked, known here or not."""
+    return Table(
+        "revocations",
+        metadata,
+        Column("subject", LargeBinary, primary_key=True),
         Column("message", LargeBinary, nullable=False),
     )
 

@@ -31,6 +31,11 @@ def upgrade() -> None:
         Column("message", LargeBinary, nullable=False),
     )
     op.create_table(
+        "revocations",
+        Column("subject", LargeBinary, primary_key=True),
+        Column("message", LargeBinary, nullable=False),
+    )
+    op.create_table(
         "rounds",
         Column("number", Integer, primary_key=True, autoincrement=False),
         Column("kind", String, nullable=False),
