@@ -21,6 +21,7 @@ from tests.unit.http.support import (
     Clock,
     client,
     live,
+    live_app,
     make_app,
     signed_request,
     signer,
@@ -141,7 +142,7 @@ def test_an_altered_body(http: TestClient, clock: Clock) -> None:
 
 
 def test_an_altered_streamed_body_is_refused_at_its_end(clock: Clock) -> None:
-    with live(make_app(clock)) as url, httpx.Client(auth=signer(clock)) as http:
+    with live(make_app, clock) as url, httpx.Client(auth=signer(clock)) as http:
         headers = {"Content-Digest": content_digest(bytes(32))}
         answer = http.put(url + "/protocol/v1/stream/x", content=iter([b"abc"]), headers=headers)
         assert (answer.status_code, slug(answer)) == (401, "body-altered")
@@ -213,8 +214,7 @@ def zeros(size: int, piece: int = 10_000) -> Iterator[bytes]:
 
 
 def test_an_oversized_body_is_refused_by_its_length_before_it_is_read(clock: Clock) -> None:
-    app = make_app(clock)
-    with live(app) as url:
+    with live_app(make_app, clock) as (url, app):
         host, port = url.removeprefix("http://").split(":")
         request = httpx.Request(
             "PUT", url + "/protocol/v1/stream/x", headers={"Content-Digest": content_digest(bytes(32))}
@@ -230,8 +230,7 @@ def test_an_oversized_body_is_refused_by_its_length_before_it_is_read(clock: Clo
 
 
 def test_an_oversized_body_without_a_length_is_stopped_at_the_limit(clock: Clock) -> None:
-    app = make_app(clock)
-    with live(app) as url, httpx.Client(auth=signer(clock)) as http:
+    with live_app(make_app, clock) as (url, app), httpx.Client(auth=signer(clock)) as http:
         headers = {"Content-Digest": content_digest(bytes(32))}
         answer = http.put(url + "/protocol/v1/stream/x", content=zeros(4 * LIMIT), headers=headers)
     assert (answer.status_code, slug(answer)) == (413, "message-too-large")
@@ -240,7 +239,7 @@ def test_an_oversized_body_without_a_length_is_stopped_at_the_limit(clock: Clock
 
 @pytest.mark.parametrize("path", ["/step", "/login", "/api/v1/login-links"])
 def test_an_oversized_form_without_a_length_from_a_stranger(path: str) -> None:
-    with live(make_app()) as url, httpx.Client() as http:
+    with live(make_app) as url, httpx.Client() as http:
         answer = http.post(
             url + path, content=zeros(4 * LIMIT), headers={"Content-Type": "application/x-www-form-urlencoded"}
         )
@@ -361,7 +360,7 @@ def test_dns_rebinding(http: TestClient, host: str) -> None:
 
 
 def test_two_host_headers() -> None:
-    with live(make_app()) as url:
+    with live(make_app) as url:
         host, port = url.removeprefix("http://").split(":")
         with socket.create_connection((host, int(port)), timeout=30) as raw:
             raw.sendall(b"GET /login HTTP/1.1\r\nHost: localhost\r\nHost: evil.example\r\nConnection: close\r\n\r\n")

@@ -469,16 +469,25 @@ def test_a_body_that_is_not_the_signed_one(world: World, device: ProtocolDevice)
     refused(world, lambda: send("PUT", path, content=content, headers=headers), "body-altered")
 
 
-def test_a_request_signed_for_the_other_server(world: World, device: ProtocolDevice) -> None:
+@pytest.mark.parametrize(("signed_for", "replayed_at"), [("aggregator", "main"), ("main", "aggregator")])
+def test_a_request_signed_for_the_other_server(
+    world: World, device: ProtocolDevice, signed_for: str, replayed_at: str
+) -> None:
+    """One server hands on what a device sent it, with all headers, Host among them: both share a host."""
     signer = SignedRequests(device.id.hex(), device.private, world.clock)
-    request = httpx.Request("GET", f"{world.ports['aggregator'].url}{PREFIX}/offer?after=0&wait=0")
+    content = identities.rekey(device.device.trust.fid, device.id, device.private, Ed25519PrivateKey.generate())
+    request = httpx.Request("POST", f"{world.ports[signed_for].url}{PREFIX}/keys", content=content)
     signer.sign(request)
-    elsewhere = httpx.Request("GET", f"{world.ports['main'].url}{PREFIX}/offer?after=0&wait=0", headers=request.headers)
-    elsewhere.headers["Host"] = elsewhere.url.netloc.decode()
+    before = world.snapshot()
     with httpx.Client(trust_env=False) as client:
-        answer = client.send(elsewhere)
-    assert answer.status_code == 401
-    assert answer.json()["error"]["slug"] == "not-authentic"
+        replay = httpx.Request(
+            "POST", f"{world.ports[replayed_at].url}{PREFIX}/keys", headers=request.headers, content=content
+        )
+        assert replay.headers["Host"] == request.url.netloc.decode()
+        answer = client.send(replay)
+        assert (answer.status_code, answer.json()["error"]["slug"]) == (401, "other-server")
+        assert world.snapshot() == before
+        assert client.send(request).status_code == 200, "nothing else was wrong with it"
 
 
 # ---- who may ask what

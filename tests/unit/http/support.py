@@ -2,7 +2,7 @@
 
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from typing import Annotated
 
@@ -41,12 +41,18 @@ def counting_nonces() -> Callable[[], str]:
     return lambda: f"{next(numbers):032x}"
 
 
-def make_app(clock: Clock | None = None, verifier_clock: Callable[[], float] | None = None) -> FastAPI:
+def make_app(
+    clock: Clock | None = None,
+    verifier_clock: Callable[[], float] | None = None,
+    authorities: Collection[str] = ("localhost:8000",),
+) -> FastAPI:
     clock = clock or Clock()
     app = new_application(
         "test", OwnerSessions("device", 8001, TOKEN, clock), hosts=["lights.example"], large_bodies=["/protocol/"]
     )
-    verifier = SignatureVerifier(lambda key_id: KEY.public_key() if key_id == "me" else None, verifier_clock or clock)
+    verifier = SignatureVerifier(
+        lambda key_id: KEY.public_key() if key_id == "me" else None, verifier_clock or clock, authorities
+    )
     app.state.verifier = verifier
     app.state.changes = 0
 
@@ -98,17 +104,26 @@ def slug(response: httpx.Response) -> str:
 
 
 @contextmanager
-def live(app: FastAPI) -> Iterator[str]:
-    """``app`` under a real uvicorn on a free loopback port; yields its base URL."""
+def live_app(make: Callable[..., FastAPI], *arguments: object) -> Iterator[tuple[str, FastAPI]]:
+    """``make(*arguments, authorities=…)`` under a real uvicorn on a free loopback port; yields its base URL, and it."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
+        authority = f"127.0.0.1:{listener.getsockname()[1]}"
+        app = make(*arguments, authorities=[authority])
         server = uvicorn.Server(uvicorn.Config(app, log_config=None, timeout_graceful_shutdown=1))
         thread = threading.Thread(target=server.run, args=([listener],))
         thread.start()
         try:
             while not server.started and thread.is_alive():
                 thread.join(0.01)
-            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+            yield f"http://{authority}", app
         finally:
             server.should_exit = True
             thread.join()
+
+
+@contextmanager
+def live(make: Callable[..., FastAPI], *arguments: object) -> Iterator[str]:
+    """As ``live_app``, for tests that need only the URL."""
+    with live_app(make, *arguments) as (url, _app):
+        yield url

@@ -89,6 +89,15 @@ def test_browsers_get_the_consoles_page_and_programs_still_json() -> None:
     assert client(app).get("/broken").json()["error"]["slug"] == "not-possible-now"
 
 
+def test_a_page_keeps_the_headers_that_the_error_must_have() -> None:
+    app = app_that_raises(errors.NotAuthentic("x"))
+    app.state.render_problem = lambda _request, problem: HTMLResponse("<p>", status_code=problem.status)
+    refused = client(app).post("/broken", headers=HTML)
+    assert (refused.status_code, refused.headers["allow"]) == (405, "GET")
+    assert refused.headers["content-type"].startswith("text/html")
+    assert "www-authenticate" in client(app).get("/broken", headers=HTML).headers
+
+
 def test_browsers_without_a_hook_get_json() -> None:
     assert client(app_that_raises(errors.Conflict("x"))).get("/broken", headers=HTML).status_code == 409
 

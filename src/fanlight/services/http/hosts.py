@@ -1,13 +1,14 @@
 """Only requests that name this server are answered.
 
 A page on a foreign site can make its own domain name point to 127.0.0.1 (DNS rebinding) and then read our pages as its
-own; the ``Host`` header still carries the foreign name.  The same check keeps a request that a device signed for one
-server from being replayed at the other: ``@authority`` is signed, and this server knows its names.
+own; the ``Host`` header still carries the foreign name.  Ports do not matter to that check.  They do for signed
+requests: two servers may share a host, so ``authorities_of`` says under which names, ports included, one is meant.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection
+from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
 from starlette.requests import Request
@@ -23,6 +24,23 @@ def host_name(authority: str) -> str:
     if authority.startswith("["):
         return authority[: authority.find("]") + 1].lower()
     return authority.partition(":")[0].lower()
+
+
+def authority_of(url: str) -> str:
+    """The ``@authority`` of an absolute URL: host in lower case, and the port unless it is the scheme's own.
+
+    RFC 9421, section 2.2.3.  Raises ``ValueError`` if the port is none.
+    """
+    parts = urlsplit(url)
+    host = host_name(parts.netloc.rpartition("@")[2])
+    usual = {"http": 80, "https": 443}.get(parts.scheme)
+    return host if parts.port in (None, usual) else f"{host}:{parts.port}"
+
+
+def authorities_of(public_url: str, host: str, port: int) -> frozenset[str]:
+    """The authorities that mean this server: of its public URL (also behind a proxy), and where it listens."""
+    listens = f"[{host}]" if ":" in host else host
+    return frozenset({authority_of(public_url), authority_of(f"http://{listens}:{port}")})
 
 
 class HostCheck:

@@ -97,6 +97,9 @@ def wants_html(request: Request) -> bool:
 
 def respond(request: Request, problem: Problem, headers: Mapping[str, str] | None = None) -> Response:
     """The answer for ``problem``: a page or the way to the login for browsers, JSON otherwise."""
+    extra = dict(headers or {})
+    if problem.status == 401:
+        extra["WWW-Authenticate"] = 'Bearer realm="fanlight"'  # RFC 9110, section 15.5.2: a 401 must name a scheme
     if wants_html(request):
         if problem.slug == LOGIN_REQUIRED:
             return RedirectResponse(_login_url(request), status_code=303)
@@ -104,10 +107,9 @@ def respond(request: Request, problem: Problem, headers: Mapping[str, str] | Non
             getattr(request.app.state, "render_problem", None) if "app" in request.scope else None
         )
         if render is not None:
-            return render(request, problem)
-    extra = dict(headers or {})
-    if problem.status == 401:
-        extra["WWW-Authenticate"] = 'Bearer realm="fanlight"'  # RFC 9110, section 15.5.2: a 401 must name a scheme
+            page = render(request, problem)
+            page.headers.update(extra)
+            return page
     return JSONResponse(problem_body(problem), status_code=problem.status, headers=extra)
 
 

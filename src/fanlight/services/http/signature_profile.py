@@ -2,7 +2,8 @@
 
 Ed25519 over method, authority, path, query and ``Content-Digest`` (RFC 9530, sha-256, also of an empty body), with
 ``created``, ``expires``, ``nonce``, ``keyid``, ``alg`` and ``tag``.  All of them, always: whoever may choose what is
-covered may leave out what protects.  ``@authority`` keeps one server from replaying a device's request at the other.
+covered may leave out what protects.  ``@authority``, port included, keeps one server from replaying a device's request
+at the other.
 """
 
 from __future__ import annotations

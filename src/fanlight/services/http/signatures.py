@@ -1,14 +1,14 @@
 """Verify signed requests (see ``signature_profile`` for what they must cover).
 
 What is checked: exactly one signature with our tag; the time; the key; the signature; exactly our parameters and
-components; and only then, so that strangers cannot fill the memory, that its nonce is new.  The body's digest is
-signed, but the body is not here yet: ``bodies`` compares it while reading.
+components; that it names this server; and only then, so that nobody fills the memory without a key, that its nonce is
+new.  The body's digest is signed, but the body is not here yet: ``bodies`` compares it while reading.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +23,7 @@ from http_message_signatures.algorithms import ED25519
 from starlette.requests import Request
 
 from fanlight.errors import FanlightError, NotAuthentic, NotEnrolled
+from fanlight.services.http.hosts import authority_of
 from fanlight.services.http.nonces import NonceWindow
 from fanlight.services.http.signature_profile import (
     ALGORITHM,
@@ -56,20 +57,30 @@ class SignatureVerifier:
     Args:
         resolve_key: the public key for a key id; None if it is no (longer a) member's.
         clock: unix seconds.
-        nonces: where used nonces are remembered; one for all verifiers of a process.
+        authorities: the names, ports included, that mean this server (``hosts.authorities_of``).  What was signed for
+            another server is refused here, though both may have the same host and know the same keys.
+        nonces: where used nonces are remembered; by default in a memory of its own.  Verifiers that resolve key ids
+            alike share one.  Whose keys anybody can make must not share with members: they could fill it.
     """
 
-    def __init__(self, resolve_key: ResolveKey, clock: Callable[[], float], nonces: NonceWindow | None = None) -> None:
+    def __init__(
+        self,
+        resolve_key: ResolveKey,
+        clock: Callable[[], float],
+        authorities: Collection[str],
+        nonces: NonceWindow | None = None,
+    ) -> None:
         self._clock = clock
-        self._nonces = nonces or NonceWindow()
+        self._authorities = frozenset(authorities)
+        self._nonces = NonceWindow() if nonces is None else nonces  # an empty one is false
         self._verifier = _Verifier(resolve_key, clock)
 
     def verify(self, headers: HeaderFields, method: str, url: str) -> Signed:
         """Who signed the request with these ``headers``, ``method`` and absolute, encoded ``url``.
 
         Raises:
-            NotAuthentic: the signature is missing, malformed, wrong, replayed, covers other things than it must, or
-                (slug ``clock-skew``) was made too long ago or in the future.
+            NotAuthentic: the signature is missing, malformed, wrong, replayed, covers other things than it must, was
+                made for another server (slug ``other-server``), or too long ago or in the future (``clock-skew``).
             NotEnrolled: nobody here has this key id.
             Refused: too many requests under this key.
         """
@@ -79,6 +90,7 @@ class SignatureVerifier:
             raise NotAuthentic("The signature does not cover exactly what it must.")
         if parameters["alg"] != ALGORITHM or not _NONCE.fullmatch(str(parameters["nonce"])):
             raise NotAuthentic("The signature's algorithm or nonce is not in our form.")
+        self._check_authority(url)
         signed = Signed(str(parameters["keyid"]), parse_content_digest(result.covered_components['"content-digest"']))
         until = int(parameters["created"]) + WINDOW_S
         self._nonces.use(signed.key_id, str(parameters["nonce"]), now=self._clock(), until=until)
@@ -89,6 +101,18 @@ class SignatureVerifier:
         signed = self.verify(request.headers, request.method, url_on_the_wire(request))
         request.state.signed = signed
         return signed
+
+    def _check_authority(self, url: str) -> None:
+        try:
+            authority = authority_of(url)
+        except ValueError:
+            authority = ""
+        if authority not in self._authorities:
+            raise NotAuthentic(
+                f"The request was signed for {authority[:100]!r}, which is not this server.",
+                next=f"Use the address in the token file; this server is {', '.join(sorted(self._authorities))}.",
+                slug="other-server",
+            )
 
     def _verified(self, message: SignedMessage) -> VerifyResult:
         try:

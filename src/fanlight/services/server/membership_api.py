@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from fastapi import APIRouter
@@ -24,6 +25,11 @@ CBOR = "application/cbor"
 SMALL_BODY = 1 << 14
 """Most bytes of an enrolment, receipt, readiness or key message."""
 
+STRANGERS_PER_KEY: Final = 100
+STRANGERS_IN_ALL: Final = 5_000
+"""Nonces in use under keys that nobody has vouched for. Anybody can make such keys and use these up; meanwhile new
+devices wait, and members notice nothing."""
+
 _RAW_KEY = re.compile(r"[0-9a-f]{64}")
 
 
@@ -35,7 +41,7 @@ def cbor(content: bytes) -> Response:
 def membership_router(
     membership: Membership,
     members_only: SignatureVerifier,
-    nonces: NonceWindow,
+    authorities: Collection[str],
     clock: Callable[[], float],
     on_change: Callable[[], None],
 ) -> APIRouter:
@@ -44,12 +50,13 @@ def membership_router(
     Args:
         membership: the server's members.
         members_only: verifies requests of members.
-        nonces: the process's memory of used nonces.
+        authorities: the names that mean this server, ports included.
         clock: unix seconds.
         on_change: called after the list of members has changed.
     """
     router = APIRouter(prefix=PREFIX)
-    strangers = SignatureVerifier(_self_certified, clock, nonces)
+    window = NonceWindow(per_key=STRANGERS_PER_KEY, total=STRANGERS_IN_ALL)
+    strangers = SignatureVerifier(_self_certified, clock, authorities, window)
 
     @router.post("/enrolments")
     async def enrol(request: Request) -> Response:
