@@ -84,7 +84,7 @@ def test_an_abandoned_round_is_listed_and_the_next_one_opens(tmp_path: Path) -> 
         world.clock.offset += 601
         entry = wait(lambda: world.round(1, state="abandoned"), "the first round is given up")
         assert [entry[figure] for figure in FIGURES] == [None] * 4
-        assert (entry["participants"], entry["reason"]) == (0, "ordered-by-main")
+        assert (entry["participants"], entry["reason"]) == (0, "window-passed")
         wait(lambda: world.open_round() == 2, "the next round is open")
         silent.report()  # the other device answers the same plan and model again: nothing was released
         wait(lambda: world.round(2, state="complete", participants=2), "the second round is complete")

@@ -1,0 +1,155 @@
+"""What must not stop a federation: lost files, lost answers, surprises in the loops, silent devices, passed windows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fanlight.errors import StorageError
+from fanlight.protocol import signing
+from fanlight.protocol.aggregator import State
+from fanlight.protocol.exchange import Members
+from fanlight.protocol.report import RECEIPT, Receipt
+from fanlight.services.aggregator.app import create_app
+from fanlight.services.aggregator.settings import AggregatorSettings
+from tests.services_world import World, running, wait
+
+
+def collected(world: World, count: int = 2) -> list[Any]:
+    devices = world.enrolled(count)
+    for device in devices:
+        device.report()
+    return devices
+
+
+@pytest.mark.parametrize("lost", ["sum", "damaged sum", "report"])
+def test_a_released_round_is_released_again_whatever_file_is_lost(
+    lost: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with running(tmp_path) as world:
+        collected(world)
+        aggregator = world.aggregator.service
+        world.owner("aggregator").step("/aggregate_models")
+        signed, vector = aggregator.rounds.release()
+        first = vector.copy()
+        name = next(name for name in world.report_files() if name.endswith(".sum") == lost.endswith("sum"))
+        if lost == "damaged sum":
+            path = world.federation / "aggregator" / "reports" / name
+            path.write_bytes(b"\x00" * path.stat().st_size)
+        else:
+            aggregator.files.delete(name)
+        again, vector = aggregator.rounds.release()
+        assert again == signed
+        assert np.array_equal(vector, first)
+        world.owner("aggregator").step("/send_model_secagg")
+        assert wait(lambda: world.round(1, state="released"), "main has the sum")
+        world.check_traces()
+
+
+def test_a_round_whose_report_is_lost_before_the_release_is_given_up(tmp_path: Path) -> None:
+    with running(tmp_path) as world:
+        collected(world)
+        aggregator = world.aggregator.service
+        world.owner("aggregator").step("/aggregate_models")
+        aggregator.files.delete(next(iter(world.report_files())))
+        with pytest.raises(StorageError) as caught:
+            aggregator.release_round()
+        assert caught.value.slug == "report-lost"
+        assert wait(lambda: world.round(1, state="abandoned", reason="report-lost"), "main knows")
+        wait(lambda: world.open_round() == 2, "the next round is open")
+
+
+def test_the_loops_survive_what_nobody_expected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with running(tmp_path) as world:
+        surprises = {"main": 2, "aggregator": 2}
+
+        def once(role: str, real: Any) -> Any:
+            def call(*arguments: Any) -> Any:
+                if surprises[role]:
+                    surprises[role] -= 1
+                    raise ValueError("a surprise")
+                return real(*arguments)
+
+            return call
+
+        aggregator, conductor = world.aggregator.service, world.main.conductor
+        monkeypatch.setattr(aggregator, "follow", once("aggregator", aggregator.follow))
+        monkeypatch.setattr(conductor, "advance", once("main", conductor.advance))
+        world.enrolled(2)
+        wait(lambda: world.open_round() == 1, "the round is open")
+        assert surprises == {"main": 0, "aggregator": 0}
+
+
+def test_who_is_confirmed_while_the_list_is_read_makes_another_version(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with running(tmp_path) as world:
+        service = world.main.service
+        real = service.confirmed
+
+        def slow(tx: Any) -> dict[bytes, bytes]:
+            found = real(tx)
+            service.notify(members=True)
+            return found
+
+        monkeypatch.setattr(service, "confirmed", slow)
+        listed = Members.decode(signing.Signed.decode(service.members()).payload)
+        assert listed.version < service.members_version
+
+
+def test_a_receipt_can_be_had_again_after_the_close(tmp_path: Path) -> None:
+    with running(tmp_path) as world:
+        first, second = world.enrolled(2)
+        sent = first.commit()
+        receipt = first.upload(sent)
+        first.main.beacon(sent.record.mh, receipt)
+        second.report()
+        world.owner("aggregator").step("/aggregate_models")
+        assert first.upload(sent) == receipt
+
+
+def test_receipts_that_prove_something_against_the_aggregator_are_shown(tmp_path: Path) -> None:
+    with running(tmp_path) as world:
+        first, _second, third = devices = world.enrolled(3)
+        for device in devices[:2]:
+            device.report()
+        world.owner("aggregator").step("/aggregate_models")
+        stored = world.aggregator.service.rounds.latest()
+        assert stored is not None
+        private = world.aggregator.service.identity.private
+        for device, report in ((third, b"\x01" * 32), (first, b"\x02" * 32)):
+            receipt = Receipt(mh=stored.record.mh, device=device.id, report_id=report, time=1)
+            for _ in range(2):
+                device.main.beacon(stored.record.mh, signing.sign(private, RECEIPT, receipt.encode()).encode())
+        found = [entry["type"] for entry in world.owner("main").get("/api/v1/incidents")["incidents"]]
+        assert found == ["second-receipt", "unlisted-receipt"]
+        assert world.owner("main").status()["incidents"] == 2
+
+
+def test_nobody_waits_for_a_device_that_has_declined(tmp_path: Path) -> None:
+    with running(tmp_path, by_itself=True, wait_s=86_400) as world:
+        first, second, third = world.enrolled(3)
+        mh = first.report().record.mh
+        third.offer()  # it is there, and says nothing
+        second.report()
+        third.main.remote.send("POST", f"/protocol/v1/rounds/{mh.hex()}/decline")
+        assert wait(lambda: world.round(1, state="complete", participants=2), "the round ends without it")
+
+
+def test_when_the_window_has_passed_what_is_here_is_summed(tmp_path: Path) -> None:
+    with running(tmp_path) as world:
+        collected(world)
+        world.clock.offset += 8 * 86_400
+        wait(lambda: world.round(1, state="released", participants=2), "the aggregator finishes by itself")
+
+
+def test_a_second_process_is_kept_off_a_state_folder(tmp_path: Path) -> None:
+    with running(tmp_path) as world:
+        with pytest.raises(StorageError) as caught:
+            create_app(AggregatorSettings(state=world.federation / "aggregator", port=1))
+        assert caught.value.slug == "state-in-use"
+        stored = world.aggregator.service.rounds.latest()
+        assert stored is None or stored.record.at is State.COLLECTING
