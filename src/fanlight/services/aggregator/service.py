@@ -67,7 +67,7 @@ class AggregatorService:
         migrate(self.database, ROLE)
         self.log = ChainedLog(tables.log, identity.trust.fid, ROLE)
         self.files = BlobFolder(state / "reports")
-        self.membership = Membership(self.database, tables.devices, tables.rekeys, self.log, identity.trust)
+        self.membership = Membership(self.database, tables.members, self.log, identity.trust)
         self.membership.load()
         self.rounds = Rounds(
             self.database,

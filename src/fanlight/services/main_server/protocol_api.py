@@ -39,7 +39,7 @@ def protocol_router(service: MainService, authorities: Collection[str]) -> APIRo
     members = SignatureVerifier(service.membership.resolve, service.clock, authorities, nonces)
     router = APIRouter()
     router.include_router(
-        membership_router(service.membership, members, authorities, service.clock, lambda: service.notify(members=True))
+        membership_router(service.membership, members, authorities, service.clock, service.members_changed)
     )
 
     def sender(request: Request) -> bytes:
