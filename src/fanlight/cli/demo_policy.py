@@ -32,16 +32,15 @@ def write_policy(main: Path, rounds: int | None) -> int:
         how many training rounds it has had so far.
 
     Raises:
-        SettingsError, StorageError: its files are damaged, or cannot be written.
+        SettingsError, StorageError: its files are damaged, or cannot be written; more rounds than a task can have.
     """
     from fanlight.services.main_server.task import TASK_FILE, Task
     from fanlight.storage.secret_files import write_secret
 
     earlier = _training_rounds(main / "state.sqlite3")
     task = Task.load(main / TASK_FILE)
-    changes = {"by_itself": rounds is not None, "rounds": earlier + rounds if rounds else 0}
-    policy = task.policy.model_copy(update=changes)
-    write_secret(main / TASK_FILE, task.model_copy(update={"policy": policy}).to_json(), replace=True)
+    task = task.with_policy(by_itself=rounds is not None, rounds=earlier + rounds if rounds else 0)
+    write_secret(main / TASK_FILE, task.to_json(), replace=True)
     return earlier
 
 

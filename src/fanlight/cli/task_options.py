@@ -64,7 +64,7 @@ def make_task(
     """The task with the defaults of the project.
 
     Raises:
-        SettingsError: a class name or number cannot be used.
+        SettingsError: a class name or number cannot be used, or numbers that do not go together.
     """
     from fanlight.services.main_server.task import Task
 
@@ -72,4 +72,4 @@ def make_task(
     changes: dict[str, object] = {"by_itself": by_itself, "rounds": rounds}
     if k_min is not None:
         changes["k_min"] = k_min
-    return task.model_copy(update={"policy": task.policy.model_copy(update=changes)})
+    return task.with_policy(**changes)

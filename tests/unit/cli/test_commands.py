@@ -67,6 +67,15 @@ def test_a_real_federation_needs_five_devices(fanlight: Fanlight, tmp_path: Path
     assert (policy["demo"], policy["k_min"], policy["by_itself"], policy["rounds"]) == (False, 5, True, 3)
 
 
+def test_numbers_that_do_not_go_together_are_refused_before_anything_is_written(
+    fanlight: Fanlight, tmp_path: Path
+) -> None:
+    ran = fanlight("federation", "init", tmp_path / "fed", "--classes", "a,b", "--k-min", "2000")
+    assert (ran.code, ran.out) == (2, "")
+    assert "k_min (2000) must not exceed n_max (1000)" in ran.err
+    assert not (tmp_path / "fed").exists()
+
+
 def test_init_takes_classes_from_a_folder_of_pictures(fanlight: Fanlight, tmp_path: Path) -> None:
     for name in ("fox", "badger"):
         (tmp_path / "pictures" / name).mkdir(parents=True)

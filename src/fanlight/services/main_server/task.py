@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Final, Self
+from typing import Annotated, Any, Final, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -84,7 +84,8 @@ class Policy(_Section):
     @model_validator(mode="after")
     def _check(self) -> Self:
         if self.k_min > self.n_max or 0 < self.cohort_size < self.k_min:
-            raise ValueError("k_min must not exceed n_max or cohort_size")
+            cohort = f" or cohort_size ({self.cohort_size})" if self.cohort_size else ""
+            raise ValueError(f"k_min ({self.k_min}) must not exceed n_max ({self.n_max}){cohort}")
         return self
 
 
@@ -146,6 +147,17 @@ class Task(_Section):
         except ValueError as error:
             raise SettingsError(f"{path} is not JSON: {error}.") from error
 
+    def with_policy(self, **changes: Any) -> Task:
+        """The same task with ``changes`` to its policy, which is checked as a whole.
+
+        Raises:
+            SettingsError: an unknown field, a value out of range, or two that do not go together.
+        """
+        try:
+            return self.model_copy(update={"policy": Policy.model_validate(self.policy.model_dump() | changes)})
+        except ValidationError as error:
+            raise _explain(error, "the task's policy") from error
+
     def to_json(self) -> bytes:
         """The content of ``task.json``."""
         return self.model_dump_json(indent=2).encode() + b"\n"
@@ -176,7 +188,7 @@ class Task(_Section):
 
 def _explain(error: ValidationError, where: str) -> SettingsError:
     problems = "; ".join(
-        f"{'.'.join(str(step) for step in problem['loc'])}: {problem['msg']}"
+        ": ".join(filter(None, (".".join(str(step) for step in problem["loc"]), problem["msg"])))
         for problem in error.errors(include_url=False, include_input=False)[:5]
     )
     return SettingsError(f"{where}: {problems}.", next="Correct it; docs/settings.md lists what there is.")

@@ -1,0 +1,50 @@
+"""A task's policy is checked as a whole, whoever changes it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fanlight.cli.demo_policy import write_policy
+from fanlight.cli.task_options import Pictures, make_task
+from fanlight.errors import SettingsError
+from fanlight.services.main_server.task import TASK_FILE, Task
+
+TASK = Task.default(classes=("a", "b"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"k_min": 2000}, "k_min (2000) must not exceed n_max (1000)"),
+        ({"cohort_size": 3}, "cohort_size (3)"),
+        ({"k_min": 1}, "k_min: Input should be greater than or equal to 2"),
+        ({"rounds": -1}, "rounds: "),
+        ({"by_itself": "yes"}, "by_itself: "),
+        ({"k_mim": 5}, "k_mim: "),
+    ],
+)
+def test_a_policy_that_cannot_be_is_refused(changes: dict[str, Any], named: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        TASK.with_policy(**changes)
+    assert named in caught.value.message
+
+
+def test_a_changed_policy_is_one_that_can_be_loaded(tmp_path: Path) -> None:
+    task = make_task(Pictures(("a", "b"), 64), demo=True, by_itself=True, rounds=3, k_min=4)
+    (tmp_path / TASK_FILE).write_bytes(task.to_json())
+    assert Task.load(tmp_path / TASK_FILE) == task
+    assert (task.policy.demo, task.policy.k_min, task.policy.rounds, task.picture_size) == (True, 4, 3, 64)
+
+
+def test_a_demo_cannot_be_told_to_run_more_rounds_than_a_task_can_have(tmp_path: Path) -> None:
+    before = make_task(Pictures(("a", "b"), 64), demo=True).to_json()
+    (tmp_path / TASK_FILE).write_bytes(before)
+    (tmp_path / TASK_FILE).chmod(0o600)
+    with pytest.raises(SettingsError, match="rounds: "):
+        write_policy(tmp_path, 100_001)
+    assert (tmp_path / TASK_FILE).read_bytes() == before
+    assert write_policy(tmp_path, 2) == 0
+    assert Task.load(tmp_path / TASK_FILE).policy.rounds == 2
