@@ -40,6 +40,11 @@ _CLIENT = re.compile(r"client[ _-]?\d+", re.IGNORECASE)
 _NEVER_PICTURES = frozenset({"thumbs.db", "desktop.ini"})
 _PROBE_SIZE = 8
 
+File = tuple[str, int, int, int]
+"""A file as it is: path, size in bytes, times of its last change of content and of anything, in nanoseconds."""
+Hashes = dict[File, str]
+"""SHA-256 of files, in hexadecimal."""
+
 
 @dataclass(frozen=True)
 class LabelledPicture:
@@ -83,7 +88,12 @@ class _Found:
 
 
 def scan(
-    folder: Path, classes: Sequence[str], *, client: str | None = None, known: Container[str] = frozenset()
+    folder: Path,
+    classes: Sequence[str],
+    *,
+    client: str | None = None,
+    known: Container[str] = frozenset(),
+    hashes: Hashes | None = None,
 ) -> PictureSet:
     """Read a device's folder.
 
@@ -92,6 +102,8 @@ def scan(
         classes: the task's class names, in the order of the labels.
         client: which ``Client#`` to take, where the folder holds several.
         known: content hashes of pictures that were decoded before; these are not decoded again.
+        hashes: content hashes by file, of an earlier scan: what has not changed since is not read.  Changed in place to
+            hold the usable pictures of this scan.
 
     Raises:
         DataError: the folder is gone, cannot be read, has no classes, or has classes that the task does not know.
@@ -99,7 +111,7 @@ def scan(
     chosen = _chosen(Path(folder), client)
     problems: list[Problem] = []
     found = list(_find(chosen, [_normal(name) for name in classes], problems))
-    usable = _examine(found, classes, known, problems)
+    usable = _examine(found, classes, known, {} if hashes is None else hashes, problems)
     parts: dict[str, list[LabelledPicture]] = {part: [] for part in PARTS}
     for item, picture in usable:
         if item.part:
@@ -196,20 +208,21 @@ def _find_classes(folder: Path, part: str, classes: list[str]) -> Iterator[_Foun
 
 
 def _examine(
-    found: list[_Found], classes: Sequence[str], known: Container[str], problems: list[Problem]
+    found: list[_Found], classes: Sequence[str], known: Container[str], hashes: Hashes, problems: list[Problem]
 ) -> list[tuple[_Found, LabelledPicture]]:
-    """Decode (unless known), hash and drop what stands twice."""
+    """Hash and decode (unless known), and drop what stands twice."""
     first: dict[str, _Found] = {}
     usable: list[tuple[_Found, LabelledPicture]] = []
+    before = dict(hashes)
+    hashes.clear()
     for item in found:
         try:
-            data = pictures.read(item.path)
-            digest = hashlib.sha256(data).hexdigest()
-            if digest not in known and digest not in first:
-                pictures.load(data, _PROBE_SIZE, name=str(item.path))
+            file = _file(item.path)  # before it is read: what changes meanwhile is read again next time
+            digest = before.get(file) or _digest(item.path, known, first)
         except PictureError as error:
             problems.append(Problem(item.path, error.message))
             continue
+        hashes[file] = digest
         earlier = first.setdefault(digest, item)
         if earlier is item:
             usable.append((item, LabelledPicture(item.path, item.label, digest)))
@@ -220,6 +233,22 @@ def _examine(
             kept = f"it counts for {earlier.part}, not {item.part}"
             problems.append(Problem(item.path, f"{item.path}: the same picture as {earlier.path}; {kept}"))
     return usable
+
+
+def _file(path: Path) -> File:
+    try:
+        found = path.stat()
+    except OSError as error:
+        raise PictureError(f"{path}: cannot be read: {error.strerror}") from error
+    return (str(path), found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+
+
+def _digest(path: Path, known: Container[str], seen: Container[str]) -> str:
+    data = pictures.read(path)
+    digest = hashlib.sha256(data).hexdigest()
+    if digest not in known and digest not in seen:
+        pictures.load(data, _PROBE_SIZE, name=str(path))
+    return digest
 
 
 def _normal(name: str) -> str:
