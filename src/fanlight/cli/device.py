@@ -14,9 +14,7 @@ def device(
     *,
     token: Annotated[
         Path | None,
-        typer.Option(
-            metavar="FILE", help="Token file of the operator; needed until it is enrolled.", show_default=False
-        ),
+        typer.Option(metavar="FILE", help="Token file of the operator; needed at every start.", show_default=False),
     ] = None,
     data: Annotated[
         Path | None,

@@ -1,8 +1,10 @@
 """The device's side of a round, without input or output.
 
 Theory of operation. A device has two small machines. *Preparation* belongs to a plan and a model: trained, then
-announced; step 3 needs both. *Report* belongs to one manifest: committed (built and stored, before the first byte is
-sent, and only those bytes are ever sent again), receipted by the aggregator, confirmed by main, ended by an outcome.
+announced, then sent; step 3 needs the first two. What was sent is not sent again in another round, whose set of devices
+may differ in one (the difference of both sums would be that one's update), unless the round was abandoned. *Report*
+belongs to one manifest: committed (built and stored, before the first byte is sent, and only those bytes are ever sent
+again), receipted by the aggregator, confirmed by main, ended by an outcome.
 
 A device answers a (plan, attempt, model) once. Only the aggregator's signed word that the round was abandoned, and so
 never released, lets it answer again; failure and roll-back raise the attempt. Manifests that fall below the owner's
@@ -61,15 +63,18 @@ class Preparation(StrEnum):
     IDLE = "idle"
     TRAINED = "trained"
     ANNOUNCED = "announced"
+    SENT = "sent"
 
 
 class PreparationEvent(StrEnum):
-    """What its owner has it do; the values complete "it cannot …"."""
+    """What its owner has it do, and what rounds bring; the values complete "it cannot …"."""
 
     TRAIN = "train"
     ANNOUNCE = "announce"
     SEND = "send its model"
     NEW_MODEL = "take a new model"
+    ABANDONED = "have its model back"
+    ENDED = "end"
 
 
 PREPARATION: Final = Table(
@@ -82,12 +87,17 @@ PREPARATION: Final = Table(
         (Preparation.TRAINED, PreparationEvent.NEW_MODEL): Preparation.IDLE,
         (Preparation.ANNOUNCED, PreparationEvent.TRAIN): Preparation.TRAINED,
         (Preparation.ANNOUNCED, PreparationEvent.ANNOUNCE): Preparation.ANNOUNCED,
-        (Preparation.ANNOUNCED, PreparationEvent.SEND): Preparation.ANNOUNCED,
+        (Preparation.ANNOUNCED, PreparationEvent.SEND): Preparation.SENT,
         (Preparation.ANNOUNCED, PreparationEvent.NEW_MODEL): Preparation.IDLE,
+        (Preparation.SENT, PreparationEvent.TRAIN): Preparation.TRAINED,
+        (Preparation.SENT, PreparationEvent.NEW_MODEL): Preparation.IDLE,
+        (Preparation.SENT, PreparationEvent.ABANDONED): Preparation.ANNOUNCED,
+        (Preparation.SENT, PreparationEvent.ENDED): Preparation.IDLE,
     },
     {
         Preparation.IDLE: "Train locally first (/modeltrain).",
         Preparation.TRAINED: "Send the status to the main server first (/sendstatus).",
+        Preparation.SENT: "What was learned has been sent once: train again first (/modeltrain).",
     },
 )
 

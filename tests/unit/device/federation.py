@@ -1,7 +1,8 @@
 """Both servers of a federation in one object behind ``httpx.MockTransport``: real messages, real keys, no network.
 
 It plays the servers' parts by hand, with the protocol's own functions, and can misbehave: be down, lose its answer,
-offer altered models, refuse.  Since it holds both round keys, it can look into a report.
+offer altered models, refuse.  Members' requests must be signed with the key that the server knows, by a clock that is
+right.  Since it holds both round keys, it can look into a report.
 """
 
 from __future__ import annotations
@@ -10,17 +11,23 @@ import hashlib
 import json
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from email.utils import formatdate
 from pathlib import Path
 from typing import Any
 
 import httpx
 import numpy as np
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from http_message_signatures import HTTPMessageVerifier, HTTPSignatureKeyResolver
+from http_message_signatures.algorithms import ED25519
+from http_message_signatures.exceptions import HTTPMessageSignaturesException
 from numpy.typing import NDArray
 from PIL import Image
 
 from fanlight.core import ring
 from fanlight.core.masks import subtract_mask
+from fanlight.errors import NotAuthentic
 from fanlight.learning import model_file
 from fanlight.learning.backbones import BACKBONES, DEFAULT_BACKBONE
 from fanlight.learning.heads import zero_head
@@ -39,7 +46,7 @@ from fanlight.protocol.contribution import Totals, expected_layout, read_totals
 from fanlight.protocol.exchange import OFFER, Offer, Welcome
 from fanlight.protocol.identities import Role
 from fanlight.protocol.manifest import Manifest, Proposal, SignedManifest, complete, countersign
-from fanlight.protocol.merkle import Entry, inclusion_proof, set_root
+from fanlight.protocol.merkle import Entry, inclusion_proofs, set_root
 from fanlight.protocol.plan import Kind, Plan
 from fanlight.protocol.report import PREFIX_BYTES, RECEIPT, Envelope, Receipt, envelope_length
 from fanlight.protocol.sealing import MASK_AGGREGATOR, MASK_MAIN, mask_key, open_seed
@@ -110,6 +117,9 @@ class FakeFederation:
     acknowledged: list[str] = field(default_factory=list)
     outcomes: dict[str, OutcomeForDevice] = field(default_factory=dict)
     keys: dict[str, bytes] = field(default_factory=dict)
+    rekeys: dict[str, bytes] = field(default_factory=dict)
+    declined: list[str] = field(default_factory=list)
+    knows_decline: bool = True
     round_number: int = 0
 
     def __post_init__(self) -> None:
@@ -123,13 +133,13 @@ class FakeFederation:
 
     # -- what tests do
 
-    def device(self, state: Path, data: Path, **changes: object) -> DeviceRole:
-        """A device with a token of this federation; the same ``state`` is the same device."""
+    def device(self, state: Path, data: Path, *, clock: float = NOW, **changes: object) -> DeviceRole:
+        """A device with a token of this federation; the same ``state`` is the same device.  Its clock stands still."""
         token = self.folder / "tokens" / f"{state.name}.json"
         if not token.exists():
             issue_token_file(self.folder, state.name, NOW + 1000)
         settings = {"token": token, "state": state, "data": data, "accept_demo": True, "poll_wait_s": 0.0, **changes}
-        chances = Chances(clock=lambda: float(NOW), jitter=lambda: 0.0, sleep=lambda _s: None)
+        chances = Chances(clock=lambda: float(clock), jitter=lambda: 0.0, sleep=lambda _s: None)
         return build_role(DeviceSettings.model_validate(settings), chances=chances, transport=self.transport)
 
     def open_round(self, kind: Kind = Kind.TRAIN, **changes: Any) -> SignedManifest:
@@ -179,7 +189,7 @@ class FakeFederation:
         )
         proof = None
         if len(entries) == 2:
-            found = inclusion_proof(entries, self.member_id)
+            found = inclusion_proofs(entries).get(self.member_id)
             assert found is not None
             proof = InclusionProof(size=2, index=found[0], path=found[1])
         self.outcomes[mh.hex()] = OutcomeForDevice(outcome=signed, proof=proof)
@@ -221,6 +231,8 @@ class FakeFederation:
         self.seen.append(f"{server} {request.method} {path.split('/')[1]}")
         if server in self.down:
             raise httpx.ConnectError("nobody is there", request=request)
+        if (refusal := self._check_signature(request, server)) and not path.startswith("/enrolments"):
+            return refusal
         routes: dict[tuple[str, str], Callable[[httpx.Request, str, str], httpx.Response]] = {
             ("POST", "enrolments"): self._enrol,
             ("GET", "offer"): self._offer,
@@ -228,7 +240,7 @@ class FakeFederation:
             ("POST", "models"): self._acknowledge,
             ("POST", "readiness"): self._ready,
             ("PUT", "rounds"): self._report,
-            ("POST", "rounds"): self._beacon,
+            ("POST", "rounds"): self._decline if path.endswith("/decline") else self._beacon,
             ("GET", "rounds"): self._outcome,
             ("POST", "keys"): self._rekey,
         }
@@ -236,6 +248,24 @@ class FakeFederation:
         if path.split("/")[1] in self.lose_answers_to:
             raise httpx.ReadError("the connection was lost", request=request)
         return response
+
+    def _check_signature(self, request: httpx.Request, server: str) -> httpx.Response | None:
+        created = int(request.headers["signature-input"].partition("created=")[2].partition(";")[0])
+        if abs(created - NOW) > 300:
+            refusal = problem(401, "clock-skew")
+            refusal.headers["Date"] = formatdate(NOW, usegmt=True)
+            return refusal
+        try:
+            _Verifier(self.keys.get(server, bytes(32))).verify(request)
+        except HTTPMessageSignaturesException:
+            return problem(401, "not-authentic")
+        return None
+
+    def _decline(self, request: httpx.Request, server: str, path: str) -> httpx.Response:
+        if not self.knows_decline:
+            return problem(404, "not-found")
+        self.declined.append(path.split("/")[2])
+        return reply(status=204)
 
     def _enrol(self, request: httpx.Request, server: str, path: str) -> httpx.Response:
         if self.refuse_enrolment:
@@ -286,9 +316,28 @@ class FakeFederation:
 
     def _rekey(self, request: httpx.Request, server: str, path: str) -> httpx.Response:
         assert self.member is not None
-        member = identities.Member(self.member_id, self.keys[server], b"", self.member.name)
-        self.keys[server] = identities.check_rekey(self.trust.fid, member, request.read()).public_key
+        member, change = identities.Member(self.member_id, self.keys[server], b"", self.member.name), request.read()
+        if self.rekeys.get(server) != change:  # the last one is answered as before
+            try:
+                self.keys[server] = identities.check_rekey(self.trust.fid, member, change).public_key
+            except NotAuthentic as error:
+                return problem(401, error.slug)
+            self.rekeys[server] = change
         return reply(Welcome(device=self.member_id, name=self.member.name).encode())
+
+
+class _Verifier(HTTPMessageVerifier, HTTPSignatureKeyResolver):
+    """Is a request signed with this public key?  When, is not looked at: the library reads the system's clock."""
+
+    def __init__(self, public_key: bytes) -> None:
+        super().__init__(signature_algorithm=ED25519, key_resolver=self)
+        self._public_key = public_key
+
+    def resolve_public_key(self, key_id: str) -> Ed25519PublicKey:
+        return Ed25519PublicKey.from_public_bytes(self._public_key)
+
+    def validate_created_and_expires(self, sig_input: Any, max_age: Any = None) -> None:
+        pass
 
 
 class OnTheWire(httpx.SyncByteStream, httpx.AsyncByteStream):

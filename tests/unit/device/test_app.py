@@ -5,11 +5,15 @@ from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
+from sqlalchemy import insert
 
+from fanlight.errors import StorageError
+from fanlight.protocol.closing import Outcome, SignedOutcome
 from fanlight.services.device.app import create_app
-from fanlight.services.device.role import Chances, DeviceRole
+from fanlight.services.device.role import Chances, DeviceRole, build_role
 from fanlight.services.device.settings import DeviceSettings
 from fanlight.services.federation import issue_token_file
+from fanlight.storage.tables.device import contradictions
 from tests.unit.device.federation import NOW, FakeFederation
 
 
@@ -81,7 +85,7 @@ def test_browsers_are_led_to_the_page_of_the_step(served: tuple[TestClient, Devi
     assert (response.status_code, response.headers["location"]) == (303, "/modeltrain")
 
 
-@pytest.mark.parametrize("path", ["/modeltrain", "/sendstatus", "/sendmodel", "/api/v1/key"])
+@pytest.mark.parametrize("path", ["/modeltrain", "/sendstatus", "/sendmodel", "/api/v1/key", "/api/v1/equivocation"])
 def test_strangers_start_nothing(served: tuple[TestClient, DeviceRole], path: str) -> None:
     client, _role = served
     assert client.post(path, headers={"Authorization": ""}).status_code == 401
@@ -112,3 +116,33 @@ def test_a_full_stop_ends_the_thread(served: tuple[TestClient, DeviceRole]) -> N
     _client, role = served
     role.agent.stop()
     assert not role.agent._thread.is_alive()
+
+
+def test_the_owner_acknowledges_an_equivocation(served: tuple[TestClient, DeviceRole]) -> None:
+    client, role = served
+    outcome = Outcome(mh=bytes(32), result="released", reason="ok", set_root=bytes(32))
+    signed = SignedOutcome(payload=outcome.encode(), aggregator_signature=bytes(64)).encode()
+    with role.store.database.transaction() as tx:
+        values = {"mh": bytes(32), "number": 1, "first": signed, "second": signed, "found_at": 5}
+        tx.execute(insert(contradictions).values(**values))
+    assert not client.get("/api/v1/status").json()["equivocation"]["acknowledged"]
+    assert client.post("/api/v1/equivocation").json()["equivocation"]["acknowledged"]
+    assert not role.store.evidence.unacknowledged
+
+
+def test_a_state_folder_has_one_process(served: tuple[TestClient, DeviceRole]) -> None:
+    _client, role = served
+    with pytest.raises(StorageError) as caught:
+        build_role(role.settings)
+    assert caught.value.slug == "state-in-use"
+
+
+def test_a_start_that_failed_gives_the_folder_back(federation: FakeFederation, tmp_path: Path, drawn: Path) -> None:
+    state = tmp_path / "device-1"
+    state.mkdir()
+    (state / "device.key").write_bytes(b"")
+    (state / "device.key").chmod(0o600)
+    with pytest.raises(StorageError, match=r"device\.key"):
+        federation.device(state, drawn)
+    (state / "device.key").unlink()
+    federation.device(state, drawn).stop()

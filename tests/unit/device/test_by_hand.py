@@ -12,7 +12,7 @@ from fanlight.learning import model_file
 from fanlight.learning.heads import head_layout
 from fanlight.protocol.closing import Result
 from fanlight.protocol.plan import Kind
-from fanlight.services.device import status
+from fanlight.services.device import pictures, status
 from fanlight.services.device.role import DeviceRole
 from tests.unit.device.federation import PLAN, FakeFederation, first_model
 from tests.unit.device.joined import announced, done, failed, turn
@@ -152,6 +152,28 @@ def test_pictures_put_there_later_are_found(federation: FakeFederation, tmp_path
     role.stop()
 
 
+def test_pages_read_no_pictures_and_the_loop_finds_new_ones(
+    federation: FakeFederation, tmp_path: Path, drawn: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = tmp_path / "data"
+    shutil.copytree(drawn, data / "test")
+    role = federation.device(tmp_path / "device-2", data)
+    turn(role)
+    shutil.copytree(drawn, data / "train")
+
+    def refuse(*_arguments: object, **_options: object) -> None:
+        raise AssertionError("a page read the folder")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pictures, "scan", refuse)
+        assert not role.steps.view("/modeltrain").possible
+        status.status(role)
+        status.learning(role)
+    turn(role)
+    assert role.steps.view("/modeltrain").possible
+    role.stop()
+
+
 def test_measuring_rounds_are_answered_by_hand_too(federation: FakeFederation, device: DeviceRole) -> None:
     announced(device)
     signed = federation.open_round(Kind.MEASURE)
@@ -210,7 +232,7 @@ def test_a_plan_and_model_are_answered_once_unless_abandoned(federation: FakeFed
     federation.end_round(Result.RELEASED)
     turn(device)
     federation.open_round()
-    turn(device)
+    announced(device)
     assert slug(device.steps.send) == "answered-before"
     federation.open_round(attempt=1)
     turn(device)
@@ -230,7 +252,7 @@ def test_answers_a_day_are_limited(federation: FakeFederation, tmp_path: Path, d
     turn(role)
     done(role, role.steps.send())
     federation.end_round(Result.FAILED)
-    turn(role)
+    announced(role)
     federation.open_round(attempt=1)
     turn(role)
     assert slug(role.steps.send) == "answers-per-day"

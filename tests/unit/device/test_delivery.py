@@ -7,7 +7,7 @@ import pytest
 
 from fanlight.errors import NotAuthentic, NotFound, NotPossibleNow
 from fanlight.protocol.closing import Result
-from fanlight.protocol.device import Delivery
+from fanlight.protocol.device import Delivery, Preparation
 from fanlight.protocol.plan import Kind
 from fanlight.protocol.report import PREFIX_BYTES
 from fanlight.services.device import status
@@ -47,7 +47,7 @@ def test_a_restarted_device_sends_the_same_bytes(
     federation.lose_answers_to.add("rounds")
     failed(device, device.steps.send())
     stored = y_file(device, mh).read_bytes()
-    device.store.close()
+    device.stop()
     federation.lose_answers_to.clear()
     again = federation.device(tmp_path / "device-1", drawn)
     turn(again)
@@ -95,9 +95,7 @@ def test_the_end_of_a_round_is_kept_and_y_deleted(
     line = device.store.rounds()[0]
     assert (line.result, line.included) == (result.value, included)
     assert not y_file(device, mh).exists()
-    prepared = device.offers.prepared
-    assert prepared is not None
-    assert prepared.spent
+    assert device.offers.preparation == Preparation.IDLE
 
 
 def test_main_cannot_leave_a_report_out_and_say_it_was_summed(federation: FakeFederation, device: DeviceRole) -> None:

@@ -41,7 +41,7 @@ def test_an_interrupted_change_of_key_goes_on_after_a_restart(
         device.membership.renew_key()
     assert device.membership.changing_key
     assert (federation.keys["main"] == old, federation.keys["aggregator"] == old) == (False, True)
-    device.store.close()
+    device.stop()
     federation.down.clear()
     again = federation.device(tmp_path / "device-1", drawn)
     turn(again)

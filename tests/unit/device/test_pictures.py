@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from fanlight.errors import DataError, PictureError
+from fanlight.learning import folders
 from fanlight.services.device import pictures as module
 from fanlight.services.device.pictures import Pictures
 from tests.unit.device.federation import CLASSES, PLAN, draw_pictures
@@ -33,7 +36,7 @@ def test_overview_counts_parts_and_names_problems(tmp_path: Path) -> None:
     data = draw_pictures(tmp_path / "data")
     (data / "dark" / "broken.png").write_bytes(b"no picture")
     pictures = Pictures(data, tmp_path)
-    pictures.scan(CLASSES)
+    pictures.look(CLASSES)
     assert pictures.overview is not None
     assert pictures.overview.counts["train"] == {"bright": 3, "dark": 3}
     assert pictures.overview.total("test") == 2
@@ -53,8 +56,8 @@ def test_a_picture_that_vanishes_in_between_is_named(
 ) -> None:
     data = shutil.copytree(drawn, tmp_path / "data")
     pictures = Pictures(data, tmp_path)
-    found = pictures.scan(CLASSES)
-    monkeypatch.setattr(pictures, "scan", lambda _classes: found)
+    found = pictures._scan(CLASSES)
+    monkeypatch.setattr(pictures, "_scan", lambda _classes: found)
     found.train[0].path.unlink()
     with pytest.raises(PictureError, match=found.train[0].path.name):
         pictures.examples(PLAN, ("train",), ignore)
@@ -63,3 +66,56 @@ def test_a_picture_that_vanishes_in_between_is_named(
 def test_no_more_test_pictures_than_may_count(tmp_path: Path, drawn: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "COUNT_MAX", 1)
     assert Pictures(drawn, tmp_path).examples(PLAN, ("test",), ignore)["test"].y.size == 1
+
+
+def read_files(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """Every picture file that a scan reads from now on."""
+    files: list[Path] = []
+    digest = folders._digest
+
+    def watched(path: Path, *others: Any) -> str:
+        files.append(path)
+        return digest(path, *others)
+
+    monkeypatch.setattr(folders, "_digest", watched)
+    return files
+
+
+def test_a_file_that_has_not_changed_is_not_read_again(
+    tmp_path: Path, drawn: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = shutil.copytree(drawn, tmp_path / "data")
+    pictures, files = Pictures(data, tmp_path), read_files(monkeypatch)
+    first = pictures.examples(PLAN, ("train", "valid", "test"), ignore)
+    assert len(files) == 10
+    files.clear()
+    again = pictures.examples(PLAN, ("train", "valid", "test"), ignore)
+    pictures.look(CLASSES)
+    assert files == []
+    assert all((first[part].x == again[part].x).all() for part in first)
+    changed = data / "dark" / "0.png"
+    changed.write_bytes(changed.read_bytes() + b"!")
+    pictures.look(CLASSES)
+    assert files == [changed]
+
+
+def test_a_picture_that_is_swapped_for_one_of_the_same_size_and_time_is_read_again(
+    tmp_path: Path, drawn: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = shutil.copytree(drawn, tmp_path / "data")
+    pictures, files = Pictures(data, tmp_path), read_files(monkeypatch)
+    pictures.look(CLASSES)
+    files.clear()
+    changed = data / "dark" / "0.png"
+    before = changed.stat()
+    changed.write_bytes(changed.read_bytes())
+    os.utime(changed, ns=(before.st_atime_ns, before.st_mtime_ns))
+    pictures.look(CLASSES)
+    assert files == [changed]
+
+
+def test_looking_waits_for_nobody(tmp_path: Path, drawn: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pictures, files = Pictures(drawn, tmp_path), read_files(monkeypatch)
+    with pictures._lock:
+        pictures.look(CLASSES)
+    assert (files, pictures.overview) == ([], None)

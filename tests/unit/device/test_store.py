@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fanlight.errors import NotFound, Refused, StorageError
-from fanlight.protocol.device import SECONDS_PER_DAY, Delivery, Record
-from fanlight.services.device.learned import Held, Learned, StoredCounts
+from fanlight.errors import NotFound, NotPossibleNow, Refused, StorageError
+from fanlight.protocol.device import SECONDS_PER_DAY, Delivery, Preparation, Record
+from fanlight.services.device.learned import Held, Learned, Prepared, StoredCounts
 from fanlight.services.device.store import DeviceStore, current_model_file
 from tests.unit.device.federation import PLAN
 
@@ -103,3 +103,58 @@ def test_a_damaged_model_is_not_used(store: DeviceStore, tmp_path: Path) -> None
     with pytest.raises(StorageError) as caught:
         store.global_file(held(b"model").sha256)
     assert caught.value.slug == "damaged-model"
+
+
+def prepared(model: bytes) -> Prepared:
+    return Prepared(
+        state=Preparation.IDLE.value,
+        plan=PLAN.hash,
+        model=hashlib.sha256(model).digest(),
+        model_version=1,
+        head=hashlib.sha256(b"local").digest(),
+        examples=3,
+        epochs=1,
+        supporters=(True, True),
+        received=StoredCounts.none(2),
+        local=StoredCounts.none(2),
+        trained_at=1000,
+    )
+
+
+def test_another_model_makes_a_preparation_void_for_ever(store: DeviceStore) -> None:
+    store.hold(held(b"first"), b"first")
+    kept = store.trained(prepared(b"first"), b"local")
+    store.announced(kept)
+    assert store.prepared == kept.with_(state="announced")
+    store.measured(held(b"first"), StoredCounts.none(2))
+    assert store.prepared == kept.with_(state="announced")
+    for content in (b"second", b"first"):
+        store.hold(held(content), content)
+        assert store.prepared == kept.with_(state="idle")
+
+
+def test_a_training_on_a_model_that_was_replaced_meanwhile_is_void(store: DeviceStore) -> None:
+    store.hold(held(b"second"), b"second")
+    assert store.trained(prepared(b"first"), b"local").at == Preparation.IDLE
+    assert store.prepared == prepared(b"first")
+
+
+def test_a_preparation_is_used_up_by_its_report(store: DeviceStore) -> None:
+    store.hold(held(b"first"), b"first")
+    store.announced(store.trained(prepared(b"first"), b"local"))
+    ready = store.prepared
+    assert ready is not None
+    store.commit(record(1), np.zeros(3, np.uint32), LEARNED, ready)
+    assert store.prepared == ready.with_(state="sent", sent_in=bytes([1]) * 32)
+    with pytest.raises(NotPossibleNow) as caught:
+        store.commit(record(2), np.zeros(3, np.uint32), LEARNED, ready)
+    assert caught.value.slug == "prepared-anew"
+    assert [kept.number for kept in store.reports()] == [1]
+    store.announced(ready)
+    assert store.prepared == ready.with_(state="sent", sent_in=bytes([1]) * 32)
+
+
+def test_a_measurement_of_a_model_that_was_replaced_is_dropped(store: DeviceStore) -> None:
+    store.hold(held(b"second"), b"second")
+    store.measured(held(b"first"), StoredCounts.none(2))
+    assert store.held == held(b"second")

@@ -20,7 +20,7 @@ from tests.protocol_world import HEAD, NOW, Round, World, digest_of
 
 AGGREGATOR = """
             open        report      close   agree   release   finish    abandon
-offered     collecting  -           -       -       -         -         abandoned
+offered     collecting  -           -       -       -         -         -
 collecting  collecting  collecting  closed  -       -         -         abandoned
 closed      -           -           closed  agreed  -         -         abandoned
 agreed      -           -           -       agreed  released  -         abandoned
@@ -31,7 +31,7 @@ abandoned   -           -           -       -       -         -         abandone
 
 MAIN = """
            open  beacon     accept  dismiss    release   fail    countersign  publish   abandon
-proposed   open  -          -       -          -         -       -            -         abandoned
+proposed   open  -          -       -          -         -       -            -         -
 open       open  open       judged  dismissed  -         -       -            -         abandoned
 judged     -     judged     -       -          released  failed  -            -         abandoned
 dismissed  -     dismissed  -       -          -         -       -            -         abandoned
@@ -42,10 +42,11 @@ abandoned  -     abandoned  -       -          -         -       -            - 
 """
 
 PREPARATION = """
-           train    announce   send       new_model
-idle       trained  -          -          idle
-trained    trained  announced  -          idle
-announced  trained  announced  announced  idle
+           train    announce   send  new_model  abandoned  ended
+idle       trained  -          -     idle       -          -
+trained    trained  announced  -     idle       -          -
+announced  trained  announced  sent  idle       -          -
+sent       trained  -          -     idle       announced  idle
 """
 
 DELIVERY = """
@@ -214,11 +215,7 @@ def act_as_main(event: main_server.Event, record: main_server.Record) -> main_se
             record, SAID["countersigned failure" if in_failure else "countersigned outcome"]
         ),
         main_server.Event.PUBLISH: lambda: server.publish(record),
-        main_server.Event.ABANDON: lambda: (
-            server.withdraw(record)
-            if record.at is main_server.State.PROPOSED
-            else server.abandoned(record, SAID["abandonment"])
-        ),
+        main_server.Event.ABANDON: lambda: server.abandoned(record, SAID["abandonment"]),
     }
     return acts[event]()
 

@@ -1,8 +1,9 @@
 """What a device does by itself, in a thread of its own: stay a member, keep up with offers, finish what it began.
 
 One turn of the loop: enrol, take the offer, end reports whose rounds are over, deliver reports that are not
-acknowledged, answer the open round if that is this device's to decide.  Long-polls can be cancelled, so that stopping
-takes no time.  Whatever goes wrong is remembered for the page and tried again, later each time; nothing ends the loop.
+acknowledged, answer the open round if that is this device's to decide, or say that nobody need wait for it.  Long-polls
+can be cancelled, so that stopping takes no time.  Whatever goes wrong is remembered for the page and tried again, later
+each time; nothing ends the loop.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from fanlight.errors import (
     FanlightError,
     NotAuthentic,
     NotEnrolled,
+    NotFound,
     NotPossibleNow,
     Refused,
     RemoteError,
@@ -29,7 +31,7 @@ from fanlight.protocol.device import Preparation
 from fanlight.protocol.exchange import Offer
 from fanlight.services.device.backoff import Backoff
 from fanlight.services.device.membership import Membership
-from fanlight.services.device.rounds import Rounds
+from fanlight.services.device.rounds import OTHER_MODEL, Rounds
 from fanlight.services.device.steps import Steps
 from fanlight.services.http.jobs import Job
 from fanlight.services.http.problems import as_problem
@@ -39,6 +41,7 @@ log = structlog.get_logger(__name__)
 _REFUSED_S = 60.0
 _SOON = 5
 _SIGN_OF_LIFE_S = 5.0
+_NOBODY_WAITS = frozenset({OTHER_MODEL, "window-passed", "not-invited"})
 
 
 @dataclass(frozen=True)
@@ -80,6 +83,7 @@ class Agent:
         self._backoff = Backoff(jitter)
         self._ending = Backoff(jitter, first_s=1.0, longest_s=20.0)
         self._ask_at_once = True
+        self._declined: bytes | None = None
         self._stopping = threading.Event()
         self._wake: Callable[[], object] = lambda: None
         self._thread = threading.Thread(target=self._run, name="fanlight-agent", daemon=True)
@@ -135,8 +139,10 @@ class Agent:
         self.connected_at = int(self._clock())
         self._rounds.offers.take(offer)
         self._end_reports()
+        self._rounds.ask_again()
         for record in self._rounds.undelivered():
             self._rounds.deliver(record.mh)
+        self._steps.look_for_pictures()
         self._act(offer)
         held = self._rounds.store.held
         if held is not None and (held.measured is None or self._rounds.learner.pictures.overview is None):
@@ -166,25 +172,35 @@ class Agent:
             opening = self._rounds.examine()
         except (Refused, NotAuthentic) as error:
             log.debug("manifest refused", slug=error.slug, reason=error.message)  # the owner reads it on the page
+            if isinstance(error, Refused) and error.slug not in _NOBODY_WAITS:
+                self._decline(signed.hash)
             return
         if not opening.trains:
             self._wait_for(self._steps.measure())
         elif offer.by_itself:
-            self._take_part()
+            self._take_part(signed.hash)
 
-    def _take_part(self) -> None:
-        prepared = self._rounds.offers.prepared
+    def _take_part(self, mh: bytes) -> None:
         try:
-            if prepared is None or prepared.spent:
+            if self._rounds.offers.preparation in (Preparation.IDLE, Preparation.SENT):
                 self._wait_for(self._steps.train())
         except NotPossibleNow as error:
             if error.slug == "nothing-to-learn-from":  # not a fault: this device only measures
                 log.info("no training pictures: this round is left out")
+                self._decline(mh)
                 return
             raise
         if self._rounds.offers.preparation == Preparation.TRAINED:
             self._wait_for(self._steps.announce())
         self._wait_for(self._steps.send())
+
+    def _decline(self, mh: bytes) -> None:
+        """Tell main, once, that it need not wait for this device."""
+        if self._declined == mh:
+            return
+        with contextlib.suppress(NotFound, Conflict):  # the round is over, or main is older than this message
+            self._rounds.main.decline(mh)
+        self._declined = mh
 
     def _wait_for(self, job: Job) -> None:
         """Wait until a step has ended; its problem becomes the loop's.

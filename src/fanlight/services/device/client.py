@@ -87,6 +87,10 @@ class MainClient(Server):
         """Show main the aggregator's receipt."""
         self.remote.send("POST", f"{PREFIX}/rounds/{mh.hex()}/beacons", content=receipt)
 
+    def decline(self, mh: bytes) -> None:
+        """This device will not report in the round: nobody needs to wait for it."""
+        self.remote.send("POST", f"{PREFIX}/rounds/{mh.hex()}/decline", headers={})
+
     def outcome(self, mh: bytes) -> OutcomeForDevice:
         """What became of a round; ``NotFound`` until it is over."""
         return OutcomeForDevice.decode(self.remote.send("GET", f"{PREFIX}/rounds/{mh.hex()}/outcome", headers={}))

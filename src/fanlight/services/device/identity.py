@@ -1,11 +1,13 @@
 """Who this device is: its key in an owner-only file, and the id that its first key gave it.
 
 The id survives changes of key, so it has a file of its own.  During a change of key the new key lies beside the old
-one (``device.key.next``) until both servers have taken it.
+one (``device.key.next``).  Whether there is such a change, only the database says (see ``membership``): without one the
+file means nothing.
 """
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -45,25 +47,27 @@ class KeyFolder:
             self._write(KEY_FILE, private)
         return Device(private, self._id(trust, private), trust)
 
-    def next_key(self, *, make: bool) -> Ed25519PrivateKey | None:
-        """The key that a change of key leads to; None if there is no change under way and none is to be made."""
-        try:
-            return self._read(NEXT_KEY_FILE)
-        except NotFound:
-            if not make:
-                return None
+    def make_next(self) -> Ed25519PrivateKey:
+        """A fresh key for a change of key to lead to; one that lies there from an earlier try is overwritten."""
         private = Ed25519PrivateKey.generate()
         self._write(NEXT_KEY_FILE, private)
         return private
 
-    def finish_change(self, device: Device) -> Device:
-        """The next key becomes the key."""
-        private = self.next_key(make=False)
-        if private is None:
-            return device
+    def next_key(self) -> Ed25519PrivateKey:
+        """The key that the change of key leads to.
+
+        Raises:
+            NotFound: there is none.
+        """
+        return self._read(NEXT_KEY_FILE)
+
+    def install(self, private: Ed25519PrivateKey) -> None:
+        """Make ``private`` the key; again makes no difference."""
         self._write(KEY_FILE, private)
+
+    def forget_next(self) -> None:
+        """Destroy the next key, if there is one."""
         destroy(self.folder / NEXT_KEY_FILE)
-        return replace(device, private=private)
 
     def _id(self, trust: Trust, private: Ed25519PrivateKey) -> bytes:
         path = self.folder / IDENTITY_FILE
@@ -111,14 +115,28 @@ class Identity:
         """Is it still the key that it enrolled with?"""
         return device_id(self.device.trust.fid, raw_public_key(self.device.private)) == self.device.device
 
-    @property
-    def changing_key(self) -> bool:
-        """Is a change of key under way?"""
-        return self.keys.next_key(make=False) is not None
+    def key_for(self, public_key: bytes) -> Ed25519PrivateKey:
+        """The private key of a change of key: it lies beside the key, or is installed already.
 
-    def finish_change(self) -> None:
-        """Use the next key from now on."""
-        self.device = self.keys.finish_change(self.device)
+        Raises:
+            StorageError: it is lost.
+        """
+        candidates = [self.device.private]
+        with contextlib.suppress(NotFound):
+            candidates.append(self.keys.next_key())
+        for private in candidates:
+            if raw_public_key(private) == public_key:
+                return private
+        raise StorageError(
+            f"The new key of a change of key is gone from {self.keys.folder}.",
+            next=f"Put {NEXT_KEY_FILE} back; else ask the operator to revoke this device, and for a new token.",
+            slug="next-key-lost",
+        )
+
+    def use(self, private: Ed25519PrivateKey) -> None:
+        """Be the holder of ``private`` from now on, also after a restart."""
+        self.keys.install(private)
+        self.device = replace(self.device, private=private)
 
 
 def _bytes(path: Path, text: str, length: int) -> bytes:

@@ -58,7 +58,7 @@ class Prepared(Message):
         supporters: per class, has this device training pictures of it.
         received, local: on this device's own test pictures.
         trained_at: unix seconds.
-        spent: a report made of it was, or may have been, summed.
+        sent_in: the manifest of the report that was made of it, if one was.
     """
 
     state: Name
@@ -72,7 +72,7 @@ class Prepared(Message):
     received: StoredCounts
     local: StoredCounts
     trained_at: Time
-    spent: Flag = False
+    sent_in: Hash | None = None
 
     @property
     def at(self) -> Preparation:

@@ -48,6 +48,9 @@ class Learner:
     def train(self, held: Held, progress: Progress) -> Prepared:
         """Train from the global model ``held`` and keep the result; on an error everything stays as it was.
 
+        Returns:
+            the preparation; idle if another model came meanwhile.
+
         Raises:
             NotPossibleNow: there are no training pictures.
             DataError, PictureError, ModelError, SettingsError, StorageError: pictures, model or disk cannot be used.
@@ -60,7 +63,7 @@ class Learner:
         file = model_file.encode(local)
         received = _measure(start, parts["test"], plan)
         prepared = Prepared(
-            state=Preparation.TRAINED.value,
+            state=Preparation.IDLE.value,  # the store moves it on
             plan=plan.hash,
             model=held.sha256,
             model_version=held.version,
@@ -72,10 +75,10 @@ class Learner:
             local=_measure(local, parts["test"], plan),
             trained_at=int(self.clock()),
         )
-        self.store.prepare(prepared, file)
-        self._keep_measured(held, received)
+        kept = self.store.trained(prepared, file)
+        self.store.measured(held, received)
         progress(1.0, "done")
-        return prepared
+        return kept
 
     def measure(self, held: Held, progress: Progress) -> Learned:
         """Measure the global model and, if there is one that fits, the local model that was trained last.
@@ -86,7 +89,7 @@ class Learner:
         plan = held.plan
         test = self.pictures.examples(plan, ("test",), _share(progress))["test"]
         received = _measure(self.global_model(held), test, plan)
-        self._keep_measured(held, received)
+        self.store.measured(held, received)
         local = self._last_local(held)
         return Learned(received=received, local=_measure(local, test, plan) if local else None)
 
@@ -139,10 +142,6 @@ class Learner:
             current.picture_size,
         )
         return model if same else None
-
-    def _keep_measured(self, held: Held, received: StoredCounts) -> None:
-        if self.store.held == held:  # a newer model may have come meanwhile
-            self.store.hold(held.with_(measured=received))
 
 
 def training_settings(plan: Plan) -> TrainingSettings:

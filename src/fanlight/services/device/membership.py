@@ -2,6 +2,10 @@
 
 Both are done once at each server, which is remembered; what was interrupted goes on at the next occasion.  During a
 change of key no report is built: one server would not know the key that signed it.
+
+A change of key is one record in the database: the signed message, and who has taken it.  Its order makes every moment
+safe for a power cut: new key beside the old one, record, servers one by one, new key in the old one's place, record
+gone, copy of the new key gone.
 """
 
 from __future__ import annotations
@@ -10,19 +14,16 @@ import contextlib
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from fanlight.errors import NotAuthentic, NotPossibleNow
-from fanlight.protocol import identities
+from fanlight.protocol import identities, signing
 from fanlight.protocol.exchange import Welcome
 from fanlight.services.device.client import Server
 from fanlight.services.device.identity import Identity
-from fanlight.services.device.store import DeviceStore
+from fanlight.services.device.store import DeviceStore, KeyChange
 from fanlight.services.federation import Token
-
-_CHANGE: Final = "rekey"
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ class Membership:
     @property
     def changing_key(self) -> bool:
         """Is a change of key under way?"""
-        return self.store.value(_CHANGE) is not None
+        return self.store.key_change is not None
 
     def renew_key(self) -> None:
         """Change the key at both servers.
@@ -80,6 +81,11 @@ class Membership:
         """
         if not all(self.is_enrolled(name) for name in self.servers):
             raise NotPossibleNow("This device is not enrolled yet.", slug="not-enrolled-yet", next="Wait until it is.")
+        with self._changing:
+            self._begin()
+            self._resume()
+
+    def _begin(self) -> None:
         with self.identity.lock:
             if self.store.unfinished():
                 raise NotPossibleNow(
@@ -88,10 +94,25 @@ class Membership:
                     next="Change the key when the round is over.",
                 )
             if not self.changing_key:
-                device, private = self.identity.device, self._next_key()
+                device, private = self.identity.device, self.identity.keys.make_next()
                 change = identities.rekey(device.trust.fid, device.device, device.private, private)
-                self.store.keep(_CHANGE, change)
-        self.resume_change()
+                self.store.change_key(KeyChange(message=change))
+
+    def recover(self) -> None:
+        """At start: finish what needs no server, and know which servers have the new key already.
+
+        Raises:
+            StorageError: the new key is lost, or the disk failed.
+        """
+        with self._changing:
+            change = self.store.key_change
+            if change is None:
+                self.identity.keys.forget_next()
+                return
+            for name in change.taken_by:
+                _use_key(self.servers[name], self._key(change))
+            if set(change.taken_by) == set(self.servers):
+                self._finish(change)
 
     def resume_change(self) -> None:
         """Go on with a change of key, if one is under way; errors as in ``renew_key``."""
@@ -99,35 +120,43 @@ class Membership:
             self._resume()
 
     def _resume(self) -> None:
-        change = self.store.value(_CHANGE)
+        change = self.store.key_change
         if change is None:
             return
-        private = self._next_key()
         for name, server in self.servers.items():
-            if self.store.value(f"{_CHANGE}-{name}") is None:
-                self._check(self._rekey(server, change, private))
-                self.store.keep(f"{_CHANGE}-{name}", b"yes")
-            server.remote.use_key(private)
-        self.store.keep(_CHANGE, None)
-        self.identity.finish_change()
-        for name in self.servers:
-            self.store.keep(f"{_CHANGE}-{name}", None)
+            if name not in change.taken_by:
+                self._check(self._rekey(server, change))
+                change = change.with_(taken_by=(*change.taken_by, name))
+                self.store.change_key(change)
+            _use_key(server, self._key(change))
+        self._finish(change)
 
-    def _next_key(self) -> Ed25519PrivateKey:
-        private = self.identity.keys.next_key(make=True)
-        assert private is not None
-        return private
+    def _finish(self, change: KeyChange) -> None:
+        """Install first: if that is repeated it makes no difference, while a forgotten change could not go on."""
+        self.identity.use(self._key(change))
+        self.store.change_key(None)
+        self.identity.keys.forget_next()
 
-    def _rekey(self, server: Server, change: bytes, private: Ed25519PrivateKey) -> Welcome:
+    def _key(self, change: KeyChange) -> Ed25519PrivateKey:
+        return self.identity.key_for(identities.Rekey.decode(signing.Signed.decode(change.message).payload).new_key)
+
+    def _rekey(self, server: Server, change: KeyChange) -> Welcome:
         with contextlib.suppress(NotAuthentic):  # it may have taken the change, and its answer was lost
-            return server.rekey(change)
-        server.remote.use_key(private)
+            return server.rekey(change.message)
+        _use_key(server, self._key(change))
         try:
-            return server.rekey(change)
+            return server.rekey(change.message)
         except BaseException:
-            server.remote.use_key(self.identity.device.private)
+            _use_key(server, self.identity.device.private)
             raise
 
     def _check(self, welcome: Welcome) -> None:
         if welcome.device != self.identity.device.device:
             raise NotAuthentic("The server took this device for another one.", slug="wrong-device-id")
+
+
+def _use_key(server: Server, private: Ed25519PrivateKey) -> None:
+    """What was learned of the server's clock is as true under the new key."""
+    offset = server.remote.auth.clock_offset_s
+    server.remote.use_key(private)
+    server.remote.auth.clock_offset_s = offset

@@ -42,11 +42,9 @@ class Offers:
 
     @property
     def prepared(self) -> Prepared | None:
-        """The preparation, if it is for the current plan and model: another model makes it void."""
-        held, prepared = self._store.held, self._store.prepared
-        if held is None or prepared is None:
-            return None
-        return prepared if (prepared.plan, prepared.model) == (held.plan.hash, held.sha256) else None
+        """The preparation, unless it is void: another model came, or the round it was sent in is over."""
+        prepared = self._store.prepared
+        return prepared if prepared and prepared.at != Preparation.IDLE else None
 
     def take(self, offer: Offer) -> None:
         """Take an offer that main signed; does nothing if it is taken already.

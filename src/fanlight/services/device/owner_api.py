@@ -67,6 +67,11 @@ def _reading(role: DeviceRole) -> APIRouter:
     def show_refusals(_owner: Reader) -> dict[str, Any]:
         return status.refusals(role)
 
+    @router.post("/equivocation")
+    def acknowledge_equivocation(_owner: Actor) -> dict[str, Any]:
+        role.store.evidence.acknowledge(int(role.chances.clock()))
+        return status.status(role)
+
     @router.post("/key")
     def renew_key(_owner: Actor) -> dict[str, str]:
         role.membership.renew_key()

@@ -1,8 +1,9 @@
 """The data folder as arrays: which pictures there are, and their features, each computed once.
 
-The folder is read anew whenever it is asked for, since the owner may add pictures at any time; pictures that were
-decoded before are recognised by their content.  Features of the last reading stay in memory (5 kB a picture), so that
-a round after round without new pictures reads no file of the cache.
+The folder is listed anew whenever it is asked for, since the owner may add pictures at any time; a file that is as it
+was (size and times) is not read again, and pictures that were decoded before are recognised by their content.  Features
+of the last reading stay in memory (5 kB a picture), so that round after round without new pictures reads no file of the
+cache.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from fanlight.errors import DataError, FanlightError
 from fanlight.learning.backbones import compile_backbone
 from fanlight.learning.feature_cache import FeatureCache
 from fanlight.learning.features import FeatureExtractor
-from fanlight.learning.folders import PARTS, LabelledPicture, PictureSet, scan
+from fanlight.learning.folders import PARTS, Hashes, LabelledPicture, PictureSet, scan
 from fanlight.protocol.contribution import COUNT_MAX
 from fanlight.protocol.plan import Plan
 
@@ -74,6 +75,7 @@ class Pictures:
         self._batch = batch
         self._lock = threading.Lock()
         self._known: set[str] = set()
+        self._hashes: Hashes = {}
         self._extractor: tuple[tuple[str, int], FeatureExtractor] | None = None
         self._memory: dict[str, NDArray[np.float32]] = {}
 
@@ -90,15 +92,27 @@ class Pictures:
                 next="Was it moved, or its disk taken out? Put it back.",
             )
 
-    def scan(self, classes: Sequence[str]) -> PictureSet:
-        """Read the folder, and remember what is in it for the page.
+    @property
+    def lacks_training(self) -> bool:
+        """Did the last reading find no training pictures?"""
+        return self.overview is not None and self.overview.error is None and self.overview.total("train") == 0
+
+    def look(self, classes: Sequence[str]) -> None:
+        """Read the folder for the page; does nothing while it is being read anyway.
 
         Raises:
             DataError: it is gone, cannot be read, or has classes that the task does not know.
         """
+        if self._lock.acquire(blocking=False):
+            try:
+                self._scan(classes)
+            finally:
+                self._lock.release()
+
+    def _scan(self, classes: Sequence[str]) -> PictureSet:
         try:
             self.check_folder()
-            found = scan(self.folder, classes, client=self._client, known=self._known)
+            found = scan(self.folder, classes, client=self._client, known=self._known, hashes=self._hashes)
         except FanlightError as error:
             self.overview = Overview(error=error)
             raise
@@ -119,7 +133,7 @@ class Pictures:
             DataError, PictureError, ModelError, StorageError, SettingsError.
         """
         with self._lock:
-            found = self.scan(plan.classes)
+            found = self._scan(plan.classes)
             extractor = self._extractor_for(plan)
             wanted = {part: _capped(found.part(part)) if part == "test" else found.part(part) for part in parts}
             pictures = [picture for part in parts for picture in wanted[part]]

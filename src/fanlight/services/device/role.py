@@ -26,6 +26,7 @@ from fanlight.services.device.store import DeviceStore
 from fanlight.services.federation import Token, read_token
 from fanlight.services.http.jobs import Jobs
 from fanlight.services.http.remote import Remote
+from fanlight.storage.folder_lock import FolderLock
 
 HEADS = frozenset({"softmax"})
 
@@ -64,6 +65,7 @@ class DeviceRole:
     agent: Agent
     chances: Chances
     stopping: threading.Event
+    lock: FolderLock
 
     @property
     def name(self) -> str:
@@ -76,13 +78,14 @@ class DeviceRole:
         return self.rounds.main.remote, self.rounds.aggregator.remote
 
     def stop(self) -> None:
-        """End the jobs, the loop, the connections and the database, in this order."""
+        """End the jobs, the loop, the connections and the database, in this order, and give the state folder back."""
         self.stopping.set()
         self.jobs.close()
         self.agent.stop()
         for server in self.servers:
             server.close()
         self.store.close()
+        self.lock.release()
 
 
 def build_role(
@@ -97,10 +100,21 @@ def build_role(
 
     Raises:
         NotFound, NotAuthentic, SettingsError: the token file is missing or not what it should be.
-        StorageError: the state folder cannot be used, or belongs to another federation.
+        StorageError: the state folder cannot be used, is in use, or belongs to another federation.
     """
-    chances = chances or Chances()
     token = read_token(settings.token)
+    lock = FolderLock(settings.state)
+    lock.acquire()
+    try:
+        return _build(settings, token, lock, chances or Chances(), transport)
+    except BaseException:
+        lock.release()
+        raise
+
+
+def _build(
+    settings: DeviceSettings, token: Token, lock: FolderLock, chances: Chances, transport: httpx.MockTransport | None
+) -> DeviceRole:
     identity = Identity(settings.state, token.trust)
     store = DeviceStore(settings.state)
 
@@ -127,6 +141,7 @@ def build_role(
     jobs, stopping = Jobs(), threading.Event()
     steps = Steps(rounds, jobs, chances.jitter, chances.sleep or stopping.wait)
     membership = Membership(token, identity, store, {"main": main, "aggregator": aggregator})
+    membership.recover()
     agent = Agent(
         membership,
         rounds,
@@ -136,5 +151,18 @@ def build_role(
         poll_wait_s=settings.poll_wait_s,
     )
     return DeviceRole(
-        settings, token, identity, store, pictures, offers, rounds, membership, jobs, steps, agent, chances, stopping
+        settings=settings,
+        token=token,
+        identity=identity,
+        store=store,
+        pictures=pictures,
+        offers=offers,
+        rounds=rounds,
+        membership=membership,
+        jobs=jobs,
+        steps=steps,
+        agent=agent,
+        chances=chances,
+        stopping=stopping,
+        lock=lock,
     )

@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
+import structlog
 
 from fanlight.core.randomness import Keystream
-from fanlight.errors import FanlightError, NotAuthentic, NotFound, NotPossibleNow, Refused
+from fanlight.errors import Conflict, FanlightError, NotAuthentic, NotFound, NotPossibleNow, Refused
 from fanlight.protocol.contribution import Contribution, Measured
 from fanlight.protocol.device import (
     PREPARATION,
@@ -34,7 +35,10 @@ from fanlight.services.device.learner import Learner, Progress
 from fanlight.services.device.offers import Offers
 from fanlight.services.device.store import DeviceStore
 
-_OTHER_MODEL: Final = "other-model"
+log = structlog.get_logger(__name__)
+
+OTHER_MODEL: Final = "other-model"
+EQUIVOCATION: Final = "equivocation"
 
 
 @dataclass(frozen=True)
@@ -80,12 +84,11 @@ class Rounds:
         Raises:
             NotPossibleNow: it has not. RemoteError: main does not take it.
         """
-        state = PREPARATION.next(self.offers.preparation, PreparationEvent.ANNOUNCE)
+        PREPARATION.next(self.offers.preparation, PreparationEvent.ANNOUNCE)
         held, prepared = self.held(), self.prepared()
-        message = self.identity.device.announce(held.plan, held.sha256, int(self.clock()))
+        message = self.identity.device.announce(held.plan, held.sha256, self.servers_time())
         self.main.announce(message)
-        if self.store.prepared == prepared:
-            self.store.prepare(prepared.with_(state=state.value))
+        self.store.announced(prepared)
 
     def opening(self) -> Opening:
         """The open round, if this device may answer it.
@@ -94,6 +97,12 @@ class Rounds:
             NotPossibleNow: none is open (``no-manifest``).
             Refused, NotAuthentic: below the owner's floors, answered before, or not what it should be.
         """
+        if self.store.evidence.unacknowledged:
+            raise Refused(
+                "The servers have signed two different outcomes of one round; this device answers no more.",
+                slug=EQUIVOCATION,
+                next="Both are kept: see /api/v1/status. Ask the operator; to go on, POST to /api/v1/equivocation.",
+            )
         offer, signed, held = self.offers.current, self.offers.manifest, self.held()
         if offer is None or signed is None:
             raise NotPossibleNow(
@@ -103,9 +112,10 @@ class Rounds:
         kind = read_manifest(device.trust, signed).proposal.kind
         if kind not in (Kind.TRAIN, Kind.MEASURE):
             raise Refused(f"The round is of the unknown kind {kind!r}.", slug="unknown-kind", next="Update Fanlight.")
-        plan, now = held.plan.of_kind(Kind(kind)), int(self.clock())
+        plan = held.plan.of_kind(Kind(kind))
+        history = self.store.history(int(self.clock()))  # a server's time could stretch the owner's limit a day
         manifest = device.check_manifest(
-            signed, plan, held.sha256, offer.invitation, self.floors, self.store.history(now), now
+            signed, plan, held.sha256, offer.invitation, self.floors, history, self.servers_time()
         )
         return Opening(signed, manifest, plan, held)
 
@@ -115,7 +125,7 @@ class Rounds:
             return self.opening()
         except (Refused, NotAuthentic) as error:
             signed = self.offers.manifest
-            if signed is not None and error.slug != _OTHER_MODEL:  # the manifest of a model that is about to come
+            if signed is not None and error.slug != OTHER_MODEL:  # the manifest of a model that is about to come
                 self.store.refuse(signed.hash, error, int(self.clock()))
             raise
 
@@ -137,7 +147,7 @@ class Rounds:
         learned = Learned(
             received=prepared.received, local=prepared.local, examples=prepared.examples, epochs=prepared.epochs
         )
-        return self._commit(opening, contribution, learned)
+        return self._commit(opening, contribution, learned, prepared)
 
     def commit_measuring(self, opening: Opening, progress: Progress) -> Record:
         """Measure, build and keep the report of a measuring round; nothing is sent yet."""
@@ -189,6 +199,43 @@ class Rounds:
                 self.store.finish(self.identity.device.end(record, outcome))
         return True
 
+    def ask_again(self) -> None:
+        """Ask once more, now that a later round is offered, what became of rounds that were called abandoned.
+
+        Raises:
+            RemoteError: main does not answer.
+        """
+        signed = self.offers.manifest
+        if signed is None:
+            return
+        number = Manifest.decode(signed.payload).proposal.round
+        for record in self.store.evidence.abandoned_before(number):
+            second = self._other_outcome(record)
+            self.store.evidence.asked_again(record, second, int(self.clock()))
+            if second is not None:
+                log.error("two outcomes of one round are signed", round=record.number, manifest=record.mh.hex())
+
+    def _other_outcome(self, record: Record) -> bytes | None:
+        try:
+            answer = self.main.outcome(record.mh)
+        except NotFound:
+            return None
+        try:
+            self.identity.device.end(record, answer)
+        except Conflict:
+            return answer.outcome.encode()
+        except NotAuthentic:  # nothing that anybody could be held to
+            return None
+        return None
+
+    def servers_time(self) -> int:
+        """Unix seconds by this device's clock, set right by what the servers told when they refused its signatures.
+
+        Windows are the aggregator's business, so its time is asked first.
+        """
+        learned = (server.remote.auth.clock_offset_s for server in (self.aggregator, self.main))
+        return int(self.clock() + next((offset for offset in learned if offset), 0.0))
+
     def undelivered(self) -> list[Record]:
         """Reports that a server has not acknowledged."""
         return [record for record in self.store.unfinished() if record.at in (Delivery.COMMITTED, Delivery.RECEIPTED)]
@@ -228,16 +275,18 @@ class Rounds:
             )
         return prepared
 
-    def _commit(self, opening: Opening, contribution: Contribution, learned: Learned) -> Record:
+    def _commit(
+        self, opening: Opening, contribution: Contribution, learned: Learned, prepared: Prepared | None = None
+    ) -> Record:
         now = int(self.clock())
         stream = Keystream(self.randomness(32))
         with self.identity.lock:
-            if self.identity.changing_key:
+            if self.store.key_change is not None:
                 raise NotPossibleNow(
                     "This device is changing its key.", slug="key-change", next="Wait until both servers have taken it."
                 )
             record, y = self.identity.device.commit(opening.signed, opening.manifest, contribution, stream, now)
-            self.store.commit(record, y, learned)
+            self.store.commit(record, y, learned, prepared)
         return record
 
     def _record(self, mh: bytes) -> Record:

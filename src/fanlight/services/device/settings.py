@@ -18,7 +18,9 @@ class DeviceSettings(RoleSettings):
 
     state: Path = Field(Path("fanlight-state/device"), description="Folder that holds keys, database and models.")
     port: Port = Field(8001, description="TCP port of the owner's pages.")
-    token: Path = Field(description="Token file from the operator: lets this device join, once.")
+    token: Path = Field(
+        description="Token file from the operator, needed at every start: whom to trust, and to join, once."
+    )
     data: Path = Field(description="Folder with the labelled pictures: CLASS/… or {train,valid,test}/CLASS/….")
     client: str | None = Field(None, description="Which Client# to take, where the data folder holds several.")
     name: str | None = Field(None, min_length=1, max_length=64, description="Name on this device's own pages.")

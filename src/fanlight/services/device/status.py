@@ -6,6 +6,7 @@ from typing import Any
 
 from fanlight import __version__
 from fanlight.errors import DataError, FanlightError
+from fanlight.protocol.closing import Outcome, SignedOutcome
 from fanlight.protocol.manifest import Manifest
 from fanlight.services.device.learned import StoredCounts
 from fanlight.services.device.pictures import Overview
@@ -37,8 +38,33 @@ def status(role: DeviceRole) -> dict[str, Any]:
             "accept_demo": role.settings.accept_demo,
             "answers_per_day": role.settings.answers_per_day,
         },
+        "equivocation": equivocation(role),
         "problem": vars(trouble) if trouble else None,
     }
+
+
+def equivocation(role: DeviceRole) -> dict[str, Any] | None:
+    """The rounds of which two outcomes were signed, with both as evidence; None if the servers never did that."""
+    found = role.store.evidence.contradictions()
+    if not found:
+        return None
+    return {
+        "acknowledged": not role.store.evidence.unacknowledged,
+        "rounds": [
+            {
+                "round": entry.number,
+                "manifest": entry.mh.hex(),
+                "found_at": entry.found_at,
+                "outcomes": [_outcome(entry.first), _outcome(entry.second)],
+            }
+            for entry in found
+        ],
+    }
+
+
+def _outcome(data: bytes) -> dict[str, str]:
+    outcome = Outcome.decode(SignedOutcome.decode(data).payload)
+    return {"result": outcome.result, "reason": outcome.reason, "signed": data.hex()}
 
 
 def open_round(role: DeviceRole) -> dict[str, Any] | None:

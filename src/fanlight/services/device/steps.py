@@ -5,11 +5,12 @@ The page and the ``POST`` ask the same functions, so a button that is offered wo
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from fanlight.errors import FanlightError, NotAuthentic, NotPossibleNow, Refused, RemoteError, Unreachable
+from fanlight.errors import DataError, FanlightError, NotAuthentic, NotPossibleNow, Refused, RemoteError, Unreachable
 from fanlight.protocol.device import PREPARATION, Delivery, PreparationEvent, Record
 from fanlight.protocol.report import Envelope
 from fanlight.services.device.backoff import Backoff
@@ -47,6 +48,7 @@ class Steps:
         Raises:
             NotPossibleNow, DataError: it cannot be performed now.
         """
+        self.look_for_pictures()
         self.check_train()
         return self.jobs.start(TRAIN, self._train)
 
@@ -75,11 +77,18 @@ class Steps:
         self.rounds.held()
         pictures = self.rounds.learner.pictures
         pictures.check_folder()
-        overview = pictures.overview
-        if overview and not overview.error and overview.total("train") == 0:
-            pictures.scan(self.rounds.held().plan.classes)  # the owner may have put some there since
-            if pictures.overview and pictures.overview.total("train") == 0:
-                raise nothing_to_learn_from(pictures)
+        if pictures.lacks_training:
+            raise nothing_to_learn_from(pictures)
+
+    def look_for_pictures(self) -> None:
+        """Where there were no training pictures, the owner may have put some since.  Reads the folder: not for pages.
+
+        What is wrong with the folder is remembered for the page; the steps that need it say so too.
+        """
+        held, pictures = self.rounds.store.held, self.rounds.learner.pictures
+        if held is not None and pictures.lacks_training:
+            with contextlib.suppress(DataError):
+                pictures.look(held.plan.classes)
 
     def check_announce(self) -> None:
         """Raise why step 2 cannot be performed, if so."""
@@ -89,13 +98,13 @@ class Steps:
     def check_send(self) -> None:
         """Raise why step 3 cannot be performed, if so."""
         self.rounds.held()
-        PREPARATION.next(self.rounds.offers.preparation, PreparationEvent.SEND)
         signed = self.rounds.offers.manifest
         record = self.rounds.store.report(signed.hash) if signed else None
         if record is not None:
             if record.at != Delivery.COMMITTED:
                 raise _already_sent(record)
             return
+        PREPARATION.next(self.rounds.offers.preparation, PreparationEvent.SEND)
         try:
             opening = self.rounds.examine()
         except (Refused, NotAuthentic) as error:

@@ -11,18 +11,30 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Annotated, BinaryIO, Final
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 from sqlalchemy import Connection, delete, func, insert, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
-from fanlight.errors import FanlightError, NotFound, StorageError
+from fanlight.errors import FanlightError, NotFound, NotPossibleNow, StorageError
 from fanlight.learning.model_file import MAX_MODEL_BYTES
 from fanlight.protocol.closing import Result
-from fanlight.protocol.device import SECONDS_PER_DAY, Delivery, End, History, Record
-from fanlight.services.device.learned import Held, Learned, Prepared
+from fanlight.protocol.device import (
+    PREPARATION,
+    SECONDS_PER_DAY,
+    Delivery,
+    End,
+    History,
+    Preparation,
+    PreparationEvent,
+    Record,
+)
+from fanlight.protocol.message import Blob, Message, Name
+from fanlight.services.device.evidence import Evidence
+from fanlight.services.device.learned import Held, Learned, Prepared, StoredCounts
 from fanlight.storage.blobs import BlobFolder
 from fanlight.storage.database import Database
 from fanlight.storage.migrating import migrate
@@ -31,7 +43,14 @@ from fanlight.storage.tables.device import answered, refusals, reports, rounds, 
 DATABASE_FILE: Final = "state.sqlite3"
 MODEL_FOLDER: Final = "models"
 REPORT_FOLDER: Final = "reports"
-_PREPARED, _HELD = "prepared", "held"
+_PREPARED, _HELD, _KEY_CHANGE = "prepared", "held", "key-change"
+
+
+class KeyChange(Message):
+    """A change of key under way: the signed ``Rekey``, and the servers that have taken it."""
+
+    message: Blob
+    taken_by: Annotated[tuple[Name, ...], Field(max_length=2)] = ()
 
 
 @dataclass(frozen=True)
@@ -64,6 +83,9 @@ class DeviceStore:
     Args:
         folder: the folder, made if missing.
 
+    Attributes:
+        evidence: of servers that contradict themselves.
+
     Raises:
         StorageError: it cannot be used, or is from a newer version.
     """
@@ -72,6 +94,7 @@ class DeviceStore:
         self.folder = folder
         self.database = Database(folder / DATABASE_FILE)
         migrate(self.database, "device")
+        self.evidence = Evidence(self.database)
         self._models = BlobFolder(folder / MODEL_FOLDER)
         self._reports = BlobFolder(folder / REPORT_FOLDER)
         wanted = {_y_name(record.mh) for record in self.unfinished()}
@@ -94,6 +117,16 @@ class DeviceStore:
         with self.database.transaction() as tx:
             _keep(tx, key, value)
 
+    @property
+    def key_change(self) -> KeyChange | None:
+        """The change of key that is under way."""
+        data = self.value(_KEY_CHANGE)
+        return KeyChange.decode(data) if data else None
+
+    def change_key(self, change: KeyChange | None) -> None:
+        """Keep how far the change of key is; None: it is over."""
+        self.keep(_KEY_CHANGE, change.encode() if change else None)
+
     # -- models
 
     @property
@@ -103,11 +136,24 @@ class DeviceStore:
         return Held.decode(data) if data else None
 
     def hold(self, held: Held, file: bytes | None = None) -> None:
-        """Make a verified model the current one (with its ``file`` if it is new); older ones are deleted."""
+        """Make a verified model the current one (with its ``file`` if it is new); older ones are deleted.
+
+        A preparation for another plan or model is void from now on.
+        """
         if file is not None:
             self._write_model("global", held.sha256, file)
-        self.keep(_HELD, held.encode())
+        with self.database.transaction() as tx:
+            _keep(tx, _HELD, held.encode())
+            prepared = _prepared(tx)
+            if prepared and not _made_for(prepared, held):
+                _move(tx, prepared, PreparationEvent.NEW_MODEL)
         self._delete_models("global", held.sha256)
+
+    def measured(self, held: Held, measured: StoredCounts) -> None:
+        """Keep what the global model ``held`` was measured to be; a newer one may have come meanwhile."""
+        with self.database.transaction() as tx:
+            if _held(tx) == held:
+                _keep(tx, _HELD, held.with_(measured=measured).encode())
 
     @property
     def prepared(self) -> Prepared | None:
@@ -115,12 +161,26 @@ class DeviceStore:
         data = self.value(_PREPARED)
         return Prepared.decode(data) if data else None
 
-    def prepare(self, prepared: Prepared, file: bytes | None = None) -> None:
-        """Keep the preparation, with the local model's ``file`` if it is new."""
-        if file is not None:
-            self._write_model("local", prepared.head, file)
-        self.keep(_PREPARED, prepared.encode())
+    def trained(self, prepared: Prepared, file: bytes) -> Prepared:
+        """Step 1 is done: keep what it brought, and the local model's ``file``.
+
+        Returns:
+            the preparation as it is kept; it is void if another model came while this one was trained on.
+        """
+        self._write_model("local", prepared.head, file)
+        with self.database.transaction() as tx:
+            before, held = _prepared(tx), _held(tx)
+            kept = _move(tx, prepared.with_(state=_state(before).value), PreparationEvent.TRAIN)
+            if held is None or not _made_for(kept, held):
+                kept = _move(tx, kept, PreparationEvent.NEW_MODEL)
         self._delete_models("local", prepared.head)
+        return kept
+
+    def announced(self, prepared: Prepared) -> None:
+        """Step 2 is done for this preparation, unless it is another one by now."""
+        with self.database.transaction() as tx:
+            if _prepared(tx) == prepared:
+                _move(tx, prepared, PreparationEvent.ANNOUNCE)
 
     def global_file(self, sha256: bytes) -> bytes:
         """The current global model's file.
@@ -136,8 +196,16 @@ class DeviceStore:
 
     # -- reports
 
-    def commit(self, record: Record, y: NDArray[np.uint32], learned: Learned) -> None:
-        """Keep a report before its first byte is sent, and that its manifest has been answered."""
+    def commit(self, record: Record, y: NDArray[np.uint32], learned: Learned, prepared: Prepared | None = None) -> None:
+        """Keep a report before its first byte is sent, and that its manifest has been answered.
+
+        Args:
+            record, y, learned: the report.
+            prepared: what it was made of, in a training round; it is used up.
+
+        Raises:
+            NotPossibleNow: the preparation is another one by now.
+        """
         name, data = _y_name(record.mh), y.astype("<u4", copy=False).data.cast("B")
         with self._reports.writer(name, expected_size=len(data), limit=len(data)) as writer:
             for start in range(0, len(data), 1 << 20):
@@ -149,6 +217,14 @@ class DeviceStore:
             tx.execute(insert(answered).values(answer_key=record.answer_key, mh=record.mh))
             tx.execute(insert(reports).values(record=record.encode(), **values))
             tx.execute(insert(rounds).values(**line))
+            if prepared is not None:
+                if _prepared(tx) != prepared:
+                    raise NotPossibleNow(
+                        "There was a training, or a new model, while the report was built.",
+                        slug="prepared-anew",
+                        next="Send the model again.",
+                    )
+                _move(tx, prepared.with_(sent_in=record.mh), PreparationEvent.SEND)
 
     def report(self, mh: bytes) -> Record | None:
         """The report for a manifest, if there is one."""
@@ -183,8 +259,9 @@ class DeviceStore:
             if end.result == Result.ABANDONED:
                 tx.execute(delete(answered).where(answered.c.mh == record.mh))
             prepared = _prepared(tx)
-            if end.result != Result.ABANDONED and prepared and _made_of(record, prepared):
-                _keep(tx, _PREPARED, prepared.with_(spent=True).encode())
+            if prepared and prepared.at == Preparation.SENT and prepared.sent_in == record.mh:
+                abandoned = end.result == Result.ABANDONED
+                _move(tx, prepared, PreparationEvent.ABANDONED if abandoned else PreparationEvent.ENDED)
         self._reports.delete(_y_name(record.mh))
 
     def open_y(self, mh: bytes) -> BinaryIO:
@@ -275,5 +352,20 @@ def _prepared(tx: Connection) -> Prepared | None:
     return Prepared.decode(data) if data else None
 
 
-def _made_of(record: Record, prepared: Prepared) -> bool:
-    return (record.plan, record.model) == (prepared.plan, prepared.model)
+def _held(tx: Connection) -> Held | None:
+    data = tx.execute(select(settings.c.value).where(settings.c.key == _HELD)).scalar()
+    return Held.decode(data) if data else None
+
+
+def _made_for(prepared: Prepared, held: Held) -> bool:
+    return (prepared.plan, prepared.model) == (held.plan.hash, held.sha256)
+
+
+def _state(prepared: Prepared | None) -> Preparation:
+    return prepared.at if prepared else Preparation.IDLE
+
+
+def _move(tx: Connection, prepared: Prepared, event: PreparationEvent) -> Prepared:
+    moved = prepared.with_(state=PREPARATION.next(prepared.at, event).value)
+    _keep(tx, _PREPARED, moved.encode())
+    return moved

@@ -1,4 +1,4 @@
-"""What a device keeps: what it has answered, its reports until their rounds are over, what rounds brought, refusals."""
+"""What a device keeps: what it has answered, its reports, what rounds brought, refusals, proofs of two outcomes."""
 
 from __future__ import annotations
 
@@ -39,6 +39,18 @@ rounds = Table(
     Column("result", String),
     Column("reason", String),
     Column("included", Boolean),
+    Column("asked_again", Boolean, nullable=False, default=False),
+)
+
+contradictions = Table(
+    "contradictions",
+    metadata,
+    Column("mh", LargeBinary(32), primary_key=True),
+    Column("number", Integer, nullable=False),
+    Column("first", LargeBinary, nullable=False),
+    Column("second", LargeBinary, nullable=False),
+    Column("found_at", Integer, nullable=False),
+    Column("acknowledged_at", Integer),
 )
 
 refusals = Table(

@@ -39,6 +39,16 @@ def upgrade() -> None:
         Column("result", String),
         Column("reason", String),
         Column("included", Boolean),
+        Column("asked_again", Boolean, nullable=False),
+    )
+    op.create_table(
+        "contradictions",
+        Column("mh", LargeBinary(32), primary_key=True),
+        Column("number", Integer, nullable=False),
+        Column("first", LargeBinary, nullable=False),
+        Column("second", LargeBinary, nullable=False),
+        Column("found_at", Integer, nullable=False),
+        Column("acknowledged_at", Integer),
     )
     op.create_table(
         "refusals",
