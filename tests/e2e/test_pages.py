@@ -10,14 +10,19 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
 import uvicorn
 from fastapi import FastAPI
-from playwright.sync_api import Browser, BrowserContext, Page, ViewportSize, expect
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, ViewportSize, expect
 
 from fanlight import apps
+from fanlight.consoles import main_server as main_server_pages
+from fanlight.protocol.contribution import Measured, Totals
 from fanlight.services.aggregator.settings import AggregatorSettings
 from fanlight.services.federation import init_federation
+from fanlight.services.main_server import measurements
+from fanlight.services.main_server.app import create_app
 from fanlight.services.main_server.settings import MainServerSettings
 from fanlight.services.main_server.task import Task
 from tests.e2e.browser import DESK, PHONE, chromium, faint, too_wide, visit
@@ -132,6 +137,39 @@ def test_pages_fit_the_screen(browser: Browser, servers: dict[str, Served], role
         assert not wrong
 
 
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """A main server of many classes with hostile names, one round of which has been measured."""
+    folder = tmp_path_factory.mktemp("measured") / "federation"
+    names = (*CLASSES, "car", "bus", "tree", "bicycle", "traffic light")
+    task = Task.default(classes=names, demo=True)
+    addresses = {"main_url": "http://localhost:1", "aggregator_url": "http://localhost:2"}
+    init_federation(folder, **addresses, task_json=task.to_json())
+    app, parts = create_app(MainServerSettings(state=folder / "main"))
+    main_server_pages.install(app, parts)
+    counts = np.arange(len(names) ** 2).reshape(len(names), -1) % 7 + np.eye(len(names), dtype=np.int64) * 1200
+    with parts.service.database.transaction() as tx:
+        model = parts.service.models.current(tx).sha256
+        both = Measured(counts, 300.0), Measured(counts.T.copy(), 200.0)
+        measurements.store(tx, 1, model, Totals(count=2, received=both[0], local=both[1]))
+    with socket.create_server(("127.0.0.1", 0)) as listener, served("main", app, listener) as made:
+        yield made
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize("window", WINDOWS)
+def test_figures_fit_the_screen(browser: Browser, measured: Served, window: str, dark: bool) -> None:
+    with logged_in(browser, measured, WINDOWS[window], dark=dark) as context:
+        page, wrong = visit(context)
+        page.goto(measured.url)
+        expect(page.get_by_role("heading", name="Figures of version 0")).to_be_visible()
+        expect(page.get_by_role("region", name="what was taken for what")).to_have_count(2)
+        assert too_wide(page) <= 0
+        assert not faint(page)
+        shoot(page.locator("#figures"), f"figures-{window}-{'dark' if dark else 'light'}")
+        assert not wrong
+
+
 def test_light_and_dark_differ(browser: Browser, servers: dict[str, Served]) -> None:
     grounds = set()
     for dark in (False, True):
@@ -183,7 +221,8 @@ def test_a_page_follows_what_happens(browser: Browser, servers: dict[str, Served
         assert not wrong
 
 
-def shoot(page: Page, name: str) -> None:
+def shoot(what: Page | Locator, name: str) -> None:
     if SHOTS:
         Path(SHOTS).mkdir(parents=True, exist_ok=True)
-        page.screenshot(path=Path(SHOTS) / f"{name}.png", full_page=True)
+        path = Path(SHOTS) / f"{name}.png"
+        _ = what.screenshot(path=path, full_page=True) if isinstance(what, Page) else what.screenshot(path=path)

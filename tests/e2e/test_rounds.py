@@ -34,6 +34,21 @@ def last_line(device: ServiceDevice) -> dict[str, Any] | None:
     return lines[-1] if lines and lines[-1]["result"] else None
 
 
+def check_figures(world: World, rounds: list[dict[str, Any]]) -> None:
+    """Each round tells of the model received, and of the local models that devices made of it, by class and cell."""
+    for entry in rounds:
+        said = world.owner("main").get(f"/api/v1/rounds/{entry['round']}")
+        figures = said.pop("figures")
+        assert said == entry
+        assert (figures["participants"], figures["classes"]) == (2, list(world.task.classes))
+        assert figures["received"]["accuracy"] == entry["accuracy_before"]
+        for both in (figures["received"], figures["local"]):
+            assert sum(map(sum, both["confusion"])) == both["total"] == figures["received"]["total"] > 0
+            assert [sum(row) for row in both["confusion"]] == [line["pictures"] for line in both["per_class"]]
+    assert figures["model"] == world.owner("main").status()["model"]
+    assert world.owner("main").ask("GET", "/api/v1/rounds/99").status_code == 404
+
+
 def test_by_itself_it_runs_its_rounds_then_measures_then_rests(tmp_path: Path) -> None:
     with running(tmp_path, by_itself=True, rounds=2) as world:
         devices = [world.add_device().start() for _ in range(2)]
@@ -44,6 +59,7 @@ def test_by_itself_it_runs_its_rounds_then_measures_then_rests(tmp_path: Path) -
         assert None not in [entry[figure] for entry in (first, second) for figure in FIGURES]
         assert first["accuracy_after"] == second["accuracy_before"]
         assert second["accuracy_after"] == measuring["accuracy_before"]
+        check_figures(world, rounds)
         models = world.owner("main").get("/api/v1/models")["models"]
         assert [(model["version"], model["round"]) for model in models] == [(0, None), (1, 1), (2, 2)]
         for device in devices:

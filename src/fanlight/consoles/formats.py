@@ -120,5 +120,5 @@ _RESULTS: Final[Mapping[str, tuple[str, Callable[[Any], str]]]] = {
 
 FILTERS: Final[Mapping[str, Callable[..., Any]]] = {
     function.__name__: function
-    for function in (tone, percent, points, moment, iso, size, duration, short, count, results)
+    for function in (tone, percent, points, moment, iso, size, duration, short, count, results, number)
 }

@@ -18,6 +18,8 @@ from fanlight.services.main_server.overview import AGGREGATE, PUBLISH
 LINKS: Final = ((AGGREGATE, "Aggregate"), (PUBLISH, "Publish"))
 NEWEST: Final = 50
 """Rows of a table on the start page; the JSON API has them all."""
+MOST_CELLS: Final = 12
+"""Classes up to which a confusion matrix can be read on a page."""
 
 
 def install(app: FastAPI, parts: MainServerParts) -> None:
@@ -45,13 +47,14 @@ def pages(console: Console, parts: MainServerParts) -> APIRouter:
             rounds=rounds["rounds"][::-1],
             models=overview.models()[::-1],
             devices=overview.devices(),
+            figures=overview.figures(),
             newest=NEWEST,
+            most_cells=MOST_CELLS,
         )
 
     @router.post("/measure")
     def measure(_owner: Annotated[Owner, Depends(require_owner_post)]) -> Response:
         parts.conductor.measure_next()
-        parts.conductor.advance()
         return RedirectResponse("/", status_code=303)
 
     def read() -> tuple[list[StepView], bool]:

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from fastapi import FastAPI
 from starlette.testclient import TestClient
 
+from fanlight.consoles.main_server import install
+from fanlight.protocol.contribution import Measured, Totals
 from fanlight.services.http.jobs import Job
 from fanlight.services.http.problems import Problem
 from fanlight.services.http.steps import StepView
+from fanlight.services.main_server import measurements
+from fanlight.services.main_server.app import create_app
 from fanlight.services.main_server.overview import Overview
+from fanlight.services.main_server.settings import MainServerSettings
 from tests.unit.consoles.federation import HOSTILE, LONG, Page, main_server, make_folder, owner
 
 STEPS = {
@@ -98,6 +105,7 @@ def show(monkeypatch: pytest.MonkeyPatch, **parts: Any) -> None:
         "rounds": {"rounds": [round_line()], "measuring_rounds": [], "finished": False, "model": {}},
         "models": [model_line(0, metrics=None), model_line(1)],
         "devices": [device_line()],
+        "figures": None,
     } | parts
     for name, value in known.items():
         monkeypatch.setattr(Overview, name, lambda _self, value=value: value)
@@ -264,6 +272,102 @@ def test_measure_is_ordered_by_its_button(app: FastAPI, browser: TestClient) -> 
     assert ("/measure", {"csrf"}) in page.forms()
     response = browser.post("/measure", data={"csrf": page.csrf()})
     assert (response.status_code, response.headers["location"]) == (303, "/")
+
+
+RECEIVED, LOCAL = [[40, 20], [30, 60]], [[48, 12], [15, 75]]
+HEADS = ["Recall, local", "Recall, global", "Precision, local", "Precision, global"]
+
+
+def release(app: FastAPI, received: list[list[int]] = RECEIVED, local: list[list[int]] = LOCAL, count: int = 5) -> None:
+    """Counts as a round releases them, of the current model."""
+    service = app.state.service
+    both = [Measured(np.array(matrix, np.int64), 30.0) for matrix in (received, local)]
+    with service.database.transaction() as tx:
+        model = service.models.current(tx).sha256
+        measurements.store(tx, 1, model, Totals(count=count, received=both[0], local=both[1]))
+
+
+def measurable(folder: Path) -> FastAPI:
+    """A main server into whose database ``release`` can write."""
+    made, parts = create_app(MainServerSettings(state=folder / "main"))
+    install(made, parts)
+    made.state.service = parts.service
+    return made
+
+
+@pytest.fixture
+def large(tmp_path: Path) -> FastAPI:
+    """Of a federation that is no demonstration."""
+    return measurable(make_folder(tmp_path / "large", demo=False))
+
+
+def test_global_and_local_figures_are_shown_by_class_and_cell(large: FastAPI) -> None:
+    assert "Figures of version" not in Page.of(owner(large).get("/")).text
+    release(large)
+    response = owner(large).get("/")
+    page = Page.of(response)
+    assert "Figures of version 0" in page.text
+    assert all(head in page.text for head in HEADS)
+    assert "100 of 150" in page.text
+    assert "123 of 150" in page.text
+    for figure in ("80.0 %", "83.3 %", "57.1 %", "75.0 %"):  # recall, local; precision, global
+        assert figure in page.text
+    drawn = re.findall(r'<td class="number (?:right|wrong)">(\d+)</td>', response.text)
+    assert drawn == [str(cell) for row in RECEIVED + LOCAL for cell in row]
+
+
+def test_figures_that_could_point_to_single_homes_are_not_on_the_page(large: FastAPI) -> None:
+    release(large, local=[[57, 3], [15, 75]])
+    page = Page.of(owner(large).get("/"))
+    assert "Only totals are shown" in page.text
+    assert "132 of 150" in page.text
+    assert not any(head in page.text for head in HEADS)
+    assert "what was taken for what" not in page.text
+    metrics = owner(large).get("/api/v1/models").json()["models"][0]["metrics"]
+    assert (metrics["shown"], metrics["confusion"]) == ("totals", None)
+
+
+def test_recall_may_be_shown_without_cells(tmp_path: Path) -> None:
+    app = measurable(make_folder(tmp_path / "three", demo=False, classes=("cat", "dog", "fox")))
+    matrix = [[90, 3, 9], [4, 80, 20], [11, 0, 70]]
+    release(app, matrix, matrix)
+    text = Page.of(owner(app).get("/")).text
+    assert "Recall, local" in text
+    assert "Precision, local" not in text
+    assert "Global: what was taken for what" not in text
+    assert "Precision and what was taken for what are not shown" in text
+
+
+def test_figures_say_when_there_is_nothing_to_compare(tmp_path: Path) -> None:
+    app = measurable(make_folder(tmp_path / "federation"))
+    release(app, local=[[10, 10], [10, 10]], count=2)
+    text = Page.of(owner(app).get("/")).text
+    assert "Not every device had a model of its own to compare." in text
+    assert "Recall, global" in text
+    assert "Recall, local" not in text
+
+
+def test_a_large_matrix_is_not_drawn_but_linked(tmp_path: Path) -> None:
+    names = tuple(f"class {index}" for index in range(30))
+    app = measurable(make_folder(tmp_path / "many", classes=names))
+    matrix = (np.eye(30, dtype=int) * 20).tolist()
+    release(app, matrix, matrix)
+    response = owner(app).get("/")
+    assert not any(item.get("class") == "confusion" for item in Page.of(response).all("table"))
+    assert "/api/v1/rounds/1" in response.text
+
+
+def test_hostile_class_names_in_figures_are_only_text(tmp_path: Path) -> None:
+    app = measurable(make_folder(tmp_path / "hostile", classes=("<script>alert(1)<script>", "dog")))
+    release(app)
+    page = Page.of(owner(app).get("/"))
+    assert page.text.count("<script>alert(1)<script>") >= 5
+    assert len(page.all("script")) == 1
+
+
+def test_a_round_that_there_is_not(browser: TestClient) -> None:
+    response = browser.get("/api/v1/rounds/7", headers={"Accept": "application/json"})
+    assert (response.status_code, response.json()["error"]["message"]) == (404, "There is no round 7.")
 
 
 def test_a_model_can_be_downloaded_from_the_page(browser: TestClient) -> None:

@@ -1,13 +1,9 @@
-"""What released sums say about models: confusion matrices and loss on the devices' held-out pictures.
-
-Outside demonstrations, sums over fewer than 5 devices are shown as totals only, and confusion cells below 10 are left
-out: small counts could point to single pictures of single homes.
-"""
+"""What released sums say about models: confusion matrices and loss on the devices' held-out pictures."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,26 +12,40 @@ from sqlalchemy import Connection, insert, select
 from fanlight.core.metrics import Metrics
 from fanlight.protocol import codec
 from fanlight.protocol.contribution import LOSS_SCALE, Measured, Totals
+from fanlight.services.main_server.shown_figures import level_of, shown
 from fanlight.storage.tables.main import measurements
-
-FEWEST_DEVICES: Final = 5
-SMALLEST_CELL: Final = 10
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """The summed counts of one round: of the model received, and of the local ones after training."""
+    """The summed counts of one round: of the model received, and of the local ones after training.
 
+    Attributes:
+        round: its number.
+        model: SHA-256 of the model received.
+        participants: devices in the sum.
+        received, local: what they counted.
+    """
+
+    round: int
+    model: bytes
     participants: int
     received: Metrics
     local: Metrics
 
     def as_json(self, classes: tuple[str, ...], *, demo: bool) -> dict[str, Any]:
-        """Both as the owner may see them."""
+        """Both as the owner may see them; ``local`` is None unless every picture was shown to a local model too.
+
+        In a measuring round a device may have no local model any more, and then the counts are of some devices only:
+        who knows which must not learn more than of a round of those few.
+        """
+        both = self.local.total == self.received.total
+        level = level_of([self.received, self.local] if both else [self.received], self.participants, demo=demo)
         return {
+            "round": self.round,
             "participants": self.participants,
-            "received": shown(self.received, classes, self.participants, demo=demo),
-            "local": shown(self.local, classes, self.participants, demo=demo),
+            "received": shown(self.received, classes, level),
+            "local": shown(self.local, classes, level) if both else None,
         }
 
 
@@ -65,24 +75,16 @@ def of_round(tx: Connection, round_number: int) -> Measurement | None:
     return _first(tx, select(measurements).where(measurements.c.round == round_number))
 
 
-def shown(metrics: Metrics, classes: tuple[str, ...], participants: int, *, demo: bool) -> dict[str, Any]:
-    """Figures as the owner may see them."""
-    everything = metrics.as_dict(classes)
-    if demo:
-        return everything
-    if participants < FEWEST_DEVICES:
-        return {key: everything[key] for key in ("total", "correct", "accuracy", "loss")}
-    everything["confusion"] = [
-        [cell if cell >= SMALLEST_CELL else None for cell in row] for row in everything["confusion"]
-    ]
-    return everything
+def newest(tx: Connection) -> Measurement | None:
+    """The counts released last, if there are any."""
+    return _first(tx, select(measurements).order_by(measurements.c.round.desc()).limit(1))
 
 
 def _first(tx: Connection, statement: Any) -> Measurement | None:
     row = tx.execute(statement).first()
     if row is None:
         return None
-    return Measurement(row.participants, _decode(row.received), _decode(row.local))
+    return Measurement(row.round, row.model, row.participants, _decode(row.received), _decode(row.local))
 
 
 def _encode(measured: Measured) -> bytes:

@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
+from fanlight.errors import NotFound
 from fanlight.protocol.exchange import Order
 from fanlight.protocol.main_server import State
 from fanlight.protocol.plan import Kind
@@ -75,6 +76,23 @@ class Overview:
                 "finished": self._conductor.finished(tx),
                 "model": {"version": model.number, "sha256": model.sha256.hex()},
             }
+
+    def round(self, number: int) -> dict[str, Any]:
+        """One round of either kind, with the figures of the model received and of the local models, if it gave any.
+
+        Raises:
+            NotFound: there is none.
+        """
+        with self._service.database.transaction() as tx:
+            line = next((line for line in round_table.lines(tx) if line.number == number), None)
+            if line is None:
+                raise NotFound(f"There is no round {number}.")
+            return self._round(tx, line) | {"figures": self._figures(tx, measurements.of_round(tx, number))}
+
+    def figures(self) -> dict[str, Any] | None:
+        """The figures that came to light last: of a model, and of the local models of the same round."""
+        with self._service.database.transaction() as tx:
+            return self._figures(tx, measurements.newest(tx))
 
     def models(self) -> list[dict[str, Any]]:
         """All versions, oldest first, with their figures."""
@@ -157,7 +175,18 @@ class Overview:
         if measurement is None:
             return {}
         task = self._service.task
-        return measurements.shown(measurement.received, task.classes, measurement.participants, demo=task.policy.demo)
+        received: dict[str, Any] = measurement.as_json(task.classes, demo=task.policy.demo)["received"]
+        return received
+
+    def _figures(self, tx: Connection, measurement: Measurement | None) -> dict[str, Any] | None:
+        if measurement is None:
+            return None
+        task, columns = self._service.task, tables.models.c
+        version = tx.execute(select(columns.version).where(columns.sha256 == measurement.model)).scalar_one()
+        model = {"version": version, "sha256": measurement.model.hex()}
+        return {"model": model, "classes": list(task.classes)} | measurement.as_json(
+            task.classes, demo=task.policy.demo
+        )
 
     def _model(self, tx: Connection, version: Version) -> dict[str, Any]:
         measurement = measurements.of_model(tx, version.sha256)

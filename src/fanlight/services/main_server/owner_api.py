@@ -23,18 +23,7 @@ def owner_router(service: MainService, conductor: Conductor, overview: Overview,
     """Everything the owner may ask and do."""
     router = APIRouter()
     router.include_router(jobs_router(service.jobs))
-
-    @router.get("/api/v1/status", dependencies=READ)
-    def status() -> dict[str, Any]:
-        return overview.status()
-
-    @router.get("/api/v1/rounds", dependencies=READ)
-    def rounds() -> dict[str, Any]:
-        return overview.rounds()
-
-    @router.get("/api/v1/models", dependencies=READ)
-    def models() -> dict[str, Any]:
-        return {"models": overview.models()}
+    router.include_router(_overview_routes(overview))
 
     @router.get("/api/v1/models/{version}/file", dependencies=READ)
     def model_file(version: int) -> Response:
@@ -43,14 +32,6 @@ def owner_router(service: MainService, conductor: Conductor, overview: Overview,
         name = f"fanlight-model-{version}.safetensors"
         headers = {"Content-Disposition": f'attachment; filename="{name}"'}
         return Response(content, media_type="application/octet-stream", headers=headers)
-
-    @router.get("/api/v1/incidents", dependencies=READ)
-    def incidents() -> dict[str, Any]:
-        return {"incidents": overview.incidents()}
-
-    @router.get("/api/v1/devices", dependencies=READ)
-    def devices() -> dict[str, Any]:
-        return {"devices": overview.devices()}
 
     @router.post("/api/v1/measure", status_code=202, dependencies=CHANGE)
     def measure() -> dict[str, Any]:
@@ -64,5 +45,36 @@ def owner_router(service: MainService, conductor: Conductor, overview: Overview,
     @router.post(PUBLISH, dependencies=CHANGE)
     def publish(request: Request) -> Response:
         return accepted(request, steps.publish())
+
+    return router
+
+
+def _overview_routes(overview: Overview) -> APIRouter:
+    """What there is to see."""
+    router = APIRouter()
+
+    @router.get("/api/v1/status", dependencies=READ)
+    def status() -> dict[str, Any]:
+        return overview.status()
+
+    @router.get("/api/v1/rounds", dependencies=READ)
+    def rounds() -> dict[str, Any]:
+        return overview.rounds()
+
+    @router.get("/api/v1/rounds/{number}", dependencies=READ)
+    def one_round(number: int) -> dict[str, Any]:
+        return overview.round(number)
+
+    @router.get("/api/v1/models", dependencies=READ)
+    def models() -> dict[str, Any]:
+        return {"models": overview.models()}
+
+    @router.get("/api/v1/incidents", dependencies=READ)
+    def incidents() -> dict[str, Any]:
+        return {"incidents": overview.incidents()}
+
+    @router.get("/api/v1/devices", dependencies=READ)
+    def devices() -> dict[str, Any]:
+        return {"devices": overview.devices()}
 
     return router
