@@ -21,10 +21,18 @@ from fanlight.core import ring
 from fanlight.core.masks import subtract_mask
 from fanlight.core.randomness import Keystream
 from fanlight.core.segments import layout_length
-from fanlight.protocol import aggregator, device, identities, main_server, signing
-from fanlight.protocol.aggregator import Aggregator, Held
+from fanlight.protocol import (
+    aggregator_round,
+    device_round,
+    identities,
+    main_round,
+    signing,
+)
+from fanlight.protocol.aggregator import Aggregator
+from fanlight.protocol.aggregator_round import Held
 from fanlight.protocol.contribution import Contribution, Measured, Totals, encode, expected_layout
-from fanlight.protocol.device import Device, Floors, History
+from fanlight.protocol.device import Device
+from fanlight.protocol.device_round import Floors, History
 from fanlight.protocol.digests import vector_digest
 from fanlight.protocol.identities import Member, Role, Trust
 from fanlight.protocol.main_server import MainServer
@@ -165,7 +173,7 @@ class Sent:
     """One device's report: record, envelope and y as sent; the vector before masking for comparison."""
 
     owner: Owner
-    record: device.Record
+    record: device_round.Record
     y: NDArray[np.uint32]
     plain: NDArray[np.int64]
 
@@ -194,9 +202,9 @@ class Round:
         self.main_round_key, self.aggregator_round_key = round_key("main-round"), round_key("agg-round")
         self.reports: list[Sent] = []
         self.beacons: dict[bytes, bytes] = {}
-        self.m: main_server.Record = world.main.propose(previous.m if previous else None, self.proposal, cohort).record
-        self.previous_a: aggregator.Record | None = previous.a if previous else None
-        self.a: aggregator.Record
+        self.m: main_round.Record = world.main.propose(previous.m if previous else None, self.proposal, cohort).record
+        self.previous_a: aggregator_round.Record | None = previous.a if previous else None
+        self.a: aggregator_round.Record
 
     @property
     def held(self) -> list[Held]:
@@ -206,7 +214,7 @@ class Round:
     def signed(self) -> SignedManifest:
         return self.m.signed_manifest
 
-    def offer(self) -> aggregator.Step:
+    def offer(self) -> aggregator_round.Step:
         step = self.world.aggregator.offer(
             self.previous_a, self.proposal, self.cohort, public(self.aggregator_round_key), NOW
         )
@@ -269,13 +277,13 @@ class Round:
         self.a = step.record
         return step.reply
 
-    def judge(self, close: bytes, *, key_lost: bool = False) -> main_server.Step:
+    def judge(self, close: bytes, *, key_lost: bool = False) -> main_round.Step:
         lent = None if key_lost else self.main_round_key
         step = self.world.main.judge(self.m, close, self.world.members, self.beacons, lent, HEAD)
         self.m = step.record
         return step
 
-    def take_verdict(self, verdict: bytes) -> aggregator.Step:
+    def take_verdict(self, verdict: bytes) -> aggregator_round.Step:
         step = self.world.aggregator.take_verdict(self.a, verdict, self.held)
         self.a = step.record
         return step
@@ -309,7 +317,7 @@ class Round:
         self.a = step.record
         return step.reply, vector
 
-    def take_release(self, release: bytes, vector: NDArray[np.uint32], *, key_lost: bool = False) -> main_server.Step:
+    def take_release(self, release: bytes, vector: NDArray[np.uint32], *, key_lost: bool = False) -> main_round.Step:
         step = self.world.main.take_release(self.m, release, vector, None if key_lost else self.main_round_key)
         self.m = step.record
         return step
@@ -335,7 +343,7 @@ class Round:
         self.m = self.world.main.abandoned(self.m, step.reply).record
         return step.reply
 
-    def end(self, sent: Sent) -> device.End:
+    def end(self, sent: Sent) -> device_round.End:
         """The device hears what became of the round."""
         answer = self.world.main.outcome_for(self.m, sent.owner.id)
         assert answer is not None

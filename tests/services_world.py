@@ -37,7 +37,8 @@ from fanlight.learning.datasets.chance import Chance
 from fanlight.protocol import identities
 from fanlight.protocol.closing import OutcomeForDevice
 from fanlight.protocol.contribution import Contribution, Measured, encode
-from fanlight.protocol.device import Device, Floors, History, Record
+from fanlight.protocol.device import Device
+from fanlight.protocol.device_round import Floors, History, Record
 from fanlight.protocol.digests import device_id
 from fanlight.protocol.exchange import Offer
 from fanlight.protocol.log import verify_chain

@@ -16,8 +16,8 @@ import pytest
 from fanlight.core import ring
 from fanlight.core.randomness import Keystream
 from fanlight.errors import Conflict, FanlightError, ModelError, NotAuthentic, NotPossibleNow, Refused
-from fanlight.protocol import aggregator, identities, main_server, signing
-from fanlight.protocol.aggregator import Held
+from fanlight.protocol import aggregator_round, identities, main_round, signing
+from fanlight.protocol.aggregator_round import Held
 from fanlight.protocol.closing import (
     CLOSE,
     OUTCOME_AGGREGATOR,
@@ -35,7 +35,7 @@ from fanlight.protocol.closing import (
     Verdict,
 )
 from fanlight.protocol.contribution import W_MAX, Measured, encode
-from fanlight.protocol.device import History, answer_key
+from fanlight.protocol.device_round import History, answer_key
 from fanlight.protocol.identities import Role, Trust
 from fanlight.protocol.manifest import Manifest, SignedManifest
 from fanlight.protocol.merkle import set_root
@@ -363,7 +363,7 @@ def test_main_cannot_have_one_device_summed_alone() -> None:
         with pytest.raises(Refused) as caught:
             told.take_verdict(forged_verdict(told, accepted))
         assert slug_of(caught) == "bad-verdict"
-    assert told.a.at is aggregator.State.CLOSED
+    assert told.a.at is aggregator_round.State.CLOSED
 
 
 def test_main_cannot_reject_more_than_the_manifest_allows() -> None:
@@ -473,7 +473,7 @@ def test_a_garbage_mask_fails_the_range_check() -> None:
     vector = told.masked_sum()
     ring.add_into(vector, Keystream(secret("garbage")).uint32(vector.size))
     step = told.take_release(*told.release(vector))
-    assert told.m.at is main_server.State.FAILED
+    assert told.m.at is main_round.State.FAILED
     assert step.totals is None
     outcome = Outcome.decode(Signed.decode(step.reply).payload)
     assert outcome.result == "failed"
@@ -492,7 +492,7 @@ def test_a_device_that_masks_with_another_seed_than_it_sealed_fails_the_round() 
             sent.record = sent.record.with_(envelope=envelope.encode())
         told.send(sent)
     assert told.agree().take_release(*told.release()).totals is None
-    assert told.m.at is main_server.State.FAILED
+    assert told.m.at is main_round.State.FAILED
 
 
 def test_a_sum_swapped_on_the_way_is_refused() -> None:
@@ -571,7 +571,7 @@ def test_one_cheat_moves_the_sum_by_a_bounded_amount_or_fails_the_round() -> Non
             sent.record = sent.record.with_(envelope=envelope.encode())
         told.send(sent)
     told.agree().take_release(*told.release())
-    assert told.m.at is main_server.State.FAILED
+    assert told.m.at is main_round.State.FAILED
 
 
 # ---- outcomes
@@ -743,7 +743,7 @@ def test_a_close_of_another_round_or_with_a_device_twice_is_refused() -> None:
         with pytest.raises(Refused) as caught:
             told.judge(forged_by_aggregator(CLOSE, forged.encode()))
         assert slug_of(caught) == "foreign-close"
-    assert told.m.at is main_server.State.OPEN
+    assert told.m.at is main_round.State.OPEN
 
 
 def test_the_aggregator_cannot_list_a_device_that_was_not_sampled() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from fanlight.errors import StorageError
 from fanlight.protocol import signing
-from fanlight.protocol.aggregator import State
+from fanlight.protocol.aggregator_round import State
 from fanlight.protocol.exchange import Members
 from fanlight.protocol.report import RECEIPT, Receipt
 from fanlight.services.aggregator.app import create_app

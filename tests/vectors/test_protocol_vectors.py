@@ -20,7 +20,7 @@ from fanlight.core.masks import add_mask
 from fanlight.core.segments import Segment
 from fanlight.protocol import codec, identities, log, signing
 from fanlight.protocol.contribution import expected_layout
-from fanlight.protocol.device import answer_key
+from fanlight.protocol.device_round import answer_key
 from fanlight.protocol.digests import VECTOR_CHUNK_BYTES, device_id, federation_id, key_id, vector_digest
 from fanlight.protocol.identities import Role
 from fanlight.protocol.log import LogEntry

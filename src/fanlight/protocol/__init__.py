@@ -2,5 +2,6 @@
 
 ``codec`` and ``message`` fix the bytes; ``digests``, ``signing``, ``sealing``, ``merkle`` and ``log`` the cryptography;
 ``identities``, ``plan``, ``manifest``, ``report`` and ``closing`` the messages; ``contribution`` the vector;
-``device``, ``aggregator`` and ``main_server`` are the state machines of the three roles.
+``*_round`` hold the states, transition tables and records of the three roles, and ``device``, ``aggregator`` and
+``main_server`` what they decide.
 """

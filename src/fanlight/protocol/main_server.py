@@ -13,8 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
-from typing import Final
 
 import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -49,125 +47,17 @@ from fanlight.protocol.contribution import Totals, check_sum, read_totals
 from fanlight.protocol.digests import vector_digest
 from fanlight.protocol.identities import Trust
 from fanlight.protocol.log import LogEntry
+from fanlight.protocol.main_round import TABLE, TERMINAL, Event, Record, State, Step
 from fanlight.protocol.manifest import (
     MANIFEST_AGGREGATOR,
     Manifest,
     Proposal,
-    SignedManifest,
     complete,
     manifest_hash,
 )
 from fanlight.protocol.merkle import Entry, inclusion_proofs, set_root
-from fanlight.protocol.message import U32, Blob, Message, Name
 from fanlight.protocol.report import RECEIPT, REPORT, Receipt, ReportHeader, report_id, sealed_hash
 from fanlight.protocol.sealing import MASK_MAIN, mask_key, open_seed
-from fanlight.protocol.transitions import Table
-
-
-class State(StrEnum):
-    """How far a round is at the main server."""
-
-    PROPOSED = "proposed"
-    OPEN = "open"
-    JUDGED = "judged"
-    DISMISSED = "dismissed"
-    RELEASED = "released"
-    COMPLETE = "complete"
-    FAILED = "failed"
-    ABANDONED = "abandoned"
-
-
-class Event(StrEnum):
-    """What can happen to a round at the main server; the values complete "it cannot …"."""
-
-    OPEN = "open"
-    BEACON = "take a beacon"
-    ACCEPT = "accept the close"
-    DISMISS = "dismiss the close"
-    RELEASE = "take the release"
-    FAIL = "fail"
-    COUNTERSIGN = "take the aggregator's signature"
-    PUBLISH = "publish"
-    ABANDON = "abandon"
-
-
-TERMINAL: Final = frozenset({State.COMPLETE, State.FAILED, State.ABANDONED})
-
-_OPENED: Final = (State.OPEN, State.JUDGED, State.DISMISSED, State.RELEASED, State.COMPLETE, State.FAILED)
-
-TABLE: Final = Table(
-    "main server",
-    {
-        (State.PROPOSED, Event.OPEN): State.OPEN,
-        (State.OPEN, Event.OPEN): State.OPEN,
-        (State.OPEN, Event.ACCEPT): State.JUDGED,
-        (State.OPEN, Event.DISMISS): State.DISMISSED,
-        (State.OPEN, Event.ABANDON): State.ABANDONED,
-        (State.JUDGED, Event.RELEASE): State.RELEASED,
-        (State.JUDGED, Event.FAIL): State.FAILED,
-        (State.JUDGED, Event.ABANDON): State.ABANDONED,
-        (State.DISMISSED, Event.ABANDON): State.ABANDONED,
-        (State.RELEASED, Event.PUBLISH): State.COMPLETE,
-        (State.COMPLETE, Event.PUBLISH): State.COMPLETE,
-        (State.ABANDONED, Event.ABANDON): State.ABANDONED,
-        # A receipt that comes late is still evidence, and its sender wants an answer.
-        **{(state, Event.BEACON): state for state in (*_OPENED, State.ABANDONED)},
-        **{(state, Event.COUNTERSIGN): state for state in (State.RELEASED, State.COMPLETE, State.FAILED)},
-    },
-    {
-        State.PROPOSED: "Start the secure aggregator and wait until it has signed the manifest.",
-        State.OPEN: "Wait for the devices' reports, then aggregate (/aggregate_models).",
-        State.JUDGED: "Send the aggregated model from the secure aggregator (/send_model_secagg).",
-        State.DISMISSED: "Wait for the secure aggregator to give the round up.",
-        State.RELEASED: "Publish the new model (/send_model_clients).",
-        State.COMPLETE: "Wait for the next round.",
-        State.FAILED: "Wait for the next round.",
-        State.ABANDONED: "Wait for the next round.",
-    },
-)
-
-
-class Record(Message):
-    """One round as main stores it; empty bytes until a part exists."""
-
-    state: Name
-    number: U32
-    attempt: U32
-    kind: Name
-    proposal: Blob
-    cohort: tuple[bytes, ...] = ()
-    mh: bytes = b""
-    manifest: bytes = b""
-    close: bytes = b""
-    verdict: bytes = b""
-    release: bytes = b""
-    signed_outcome: bytes = b""
-    outcome: bytes = b""
-
-    @property
-    def at(self) -> State:
-        """The state, typed."""
-        return State(self.state)
-
-    @property
-    def terms(self) -> Proposal:
-        """The proposal, decoded."""
-        return Proposal.decode(self.proposal)
-
-    @property
-    def signed_manifest(self) -> SignedManifest:
-        """The manifest with both signatures; only once it is open."""
-        return SignedManifest.decode(self.manifest)
-
-
-@dataclass(frozen=True)
-class Step:
-    """What a function of this module decided: the record to store, the reply to send, the log entries to append."""
-
-    record: Record
-    reply: bytes
-    entries: tuple[LogEntry, ...] = ()
-    totals: Totals | None = None
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import pytest
 
 from fanlight.errors import NotAuthentic, NotFound, NotPossibleNow
 from fanlight.protocol.closing import Result
-from fanlight.protocol.device import Delivery, Preparation
+from fanlight.protocol.device_round import Delivery, Preparation
 from fanlight.protocol.plan import Kind
 from fanlight.protocol.report import PREFIX_BYTES
 from fanlight.services.device import status

@@ -6,7 +6,7 @@ import pytest
 
 from fanlight.errors import NotPossibleNow
 from fanlight.protocol.closing import OutcomeForDevice, Result
-from fanlight.protocol.device import Preparation
+from fanlight.protocol.device_round import Preparation
 from fanlight.protocol.manifest import SignedManifest
 from fanlight.services.device import status
 from fanlight.services.device.role import DeviceRole

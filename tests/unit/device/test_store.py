@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from fanlight.errors import NotFound, NotPossibleNow, Refused, StorageError
-from fanlight.protocol.device import SECONDS_PER_DAY, Delivery, Preparation, Record
+from fanlight.protocol.device_round import SECONDS_PER_DAY, Delivery, Preparation, Record
 from fanlight.services.device.learned import Held, Learned, Prepared, StoredCounts
 from fanlight.services.device.store import DeviceStore, current_model_file
 from tests.unit.device.federation import PLAN

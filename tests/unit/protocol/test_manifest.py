@@ -10,7 +10,8 @@ import pytest
 from fanlight.core.segments import Segment
 from fanlight.errors import FanlightError, MalformedMessage, NotAuthentic, Refused
 from fanlight.protocol import codec, signing
-from fanlight.protocol.device import Floors, History, answer_key, check_floors
+from fanlight.protocol.device import check_floors
+from fanlight.protocol.device_round import Floors, History, answer_key
 from fanlight.protocol.manifest import (
     Manifest,
     Proposal,

@@ -7,7 +7,7 @@ import pytest
 
 from fanlight.core import ring
 from fanlight.errors import Conflict, NotAuthentic, NotPossibleNow, Refused
-from fanlight.protocol import aggregator, main_server, signing
+from fanlight.protocol import aggregator_round, main_round, signing
 from fanlight.protocol.closing import (
     CLOSE,
     RELEASE,
@@ -20,7 +20,8 @@ from fanlight.protocol.closing import (
     SignedOutcome,
     Verdict,
 )
-from fanlight.protocol.device import Delivery, History, needs_training
+from fanlight.protocol.device import needs_training
+from fanlight.protocol.device_round import Delivery, History
 from fanlight.protocol.merkle import Entry, set_root
 from fanlight.protocol.report import READINESS, Envelope, Readiness, Receipt
 from fanlight.protocol.signing import Signed
@@ -64,7 +65,7 @@ def test_main_learns_the_exact_sum_and_every_device_that_it_is_in_it() -> None:
     assert np.array_equal(ring.centre(vector), np.sum([sent.plain for sent in told.reports], axis=0))
     told.finish(step.reply)
     told.m = WORLD.main.publish(told.m).record
-    assert (told.a.at, told.m.at) == (aggregator.State.FINISHED, main_server.State.COMPLETE)
+    assert (told.a.at, told.m.at) == (aggregator_round.State.FINISHED, main_round.State.COMPLETE)
     assert step.totals is not None
     assert step.totals.weight == 60
     assert step.totals.received is not None
@@ -196,9 +197,9 @@ def test_a_repeated_close_verdict_release_and_outcome_get_the_same_bytes() -> No
 
 def test_a_round_taken_up_from_storage_goes_on() -> None:
     told = started().collect()
-    told.a, told.m = aggregator.Record.decode(told.a.encode()), main_server.Record.decode(told.m.encode())
+    told.a, told.m = aggregator_round.Record.decode(told.a.encode()), main_round.Record.decode(told.m.encode())
     told.agree()
-    told.a, told.m = aggregator.Record.decode(told.a.encode()), main_server.Record.decode(told.m.encode())
+    told.a, told.m = aggregator_round.Record.decode(told.a.encode()), main_round.Record.decode(told.m.encode())
     assert told.complete().weight == 60
 
 
@@ -364,7 +365,7 @@ def test_the_aggregator_may_abandon_until_the_release(moment: str) -> None:
     assert outcome == Outcome(mh=told.a.mh, result="abandoned", reason="unspecified", set_root=set_root(told.a.mh, []))
     assert WORLD.aggregator.abandon(step.record, "later").reply == step.reply
     if moment != "offered":
-        assert WORLD.main.abandoned(told.m, step.reply).record.at is main_server.State.ABANDONED
+        assert WORLD.main.abandoned(told.m, step.reply).record.at is main_round.State.ABANDONED
 
 
 def test_after_the_release_nobody_can_abandon() -> None:
@@ -392,19 +393,19 @@ def _of_another_round() -> bytes:
 def test_main_without_its_round_key_gives_the_round_up_at_the_verdict() -> None:
     told = started().collect()
     step = told.judge(told.close(), key_lost=True)
-    assert told.m.at is main_server.State.DISMISSED
+    assert told.m.at is main_round.State.DISMISSED
     assert (verdict_of(step.reply).proceed, verdict_of(step.reply).reason) == (False, "round-key-lost")
     answer = told.take_verdict(step.reply)
-    assert told.a.at is aggregator.State.ABANDONED
+    assert told.a.at is aggregator_round.State.ABANDONED
     told.m = WORLD.main.abandoned(told.m, answer.reply).record
-    assert told.m.at is main_server.State.ABANDONED
+    assert told.m.at is main_round.State.ABANDONED
     assert told.end(told.reports[0]).reason == "round-key-lost"
 
 
 def test_main_that_loses_its_round_key_after_the_verdict_fails_the_round() -> None:
     told = agreed()
     step = told.take_release(*told.release(), key_lost=True)
-    assert (told.m.at, step.totals) == (main_server.State.FAILED, None)
+    assert (told.m.at, step.totals) == (main_round.State.FAILED, None)
     told.finish(step.reply)
     end = told.end(told.reports[0])
     assert (end.result, end.reason, end.was_included) == (Result.FAILED, "round-key-lost", True)
@@ -425,7 +426,7 @@ def test_too_few_reports_cannot_be_closed_and_cost_nothing() -> None:
     with pytest.raises(NotPossibleNow, match="1 of the 2") as caught:
         told.close()
     assert caught.value.slug == "too-few-reports"
-    assert told.a.at is aggregator.State.COLLECTING
+    assert told.a.at is aggregator_round.State.COLLECTING
     told.collect(WORLD.owners[1:2])
     assert told.agree().complete().weight == 30
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from fanlight.errors import FanlightError, NotPossibleNow
-from fanlight.protocol import aggregator, device, main_server
+from fanlight.protocol import aggregator_round, device_round, main_round
 from fanlight.protocol.transitions import Table
 from tests.protocol_world import HEAD, NOW, Round, World, digest_of
 
@@ -72,10 +72,10 @@ def cells(grid: str, states: type[StrEnum], events: type[StrEnum]) -> dict[tuple
 
 
 MACHINES: list[tuple[Table[Any, Any], dict[tuple[Any, Any], Any]]] = [
-    (aggregator.TABLE, cells(AGGREGATOR, aggregator.State, aggregator.Event)),
-    (main_server.TABLE, cells(MAIN, main_server.State, main_server.Event)),
-    (device.PREPARATION, cells(PREPARATION, device.Preparation, device.PreparationEvent)),
-    (device.DELIVERY, cells(DELIVERY, device.Delivery, device.DeliveryEvent)),
+    (aggregator_round.TABLE, cells(AGGREGATOR, aggregator_round.State, aggregator_round.Event)),
+    (main_round.TABLE, cells(MAIN, main_round.State, main_round.Event)),
+    (device_round.PREPARATION, cells(PREPARATION, device_round.Preparation, device_round.PreparationEvent)),
+    (device_round.DELIVERY, cells(DELIVERY, device_round.Delivery, device_round.DeliveryEvent)),
 ]
 
 
@@ -101,16 +101,16 @@ def test_tables_hold_nothing_else(table: Table[Any, Any], grid: dict[tuple[Any, 
 
 
 def test_servers_always_say_what_to_do_next() -> None:
-    assert set(aggregator.TABLE.advice) == set(aggregator.State)
-    assert set(main_server.TABLE.advice) == set(main_server.State)
-    assert all(aggregator.TABLE.advice.values())
-    assert all(main_server.TABLE.advice.values())
+    assert set(aggregator_round.TABLE.advice) == set(aggregator_round.State)
+    assert set(main_round.TABLE.advice) == set(main_round.State)
+    assert all(aggregator_round.TABLE.advice.values())
+    assert all(main_round.TABLE.advice.values())
 
 
 def test_terminal_states_lead_nowhere_else() -> None:
     for table, states in (
-        (aggregator.TABLE, aggregator.TERMINAL),
-        (main_server.TABLE, main_server.TERMINAL),
+        (aggregator_round.TABLE, aggregator_round.TERMINAL),
+        (main_round.TABLE, main_round.TERMINAL),
     ):
         moves: dict[tuple[Any, Any], Any] = dict(table.moves)
         assert all(after is state for (state, _), after in moves.items() if state in states)
@@ -122,16 +122,16 @@ class Story:
 
     world: World
     round: Round
-    aggregator: dict[aggregator.State, aggregator.Record]
-    main: dict[main_server.State, main_server.Record]
+    aggregator: dict[aggregator_round.State, aggregator_round.Record]
+    main: dict[main_round.State, main_round.Record]
     said: dict[str, Any]
 
 
 def tell() -> Story:
     world = World(2)
     told = Round(world)
-    at_a: dict[aggregator.State, aggregator.Record] = {}
-    at_m: dict[main_server.State, main_server.Record] = {}
+    at_a: dict[aggregator_round.State, aggregator_round.Record] = {}
+    at_m: dict[main_round.State, main_round.Record] = {}
     said: dict[str, Any] = {}
 
     def note() -> None:
@@ -155,7 +155,7 @@ def tell() -> Story:
     note()
     abandoned = world.aggregator.abandon(told.a, "operator")
     at_a[abandoned.record.at], said["abandonment"] = abandoned.record, abandoned.reply
-    at_m[main_server.State.ABANDONED] = world.main.abandoned(open_m, abandoned.reply).record
+    at_m[main_round.State.ABANDONED] = world.main.abandoned(open_m, abandoned.reply).record
     said["release"], said["sum"] = told.release()
     failed = world.main.take_release(told.m, said["release"], said["sum"].copy(), None)
     at_m[failed.record.at], said["failure"] = failed.record, failed.reply
@@ -173,25 +173,25 @@ SAID, SENT = STORY.said, STORY.round.reports[0]
 
 
 def test_the_story_visits_every_state() -> None:
-    assert set(STORY.aggregator) == set(aggregator.State)
-    assert set(STORY.main) == set(main_server.State)
+    assert set(STORY.aggregator) == set(aggregator_round.State)
+    assert set(STORY.main) == set(main_round.State)
 
 
-def act_as_aggregator(event: aggregator.Event, record: aggregator.Record) -> aggregator.Step:
+def act_as_aggregator(event: aggregator_round.Event, record: aggregator_round.Record) -> aggregator_round.Step:
     server, held = STORY.world.aggregator, STORY.round.held
-    acts: dict[aggregator.Event, Callable[[], aggregator.Step]] = {
-        aggregator.Event.OPEN: lambda: server.open(record, SAID["manifest"]),
-        aggregator.Event.REPORT: lambda: take_report(record),
-        aggregator.Event.CLOSE: lambda: server.close(record, held, HEAD),
-        aggregator.Event.AGREE: lambda: server.take_verdict(record, SAID["verdict"], held),
-        aggregator.Event.RELEASE: lambda: server.release(record, held, digest_of(SAID["sum"]), HEAD),
-        aggregator.Event.FINISH: lambda: server.finish(record, SAID["outcome"]),
-        aggregator.Event.ABANDON: lambda: server.abandon(record, "operator"),
+    acts: dict[aggregator_round.Event, Callable[[], aggregator_round.Step]] = {
+        aggregator_round.Event.OPEN: lambda: server.open(record, SAID["manifest"]),
+        aggregator_round.Event.REPORT: lambda: take_report(record),
+        aggregator_round.Event.CLOSE: lambda: server.close(record, held, HEAD),
+        aggregator_round.Event.AGREE: lambda: server.take_verdict(record, SAID["verdict"], held),
+        aggregator_round.Event.RELEASE: lambda: server.release(record, held, digest_of(SAID["sum"]), HEAD),
+        aggregator_round.Event.FINISH: lambda: server.finish(record, SAID["outcome"]),
+        aggregator_round.Event.ABANDON: lambda: server.abandon(record, "operator"),
     }
     return acts[event]()
 
 
-def take_report(record: aggregator.Record) -> aggregator.Step:
+def take_report(record: aggregator_round.Record) -> aggregator_round.Step:
     server = STORY.world.aggregator
     header = server.check_report(
         record, SENT.envelope, SENT.owner.member.public_key, STORY.round.aggregator_round_key, NOW
@@ -199,42 +199,42 @@ def take_report(record: aggregator.Record) -> aggregator.Step:
     return server.take_report(record, None, 0, SENT.envelope, header, NOW)
 
 
-def act_as_main(event: main_server.Event, record: main_server.Record) -> main_server.Step:
+def act_as_main(event: main_round.Event, record: main_round.Record) -> main_round.Step:
     server, told = STORY.world.main, STORY.round
-    in_failure = record.at is main_server.State.FAILED
-    acts: dict[main_server.Event, Callable[[], main_server.Step]] = {
-        main_server.Event.OPEN: lambda: server.open(record, SAID["countersigned"]),
-        main_server.Event.BEACON: lambda: main_server.Step(record, bytes(bool(beacon(record)))),
-        main_server.Event.ACCEPT: lambda: judge(record, STORY.world.members),
-        main_server.Event.DISMISS: lambda: judge(record, {}),
-        main_server.Event.RELEASE: lambda: server.take_release(
+    in_failure = record.at is main_round.State.FAILED
+    acts: dict[main_round.Event, Callable[[], main_round.Step]] = {
+        main_round.Event.OPEN: lambda: server.open(record, SAID["countersigned"]),
+        main_round.Event.BEACON: lambda: main_round.Step(record, bytes(bool(beacon(record)))),
+        main_round.Event.ACCEPT: lambda: judge(record, STORY.world.members),
+        main_round.Event.DISMISS: lambda: judge(record, {}),
+        main_round.Event.RELEASE: lambda: server.take_release(
             record, SAID["release"], SAID["sum"].copy(), told.main_round_key
         ),
-        main_server.Event.FAIL: lambda: server.take_release(record, SAID["release"], SAID["sum"].copy(), None),
-        main_server.Event.COUNTERSIGN: lambda: server.countersigned(
+        main_round.Event.FAIL: lambda: server.take_release(record, SAID["release"], SAID["sum"].copy(), None),
+        main_round.Event.COUNTERSIGN: lambda: server.countersigned(
             record, SAID["countersigned failure" if in_failure else "countersigned outcome"]
         ),
-        main_server.Event.PUBLISH: lambda: server.publish(record),
-        main_server.Event.ABANDON: lambda: server.abandoned(record, SAID["abandonment"]),
+        main_round.Event.PUBLISH: lambda: server.publish(record),
+        main_round.Event.ABANDON: lambda: server.abandoned(record, SAID["abandonment"]),
     }
     return acts[event]()
 
 
-def beacon(record: main_server.Record) -> bytes:
+def beacon(record: main_round.Record) -> bytes:
     return STORY.world.main.take_beacon(record, SENT.owner.id, SENT.record.receipt).report_id
 
 
-def judge(record: main_server.Record, members: dict[bytes, bytes]) -> main_server.Step:
+def judge(record: main_round.Record, members: dict[bytes, bytes]) -> main_round.Step:
     return STORY.world.main.judge(record, SAID["close"], members, {}, STORY.round.main_round_key, HEAD)
 
 
-@pytest.mark.parametrize("event", list(aggregator.Event))
-@pytest.mark.parametrize("state", list(aggregator.State))
-def test_the_aggregator_follows_its_table(state: aggregator.State, event: aggregator.Event) -> None:
+@pytest.mark.parametrize("event", list(aggregator_round.Event))
+@pytest.mark.parametrize("state", list(aggregator_round.State))
+def test_the_aggregator_follows_its_table(state: aggregator_round.State, event: aggregator_round.Event) -> None:
     record = STORY.aggregator[state]
     before = record.encode()
-    if aggregator.TABLE.allows(state, event):
-        assert act_as_aggregator(event, record).record.at is aggregator.TABLE.moves[state, event]
+    if aggregator_round.TABLE.allows(state, event):
+        assert act_as_aggregator(event, record).record.at is aggregator_round.TABLE.moves[state, event]
     else:
         with pytest.raises(NotPossibleNow):
             act_as_aggregator(event, record)
@@ -242,19 +242,19 @@ def test_the_aggregator_follows_its_table(state: aggregator.State, event: aggreg
 
 
 # A close and a release that came before are answered as before, whatever has happened since.
-JUDGING = {main_server.Event.ACCEPT, main_server.Event.DISMISS}
-ONCE = {*JUDGING, main_server.Event.RELEASE, main_server.Event.FAIL}
+JUDGING = {main_round.Event.ACCEPT, main_round.Event.DISMISS}
+ONCE = {*JUDGING, main_round.Event.RELEASE, main_round.Event.FAIL}
 
 
-@pytest.mark.parametrize("event", list(main_server.Event))
-@pytest.mark.parametrize("state", list(main_server.State))
-def test_main_follows_its_table(state: main_server.State, event: main_server.Event) -> None:
+@pytest.mark.parametrize("event", list(main_round.Event))
+@pytest.mark.parametrize("state", list(main_round.State))
+def test_main_follows_its_table(state: main_round.State, event: main_round.Event) -> None:
     record = STORY.main[state]
     before = record.encode()
     # Before it is open a round has no ``mh``: whatever comes for it is foreign.
     refusal = NotPossibleNow if record.mh else FanlightError
-    if main_server.TABLE.allows(state, event):
-        assert act_as_main(event, record).record.at is main_server.TABLE.moves[state, event]
+    if main_round.TABLE.allows(state, event):
+        assert act_as_main(event, record).record.at is main_round.TABLE.moves[state, event]
     elif event in ONCE and (record.close if event in JUDGING else record.release):
         assert act_as_main(event, record).record is record
     else:
@@ -263,19 +263,19 @@ def test_main_follows_its_table(state: main_server.State, event: main_server.Eve
     assert record.encode() == before
 
 
-@pytest.mark.parametrize("event", list(device.DeliveryEvent))
-@pytest.mark.parametrize("state", list(device.Delivery))
-def test_a_report_follows_its_table(state: device.Delivery, event: device.DeliveryEvent) -> None:
+@pytest.mark.parametrize("event", list(device_round.DeliveryEvent))
+@pytest.mark.parametrize("state", list(device_round.Delivery))
+def test_a_report_follows_its_table(state: device_round.Delivery, event: device_round.DeliveryEvent) -> None:
     owner, record = SENT.owner.device, SENT.record.with_(delivery=state.value)
     answer = STORY.world.main.outcome_for(STORY.round.m, SENT.owner.id)
     assert answer is not None
-    acts: dict[device.DeliveryEvent, Callable[[], device.Record]] = {
-        device.DeliveryEvent.RECEIPT: lambda: owner.take_receipt(record, SENT.record.receipt),
-        device.DeliveryEvent.CONFIRM: lambda: owner.confirm(record),
-        device.DeliveryEvent.END: lambda: owner.end(record, answer).record,
+    acts: dict[device_round.DeliveryEvent, Callable[[], device_round.Record]] = {
+        device_round.DeliveryEvent.RECEIPT: lambda: owner.take_receipt(record, SENT.record.receipt),
+        device_round.DeliveryEvent.CONFIRM: lambda: owner.confirm(record),
+        device_round.DeliveryEvent.END: lambda: owner.end(record, answer).record,
     }
-    if device.DELIVERY.allows(state, event):
-        assert acts[event]().at is device.DELIVERY.moves[state, event]
+    if device_round.DELIVERY.allows(state, event):
+        assert acts[event]().at is device_round.DELIVERY.moves[state, event]
     else:
         with pytest.raises(NotPossibleNow):
             acts[event]()
@@ -284,16 +284,16 @@ def test_a_report_follows_its_table(state: device.Delivery, event: device.Delive
 
 def test_records_survive_storage_in_every_state() -> None:
     for record in STORY.aggregator.values():
-        assert aggregator.Record.decode(record.encode()) == record
+        assert aggregator_round.Record.decode(record.encode()) == record
     for main_record in STORY.main.values():
-        assert main_server.Record.decode(main_record.encode()) == main_record
-    assert device.Record.decode(SENT.record.encode()) == SENT.record
+        assert main_round.Record.decode(main_record.encode()) == main_record
+    assert device_round.Record.decode(SENT.record.encode()) == SENT.record
 
 
 def test_a_refused_release_leaves_the_vector_as_it_came() -> None:
     vector = SAID["sum"].copy()
-    for state in (main_server.State.ABANDONED, main_server.State.OPEN):
-        judged = STORY.main[main_server.State.JUDGED]
+    for state in (main_round.State.ABANDONED, main_round.State.OPEN):
+        judged = STORY.main[main_round.State.JUDGED]
         record = judged.with_(state=state.value)
         with pytest.raises(NotPossibleNow):
             STORY.world.main.take_release(record, SAID["release"], vector, STORY.round.main_round_key)

@@ -18,7 +18,8 @@ from sqlalchemy import Connection, func, insert, select, update
 from fanlight.core import ring
 from fanlight.core.masks import MaskStream
 from fanlight.errors import NotAuthentic, NotEnrolled, NotFound, NotPossibleNow, StorageError
-from fanlight.protocol.aggregator import TABLE, TERMINAL, Aggregator, Event, Held, Record, Step
+from fanlight.protocol.aggregator import Aggregator
+from fanlight.protocol.aggregator_round import TABLE, TERMINAL, Event, Held, Record, Step
 from fanlight.protocol.closing import Release
 from fanlight.protocol.digests import vector_digest
 from fanlight.protocol.manifest import Proposal, SignedManifest

@@ -15,7 +15,8 @@ from sqlalchemy import select, update
 from starlette.concurrency import run_in_threadpool
 
 from fanlight.errors import FanlightError, NotPossibleNow, StorageError
-from fanlight.protocol.aggregator import TERMINAL, Aggregator, State
+from fanlight.protocol.aggregator import Aggregator
+from fanlight.protocol.aggregator_round import TERMINAL, State
 from fanlight.protocol.exchange import Enrolments, Order, Orders
 from fanlight.protocol.manifest import Proposal
 from fanlight.services.aggregator.main_client import LONG_POLL_S, MainClient

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from fanlight.errors import NotPossibleNow
-from fanlight.protocol.aggregator import TABLE, Event, State
+from fanlight.protocol.aggregator_round import TABLE, Event, State
 from fanlight.services.aggregator.rounds import Stored, no_round
 from fanlight.services.aggregator.service import AggregatorService, round_json
 from fanlight.services.http.jobs import Job, Progress

@@ -27,7 +27,7 @@ from fanlight.errors import (
     Refused,
     RemoteError,
 )
-from fanlight.protocol.device import Preparation
+from fanlight.protocol.device_round import Preparation
 from fanlight.protocol.exchange import Offer
 from fanlight.services.device.backoff import Backoff
 from fanlight.services.device.membership import Membership

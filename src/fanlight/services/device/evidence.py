@@ -13,7 +13,7 @@ from sqlalchemy import select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from fanlight.protocol.closing import Result
-from fanlight.protocol.device import Record
+from fanlight.protocol.device_round import Record
 from fanlight.storage.database import Database
 from fanlight.storage.tables.device import contradictions, reports, rounds
 

@@ -10,7 +10,7 @@ from pydantic import Field
 from fanlight.core.metrics import Metrics
 from fanlight.learning.evaluation import Counts
 from fanlight.protocol.contribution import Measured
-from fanlight.protocol.device import Preparation
+from fanlight.protocol.device_round import Preparation
 from fanlight.protocol.message import U32, U63, Blob, Flag, Hash, Message, Name, Time
 from fanlight.protocol.plan import Plan
 

@@ -20,7 +20,7 @@ from fanlight.learning.evaluation import evaluate
 from fanlight.learning.heads import SoftmaxHead, head_layout
 from fanlight.learning.model_file import HeadModel
 from fanlight.learning.training import EpochProgress, TrainingSettings, train
-from fanlight.protocol.device import Preparation
+from fanlight.protocol.device_round import Preparation
 from fanlight.protocol.plan import Plan
 from fanlight.services.device.learned import Held, Learned, Prepared, StoredCounts
 from fanlight.services.device.pictures import Examples, Pictures

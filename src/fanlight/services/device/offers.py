@@ -8,7 +8,7 @@ from typing import Final
 from fanlight.errors import ModelError, Refused
 from fanlight.learning import model_file
 from fanlight.learning.backbones import BACKBONES
-from fanlight.protocol.device import Preparation
+from fanlight.protocol.device_round import Preparation
 from fanlight.protocol.exchange import Offer
 from fanlight.protocol.manifest import SignedManifest
 from fanlight.protocol.plan import Plan

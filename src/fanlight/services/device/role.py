@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import httpx
 
-from fanlight.protocol.device import Floors
+from fanlight.protocol.device_round import Floors
 from fanlight.services.device.agent import Agent
 from fanlight.services.device.client import AggregatorClient, MainClient
 from fanlight.services.device.identity import Identity

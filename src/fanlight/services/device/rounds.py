@@ -17,14 +17,8 @@ import structlog
 from fanlight.core.randomness import Keystream
 from fanlight.errors import Conflict, FanlightError, NotAuthentic, NotFound, NotPossibleNow, Refused
 from fanlight.protocol.contribution import Contribution, Measured
-from fanlight.protocol.device import (
-    PREPARATION,
-    Delivery,
-    Floors,
-    PreparationEvent,
-    Record,
-    needs_training,
-)
+from fanlight.protocol.device import needs_training
+from fanlight.protocol.device_round import PREPARATION, Delivery, Floors, PreparationEvent, Record
 from fanlight.protocol.manifest import Manifest, SignedManifest, read_manifest
 from fanlight.protocol.plan import Kind, Plan
 from fanlight.protocol.report import Envelope

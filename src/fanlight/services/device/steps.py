@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from fanlight.errors import DataError, FanlightError, NotAuthentic, NotPossibleNow, Refused, RemoteError, Unreachable
-from fanlight.protocol.device import PREPARATION, Delivery, PreparationEvent, Record
+from fanlight.protocol.device_round import PREPARATION, Delivery, PreparationEvent, Record
 from fanlight.protocol.report import Envelope
 from fanlight.services.device.backoff import Backoff
 from fanlight.services.device.learner import nothing_to_learn_from

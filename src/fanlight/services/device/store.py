@@ -22,7 +22,7 @@ from sqlalchemy.dialects.sqlite import insert as upsert
 from fanlight.errors import FanlightError, NotFound, NotPossibleNow, StorageError
 from fanlight.learning.model_file import MAX_MODEL_BYTES
 from fanlight.protocol.closing import Result
-from fanlight.protocol.device import (
+from fanlight.protocol.device_round import (
     PREPARATION,
     SECONDS_PER_DAY,
     Delivery,

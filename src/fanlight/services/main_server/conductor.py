@@ -13,7 +13,7 @@ from sqlalchemy import Connection, select
 
 from fanlight.errors import NotPossibleNow
 from fanlight.protocol.exchange import Order
-from fanlight.protocol.main_server import State
+from fanlight.protocol.main_round import State
 from fanlight.protocol.plan import Kind
 from fanlight.services.main_server import measurements, notes, round_table
 from fanlight.services.main_server.round_table import RoundLine, Stored

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, select
 
 from fanlight.errors import NotFound
 from fanlight.protocol.exchange import Order
-from fanlight.protocol.main_server import State
+from fanlight.protocol.main_round import State
 from fanlight.protocol.plan import Kind
 from fanlight.services.http.steps import StepView
 from fanlight.services.main_server import measurements, round_table

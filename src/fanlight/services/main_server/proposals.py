@@ -11,7 +11,8 @@ from sqlalchemy import Connection, insert
 from fanlight.core.adaptive_clip import FIRST_CLIP, next_clip
 from fanlight.protocol.contribution import Totals, clip_of, expected_layout
 from fanlight.protocol.exchange import Order
-from fanlight.protocol.main_server import MainServer, State
+from fanlight.protocol.main_round import State
+from fanlight.protocol.main_server import MainServer
 from fanlight.protocol.manifest import SUITE, Proposal, cohort_hash
 from fanlight.protocol.plan import Kind
 from fanlight.services.main_server import measurements, notes, round_table

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, func, select, update
 
 from fanlight.errors import Conflict, NotFound
 from fanlight.protocol.exchange import Order
-from fanlight.protocol.main_server import TERMINAL, Record, State
+from fanlight.protocol.main_round import TERMINAL, Record, State
 from fanlight.storage.tables.main import beacons, rounds
 
 RECORD_LIMIT: Final = 1 << 26

@@ -20,7 +20,8 @@ from fanlight.errors import Conflict, NotFound, NotPossibleNow
 from fanlight.protocol.closing import InclusionProof, Outcome, OutcomeForDevice, Release, Result, SignedOutcome
 from fanlight.protocol.exchange import Order
 from fanlight.protocol.log import LogEntry
-from fanlight.protocol.main_server import MainServer, Record, State, Step
+from fanlight.protocol.main_round import Record, State, Step
+from fanlight.protocol.main_server import MainServer
 from fanlight.protocol.signing import Signed
 from fanlight.services.main_server import measurements, round_table
 from fanlight.services.main_server.models import Models

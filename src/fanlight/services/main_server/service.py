@@ -18,7 +18,8 @@ from fanlight.protocol import identities, signing
 from fanlight.protocol.contribution import expected_layout
 from fanlight.protocol.exchange import MEMBERS, OFFER, ORDERS, Enrolments, Members, Offer, Order, Orders
 from fanlight.protocol.log import LogEntry
-from fanlight.protocol.main_server import MainServer, State
+from fanlight.protocol.main_round import State
+from fanlight.protocol.main_server import MainServer
 from fanlight.protocol.manifest import Proposal, invite
 from fanlight.protocol.report import READINESS, Readiness
 from fanlight.services.federation import ServerIdentity

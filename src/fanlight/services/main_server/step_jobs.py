@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from fanlight.errors import NotPossibleNow, Unreachable
 from fanlight.protocol.exchange import Order
-from fanlight.protocol.main_server import State
+from fanlight.protocol.main_round import State
 from fanlight.services.http.jobs import Job, Progress
 from fanlight.services.main_server import round_table
 from fanlight.services.main_server.overview import AGGREGATE, PUBLISH
