@@ -13,7 +13,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -133,9 +132,8 @@ def test_the_sum_is_exact_when_a_device_is_killed_after_training(tmp_path: Path,
         world.owner("main").step("/send_model_clients")
 
         check_sum_and_model(world, spied, survivors=2)
-        rounds: list[dict[str, Any]] = world.rounds()
-        assert (rounds[0]["state"], rounds[0]["participants"]) == ("complete", 2)
-        assert rounds[1]["state"] == "open"
+        assert world.round(1, state="complete", participants=2)
+        wait(lambda: world.round(2, state="open"), "the next round is open")
 
 
 def test_the_sum_is_exact_by_itself_without_a_device_that_died(tmp_path: Path, spied: Spied) -> None:

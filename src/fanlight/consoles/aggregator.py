@@ -39,6 +39,7 @@ def pages(console: Console, parts: AggregatorParts) -> APIRouter:
             owner,
             "aggregator.html",
             status=service.status(),
+            incidents=service.incidents(),
             demo=is_demo(service),
             steps=steps.views(),
             rounds=[round_json(stored) for stored in reversed(service.rounds.all())],

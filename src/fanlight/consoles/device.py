@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, FastAPI
+from fastapi import APIRouter, Depends, FastAPI
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 
 from fanlight.consoles.console import Console
 from fanlight.consoles.step_pages import Reader, step_router
 from fanlight.services.device import status as device_status
 from fanlight.services.device.role import DeviceRole
+from fanlight.services.http.owner import Owner, require_owner_post
 from fanlight.services.http.steps import StepView
 
 LINKS: Final = (("/modeltrain", "Train"), ("/sendstatus", "Announce"), ("/sendmodel", "Send"))
@@ -58,6 +59,11 @@ def pages(console: Console, role: DeviceRole) -> APIRouter:
             refusals=device_status.refusals(role)["refusals"],
             newest=NEWEST,
         )
+
+    @router.post("/equivocation")
+    def go_on(_owner: Annotated[Owner, Depends(require_owner_post)]) -> Response:
+        role.acknowledge_equivocation()
+        return RedirectResponse("/", status_code=303)
 
     def read() -> tuple[list[StepView], bool]:
         return role.steps.views(), is_demo(device_status.status(role))

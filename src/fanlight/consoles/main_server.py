@@ -48,6 +48,7 @@ def pages(console: Console, parts: MainServerParts) -> APIRouter:
             models=overview.models()[::-1],
             devices=overview.devices(),
             figures=overview.figures(),
+            incidents=overview.incidents(),
             newest=NEWEST,
             most_cells=MOST_CELLS,
         )

@@ -69,7 +69,7 @@ def _reading(role: DeviceRole) -> APIRouter:
 
     @router.post("/equivocation")
     def acknowledge_equivocation(_owner: Actor) -> dict[str, Any]:
-        role.store.evidence.acknowledge(int(role.chances.clock()))
+        role.acknowledge_equivocation()
         return status.status(role)
 
     @router.post("/key")

@@ -77,6 +77,10 @@ class DeviceRole:
         """Main and the aggregator."""
         return self.rounds.main.remote, self.rounds.aggregator.remote
 
+    def acknowledge_equivocation(self) -> None:
+        """The owner has read that the aggregator contradicted itself, and wants to go on."""
+        self.store.evidence.acknowledge(int(self.chances.clock()))
+
     def stop(self) -> None:
         """End the jobs, the loop, the connections and the database, in this order, and give the state folder back."""
         self.stopping.set()
