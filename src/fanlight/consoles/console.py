@@ -18,6 +18,7 @@ from starlette.staticfiles import StaticFiles
 
 from fanlight import __version__
 from fanlight.consoles.formats import FILTERS
+from fanlight.consoles.libraries import libraries_router
 from fanlight.consoles.the_round import ROLE_TITLES, ROUND, RoleName, numbers_of, title_of
 from fanlight.services.http.headers import STATIC_PREFIX
 from fanlight.services.http.owner import Owner
@@ -76,6 +77,7 @@ class Console:
         """Draw the errors and the login of ``app`` from now on, and serve the files that pages need."""
         app.state.render_problem = self.problem
         app.state.render_login = self.login
+        app.include_router(libraries_router(self))
         app.mount(STATIC_PREFIX.rstrip("/"), StaticFiles(directory=STATIC_FOLDER), name="static")
 
     def _draw(self, template: str, **context: Any) -> HTMLResponse:
