@@ -9,8 +9,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from fanlight.consoles.console import Console
+from fanlight.consoles.events import events_router
 from fanlight.consoles.step_pages import Reader, step_router
 from fanlight.services.aggregator.app import AggregatorParts
+from fanlight.services.aggregator.glimpse import glimpse
 from fanlight.services.aggregator.service import AggregatorService, round_json
 from fanlight.services.aggregator.step_jobs import AGGREGATE, RELEASE
 from fanlight.services.http.steps import StepView
@@ -24,6 +26,7 @@ def install(app: FastAPI, parts: AggregatorParts) -> None:
     """Put the pages on the application."""
     console = Console("aggregator", LINKS)
     app.include_router(pages(console, parts))
+    app.include_router(events_router(parts.service.pages))
     console.install(app)
 
 
@@ -42,6 +45,7 @@ def pages(console: Console, parts: AggregatorParts) -> APIRouter:
             incidents=service.incidents(),
             demo=is_demo(service),
             steps=steps.views(),
+            glimpse=glimpse(service.files),
             rounds=[round_json(stored) for stored in reversed(service.rounds.all())],
             newest=NEWEST,
         )

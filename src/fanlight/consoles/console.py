@@ -17,6 +17,7 @@ from starlette.responses import HTMLResponse, Response
 from starlette.staticfiles import StaticFiles
 
 from fanlight import __version__
+from fanlight.consoles.charts import CHARTS
 from fanlight.consoles.formats import FILTERS
 from fanlight.consoles.libraries import libraries_router
 from fanlight.consoles.the_round import ROLE_TITLES, ROUND, RoleName, numbers_of, title_of
@@ -44,7 +45,7 @@ class Console:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        self._environment.filters.update(FILTERS)
+        self._environment.filters.update({**FILTERS, **CHARTS})
         self._environment.globals.update(
             role=role,
             role_title=ROLE_TITLES[role],

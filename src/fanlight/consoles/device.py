@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from fanlight.consoles.console import Console
+from fanlight.consoles.events import events_router
 from fanlight.consoles.step_pages import Reader, step_router
 from fanlight.services.device import status as device_status
 from fanlight.services.device.role import DeviceRole
@@ -35,6 +36,7 @@ def install(app: FastAPI, role: DeviceRole) -> None:
     """Put the pages on the application."""
     console = Console("device", LINKS, role.name)
     app.include_router(pages(console, role))
+    app.include_router(events_router(role.pages))
     console.install(app)
 
 

@@ -9,6 +9,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from fanlight.consoles.console import Console
+from fanlight.consoles.events import events_router
 from fanlight.consoles.step_pages import Reader, step_router
 from fanlight.services.http.owner import Owner, require_owner_post
 from fanlight.services.http.steps import StepView
@@ -26,6 +27,7 @@ def install(app: FastAPI, parts: MainServerParts) -> None:
     """Put the pages on the application."""
     console = Console("main", LINKS)
     app.include_router(pages(console, parts))
+    app.include_router(events_router(parts.service.pages))
     console.install(app)
 
 

@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
+from fanlight.services.aggregator.glimpse import WORDS, glimpse
 from fanlight.services.aggregator.rounds import Rounds
 from fanlight.services.aggregator.service import AggregatorService
 from fanlight.services.aggregator.step_jobs import Steps
+from fanlight.storage.blobs import BlobFolder
 from tests.unit.consoles.federation import AGGREGATOR_URL, SCRIPT, Page, aggregator, make_folder, owner
 
 STEPS = {
@@ -69,6 +71,25 @@ def test_a_round_is_shown_in_each_state(browser: TestClient, monkeypatch: pytest
     assert "Round 4" in text
     assert "13,024 numbers" in text
     assert "52.1 kB" in text
+
+
+def test_the_drawing_shows_the_numbers_of_this_federation(browser: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    show(monkeypatch, "collecting")
+    text = " ".join(Page.of(browser.get("/")).text.split())
+    for words in ("52.1 kB each, masked twice", "one sum of 52.1 kB", "1 report in round 4", "at least 2 devices"):
+        assert words in text
+    assert "An example; when a report is here" in text
+
+
+def test_what_is_drawn_is_a_report_that_lies_here(tmp_path: Path) -> None:
+    files = BlobFolder(tmp_path)
+    assert not glimpse(files).real
+    files.write_stream("00.sum", [bytes(4 * WORDS)], None, 1 << 20)
+    files.write_stream("01.y", [b"short"], None, 1 << 20)
+    assert not glimpse(files).real, "neither the sum nor half a report"
+    files.write_stream("02.y", [b"\x00\x00\x00\x80" * WORDS + b"more"], None, 1 << 20)
+    assert glimpse(files).real
+    assert glimpse(files).heights == (0.5,) * WORDS
 
 
 @pytest.mark.parametrize("demo", [True, False])

@@ -39,7 +39,7 @@ def test_a_job_runs_reports_and_ends(jobs: Jobs) -> None:
         "id": job.id,
         "kind": "train",
         "state": "done",
-        "progress": {"fraction": 1.0, "text": "half-way"},
+        "progress": {"fraction": 1.0, "text": "half-way", "points": []},
         "result": {"answer": 42},
         "error": None,
     }

@@ -1,14 +1,42 @@
 // Keeps an open page fresh. Everything works without it: each page says how to reload.
 //
-// While a step runs, its job is asked how far it is, and the page is loaded anew when it has ended. Otherwise pages
-// marked data-refresh are fetched again now and then, and their content is exchanged if it has changed, unless
-// somebody is using it.
+// The server tells of changes (/events); then a page marked data-refresh is fetched again, and those of its parts that
+// have changed are exchanged, unless somebody is using them. While a step runs, its job is asked how far it is. Where
+// events do not come through, the same is done by the clock.
 "use strict";
 
 const JOB_MS = 700;
-const PAGE_MS = 4000;
+const ALONE_MS = 4000;
+const WITH_EVENTS_MS = 15000;
 
-const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+let events = null;
+let wake = () => {};
+let sources = [];
+
+const main = () => document.querySelector("main[data-refresh]");
+const connected = () => events !== null && events.readyState === EventSource.OPEN;
+const changeOr = (ms) => new Promise((resolve) => {
+  const timer = setTimeout(resolve, ms);
+  wake = () => {
+    clearTimeout(timer);
+    resolve();
+  };
+});
+
+function listen() {
+  if (document.hidden) {
+    events?.close(); // browsers allow few connections to one server
+    events = null;
+    return;
+  }
+  events = new EventSource("/events");
+  events.addEventListener("open", () => wake());
+  events.addEventListener("change", () => wake());
+}
+
+async function drawCharts(root) {
+  if (root.querySelector("figure[data-chart]")) await (await import("/static/charts.js")).draw(root);
+}
 
 async function followJob(panel) {
   const answer = await fetch(`/api/v1/jobs/${encodeURIComponent(panel.dataset.job)}`, {
@@ -26,14 +54,26 @@ async function followJob(panel) {
   }
   panel.querySelector("progress").value = job.progress.fraction;
   panel.querySelector("[data-job-text]").textContent = job.progress.text;
+  if (job.progress.points.length !== Number(panel.dataset.points)) await refreshPage();
 }
 
-function inUse(main) {
+function inUse(part) {
   const selection = getSelection();
-  return main.contains(document.activeElement) || (selection !== null && !selection.isCollapsed);
+  const selected = selection !== null && !selection.isCollapsed && part.contains(selection.anchorNode);
+  return selected || part.contains(document.activeElement);
 }
 
-async function refreshPage(main) {
+function exchange(old, fresh) {
+  const opened = Array.from(old.querySelectorAll("details"), (details) => details.open);
+  fresh.querySelectorAll("details").forEach((details, index) => {
+    details.open = opened[index] === true;
+  });
+  old.replaceWith(fresh);
+}
+
+async function refreshPage() {
+  const shown = main();
+  if (shown === null) return;
   const answer = await fetch(location.href, { headers: { Accept: "text/html" } });
   if (answer.redirected) {
     location.reload();
@@ -41,27 +81,46 @@ async function refreshPage(main) {
   }
   if (!answer.ok) return;
   const fresh = new DOMParser().parseFromString(await answer.text(), "text/html").querySelector("main");
-  if (fresh === null || inUse(main)) return;
-  const opened = Array.from(main.querySelectorAll("details"), (details) => details.open);
-  fresh.querySelectorAll("details").forEach((details, index) => {
-    details.open = opened[index] === true;
-  });
-  if (fresh.innerHTML !== main.innerHTML) main.replaceChildren(...fresh.childNodes);
+  if (fresh === null) return;
+  // What the server sent is compared, not what the page has become of it: charts are drawn into it.
+  const parts = Array.from(fresh.children, (part) => part.outerHTML);
+  if (parts.length !== sources.length) {
+    if (inUse(shown)) return;
+    exchange(shown, fresh);
+    sources = parts;
+  } else {
+    const old = Array.from(shown.children);
+    Array.from(fresh.children).forEach((part, index) => {
+      if (parts[index] === sources[index] || inUse(old[index])) return;
+      exchange(old[index], part);
+      sources[index] = parts[index];
+    });
+  }
+  await drawCharts(main());
 }
 
 async function live() {
   for (;;) {
-    const panel = document.querySelector("[data-job]");
-    await pause(panel ? JOB_MS : PAGE_MS);
+    const job = document.querySelector("[data-job]");
+    await changeOr(connected() ? WITH_EVENTS_MS : job ? JOB_MS : ALONE_MS);
     if (document.hidden) continue;
-    const main = document.querySelector("main[data-refresh]");
+    const panel = document.querySelector("[data-job]");
     try {
       if (panel) await followJob(panel);
-      else if (main) await refreshPage(main);
+      else await refreshPage();
     } catch {
       // the server is away for a moment; ask again
     }
   }
 }
 
-live();
+if (document.querySelector("main form[action='/login']") === null) {
+  const shown = main();
+  if (shown !== null) sources = Array.from(shown.children, (part) => part.outerHTML);
+  if (shown !== null || document.querySelector("[data-job]")) {
+    document.addEventListener("visibilitychange", listen);
+    listen();
+    live();
+  }
+  drawCharts(document);
+}

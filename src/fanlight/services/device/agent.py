@@ -61,6 +61,7 @@ class Agent:
         membership, rounds, steps: this device's.
         clock: unix seconds. jitter: a number in [0, 1), fresh each call.
         poll_wait_s: longest wait for news in one request.
+        on_change: called whenever what an owner sees may have changed.
     """
 
     def __init__(
@@ -72,6 +73,7 @@ class Agent:
         clock: Callable[[], float],
         jitter: Callable[[], float],
         poll_wait_s: float,
+        on_change: Callable[[], object] = lambda: None,
     ) -> None:
         self.trouble: Trouble | None = None
         self.connected_at: int | None = None
@@ -80,6 +82,7 @@ class Agent:
         self._steps = steps
         self._clock = clock
         self._poll_wait_s = poll_wait_s
+        self._on_change = on_change
         self._backoff = Backoff(jitter)
         self._ending = Backoff(jitter, first_s=1.0, longest_s=20.0)
         self._ask_at_once = True
@@ -138,12 +141,14 @@ class Agent:
             return
         self.connected_at = int(self._clock())
         self._rounds.offers.take(offer)
+        self._on_change()
         self._end_reports()
         self._rounds.ask_again()
         for record in self._rounds.undelivered():
             self._rounds.deliver(record.mh)
         self._steps.look_for_pictures()
         self._act(offer)
+        self._on_change()
         held = self._rounds.store.held
         if held is not None and (held.measured is None or self._rounds.learner.pictures.overview is None):
             self._wait_for(self._steps.look_at_model())
@@ -221,6 +226,7 @@ class Agent:
             return 0.0
         problem = as_problem(error)
         self.trouble = Trouble(problem.slug, problem.message, problem.next, int(self._clock()))
+        self._on_change()
         if isinstance(error, FanlightError):
             log.info("trying again later", slug=problem.slug, reason=problem.message)
         if isinstance(error, NotEnrolled):

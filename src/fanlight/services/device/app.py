@@ -16,6 +16,7 @@ from fanlight.services.http.application import new_application
 from fanlight.services.http.health import health_router
 from fanlight.services.http.sessions import OwnerSessions, api_token
 from fanlight.services.http.signing_in import announce_login
+from fanlight.services.http.stopping import on_stop_signal
 
 
 def create_app(
@@ -42,7 +43,8 @@ def create_app(
         announce_login(f"device {role.name}", settings.host, settings.port, sessions)
         role.agent.start()
         try:
-            yield
+            with on_stop_signal(role.pages.close):
+                yield
         finally:
             await asyncio.to_thread(role.stop)
 

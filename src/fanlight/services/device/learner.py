@@ -25,8 +25,8 @@ from fanlight.protocol.plan import Plan
 from fanlight.services.device.learned import Held, Learned, Prepared, StoredCounts
 from fanlight.services.device.pictures import Examples, Pictures
 from fanlight.services.device.store import DeviceStore
+from fanlight.services.http.jobs import Point, Progress
 
-Progress = Callable[[float, str], None]
 _FEATURES_SHARE = 0.8  # of a first training's time; later the features are there already
 
 
@@ -113,7 +113,8 @@ class Learner:
     ) -> tuple[HeadModel, int]:
         def on_epoch(done: EpochProgress) -> None:
             share = _FEATURES_SHARE + (1 - _FEATURES_SHARE) * done.epoch / done.epochs
-            progress(share, f"epoch {done.epoch} of {done.epochs}: training accuracy {done.train_accuracy:.0%}")
+            text = f"epoch {done.epoch} of {done.epochs}: training accuracy {done.train_accuracy:.0%}"
+            progress(share, text, _point(done))
 
         result = train(
             SoftmaxHead(start.weight, start.bias),
@@ -168,6 +169,16 @@ def nothing_to_learn_from(pictures: Pictures) -> NotPossibleNow:
         slug="nothing-to-learn-from",
         next="Put labelled pictures there, one folder for each class, and train again.",
     )
+
+
+def _point(done: EpochProgress) -> Point:
+    return {
+        "epoch": done.epoch,
+        "train_loss": done.train_loss,
+        "train_accuracy": done.train_accuracy,
+        "valid_loss": done.valid_loss,
+        "valid_accuracy": done.valid_accuracy,
+    }
 
 
 def _measure(model: HeadModel, test: Examples, plan: Plan) -> StoredCounts:

@@ -26,6 +26,7 @@ from fanlight.services.device.store import DeviceStore
 from fanlight.services.federation import Token, read_token
 from fanlight.services.http.jobs import Jobs
 from fanlight.services.http.remote import Remote
+from fanlight.services.http.waiting import Notifier
 from fanlight.storage.folder_lock import FolderLock
 
 HEADS = frozenset({"softmax"})
@@ -61,6 +62,7 @@ class DeviceRole:
     rounds: Rounds
     membership: Membership
     jobs: Jobs
+    pages: Notifier
     steps: Steps
     agent: Agent
     chances: Chances
@@ -84,6 +86,7 @@ class DeviceRole:
     def stop(self) -> None:
         """End the jobs, the loop, the connections and the database, in this order, and give the state folder back."""
         self.stopping.set()
+        self.pages.close()
         self.jobs.close()
         self.agent.stop()
         for server in self.servers:
@@ -142,7 +145,8 @@ def _build(
     learner = Learner(store, pictures, chances.clock, chances.randomness)
     floors = Floors(settings.k_min, settings.accept_demo, settings.answers_per_day, allowed_backbones(), HEADS)
     rounds = Rounds(identity, store, offers, learner, main, aggregator, floors, chances.clock, chances.randomness)
-    jobs, stopping = Jobs(), threading.Event()
+    pages, stopping = Notifier(), threading.Event()
+    jobs = Jobs(on_change=pages.notify)
     steps = Steps(rounds, jobs, chances.jitter, chances.sleep or stopping.wait)
     membership = Membership(token, identity, store, {"main": main, "aggregator": aggregator})
     membership.recover()
@@ -153,6 +157,7 @@ def _build(
         clock=chances.clock,
         jitter=chances.jitter,
         poll_wait_s=settings.poll_wait_s,
+        on_change=pages.notify,
     )
     return DeviceRole(
         settings=settings,
@@ -164,6 +169,7 @@ def _build(
         rounds=rounds,
         membership=membership,
         jobs=jobs,
+        pages=pages,
         steps=steps,
         agent=agent,
         chances=chances,

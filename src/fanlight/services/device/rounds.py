@@ -25,9 +25,10 @@ from fanlight.protocol.report import Envelope
 from fanlight.services.device.client import AggregatorClient, MainClient
 from fanlight.services.device.identity import Identity
 from fanlight.services.device.learned import Held, Learned, Prepared, StoredCounts
-from fanlight.services.device.learner import Learner, Progress
+from fanlight.services.device.learner import Learner
 from fanlight.services.device.offers import Offers
 from fanlight.services.device.store import DeviceStore
+from fanlight.services.http.jobs import Progress
 
 log = structlog.get_logger(__name__)
 

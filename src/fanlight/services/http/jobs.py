@@ -10,20 +10,31 @@ from __future__ import annotations
 
 import secrets
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from concurrent.futures import wait as wait_for
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from fanlight.errors import NotFound, NotPossibleNow
 from fanlight.services.http.problems import Problem, as_problem
 
 JobState = Literal["queued", "running", "done", "failed"]
-Progress = Callable[[float, str], None]
+Point = Mapping[str, float | int | None]
+"""Figures of one moment of a job, by name, for a chart."""
+
+
+class Progress(Protocol):
+    """How a job tells how far it is."""
+
+    def __call__(self, fraction: float, text: str = "", point: Point | None = None) -> None:
+        """Report ``fraction`` (0 to 1), what is being done, and, if there are any, figures to draw."""
+
+
 JobFunction = Callable[[Progress], Any]
 
 _HISTORY = 100
+_MOST_POINTS = 1000
 
 
 class JobStopped(Exception):
@@ -37,6 +48,7 @@ class Job:
     Attributes:
         fraction: how much is done, 0 to 1.
         text: what it is doing.
+        points: the figures that it reported on the way, oldest first, at most 1,000.
         result: what the function returned (something JSON can hold) once ``done``.
         problem: why it ``failed``.
     """
@@ -46,6 +58,7 @@ class Job:
     state: JobState = "queued"
     fraction: float = 0.0
     text: str = ""
+    points: tuple[Point, ...] = ()
     result: Any = None
     problem: Problem | None = None
 
@@ -56,12 +69,12 @@ class Job:
 
     def as_json(self) -> dict[str, Any]:
         """As ``GET /api/v1/jobs/{id}`` shows it."""
-        problem = self.problem
+        problem, points = self.problem, [dict(point) for point in self.points]
         return {
             "id": self.id,
             "kind": self.kind,
             "state": self.state,
-            "progress": {"fraction": self.fraction, "text": self.text},
+            "progress": {"fraction": self.fraction, "text": self.text, "points": points},
             "result": self.result,
             "error": problem and {"slug": problem.slug, "message": problem.message, "next": problem.next},
         }
@@ -132,10 +145,13 @@ class Jobs:
         self._executor.shutdown(wait=True, cancel_futures=True)
 
     def _run(self, job_id: str, function: JobFunction) -> None:
-        def progress(fraction: float, text: str = "") -> None:
+        def progress(fraction: float, text: str = "", point: Point | None = None) -> None:
             if self._stopping:
                 raise JobStopped
-            self._change(job_id, fraction=min(max(float(fraction), 0.0), 1.0), text=text)
+            points = self._jobs[job_id].points
+            if point is not None and len(points) < _MOST_POINTS:
+                points = (*points, point)
+            self._change(job_id, fraction=min(max(float(fraction), 0.0), 1.0), text=text, points=points)
 
         self._change(job_id, state="running")
         try:

@@ -25,6 +25,11 @@ class Notifier:
         """How often ``notify`` was called."""
         return self._version
 
+    @property
+    def closed(self) -> bool:
+        """Has the process's end begun?"""
+        return self._closed
+
     def notify(self) -> None:
         """Something changed; wakes everybody.  Safe from any thread."""
         with self._lock:

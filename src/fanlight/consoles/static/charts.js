@@ -1,0 +1,79 @@
+// Draws every figure[data-chart] below a node with uPlot, which is loaded when the first one is met.
+//
+// A figure's data-chart is JSON: {x: [...], x_label, series: [{label, values: [...], scale: "share" | "loss"}]}.
+// The same figures stand in a table or in words on the page, so without JavaScript nothing is missing.
+
+const VENDOR = "/static/vendor/uplot/";
+const HEIGHT = 240;
+const TONES = ["--glow", "--busy", "--good", "--bad"];
+const DASHES = [[], [7, 4], [2, 3], [10, 3, 2, 3]];
+let library = null;
+
+function load() {
+  library ??= new Promise((resolve, reject) => {
+    const sheet = document.createElement("link");
+    sheet.rel = "stylesheet";
+    sheet.href = `${VENDOR}uPlot.min.css`;
+    const script = document.createElement("script");
+    script.src = `${VENDOR}uPlot.iife.min.js`;
+    script.addEventListener("load", () => resolve(window.uPlot));
+    script.addEventListener("error", reject);
+    document.head.append(sheet, script);
+  });
+  return library;
+}
+
+const percent = (value) => (value == null ? "–" : `${(100 * value).toFixed(1)} %`);
+const loss = (value) => (value == null ? "–" : value.toFixed(3));
+
+function options(data, figure) {
+  const tokens = getComputedStyle(document.documentElement);
+  const colour = (name) => tokens.getPropertyValue(name).trim();
+  const axis = { stroke: colour("--ink-soft"), grid: { stroke: colour("--line"), width: 1 }, ticks: { show: false } };
+  const used = new Set(data.series.map((series) => series.scale));
+  const axes = [{ ...axis, incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500], label: data.x_label, labelSize: 22 }];
+  if (used.has("share")) {
+    axes.push({ ...axis, scale: "share", size: 56, values: (_plot, ticks) => ticks.map((t) => `${Math.round(100 * t)} %`) });
+  }
+  if (used.has("loss")) {
+    const grid = used.has("share") ? { show: false } : axis.grid;
+    axes.push({ ...axis, scale: "loss", side: used.has("share") ? 1 : 3, size: 52, grid });
+  }
+  return {
+    width: figure.clientWidth,
+    height: HEIGHT,
+    scales: { x: { time: false, range: room }, share: { range: [0, 1] }, loss: { range: (_p, _low, high) => [0, high || 1] } },
+    axes,
+    series: [
+      { label: data.x_label },
+      ...data.series.map((series, index) => ({
+        label: series.label,
+        scale: series.scale,
+        stroke: colour(TONES[index % TONES.length]),
+        dash: DASHES[index % DASHES.length],
+        width: 2.5,
+        spanGaps: true,
+        points: { show: data.x.length < 40, size: 7, fill: colour("--panel") },
+        value: (_plot, value) => (series.scale === "share" ? percent(value) : loss(value)),
+      })),
+    ],
+    cursor: { drag: { x: false, y: false } },
+  };
+}
+
+function room(_plot, low, high) {
+  return low === high ? [low - 0.5, high + 0.5] : [low, high];
+}
+
+async function drawOne(figure) {
+  figure.dataset.drawn = "";
+  const data = JSON.parse(figure.dataset.chart);
+  const Plot = await load();
+  figure.hidden = false;
+  const plot = new Plot(options(data, figure), [data.x, ...data.series.map((series) => series.values)], figure);
+  new ResizeObserver(() => plot.setSize({ width: figure.clientWidth, height: HEIGHT })).observe(figure);
+}
+
+export async function draw(root) {
+  for (const figure of root.querySelectorAll("figure[data-chart]:not([data-drawn])")) await drawOne(figure);
+}
