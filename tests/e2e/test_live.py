@@ -1,0 +1,114 @@
+"""Open pages keep themselves fresh by events, draw their charts, and leave alone what somebody is using."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from playwright.sync_api import Browser, expect
+
+from fanlight import apps
+from fanlight.consoles import main_server as main_server_pages
+from fanlight.protocol.contribution import Measured, Totals
+from fanlight.services.aggregator.settings import AggregatorSettings
+from fanlight.services.federation import init_federation
+from fanlight.services.main_server import measurements
+from fanlight.services.main_server.app import MainServerParts, create_app
+from fanlight.services.main_server.settings import MainServerSettings
+from fanlight.services.main_server.task import Task
+from tests.e2e.browser import DESK, PHONE, chromium, faint, too_wide, visit
+from tests.e2e.test_pages import Served, logged_in, served, shoot
+
+ADDRESSES = {"main_url": "http://localhost:1", "aggregator_url": "http://localhost:2"}
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as found:
+        yield found
+
+
+def folder_of(tmp_path: Path) -> Path:
+    folder = tmp_path / "federation"
+    init_federation(folder, **ADDRESSES, task_json=Task.default(classes=("cat", "dog"), demo=True).to_json())
+    return folder
+
+
+def measure(parts: MainServerParts, right: int) -> None:
+    """As if a round had measured the first version."""
+    with parts.service.database.transaction() as tx:
+        counts = Measured(np.array([[right, 100 - right], [100 - right, right]]), 60.0)
+        model = parts.service.models.current(tx).sha256
+        measurements.store(tx, 1, model, Totals(count=2, received=counts, local=counts))
+    parts.service.notify()
+
+
+def test_a_page_shows_a_change_without_being_loaded_again(browser: Browser, tmp_path: Path) -> None:
+    app, parts = create_app(MainServerSettings(state=folder_of(tmp_path) / "main"))
+    main_server_pages.install(app, parts)
+    with socket.create_server(("127.0.0.1", 0)) as listener, served("main", app, listener) as server:
+        with logged_in(browser, server) as context:
+            page, wrong = visit(context)
+            with page.expect_response("**/events"):
+                page.goto(server.url)
+            page.evaluate("document.querySelector('.top').dataset.kept = 'yes'")
+            expect(page.get_by_role("heading", name="Figures of version 0")).to_have_count(0)
+            measure(parts, 90)
+            expect(page.get_by_text("Version 0: 90.0 % of 200 test pictures right.")).to_be_visible()
+            assert page.locator(".top[data-kept]").count() == 1, "the page was loaded anew"
+            assert not wrong
+
+
+@pytest.mark.parametrize("window", [PHONE, DESK], ids=["phone", "desk"])
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_the_drawing_of_who_sees_what_fits(
+    browser: Browser, tmp_path: Path, window: dict[str, int], dark: bool
+) -> None:
+    app = apps.aggregator(AggregatorSettings(state=folder_of(tmp_path) / "aggregator"))
+    with socket.create_server(("127.0.0.1", 0)) as listener, served("aggregator", app, listener) as server:
+        shown(browser, server, "/", f"drawing-{window['width']}-{'dark' if dark else 'light'}", window, dark)
+        shown(browser, server, "/libraries", f"libraries-{window['width']}-{'dark' if dark else 'light'}", window, dark)
+
+
+def shown(browser: Browser, server: Served, path: str, name: str, window: dict[str, int], dark: bool) -> None:
+    with logged_in(browser, server, window, dark=dark) as context:  # type: ignore[arg-type]
+        page, wrong = visit(context)
+        page.goto(server.url + path)
+        assert too_wide(page) <= 0
+        assert not faint(page)
+        shoot(page, name)
+        assert not wrong
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_a_chart_is_drawn_under_the_strict_policy(browser: Browser, tmp_path: Path, dark: bool) -> None:
+    """On the page of a step, with the figures of a job that has ended."""
+    app, parts = create_app(MainServerSettings(state=folder_of(tmp_path) / "main"))
+    main_server_pages.install(app, parts)
+
+    def work(progress: object) -> None:
+        assert callable(progress)
+        for epoch in range(1, 9):
+            figures = {"train_loss": 1 / epoch, "valid_loss": 1.2 / epoch, "train_accuracy": 1 - 0.5 / epoch}
+            progress(epoch / 8, "learning", {"epoch": epoch, "valid_accuracy": 1 - 0.6 / epoch, **figures})
+
+    jobs = parts.service.jobs
+    jobs.wait(jobs.start("/aggregate_models", work).id)
+    with socket.create_server(("127.0.0.1", 0)) as listener, served("main", app, listener) as server:
+        for window in (PHONE, DESK):
+            with logged_in(browser, server, window, dark=dark) as context:
+                page, wrong = visit(context)
+                page.goto(f"{server.url}/aggregate_models")
+                figure = page.locator("figure.chart")
+                expect(figure.locator("canvas")).to_be_visible()
+                expect(figure).to_contain_text("Accuracy, held out")
+                assert too_wide(page) <= 0
+                shoot(page, f"chart-{window['width']}-{'dark' if dark else 'light'}")
+                assert not wrong
+        with logged_in(browser, server, scripts=False) as context:
+            page, _wrong = visit(context)
+            page.goto(f"{server.url}/aggregate_models")
+            expect(page.locator("figure.chart")).to_be_hidden()
