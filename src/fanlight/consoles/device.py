@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from fanlight.consoles.console import Console
+from fanlight.consoles.device_learning import LEARNING, learning_router
 from fanlight.consoles.events import events_router
 from fanlight.consoles.step_pages import Reader, step_router
 from fanlight.services.device import status as device_status
@@ -17,7 +18,8 @@ from fanlight.services.device.role import DeviceRole
 from fanlight.services.http.owner import Owner, require_owner_post
 from fanlight.services.http.steps import StepView
 
-LINKS: Final = (("/modeltrain", "Train"), ("/sendstatus", "Announce"), ("/sendmodel", "Send"))
+STEPS: Final = (("/modeltrain", "Train"), ("/sendstatus", "Announce"), ("/sendmodel", "Send"))
+LINKS: Final = ((LEARNING, "Learning"), *STEPS)
 NEWEST: Final = 50
 """Rows of a table on the start page; the JSON API has them all."""
 
@@ -36,6 +38,7 @@ def install(app: FastAPI, role: DeviceRole) -> None:
     """Put the pages on the application."""
     console = Console("device", LINKS, role.name)
     app.include_router(pages(console, role))
+    app.include_router(learning_router(console, role))
     app.include_router(events_router(role.pages))
     console.install(app)
 
@@ -70,7 +73,7 @@ def pages(console: Console, role: DeviceRole) -> APIRouter:
     def read() -> tuple[list[StepView], bool]:
         return role.steps.views(), is_demo(device_status.status(role))
 
-    router.include_router(step_router(console, [route for route, _label in LINKS], read))
+    router.include_router(step_router(console, [route for route, _label in STEPS], read))
     return router
 
 

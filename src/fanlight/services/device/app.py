@@ -18,6 +18,9 @@ from fanlight.services.http.sessions import OwnerSessions, api_token
 from fanlight.services.http.signing_in import announce_login
 from fanlight.services.http.stopping import on_stop_signal
 
+TAKE_PICTURES = ("/api/v1/pictures", "/pictures/add", "/learning/try")
+"""Prefixes of the routes that take pictures, and bound their bodies themselves."""
+
 
 def create_app(
     settings: DeviceSettings,
@@ -48,7 +51,13 @@ def create_app(
         finally:
             await asyncio.to_thread(role.stop)
 
-    app = new_application(f"Fanlight device {role.name}", sessions, hosts=settings.hosts, lifespan=lifespan)
+    app = new_application(
+        f"Fanlight device {role.name}",
+        sessions,
+        hosts=settings.hosts,
+        large_bodies=TAKE_PICTURES,
+        lifespan=lifespan,
+    )
     app.include_router(health_router("device"))
     app.include_router(owner_router(role))
     return app, role

@@ -1,0 +1,198 @@
+"""A device's page *Learning*: what its own model knows that the global one does not, what both mix up, and "try it"."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, Depends
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import UploadFile
+from starlette.requests import Request
+from starlette.responses import Response
+
+from fanlight.consoles.console import Console
+from fanlight.consoles.step_pages import Reader
+from fanlight.errors import PictureError
+from fanlight.learning.pictures import MAX_FILE_BYTES
+from fanlight.services.device import status as device_status
+from fanlight.services.device.role import DeviceRole
+from fanlight.services.device.try_it import Tried, TryIt, Which
+from fanlight.services.http.limits import FORM_LIMIT_BYTES, declared_length, too_large
+from fanlight.services.http.owner import Owner, require_owner, require_owner_post
+
+LEARNING: Final = "/learning"
+TRY_IT: Final = "/learning/try"
+TAKEN_FOR: Final = "/learning/pictures"
+MOST_CELLS: Final = 16
+"""Classes up to which a confusion matrix can be read on a page."""
+MOST_SHOWN: Final = 120
+"""Pictures behind one cell of it that are shown."""
+_WIDTH, _HEIGHT = 640, 180
+
+
+@dataclass(frozen=True)
+class ClassFigures:
+    """One class on this device's test pictures: how many there are, and what share of them each model finds."""
+
+    name: str
+    pictures: int
+    received: float | None
+    own: float | None
+
+    @property
+    def change(self) -> float | None:
+        """Own minus global, as a fraction."""
+        return None if self.own is None or self.received is None else self.own - self.received
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Accuracy over rounds as a line of an SVG drawing, 640 by 180, and its last value."""
+
+    label: str
+    points: tuple[tuple[float, float], ...]
+    last: float
+
+    @property
+    def path(self) -> str:
+        """As SVG reads it."""
+        return " ".join(f"{x:.1f},{y:.1f}" for x, y in self.points)
+
+
+def bounded(request: Request, _owner: Annotated[Owner, Depends(require_owner)]) -> None:
+    """Before a form with a picture is read: is it of a length that is accepted?
+
+    Raises:
+        MessageTooLarge: it is longer than a picture may be, or does not say how long it is.
+    """
+    limit = MAX_FILE_BYTES + FORM_LIMIT_BYTES
+    length = declared_length(request.headers)
+    if length is None or length > limit:
+        raise too_large(limit)
+
+
+def learning_router(console: Console, role: DeviceRole) -> APIRouter:
+    """The page, the pictures behind a cell of its matrix, and "try it"."""
+    router = APIRouter(include_in_schema=False)
+    trying = TryIt(role)
+
+    def draw(request: Request, owner: Owner, tried: Tried | None = None, name: str = "") -> Response:
+        return console.page(
+            request, owner, "device_learning.html", tried=tried and shown(tried), tried_name=name, **_context(role)
+        )
+
+    @router.get(LEARNING)
+    def learning(request: Request, owner: Reader) -> Response:
+        return draw(request, owner)
+
+    @router.get(TRY_IT)
+    def not_tried(request: Request, owner: Reader) -> Response:
+        return draw(request, owner)
+
+    @router.post(TRY_IT)
+    async def try_it(
+        request: Request,
+        _bounded: Annotated[None, Depends(bounded)],
+        owner: Annotated[Owner, Depends(require_owner_post)],
+    ) -> Response:
+        async with request.form() as form:  # closes its files at the end
+            given = form.get("picture")
+            if not isinstance(given, UploadFile) or not given.filename:
+                raise PictureError("No picture was chosen.", slug="no-picture", next="Go back and choose one.")
+            data, name = await given.read(), given.filename
+        tried = await run_in_threadpool(trying.look, data, name)
+        return await run_in_threadpool(draw, request, owner, tried, name)
+
+    @router.get(TAKEN_FOR)
+    def pictures(request: Request, owner: Reader, model: Which, shows: int, named: int) -> Response:
+        found = trying.taken_for(model, shows, named)
+        classes = trying.models()[model].classes
+        return console.page(
+            request,
+            owner,
+            "device_taken_for.html",
+            which=model,
+            truth=classes[shows],
+            named=classes[named],
+            right=shows == named,
+            total=len(found),
+            pictures=found[:MOST_SHOWN],
+        )
+
+    return router
+
+
+def shown(tried: Tried) -> dict[str, Any]:
+    """What was tried, with its pictures as addresses that hold them."""
+    return {
+        "picture": data_url(tried.picture),
+        "answers": [
+            {
+                "which": answer.which,
+                "version": answer.version,
+                "label": answer.label,
+                "confidence": answer.confidence,
+                "scores": answer.scores[:6],
+                "heat": data_url(answer.heat) if answer.heat else None,
+            }
+            for answer in tried.answers
+        ],
+    }
+
+
+def data_url(jpeg: bytes) -> str:
+    """A JPEG inside an address: nothing of it is kept here."""
+    return f"data:image/jpeg;base64,{b64encode(jpeg).decode()}"
+
+
+def class_figures(learning: dict[str, Any]) -> list[ClassFigures]:
+    """The task's classes with what each model finds of them."""
+    received, own = _by_class(learning["global"]), _by_class(learning["local"])
+    return [
+        ClassFigures(
+            name,
+            (own.get(name) or received.get(name) or {"pictures": 0})["pictures"],
+            received[name]["recall"] if name in received else None,
+            own[name]["recall"] if name in own else None,
+        )
+        for name in learning["classes"]
+    ]
+
+
+def curves(rounds: Sequence[dict[str, Any]]) -> list[Curve]:
+    """Accuracy over the rounds, the global model's and the own one's; none for fewer than two rounds."""
+    found = []
+    for label, key in (("Global model", "received_accuracy"), ("Own model", "local_accuracy")):
+        values = [(index, line[key]) for index, line in enumerate(rounds) if line[key] is not None]
+        if len(values) >= 2:
+            step = _WIDTH / max(len(rounds) - 1, 1)
+            points = tuple((index * step, _HEIGHT * (1 - value)) for index, value in values)
+            found.append(Curve(label, points, values[-1][1]))
+    return found
+
+
+def _context(role: DeviceRole) -> dict[str, Any]:
+    learning = device_status.learning(role)
+    received, own = _metrics(learning["global"]), _metrics(learning["local"])
+    return {
+        "steps": role.steps.views(),
+        "learning": learning,
+        "received": received,
+        "own": own,
+        "rows": class_figures(learning),
+        "curves": curves(learning["rounds"]),
+        "most_cells": MOST_CELLS,
+    }
+
+
+def _metrics(model: dict[str, Any] | None) -> dict[str, Any] | None:
+    metrics = model["metrics"] if model else None
+    return metrics if metrics and metrics["total"] else None
+
+
+def _by_class(model: dict[str, Any] | None) -> dict[str, dict[str, Any]]:
+    metrics = _metrics(model)
+    return {line["class"]: line for line in metrics["per_class"]} if metrics else {}

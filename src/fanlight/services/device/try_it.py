@@ -1,0 +1,228 @@
+"""What this device's models make of a picture, and where in it they see that.
+
+The heat map comes from the map before pooling: the head is linear and the features are the mean of the map over its
+places, so the head applied at a place gives that place's share of the picture's score (class activation mapping, Zhou
+et al., arXiv 1512.04150).  It is counted against the mean over all classes, since a softmax only knows differences.
+
+Nothing is kept: neither the picture, nor the session, whose memory a small device needs for other things.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from fanlight.errors import LocalError, NotFound, NotPossibleNow, RemoteError
+from fanlight.learning import model_file, pictures
+from fanlight.learning.backbones import CompiledBackbone, compile_backbone
+from fanlight.learning.efficientnet_lite0 import FEATURES_OUTPUT, INPUT, MAP_OUTPUT
+from fanlight.learning.feature_cache import FeatureCache
+from fanlight.learning.features import open_session
+from fanlight.learning.folders import Hashes, LabelledPicture, scan
+from fanlight.learning.heads import SoftmaxHead, softmax
+from fanlight.learning.model_file import HeadModel
+from fanlight.services.device.role import DeviceRole
+
+Which = Literal["own", "global"]
+Floats = NDArray[np.float32]
+
+SHOWN_SIDE: Final = 384
+"""Longer side of what is shown, in pixels."""
+_GLOW: Final = (255, 138, 0)
+_STRONGEST: Final = 0.72
+_ORIENTATION_TAG: Final = 0x0112
+_FIRST_TURNED: Final = 5  # EXIF: from here on, the camera lay on its side
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What one model says.
+
+    Attributes:
+        which: the device's own model, or the global one it was made from.
+        version: of the global model.
+        scores: (class, probability), likeliest first; the probabilities sum to 1.
+        heat: JPEG of the picture, glowing where it speaks for the likeliest class; None if nothing does.
+    """
+
+    which: Which
+    version: int
+    scores: tuple[tuple[str, float], ...]
+    heat: bytes | None
+
+    @property
+    def label(self) -> str:
+        """The likeliest class."""
+        return self.scores[0][0]
+
+    @property
+    def confidence(self) -> float:
+        """Its probability."""
+        return self.scores[0][1]
+
+
+@dataclass(frozen=True)
+class Tried:
+    """A picture as it is shown (JPEG), and what each model says about it, the own one first."""
+
+    picture: bytes
+    answers: tuple[Answer, ...]
+
+
+class TryIt:
+    """Asks the models that a device holds.
+
+    Args:
+        role: the device.
+    """
+
+    def __init__(self, role: DeviceRole) -> None:
+        self._role = role
+        self._known: set[str] = set()
+        self._hashes: Hashes = {}
+
+    def models(self) -> dict[Which, HeadModel]:
+        """The models there are: the one trained here, if it still fits the task, and the global one.
+
+        Raises:
+            NotPossibleNow: the main server has not sent a model yet.
+        """
+        held, prepared, store = self._role.store.held, self._role.store.prepared, self._role.store
+        if held is None:
+            raise NotPossibleNow(
+                "There is no model yet.", slug="no-model", next="Wait until the main server has sent the first one."
+            )
+        current = model_file.decode(store.global_file(held.sha256))
+        found: dict[Which, HeadModel] = {}
+        if prepared is not None:
+            try:
+                own = model_file.decode(store.local_file(prepared.head))
+            except (LocalError, RemoteError):
+                own = None  # its file was swept away with an older task
+            if own is not None and _alike(own, current):
+                found["own"] = own
+        return found | {"global": current}
+
+    def look(self, data: bytes, name: str = "the picture") -> Tried:
+        """What the models say about the picture with these bytes.
+
+        Args:
+            data: a picture file. name: what errors call it.
+
+        Raises:
+            PictureError: it cannot be used.
+            NotPossibleNow: there is no model. ModelError, StorageError: model or disk cannot be used.
+        """
+        models = self.models()
+        size = models["global"].picture_size
+        pixels = pictures.load(data, size, name=name)
+        shown = _as_shown(data, name)
+        session = open_session(self._backbone(models["global"]).read(), self._role.settings.threads)
+        features, places = session.run([FEATURES_OUTPUT, MAP_OUTPUT], {INPUT: pixels[None]})
+        answers = tuple(_answer(which, model, features, places[0], shown) for which, model in models.items())
+        return Tried(_jpeg(shown), answers)
+
+    def taken_for(self, which: Which, truth: int, named: int) -> list[str]:
+        """Test pictures of class ``truth`` that a model names ``named``, by SHA-256; those that were measured before.
+
+        Raises:
+            NotFound: there is no such model or class.
+            NotPossibleNow, DataError, ModelError, StorageError.
+        """
+        model = self.models().get(which)
+        if model is None or not (0 <= truth < len(model.classes) and 0 <= named < len(model.classes)):
+            raise NotFound("There is no such model or class.", next="Open the page Learning.")
+        members = [picture for picture in self._test_pictures(model) if picture.label == truth]
+        compiled = self._backbone(model)
+        cache = FeatureCache(
+            self._role.settings.state / "features", compiled.sha256, model.picture_size, compiled.features
+        )
+        rows = [(picture.content_hash, cache.get(picture.content_hash)) for picture in members]
+        head = SoftmaxHead(model.weight, model.bias)
+        return [sha256 for sha256, x in rows if x is not None and int(head.logits(x[None])[0].argmax()) == named]
+
+    def _test_pictures(self, model: HeadModel) -> Sequence[LabelledPicture]:
+        settings = self._role.settings
+        found = scan(settings.data, model.classes, client=settings.client, known=self._known, hashes=self._hashes)
+        self._known.update(picture.content_hash for picture in found.test)
+        return found.test
+
+    def _backbone(self, model: HeadModel) -> CompiledBackbone:
+        return compile_backbone(model.backbone_id, Path(self._role.settings.state) / "backbones")
+
+
+def heat(places: Floats, head: SoftmaxHead, label: int) -> Floats:
+    """How much each place speaks for a class against the mean of all classes.
+
+    Args:
+        places: (f, h, w) map before pooling. head: of f features. label: the class.
+
+    Returns:
+        (h, w), no less than 0, the strongest place 1; all 0 if no place speaks for it.
+    """
+    direction = head.weight[:, label] - head.weight.mean(axis=1)
+    shares = np.maximum(np.tensordot(direction, places, axes=1), 0)
+    strongest = float(shares.max())
+    result: Floats = (shares / strongest if strongest > 0 else shares).astype(np.float32)
+    return result
+
+
+def _answer(which: Which, model: HeadModel, features: Floats, places: Floats, shown: Image.Image) -> Answer:
+    head = SoftmaxHead(model.weight, model.bias)
+    probabilities = softmax(head.logits(features))[0]
+    order = np.argsort(-probabilities, kind="stable")
+    warm = heat(places, head, int(order[0]))
+    return Answer(
+        which,
+        model.version,
+        tuple((model.classes[label], float(probabilities[label])) for label in order),
+        _jpeg(_glowing(shown, warm)) if warm.any() else None,
+    )
+
+
+def _glowing(shown: Image.Image, warm: Floats) -> Image.Image:
+    """The picture in grey, glowing where it is warm: grey, so that no colour of its own is taken for heat."""
+    strength = Image.fromarray(np.rint(warm**2 * 255 * _STRONGEST).astype(np.uint8))  # squared: the weak half fades
+    mask = strength.resize(shown.size, Image.Resampling.BICUBIC)
+    grey = shown.convert("L").convert("RGB")
+    grey.paste(_GLOW, mask=mask)
+    return grey
+
+
+def _as_shown(data: bytes, name: str) -> Image.Image:
+    """The picture, upright and in its own shape, at most ``SHOWN_SIDE`` long."""
+    square = Image.fromarray(pictures.load(data, SHOWN_SIDE, name=name))
+    width, height = _shape(data)
+    scale = SHOWN_SIDE / max(width, height)
+    return square.resize((max(1, round(width * scale)), max(1, round(height * scale))), Image.Resampling.BICUBIC)
+
+
+def _shape(data: bytes) -> tuple[int, int]:
+    """Width and height of a picture that was decoded before, upright; a square if its header hides them."""
+    try:
+        with Image.open(io.BytesIO(data)) as header:
+            width, height = header.size
+            turned = int(header.getexif().get(_ORIENTATION_TAG, 1)) >= _FIRST_TURNED
+    except Exception:  # noqa: BLE001 - damaged EXIF data say nothing about the pixels
+        return 1, 1
+    return (height, width) if turned else (width, height)
+
+
+def _jpeg(image: Image.Image) -> bytes:
+    file = io.BytesIO()
+    image.save(file, "JPEG", quality=85)
+    return file.getvalue()
+
+
+def _alike(one: HeadModel, other: HeadModel) -> bool:
+    def shape(model: HeadModel) -> tuple[object, ...]:
+        return model.classes, model.backbone_sha256, model.picture_size
+
+    return shape(one) == shape(other)

@@ -1,0 +1,184 @@
+"""A device's page of learning: what each model finds, the pictures behind a figure, and "try it"."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from starlette.testclient import TestClient
+
+from fanlight.consoles import device as device_pages
+from fanlight.consoles.device_learning import class_figures, curves
+from fanlight.learning.heads import SoftmaxHead
+from fanlight.services.device import status as device_status
+from fanlight.services.device.app import create_app
+from fanlight.services.device.role import Chances, DeviceRole
+from fanlight.services.device.settings import DeviceSettings
+from fanlight.services.device.try_it import TryIt, heat
+from fanlight.services.federation import issue_token_file
+from tests.unit.consoles.federation import HOSTILE, SCRIPT, Page, device, make_folder, owner, stranger
+from tests.unit.consoles.test_device_pages import learning
+from tests.unit.device.federation import CLASSES, NOW, PLAN, FakeFederation, draw_pictures
+from tests.unit.device.joined import done, turn
+
+URL = "http://localhost:8001"
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[tuple[TestClient, DeviceRole]]:
+    """A device that has a model, and ten pictures, and its owner's browser."""
+    federation = FakeFederation(tmp_path / "federation", plan=PLAN.with_(epochs=40, patience=40))
+    token = issue_token_file(federation.folder, "porch", NOW + 1000)
+    settings = DeviceSettings(
+        token=token, state=tmp_path / "state", data=draw_pictures(tmp_path / "data"), accept_demo=True, port=8001
+    )
+    chances = Chances(clock=lambda: float(NOW), jitter=lambda: 0.0, sleep=lambda _s: None)
+    app, role = create_app(settings, chances=chances, transport=federation.transport)
+    device_pages.install(app, role)
+    turn(role)
+    yield owner(app, URL), role
+    role.stop()
+
+
+def jpeg(level: int = 210, size: tuple[int, int] = (60, 40)) -> bytes:
+    file = io.BytesIO()
+    Image.new("RGB", size, (level, level, level)).save(file, "JPEG")
+    return file.getvalue()
+
+
+def try_it(browser: TestClient, data: bytes, name: str = "new.jpg") -> Any:
+    csrf = Page.of(browser.get("/learning")).csrf()
+    return browser.post("/learning/try", data={"csrf": csrf}, files={"picture": (name, data, "image/jpeg")})
+
+
+def test_a_new_device_says_what_comes_next(tmp_path: Path) -> None:
+    page = Page.of(owner(device(make_folder(tmp_path / "federation")), URL).get("/learning"))
+    assert "Waiting for the first model." in page.text
+    assert "Label pictures on the page Pictures, then train" in page.text
+    assert ("/modeltrain", {"csrf"}) in page.forms()
+
+
+def test_it_is_the_owners_alone(tmp_path: Path) -> None:
+    app = device(make_folder(tmp_path / "federation"))
+    for path in ("/learning", "/learning/try", "/learning/pictures?model=own&shows=0&named=0"):
+        assert stranger(app, URL).get(path).headers["location"].startswith("/login")
+    assert stranger(app, URL).post("/learning/try", data={"csrf": ""}).status_code == 303
+
+
+def test_before_and_after_stand_side_by_side(served: tuple[TestClient, DeviceRole]) -> None:
+    browser, role = served
+    done(role, role.steps.train())
+    response = browser.get("/learning")
+    text = Page.of(response).text
+    assert "50.0 %" in text
+    assert "100.0 %" in text
+    assert "+50.0" in text
+    assert "model=own&amp;shows=1&amp;named=1" in response.text
+
+
+def test_a_figure_opens_its_pictures(served: tuple[TestClient, DeviceRole]) -> None:
+    browser, role = served
+    done(role, role.steps.train())
+    trying = TryIt(role)
+    mixed_up = trying.taken_for("global", 1, 0)
+    assert len(mixed_up) == 1
+    assert trying.taken_for("own", 1, 1) == mixed_up
+    assert trying.taken_for("own", 1, 0) == []
+    page = Page.of(browser.get("/learning/pictures?model=global&shows=1&named=0"))
+    assert [image["src"] for image in page.all("img") if "thumbnail" in image["src"]] == [
+        f"/pictures/{mixed_up[0]}/thumbnail"
+    ]
+    assert "No such picture is there now." in browser.get("/learning/pictures?model=own&shows=1&named=0").text
+
+
+@pytest.mark.parametrize("query", ["model=own&shows=0&named=0", "model=global&shows=9&named=0", "model=x&shows=0"])
+def test_there_is_no_such_figure(served: tuple[TestClient, DeviceRole], query: str) -> None:
+    assert served[0].get(f"/learning/pictures?{query}").status_code in (400, 404)
+
+
+def test_both_models_say_what_they_see(served: tuple[TestClient, DeviceRole]) -> None:
+    browser, role = served
+    done(role, role.steps.train())
+    own, received = TryIt(role).look(jpeg()).answers
+    assert (own.which, own.label, received.which) == ("own", "bright", "global")
+    assert own.confidence > 0.6
+    assert received.heat is None
+    assert own.heat
+    with Image.open(io.BytesIO(own.heat)) as shown:
+        assert shown.size == (384, 256)
+    page = Page.of(try_it(browser, jpeg(), SCRIPT))
+    assert SCRIPT in page.text
+    assert sum(image["src"].startswith("data:image/jpeg;base64,") for image in page.all("img")) == 2
+
+
+def test_a_picture_that_lay_on_its_side_is_shown_upright(served: tuple[TestClient, DeviceRole]) -> None:
+    file, exif = io.BytesIO(), Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (60, 30)).save(file, "JPEG", exif=exif)
+    with Image.open(io.BytesIO(TryIt(served[1]).look(file.getvalue()).picture)) as shown:
+        assert shown.size == (192, 384)
+
+
+def test_what_cannot_be_tried_is_said(served: tuple[TestClient, DeviceRole]) -> None:
+    browser, _role = served
+    assert "damaged" in try_it(browser, jpeg()[:200]).text
+    assert try_it(browser, b"").status_code == 422
+    csrf = Page.of(browser.get("/learning")).csrf()
+    assert "No picture was chosen." in browser.post("/learning/try", data={"csrf": csrf}).text
+    assert browser.post("/learning/try", data={"csrf": "wrong"}).status_code == 403
+    too_long = {"Content-Length": str(1 << 30), "Content-Type": "multipart/form-data; boundary=x"}
+    assert browser.post("/learning/try", content=b"", headers=too_long).status_code == 413
+
+
+def test_heat_is_where_the_class_is() -> None:
+    weight = np.array([[1, 0], [0, 1]], np.float32)
+    places = np.zeros((2, 2, 3), np.float32)
+    places[0, 0, 1], places[0, 1, 2], places[1, 1, 0] = 4, 1, 3
+    found = heat(places, SoftmaxHead(weight, np.zeros(2, np.float32)), 0)
+    assert found.tolist() == [[0, 1, 0], [0, 0, 0.25]]
+    same = replace(SoftmaxHead(weight + 7, np.zeros(2, np.float32)))
+    assert np.allclose(heat(places, same, 0), found)  # what all classes have in common says nothing
+    assert not heat(-places, SoftmaxHead(weight, np.zeros(2, np.float32)), 0)[0, 1]
+
+
+def test_classes_are_matched_by_name_and_rounds_become_lines() -> None:
+    data = learning()
+    for model in ("global", "local"):
+        data[model]["metrics"] |= {"total": 4}
+        for line in data[model]["metrics"]["per_class"]:
+            line["pictures"] = 2
+    cat, dog = class_figures(data)
+    assert (cat.name, cat.pictures, cat.received, cat.own, dog.change) == ("cat", 2, 0.61, 0.82, None)
+    lines: list[dict[str, Any]] = [
+        {"received_accuracy": 0.5, "local_accuracy": None},
+        {"received_accuracy": 1.0, "local_accuracy": 0.9},
+    ]
+    (curve,) = curves(lines)
+    assert curve.path == "0.0,90.0 640.0,0.0"
+    assert not curves(lines[:1])
+
+
+@pytest.mark.parametrize("name", HOSTILE, ids=lambda name: name[:12].encode("unicode_escape").decode())
+def test_hostile_names_are_only_text(
+    served: tuple[TestClient, DeviceRole], monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    browser, role = served
+    done(role, role.steps.train())
+    found = device_status.learning(role)
+    text = f"{name}{CLASSES[0]}"
+    for model in ("global", "local"):
+        for line in found[model]["metrics"]["per_class"]:
+            line["class"] = text
+    monkeypatch.setattr(device_status, "learning", lambda _role: found | {"classes": [text, text]})
+    page = Page.of(browser.get("/learning"))
+    assert page.text.count(text) >= 4
+    assert {script["src"] for script in page.all("script")} <= {"/static/live.js", "/static/pictures.js"} | {
+        script["src"] for script in Page.of(browser.get("/")).all("script")
+    }
+    assert not any(key.startswith("on") or key == "style" for _, attributes in page.elements for key in attributes)
