@@ -16,6 +16,8 @@ Rules:
    test picture was trained on; under two classes of one part it stays with the one that the task lists first. Both are
    said.
 5. Hidden files, and links to folders inside a class, are passed over.
+6. Pictures without a label, not usable or deleted lie in folders of their own beside the classes, which are passed
+   over.
 """
 
 from __future__ import annotations
@@ -35,7 +37,12 @@ from fanlight.learning.split import split_in_order
 PARTS = ("train", "valid", "test")
 LAYOUTS = "CLASS/… or {train,valid,test}/CLASS/…"
 
-_PART_NAMES = {"train": "train", "valid": "valid", "val": "valid", "validation": "valid", "test": "test"}
+PART_NAMES = {"train": "train", "valid": "valid", "val": "valid", "validation": "valid", "test": "test"}
+"""Folders of parts, in lower case, and the part that each means."""
+UNLABELLED, NOT_USABLE, DELETED = "_unlabelled", "_not-usable", "_deleted"
+"""Folders beside those of classes or parts, for pictures that nothing is learned from."""
+
+_ASIDE = frozenset({UNLABELLED, NOT_USABLE, DELETED})
 _CLIENT = re.compile(r"client[ _-]?\d+", re.IGNORECASE)
 _NEVER_PICTURES = frozenset({"thumbs.db", "desktop.ini"})
 _PROBE_SIZE = 8
@@ -108,7 +115,7 @@ def scan(
     Raises:
         DataError: the folder is gone, cannot be read, has no classes, or has classes that the task does not know.
     """
-    chosen = _chosen(Path(folder), client)
+    chosen = device_folder(Path(folder), client)
     problems: list[Problem] = []
     found = list(_find(chosen, [_normal(name) for name in classes], problems))
     usable = _examine(found, classes, known, {} if hashes is None else hashes, problems)
@@ -130,7 +137,7 @@ def classes_of(folder: Path, *, client: str | None = None) -> tuple[str, ...]:
     Raises:
         DataError: as ``scan``.
     """
-    chosen = _chosen(Path(folder), client)
+    chosen = device_folder(Path(folder), client)
     names = {path.name for path in _subfolders(chosen)}
     if _is_split(names, ()):
         names = {path.name for part in _part_folders(chosen) for path in _subfolders(part)}
@@ -148,7 +155,12 @@ def clients_of(folder: Path) -> tuple[Path, ...]:
     return tuple(sorted(clients, key=lambda path: (int(re.sub(r"\D", "", path.name)), path.name)))
 
 
-def _chosen(folder: Path, client: str | None) -> Path:
+def device_folder(folder: Path, client: str | None) -> Path:
+    """Where the pictures of one device lie: ``folder``, or the ``Client#`` in it.
+
+    Raises:
+        DataError: there is no such client, or it is not said which of several, or the folder cannot be read.
+    """
     clients = clients_of(folder)
     names = [path.name for path in clients]
     if client is not None:
@@ -176,19 +188,19 @@ def _find(folder: Path, classes: list[str], problems: list[Problem]) -> Iterator
     problems.extend(Problem(path, f"{path}: passed over: it is none of {', '.join(PARTS)}") for path in others)
     for path in part_folders:
         _report_strays(path, problems)
-        yield from _find_classes(path, _PART_NAMES[path.name.lower()], classes)
+        yield from _find_classes(path, PART_NAMES[path.name.lower()], classes)
 
 
 def _is_split(names: set[str], classes: Sequence[str]) -> bool:
     """Is this the layout with parts? Not where a task has a class called "train", and all folders are classes."""
-    has_parts = any(name.lower() in _PART_NAMES for name in names)
+    has_parts = any(name.lower() in PART_NAMES for name in names)
     return has_parts and not all(_normal(name) in classes for name in names)
 
 
 def _part_folders(folder: Path) -> list[Path]:
     """The folders of parts, training first: where a picture stands twice, the earlier part keeps it."""
-    parts = [path for path in _subfolders(folder) if path.name.lower() in _PART_NAMES]
-    return sorted(parts, key=lambda path: (PARTS.index(_PART_NAMES[path.name.lower()]), path.name))
+    parts = [path for path in _subfolders(folder) if path.name.lower() in PART_NAMES]
+    return sorted(parts, key=lambda path: (PARTS.index(PART_NAMES[path.name.lower()]), path.name))
 
 
 def _find_classes(folder: Path, part: str, classes: list[str]) -> Iterator[_Found]:
@@ -261,7 +273,7 @@ def _hidden(name: str) -> bool:
 
 
 def _subfolders(folder: Path) -> list[Path]:
-    return sorted(path for path in _listing(folder) if path.is_dir())
+    return sorted(path for path in _listing(folder) if path.is_dir() and path.name not in _ASIDE)
 
 
 def _report_strays(folder: Path, problems: list[Problem]) -> None:

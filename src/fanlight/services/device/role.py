@@ -6,16 +6,20 @@ import os
 import random
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import httpx
 
+from fanlight.learning.model_file import HeadModel
 from fanlight.protocol.device_round import Floors
 from fanlight.services.device.agent import Agent
 from fanlight.services.device.client import AggregatorClient, MainClient
 from fanlight.services.device.identity import Identity
 from fanlight.services.device.learner import Learner
+from fanlight.services.device.library import Library, Surroundings
+from fanlight.services.device.library.proposing import propose_class
 from fanlight.services.device.membership import Membership
 from fanlight.services.device.offers import Offers, allowed_backbones
 from fanlight.services.device.pictures import Pictures
@@ -58,6 +62,7 @@ class DeviceRole:
     identity: Identity
     store: DeviceStore
     pictures: Pictures
+    library: Library
     offers: Offers
     rounds: Rounds
     membership: Membership
@@ -165,6 +170,7 @@ def _build(
         identity=identity,
         store=store,
         pictures=pictures,
+        library=Library(_surroundings(settings, store, rounds, jobs, chances)),
         offers=offers,
         rounds=rounds,
         membership=membership,
@@ -175,4 +181,28 @@ def _build(
         chances=chances,
         stopping=stopping,
         lock=lock,
+    )
+
+
+def _surroundings(
+    settings: DeviceSettings, store: DeviceStore, rounds: Rounds, jobs: Jobs, chances: Chances
+) -> Surroundings:
+    def classes() -> Sequence[str]:
+        return store.held.plan.classes if store.held else ()
+
+    def model() -> tuple[HeadModel, bytes]:
+        held = rounds.held()
+        return rounds.learner.global_model(held), held.sha256
+
+    return Surroundings(
+        folder=settings.data,
+        client=settings.client,
+        state=settings.state,
+        database=store.database,
+        jobs=jobs,
+        clock=chances.clock,
+        threads=settings.threads,
+        classes=classes,
+        model=model,
+        propose=partial(propose_class, rounds.main.remote),
     )

@@ -1,8 +1,8 @@
-"""What a device keeps: what it has answered, its reports, what rounds brought, refusals, proofs of two outcomes."""
+"""What a device keeps: what it has answered, its reports, what rounds brought, refusals, proofs, and its pictures."""
 
 from __future__ import annotations
 
-from sqlalchemy import Boolean, Column, Integer, LargeBinary, MetaData, String, Table
+from sqlalchemy import Boolean, Column, Float, Integer, LargeBinary, MetaData, String, Table
 
 metadata = MetaData()
 
@@ -61,4 +61,41 @@ refusals = Table(
     Column("message", String, nullable=False),
     Column("next", String, nullable=False),
     Column("refused_at", Integer, nullable=False),
+)
+
+pictures = Table(
+    "pictures",
+    metadata,
+    Column("sha256", String(64), primary_key=True),
+    Column("path", String, nullable=False),
+    Column("state", String, nullable=False, index=True),
+    Column("label", String),
+    Column("part", String, nullable=False),
+    Column("width", Integer, nullable=False),
+    Column("height", Integer, nullable=False),
+    Column("sharpness", Float, nullable=False),
+    Column("perceptual_hash", LargeBinary(8), nullable=False),
+    Column("added_at", Integer, nullable=False),
+    Column("suggestion", String),
+    Column("confidence", Float),
+    Column("suggested_by", LargeBinary(32)),
+)
+
+picture_files = Table(
+    "picture_files",
+    metadata,
+    Column("path", String, primary_key=True),
+    Column("size", Integer, nullable=False),
+    Column("modified_ns", Integer, nullable=False),
+    Column("sha256", String(64), index=True),
+    Column("problem", String),
+)
+
+picture_moves = Table(
+    "picture_moves",
+    metadata,
+    Column("number", Integer, primary_key=True),
+    Column("kind", String, nullable=False),
+    Column("moves", LargeBinary, nullable=False),
+    Column("moved_at", Integer, nullable=False),
 )

@@ -1,0 +1,28 @@
+"""The owner's library of pictures."""
+
+from fanlight.services.device.library.library import Library, Surroundings
+from fanlight.services.device.library.records import (
+    Added,
+    Counts,
+    Filter,
+    Finding,
+    Page,
+    Picture,
+    Problem,
+    State,
+    Undone,
+)
+
+__all__ = [
+    "Added",
+    "Counts",
+    "Filter",
+    "Finding",
+    "Library",
+    "Page",
+    "Picture",
+    "Problem",
+    "State",
+    "Surroundings",
+    "Undone",
+]

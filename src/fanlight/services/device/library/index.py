@@ -1,0 +1,263 @@
+"""The library's tables: what was seen in the folder, measured once a picture, and what was moved."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, and_, delete, func, insert, not_, or_, select, update
+from sqlalchemy.dialects.sqlite import insert as upsert
+
+from fanlight.services.device.library.layout import FileSeen
+from fanlight.services.device.library.measure import Measured
+from fanlight.services.device.library.records import Counts, Filter, Picture, Problem, State
+from fanlight.storage.database import Database
+from fanlight.storage.tables.device import picture_files, picture_moves, pictures
+
+MOVES_KEPT = 50
+"""Operations that can be undone."""
+BLURRED_BELOW = 15.0
+"""Sharpness under which a picture counts as blurred."""
+TINY_BELOW = 64
+"""Shorter side in pixels under which a picture counts as tiny."""
+
+_AT_ONCE = 10_000  # SQLite takes 32,766 parameters in a statement
+Move = tuple[str, str]
+"""A file's path before and after."""
+
+
+class Index:
+    """The rows; every method is one transaction."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    # -- files
+
+    def files(self) -> dict[str, tuple[FileSeen, str | None]]:
+        """All files known, with their content hash; None for those that are no usable pictures."""
+        with self._database.transaction() as tx:
+            rows = tx.execute(select(picture_files)).all()
+        return {row.path: (FileSeen(row.path, row.size, row.modified_ns), row.sha256) for row in rows}
+
+    def files_of(self, ids: Collection[str]) -> dict[str, list[str]]:
+        """The paths of pictures."""
+        found: dict[str, list[str]] = {}
+        with self._database.transaction() as tx:
+            for some in _pieces(ids):
+                query = select(picture_files.c.sha256, picture_files.c.path).where(picture_files.c.sha256.in_(some))
+                for sha256, path in tx.execute(query.order_by(picture_files.c.path)):
+                    found.setdefault(sha256, []).append(path)
+        return found
+
+    def unreadable(self) -> list[tuple[str, str]]:
+        """Files that are no usable pictures, and why."""
+        query = select(picture_files.c.path, picture_files.c.problem).where(picture_files.c.sha256.is_(None))
+        with self._database.transaction() as tx:
+            return [(row.path, row.problem or "") for row in tx.execute(query.order_by(picture_files.c.path))]
+
+    def put_files(self, seen: Iterable[tuple[FileSeen, str | None, str | None]]) -> None:
+        """Remember files with their content hash, or why they cannot be used."""
+        with self._database.transaction() as tx:
+            for file, sha256, problem in seen:
+                values = {"size": file.size, "modified_ns": file.modified_ns, "sha256": sha256, "problem": problem}
+                row = upsert(picture_files).values(path=file.path, **values)
+                tx.execute(row.on_conflict_do_update(index_elements=["path"], set_=values))
+
+    def forget_files(self, paths: Collection[str]) -> None:
+        """They are gone."""
+        with self._database.transaction() as tx:
+            for some in _pieces(paths):
+                tx.execute(delete(picture_files).where(picture_files.c.path.in_(some)))
+
+    # -- pictures
+
+    def known(self) -> set[str]:
+        """Hashes of the pictures that were measured."""
+        with self._database.transaction() as tx:
+            return set(tx.execute(select(pictures.c.sha256)).scalars())
+
+    def put_measured(self, measured: Mapping[str, Measured], now: int) -> None:
+        """New pictures; where they stand, ``place`` says."""
+        rows = [
+            {
+                "sha256": sha256,
+                "path": "",
+                "state": State.DELETED.value,
+                "part": "",
+                "added_at": now,
+                **vars(found),
+            }
+            for sha256, found in measured.items()
+        ]
+        if rows:
+            with self._database.transaction() as tx:
+                tx.execute(upsert(pictures).on_conflict_do_nothing(), rows)
+
+    def places(self) -> dict[str, tuple[str, str, str | None, str]]:
+        """Of all pictures: path, state, label, part."""
+        c = pictures.c
+        with self._database.transaction() as tx:
+            rows = tx.execute(select(c.sha256, c.path, c.state, c.label, c.part, c.suggestion)).all()
+        plain = {State.SUGGESTED.value: State.UNLABELLED.value}
+        return {row.sha256: (row.path, plain.get(row.state, row.state), row.label, row.part) for row in rows}
+
+    def place(self, changed: Mapping[str, tuple[str, str, str | None, str]], gone: Collection[str]) -> None:
+        """Where pictures are now (as ``places``), and which are not any more."""
+        with self._database.transaction() as tx:
+            for sha256, (path, state, label, part) in changed.items():
+                values = {"path": path, "state": state, "label": label, "part": part}
+                tx.execute(update(pictures).where(pictures.c.sha256 == sha256).values(**values))
+            for some in _pieces(gone):
+                tx.execute(delete(pictures).where(pictures.c.sha256.in_(some)))
+            _mark_suggested(tx)
+
+    def picture(self, sha256: str) -> Picture | None:
+        """One picture."""
+        with self._database.transaction() as tx:
+            row = tx.execute(select(pictures).where(pictures.c.sha256 == sha256)).first()
+        return _picture(row) if row else None
+
+    def select(self, condition: ColumnElement[bool], first: int, count: int) -> tuple[list[Picture], int]:
+        """Some of the pictures, newest first, and how many there are in all."""
+        query = select(pictures).where(condition).order_by(pictures.c.added_at.desc(), pictures.c.path)
+        with self._database.transaction() as tx:
+            total = tx.execute(select(func.count()).select_from(pictures).where(condition)).scalar_one()
+            rows = tx.execute(query.offset(first).limit(count)).all()
+        return [_picture(row) for row in rows], total
+
+    def least_sure(self, count: int) -> list[Picture]:
+        """Suggested pictures, those that the model is least sure of first."""
+        c = pictures.c
+        query = select(pictures).where(c.state == State.SUGGESTED.value).order_by(c.confidence, c.path).limit(count)
+        with self._database.transaction() as tx:
+            return [_picture(row) for row in tx.execute(query)]
+
+    def without_suggestion(self, model: bytes) -> list[Picture]:
+        """Pictures without a label that this model was not asked about."""
+        c = pictures.c
+        waiting = c.state.in_([State.UNLABELLED.value, State.SUGGESTED.value])
+        query = select(pictures).where(waiting, c.suggested_by.is_distinct_from(model)).order_by(c.path)
+        with self._database.transaction() as tx:
+            return [_picture(row) for row in tx.execute(query)]
+
+    def suggest(self, found: Mapping[str, tuple[str, float]], model: bytes) -> None:
+        """Keep what a model takes pictures for: class and probability."""
+        with self._database.transaction() as tx:
+            for sha256, (label, confidence) in found.items():
+                values = {"suggestion": label, "confidence": confidence, "suggested_by": model}
+                tx.execute(update(pictures).where(pictures.c.sha256 == sha256).values(**values))
+            _mark_suggested(tx)
+
+    def counts(self) -> Counts:
+        """How many pictures there are."""
+        c = pictures.c
+        by_state = select(c.state, func.count()).group_by(c.state)
+        by_label = select(c.label, func.count()).where(c.state == State.LABELLED.value).group_by(c.label)
+        with self._database.transaction() as tx:
+            states = {State(row[0]): int(row[1]) for row in tx.execute(by_state)}
+            labels = {str(row[0]): int(row[1]) for row in tx.execute(by_label)}
+        return Counts({state: states.get(state, 0) for state in State}, labels)
+
+    def hashes(self) -> list[tuple[str, bytes]]:
+        """Content hash and perceptual hash of all pictures that are in use."""
+        c = pictures.c
+        query = select(c.sha256, c.perceptual_hash).where(in_use()).order_by(c.added_at, c.sha256)
+        with self._database.transaction() as tx:
+            return [(row.sha256, row.perceptual_hash) for row in tx.execute(query)]
+
+    def copied(self) -> list[str]:
+        """Content hashes that stand in several files."""
+        c = picture_files.c
+        query = select(c.sha256).where(c.sha256.is_not(None), not_(c.path.startswith("_", autoescape=True)))
+        with self._database.transaction() as tx:
+            return [sha for sha in tx.execute(query.group_by(c.sha256).having(func.count() > 1)).scalars() if sha]
+
+    # -- moves
+
+    def move(self, kind: str, moves: Sequence[Move], now: int) -> None:
+        """Remember what is about to be moved, so that it can be undone; the oldest are forgotten."""
+        data = json.dumps(moves).encode()
+        with self._database.transaction() as tx:
+            tx.execute(insert(picture_moves).values(kind=kind, moves=data, moved_at=now))
+            newest = select(picture_moves.c.number).order_by(picture_moves.c.number.desc()).limit(MOVES_KEPT)
+            tx.execute(delete(picture_moves).where(picture_moves.c.number.not_in(newest)))
+
+    def moved(self, moves: Sequence[Move]) -> None:
+        """Files have been renamed."""
+        with self._database.transaction() as tx:
+            for before, after in moves:
+                tx.execute(delete(picture_files).where(picture_files.c.path == after))
+                tx.execute(update(picture_files).where(picture_files.c.path == before).values(path=after))
+
+    def last_move(self) -> tuple[int, str, list[Move]] | None:
+        """The last operation: number, kind, moves."""
+        with self._database.transaction() as tx:
+            row = tx.execute(select(picture_moves).order_by(picture_moves.c.number.desc()).limit(1)).first()
+        return (row.number, row.kind, [(before, after) for before, after in json.loads(row.moves)]) if row else None
+
+    def forget_move(self, number: int) -> None:
+        """It has been undone."""
+        with self._database.transaction() as tx:
+            tx.execute(delete(picture_moves).where(picture_moves.c.number == number))
+
+
+def in_use() -> ColumnElement[bool]:
+    """Pictures that are labelled or may become so."""
+    return pictures.c.state.in_([State.LABELLED.value, State.SUGGESTED.value, State.UNLABELLED.value])
+
+
+def tiny() -> ColumnElement[bool]:
+    """Pictures with few pixels."""
+    return and_(in_use(), or_(pictures.c.width < TINY_BELOW, pictures.c.height < TINY_BELOW))
+
+
+def blurred() -> ColumnElement[bool]:
+    """Blurred pictures; of tiny ones that cannot be said."""
+    small = or_(pictures.c.width < TINY_BELOW, pictures.c.height < TINY_BELOW)
+    return and_(in_use(), not_(small), pictures.c.sharpness < BLURRED_BELOW)
+
+
+def condition(wanted: Filter, duplicates: Collection[str]) -> ColumnElement[bool]:
+    """A filter as a condition; ``duplicates`` are the pictures that have a double."""
+    c, parts = pictures.c, []
+    parts.append(c.state == wanted.state.value if wanted.state else c.state != State.DELETED.value)
+    if wanted.label is not None:
+        suggested = and_(c.state == State.SUGGESTED.value, c.suggestion == wanted.label)
+        parts.append(or_(c.label == wanted.label, suggested))
+    if wanted.problem == Problem.TINY:
+        parts.append(tiny())
+    elif wanted.problem == Problem.BLURRED:
+        parts.append(blurred())
+    elif wanted.problem == Problem.DUPLICATES:
+        parts.append(c.sha256.in_(list(duplicates)[:_AT_ONCE]))
+    return and_(*parts)
+
+
+def _mark_suggested(tx: Connection) -> None:
+    c = pictures.c
+    waiting = and_(c.state == State.UNLABELLED.value, c.suggestion.is_not(None))
+    tx.execute(update(pictures).where(waiting).values(state=State.SUGGESTED.value))
+
+
+def _picture(row: Any) -> Picture:
+    return Picture(
+        sha256=row.sha256,
+        path=row.path,
+        state=State(row.state),
+        label=row.label,
+        part=row.part,
+        width=row.width,
+        height=row.height,
+        sharpness=row.sharpness,
+        perceptual_hash=row.perceptual_hash,
+        added_at=row.added_at,
+        suggestion=row.suggestion,
+        confidence=row.confidence,
+    )
+
+
+def _pieces(values: Collection[str]) -> list[list[str]]:
+    given = list(values)
+    return [given[start : start + _AT_ONCE] for start in range(0, len(given), _AT_ONCE)]

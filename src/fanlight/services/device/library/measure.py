@@ -1,0 +1,96 @@
+"""What a picture's pixels say of it: size, sharpness, a perceptual hash; and its thumbnail.
+
+Perceptual hash: dHash. The picture is squeezed to 9 x 8 grey levels; each bit says whether a level is below its right
+neighbour, row by row. Scaling, recompression and small changes of light move few of the 64 bits.
+(Krawetz, "Kind of Like That", 2013.)
+"""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from fanlight.errors import PictureError
+from fanlight.learning import pictures
+
+THUMBNAIL_SIDE = 256
+"""Longest side of a thumbnail, in pixels."""
+
+_ORIENTATION_TAG, _ON_ITS_SIDE = 0x0112, range(5, 9)
+_GREY = np.array([0.299, 0.587, 0.114])
+_SMALLEST, _LARGEST = 8, 256
+
+
+@dataclass(frozen=True)
+class Measured:
+    """``width`` and ``height`` in pixels (upright), ``sharpness`` >= 0, ``perceptual_hash`` of 8 bytes."""
+
+    width: int
+    height: int
+    sharpness: float
+    perceptual_hash: bytes
+
+
+def measure(data: bytes, name: str) -> Measured:
+    """Look at a picture file.
+
+    Raises:
+        PictureError: it cannot be used; the message names it.
+    """
+    side = THUMBNAIL_SIDE
+    square = pictures.load(data, side, name=name)  # first: it refuses whatever is dangerous
+    width, height, _kind = _header(data, name)
+    if min(width, height) < side:  # enlarging would make a small picture look blurred
+        side = max(_SMALLEST, min(width, height))
+        square = pictures.load(data, side, name=name)
+    grey = square @ _GREY
+    return Measured(width, height, _sharpness(grey), _difference_hash(grey))
+
+
+def thumbnail(data: bytes, name: str) -> bytes:
+    """A WebP of at most ``THUMBNAIL_SIDE`` pixels a side, upright, never enlarged, without any metadata.
+
+    Raises:
+        PictureError: the picture cannot be used.
+    """
+    square = pictures.load(data, THUMBNAIL_SIDE, name=name)
+    width, height, _kind = _header(data, name)
+    scale = min(1.0, THUMBNAIL_SIDE / max(width, height))
+    shape = (max(1, round(width * scale)), max(1, round(height * scale)))
+    drawn = io.BytesIO()
+    Image.fromarray(square).resize(shape, Image.Resampling.BILINEAR).save(drawn, "WEBP", quality=82)
+    return drawn.getvalue()
+
+
+def media_type(data: bytes, name: str) -> str:
+    """The picture's media type, by its content.
+
+    Raises:
+        PictureError: it is no picture of a kind that is read.
+    """
+    return Image.MIME.get(_header(data, name)[2], "application/octet-stream")
+
+
+def _header(data: bytes, name: str) -> tuple[int, int, str]:
+    try:
+        with Image.open(io.BytesIO(data), formats=[kind for kind in pictures.FORMATS if kind in Image.OPEN]) as image:
+            width, height = image.size
+            turned = image.getexif().get(_ORIENTATION_TAG, 1) in _ON_ITS_SIDE
+            return (height, width, str(image.format)) if turned else (width, height, str(image.format))
+    except Exception as error:  # readers raise anything
+        raise PictureError(f"{name}: damaged: {error}", next="Copy the picture again, or remove it.") from error
+
+
+def _sharpness(grey: NDArray[np.float64]) -> float:
+    around = grey[:-2, 1:-1] + grey[2:, 1:-1] + grey[1:-1, :-2] + grey[1:-1, 2:]
+    return float(np.var(around - 4 * grey[1:-1, 1:-1]))
+
+
+def _difference_hash(grey: NDArray[np.float64]) -> bytes:
+    small = Image.fromarray(grey.astype(np.uint8)).resize((9, 8), Image.Resampling.BOX)
+    levels = np.asarray(small, np.int16)
+    return np.packbits(levels[:, :-1] < levels[:, 1:]).tobytes()

@@ -1,0 +1,103 @@
+"""Move files between folders, so that it can be undone.
+
+What is about to be moved is written down first: after a power cut in between, undoing moves back what had been moved.
+Nothing is ever overwritten.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from fanlight.errors import StorageError
+from fanlight.learning.folders import DELETED
+from fanlight.services.device.library.index import Index, Move
+from fanlight.services.device.library.layout import FOLDER_OF, Layout
+from fanlight.services.device.library.records import State, Undone
+from fanlight.storage.failures import from_os_error
+
+
+def to_class(layout: Layout, index: Index, labels: dict[str, str]) -> list[Move]:
+    """Moves that put pictures (by content hash) into classes; of several copies one stays, the others go to the trash.
+
+    Raises:
+        DataError: a class's name cannot name a folder.
+    """
+    moves: list[Move] = []
+    taken: set[str] = set()
+    for sha256, paths in index.files_of(labels).items():
+        places = {path: layout.place(path) for path in paths}
+        kept = next((path for path in paths if (place := places[path]) and place.state == State.LABELLED), None)
+        kept = kept or next((path for path in paths if _is(layout, path, State.UNLABELLED)), paths[0])
+        place = places[kept]
+        folder = layout.folder_for(labels[sha256], sha256, place.part if place else "")
+        if not kept.startswith(f"{folder}/"):
+            moves.append((kept, _free(layout, folder, kept, sha256, taken)))
+        copies = [path for path in paths if path != kept and not _is(layout, path, State.DELETED)]
+        moves.extend((path, _free(layout, DELETED, path, sha256, taken)) for path in copies)
+    return moves
+
+
+def aside(layout: Layout, index: Index, ids: list[str], state: State) -> list[Move]:
+    """Moves that put all copies of pictures into the folder of ``state``."""
+    taken: set[str] = set()
+    return [
+        (path, _free(layout, FOLDER_OF[state], path, sha256, taken))
+        for sha256, paths in index.files_of(ids).items()
+        for path in paths
+        if not _is(layout, path, state) and not _is(layout, path, State.DELETED)
+    ]
+
+
+def perform(layout: Layout, index: Index, kind: str, moves: list[Move], now: int) -> int:
+    """Move files; how many.  A file that has gone meanwhile is passed over.
+
+    Raises:
+        StorageError: the disk or the database failed; what was moved until then can be undone.
+    """
+    if not moves:
+        return 0
+    index.move(kind, moves, now)
+    return len(_rename(layout.root, index, moves))
+
+
+def undo(layout: Layout, index: Index) -> Undone | None:
+    """Take the last operation back; None if there is none."""
+    last = index.last_move()
+    if last is None:
+        return None
+    number, kind, moves = last
+    back = [(after, before) for before, after in reversed(moves)]
+    done = _rename(layout.root, index, back)
+    index.forget_move(number)
+    return Undone(kind, len(done))
+
+
+def _rename(root: Path, index: Index, moves: list[Move]) -> list[Move]:
+    done: list[Move] = []
+    try:
+        for before, after in moves:
+            if os.path.lexists(root / before) and not os.path.lexists(root / after):
+                (root / after).parent.mkdir(parents=True, exist_ok=True)
+                (root / before).rename(root / after)
+                done.append((before, after))
+    except OSError as error:
+        raise _failed(error, root) from error
+    finally:
+        index.moved(done)
+    return done
+
+
+def _failed(error: OSError, root: Path) -> StorageError:
+    return from_os_error(error, str(root))
+
+
+def _is(layout: Layout, path: str, state: State) -> bool:
+    place = layout.place(path)
+    return place is not None and place.state == state
+
+
+def _free(layout: Layout, folder: str, path: str, sha256: str, taken: set[str]) -> str:
+    found = layout.free_path(folder, path.rpartition("/")[2], sha256, taken)
+    taken.add(found)
+    return found

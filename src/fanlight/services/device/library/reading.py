@@ -1,0 +1,108 @@
+"""Keep the index like the folder: files are hashed and measured once, and what lies where is worked out anew."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+
+from fanlight.errors import PictureError
+from fanlight.learning import pictures
+from fanlight.learning.folders import PARTS
+from fanlight.learning.split import split_in_order
+from fanlight.services.device.library.index import Index
+from fanlight.services.device.library.layout import FileSeen, Layout, Place, normal
+from fanlight.services.device.library.measure import Measured, measure
+from fanlight.services.device.library.records import State
+
+Progress = Callable[[float, str], None]
+_AT_ONCE = 32
+_ORDER = [State.LABELLED, State.UNLABELLED, State.NOT_USABLE, State.DELETED]
+Standing = tuple[str, str, str | None, str]
+"""Path, state, label, part."""
+
+
+def silently(_fraction: float, _text: str) -> None:
+    """The progress of those who do not watch."""
+
+
+def changed_files(layout: Layout, index: Index) -> list[FileSeen]:
+    """Files that are new, or other than when they were read."""
+    known = index.files()
+    return [file for file in layout.files() if file.path not in known or known[file.path][0] != file]
+
+
+def read_files(layout: Layout, index: Index, files: Sequence[FileSeen], now: int, progress: Progress) -> None:
+    """Hash files, and measure the pictures that are new.
+
+    Raises:
+        StorageError: the database failed.
+    """
+    known = index.known()
+    for start in range(0, len(files), _AT_ONCE):
+        progress(start / len(files), f"reading pictures: {start:,} of {len(files):,}")
+        measured: dict[str, Measured] = {}
+        seen = [_read(layout.root, file, known, measured) for file in files[start : start + _AT_ONCE]]
+        index.put_measured(measured, now)
+        index.put_files(seen)
+        known.update(measured)
+
+
+def _read(
+    root: Path, file: FileSeen, known: set[str], measured: dict[str, Measured]
+) -> tuple[FileSeen, str | None, str | None]:
+    try:
+        data = pictures.read(root / file.path, name=file.path)
+        sha256 = hashlib.sha256(data).hexdigest()
+        if sha256 not in known and sha256 not in measured:
+            measured[sha256] = measure(data, file.path)
+    except PictureError as error:
+        return file, None, error.message
+    return file, sha256, None
+
+
+def forget_gone(layout: Layout, index: Index) -> None:
+    """Drop the files that are not there any more."""
+    index.forget_files([path for path in index.files() if not (layout.root / path).is_file()])
+
+
+def settle(layout: Layout, index: Index, classes: Sequence[str]) -> set[str]:
+    """Work out where every picture stands; the pictures that no file holds any more."""
+    wanted = _standings(layout, ((path, sha) for path, (_file, sha) in index.files().items() if sha), classes)
+    before = index.places()
+    gone = set(before) - set(wanted)
+    index.place({sha256: place for sha256, place in wanted.items() if before.get(sha256) != place}, gone)
+    return gone
+
+
+def _standings(layout: Layout, files: Iterable[tuple[str, str]], classes: Sequence[str]) -> dict[str, Standing]:
+    ranks = {normal(name): rank for rank, name in enumerate(classes)}
+    best: dict[str, tuple[tuple[int, int, int, str], Place]] = {}
+    for path, sha256 in files:
+        place = layout.place(path)
+        if place is None:
+            continue
+        part = PARTS.index(place.part) if place.part else 0
+        key = (_ORDER.index(place.state), part, ranks.get(place.label or "", len(ranks)), path)
+        if sha256 not in best or key < best[sha256][0]:
+            best[sha256] = (key, place)
+    parts = _parts({sha256: place for sha256, (_key, place) in best.items()})
+    return {
+        sha256: (key[3], place.state.value, place.label, parts.get(sha256, place.part))
+        for sha256, (key, place) in best.items()
+    }
+
+
+def _parts(places: Mapping[str, Place]) -> dict[str, str]:
+    """The parts of pictures that the owner has not split: as ``fanlight.learning.folders`` splits them."""
+    by_label: defaultdict[str, list[str]] = defaultdict(list)
+    for sha256, place in places.items():
+        if place.label is not None and not place.part:
+            by_label[place.label].append(sha256)
+    return {
+        sha256: part
+        for members in by_label.values()
+        for part, some in zip(PARTS, split_in_order(sorted(members)), strict=True)
+        for sha256 in some
+    }

@@ -1,0 +1,124 @@
+"""What a library says of pictures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class State(StrEnum):
+    """Where a picture stands with its owner; only ``labelled`` ones are learned from."""
+
+    LABELLED = "labelled"
+    SUGGESTED = "suggested"
+    UNLABELLED = "unlabelled"
+    NOT_USABLE = "not_usable"
+    DELETED = "deleted"
+
+
+class Problem(StrEnum):
+    """What may be wrong with a picture."""
+
+    BLURRED = "blurred"
+    TINY = "tiny"
+    DUPLICATES = "duplicates"
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture of the data folder.
+
+    Attributes:
+        sha256: of the file, 64 hexadecimal digits; names the picture.
+        path: of the file, from the device's data folder, with ``/``.
+        state: see ``State``.
+        label: class, where it is labelled.
+        part: ``train``, ``valid`` or ``test``, where it is labelled; else empty.
+        width, height: in pixels, upright.
+        sharpness: variance of the Laplacian (grey levels 0 to 255, at most 256 px a side), >= 0.
+        perceptual_hash: 64 bits; alike in pictures that look alike (``measure``).
+        added_at: unix seconds, when it was first seen.
+        suggestion, confidence: the class that the model takes it for, with its probability; None if not asked.
+    """
+
+    sha256: str
+    path: str
+    state: State
+    label: str | None
+    part: str
+    width: int
+    height: int
+    sharpness: float
+    perceptual_hash: bytes
+    added_at: int
+    suggestion: str | None = None
+    confidence: float | None = None
+
+    @property
+    def name(self) -> str:
+        """The file's name, for people."""
+        return self.path.rpartition("/")[2]
+
+
+@dataclass(frozen=True)
+class Filter:
+    """Which pictures; None does not restrict, but deleted ones appear only where they are asked for."""
+
+    state: State | None = None
+    label: str | None = None
+    problem: Problem | None = None
+
+
+@dataclass(frozen=True)
+class Page:
+    """One page of the gallery: ``number`` from 1 to ``pages`` (at least 1), ``total`` pictures over all pages."""
+
+    pictures: tuple[Picture, ...]
+    number: int
+    total: int
+    pages: int
+
+
+@dataclass(frozen=True)
+class Added:
+    """What became of an upload: new pictures, pictures that were there already, and (name, reason) of the refused."""
+
+    count: int
+    duplicates: int = 0
+    refused: tuple[tuple[str, str], ...] = ()
+
+    def __add__(self, other: Added) -> Added:
+        return Added(self.count + other.count, self.duplicates + other.duplicates, (*self.refused, *other.refused))
+
+
+@dataclass(frozen=True)
+class Undone:
+    """The operation that was taken back (``assign``, ``unusable``, ``delete`` or ``confirm``), and files moved back."""
+
+    kind: str
+    count: int
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something the owner should know of the pictures.
+
+    Attributes:
+        kind: ``few``, ``imbalance``, ``unknown-class``, ``unreadable`` or a ``Problem``.
+        text: for people.
+        count: pictures it concerns.
+        filter: shows them; None where no gallery can (files that are no pictures).
+    """
+
+    kind: str
+    text: str
+    count: int
+    filter: Filter | None
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How many pictures there are, by state, and labelled ones by class."""
+
+    states: dict[State, int]
+    labels: dict[str, int]

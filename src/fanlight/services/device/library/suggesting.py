@@ -1,0 +1,45 @@
+"""Ask the current global model about pictures without a label; nothing of that leaves the device."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from fanlight.errors import PictureError
+from fanlight.learning.backbones import compile_backbone
+from fanlight.learning.feature_cache import FeatureCache
+from fanlight.learning.features import FeatureExtractor
+from fanlight.learning.inference import Prediction, Predictor
+from fanlight.learning.model_file import HeadModel
+
+Predict = Callable[[Path], Prediction | None]
+"""What a picture shows; None if it cannot be used."""
+
+
+def predictor(model: HeadModel, state: Path, threads: int) -> Predict:
+    """A model ready to be asked; its features go to the same cache as training's.
+
+    Args:
+        model: the head.
+        state: the device's state folder.
+        threads: that compute.
+
+    Raises:
+        ModelError: model and backbone do not fit.
+    """
+    compiled = compile_backbone(model.backbone_id, state / "backbones")
+    cache = FeatureCache(state / "features", compiled.sha256, model.picture_size, compiled.features)
+    asked = Predictor(model, FeatureExtractor(compiled, model.picture_size, cache, threads=threads))
+
+    def predict(path: Path) -> Prediction | None:
+        try:
+            return asked.predict(path)
+        except PictureError:  # gone or damaged since it was measured: the next reading says so
+            return None
+
+    return predict
+
+
+def pieces(paths: Sequence[str], size: int = 16) -> list[Sequence[str]]:
+    """Some at a time, so that what is found is kept even if the process ends."""
+    return [paths[start : start + size] for start in range(0, len(paths), size)]

@@ -1,0 +1,166 @@
+from __future__ import annotations
+
+import io
+
+import pytest
+from PIL import Image
+
+from fanlight.errors import DataError, NotFound
+from fanlight.learning.folders import scan
+from fanlight.services.device.library import Filter, State
+from tests.unit.device.library.conftest import Desk, png
+
+
+def ids(desk: Desk, **wanted: object) -> list[str]:
+    return [picture.sha256 for picture in desk.library.page(Filter(**wanted)).pictures]  # type: ignore[arg-type]
+
+
+def test_the_folder_is_shown_with_the_parts_of_training(desk: Desk) -> None:
+    page = desk.library.page()
+    assert (page.total, page.pages, page.number) == (10, 1, 1)
+    found = scan(desk.folder, desk.classes)
+    parts = {picture.content_hash: part for part in ("train", "valid", "test") for picture in found.part(part)}
+    assert {picture.sha256: picture.part for picture in page.pictures} == parts
+    assert {picture.label for picture in page.pictures} == {"bright", "dark"}
+    assert {(picture.width, picture.height) for picture in page.pictures} == {(32, 32)}
+
+
+def test_pages_do_not_overlap_and_the_last_one_answers_for_those_beyond(desk: Desk) -> None:
+    pages = [desk.library.page(Filter(), number, 4) for number in (1, 2, 3)]
+    assert [len(page.pictures) for page in pages] == [4, 4, 2]
+    assert len({picture.sha256 for page in pages for picture in page.pictures}) == 10
+    assert desk.library.page(Filter(), 99, 4) == pages[2]
+
+
+def test_new_pictures_have_no_label_and_are_not_learned_from(desk: Desk) -> None:
+    given = [("a.png", io.BytesIO(png(1))), ("a.png", io.BytesIO(png(2))), ("again.png", io.BytesIO(png(1)))]
+    added = desk.library.add([*given, ("bad.png", io.BytesIO(b"no picture"))])
+    assert (added.count, added.duplicates) == (2, 1)
+    assert [name for name, _reason in added.refused] == ["bad.png"]
+    assert len(ids(desk, state=State.UNLABELLED)) == 2
+    assert sum(len(scan(desk.folder, desk.classes).part(part)) for part in ("train", "valid", "test")) == 10
+
+
+def test_a_label_moves_the_file_and_undo_moves_it_back_even_after_a_restart(desk: Desk) -> None:
+    desk.library.add([("new.png", io.BytesIO(png(1)))])
+    [new] = ids(desk, state=State.UNLABELLED)
+    before = desk.files()
+    assert desk.library.assign([new], "dark") == 1
+    assert "dark/new.png" in desk.files()
+    assert desk.library.picture(new).label == "dark"
+    desk.restart()
+    undone = desk.library.undo()
+    assert undone is not None
+    assert (undone.kind, undone.count) == ("assign", 1)
+    assert desk.files() == before
+    assert desk.library.picture(new).state == State.UNLABELLED
+    assert desk.library.undo() is None
+
+
+def test_several_operations_are_undone_in_their_order(desk: Desk) -> None:
+    before, some = desk.files(), ids(desk, label="bright")
+    desk.library.assign(some[:2], "dark")
+    desk.library.set_unusable(some)
+    desk.library.delete(some)
+    assert ids(desk, label="bright") == []
+    assert desk.library.counts().states[State.DELETED] == 5
+    assert [undone.kind for _ in range(3) if (undone := desk.library.undo())] == ["delete", "unusable", "assign"]
+    assert desk.files() == before
+
+
+def test_nothing_is_overwritten_by_a_file_of_the_same_name(desk: Desk) -> None:
+    desk.library.assign(ids(desk, label="bright"), "dark")
+    assert len(desk.files()) == 10
+    assert desk.library.counts().labels == {"dark": 10}
+
+
+def test_a_class_that_the_task_does_not_have_is_refused(desk: Desk) -> None:
+    with pytest.raises(DataError, match="no class"):
+        desk.library.assign(ids(desk), "../../elsewhere")
+    assert len(desk.files()) == 10
+
+
+@pytest.mark.parametrize("name", ["../up", "a/b", "", ".hidden", "_deleted", "line\nbreak", "x" * 300])
+def test_a_class_from_the_server_cannot_lead_out_of_the_folder(desk: Desk, name: str) -> None:
+    desk.classes = ("bright", "dark", name)
+    before = desk.files()
+    with pytest.raises(DataError, match="cannot name a folder"):
+        desk.library.assign(ids(desk), name)
+    assert desk.files() == before
+
+
+def test_changes_by_other_means_are_noticed(desk: Desk) -> None:
+    assert desk.library.page().total == 10
+    (desk.folder / "bright" / "0.png").rename(desk.folder / "dark" / "moved.png")
+    (desk.folder / "bright" / "1.png").unlink()
+    (desk.folder / "dark" / "text.png").write_text("no picture")
+    assert desk.library.page().total == 9
+    assert desk.library.counts().labels == {"bright": 3, "dark": 6}
+    assert [path for path, _why in desk.library.unreadable()] == ["dark/text.png"]
+
+
+def test_many_new_pictures_are_read_by_a_job(desk: Desk) -> None:
+    desk.library.page()
+    for number in range(30):
+        (desk.folder / "dark" / f"more-{number}.png").write_bytes(png(number, 8))
+    desk.library.page()
+    job = desk.jobs.latest("read-pictures")
+    assert job is not None
+    assert desk.jobs.wait(job.id, 60).state == "done"
+    assert desk.library.page().total == 40
+
+
+def test_where_the_owner_has_split_a_corrected_picture_keeps_its_part(desk: Desk) -> None:
+    for name in ("bright", "dark"):
+        (desk.folder / "Test").mkdir(exist_ok=True)
+        (desk.folder / name).rename(desk.folder / "Test" / name)
+    some = ids(desk, label="bright")
+    desk.library.assign(some, "dark")
+    assert {path.rpartition("/")[0] for path in desk.files()} == {"Test/dark"}
+    desk.library.add([(f"{n}.png", io.BytesIO(png(n))) for n in range(20)], "bright")
+    assert {path.rpartition("/")[0] for path in desk.files()} >= {"train/bright", "Test/bright"}
+
+
+def test_copies_of_a_picture_are_told_and_one_remains_after_labelling(desk: Desk) -> None:
+    (desk.folder / "dark" / "copy.png").write_bytes((desk.folder / "bright" / "0.png").read_bytes())
+    desk.library.page()
+    [[copied]] = [group for group in desk.library.duplicates() if len(group) == 1]
+    desk.library.assign([copied.sha256], "dark")
+    assert desk.library.counts().labels == {"bright": 4, "dark": 6}
+    assert len([path for path in desk.files() if path.startswith("_deleted/")]) == 1
+    assert all(len(group) > 1 for group in desk.library.duplicates())
+
+
+def test_thumbnails_are_small_keep_their_shape_and_go_with_the_picture(desk: Desk) -> None:
+    desk.library.add([("wide.png", io.BytesIO(png(3, (800, 200))))])
+    [wide] = ids(desk, state=State.UNLABELLED)
+    path = desk.library.thumbnail(wide)
+    with Image.open(path) as small:
+        assert (small.format, small.size) == ("WEBP", (256, 64))
+    assert path.stat().st_mode & 0o077 == 0
+    desk.library.original(wide).unlink()
+    assert desk.library.page(Filter(State.UNLABELLED)).total == 0
+    assert not path.exists()
+    with pytest.raises(NotFound):
+        desk.library.thumbnail(wide)
+
+
+def test_a_thumbnail_stands_upright(desk: Desk) -> None:
+    out, exif = io.BytesIO(), Image.Exif()
+    exif[0x0112] = 6
+    with Image.open(io.BytesIO(png(3, (800, 200)))) as image:
+        image.save(out, "JPEG", exif=exif)
+    desk.library.add([("turned.jpg", io.BytesIO(out.getvalue()))])
+    [turned] = desk.library.page(Filter(State.UNLABELLED)).pictures
+    assert (turned.width, turned.height) == (200, 800)
+    with Image.open(desk.library.thumbnail(turned.sha256)) as small:
+        assert small.size == (64, 256)
+
+
+def test_only_new_names_that_a_folder_can_have_are_proposed(desk: Desk) -> None:
+    desk.library.propose_class("  parcel ")
+    assert desk.proposed == ["parcel"]
+    for name in ("dark", "../x"):
+        with pytest.raises(DataError):
+            desk.library.propose_class(name)
+    assert desk.proposed == ["parcel"]
