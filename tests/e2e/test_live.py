@@ -49,17 +49,20 @@ def measure(parts: MainServerParts, right: int) -> None:
 def test_a_page_shows_a_change_without_being_loaded_again(browser: Browser, tmp_path: Path) -> None:
     app, parts = create_app(MainServerSettings(state=folder_of(tmp_path) / "main"))
     main_server_pages.install(app, parts)
-    with socket.create_server(("127.0.0.1", 0)) as listener, served("main", app, listener) as server:
-        with logged_in(browser, server) as context:
-            page, wrong = visit(context)
-            with page.expect_response("**/events"):
-                page.goto(server.url)
-            page.evaluate("document.querySelector('.top').dataset.kept = 'yes'")
-            expect(page.get_by_role("heading", name="Figures of version 0")).to_have_count(0)
-            measure(parts, 90)
-            expect(page.get_by_text("Version 0: 90.0 % of 200 test pictures right.")).to_be_visible()
-            assert page.locator(".top[data-kept]").count() == 1, "the page was loaded anew"
-            assert not wrong
+    with (
+        socket.create_server(("127.0.0.1", 0)) as listener,
+        served("main", app, listener) as server,
+        logged_in(browser, server) as context,
+    ):
+        page, wrong = visit(context)
+        with page.expect_response("**/events"):
+            page.goto(server.url)
+        page.evaluate("document.querySelector('.top').dataset.kept = 'yes'")
+        expect(page.get_by_role("heading", name="Figures of version 0")).to_have_count(0)
+        measure(parts, 90)
+        expect(page.get_by_text("Version 0: 90.0 % of 200 test pictures right.")).to_be_visible()
+        assert page.locator(".top[data-kept]").count() == 1, "the page was loaded anew"
+        assert not wrong
 
 
 @pytest.mark.parametrize("window", [PHONE, DESK], ids=["phone", "desk"])

@@ -12,6 +12,7 @@ from starlette.responses import RedirectResponse, Response
 from fanlight.consoles.console import Console
 from fanlight.consoles.device_learning import LEARNING, learning_router
 from fanlight.consoles.events import events_router
+from fanlight.consoles.privacy import PRIVACY, privacy_router
 from fanlight.consoles.step_pages import Reader, step_router
 from fanlight.services.device import status as device_status
 from fanlight.services.device.role import DeviceRole
@@ -19,7 +20,7 @@ from fanlight.services.http.owner import Owner, require_owner_post
 from fanlight.services.http.steps import StepView
 
 STEPS: Final = (("/modeltrain", "Train"), ("/sendstatus", "Announce"), ("/sendmodel", "Send"))
-LINKS: Final = ((LEARNING, "Learning"), *STEPS)
+LINKS: Final = ((LEARNING, "Learning"), *STEPS, (PRIVACY, "Privacy"))
 NEWEST: Final = 50
 """Rows of a table on the start page; the JSON API has them all."""
 
@@ -39,6 +40,7 @@ def install(app: FastAPI, role: DeviceRole) -> None:
     console = Console("device", LINKS, role.name)
     app.include_router(pages(console, role))
     app.include_router(learning_router(console, role))
+    app.include_router(privacy_router(console, role))
     app.include_router(events_router(role.pages))
     console.install(app)
 

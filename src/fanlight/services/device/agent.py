@@ -41,6 +41,7 @@ log = structlog.get_logger(__name__)
 _REFUSED_S = 60.0
 _SOON = 5
 _SIGN_OF_LIFE_S = 5.0
+_LEFT_S = 1.0
 _NOBODY_WAITS = frozenset({OTHER_MODEL, "window-passed", "not-invited"})
 
 
@@ -105,7 +106,7 @@ class Agent:
 
     def refresh(self) -> None:
         """Take main's present offer now, so that a step by hand sees the newest model; without an answer, go on."""
-        if not self._membership.is_enrolled("main"):
+        if not self._membership.is_enrolled("main") or self._rounds.wishes.kept.left:
             return
         try:
             self._rounds.offers.take(self._rounds.main.offer())
@@ -134,6 +135,9 @@ class Agent:
                     self._backoff.reset()
 
     async def _turn(self, client: httpx.AsyncClient) -> None:
+        if self._rounds.wishes.kept.left:
+            await asyncio.sleep(_LEFT_S)
+            return
         self._membership.resume_change()
         self._membership.enrol()
         offer = await self._poll(client)

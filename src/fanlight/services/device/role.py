@@ -13,7 +13,6 @@ from functools import partial
 import httpx
 
 from fanlight.learning.model_file import HeadModel
-from fanlight.protocol.device_round import Floors
 from fanlight.services.device.agent import Agent
 from fanlight.services.device.client import AggregatorClient, MainClient
 from fanlight.services.device.identity import Identity
@@ -21,19 +20,18 @@ from fanlight.services.device.learner import Learner
 from fanlight.services.device.library import Library, Surroundings
 from fanlight.services.device.library.proposing import propose_class
 from fanlight.services.device.membership import Membership
-from fanlight.services.device.offers import Offers, allowed_backbones
+from fanlight.services.device.offers import Offers
 from fanlight.services.device.pictures import Pictures
 from fanlight.services.device.rounds import Rounds
 from fanlight.services.device.settings import DeviceSettings
 from fanlight.services.device.steps import Steps
 from fanlight.services.device.store import DeviceStore
+from fanlight.services.device.wishes import Wishes
 from fanlight.services.federation import Token, read_token
 from fanlight.services.http.jobs import Jobs
 from fanlight.services.http.remote import Remote
 from fanlight.services.http.waiting import Notifier
 from fanlight.storage.folder_lock import FolderLock
-
-HEADS = frozenset({"softmax"})
 
 
 @dataclass(frozen=True)
@@ -148,8 +146,8 @@ def _build(
     )
     offers = Offers(store, main)
     learner = Learner(store, pictures, chances.clock, chances.randomness)
-    floors = Floors(settings.k_min, settings.accept_demo, settings.answers_per_day, allowed_backbones(), HEADS)
-    rounds = Rounds(identity, store, offers, learner, main, aggregator, floors, chances.clock, chances.randomness)
+    wishes = Wishes(store, settings)
+    rounds = Rounds(identity, store, offers, learner, main, aggregator, wishes, chances.clock, chances.randomness)
     pages, stopping = Notifier(), threading.Event()
     jobs = Jobs(on_change=pages.notify)
     steps = Steps(rounds, jobs, chances.jitter, chances.sleep or stopping.wait)

@@ -18,7 +18,7 @@ from fanlight.core.randomness import Keystream
 from fanlight.errors import Conflict, FanlightError, NotAuthentic, NotFound, NotPossibleNow, Refused
 from fanlight.protocol.contribution import Contribution, Measured
 from fanlight.protocol.device import needs_training
-from fanlight.protocol.device_round import PREPARATION, Delivery, Floors, PreparationEvent, Record
+from fanlight.protocol.device_round import PREPARATION, Delivery, PreparationEvent, Record
 from fanlight.protocol.manifest import Manifest, SignedManifest, read_manifest
 from fanlight.protocol.plan import Kind, Plan
 from fanlight.protocol.report import Envelope
@@ -28,6 +28,7 @@ from fanlight.services.device.learned import Held, Learned, Prepared, StoredCoun
 from fanlight.services.device.learner import Learner
 from fanlight.services.device.offers import Offers
 from fanlight.services.device.store import DeviceStore
+from fanlight.services.device.wishes import Wishes
 from fanlight.services.http.jobs import Progress
 
 log = structlog.get_logger(__name__)
@@ -58,7 +59,7 @@ class Rounds:
     Attributes:
         identity, store, offers, learner: this device's.
         main, aggregator: the servers.
-        floors: what the owner allows.
+        wishes: what the owner allows.
         clock: unix seconds. randomness: that many bytes from the operating system's generator.
     """
 
@@ -68,7 +69,7 @@ class Rounds:
     learner: Learner
     main: MainClient
     aggregator: AggregatorClient
-    floors: Floors
+    wishes: Wishes
     clock: Callable[[], float]
     randomness: Callable[[int], bytes]
     _delivering: threading.Lock = field(default_factory=threading.Lock)
@@ -90,8 +91,9 @@ class Rounds:
 
         Raises:
             NotPossibleNow: none is open (``no-manifest``).
-            Refused, NotAuthentic: below the owner's floors, answered before, or not what it should be.
+            Refused, NotAuthentic: paused, below the owner's floors, answered before, or not what it should be.
         """
+        self.wishes.check()
         if self.store.evidence.unacknowledged:
             raise Refused(
                 "The servers have signed two different outcomes of one round; this device answers no more.",
@@ -110,7 +112,7 @@ class Rounds:
         plan = held.plan.of_kind(Kind(kind))
         history = self.store.history(int(self.clock()))  # a server's time could stretch the owner's limit a day
         manifest = device.check_manifest(
-            signed, plan, held.sha256, offer.invitation, self.floors, history, self.servers_time()
+            signed, plan, held.sha256, offer.invitation, self.wishes.floors, history, self.servers_time()
         )
         return Opening(signed, manifest, plan, held)
 

@@ -17,6 +17,7 @@ from fanlight.services.device.steps import sent_json
 def status(role: DeviceRole) -> dict[str, Any]:
     """``GET /api/v1/status``."""
     held, offer, trouble = role.store.held, role.offers.current, role.agent.trouble
+    wishes = role.rounds.wishes.kept
     return {
         "role": "device",
         "version": __version__,
@@ -34,10 +35,12 @@ def status(role: DeviceRole) -> dict[str, Any]:
         "round": open_round(role),
         "pictures": pictures(role),
         "floors": {
-            "k_min": role.settings.k_min,
-            "accept_demo": role.settings.accept_demo,
-            "answers_per_day": role.settings.answers_per_day,
+            "k_min": wishes.k_min,
+            "accept_demo": wishes.accept_demo,
+            "answers_per_day": wishes.answers_per_day,
         },
+        "paused": wishes.paused,
+        "left": wishes.left,
         "equivocation": equivocation(role),
         "problem": vars(trouble) if trouble else None,
     }

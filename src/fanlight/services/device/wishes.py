@@ -1,0 +1,103 @@
+"""What the owner allows and wants, changed on the privacy page and kept in the state folder.
+
+The settings that the device was started with hold until the owner says otherwise here.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from fanlight.errors import Refused, SettingsError
+from fanlight.protocol.device_round import Floors
+from fanlight.protocol.message import U32, Message
+from fanlight.services.device.offers import allowed_backbones
+from fanlight.services.device.settings import DeviceSettings
+from fanlight.services.device.store import DeviceStore
+
+HEADS: Final = frozenset({"softmax"})
+FEWEST, MOST = 2, 1 << 20
+MOST_ANSWERS: Final = 1_000_000
+PAUSED: Final = "paused"
+LEFT: Final = "left"
+_KEY: Final = "wishes"
+
+
+class Kept(Message):
+    """The floors as the owner set them, and whether this device takes part at all."""
+
+    k_min: U32
+    accept_demo: bool
+    answers_per_day: U32
+    paused: bool = False
+    left: bool = False
+
+
+class Wishes:
+    """The owner's.
+
+    Args:
+        store: where they are kept.
+        settings: hold until the owner changes something.
+    """
+
+    def __init__(self, store: DeviceStore, settings: DeviceSettings) -> None:
+        self._store = store
+        self._settings = settings
+
+    @property
+    def kept(self) -> Kept:
+        """As they are now."""
+        data = self._store.value(_KEY)
+        if data is not None:
+            return Kept.decode(data)
+        given = self._settings
+        return Kept(k_min=given.k_min, accept_demo=given.accept_demo, answers_per_day=given.answers_per_day)
+
+    @property
+    def floors(self) -> Floors:
+        """What a manifest is checked against."""
+        kept = self.kept
+        return Floors(kept.k_min, kept.accept_demo, kept.answers_per_day, allowed_backbones(), HEADS)
+
+    def set_floors(self, *, k_min: int, accept_demo: bool, answers_per_day: int) -> None:
+        """Change the floors, from the next manifest on.
+
+        Raises:
+            SettingsError: ``k_min`` is not in 2 to 2^20, or ``answers_per_day`` not in 1 to 1,000,000.
+        """
+        if not FEWEST <= k_min <= MOST:
+            raise SettingsError(
+                f"The fewest devices in a sum must be a number from {FEWEST} to {MOST:,}.",
+                next="With one device, its sum would be what it learned.",
+                slug="floor-out-of-range",
+            )
+        if not 1 <= answers_per_day <= MOST_ANSWERS:
+            raise SettingsError(
+                f"The most reports a day must be a number from 1 to {MOST_ANSWERS:,}.",
+                next="To send none, pause the device.",
+                slug="floor-out-of-range",
+            )
+        self._keep(k_min=k_min, accept_demo=accept_demo, answers_per_day=answers_per_day)
+
+    def pause(self, paused: bool) -> None:
+        """Answer no round, or go on; models are fetched all the same."""
+        self._keep(paused=paused)
+
+    def leave(self, left: bool) -> None:
+        """Have nothing to do with the servers any more, or come back; nothing on this device is deleted."""
+        self._keep(left=left)
+
+    def check(self) -> None:
+        """Nothing if this device may answer rounds.
+
+        Raises:
+            Refused: its owner paused it, or left.
+        """
+        kept = self.kept
+        if kept.left:
+            raise Refused("This device has left the federation.", slug=LEFT, next="Come back on the page /privacy.")
+        if kept.paused:
+            raise Refused("You have paused this device.", slug=PAUSED, next="Let it go on, on the page /privacy.")
+
+    def _keep(self, **changes: int | bool) -> None:
+        self._store.keep(_KEY, self.kept.with_(**changes).encode())

@@ -1,0 +1,143 @@
+"""A device's privacy page: what was sent, what was refused, and what its owner allows from now on."""
+
+from __future__ import annotations
+
+import io
+import zlib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi import FastAPI
+from starlette.testclient import TestClient
+
+from fanlight.consoles import device as device_pages
+from fanlight.errors import Refused
+from fanlight.services.device import status as device_status
+from fanlight.services.device.app import create_app
+from fanlight.services.device.masked_picture import masked_picture
+from fanlight.services.device.role import DeviceRole
+from fanlight.services.device.settings import DeviceSettings
+from fanlight.services.federation import issue_token_file
+from tests.unit.consoles.federation import HOSTILE, Page, make_folder, owner, stranger
+
+URL = "http://localhost:8001"
+
+
+def made(folder: Path) -> tuple[FastAPI, DeviceRole]:
+    pictures = folder / "pictures"
+    pictures.mkdir(exist_ok=True)
+    token = folder / "token.json"
+    if not token.exists():
+        issue_token_file(folder, "porch", 2_000_000_000).rename(token)
+    app, role = create_app(DeviceSettings(state=folder / "device", token=token, data=pictures, port=8001))
+    device_pages.install(app, role)
+    return app, role
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return make_folder(tmp_path / "federation")
+
+
+def post(browser: TestClient, path: str, **fields: str) -> int:
+    page = Page.of(browser.get("/privacy"))
+    return int(browser.post(path, data={"csrf": page.csrf(), **fields}).status_code)
+
+
+def test_floors_hold_at_once_and_after_a_restart(folder: Path) -> None:
+    app, role = made(folder)
+    browser = owner(app, URL)
+    assert (role.rounds.wishes.floors.k_min, role.rounds.wishes.floors.accept_demo) == (5, False)
+    assert post(browser, "/privacy/floors", k_min="7", answers_per_day="3", accept_demo="yes") == 303
+    role.stop()
+    _app, again = made(folder)
+    floors = again.rounds.wishes.floors
+    assert (floors.k_min, floors.answers_per_day, floors.accept_demo) == (7, 3, True)
+    assert device_status.status(again)["floors"] == {"k_min": 7, "answers_per_day": 3, "accept_demo": True}
+    again.stop()
+
+
+@pytest.mark.parametrize("k_min", ["1", "0", "-3", "x", "", "٣", "9999999999999", "1048577"])
+def test_a_floor_out_of_range_is_refused_and_changes_nothing(folder: Path, k_min: str) -> None:
+    app, role = made(folder)
+    status = post(owner(app, URL), "/privacy/floors", k_min=k_min, answers_per_day="3")
+    assert 400 <= status < 500
+    assert role.rounds.wishes.kept.k_min == 5
+    role.stop()
+
+
+@pytest.mark.parametrize(("path", "slug"), [("/privacy/pause", "paused"), ("/privacy/leave", "left")])
+def test_who_pauses_or_leaves_answers_no_round_until_told_otherwise(folder: Path, path: str, slug: str) -> None:
+    app, role = made(folder)
+    browser = owner(app, URL)
+    assert post(browser, path, on="yes") == 303
+    assert device_status.status(role)[slug]
+    with pytest.raises(Refused) as refused:
+        role.rounds.opening()
+    assert refused.value.slug == slug
+    assert ("Paused: nothing is sent." if slug == "paused" else "has left the federation") in browser.get(
+        "/privacy"
+    ).text
+    assert post(browser, path, on="") == 303
+    role.rounds.wishes.check()
+    role.stop()
+
+
+def test_nothing_changes_without_the_forms_token_or_for_strangers(folder: Path) -> None:
+    app, role = made(folder)
+    for browser, expected in ((owner(app, URL), 403), (stranger(app, URL), 303)):
+        for path in ("/privacy/floors", "/privacy/pause", "/privacy/leave"):
+            response = browser.post(path, data={"on": "yes", "k_min": "2", "answers_per_day": "9"})
+            assert response.status_code in (expected, 401)
+    assert not role.rounds.wishes.kept.paused
+    assert role.rounds.wishes.kept.k_min == 5
+    assert stranger(app, URL).get("/privacy").status_code == 303
+    role.stop()
+
+
+def test_what_left_is_listed_with_its_picture_while_the_round_runs(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line: dict[str, Any] = {"kind": "train", "fingerprint": "cd" * 32, "bytes": 52_500, "at": 1}
+    running = line | {"round": 2, "state": "confirmed", "manifest": "ab" * 32}
+    over = line | {"round": 1, "state": "ended", "manifest": "ef" * 32}
+    monkeypatch.setattr(device_status, "sent", lambda _role: {"sent": [over, running]})
+    app, role = made(folder)
+    browser = owner(app, URL)
+    page = Page.of(browser.get("/privacy"))
+    assert "52.5 kB, masked" in page.text
+    pictures = [attributes["src"] for attributes in page.all("img") if attributes["src"].startswith("/privacy")]
+    assert pictures == [f"/privacy/sent/{'ab' * 32}.png"]
+    for unknown in ("ab" * 32, "nonsense", "zz" * 32):
+        assert browser.get(f"/privacy/sent/{unknown}.png").status_code == 404
+    role.stop()
+
+
+@pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
+def test_hostile_refusals_are_only_text(folder: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    line = {"mh": "00", "slug": "too-few", "message": text, "next": text, "refused_at": 1}
+    monkeypatch.setattr(device_status, "refusals", lambda _role: {"refusals": [line]})
+    app, role = made(folder)
+    page = Page.of(owner(app, URL).get("/privacy"))
+    assert page.text.count(text) == 2
+    assert len(page.all("script")) == 1
+    role.stop()
+
+
+def test_the_picture_is_the_highest_byte_of_each_number() -> None:
+    words = 160 * 3 + 7
+    y = b"".join(b"\x01\x02\x03" + bytes([index % 251]) for index in range(words))
+    png = masked_picture(io.BytesIO(y), words)
+    assert png.startswith(b"\x89PNG\r\n\x1a\n")
+    assert png[16:24] == (160).to_bytes(4, "big") + (3).to_bytes(4, "big")
+    start = png.index(b"IDAT") + 4
+    length = int.from_bytes(png[start - 8 : start - 4], "big")
+    rows = zlib.decompress(png[start : start + length])
+    assert len(rows) == 3 * 161
+    assert rows[1:161] == bytes(index % 251 for index in range(160))
+
+
+def test_a_report_shorter_than_a_row_and_a_long_one() -> None:
+    assert masked_picture(io.BytesIO(bytes(8)), 2)[16:24] == b"\0\0\0\x02\0\0\0\x01"
+    assert masked_picture(io.BytesIO(bytes(4 * 20_000)), 20_000)[20:24] == (100).to_bytes(4, "big")
