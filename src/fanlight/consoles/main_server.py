@@ -10,23 +10,24 @@ from starlette.responses import RedirectResponse, Response
 
 from fanlight.consoles.console import Console
 from fanlight.consoles.events import events_router
+from fanlight.consoles.main_server_pages import MOST_CELLS, PAGES, record_pages
 from fanlight.consoles.step_pages import Reader, step_router
 from fanlight.services.http.owner import Owner, require_owner_post
 from fanlight.services.http.steps import StepView
 from fanlight.services.main_server.app import MainServerParts
 from fanlight.services.main_server.overview import AGGREGATE, PUBLISH
 
-LINKS: Final = ((AGGREGATE, "Aggregate"), (PUBLISH, "Publish"))
+STEPS: Final = ((AGGREGATE, "Aggregate"), (PUBLISH, "Publish"))
+LINKS: Final = (*STEPS, *PAGES)
 NEWEST: Final = 50
 """Rows of a table on the start page; the JSON API has them all."""
-MOST_CELLS: Final = 12
-"""Classes up to which a confusion matrix can be read on a page."""
 
 
 def install(app: FastAPI, parts: MainServerParts) -> None:
     """Put the pages on the application."""
     console = Console("main", LINKS)
     app.include_router(pages(console, parts))
+    app.include_router(record_pages(console, parts))
     app.include_router(events_router(parts.service.pages))
     console.install(app)
 
@@ -63,5 +64,5 @@ def pages(console: Console, parts: MainServerParts) -> APIRouter:
     def read() -> tuple[list[StepView], bool]:
         return overview.steps(), parts.service.task.policy.demo
 
-    router.include_router(step_router(console, [route for route, _label in LINKS], read))
+    router.include_router(step_router(console, [route for route, _label in STEPS], read))
     return router

@@ -24,10 +24,13 @@ from fanlight.services.http.problems import as_problem
 from fanlight.services.http.sessions import OwnerSessions, api_token
 from fanlight.services.http.signing_in import announce_login
 from fanlight.services.http.stopping import on_stop_signal
+from fanlight.services.main_server.changes_api import changes_router
 from fanlight.services.main_server.conductor import Conductor
 from fanlight.services.main_server.overview import Overview
 from fanlight.services.main_server.owner_api import owner_router
 from fanlight.services.main_server.protocol_api import protocol_router
+from fanlight.services.main_server.records import Records
+from fanlight.services.main_server.records_api import records_router
 from fanlight.services.main_server.service import ROLE, MainService
 from fanlight.services.main_server.settings import MainServerSettings
 from fanlight.services.main_server.step_jobs import Steps
@@ -47,6 +50,7 @@ class MainServerParts:
     overview: Overview
     steps: Steps
     sessions: OwnerSessions
+    records: Records
 
 
 def create_app(
@@ -64,6 +68,7 @@ def create_app(
     service = MainService(settings.state, identity, clock, random_bytes)
     conductor = Conductor(service)
     overview, steps = Overview(service, conductor), Steps(service)
+    records = Records(service, overview)
     sessions = OwnerSessions(ROLE, settings.port, api_token(settings.state), clock)
 
     @asynccontextmanager
@@ -87,7 +92,9 @@ def create_app(
     authorities = authorities_of(identity.main_url, settings.host, settings.port)
     app.include_router(protocol_router(service, authorities))
     app.include_router(owner_router(service, conductor, overview, steps))
-    return app, MainServerParts(service, conductor, overview, steps, sessions)
+    app.include_router(records_router(records))
+    app.include_router(changes_router(service))
+    return app, MainServerParts(service, conductor, overview, steps, sessions, records)
 
 
 async def _conduct(service: MainService, conductor: Conductor) -> None:

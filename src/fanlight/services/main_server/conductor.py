@@ -18,6 +18,7 @@ from fanlight.protocol.plan import Kind
 from fanlight.services.main_server import measurements, notes, round_table
 from fanlight.services.main_server.round_table import RoundLine, Stored
 from fanlight.services.main_server.service import MainService
+from fanlight.services.main_server.task import Policy
 from fanlight.storage.tables.main import beacons
 
 _MEASURING_TRIES = 3
@@ -28,7 +29,10 @@ class Conductor:
 
     def __init__(self, service: MainService) -> None:
         self._service = service
-        self._policy = service.task.policy
+
+    @property
+    def _policy(self) -> Policy:
+        return self._service.task.policy
 
     def measure_next(self) -> None:
         """The next round measures the current model instead of training (the "Measure" button).
@@ -62,7 +66,7 @@ class Conductor:
         """Do the next thing that the policy asks for; was there one?"""
         line = self._service.latest()
         if line is None or line.is_over:
-            return self._open_next()
+            return self._change_model() or self._open_next()
         if line.at is State.RELEASED and (self._policy.by_itself or line.kind == Kind.MEASURE):
             self._service.rounds.publish()
             self._service.notify(offers=True)
@@ -77,6 +81,12 @@ class Conductor:
         if not all(line.is_over for line in lines) or _trained(lines) < self._policy.rounds:
             return False
         return not self._should_measure(tx, lines)
+
+    def _change_model(self) -> bool:
+        if not self._service.promotion.change_now():
+            return False
+        self._service.notify(offers=True)
+        return True
 
     def _open_next(self) -> bool:
         with self._service.database.transaction() as tx:

@@ -14,8 +14,9 @@ from fanlight.learning.algorithms.fedavg import FEDAVG
 from fanlight.learning.heads import head_layout, zero_head
 from fanlight.learning.model_file import HeadModel, decode, encode, model_hash
 from fanlight.protocol.contribution import Totals
-from fanlight.services.main_server.task import Task
-from fanlight.storage.tables.main import models
+from fanlight.services.main_server import notes
+from fanlight.services.main_server.task_file import TaskFile
+from fanlight.storage.tables.main import models, rounds
 
 
 @dataclass(frozen=True)
@@ -41,24 +42,62 @@ class Version:
 class Models:
     """The versions in the database. Methods run inside the caller's transaction."""
 
-    def __init__(self, task: Task) -> None:
-        self._task = task
+    def __init__(self, tasks: TaskFile) -> None:
+        self._tasks = tasks
 
     def ensure_first(self, tx: Connection, now: float) -> None:
         """Make version 0 if there is no version yet."""
         if tx.execute(select(models.c.version).limit(1)).first() is None:
-            plan = self._task.plan
+            plan = self._tasks.task.plan
             head = zero_head(plan.features, len(plan.classes))
             self._insert(tx, 0, head.weight, head.bias, now, None, published=True)
 
     def current(self, tx: Connection) -> Version:
-        """The newest published version."""
+        """The version that devices fetch: the newest published one, or the one the operator went back to."""
+        number = notes.read(tx, notes.CURRENT_MODEL, notes.NONE)
+        if number != notes.NONE:
+            return self.version(tx, number)
         row = tx.execute(_select().where(models.c.published).order_by(models.c.version.desc()).limit(1)).one()
         return _version(row)
 
     def all(self, tx: Connection) -> list[Version]:
         """All versions, oldest first."""
         return [_version(row) for row in tx.execute(_select().order_by(models.c.version))]
+
+    def page(self, tx: Connection, offset: int, limit: int) -> list[Version]:
+        """Some of the versions, newest first."""
+        rows = tx.execute(_select().order_by(models.c.version.desc()).offset(offset).limit(limit))
+        return [_version(row) for row in rows]
+
+    def count(self, tx: Connection) -> int:
+        """How many versions there are."""
+        return int(tx.execute(select(func.count()).select_from(models)).scalar_one())
+
+    def version(self, tx: Connection, number: int) -> Version:
+        """A version, published or not.
+
+        Raises:
+            NotFound: there is none.
+        """
+        row = tx.execute(_select().where(models.c.version == number)).first()
+        if row is None:
+            raise NotFound(f"There is no model version {number}.")
+        return _version(row)
+
+    def parent(self, tx: Connection, version: Version) -> int | None:
+        """The number of the version that a version was trained from; None for the first."""
+        if version.round is None:
+            return None
+        columns = models.c
+        found = select(columns.version).join(rounds, rounds.c.model == columns.sha256)
+        number: int | None = tx.execute(found.where(rounds.c.number == version.round)).scalar()
+        return number
+
+    def children(self, tx: Connection, version: Version) -> list[int]:
+        """The numbers of the versions that were trained from a version, oldest first."""
+        columns = models.c
+        found = select(columns.version).join(rounds, rounds.c.number == columns.round)
+        return list(tx.execute(found.where(rounds.c.model == version.sha256).order_by(columns.version)).scalars())
 
     def content(self, tx: Connection, sha256: bytes) -> bytes:
         """The file of a published version.
@@ -94,7 +133,7 @@ class Models:
         model = decode(self.content(tx, start))
         layout = head_layout(*model.weight.shape)
         parts = layout.unflatten(totals.mean)
-        held_back = totals.supporters < self._task.policy.supporters
+        held_back = totals.supporters < notes.read(tx, notes.SUPPORTERS, self._tasks.task.policy.supporters)
         parts["head.weight"][:, held_back] = 0
         parts["head.bias"][held_back] = 0
         parameters = layout.flatten({"head.weight": model.weight, "head.bias": model.bias})
@@ -104,8 +143,16 @@ class Models:
         self._insert(tx, number, tensors["head.weight"], tensors["head.bias"], now, round_number, published=False)
 
     def publish(self, tx: Connection, round_number: int) -> None:
-        """Hand out the version that a round made."""
+        """Hand out the version that a round made, if it made one: it is the current one now."""
         tx.execute(update(models).where(models.c.round == round_number).values(published=True))
+        made = self.from_round(tx, round_number)
+        if made is not None:
+            self.set_current(tx, made.number)
+
+    @staticmethod
+    def set_current(tx: Connection, number: int) -> None:
+        """Let devices fetch version ``number``, which is published."""
+        notes.keep(tx, notes.CURRENT_MODEL, number)
 
     def _latest(self, tx: Connection) -> int:
         return int(tx.execute(select(models.c.version).order_by(models.c.version.desc()).limit(1)).scalar_one())
@@ -121,7 +168,7 @@ class Models:
         *,
         published: bool,
     ) -> None:
-        plan = self._task.plan
+        plan = self._tasks.task.plan
         content = encode(
             HeadModel(
                 task=plan.task,

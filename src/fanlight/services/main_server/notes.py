@@ -15,6 +15,21 @@ CLIP_MICRO: Final = "clip_micro"
 MEASURE_NEXT: Final = "measure_next"
 """1 if the next round is to measure instead of to train."""
 
+NONE: Final = -1
+"""No version: of the two below."""
+
+CURRENT_MODEL: Final = "current_model"
+"""Number of the current version."""
+
+CURRENT_NEXT: Final = "current_next"
+"""Number of the version that becomes current when the open round is over."""
+
+ATTEMPT_UP: Final = "attempt_up"
+"""1 if another version has become current since the last round was proposed."""
+
+SUPPORTERS: Final = "supporters"
+"""Devices that a class needs in the round proposed last."""
+
 
 def read(tx: Connection, key: str, default: int) -> int:
     """The number under ``key``."""

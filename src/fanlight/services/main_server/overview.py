@@ -51,7 +51,7 @@ class Overview:
                 "k_min": policy.k_min,
                 "members": len(service.confirmed(tx)),
                 "aggregator_connected": seen is not None and service.clock() - seen < 2 * PRESENT_S,
-                "round": self._round(tx, stored) if stored else None,
+                "round": self.round_line(tx, stored) if stored else None,
                 "reports": round_table.arrived(tx, stored.mh) if stored else 0,
                 "model": {"version": model.number, "sha256": model.sha256.hex()},
                 "devices_with_model": sum(device["has_model"] for device in self._devices(tx, model)),
@@ -69,7 +69,7 @@ class Overview:
         service = self._service
         with service.database.transaction() as tx:
             model = service.models.current(tx)
-            listed = [self._round(tx, stored) for stored in round_table.lines(tx)]
+            listed = [self.round_line(tx, stored) for stored in round_table.lines(tx)]
             return {
                 "rounds": [entry for entry in listed if entry["kind"] == Kind.TRAIN],
                 "measuring_rounds": [entry for entry in listed if entry["kind"] == Kind.MEASURE],
@@ -87,18 +87,18 @@ class Overview:
             line = next((line for line in round_table.lines(tx) if line.number == number), None)
             if line is None:
                 raise NotFound(f"There is no round {number}.")
-            return self._round(tx, line) | {"figures": self._figures(tx, measurements.of_round(tx, number))}
+            return self.round_line(tx, line) | {"figures": self.figures_of(tx, measurements.of_round(tx, number))}
 
     def figures(self) -> dict[str, Any] | None:
         """The figures that came to light last: of a model, and of the local models of the same round."""
         with self._service.database.transaction() as tx:
-            return self._figures(tx, measurements.newest(tx))
+            return self.figures_of(tx, measurements.newest(tx))
 
     def models(self) -> list[dict[str, Any]]:
         """All versions, oldest first, with their figures."""
         service = self._service
         with service.database.transaction() as tx:
-            return [self._model(tx, version) for version in service.models.all(tx)]
+            return [self.model_line(tx, version) for version in service.models.all(tx)]
 
     def devices(self) -> list[dict[str, Any]]:
         """All enrolled devices."""
@@ -146,7 +146,8 @@ class Overview:
             ),
         ]
 
-    def _round(self, tx: Connection, line: RoundLine) -> dict[str, Any]:
+    def round_line(self, tx: Connection, line: RoundLine) -> dict[str, Any]:
+        """One round in one line: state, devices, accuracy before and after."""
         released = line.at in (State.RELEASED, State.COMPLETE)
         before = measurements.of_model(tx, line.model) if released else None
         version = self._service.models.from_round(tx, line.number) if released else None
@@ -178,7 +179,8 @@ class Overview:
         received: dict[str, Any] = measurement.as_json(task.classes, demo=task.policy.demo)["received"]
         return received
 
-    def _figures(self, tx: Connection, measurement: Measurement | None) -> dict[str, Any] | None:
+    def figures_of(self, tx: Connection, measurement: Measurement | None) -> dict[str, Any] | None:
+        """What a measurement says, as far as it may be shown; None without one."""
         if measurement is None:
             return None
         task, columns = self._service.task, tables.models.c
@@ -188,7 +190,8 @@ class Overview:
             task.classes, demo=task.policy.demo
         )
 
-    def _model(self, tx: Connection, version: Version) -> dict[str, Any]:
+    def model_line(self, tx: Connection, version: Version) -> dict[str, Any]:
+        """One version in one line, with the figures of the model received."""
         measurement = measurements.of_model(tx, version.sha256)
         return {
             "version": version.number,

@@ -17,7 +17,7 @@ from fanlight.protocol.manifest import SUITE, Proposal, cohort_hash
 from fanlight.protocol.plan import Kind
 from fanlight.services.main_server import measurements, notes, round_table
 from fanlight.services.main_server.models import Models
-from fanlight.services.main_server.task import Task
+from fanlight.services.main_server.task_file import TaskFile
 from fanlight.services.server.chained_log import ChainedLog
 from fanlight.services.server.round_keys import RoundKeys
 from fanlight.storage.tables.main import rounds
@@ -29,12 +29,12 @@ class Proposals:
 
     Attributes:
         machine: main's identity.
-        task, models, keys, log: main's.
+        tasks, models, keys, log: main's.
         members: current public key by device, of those enrolled at both servers.
     """
 
     machine: MainServer
-    task: Task
+    tasks: TaskFile
     models: Models
     keys: RoundKeys
     log: ChainedLog
@@ -51,8 +51,10 @@ class Proposals:
         cohort = self._sample(tx)
         number = previous.number + 1 if previous else 1
         failed = previous is not None and previous.at is State.FAILED
-        attempt = (previous.record.attempt if previous else 0) + failed
+        attempt = (previous.record.attempt if previous else 0) + (failed or notes.read(tx, notes.ATTEMPT_UP, 0))
         proposal = self._terms(tx, kind, number, attempt, cohort, key.public)
+        notes.keep(tx, notes.ATTEMPT_UP, 0)
+        notes.keep(tx, notes.SUPPORTERS, self.tasks.task.policy.supporters)
         step = self.machine.propose(previous.record if previous else None, proposal, cohort)
         # Before the row: a proposal without its key would be a dead round.
         self.keys.store(number, key)
@@ -71,13 +73,14 @@ class Proposals:
         self, tx: Connection, kind: Kind, number: int, attempt: int, cohort: Sequence[bytes], key: bytes
     ) -> Proposal:
         model = self.models.current(tx)
-        plan, policy = self.task.plan.of_kind(kind), self.task.policy
+        task = self.tasks.task
+        plan, policy = task.plan.of_kind(kind), task.policy
         clip_micro = notes.read(tx, notes.CLIP_MICRO, round(FIRST_CLIP * 1e6))
         with_counts = measurements.of_model(tx, model.sha256) is None
         return Proposal(
             fid=self.machine.trust.fid,
             suite=SUITE,
-            task=self.task.name,
+            task=task.name,
             round=number,
             attempt=attempt,
             kind=kind.value,
@@ -95,6 +98,6 @@ class Proposals:
         )
 
     def _sample(self, tx: Connection) -> Sequence[bytes]:
-        size = self.task.policy.cohort_size
+        size = self.tasks.task.policy.cohort_size
         members = sorted(self.members(tx))
         return random.SystemRandom().sample(members, min(size, len(members))) if size else ()

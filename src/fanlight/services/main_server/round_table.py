@@ -90,6 +90,29 @@ def lines(tx: Connection) -> list[RoundLine]:
     return [_line(row) for row in tx.execute(select(*_LINE).order_by(rounds.c.number))]
 
 
+def page(tx: Connection, offset: int, limit: int) -> list[RoundLine]:
+    """Some of the rounds, newest first."""
+    rows = tx.execute(select(*_LINE).order_by(rounds.c.number.desc()).offset(offset).limit(limit))
+    return [_line(row) for row in rows]
+
+
+def numbered(tx: Connection, number: int) -> RoundLine:
+    """The round of this number.
+
+    Raises:
+        NotFound: there is none.
+    """
+    row = tx.execute(select(*_LINE).where(rounds.c.number == number)).first()
+    if row is None:
+        raise NotFound(f"There is no round {number}.")
+    return _line(row)
+
+
+def count(tx: Connection) -> int:
+    """How many rounds there are."""
+    return int(tx.execute(select(func.count()).select_from(rounds)).scalar_one())
+
+
 def newest(tx: Connection, count: int) -> list[Record]:
     """The records of the newest ``count`` rounds, newest first."""
     rows = tx.execute(select(rounds.c.record).order_by(rounds.c.number.desc()).limit(count))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from sqlalchemy import Connection, select, update
@@ -28,10 +28,12 @@ from fanlight.services.http.waiting import Notifier
 from fanlight.services.main_server import round_table
 from fanlight.services.main_server.models import Models
 from fanlight.services.main_server.presence import Presence
+from fanlight.services.main_server.promotion import Promotion
 from fanlight.services.main_server.proposals import Proposals
 from fanlight.services.main_server.round_table import RoundLine
 from fanlight.services.main_server.rounds import Rounds
 from fanlight.services.main_server.task import TASK_FILE, Task
+from fanlight.services.main_server.task_file import TaskFile
 from fanlight.services.server.chained_log import ChainedLog
 from fanlight.services.server.incidents import TOKEN_CONFLICT
 from fanlight.services.server.membership import Membership
@@ -44,6 +46,8 @@ from fanlight.storage.tables import main as tables
 ROLE: Final = "main"
 AGGREGATOR = "aggregator"
 """Key id of the aggregator's requests."""
+POLICY: Final = "policy"
+"""Type of the log entry of a changed policy; its payload is JSON."""
 
 
 def _check_layout(task: Task) -> None:
@@ -75,22 +79,22 @@ class MainService:
     ) -> None:
         self.identity = identity
         self.clock = clock
-        self.task = Task.load(state / TASK_FILE)
-        _check_layout(self.task)
+        self._tasks = TaskFile(state / TASK_FILE, _check_layout)
         self._lock = FolderLock(state)
         self._lock.acquire()
         self.database = Database(state / "state.sqlite3")
         migrate(self.database, ROLE)
         self.log = ChainedLog(tables.log, identity.trust.fid, ROLE)
         self.machine = MainServer(identity.private, identity.trust)
-        self.models = Models(self.task)
+        self.models = Models(self._tasks)
         self.presence = Presence(clock)
         self.membership = Membership(self.database, tables.members, self.log, identity.trust)
         keys = RoundKeys(state / "round-keys", random_bytes)
-        self.proposals = Proposals(self.machine, self.task, self.models, keys, self.log, self.confirmed)
+        self.proposals = Proposals(self.machine, self._tasks, self.models, keys, self.log, self.confirmed)
         self.rounds = Rounds(
             self.database, self.log, keys, self.models, self.proposals, self.machine, self.confirmed, clock
         )
+        self.promotion = Promotion(self.database, self.log, self.models, self.rounds, clock)
         self.offers = Notifier()
         self.orders = Notifier()
         self.pages = Notifier()
@@ -105,6 +109,25 @@ class MainService:
         with self.database.transaction() as tx:
             self.models.ensure_first(tx, clock())
         self.rounds.destroy_old_keys()
+
+    @property
+    def task(self) -> Task:
+        """The task as it is now."""
+        return self._tasks.task
+
+    def change_policy(self, **changes: Any) -> Task:
+        """Change the policy from the next manifest on; see ``TaskFile.change_policy`` for what it raises."""
+        task = self._tasks.change_policy(**changes)
+        with self.database.transaction() as tx:
+            self.log.append(tx, [LogEntry(POLICY, task.policy.model_dump_json().encode())])
+        self.notify(offers=True)
+        return task
+
+    def make_current(self, number: int, *, abandon: bool = False) -> bool:
+        """Make another version the current one; see ``Promotion.make_current``."""
+        changed = self.promotion.make_current(number, abandon=abandon)
+        self.notify(offers=True)
+        return changed
 
     def wake_all(self) -> None:
         """The process ends: answer every request that waits, and let no other one wait."""

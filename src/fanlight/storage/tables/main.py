@@ -71,6 +71,30 @@ measurements = Table(
     Column("local", LargeBinary, nullable=False),
 )
 
+current_changes = Table(
+    "current_changes",
+    metadata,
+    Column("seq", Integer, primary_key=True),
+    Column("changed_at", Float, nullable=False),
+    Column("from_version", Integer, nullable=False),
+    Column("to_version", Integer, nullable=False),
+)
+
+model_notes = Table(
+    "model_notes",
+    metadata,
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("text", String, nullable=False),
+)
+
+class_proposals = Table(
+    "class_proposals",
+    metadata,
+    Column("name", String, primary_key=True),
+    Column("dev", LargeBinary(16), ForeignKey("devices.dev"), primary_key=True),
+    Column("proposed_at", Float, nullable=False),
+)
+
 log = log_table(metadata)
 
 settings = Table(

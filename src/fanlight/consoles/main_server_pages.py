@@ -1,0 +1,88 @@
+"""The main server's pages beside the start: rounds, models, devices, the task, the log."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final
+
+from fastapi import APIRouter, Path, Query
+from starlette.requests import Request
+from starlette.responses import Response
+
+from fanlight.consoles.console import Console
+from fanlight.consoles.main_server_changes import NUMBERS, change_pages
+from fanlight.consoles.step_pages import Reader
+from fanlight.services.main_server.app import MainServerParts
+
+PAGES: Final = (
+    ("/rounds", "Rounds"),
+    ("/models", "Models"),
+    ("/devices", "Devices"),
+    ("/task", "Task"),
+    ("/log", "Log"),
+)
+MOST_CELLS: Final = 12
+"""Classes up to which a confusion matrix can be read on a page."""
+
+Number = Annotated[int, Query(ge=1, le=10**9)]
+Which = Annotated[int, Path(ge=0, lt=1 << 31)]
+Other = Annotated[int | None, Query(ge=0, lt=1 << 31, alias="with")]
+
+
+def record_pages(console: Console, parts: MainServerParts) -> APIRouter:
+    """All of them, and the targets of their forms."""
+    router = APIRouter(include_in_schema=False)
+    router.include_router(_past(console, parts))
+    router.include_router(_present(console, parts))
+    router.include_router(change_pages(parts.service))
+    return router
+
+
+def _past(console: Console, parts: MainServerParts) -> APIRouter:
+    router, records = APIRouter(), parts.records
+
+    @router.get("/rounds")
+    def rounds(request: Request, owner: Reader, page: Number = 1) -> Response:
+        return console.page(
+            request, owner, "main_rounds.html", found=records.rounds(page), k_min=parts.service.task.policy.k_min
+        )
+
+    @router.get("/rounds/{number}")
+    def one_round(request: Request, owner: Reader, number: Which) -> Response:
+        return console.page(
+            request, owner, "main_round.html", round=records.round(number), newest=500, most_cells=MOST_CELLS
+        )
+
+    @router.get("/models")
+    def models(request: Request, owner: Reader, page: Number = 1) -> Response:
+        return console.page(request, owner, "main_models.html", found=records.models(page))
+
+    @router.get("/models/{version}")
+    def one_model(request: Request, owner: Reader, version: Which, other: Other = None) -> Response:
+        return console.page(
+            request,
+            owner,
+            "main_model.html",
+            model=records.model(version),
+            other=None if other is None else records.model(other),
+            most_cells=MOST_CELLS,
+        )
+
+    @router.get("/log")
+    def log(request: Request, owner: Reader, page: Number = 1, *, again: bool = False) -> Response:
+        return console.page(request, owner, "main_log.html", log=records.log.page(page, again=again))
+
+    return router
+
+
+def _present(console: Console, parts: MainServerParts) -> APIRouter:
+    router, overview = APIRouter(), parts.overview
+
+    @router.get("/devices")
+    def devices(request: Request, owner: Reader) -> Response:
+        return console.page(request, owner, "main_devices.html", devices=overview.devices(), newest=500)
+
+    @router.get("/task")
+    def task(request: Request, owner: Reader) -> Response:
+        return console.page(request, owner, "main_task.html", task=parts.service.task, numbers=NUMBERS)
+
+    return router

@@ -1,0 +1,40 @@
+"""The owner's JSON API of what can be changed: the policy, the current version, notes."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Body, Depends
+from fastapi import Path as InPath
+
+from fanlight.services.http.owner import require_owner, require_owner_post
+from fanlight.services.main_server.service import MainService
+
+Which = Annotated[int, InPath(ge=0, lt=1 << 31)]
+Text = Annotated[str, Body(embed=True)]
+Flag = Annotated[bool, Body(embed=True)]
+CHANGE = [Depends(require_owner_post)]
+
+
+def changes_router(service: MainService) -> APIRouter:
+    """Routes that change something; the owner only."""
+    router = APIRouter()
+
+    @router.get("/api/v1/policy", dependencies=[Depends(require_owner)])
+    def policy() -> dict[str, Any]:
+        return service.task.policy.model_dump()
+
+    @router.put("/api/v1/policy", dependencies=CHANGE)
+    def change_policy(changes: dict[str, Any]) -> dict[str, Any]:
+        return service.change_policy(**changes).policy.model_dump()
+
+    @router.post("/api/v1/models/{version}/current", dependencies=CHANGE)
+    def make_current(version: Which, abandon: Flag = False) -> dict[str, Any]:
+        return {"version": version, "current": service.make_current(version, abandon=abandon)}
+
+    @router.put("/api/v1/models/{version}/note", dependencies=CHANGE)
+    def note(version: Which, text: Text) -> dict[str, Any]:
+        service.promotion.write_note(version, text)
+        return {"version": version, "note": text.strip()}
+
+    return router

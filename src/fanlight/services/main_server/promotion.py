@@ -1,0 +1,138 @@
+"""Which version is current: the operator can go back to an older one, and forward again.
+
+No version is deleted. Going back (or forward) raises the attempt of the next round, so that devices which have answered
+for that model before may answer again. It never happens under an open round, whose manifest names the other model: the
+round is finished first, or abandoned for it; then the change waits until the round is over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from sqlalchemy import Connection, insert, select
+
+from fanlight.errors import NotPossibleNow, SettingsError
+from fanlight.protocol import codec
+from fanlight.protocol.exchange import Order
+from fanlight.protocol.log import LogEntry
+from fanlight.services.main_server import notes, round_table
+from fanlight.services.main_server.models import Models, Version
+from fanlight.services.main_server.rounds import Rounds
+from fanlight.services.server.chained_log import ChainedLog
+from fanlight.storage.database import Database
+from fanlight.storage.tables.main import current_changes, model_notes
+
+CURRENT_MODEL: Final = "current-model"
+"""Type of the log entry; its payload is CBOR [from version, to version]."""
+LONGEST_NOTE: Final = 10_000
+
+
+class Promotion:
+    """Changes which version is current.
+
+    Args:
+        database, log, models, rounds: main's.
+        clock: unix seconds.
+    """
+
+    def __init__(
+        self, database: Database, log: ChainedLog, models: Models, rounds: Rounds, clock: Callable[[], float]
+    ) -> None:
+        self._database = database
+        self._log = log
+        self._models = models
+        self._rounds = rounds
+        self._clock = clock
+
+    def make_current(self, number: int, *, abandon: bool = False) -> bool:
+        """Make version ``number`` the one that devices fetch; returns whether it is so now.
+
+        Args:
+            number: of a published version.
+            abandon: abandon the open round for it; the change follows as soon as the round is over.
+
+        Raises:
+            NotFound: there is no such version.
+            NotPossibleNow: it is current already or not published, or a round is under way.
+        """
+        with self._database.transaction() as tx:
+            version = self._models.version(tx, number)
+            self._check(tx, version)
+            line = round_table.latest_line(tx)
+            if line is None or line.is_over:
+                self._change(tx, version)
+                return True
+            if not abandon:
+                raise NotPossibleNow(
+                    f"Round {line.number} is under way, and starts from another version.",
+                    next="Finish it first, or let it be abandoned for this.",
+                    slug="round-not-over",
+                )
+            self._rounds.ask(Order.ABANDON, tx)
+            notes.keep(tx, notes.CURRENT_NEXT, number)
+            return False
+
+    def change_now(self) -> bool:
+        """Between two rounds: make the change that waited for the last one's end, if there is one; was there?"""
+        with self._database.transaction() as tx:
+            number, line = self.waiting(tx), round_table.latest_line(tx)
+            if number is None or (line is not None and not line.is_over):
+                return False
+            self._change(tx, self._models.version(tx, number))
+        return True
+
+    @staticmethod
+    def waiting(tx: Connection) -> int | None:
+        """The version that becomes current when the round is over, if one is to."""
+        number = notes.read(tx, notes.CURRENT_NEXT, notes.NONE)
+        return None if number == notes.NONE else number
+
+    @staticmethod
+    def changes(tx: Connection, limit: int = 50) -> list[dict[str, Any]]:
+        """When which version became current by the operator's hand, newest first."""
+        columns = current_changes.c
+        rows = tx.execute(select(current_changes).order_by(columns.seq.desc()).limit(limit))
+        return [{"at": row.changed_at, "from": row.from_version, "to": row.to_version} for row in rows]
+
+    def write_note(self, number: int, text: str) -> None:
+        """Keep the operator's words about a version; empty ones are forgotten.
+
+        Raises:
+            NotFound: there is no such version.
+            SettingsError: too long.
+        """
+        if len(text) > LONGEST_NOTE:
+            raise SettingsError(f"A note has at most {LONGEST_NOTE:,} characters.", next="Shorten it.")
+        where = model_notes.c.version == number
+        with self._database.transaction() as tx:
+            self._models.version(tx, number)
+            tx.execute(model_notes.delete().where(where))
+            if text.strip():
+                tx.execute(insert(model_notes).values(version=number, text=text.strip()))
+
+    @staticmethod
+    def note(tx: Connection, number: int) -> str:
+        """The operator's words about a version; empty if there are none."""
+        return tx.execute(select(model_notes.c.text).where(model_notes.c.version == number)).scalar() or ""
+
+    def _check(self, tx: Connection, version: Version) -> None:
+        if not version.published:
+            raise NotPossibleNow(
+                f"Version {version.number} is not published yet.",
+                next="Publish it (/send_model_clients).",
+                slug="not-published",
+            )
+        if version.number == self._models.current(tx).number and self.waiting(tx) is None:
+            raise NotPossibleNow(f"Version {version.number} is the current one.", slug="current-already")
+
+    def _change(self, tx: Connection, version: Version) -> None:
+        before = self._models.current(tx).number
+        notes.keep(tx, notes.CURRENT_NEXT, notes.NONE)
+        if before == version.number:
+            return
+        self._models.set_current(tx, version.number)
+        notes.keep(tx, notes.ATTEMPT_UP, 1)
+        values = {"changed_at": self._clock(), "from_version": before, "to_version": version.number}
+        tx.execute(insert(current_changes).values(**values))
+        self._log.append(tx, [LogEntry(CURRENT_MODEL, codec.encode([before, version.number]))])

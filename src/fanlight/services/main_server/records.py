@@ -1,0 +1,134 @@
+"""What has been: rounds and versions page by page, one of them in full, a comparison, a card. Changes nothing."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from sqlalchemy import Connection, select
+
+from fanlight.services.main_server import measurements, model_card, round_table
+from fanlight.services.main_server.log_reader import LogReader
+from fanlight.services.main_server.models import Version
+from fanlight.services.main_server.overview import Overview
+from fanlight.services.main_server.service import MainService
+from fanlight.storage.tables import main as tables
+
+PAGE: Final = 50
+LINEAGE: Final = 50
+"""Ancestors named of a version; there can be thousands."""
+
+
+class Records:
+    """Reads the past of a service.
+
+    Args:
+        service: whose.
+        overview: how single lines look.
+    """
+
+    def __init__(self, service: MainService, overview: Overview) -> None:
+        self._service = service
+        self._overview = overview
+        self.log = LogReader(service.database, service.log)
+
+    def rounds(self, page: int = 1) -> dict[str, Any]:
+        """A page of rounds of both kinds, newest first."""
+        with self._service.database.transaction() as tx:
+            lines = round_table.page(tx, (page - 1) * PAGE, PAGE)
+            listed = [self._overview.round_line(tx, line) for line in lines]
+            return {"rounds": listed} | _paging(page, round_table.count(tx))
+
+    def round(self, number: int) -> dict[str, Any]:
+        """One round: its line, terms, times, the devices whose receipts have arrived, figures, the versions it links.
+
+        Raises:
+            NotFound: there is none.
+        """
+        with self._service.database.transaction() as tx:
+            line = round_table.numbered(tx, number)
+            made = self._service.models.from_round(tx, number)
+            return self._overview.round_line(tx, line) | {
+                "opened_at": line.opened_at,
+                "ended_at": line.ended_at,
+                "from_version": self._number_of(tx, line.model),
+                "to_version": made.number if made else None,
+                "reports": self._reports(tx, line.mh),
+                "figures": self._overview.figures_of(tx, measurements.of_round(tx, number)),
+            }
+
+    def models(self, page: int = 1) -> dict[str, Any]:
+        """A page of versions, newest first."""
+        models = self._service.models
+        with self._service.database.transaction() as tx:
+            listed = [self._line(tx, version) for version in models.page(tx, (page - 1) * PAGE, PAGE)]
+            changes, waiting = self._service.promotion.changes(tx), self._service.promotion.waiting(tx)
+            return {"models": listed, "changes": changes, "waiting": waiting} | _paging(page, models.count(tx))
+
+    def model(self, number: int) -> dict[str, Any]:
+        """One version: its line, figures, lineage (nearest first) and the versions trained from it.
+
+        Raises:
+            NotFound: there is none.
+        """
+        models = self._service.models
+        with self._service.database.transaction() as tx:
+            version = models.version(tx, number)
+            figures = self._overview.figures_of(tx, measurements.of_model(tx, version.sha256))
+            children = models.children(tx, version)
+            line = round_table.latest_line(tx)
+            return self._line(tx, version) | {
+                "current_version": models.current(tx).number,
+                "waiting": self._service.promotion.waiting(tx),
+                "open_round": None if line is None or line.is_over else line.number,
+                "figures": figures,
+                "lineage": self._lineage(tx, version),
+                "children": children,
+            }
+
+    def card(self, number: int) -> dict[str, Any]:
+        """The card of a version, see ``model_card``.
+
+        Raises:
+            NotFound: there is none.
+        """
+        with self._service.database.transaction() as tx:
+            version = self._service.models.version(tx, number)
+            line, lineage = self._line(tx, version), self._lineage(tx, version)
+            made = round_table.numbered(tx, version.round) if version.round is not None else None
+        return model_card.card(self._service.task, line, lineage, made.participants if made else None)
+
+    def _line(self, tx: Connection, version: Version) -> dict[str, Any]:
+        models = self._service.models
+        return self._overview.model_line(tx, version) | {
+            "current": models.current(tx).number == version.number,
+            "from_version": models.parent(tx, version),
+            "note": self._service.promotion.note(tx, version.number),
+        }
+
+    def _lineage(self, tx: Connection, version: Version) -> list[int]:
+        models, found = self._service.models, list[int]()
+        parent = models.parent(tx, version)
+        while parent is not None and len(found) < LINEAGE:
+            found.append(parent)
+            parent = models.parent(tx, models.version(tx, parent))
+        return found
+
+    def _reports(self, tx: Connection, mh: bytes) -> list[dict[str, Any]]:
+        known, devices = tables.beacons.c, tables.devices.c
+        rows = tx.execute(
+            select(known.dev, known.received_at, devices.name)
+            .join(tables.devices, devices.dev == known.dev)
+            .where(known.mh == mh)
+            .order_by(known.received_at)
+        )
+        return [{"device": row.dev.hex(), "name": row.name, "received_at": row.received_at} for row in rows]
+
+    @staticmethod
+    def _number_of(tx: Connection, sha256: bytes) -> int | None:
+        columns = tables.models.c
+        number: int | None = tx.execute(select(columns.version).where(columns.sha256 == sha256)).scalar()
+        return number
+
+
+def _paging(page: int, total: int) -> dict[str, int]:
+    return {"page": page, "pages": max(1, -(-total // PAGE)), "total": total}

@@ -1,0 +1,44 @@
+"""The owner's JSON API of what has been: single versions, their cards, the log."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Path, Query
+from starlette.responses import JSONResponse, Response
+
+from fanlight.services.http.owner import require_owner
+from fanlight.services.main_server import model_card
+from fanlight.services.main_server.records import Records
+
+Number = Annotated[int, Query(ge=1, le=10**9)]
+Which = Annotated[int, Path(ge=0, lt=1 << 31)]
+
+
+def records_router(records: Records) -> APIRouter:
+    """Routes that show; the owner only."""
+    router = APIRouter(dependencies=[Depends(require_owner)])
+
+    @router.get("/api/v1/models/{version}")
+    def one_model(version: Which) -> dict[str, Any]:
+        return records.model(version)
+
+    @router.get("/api/v1/models/{version}/card.json")
+    def card_json(version: Which) -> Response:
+        return _download(JSONResponse(records.card(version)), f"fanlight-model-{version}.json")
+
+    @router.get("/api/v1/models/{version}/card.md")
+    def card_markdown(version: Which) -> Response:
+        text = model_card.as_markdown(records.card(version))
+        return _download(Response(text, media_type="text/markdown"), f"fanlight-model-{version}.md")
+
+    @router.get("/api/v1/log")
+    def log(page: Number = 1, *, again: bool = False) -> dict[str, Any]:
+        return records.log.page(page, again=again)
+
+    return router
+
+
+def _download(response: Response, name: str) -> Response:
+    response.headers["Content-Disposition"] = f'attachment; filename="{name}"'
+    return response

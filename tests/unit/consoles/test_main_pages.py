@@ -1,0 +1,123 @@
+"""The main server's pages of rounds, models, devices, the task and the log."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from sqlalchemy import update
+from starlette.testclient import TestClient
+
+from fanlight.services.main_server.app import MainServerParts
+from fanlight.storage.tables import main as tables
+from tests.unit.consoles.federation import Page, owner, stranger
+from tests.unit.main_server.past import BETTER, RECEIVED, add_round, measure, server
+
+PATHS = ("/rounds", "/models", "/models/0", "/devices", "/task", "/log")
+HOSTILE = ("<script>alert(1)<script>", "\u0646" * 40)
+
+
+@pytest.fixture
+def parts_and_browser(tmp_path: Path) -> tuple[MainServerParts, TestClient]:
+    app, parts = server(tmp_path / "federation")
+    return parts, owner(app)
+
+
+@pytest.fixture
+def parts(parts_and_browser: tuple[MainServerParts, TestClient]) -> MainServerParts:
+    return parts_and_browser[0]
+
+
+@pytest.fixture
+def browser(parts_and_browser: tuple[MainServerParts, TestClient]) -> TestClient:
+    return parts_and_browser[1]
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_pages_are_the_owners_alone(path: str, tmp_path: Path) -> None:
+    app, _parts = server(tmp_path / "federation")
+    assert stranger(app).get(path).status_code == 303
+
+
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        ("/rounds", "No round yet."),
+        ("/models", "the start: knows nothing"),
+        ("/models/0", "Not measured yet."),
+        ("/devices", "No device has joined yet."),
+        ("/task", "step by step, by hand"),
+        ("/log", "Nothing has been logged yet."),
+    ],
+)
+def test_a_new_server_says_what_there_is_and_what_comes(browser: TestClient, path: str, said: str) -> None:
+    response = browser.get(path)
+    assert response.status_code == 200
+    page = Page.of(response)
+    assert said in page.text
+    current = [link["href"] for link in page.all("a") if link.get("aria-current") == "page"]
+    assert current == ([path] if path != "/models/0" else [])
+
+
+def test_rounds_lead_to_one_round_and_to_its_versions(parts: MainServerParts, browser: TestClient) -> None:
+    add_round(parts, 1)
+    add_round(parts, 2, state="failed")
+    measure(parts, 1, RECEIVED)
+    listed = Page.of(browser.get("/rounds"))
+    assert {"/rounds/1", "/rounds/2"} <= {link["href"] for link in listed.all("a")}
+    assert "too few" in listed.text
+    one = Page.of(browser.get("/rounds/1"))
+    assert {"/models/0", "/models/1"} <= {link["href"] for link in one.all("a")}
+    assert "100 of 150" in one.text
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [("/rounds/7", 404), ("/models/7", 404), (f"/rounds/{10**30}", 400), ("/models/-1", 400), ("/rounds?page=0", 400)],
+)
+def test_what_there_is_not(browser: TestClient, path: str, status: int) -> None:
+    assert browser.get(path).status_code == status
+
+
+def test_a_page_beyond_the_last_leads_back(parts: MainServerParts, browser: TestClient) -> None:
+    add_round(parts, 1)
+    for path in ("/rounds", "/models"):
+        page = Page.of(browser.get(f"{path}?page=5"))
+        assert "There is no such page." in page.text
+        assert path in [link["href"] for link in page.all("a")]
+
+
+def test_a_model_can_be_downloaded_with_its_card(parts: MainServerParts, browser: TestClient) -> None:
+    add_round(parts, 1)
+    links = [link["href"] for link in Page.of(browser.get("/models/1")).all("a") if "download" in link]
+    kinds = [browser.get(link).headers["content-type"].split(";")[0] for link in links]
+    assert kinds == ["application/octet-stream", "text/markdown", "application/json"]
+
+
+def test_two_versions_are_compared(parts: MainServerParts, browser: TestClient) -> None:
+    for number in (1, 2):
+        add_round(parts, number)
+    measure(parts, 1, RECEIVED)
+    measure(parts, 2, BETTER)
+    text = Page.of(browser.get("/models/1?with=0")).text
+    for figure in ("86.7 %", "66.7 %", "+20.0"):
+        assert figure in text
+
+
+def test_a_broken_log_is_said_loudly(parts: MainServerParts, browser: TestClient) -> None:
+    add_round(parts, 1)
+    assert "The chain holds together." in Page.of(browser.get("/log")).text
+    with parts.service.database.transaction() as tx:
+        tx.execute(update(tables.log).values(payload=b"other"))
+    assert "The chain is broken at entry 1." in Page.of(browser.get("/log?again=true")).text
+
+
+def test_hostile_class_names_are_only_text(tmp_path: Path) -> None:
+    app, parts = server(tmp_path / "hostile", classes=HOSTILE)
+    add_round(parts, 1)
+    measure(parts, 1, RECEIVED)
+    plain = len(Page.of(owner(app).get("/log")).all("script"))
+    for path in ("/task", "/rounds/1", "/models/0", "/models/0?with=0"):
+        page = Page.of(owner(app).get(path))
+        assert HOSTILE[0] in page.text
+        assert len(page.all("script")) == plain

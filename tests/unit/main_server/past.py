@@ -1,0 +1,69 @@
+"""A main server with a past, written straight into its database: rounds, versions, figures, log entries."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from fastapi import FastAPI
+from sqlalchemy import Connection, insert
+
+from fanlight.consoles.main_server import install
+from fanlight.protocol.contribution import Measured, Totals
+from fanlight.protocol.exchange import Order
+from fanlight.protocol.log import LogEntry
+from fanlight.services.federation import init_federation
+from fanlight.services.main_server import measurements
+from fanlight.services.main_server.app import MainServerParts, create_app
+from fanlight.services.main_server.settings import MainServerSettings
+from fanlight.services.main_server.task import Task
+from fanlight.storage.tables import main as tables
+
+CLASSES = ("cat", "dog")
+RECEIVED, LOCAL = [[40, 20], [30, 60]], [[48, 12], [15, 75]]
+BETTER = [[50, 10], [10, 80]]
+
+
+def server(folder: Path, *, demo: bool = False, classes: tuple[str, ...] = CLASSES) -> tuple[FastAPI, MainServerParts]:
+    """A main server with its pages, which nobody listens to."""
+    task = Task.default(classes=classes, demo=demo)
+    init_federation(
+        folder, main_url="http://localhost:8000", aggregator_url="http://localhost:8003", task_json=task.to_json()
+    )
+    app, parts = create_app(MainServerSettings(state=folder / "main"))
+    install(app, parts)
+    return app, parts
+
+
+def add_round(parts: MainServerParts, number: int, *, state: str = "complete", kind: str = "train") -> None:
+    """A round that is over, from the current model; a training round adds a version, published."""
+    service = parts.service
+    with service.database.transaction() as tx:
+        current = service.models.current(tx)
+        tx.execute(
+            insert(tables.rounds).values(
+                number=number, kind=kind, mh=bytes([number]) * 32, state=state, record=b"", model=current.sha256,
+                asked=Order.NONE.value, participants=5, reason="ok" if state == "complete" else "too few",
+                opened_at=1_800_000_000.0 + number, ended_at=1_800_000_010.0 + number,
+            )
+        )  # fmt: skip
+        if kind == "train" and state == "complete":
+            _add_version(parts, tx, number)
+        service.log.append(tx, [LogEntry("verdict", b"round %d" % number)])
+
+
+def measure(parts: MainServerParts, number: int, received: list[list[int]], local: list[list[int]] = LOCAL) -> None:
+    """Figures of the model that round ``number`` started from."""
+    both = [Measured(np.array(matrix, np.int64), 30.0) for matrix in (received, local)]
+    with parts.service.database.transaction() as tx:
+        model = tx.execute(tables.rounds.select().where(tables.rounds.c.number == number)).one().model
+        measurements.store(tx, number, model, Totals(count=5, received=both[0], local=both[1]))
+
+
+def _add_version(parts: MainServerParts, tx: Connection, number: int) -> None:
+    models = parts.service.models
+    plan = parts.service.task.plan
+    size = plan.features * len(plan.classes) + len(plan.classes)
+    totals = Totals(count=5, mean=np.full(size, 0.01), supporters=np.full(len(plan.classes), 5))
+    models.add(tx, totals, models.current(tx).sha256, number, 1_800_000_010.0 + number)
+    models.publish(tx, number)

@@ -1,0 +1,104 @@
+"""The past of a main server: rounds and versions page by page, lineage, cards, the log with its chain."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from sqlalchemy import update
+
+from fanlight.errors import NotFound
+from fanlight.services.main_server import model_card
+from fanlight.services.main_server.app import MainServerParts
+from fanlight.storage.tables import main as tables
+from tests.unit.main_server.past import BETTER, RECEIVED, add_round, measure, server
+
+
+@pytest.fixture
+def parts(tmp_path: Path) -> MainServerParts:
+    _app, made = server(tmp_path / "federation")
+    return made
+
+
+def test_a_new_server_has_one_version_and_no_round(parts: MainServerParts) -> None:
+    assert parts.records.rounds() == {"rounds": [], "page": 1, "pages": 1, "total": 0}
+    (first,) = parts.records.models()["models"]
+    assert (first["version"], first["current"], first["from_version"]) == (0, True, None)
+
+
+def test_rounds_come_in_pages_newest_first(parts: MainServerParts) -> None:
+    for number in range(1, 53):
+        add_round(parts, number, kind="measure")
+    first, second = parts.records.rounds(), parts.records.rounds(2)
+    assert (first["pages"], first["total"], len(first["rounds"])) == (2, 52, 50)
+    assert [line["round"] for line in first["rounds"][:2] + second["rounds"]] == [52, 51, 2, 1]
+    assert parts.records.rounds(9)["rounds"] == []
+
+
+def test_a_round_names_the_versions_before_and_after_it(parts: MainServerParts) -> None:
+    add_round(parts, 1)
+    add_round(parts, 2, state="failed")
+    add_round(parts, 3)
+    measure(parts, 1, RECEIVED)
+    found = [parts.records.round(number) for number in (1, 2, 3)]
+    assert [(line["from_version"], line["to_version"]) for line in found] == [(0, 1), (1, None), (1, 2)]
+    assert found[0]["figures"]["received"]["correct"] == 100
+    with pytest.raises(NotFound, match="no round 4"):
+        parts.records.round(4)
+
+
+def test_a_version_knows_its_lineage_and_what_came_of_it(parts: MainServerParts) -> None:
+    for number in (1, 2, 3):
+        add_round(parts, number)
+    model = parts.records.model(2)
+    assert (model["lineage"], model["children"], model["current"]) == ([1, 0], [3], False)
+    with pytest.raises(NotFound, match="version 4"):
+        parts.records.model(4)
+
+
+def test_a_card_says_what_a_version_is(parts: MainServerParts) -> None:
+    for number in (1, 2):
+        add_round(parts, number)
+    measure(parts, 2, BETTER)
+    card = parts.records.card(1)
+    assert (card["devices_in_the_sum"], card["lineage"], card["metrics"]["correct"]) == (5, [0], 130)
+    text = model_card.as_markdown(card)
+    for said in ("version 1", card["sha256"], "130 of 150", "86.7 %", "Only differential privacy bounds that"):
+        assert said in text
+    assert "Not measured yet." in model_card.as_markdown(parts.records.card(2))
+
+
+def test_names_in_a_card_cannot_become_markup(tmp_path: Path) -> None:
+    _app, parts = server(tmp_path / "hostile", classes=("[x](javascript:1)", "<b>*|dog"))
+    text = model_card.as_markdown(parts.records.card(0))
+    assert r"\[x\]\(javascript\:1\)" in text
+    assert r"\<b\>\*\|dog" in text
+
+
+def test_the_log_is_recomputed_and_shown_newest_first(parts: MainServerParts) -> None:
+    for number in (1, 2, 3):
+        add_round(parts, number, kind="measure")
+    log = parts.records.log.page(size=2)
+    assert [entry["number"] for entry in log["entries"]] == [3, 2]
+    assert (log["verified"], log["verified_entries"], log["pages"]) == (True, 3, 2)
+    add_round(parts, 4, kind="measure")
+    assert parts.records.log.page()["verified_entries"] == 4
+
+
+@pytest.mark.parametrize("changes", [{"payload": b"other"}, {"head": b"x" * 32}, {"type": "close"}])
+def test_an_altered_log_is_noticed(parts: MainServerParts, changes: dict[str, object]) -> None:
+    for number in (1, 2, 3):
+        add_round(parts, number, kind="measure")
+    assert parts.records.log.page()["verified"]
+    with parts.service.database.transaction() as tx:
+        tx.execute(update(tables.log).where(tables.log.c.seq == 2).values(**changes))
+    log = parts.records.log.page(again=True)
+    assert (log["verified"], log["broken"], log["verified_entries"]) == (False, 2, 1)
+
+
+def test_a_missing_entry_is_noticed(parts: MainServerParts) -> None:
+    for number in (1, 2, 3):
+        add_round(parts, number, kind="measure")
+    with parts.service.database.transaction() as tx:
+        tx.execute(tables.log.delete().where(tables.log.c.seq == 2))
+    assert parts.records.log.page()["broken"] == 2
