@@ -11,6 +11,7 @@ from starlette.responses import RedirectResponse, Response
 
 from fanlight.consoles.console import Console
 from fanlight.consoles.device_learning import LEARNING, learning_router
+from fanlight.consoles.device_pictures import PICTURES, pictures_router
 from fanlight.consoles.events import events_router
 from fanlight.consoles.privacy import PRIVACY, privacy_router
 from fanlight.consoles.step_pages import Reader, step_router
@@ -20,7 +21,7 @@ from fanlight.services.http.owner import Owner, require_owner_post
 from fanlight.services.http.steps import StepView
 
 STEPS: Final = (("/modeltrain", "Train"), ("/sendstatus", "Announce"), ("/sendmodel", "Send"))
-LINKS: Final = ((LEARNING, "Learning"), *STEPS, (PRIVACY, "Privacy"))
+LINKS: Final = ((PICTURES, "Pictures"), (LEARNING, "Learning"), *STEPS, (PRIVACY, "Privacy"))
 NEWEST: Final = 50
 """Rows of a table on the start page; the JSON API has them all."""
 
@@ -40,6 +41,7 @@ def install(app: FastAPI, role: DeviceRole) -> None:
     console = Console("device", LINKS, role.name)
     app.include_router(pages(console, role))
     app.include_router(learning_router(console, role))
+    app.include_router(pictures_router(console, role))
     app.include_router(privacy_router(console, role))
     app.include_router(events_router(role.pages))
     console.install(app)
