@@ -14,7 +14,7 @@ from fanlight import apps
 from fanlight.consoles import main_server as main_server_pages
 from fanlight.protocol.contribution import Measured, Totals
 from fanlight.services.aggregator.settings import AggregatorSettings
-from fanlight.services.federation import init_federation
+from fanlight.services.federation import init_federation, issue_token_file
 from fanlight.services.main_server import measurements
 from fanlight.services.main_server.app import MainServerParts, create_app
 from fanlight.services.main_server.settings import MainServerSettings
@@ -115,3 +115,30 @@ def test_a_chart_is_drawn_under_the_strict_policy(browser: Browser, tmp_path: Pa
             page, _wrong = visit(context)
             page.goto(f"{server.url}/aggregate_models")
             expect(page.locator("figure.chart")).to_be_hidden()
+
+
+@pytest.mark.parametrize("scripts", [True, False], ids=["with-js", "without-js"])
+def test_an_owner_changes_a_floor_and_pauses(browser: Browser, tmp_path: Path, scripts: bool) -> None:
+    from fanlight.services.device.settings import DeviceSettings
+
+    folder = folder_of(tmp_path)
+    (folder / "pictures").mkdir()
+    token = issue_token_file(folder, "porch", 2_000_000_000)
+    app = apps.device(DeviceSettings(state=folder / "device", token=token, data=folder / "pictures", port=8001))
+    with socket.create_server(("127.0.0.1", 0)) as listener, served("device", app, listener) as server:
+        for window, dark in ((PHONE, True), (DESK, False)):
+            with logged_in(browser, server, window, scripts=scripts, dark=dark) as context:
+                page, wrong = visit(context)
+                page.goto(f"{server.url}/privacy")
+                page.get_by_label("Fewest devices in a sum").fill("8")
+                page.get_by_role("button", name="Keep these floors").click()
+                expect(page.get_by_label("Fewest devices in a sum")).to_have_value("8")
+                page.get_by_role("button", name="Pause").click()
+                expect(page.get_by_role("heading", name="Paused: nothing is sent.")).to_be_visible()
+                if scripts:
+                    assert too_wide(page) <= 0
+                    assert not faint(page)
+                shoot(page, f"privacy-{window['width']}")
+                page.get_by_role("button", name="Go on").click()
+                expect(page.get_by_role("button", name="Pause")).to_be_visible()
+                assert not wrong
