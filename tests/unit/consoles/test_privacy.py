@@ -141,3 +141,22 @@ def test_the_picture_is_the_highest_byte_of_each_number() -> None:
 def test_a_report_shorter_than_a_row_and_a_long_one() -> None:
     assert masked_picture(io.BytesIO(bytes(8)), 2)[16:24] == b"\0\0\0\x02\0\0\0\x01"
     assert masked_picture(io.BytesIO(bytes(4 * 20_000)), 20_000)[20:24] == (100).to_bytes(4, "big")
+
+
+def test_a_program_changes_the_same(folder: Path) -> None:
+    app, role = made(folder)
+    browser = owner(app, URL)
+    headers = {"X-CSRF-Token": Page.of(browser.get("/privacy")).csrf(), "Accept": "application/json"}
+    floors = {"k_min": 9, "accept_demo": True, "answers_per_day": 4}
+    assert browser.put("/api/v1/floors", json=floors, headers=headers).json() == floors | {
+        "paused": False,
+        "left": False,
+    }
+    assert browser.put("/api/v1/paused", json={"on": True}, headers=headers).json()["paused"] is True
+    assert browser.put("/api/v1/left", json={"on": True}, headers=headers).json()["left"] is True
+    assert browser.get("/api/v1/wishes").json() == floors | {"paused": True, "left": True}
+    for wrong in (floors | {"k_min": 1}, floors | {"k_min": "9"}, {"k_min": 9}):
+        assert 400 <= browser.put("/api/v1/floors", json=wrong, headers=headers).status_code < 500
+    assert browser.put("/api/v1/floors", json=floors | {"k_min": 3}).status_code == 403
+    assert role.rounds.wishes.kept.k_min == 9
+    role.stop()

@@ -12,6 +12,7 @@ from starlette.responses import Response
 
 from fanlight.services.device import status
 from fanlight.services.device.role import DeviceRole
+from fanlight.services.device.wishes_api import wishes_router
 from fanlight.services.http.job_routes import accepted, jobs_router
 from fanlight.services.http.jobs import Job
 from fanlight.services.http.owner import Owner, require_owner, require_owner_post
@@ -44,6 +45,7 @@ def owner_router(role: DeviceRole) -> APIRouter:
         return await step(request, role.steps.send)
 
     router.include_router(_reading(role))
+    router.include_router(wishes_router(role.rounds.wishes))
     router.include_router(jobs_router(role.jobs))
     return router
 

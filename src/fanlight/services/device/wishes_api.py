@@ -1,0 +1,69 @@
+"""The owner's routes for what the privacy page changes: floors, pause, leave."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends
+from pydantic import BaseModel, ConfigDict
+
+from fanlight.services.device.wishes import Kept, Wishes
+from fanlight.services.http.owner import Owner, require_owner, require_owner_post
+
+Reader = Annotated[Owner, Depends(require_owner)]
+Actor = Annotated[Owner, Depends(require_owner_post)]
+
+
+class GivenFloors(BaseModel):
+    """The body of ``PUT /api/v1/floors``; all of them, and nothing else."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    k_min: int
+    accept_demo: bool
+    answers_per_day: int
+
+
+class Switch(BaseModel):
+    """The body of ``PUT /api/v1/paused`` and ``/api/v1/left``."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    on: bool
+
+
+def wishes_router(wishes: Wishes) -> APIRouter:
+    """``GET /api/v1/wishes``, and ``PUT`` on ``floors``, ``paused`` and ``left``; each answers with all of them."""
+    router = APIRouter(prefix="/api/v1")
+
+    @router.get("/wishes")
+    def show(_owner: Reader) -> dict[str, int | bool]:
+        return as_json(wishes.kept)
+
+    @router.put("/floors")
+    def set_floors(given: GivenFloors, _owner: Actor) -> dict[str, int | bool]:
+        wishes.set_floors(k_min=given.k_min, accept_demo=given.accept_demo, answers_per_day=given.answers_per_day)
+        return as_json(wishes.kept)
+
+    @router.put("/paused")
+    def pause(given: Switch, _owner: Actor) -> dict[str, int | bool]:
+        wishes.pause(given.on)
+        return as_json(wishes.kept)
+
+    @router.put("/left")
+    def leave(given: Switch, _owner: Actor) -> dict[str, int | bool]:
+        wishes.leave(given.on)
+        return as_json(wishes.kept)
+
+    return router
+
+
+def as_json(kept: Kept) -> dict[str, int | bool]:
+    """The wishes by name."""
+    return {
+        "k_min": kept.k_min,
+        "accept_demo": kept.accept_demo,
+        "answers_per_day": kept.answers_per_day,
+        "paused": kept.paused,
+        "left": kept.left,
+    }
