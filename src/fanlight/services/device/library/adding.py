@@ -115,7 +115,8 @@ class _Counted:
 
 def _is_picture(entry: zipfile.ZipInfo) -> bool:
     names = PurePosixPath(entry.filename).parts
-    return not entry.is_dir() and not any(hidden(name) or name == "__MACOSX" for name in names)
+    passed_over = any(hidden(name) or name == "__MACOSX" for name in names if name != "..")
+    return not entry.is_dir() and not passed_over
 
 
 def _check(entries: list[zipfile.ZipInfo]) -> None:

@@ -129,6 +129,11 @@ class Library:
             raise NotFound("The picture's file is gone.", next="Reload the page.")
         return path
 
+    def media_type(self, sha256: str) -> str:
+        """What kind of file the original is, by its content; errors as in ``thumbnail``."""
+        path = self.original(sha256)
+        return measure.media_type(pictures.read(path), path.name)
+
     def thumbnail(self, sha256: str) -> Path:
         """A small WebP of a picture, made at the first time.
 

@@ -1,0 +1,189 @@
+"""The owner's routes to the pictures.  Uploads are bounded before a byte is read; ids are SHA-256 in hexadecimal."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Query
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import UploadFile
+from starlette.requests import Request
+from starlette.responses import FileResponse, Response
+
+from fanlight.errors import MalformedMessage
+from fanlight.services.device.library import Added, Filter, Library, Picture, Problem, State
+from fanlight.services.device.library.adding import MAX_FILES, MAX_TOTAL_BYTES
+from fanlight.services.device.library.library import PAGE_SIZE
+from fanlight.services.http.job_routes import accepted
+from fanlight.services.http.limits import declared_length, too_large
+from fanlight.services.http.owner import Owner, require_owner, require_owner_post
+
+PICTURES = "/api/v1/pictures"
+CHANGE_LIMIT_BYTES = 1 << 20
+_FOREVER = {"Cache-Control": "private, max-age=31536000, immutable"}  # the address names the content
+
+Reader = Annotated[Owner, Depends(require_owner)]
+Actor = Annotated[Owner, Depends(require_owner_post)]
+
+
+def at_most(limit: int) -> Callable[[Request], None]:
+    """A dependency that refuses longer bodies, to stand before those that read the body."""
+
+    def check(request: Request) -> None:
+        length = declared_length(request.headers)
+        if length is None:
+            raise MalformedMessage("The request does not say how long it is.", next="Send Content-Length.")
+        if length > limit:
+            raise too_large(limit)
+
+    return check
+
+
+@dataclass(frozen=True)
+class Change:
+    """What a request names: pictures, and for some a label."""
+
+    pictures: tuple[str, ...] = ()
+    label: str = ""
+
+
+def library_router(library: Library) -> APIRouter:
+    """All of the owner's routes to the pictures but the pages."""
+    router = APIRouter()
+    router.include_router(_looking(library))
+    router.include_router(_changing(library))
+    return router
+
+
+def _looking(library: Library) -> APIRouter:
+    router = APIRouter()
+
+    @router.get(PICTURES)
+    def show(
+        _owner: Reader,
+        state: State | None = None,
+        label: Annotated[str | None, Query(max_length=255)] = None,
+        problem: Problem | None = None,
+        page: Annotated[int, Query(ge=1, le=1_000_000)] = 1,
+        size: Annotated[int, Query(ge=1, le=500)] = PAGE_SIZE,
+    ) -> dict[str, Any]:
+        found = library.page(Filter(state, label, problem), page, size)
+        return {**asdict(found), "pictures": [picture_json(picture) for picture in found.pictures]}
+
+    @router.get(f"{PICTURES}/overview")
+    def overview(_owner: Reader) -> dict[str, Any]:
+        warnings = [asdict(warning) for warning in library.warnings()]
+        return {**asdict(library.counts()), "classes": library.classes, "warnings": warnings}
+
+    @router.get(f"{PICTURES}/duplicates")
+    def duplicates(_owner: Reader) -> dict[str, Any]:
+        return {"groups": [[picture_json(picture) for picture in group] for group in library.duplicates()]}
+
+    @router.get(f"{PICTURES}/suggestions")
+    def suggestions(_owner: Reader, number: Annotated[int, Query(ge=1, le=500)] = PAGE_SIZE) -> dict[str, Any]:
+        return {"pictures": [picture_json(picture) for picture in library.suggestions(number)]}
+
+    @router.get("/pictures/{sha256}/thumbnail")
+    def thumbnail(sha256: str, _owner: Reader) -> Response:
+        return FileResponse(library.thumbnail(sha256), media_type="image/webp", headers=_FOREVER)
+
+    @router.get("/pictures/{sha256}/original")
+    def original(sha256: str, _owner: Reader) -> Response:
+        path, kind = library.original(sha256), library.media_type(sha256)
+        return FileResponse(path, media_type=kind, headers=_FOREVER)
+
+    return router
+
+
+def _changing(library: Library) -> APIRouter:
+    router = APIRouter(prefix=PICTURES)
+    short = [Depends(at_most(CHANGE_LIMIT_BYTES))]
+
+    @router.post("", status_code=201, dependencies=[Depends(at_most(MAX_TOTAL_BYTES))])
+    async def add(request: Request, _owner: Actor) -> dict[str, Any]:
+        async with request.form(max_files=MAX_FILES) as form:  # closes its files at the end
+            files = [value for _name, value in form.multi_items() if isinstance(value, UploadFile)]
+            label = form.get("label")
+            return asdict(await run_in_threadpool(_add, library, files, label if isinstance(label, str) else ""))
+
+    actions: Mapping[str, Callable[[Change], int]] = {
+        "assign": lambda change: library.assign(change.pictures, change.label),
+        "confirm": lambda change: library.confirm(change.pictures),
+        "unusable": lambda change: library.set_unusable(change.pictures),
+        "delete": lambda change: library.delete(change.pictures),
+    }
+
+    def route(action: Callable[[Change], int]) -> Callable[..., Any]:
+        async def change(request: Request, _owner: Actor) -> dict[str, int]:
+            return {"count": await run_in_threadpool(action, await read_change(request))}
+
+        return change
+
+    for name, action in actions.items():
+        router.add_api_route(f"/{name}", route(action), methods=["POST"], dependencies=short)
+
+    @router.post("/undo", dependencies=short)
+    def undo(_owner: Actor) -> dict[str, Any]:
+        undone = library.undo()
+        return {"undone": asdict(undone) if undone else None}
+
+    @router.post("/suggest", dependencies=short)
+    def suggest(request: Request, _owner: Actor) -> Response:
+        return accepted(request, library.suggest())
+
+    @router.post("/class-proposals", status_code=204, dependencies=short)
+    async def propose(request: Request, _owner: Actor) -> None:
+        await run_in_threadpool(library.propose_class, (await read_change(request)).label)
+
+    return router
+
+
+async def read_change(request: Request) -> Change:
+    """JSON ``{"pictures": [sha256, …], "label": …}``, or form fields of these names.
+
+    Raises:
+        MalformedMessage: neither.
+    """
+    if not request.headers.get("content-type", "").startswith("application/json"):
+        form = await request.form()
+        label = form.get("label")
+        ids = [value for value in form.getlist("pictures") if isinstance(value, str)]
+        return Change(tuple(ids), label if isinstance(label, str) else "")
+    try:
+        given = json.loads(await request.body())
+    except (ValueError, RecursionError) as error:
+        raise MalformedMessage("The body is not JSON.") from error
+    if not isinstance(given, dict):
+        raise _malformed()
+    named, text = given.get("pictures", []), given.get("label", "")
+    if not isinstance(named, list) or not all(isinstance(name, str) for name in named) or not isinstance(text, str):
+        raise _malformed()
+    return Change(tuple(named), text)
+
+
+def _malformed() -> MalformedMessage:
+    return MalformedMessage('The body is not {"pictures": [sha256, …], "label": name}.')
+
+
+def picture_json(picture: Picture) -> dict[str, Any]:
+    """A picture, with the addresses of its files."""
+    base = f"/pictures/{picture.sha256}"
+    files = {"thumbnail": f"{base}/thumbnail", "original": f"{base}/original"}
+    return {**asdict(picture), "perceptual_hash": picture.perceptual_hash.hex(), **files}
+
+
+def _add(library: Library, files: Sequence[UploadFile], label: str) -> Added:
+    plain = [file for file in files if not is_zip(file)]
+    added = library.add([(file.filename or "picture", file.file) for file in plain], label or None)
+    for file in files:
+        if is_zip(file):
+            added += library.add_zip(file.file, label or None)
+    return added
+
+
+def is_zip(file: UploadFile) -> bool:
+    """By its name; what it really is, unpacking will say."""
+    return (file.filename or "").lower().endswith(".zip")
