@@ -15,6 +15,7 @@ from starlette.responses import RedirectResponse, Response
 
 from fanlight.errors import SettingsError
 from fanlight.services.http.owner import require_owner_post
+from fanlight.services.main_server import class_proposals
 from fanlight.services.main_server.service import MainService
 
 Which = Annotated[int, Path(ge=0, lt=1 << 31)]
@@ -56,6 +57,12 @@ def change_pages(service: MainService) -> APIRouter:
     def by_itself(on: Annotated[str, Form()] = "") -> Response:
         changes: dict[str, Any] = {"by_itself": on == "yes"}
         service.change_policy(**changes)
+        return _to("/task")
+
+    @router.post("/task/proposals/dismiss")
+    def dismiss(name: Annotated[str, Form()]) -> Response:
+        with service.database.transaction() as tx:
+            class_proposals.dismiss(tx, name)
         return _to("/task")
 
     return router

@@ -83,6 +83,9 @@ def _present(console: Console, parts: MainServerParts) -> APIRouter:
 
     @router.get("/task")
     def task(request: Request, owner: Reader) -> Response:
-        return console.page(request, owner, "main_task.html", task=parts.service.task, numbers=NUMBERS)
+        proposals = parts.records.class_proposals()
+        return console.page(
+            request, owner, "main_task.html", task=parts.service.task, numbers=NUMBERS, proposals=proposals
+        )
 
     return router

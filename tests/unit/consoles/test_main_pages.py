@@ -8,7 +8,9 @@ import pytest
 from sqlalchemy import update
 from starlette.testclient import TestClient
 
+from fanlight.errors import Refused, RemoteError
 from fanlight.services.main_server.app import MainServerParts
+from fanlight.services.main_server.class_proposals import MOST_OF_A_DEVICE, ClassProposal
 from fanlight.storage.tables import main as tables
 from tests.unit.consoles.federation import Page, owner, stranger
 from tests.unit.main_server.past import BETTER, RECEIVED, add_round, measure, server
@@ -121,3 +123,70 @@ def test_hostile_class_names_are_only_text(tmp_path: Path) -> None:
         page = Page.of(owner(app).get(path))
         assert HOSTILE[0] in page.text
         assert len(page.all("script")) == plain
+
+
+def post(browser: TestClient, page: str, route: str, **fields: str) -> int:
+    """Send a form of a page, which must have it; the status."""
+    shown = Page.of(browser.get(page))
+    assert route in [action for action, _fields in shown.forms()]
+    return int(browser.post(route, data={"csrf": shown.csrf(), **fields}).status_code)
+
+
+def test_a_version_is_rolled_back_and_noted_by_its_forms(parts: MainServerParts, browser: TestClient) -> None:
+    for number in (1, 2):
+        add_round(parts, number)
+    assert "Roll back to this version" in Page.of(browser.get("/models/1")).text
+    assert post(browser, "/models/1", "/models/1/current") == 303
+    assert post(browser, "/models/1", "/models/1/note", text=HOSTILE[0]) == 303
+    page = Page.of(browser.get("/models/1"))
+    assert "Devices fetch this version." in page.text
+    assert HOSTILE[0] in page.text
+    assert "back from version 2 to version 1" in " ".join(Page.of(browser.get("/models")).text.split())
+    assert browser.post("/models/2/current").status_code == 403
+
+
+def test_under_an_open_round_the_page_says_what_to_do(parts: MainServerParts, browser: TestClient) -> None:
+    add_round(parts, 1)
+    add_round(parts, 2, kind="measure", state="open")
+    assert "which is under way" in Page.of(browser.get("/models/0")).text
+    assert post(browser, "/models/0", "/models/0/current") == 409
+    assert parts.records.model(1)["current"]
+
+
+def test_the_policy_is_changed_by_its_forms(parts: MainServerParts, browser: TestClient) -> None:
+    assert post(browser, "/task", "/task/by-itself", on="yes") == 303
+    assert post(browser, "/task", "/task/policy", k_min="7", n_max="70") == 303
+    policy = parts.service.task.policy
+    assert (policy.by_itself, policy.k_min, policy.n_max) == (True, 7, 70)
+    assert "Switch to steps by hand" in Page.of(browser.get("/task")).text
+    for wrong in ("many", "-3", "71"):
+        assert post(browser, "/task", "/task/policy", k_min=wrong) == 400
+    assert parts.service.task.policy == policy
+
+
+def test_proposed_classes_are_shown_and_dismissed(parts: MainServerParts, browser: TestClient) -> None:
+    device = {"dev": b"d" * 16, "public_key": b"p" * 32, "token_key": b"t" * 32, "name": HOSTILE[0]}
+    with parts.service.database.transaction() as tx:
+        tx.execute(tables.devices.insert().values(**device, enrolment=b"", enrolled_at=1))
+    for name in ("fox", "fox", HOSTILE[0].replace("/", "")):
+        parts.service.take_class_proposal(b"d" * 16, ClassProposal(name=name).encode())
+    assert [entry["name"] for entry in parts.records.class_proposals()] == ["fox", HOSTILE[0]]
+    assert HOSTILE[0] in Page.of(browser.get("/task")).text
+    assert post(browser, "/task", "/task/proposals/dismiss", name="fox") == 303
+    assert [entry["name"] for entry in parts.records.class_proposals()] == [HOSTILE[0]]
+
+
+@pytest.mark.parametrize("name", ["cat", "a/b", " fox", "a\nb"])
+def test_what_cannot_be_proposed(parts: MainServerParts, name: str) -> None:
+    with pytest.raises(RemoteError):
+        parts.service.take_class_proposal(b"d" * 16, ClassProposal(name=name).encode())
+
+
+def test_a_device_cannot_fill_the_page_with_proposals(parts: MainServerParts) -> None:
+    device = {"dev": b"d" * 16, "public_key": b"p" * 32, "token_key": b"t" * 32, "name": "porch"}
+    with parts.service.database.transaction() as tx:
+        tx.execute(tables.devices.insert().values(**device, enrolment=b"", enrolled_at=1))
+    for number in range(MOST_OF_A_DEVICE):
+        parts.service.take_class_proposal(b"d" * 16, ClassProposal(name=f"fox {number}").encode())
+    with pytest.raises(Refused, match="may propose"):
+        parts.service.take_class_proposal(b"d" * 16, ClassProposal(name="one more").encode())

@@ -12,6 +12,7 @@ from fanlight.consoles.main_server import install
 from fanlight.protocol.contribution import Measured, Totals
 from fanlight.protocol.exchange import Order
 from fanlight.protocol.log import LogEntry
+from fanlight.protocol.main_round import Record
 from fanlight.services.federation import init_federation
 from fanlight.services.main_server import measurements
 from fanlight.services.main_server.app import MainServerParts, create_app
@@ -40,9 +41,11 @@ def add_round(parts: MainServerParts, number: int, *, state: str = "complete", k
     service = parts.service
     with service.database.transaction() as tx:
         current = service.models.current(tx)
+        record = Record(state=state, number=number, attempt=0, kind=kind, proposal=b"", mh=bytes([number]) * 32)
         tx.execute(
             insert(tables.rounds).values(
-                number=number, kind=kind, mh=bytes([number]) * 32, state=state, record=b"", model=current.sha256,
+                number=number, kind=kind, mh=bytes([number]) * 32, state=state, record=record.encode(),
+                model=current.sha256,
                 asked=Order.NONE.value, participants=5, reason="ok" if state == "complete" else "too few",
                 opened_at=1_800_000_000.0 + number, ended_at=1_800_000_010.0 + number,
             )

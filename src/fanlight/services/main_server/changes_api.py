@@ -8,6 +8,7 @@ from fastapi import APIRouter, Body, Depends
 from fastapi import Path as InPath
 
 from fanlight.services.http.owner import require_owner, require_owner_post
+from fanlight.services.main_server import class_proposals
 from fanlight.services.main_server.service import MainService
 
 Which = Annotated[int, InPath(ge=0, lt=1 << 31)]
@@ -36,5 +37,10 @@ def changes_router(service: MainService) -> APIRouter:
     def note(version: Which, text: Text) -> dict[str, Any]:
         service.promotion.write_note(version, text)
         return {"version": version, "note": text.strip()}
+
+    @router.delete("/api/v1/class-proposals", status_code=204, dependencies=CHANGE)
+    def dismiss(name: str) -> None:
+        with service.database.transaction() as tx:
+            class_proposals.dismiss(tx, name)
 
     return router

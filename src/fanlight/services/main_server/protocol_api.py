@@ -87,6 +87,12 @@ def _device_routes(sender: Sender, service: MainService) -> APIRouter:
         await run_in_threadpool(service.take_readiness, device, await read_body(request, SMALL_BODY))
         return Response(status_code=204)
 
+    @router.post("/class-proposals", status_code=204)
+    async def propose_class(request: Request) -> Response:
+        device = sender(request)
+        await run_in_threadpool(service.take_class_proposal, device, await read_body(request, SMALL_BODY))
+        return Response(status_code=204)
+
     return router
 
 

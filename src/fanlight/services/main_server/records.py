@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, select
 
-from fanlight.services.main_server import measurements, model_card, round_table
+from fanlight.services.main_server import class_proposals, measurements, model_card, round_table
 from fanlight.services.main_server.log_reader import LogReader
 from fanlight.services.main_server.models import Version
 from fanlight.services.main_server.overview import Overview
@@ -96,6 +96,11 @@ class Records:
             line, lineage = self._line(tx, version), self._lineage(tx, version)
             made = round_table.numbered(tx, version.round) if version.round is not None else None
         return model_card.card(self._service.task, line, lineage, made.participants if made else None)
+
+    def class_proposals(self) -> list[dict[str, Any]]:
+        """Classes that devices' owners would like, the most wanted first."""
+        with self._service.database.transaction() as tx:
+            return class_proposals.listed(tx)
 
     def _line(self, tx: Connection, version: Version) -> dict[str, Any]:
         models = self._service.models

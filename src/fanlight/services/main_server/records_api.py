@@ -32,6 +32,10 @@ def records_router(records: Records) -> APIRouter:
         text = model_card.as_markdown(records.card(version))
         return _download(Response(text, media_type="text/markdown"), f"fanlight-model-{version}.md")
 
+    @router.get("/api/v1/class-proposals")
+    def proposals() -> dict[str, Any]:
+        return {"proposals": records.class_proposals()}
+
     @router.get("/api/v1/log")
     def log(page: Number = 1, *, again: bool = False) -> dict[str, Any]:
         return records.log.page(page, again=again)

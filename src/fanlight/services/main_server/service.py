@@ -25,7 +25,7 @@ from fanlight.protocol.report import READINESS, Readiness
 from fanlight.services.federation import ServerIdentity
 from fanlight.services.http.jobs import Jobs
 from fanlight.services.http.waiting import Notifier
-from fanlight.services.main_server import round_table
+from fanlight.services.main_server import class_proposals, round_table
 from fanlight.services.main_server.models import Models
 from fanlight.services.main_server.presence import Presence
 from fanlight.services.main_server.promotion import Promotion
@@ -229,6 +229,12 @@ class MainService:
         if (readiness.fid, readiness.device) != (self.identity.trust.fid, device):
             raise NotAuthentic("The readiness is another device's.")
         self._set_device(device, ready_plan=readiness.plan, ready_model=readiness.model)
+
+    def take_class_proposal(self, device: bytes, data: bytes) -> None:
+        """A device's owner would like another class; see ``class_proposals.take`` for what it raises."""
+        with self.database.transaction() as tx:
+            class_proposals.take(tx, device, data, self.task.classes, self.clock())
+        self.pages.notify()
 
     def take_acknowledgement(self, device: bytes, sha256: bytes) -> None:
         """A device has fetched and verified a model.
