@@ -33,7 +33,7 @@ test-torch: $(TORCH_VENV)/.stamp $(DATA)/.stamp  ## compare with PyTorch, in an 
 
 test-long: $(VENV)/.stamp-dev $(DATA)/.stamp  ## the tests marked long, and many more random examples of the others
 	@$(BIN)/python scripts/install_debian_packages.py tests/debian-packages.txt
-	@FANLIGHT_LONG=1 $(BIN)/python -m pytest -n 2 -m "not torch" --ignore=tests/torch tests $(ARGS)
+	@FANLIGHT_LONG=1 $(BIN)/python -m pytest -n 2 --timeout 1800 -m "not torch" --ignore=tests/torch tests $(ARGS)
 
 lint: $(VENV)/.stamp-dev  ## formatting, style, types, layers
 	@$(BIN)/ruff format --check .

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from fanlight.errors import StorageError
+from fanlight.errors import NotPossibleNow, StorageError
 from fanlight.protocol import signing
 from fanlight.protocol.aggregator_round import State
 from fanlight.protocol.exchange import Members
@@ -44,7 +45,8 @@ def test_a_released_round_is_released_again_whatever_file_is_lost(
         again, vector = aggregator.rounds.release()
         assert again == signed
         assert np.array_equal(vector, first)
-        world.owner("aggregator").step("/send_model_secagg")
+        with suppress(NotPossibleNow):  # the aggregator's own loop may have been faster
+            aggregator.release_round()
         assert wait(lambda: world.round(1, state="released"), "main has the sum")
         world.check_traces()
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from fanlight.core.metrics import Metrics
@@ -74,7 +74,8 @@ def test_of_all_small_pairs_of_matrices_of_two_classes_each_hidden_cell_has_two_
 
 
 def others(pair: Pair) -> Iterator[Pair]:
-    """Neighbours of a pair: classes in another order, other names for some pictures of one or two rows."""
+    """Neighbours of a pair: classes in another order, other names for some pictures of one or two rows, a picture that
+    is truly of another class."""
     size = len(pair[0])
     for order in itertools.permutations(range(size)):
         yield tuple(  # type: ignore[misc]
@@ -83,16 +84,33 @@ def others(pair: Pair) -> Iterator[Pair]:
     moves = list(itertools.product(range(size), range(size), range(size)))
     for which in (0, 1):
         for move in moves:
+            yield moved(pair, which, *move, amount=1)
             once = moved(pair, which, *move)
             yield once
             for again in moves:
                 yield moved(once, which, *again)
+    for source, target in itertools.permutations(range(size), 2):
+        first, second = (list(relabelled(matrix, source, target)) for matrix in pair)
+        yield from itertools.product(first, second)
 
 
-def moved(pair: Pair, which: int, row: int, source: int, target: int) -> Pair:
-    """As many pictures as possible of a row, up to half, are named ``target`` instead of ``source``."""
+def relabelled(matrix: Matrix, source: int, target: int) -> Iterator[Matrix]:
+    """One picture of class ``source`` is of class ``target`` instead, and named rightly or wrongly as before."""
+    for named in range(len(matrix)):
+        if not matrix[source][named]:
+            continue
+        for renamed in range(len(matrix)):
+            if (named == source) == (renamed == target):
+                changed = [list(row) for row in matrix]
+                changed[source][named] -= 1
+                changed[target][renamed] += 1
+                yield tuple(tuple(row) for row in changed)
+
+
+def moved(pair: Pair, which: int, row: int, source: int, target: int, *, amount: int | None = None) -> Pair:
+    """So many pictures of a row, by default half of them, are named ``target`` instead of ``source``."""
     matrix = [list(line) for line in pair[which]]
-    amount = max(1, matrix[row][source] // 2)
+    amount = amount or max(1, matrix[row][source] // 2)
     if matrix[row][source] < amount:
         return pair
     matrix[row][source] -= amount
@@ -115,6 +133,8 @@ def pairs_of_three(draw: st.DrawFn) -> Pair:
     return tuple(tuple(map(tuple, matrix)) for matrix in (first, second))  # type: ignore[return-value]
 
 
+@example((((0, 0, 2), (0, 0, 2), (0, 0, 2)), ((2, 0, 0), (0, 2, 0), (0, 0, 2))), 2)
+@example((((2, 2, 4), (2, 3, 3), (2, 2, 4)), ((2, 3, 3), (3, 2, 3), (0, 6, 2))), 2)
 @given(pairs_of_three(), st.sampled_from([2, 3, SMALLEST]))
 def test_of_three_classes_each_hidden_cell_has_a_second_value(pair: Pair, smallest: int) -> None:
     level, said = what_is_shown(pair, smallest)
