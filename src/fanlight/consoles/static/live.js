@@ -7,7 +7,7 @@
 
 const JOB_MS = 700;
 const ALONE_MS = 4000;
-const WITH_EVENTS_MS = 15000;
+const WITH_EVENTS_MS = 8000;
 
 let events = null;
 let wake = () => {};
@@ -91,7 +91,9 @@ async function refreshPage() {
   } else {
     const old = Array.from(shown.children);
     Array.from(fresh.children).forEach((part, index) => {
-      if (parts[index] === sources[index] || inUse(old[index])) return;
+      const drawn = old[index].querySelector("figure[data-drawn], details") !== null;
+      const same = parts[index] === sources[index] && (drawn || old[index].outerHTML === parts[index]);
+      if (same || inUse(old[index])) return;
       exchange(old[index], part);
       sources[index] = parts[index];
     });
