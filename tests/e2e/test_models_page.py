@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import ViewportSize
 
+from fanlight.protocol.exchange import ClassProposal
 from fanlight.protocol.manifest import Manifest, SignedManifest
 from fanlight.protocol.plan import Kind
 from fanlight.services.http.sessions import API_TOKEN_FILE
-from fanlight.services.main_server.class_proposals import ClassProposal
 from tests.e2e.browser import DESK, PHONE, chromium, faint, too_wide, visit
 from tests.e2e.test_pages import logged_in, served
 from tests.services_world import CLIENT, ProtocolDevice, World, running, wait

@@ -13,6 +13,7 @@ from typing import Annotated, Final
 from pydantic import Field, field_validator
 
 from fanlight.protocol.message import U32, U63, Blob, DeviceId, Flag, Hash, Message, Name
+from fanlight.protocol.plan import ClassName
 
 OFFER = "fanlight/offer/v1"
 ORDERS = "fanlight/orders/v1"
@@ -97,3 +98,9 @@ class Members(Message):
     fid: Hash
     version: U63
     devices: Annotated[tuple[DeviceId, ...], Field(max_length=1 << 20)]
+
+
+class ClassProposal(Message):
+    """A device's owner misses a class in the task; the operator decides. Signed as an HTTP request only."""
+
+    name: ClassName

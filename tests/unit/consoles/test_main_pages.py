@@ -9,8 +9,9 @@ from sqlalchemy import update
 from starlette.testclient import TestClient
 
 from fanlight.errors import Refused, RemoteError
+from fanlight.protocol.exchange import ClassProposal
 from fanlight.services.main_server.app import MainServerParts
-from fanlight.services.main_server.class_proposals import MOST_OF_A_DEVICE, ClassProposal
+from fanlight.services.main_server.class_proposals import MOST_OF_A_DEVICE
 from fanlight.storage.tables import main as tables
 from tests.unit.consoles.federation import Page, owner, stranger
 from tests.unit.main_server.past import BETTER, RECEIVED, add_round, measure, server

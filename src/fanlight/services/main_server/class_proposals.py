@@ -8,18 +8,11 @@ from sqlalchemy import Connection, func, select
 from sqlalchemy.dialects.sqlite import insert
 
 from fanlight.errors import MalformedMessage, Refused
-from fanlight.protocol.message import Message
-from fanlight.protocol.plan import ClassName
+from fanlight.protocol.exchange import ClassProposal
 from fanlight.storage.tables.main import class_proposals, devices
 
 MOST_OF_A_DEVICE: Final = 20
 """A device cannot fill the operator's page."""
-
-
-class ClassProposal(Message):
-    """The name of a class that a device's owner would like."""
-
-    name: ClassName
 
 
 def take(tx: Connection, device: bytes, data: bytes, classes: tuple[str, ...], now: float) -> None:

@@ -2,16 +2,8 @@
 
 from __future__ import annotations
 
-from fanlight.protocol.exchange import PREFIX
-from fanlight.protocol.message import Message
-from fanlight.protocol.plan import ClassName
+from fanlight.protocol.exchange import PREFIX, ClassProposal
 from fanlight.services.http.remote import Remote
-
-
-class ClassProposal(Message):
-    """The name of a class that a device's owner would like."""
-
-    name: ClassName
 
 
 def propose_class(main: Remote, name: str) -> None:
