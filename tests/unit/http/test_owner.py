@@ -130,3 +130,10 @@ def test_sessions_and_links_are_bounded_and_the_oldest_goes_first() -> None:
     links = [sessions.new_link().partition("=")[2] for _ in range(21)]
     assert sessions.log_in(links[0]) is None
     assert sessions.log_in(links[1])
+
+
+def test_what_is_no_url_neither_logs_in_nor_breaks_the_login() -> None:
+    http = client(make_app())
+    assert http.post("/login", data={"token": "http://[x?token=a"}).status_code == 401
+    refused = http.post("/login", data={"token": "a"}, headers={"Origin": "http://[x"})
+    assert (refused.status_code, slug(refused)) == (403, "foreign-origin")

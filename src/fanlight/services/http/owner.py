@@ -76,7 +76,7 @@ def refuse_foreign_origin(request: Request) -> None:
     """
     origin = request.headers.get("origin")
     if origin is not None:
-        foreign = urlsplit(origin).netloc.lower() != request.headers.get("host", "").lower()
+        foreign = _site(origin) != request.headers.get("host", "").lower()
     else:
         foreign = request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none")
     if foreign:
@@ -106,8 +106,7 @@ async def login_form(request: Request) -> Response:
     refuse_foreign_origin(request)
     form = await request.form()
     given = str(form.get("token", "")).strip()
-    pasted = parse_qs(urlsplit(given).query).get("token") if "?" in given else None
-    return _log_in(request, pasted[0] if pasted else given, str(form.get("next", "/")))
+    return _log_in(request, _token_in(given), str(form.get("next", "/")))
 
 
 @router.post("/logout")
@@ -162,6 +161,23 @@ def _log_in(request: Request, given: str, next_page: str) -> Response:
         secure=request.url.scheme == "https",
     )
     return response
+
+
+def _site(origin: str) -> str | None:
+    """Host and port of an ``Origin`` in lower case; None if it is no URL."""
+    try:
+        return urlsplit(origin).netloc.lower()
+    except ValueError:
+        return None
+
+
+def _token_in(given: str) -> str:
+    """The token of a pasted link; ``given`` itself if it is none."""
+    try:
+        pasted = parse_qs(urlsplit(given).query).get("token")
+    except ValueError:
+        pasted = None
+    return pasted[0] if pasted else given
 
 
 def _own_page(path: str) -> str:
