@@ -16,7 +16,9 @@ Rules:
    test picture was trained on; under two classes of one part it stays with the one that the task lists first. Both are
    said.
 5. Hidden files, and links to folders inside a class, are passed over.
-6. Pictures without a label, not usable or deleted lie in folders of their own beside the classes, which are passed
+6. A folder with ``Client#`` or parts in it, however deep, is no class: whoever gives the folder above an Object_name
+   gets an error, not the objects as classes.
+7. Pictures without a label, not usable or deleted lie in folders of their own beside the classes, which are passed
    over.
 """
 
@@ -113,7 +115,8 @@ def scan(
             hold the usable pictures of this scan.
 
     Raises:
-        DataError: the folder is gone, cannot be read, has no classes, or has classes that the task does not know.
+        DataError: the folder is gone, cannot be read, has no classes, has classes that the task does not know, or is
+            one level too high.
     """
     chosen = device_folder(Path(folder), client)
     problems: list[Problem] = []
@@ -138,10 +141,12 @@ def classes_of(folder: Path, *, client: str | None = None) -> tuple[str, ...]:
         DataError: as ``scan``.
     """
     chosen = device_folder(Path(folder), client)
-    names = {path.name for path in _subfolders(chosen)}
-    if _is_split(names, ()):
-        names = {path.name for part in _part_folders(chosen) for path in _subfolders(part)}
-    return tuple(sorted(_normal(name) for name in names))
+    found = _subfolders(chosen)
+    if _is_split({path.name for path in found}, ()):
+        found = [path for part in _part_folders(chosen) for path in _subfolders(part)]
+    for path in found:
+        _refuse_no_class(path)
+    return tuple(sorted({_normal(path.name) for path in found}))
 
 
 def is_split_by_owner(folder: Path, classes: Sequence[str]) -> bool:
@@ -205,6 +210,8 @@ def _part_folders(folder: Path) -> list[Path]:
 
 def _find_classes(folder: Path, part: str, classes: list[str]) -> Iterator[_Found]:
     by_name = {_normal(path.name): path for path in _subfolders(folder)}
+    for path in by_name.values():
+        _refuse_no_class(path)
     unknown = sorted(set(by_name) - set(classes))
     if unknown:
         raise DataError(
@@ -217,6 +224,19 @@ def _find_classes(folder: Path, part: str, classes: list[str]) -> Iterator[_Foun
         if name in by_name:
             for path in _files(by_name[name]):
                 yield _Found(path, part, label)
+
+
+def _refuse_no_class(folder: Path) -> None:
+    """Raise ``DataError`` if a class's folder holds clients or parts: the folder given is too high."""
+    for root, folders, _ in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not _hidden(name))
+        telling = [name for name in folders if _CLIENT.fullmatch(name) or name.lower() in PART_NAMES]
+        if telling:
+            raise DataError(
+                f"{folder} is not the folder of a class: {root} holds {', '.join(telling[:5])}",
+                slug="not-a-class",
+                next=f"Did you mean {root}? A class's folder holds pictures, and no folders named like these.",
+            )
 
 
 def _examine(

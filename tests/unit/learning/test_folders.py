@@ -228,3 +228,21 @@ def test_classes_of(tmp_path: Path) -> None:
     pictures(tmp_path / "flat" / "x", 1)
     assert classes_of(tmp_path / "split") == ("a", "b")
     assert classes_of(tmp_path / "flat") == ("x",)
+
+
+@pytest.mark.parametrize("inner", ["Client1/train/object", "train/object", "Valid/object", "deeper/test/object"])
+@pytest.mark.parametrize("objects", [("Doorbell",), ("Doorbell", "Lamp")])
+def test_a_folder_one_level_too_high_is_refused(objects: tuple[str, ...], inner: str, tmp_path: Path) -> None:
+    for start, name in enumerate(objects):
+        pictures(tmp_path / name / inner, 3, 10 * start)
+    meant = (tmp_path / "Doorbell" / inner).parents[len(Path(inner).parts) - 1 - inner.startswith("deeper")]
+    for read in (classes_of, lambda folder: scan(folder, objects), lambda folder: scan(folder, CLASSES)):
+        with pytest.raises(DataError, match="Doorbell is not the folder of a class") as refused:
+            read(tmp_path)
+        assert f"Did you mean {meant}?" in refused.value.next
+
+
+def test_parts_inside_a_class_of_a_part_are_refused(tmp_path: Path) -> None:
+    pictures(by_owner(tmp_path) / "train" / "object" / "test", 2, 100)
+    with pytest.raises(DataError, match="object is not the folder of a class"):
+        scan(tmp_path, CLASSES)
