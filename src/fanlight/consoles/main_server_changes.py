@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Depends, Form, Path
+from fastapi import APIRouter, Depends, Form
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
@@ -16,9 +16,9 @@ from starlette.responses import RedirectResponse, Response
 from fanlight.errors import SettingsError
 from fanlight.services.http.owner import require_owner_post
 from fanlight.services.main_server import class_proposals
+from fanlight.services.main_server.numbers_in_paths import Which
 from fanlight.services.main_server.service import MainService
 
-Which = Annotated[int, Path(ge=0, lt=1 << 31)]
 NUMBERS: Final[Mapping[str, tuple[str, str]]] = {
     "rounds": ("Training rounds to run by themselves", "0 = no end"),
     "k_min": ("Fewest devices in a sum", "devices refuse fewer than five unless told otherwise"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Final
 
-from fastapi import APIRouter, Path, Query
+from fastapi import APIRouter, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -12,6 +12,7 @@ from fanlight.consoles.console import Console
 from fanlight.consoles.main_server_changes import NUMBERS, change_pages
 from fanlight.consoles.step_pages import Reader
 from fanlight.services.main_server.app import MainServerParts
+from fanlight.services.main_server.numbers_in_paths import Which
 
 PAGES: Final = (
     ("/rounds", "Rounds"),
@@ -24,8 +25,7 @@ MOST_CELLS: Final = 12
 """Classes up to which a confusion matrix can be read on a page."""
 
 Number = Annotated[int, Query(ge=1, le=10**9)]
-Which = Annotated[int, Path(ge=0, lt=1 << 31)]
-Other = Annotated[int | None, Query(ge=0, lt=1 << 31, alias="with")]
+Other = Annotated[Which | None, Query(alias="with")]
 
 
 def record_pages(console: Console, parts: MainServerParts) -> APIRouter:

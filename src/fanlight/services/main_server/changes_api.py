@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Depends
-from fastapi import Path as InPath
 
 from fanlight.services.http.owner import require_owner, require_owner_post
 from fanlight.services.main_server import class_proposals
+from fanlight.services.main_server.numbers_in_paths import Which
 from fanlight.services.main_server.service import MainService
 
-Which = Annotated[int, InPath(ge=0, lt=1 << 31)]
 Text = Annotated[str, Body(embed=True)]
 Flag = Annotated[bool, Body(embed=True)]
 CHANGE = [Depends(require_owner_post)]

@@ -11,6 +11,7 @@ from starlette.responses import Response
 from fanlight.services.http.job_routes import accepted, jobs_router
 from fanlight.services.http.owner import require_owner, require_owner_post
 from fanlight.services.main_server.conductor import Conductor
+from fanlight.services.main_server.numbers_in_paths import Which
 from fanlight.services.main_server.overview import AGGREGATE, PUBLISH, Overview
 from fanlight.services.main_server.service import MainService
 from fanlight.services.main_server.step_jobs import Steps
@@ -26,7 +27,7 @@ def owner_router(service: MainService, conductor: Conductor, overview: Overview,
     router.include_router(_overview_routes(overview))
 
     @router.get("/api/v1/models/{version}/file", dependencies=READ)
-    def model_file(version: int) -> Response:
+    def model_file(version: Which) -> Response:
         with service.database.transaction() as tx:
             content = service.models.file_of(tx, version)
         name = f"fanlight-model-{version}.safetensors"
@@ -62,7 +63,7 @@ def _overview_routes(overview: Overview) -> APIRouter:
         return overview.rounds()
 
     @router.get("/api/v1/rounds/{number}", dependencies=READ)
-    def one_round(number: int) -> dict[str, Any]:
+    def one_round(number: Which) -> dict[str, Any]:
         return overview.round(number)
 
     @router.get("/api/v1/models", dependencies=READ)

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Path, Query
+from fastapi import APIRouter, Depends, Query
 from starlette.responses import JSONResponse, Response
 
 from fanlight.services.http.owner import require_owner
 from fanlight.services.main_server import model_card
+from fanlight.services.main_server.numbers_in_paths import Which
 from fanlight.services.main_server.records import Records
 
 Number = Annotated[int, Query(ge=1, le=10**9)]
-Which = Annotated[int, Path(ge=0, lt=1 << 31)]
 
 
 def records_router(records: Records) -> APIRouter:
