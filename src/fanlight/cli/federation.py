@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
+from urllib.parse import urlsplit
 
 import typer
 
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
 REVOCATIONS_PATH = "/protocol/v1/revocations"
 _DEFAULT_PICTURE_SIZE = 128
 _TIMEOUT_S = 10.0
+_MAIN_PORT, _DEVICE_PORT, _AGGREGATOR_PORT = 8000, 8001, 8003
+_THIS_MACHINE = frozenset({"localhost", "127.0.0.1", "::1"})
 
 app = typer.Typer(
     help="Make a federation, let devices in, put devices out (needs the root's key).",
@@ -104,7 +108,9 @@ def init(
     )
     init_federation(folder, main_url=main_url, aggregator_url=aggregator_url, task_json=task.to_json())
     print(f"{folder} is a federation for {', '.join(task.classes)}.")
-    _say(f"Next: fanlight server --state {folder / 'main'}; fanlight aggregator --state {folder / 'aggregator'};")
+    main_port, aggregator_port = _port_option(main_url, _MAIN_PORT), _port_option(aggregator_url, _AGGREGATOR_PORT)
+    _say(f"Next: fanlight server --state {folder / 'main'}{main_port};")
+    _say(f"      fanlight aggregator --state {folder / 'aggregator'}{aggregator_port};")
     _say(f"      fanlight federation token {folder}, once for each device.  Keep {folder / 'root'} offline.")
 
 
@@ -133,7 +139,8 @@ def token(
     path = issue_token_file(folder, name or free_token_name(folder), expires_at, out=out)
     print(path)
     demo = " --accept-demo" if _is_demo(folder) else ""
-    _say(f"On the device: fanlight device --token {path} --data PICTURES --state STATE{demo}")
+    port = _device_port_option(folder, path)
+    _say(f"On the device: fanlight device --token {path} --data PICTURES --state STATE{port}{demo}")
 
 
 @app.command()
@@ -185,6 +192,25 @@ def _is_demo(folder: Path) -> bool:
 
     task = folder / "main" / TASK_FILE
     return task.exists() and Task.load(task).policy.demo
+
+
+def _port_option(url: str, default: int) -> str:
+    """What to add to a server's command so that it listens where its address says; nothing if it does anyhow."""
+    port = urlsplit(url.strip()).port or default
+    return f" --port {port}" if port != default else ""
+
+
+def _device_port_option(folder: Path, token: Path) -> str:
+    """The same for a device: where the servers are on this machine, so are the devices, each with a port of its own."""
+    addresses = json.loads(token.read_bytes())
+    urls = [urlsplit(addresses[name]) for name in ("main_url", "aggregator_url")]
+    taken = {url.port for url in urls if url.hostname in _THIS_MACHINE}
+    if not taken:
+        return ""
+    number = max(1, len(list((folder / "tokens").glob("*.json"))))
+    free = [port for port in range(_DEVICE_PORT, _DEVICE_PORT + number + len(taken)) if port not in taken]
+    port = free[number - 1]
+    return f" --port {port}" if port != _DEVICE_PORT else ""
 
 
 def _say(text: str) -> None:

@@ -141,3 +141,20 @@ def test_a_misspelt_setting_is_a_usage_error(
     ran = fanlight(role, "--state", tmp_path)
     assert ran.code == 2
     assert f"FANLIGHT_{role.upper()}_PORT" in ran.err
+
+
+def test_hints_name_the_ports_of_the_addresses(fanlight: Fanlight, tmp_path: Path) -> None:
+    addresses = ("--main-url", "http://localhost:8001", "--aggregator-url", "http://localhost:9003")
+    ran = fanlight("federation", "init", tmp_path / "fed", "--classes", "a,b", "--demo", *addresses)
+    assert f"fanlight server --state {tmp_path / 'fed' / 'main'} --port 8001;" in ran.err
+    assert f"fanlight aggregator --state {tmp_path / 'fed' / 'aggregator'} --port 9003;" in ran.err
+    for port in (8002, 8003):
+        assert f"--state STATE --port {port} --accept-demo" in fanlight("federation", "token", tmp_path / "fed").err
+
+
+def test_hints_do_not_name_ports_that_are_taken_anyhow(fanlight: Fanlight, tmp_path: Path) -> None:
+    addresses = ("--main-url", "https://main.example", "--aggregator-url", "http://sum.example:8003")
+    ran = fanlight("federation", "init", tmp_path / "fed", "--classes", "a,b", *addresses)
+    assert "--port" not in ran.err
+    for _ in range(2):
+        assert "--port" not in fanlight("federation", "token", tmp_path / "fed").err
