@@ -23,6 +23,7 @@ _DEFAULT_PICTURE_SIZE = 128
 _TIMEOUT_S = 10.0
 _MAIN_PORT, _DEVICE_PORT, _AGGREGATOR_PORT = 8000, 8001, 8003
 _THIS_MACHINE = frozenset({"localhost", "127.0.0.1", "::1"})
+_DEVICES_FLOOR = 5
 
 app = typer.Typer(
     help="Make a federation, let devices in, put devices out (needs the root's key).",
@@ -108,6 +109,11 @@ def init(
     )
     init_federation(folder, main_url=main_url, aggregator_url=aggregator_url, task_json=task.to_json())
     print(f"{folder} is a federation for {', '.join(task.classes)}.")
+    if not demo and task.policy.k_min < _DEVICES_FLOOR:
+        _say(
+            f"Warning: devices refuse sums of fewer devices than their floor, which is {_DEVICES_FLOOR} unless the "
+            f"owner lowers it; --k-min {task.policy.k_min} does not change that."
+        )
     main_port, aggregator_port = _port_option(main_url, _MAIN_PORT), _port_option(aggregator_url, _AGGREGATOR_PORT)
     _say(f"Next: fanlight server --state {folder / 'main'}{main_port};")
     _say(f"      fanlight aggregator --state {folder / 'aggregator'}{aggregator_port};")

@@ -158,3 +158,12 @@ def test_hints_do_not_name_ports_that_are_taken_anyhow(fanlight: Fanlight, tmp_p
     assert "--port" not in ran.err
     for _ in range(2):
         assert "--port" not in fanlight("federation", "token", tmp_path / "fed").err
+
+
+@pytest.mark.parametrize(("options", "warns"), [("--k-min 2", True), ("--k-min 5", False), ("--k-min 2 --demo", False)])
+def test_sums_that_devices_will_refuse_are_warned_of(
+    fanlight: Fanlight, tmp_path: Path, options: str, warns: bool
+) -> None:
+    ran = fanlight("federation", "init", tmp_path / "fed", "--classes", "a,b", *options.split())
+    assert ran.code == 0
+    assert ("devices refuse sums" in ran.err and "5 unless the owner lowers it" in ran.err) == warns
