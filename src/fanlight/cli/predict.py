@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from fanlight.cli.printable import printable
 from fanlight.errors import ModelError, PictureError
 
 if TYPE_CHECKING:
@@ -83,7 +84,9 @@ def _answer(predictor: Predictor, image: Path) -> dict[str, Any]:
 
 
 def _print(answer: dict[str, Any]) -> None:
+    name = answer["image"]
     if "error" in answer:
-        print(f"{answer['image']}: {answer['error']}", file=sys.stderr)
+        reason = answer["error"].removeprefix(f"{name}: ")  # which picture it is, most errors say themselves
+        print(printable(f"{name}: {reason}"), file=sys.stderr)
     else:
-        print(f"{answer['image']}: {answer['class']} ({answer['confidence']:.1%})")
+        print(printable(f"{name}: {answer['class']} ({answer['confidence']:.1%})"))

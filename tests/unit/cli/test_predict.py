@@ -154,3 +154,18 @@ def test_a_main_servers_state_gives_its_newest_published_model(
     ran = fanlight("predict", picture, "--state", tmp_path / "main", "--json")
     database.close()
     assert set(json.loads(ran.out)[0]["scores"]) == {"a1", "b1"}
+
+
+def test_file_names_are_printed_escaped_and_once(
+    fanlight: Fanlight, model: Path, picture: Path, tmp_path: Path
+) -> None:
+    good, bad = (tmp_path / f"{name}\x1b[2J\nbär.png" for name in ("good", "bad"))
+    picture.rename(good)
+    bad.write_bytes(b"no picture")
+    ran = fanlight("predict", good, bad, "--model", model)
+    assert ran.code == 1
+    for printed, name in ((ran.out, "good"), (ran.err, "bad")):
+        assert "\x1b" not in printed
+        assert printed.count("\n") == 1
+        assert printed.startswith(f"{tmp_path}/{name}\\x1b[2J\\nbär.png: ")
+        assert printed.count("bär.png") == 1
