@@ -167,3 +167,9 @@ def test_sums_that_devices_will_refuse_are_warned_of(
     ran = fanlight("federation", "init", tmp_path / "fed", "--classes", "a,b", *options.split())
     assert ran.code == 0
     assert ("devices refuse sums" in ran.err and "5 unless the owner lowers it" in ran.err) == warns
+
+
+def test_errors_of_the_task_are_in_our_words(fanlight: Fanlight, tmp_path: Path) -> None:
+    ran = fanlight("federation", "init", tmp_path / "fed", "--classes", "a,a")
+    assert ran.code == 2
+    assert "the task: classes: two classes have the same name." in ran.err

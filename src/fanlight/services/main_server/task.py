@@ -188,7 +188,9 @@ class Task(_Section):
 
 def _explain(error: ValidationError, where: str) -> SettingsError:
     problems = "; ".join(
-        ": ".join(filter(None, (".".join(str(step) for step in problem["loc"]), problem["msg"])))
+        ": ".join(
+            filter(None, (".".join(str(step) for step in problem["loc"]), problem["msg"].removeprefix("Value error, ")))
+        )
         for problem in error.errors(include_url=False, include_input=False)[:5]
     )
     return SettingsError(f"{where}: {problems}.", next="Correct it; docs/settings.md lists what there is.")
