@@ -68,8 +68,9 @@ def test_a_failed_connection_names_the_server(error: httpx.TransportError) -> No
     def fail(_request: httpx.Request) -> httpx.Response:
         raise error
 
-    with pytest.raises(Unreachable, match=r"The server at http://server\.test does not answer"):
+    with pytest.raises(Unreachable, match=r"The server at http://server\.test does not answer") as caught:
         remote(fail).send("GET", "/")
+    assert caught.value.next == "Is it running, and is the address right?"  # a step by hand is not tried again
 
 
 class Unread(OnTheWire):

@@ -152,7 +152,7 @@ class Remote:
             reason = str(error) or type(error).__name__
             raise Unreachable(
                 f"{self.title} at {self.url} does not answer: {reason}.",
-                next="Is it running, and is the address right? It is tried again by itself.",
+                next="Is it running, and is the address right?",
             ) from error
 
     def _read_before(self, response: httpx.Response) -> bytes:
