@@ -109,3 +109,12 @@ def test_strangers_cannot_lock_members_out(monkeypatch: pytest.MonkeyPatch) -> N
     assert slugs == ["malformed-message"] * 5 + ["too-many-requests"] * 15
     assert len(nonces) == 0
     assert http.get("/member", auth=SignedRequests("me", KEY, clock)).json() == "me"
+
+
+def test_a_request_without_any_signature_is_told_so() -> None:
+    verifier, bare = SignatureVerifier(resolve, Clock(), HERE), httpx.Request("GET", f"{BASE}/protocol/v1/offer")
+    with pytest.raises(NotAuthentic, match="is not signed"):
+        verify(verifier, bare)
+    half = httpx.Request("GET", bare.url, headers={"Signature": "a=:AAAA:"})
+    with pytest.raises(NotAuthentic, match="does not verify"):
+        verify(verifier, half)

@@ -40,6 +40,7 @@ from fanlight.services.http.signature_profile import (
 ResolveKey = Callable[[str], Ed25519PublicKey | None]
 
 _NONCE = re.compile(r"[A-Za-z0-9_-]{16,64}")
+_SIGNATURE_FIELDS = frozenset({"signature", "signature-input"})
 _COVERED_IDS = frozenset({f'"{component}"' for component in COVERED} | {'"@signature-params"'})
 
 
@@ -115,6 +116,8 @@ class SignatureVerifier:
             )
 
     def _verified(self, message: SignedMessage) -> VerifyResult:
+        if not _SIGNATURE_FIELDS & {name.lower() for name, _value in message.headers.items()}:
+            raise NotAuthentic("The request is not signed.", next="Only members' programs may ask for this.")
         try:
             results: list[VerifyResult] = self._verifier.verify(message, max_age=None, expect_tag=TAG)
         except HTTPMessageSignaturesException as error:
