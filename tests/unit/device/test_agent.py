@@ -4,6 +4,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from fanlight.errors import Conflict, NotAuthentic, Refused
 from fanlight.protocol.closing import Result
@@ -44,6 +45,12 @@ def test_a_refused_enrolment_is_an_error_that_says_why(
         turn(device)
     device.agent._note(Refused("no", slug=slug))
     assert status.status(device)["problem"]["slug"] == slug
+
+
+def test_the_log_says_what_to_do_about_a_refused_enrolment(device: DeviceRole) -> None:
+    with capture_logs() as lines:
+        device.agent._note(Refused("This token has expired.", slug="token-expired", next="Get another one."))
+    assert [(line["slug"], line["next"]) for line in lines] == [("token-expired", "Get another one.")]
 
 
 def test_by_itself_it_trains_announces_sends_and_goes_on(federation: FakeFederation, device: DeviceRole) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import insert
+from structlog.testing import capture_logs
 
 from fanlight.errors import StorageError
 from fanlight.protocol.closing import Outcome, SignedOutcome
@@ -146,3 +147,16 @@ def test_a_start_that_failed_gives_the_folder_back(federation: FakeFederation, t
         federation.device(state, drawn)
     (state / "device.key").unlink()
     federation.device(state, drawn).stop()
+
+
+def test_a_data_folder_that_is_not_there_is_named_at_the_start_and_the_device_goes_on(
+    federation: FakeFederation, tmp_path: Path
+) -> None:
+    token = issue_token_file(federation.folder, "attic", NOW + 1000)
+    settings = DeviceSettings(token=token, data=tmp_path / "pictrues", state=tmp_path / "state", poll_wait_s=0)
+    app, _role = create_app(settings, chances=Chances(clock=lambda: float(NOW)), transport=federation.transport)
+    with capture_logs() as lines, TestClient(app, base_url="http://localhost:8001") as client:
+        assert client.get("/healthz").status_code == 200
+    (warning,) = [line for line in lines if line["log_level"] == "warning"]
+    assert str(settings.data) in warning["reason"]
+    assert "--data" in warning["next"]

@@ -232,7 +232,7 @@ class Agent:
         self.trouble = Trouble(problem.slug, problem.message, problem.next, int(self._clock()))
         self._on_change()
         if isinstance(error, FanlightError):
-            log.info("trying again later", slug=problem.slug, reason=problem.message)
+            log.info("trying again later", slug=problem.slug, reason=problem.message, next=problem.next)
         if isinstance(error, NotEnrolled):
             self._membership.forget_enrolments()
         # the first refusals may pass (servers that still tell each other who is a member); later ones hardly do

@@ -7,8 +7,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import httpx
+import structlog
 from fastapi import FastAPI
 
+from fanlight.errors import DataError
 from fanlight.services.device.owner_api import owner_router
 from fanlight.services.device.role import Chances, DeviceRole, build_role
 from fanlight.services.device.settings import DeviceSettings
@@ -17,6 +19,8 @@ from fanlight.services.http.health import health_router
 from fanlight.services.http.sessions import OwnerSessions, api_token
 from fanlight.services.http.signing_in import announce_login
 from fanlight.services.http.stopping import on_stop_signal
+
+log = structlog.get_logger(__name__)
 
 TAKE_PICTURES = ("/api/v1/pictures", "/pictures/add", "/learning/try")
 """Prefixes of the routes that take pictures, and bound their bodies themselves."""
@@ -44,6 +48,7 @@ def create_app(
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         announce_login(f"device {role.name}", settings.host, settings.port, sessions)
+        _warn_of_missing_pictures(role)
         role.agent.start()
         try:
             with on_stop_signal(role.pages.close):
@@ -61,3 +66,11 @@ def create_app(
     app.include_router(health_router("device"))
     app.include_router(owner_router(role))
     return app, role
+
+
+def _warn_of_missing_pictures(role: DeviceRole) -> None:
+    """Most often a mistyped ``--data``; the device goes on, since the folder may come later."""
+    try:
+        role.pictures.check_folder()
+    except DataError as error:
+        log.warning("no pictures", reason=error.message, next="Is --data right? Else put the folder there.")
