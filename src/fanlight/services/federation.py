@@ -41,6 +41,7 @@ TOKEN_FOLDER = "tokens"  # noqa: S105 a folder's name
 DEVICE_ID = re.compile(r"[0-9a-f]{32}")
 
 _ROOT_KEY_FILE = "root.key"
+_ASK_AGAIN = "Ask the operator for a new token file."
 _SAFE_NAME = re.compile(r"\w[\w .-]{0,63}")
 
 
@@ -60,7 +61,7 @@ class FederationFile(_File):
     aggregator_url: str
 
     def trust(self) -> Trust:
-        """What the certificates prove; raises ``NotAuthentic`` if the root did not sign them."""
+        """What the certificates prove; raises ``RemoteError`` if the root did not sign them."""
         return Trust.from_certificates(
             bytes.fromhex(self.root_key),
             bytes.fromhex(self.main_certificate),
@@ -177,7 +178,9 @@ def load_server_identity(folder: Path, role: Role) -> ServerIdentity:
         NotAuthentic: the root did not certify this key for this role.
     """
     federation = _read(folder / FEDERATION_FILE, FederationFile, _not_a_server(folder, role))
-    trust = federation.trust()
+    trust = _proven(
+        folder / FEDERATION_FILE, federation, "Copy it again from the folder that fanlight federation init made."
+    )
     private = _read_key(folder / IDENTITY_FILE)
     expected = trust.main_key if role is Role.MAIN else trust.aggregator_key
     if signing.raw_public_key(private) != expected:
@@ -240,7 +243,7 @@ def read_token(path: Path) -> Token:
     """
     missing = NotFound(f"There is no token file {path}.", next="The operator makes one: fanlight federation token DIR.")
     file = _read(path, TokenFile, missing)
-    trust = file.trust()
+    trust = _proven(path, file, _ASK_AGAIN)
     private = Ed25519PrivateKey.from_private_bytes(bytes.fromhex(file.token_key))
     certificate = bytes.fromhex(file.token)
     try:
@@ -314,7 +317,7 @@ def _load_root(folder: Path) -> tuple[Ed25519PrivateKey, FederationFile]:
     root = _read_key(home / _ROOT_KEY_FILE)
     if signing.raw_public_key(root).hex() != federation.root_key:
         raise NotAuthentic(f"The key in {home / _ROOT_KEY_FILE} is another federation's root.")
-    federation.trust()
+    _proven(home / FEDERATION_FILE, federation, "Put it back from a copy of this folder.")
     return root, federation
 
 
@@ -328,6 +331,15 @@ def _read(path: Path, model: type[F], missing: NotFound) -> F:
         place = ".".join(str(part) for part in first["loc"]) or "its JSON"
         raise StorageError(
             f"{path} is damaged, or no file of this kind: {place}: {first['msg']}.", slug="damaged-file"
+        ) from error
+
+
+def _proven(path: Path, file: FederationFile, advice: str) -> Trust:
+    try:
+        return file.trust()
+    except RemoteError as error:
+        raise NotAuthentic(
+            f"The servers' certificates in {path} cannot be trusted: {error.message}", next=advice
         ) from error
 
 
@@ -350,7 +362,7 @@ def _not_a_server(folder: Path, role: Role) -> NotFound:
 def _foreign_token(path: Path) -> NotAuthentic:
     return NotAuthentic(
         f"The token in {path} was not signed by the root that the file names.",
-        next="Ask the operator for a new token file.",
+        next=_ASK_AGAIN,
     )
 
 

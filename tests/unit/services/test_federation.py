@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import stat
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -228,3 +229,21 @@ def test_a_token_is_revoked_by_its_name(folder: Path) -> None:
     root_key = federation.load_server_identity(folder / "main", Role.MAIN).trust.root_key
     subject = identities.check_revocation(root_key, revocation.body).subject
     assert subject == raw_public_key(federation.read_token(path).private)
+
+
+@pytest.mark.parametrize("certificate", ["00", "ff" * 40])
+def test_bad_certificates_are_named_with_their_file_and_what_to_do(folder: Path, certificate: str) -> None:
+    token = federation.issue_token_file(folder, "a", 1)
+    files = [token, *(folder / name / "federation.json" for name in ("main", "root"))]
+    for path in files:
+        change(path, main_certificate=certificate)
+    readers: list[Callable[[], object]] = [
+        lambda: federation.read_token(token),
+        lambda: federation.load_server_identity(folder / "main", Role.MAIN),
+        lambda: federation.issue_token_file(folder, "b", 1),
+    ]
+    for path, read in zip(files, readers, strict=True):
+        with pytest.raises(NotAuthentic) as caught:
+            read()
+        assert str(path) in caught.value.message
+        assert caught.value.next
