@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from fanlight.cli.printable import printable
+
+if TYPE_CHECKING:
+    from fanlight.learning.datasets import DataSet
+
+_MOST_NAMED = 20
 
 
 def pictures(
@@ -25,5 +33,21 @@ def pictures(
     """
     from fanlight.learning.datasets import prepare
 
-    for path in prepare(dataset, devices, seed, folder).device_folders:
+    prepared = prepare(dataset, devices, seed, folder)
+    say_problems(prepared)
+    for path in prepared.device_folders:
         print(path)
+
+
+def say_problems(prepared: DataSet) -> None:
+    """Name on standard error what was left out of a person's folder, and the classes that no picture is left of."""
+    for problem in prepared.problems[:_MOST_NAMED]:
+        _say(str(problem))
+    if len(prepared.problems) > _MOST_NAMED:
+        _say(f"and {len(prepared.problems) - _MOST_NAMED} more")
+    for name in prepared.without_pictures:
+        _say(f"Warning: no picture of the class {name} can be used; the others are used.")
+
+
+def _say(text: str) -> None:
+    print(printable(text), file=sys.stderr, flush=True)

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from fanlight.errors import DataError
 from fanlight.learning.datasets.source import Labelled
-from fanlight.learning.folders import PARTS, classes_of, clients_of, is_split_by_owner, scan
+from fanlight.learning.folders import PARTS, Problem, classes_of, clients_of, is_split_by_owner, scan
 
 _DEVICE = re.compile(r"device-(\d+)")
 
@@ -46,8 +47,22 @@ def classes_of_devices(folders: tuple[Path, ...]) -> tuple[str, ...]:
     return names
 
 
-def load_one(folder: Path, classes: tuple[str, ...]) -> tuple[Labelled, list[str]]:
-    """All usable pictures of one folder, and for each the part the owner gave it (empty: not split).
+class OneFolder(NamedTuple):
+    """A folder for all devices.
+
+    Attributes:
+        labelled: all pictures that can be used.
+        parts: for each picture the part that the owner gave it; empty: not split.
+        problems: what cannot be used, or not as it stands.
+    """
+
+    labelled: Labelled
+    parts: list[str]
+    problems: tuple[Problem, ...]
+
+
+def load_one(folder: Path, classes: tuple[str, ...]) -> OneFolder:
+    """All usable pictures of one folder.
 
     Raises:
         DataError: as ``folders.scan``, or no picture can be used.
@@ -63,4 +78,4 @@ def load_one(folder: Path, classes: tuple[str, ...]) -> tuple[Labelled, list[str
     if not paths:
         reasons = "; ".join(str(problem) for problem in found.problems[:3])
         raise DataError(f"{folder} holds no picture that can be used. {reasons}".rstrip())
-    return Labelled(paths, np.array(labels, np.int64)), parts
+    return OneFolder(Labelled(paths, np.array(labels, np.int64)), parts, found.problems)

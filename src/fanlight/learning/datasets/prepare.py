@@ -24,7 +24,7 @@ from fanlight.learning.datasets.chance import Chance
 from fanlight.learning.datasets.locate import places
 from fanlight.learning.datasets.partition import evenly
 from fanlight.learning.datasets.source import Labelled, Picture
-from fanlight.learning.folders import PARTS
+from fanlight.learning.folders import PARTS, Problem
 from fanlight.learning.split import split_in_order
 
 SOURCES = {source.name: source for source in (m.SOURCE for m in (faces, digits, shapes, fashion, stamps))}
@@ -44,12 +44,16 @@ class DataSet:
         classes: class names in the order of the labels, two or more.
         picture_size: suggested side of the square for the backbone, in pixels.
         device_folders: one folder for each device, device 1 first, as ``folders.scan`` takes it.
+        problems: what was left out, where a person's folder was dealt out.
+        without_pictures: the classes that no picture is left of, where a person's folder was dealt out.
     """
 
     name: str
     classes: tuple[str, ...]
     picture_size: int
     device_folders: tuple[Path, ...]
+    problems: tuple[Problem, ...] = ()
+    without_pictures: tuple[str, ...] = ()
 
 
 def prepare(name: str | Path, devices: int, seed: int, target: Path, *, data_dir: Path | None = None) -> DataSet:
@@ -101,7 +105,7 @@ def _prepare_own(folder: Path, devices: int, seed: int, target: Path) -> DataSet
         used = own[:devices]
         return DataSet(folder.name, own_folder.classes_of_devices(used), OWN_FOLDER_PICTURE_SIZE, used)
     classes = own_folder.classes_of_devices((folder,))
-    labelled, parts = own_folder.load_one(folder, classes)
+    labelled, parts, problems = own_folder.load_one(folder, classes)
     contents = hashlib.sha256("\n".join([*classes, *parts]).encode())
     for picture, label in zip(labelled.pictures, labelled.labels, strict=True):
         contents.update(f"{label}:{_digest(picture)}".encode())
@@ -109,7 +113,8 @@ def _prepare_own(folder: Path, devices: int, seed: int, target: Path) -> DataSet
     if not root.exists():
         chance = Chance(f"folder/{devices}", seed)
         _write(root, labelled, classes, evenly(labelled.labels, devices, chance), parts, chance)
-    return DataSet(folder.name, classes, OWN_FOLDER_PICTURE_SIZE, _folders(root, devices))
+    missing = tuple(name for label, name in enumerate(classes) if label not in labelled.labels)
+    return DataSet(folder.name, classes, OWN_FOLDER_PICTURE_SIZE, _folders(root, devices), problems, missing)
 
 
 def _folders(root: Path, devices: int) -> tuple[Path, ...]:
