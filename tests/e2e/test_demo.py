@@ -71,6 +71,13 @@ class Demo:
         """Which of its ports somebody listens on."""
         return [port for port in range(self.base, self.base + 6) if _answers(port)]
 
+    def kill(self, role: str) -> None:
+        """Kill the process of a role, by the name of its state folder."""
+        listed = subprocess.run(["ps", "-ww", "-eo", "pid=,ppid=,args="], capture_output=True, text=True, check=True)
+        own = [line.split(maxsplit=2) for line in listed.stdout.splitlines()]
+        (victim,) = [int(pid) for pid, ppid, args in own if int(ppid) == self.popen.pid and f"/{role} --port" in args]
+        os.kill(victim, signal.SIGKILL)
+
     def close(self) -> None:
         """End it, whatever happened."""
         if self.popen.poll() is None:
@@ -146,15 +153,67 @@ def test_by_hand_it_waits_says_what_to_do_and_ctrl_c_ends_everything(started: An
 
 
 @pytest.mark.timeout(2 * LIMIT_S)
-def test_when_one_process_dies_all_end_and_it_is_named(started: Any) -> None:
+def test_when_a_server_dies_all_end_and_it_is_named(started: Any) -> None:
     demo = started("--dataset", "shapes")
     demo.until_said("Ctrl-C ends everything")
-    listed = subprocess.run(["ps", "-eo", "pid=,ppid=,args="], capture_output=True, text=True, check=True)
-    own = [line.split(maxsplit=2) for line in listed.stdout.splitlines()]
-    (victim,) = [int(pid) for pid, ppid, args in own if int(ppid) == demo.popen.pid and " aggregator " in args]
-    os.kill(victim, signal.SIGKILL)
-    assert demo.wait()[0] == 1
+    demo.kill("aggregator")
+    assert demo.wait() == (1, "")
     assert "aggregator has ended (signal SIGKILL)" in demo.errors.read_text()
+    assert demo.ports_answer() == []
+
+
+@pytest.mark.timeout(2 * LIMIT_S)
+def test_a_device_that_dies_is_started_again_and_takes_part_again(started: Any) -> None:
+    demo = started("--dataset", "shapes", "--devices", 4, "--rounds", 6, "--exit", "--json")
+    demo.until_said("round 1: published")
+    demo.kill("device-4")
+    code, out = demo.wait()
+    assert code == 0, demo.errors.read_text()
+    assert "device-4 is started again" in demo.errors.read_text()
+    assert out.count("\n") == 1
+    rounds = json.loads(out)["rounds"]
+    assert [entry["round"] for entry in rounds] == [1, 2, 3, 4, 5, 6]
+    assert {entry["participants"] for entry in rounds} <= {3, 4}
+    assert rounds[5]["participants"] == 4
+    assert rounds[5]["local_accuracy"]["device-4"] is not None
+
+
+@pytest.mark.timeout(2 * LIMIT_S)
+def test_a_device_that_dies_again_is_left_out_and_the_rounds_go_on(started: Any) -> None:
+    demo = started("--dataset", "shapes", "--devices", 3, "--rounds", 3, "--exit", "--json")
+    demo.until_said("round 1: published")
+    demo.kill("device-3")
+    demo.until_said("device-3 is started again")
+    demo.kill("device-3")
+    code, out = demo.wait()
+    assert code == 0, demo.errors.read_text()
+    assert "device-3 is left out; the demo goes on with 2 devices" in demo.errors.read_text()
+    result = json.loads(out)
+    assert len(result["rounds"]) == 3
+    assert result["rounds"][2]["participants"] == 2
+    for entry in result["rounds"]:
+        assert entry["accuracy_after"] is not None
+        assert entry["local_accuracy"]["device-3"] is None
+        assert entry["local_accuracy"]["device-1"] is not None
+    assert set(result["peak_rss_mb"]) == {"main", "aggregator", "device-1", "device-2", "device-3"}
+    assert demo.ports_answer() == []
+
+
+@pytest.mark.timeout(2 * LIMIT_S)
+@pytest.mark.parametrize("server", ["main", "aggregator"])
+def test_when_a_server_dies_the_line_holds_the_rounds_so_far(started: Any, server: str) -> None:
+    demo = started("--dataset", "shapes", "--rounds", 50, "--exit", "--json")
+    demo.until_said("round 1: published")
+    demo.kill(server)
+    code, out = demo.wait()
+    assert code == 1
+    assert f"{server} has ended (signal SIGKILL)" in demo.errors.read_text()
+    assert out.count("\n") == 1
+    result = json.loads(out)
+    assert list(result) == ["dataset", "classes", "devices", "protocol", "rounds", "model", "peak_rss_mb"]
+    assert 1 <= len(result["rounds"]) < 50
+    assert set(result["rounds"][0]["local_accuracy"]) == {"device-1", "device-2"}
+    assert result["model"]["version"] >= 1
     assert demo.ports_answer() == []
 
 

@@ -54,6 +54,9 @@ def demo(
     """Start a main server, a secure aggregator and devices with real pictures, all on this machine.
 
     Without --rounds the seven steps of a round are yours: log in by the links that are shown.  Ctrl-C ends everything.
+
+    A device whose process ends is started again; if it ends again within 30 seconds, the demo goes on without it. If a
+    server ends, or fewer than two devices are left, everything ends with exit code 1; --json prints its line even then.
     """
     _check_usage(devices, rounds, seed, port_base, leave=leave, as_json=as_json)
     description, prepared = _prepare(dataset, devices, seed, port_base, state, afresh=leave)

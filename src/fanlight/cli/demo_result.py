@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from fanlight.cli.owner_client import OwnerClient
+from fanlight.errors import FanlightError
 
 PROTOCOL = "split-trust/1"
 
@@ -71,6 +72,10 @@ class Result:
         return Result(self.rounds[earlier:], self.finished, self.model)
 
 
+NOTHING_YET = Result((), False, {"version": None, "sha256": None})
+"""Before the main server has been asked."""
+
+
 def ask(main: OwnerClient) -> Result:
     """Ask the main server; local accuracies are not in yet.
 
@@ -82,18 +87,27 @@ def ask(main: OwnerClient) -> Result:
 
 
 def with_local_accuracies(result: Result, devices: Sequence[OwnerClient]) -> Result:
-    """The same with what each device measured of its own model; errors as in ``ask``."""
-    local = {device.name: _local_accuracies(device.get("/api/v1/learning")) for device in devices}
+    """The same with what each device measured of its own model: None in every round for one that does not answer."""
+    local = {device.name: _local_accuracies(device) for device in devices}
     rounds = (
         replace(
-            entry, local_accuracy={name: found[entry.number] for name, found in local.items() if entry.number in found}
+            entry,
+            local_accuracy={
+                name: None if found is None else found[entry.number]
+                for name, found in local.items()
+                if found is None or entry.number in found
+            },
         )
         for entry in result.rounds
     )
     return replace(result, rounds=tuple(rounds))
 
 
-def _local_accuracies(learning: Mapping[str, Any]) -> dict[int, float | None]:
+def _local_accuracies(device: OwnerClient) -> dict[int, float | None] | None:
+    try:
+        learning = device.get("/api/v1/learning")
+    except FanlightError:
+        return None
     return {int(entry["round"]): entry.get("local_accuracy") for entry in learning.get("rounds", ())}
 
 

@@ -7,21 +7,31 @@ import os
 import sys
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from fanlight.cli.demo_folder import DemoFolder, Description, open_demo
 from fanlight.cli.demo_policy import demo_task, write_policy
 from fanlight.cli.demo_progress import Progress
-from fanlight.cli.demo_result import PROTOCOL, Result, ask, with_local_accuracies
+from fanlight.cli.demo_result import NOTHING_YET, PROTOCOL, Result, ask, with_local_accuracies
+from fanlight.cli.demo_run_devices import SERVERS, Survival
 from fanlight.cli.owner_client import OwnerClient
 from fanlight.cli.processes import Processes
 from fanlight.cli.serve import END_WITH_STDIN
-from fanlight.errors import Unreachable
+from fanlight.errors import FanlightError, Unreachable
 from fanlight.learning.datasets import DataSet
 
 _START_S = 90.0
+_COME_BACK_S = 20.0
 _TICK_S = 0.25
+
+
+@dataclass
+class _Known:
+    """What the rounds have come to so far."""
+
+    result: Result = NOTHING_YET
 
 
 def run(
@@ -33,30 +43,40 @@ def run(
     leave: bool,
     as_json: bool,
 ) -> bool:
-    """Start everything, follow it to its end; True if all went well."""
+    """Start everything, follow it to its end; True if all went well.
+
+    With ``as_json`` the line is printed however it ends: with what is known by then.
+
+    Raises:
+        LocalError, Unreachable: it cannot go on.
+    """
     folder = open_demo(state, description, demo_task(prepared, rounds).to_json(), afresh=leave)
     earlier = 0 if leave else write_policy(folder.main, rounds)
-    result: Result | None = None
+    known = _Known()
     say(f"Starting a main server, an aggregator and {description.devices} devices.  Logs: {folder.root / 'logs'}")
-    with Processes(_environment()) as processes:
-        roles = _start(processes, folder, description, prepared)
-        if not leave:
-            _welcome(roles, by_hand=rounds is None)
-        if rounds is not None:
-            result = _follow(processes, roles, earlier)
-        if not leave:
-            _wait(processes)
-    if result is None:
-        return True
-    if as_json:
-        print(json.dumps(_as_json(description, prepared, result, processes), ensure_ascii=False), flush=True)
-    return result.good
+    processes = Processes(_environment())
+    try:
+        with processes:
+            survival = Survival(processes, say)
+            roles = _start(survival, folder, description, prepared)
+            if not leave:
+                _welcome(roles, by_hand=rounds is None)
+            if rounds is not None:
+                _follow(survival, roles, earlier, known)
+            if not leave:
+                _wait(survival)
+    finally:
+        if as_json:
+            line = _as_json(description, prepared, known.result, processes)
+            print(json.dumps(line, ensure_ascii=False), flush=True)
+    return known.result.good
 
 
 def _start(
-    processes: Processes, folder: DemoFolder, description: Description, prepared: DataSet
+    survival: Survival, folder: DemoFolder, description: Description, prepared: DataSet
 ) -> dict[str, OwnerClient]:
-    """Start the servers and, when they answer, the devices."""
+    """Start the servers and, when they answer, the devices; those that run."""
+    processes = survival.processes
     servers = {
         "main": OwnerClient("main", description.main_port, folder.main),
         "aggregator": OwnerClient("aggregator", description.aggregator_port, folder.aggregator),
@@ -64,7 +84,7 @@ def _start(
     for name, command in (("main", "server"), ("aggregator", "aggregator")):
         role = servers[name]
         processes.start(name, [command, "--state", str(role.state), "--port", str(role.port)], folder.log(name))
-    _await_health(processes, servers)
+    _await_start(survival, servers)
     devices = {}
     for number, pictures in enumerate(prepared.device_folders, start=1):
         role = OwnerClient(f"device-{number}", description.device_port(number), folder.device(number))
@@ -72,39 +92,58 @@ def _start(
         options = {"--token": folder.token(number), "--data": pictures, "--state": role.state, "--port": role.port}
         words = [str(word) for pair in options.items() for word in pair]
         processes.start(role.name, ["device", *words, "--accept-demo"], folder.log(role.name))
-    _await_health(processes, devices)
+    _await_start(survival, devices)
     return servers | devices
 
 
-def _await_health(processes: Processes, roles: Mapping[str, OwnerClient]) -> None:
-    deadline = time.monotonic() + _START_S
+def _await_start(survival: Survival, roles: Mapping[str, OwnerClient]) -> None:
+    if silent := _await_health(survival, roles, _START_S):
+        raise Unreachable(f"{', '.join(silent)}: no answer after {_START_S:.0f} s.", next="See the log files.")
+
+
+def _await_health(survival: Survival, roles: Mapping[str, OwnerClient], limit_s: float) -> list[str]:
+    """Wait until all that run answer; those that still do not after ``limit_s``."""
+    deadline = time.monotonic() + limit_s
     waiting = dict(roles)
     while waiting:
-        processes.check()
-        waiting = {name: role for name, role in waiting.items() if not role.is_healthy()}
+        survival.check()
+        waiting = {name: role for name, role in waiting.items() if survival.runs(name) and not role.is_healthy()}
         if waiting and time.monotonic() > deadline:
-            raise Unreachable(f"{', '.join(waiting)}: no answer after {_START_S:.0f} s.", next="See the log files.")
+            break
         time.sleep(_TICK_S if waiting else 0)
+    return list(waiting)
 
 
-def _follow(processes: Processes, roles: Mapping[str, OwnerClient], earlier: int) -> Result:
+def _follow(survival: Survival, roles: Mapping[str, OwnerClient], earlier: int, known: _Known) -> None:
     """Watch the rounds until the last one is measured."""
     progress = Progress()
-    devices = [role for name, role in roles.items() if name not in ("main", "aggregator")]
-    while True:
-        processes.check()
-        result = ask(roles["main"]).since(earlier)
-        progress.show(result)
-        if result.finished:
-            result = with_local_accuracies(result, devices)
-            progress.table(result)
-            return result
+    devices = {name: role for name, role in roles.items() if name not in SERVERS}
+    try:
+        while not known.result.finished:
+            time.sleep(_TICK_S)
+            survival.check()
+            known.result = _ask(survival, roles["main"]).since(earlier)
+            progress.show(known.result)
+        _await_health(survival, devices, _COME_BACK_S)
+    except FanlightError:
+        known.result = with_local_accuracies(known.result, list(devices.values()))
+        raise
+    known.result = with_local_accuracies(known.result, list(devices.values()))
+    progress.table(known.result)
+
+
+def _ask(survival: Survival, main: OwnerClient) -> Result:
+    try:
+        return ask(main)
+    except Unreachable:
         time.sleep(_TICK_S)
+        survival.check()  # that it has ended says more than that it does not answer
+        raise
 
 
-def _wait(processes: Processes) -> None:
+def _wait(survival: Survival) -> None:
     while True:
-        processes.check()
+        survival.check()
         time.sleep(_TICK_S)
 
 

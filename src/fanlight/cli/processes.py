@@ -1,4 +1,4 @@
-"""Several processes that live and die together.
+"""Several processes that are ended together.
 
 1. Each is the leader of a session of its own: a Ctrl-C in the terminal reaches only the supervisor, which ends the
    others in order, and ends whatever they have started with them.
@@ -32,6 +32,7 @@ class Process:
     """One process under supervision: its ``name``, where its log is, and its peak of memory once that is known."""
 
     name: str
+    arguments: Sequence[str]
     log: Path
     popen: subprocess.Popen[bytes]
     peak_rss_bytes: int | None = None
@@ -49,6 +50,7 @@ class Processes:
 
     environment: Mapping[str, str]
     running: dict[str, Process] = field(default_factory=dict)
+    left_out: dict[str, Process] = field(default_factory=dict)
 
     def __enter__(self) -> Self:
         """Begin with none."""
@@ -79,22 +81,23 @@ class Processes:
                 os.close(handle)
         except OSError as error:
             raise LocalError(f"{name} cannot be started: {error.strerror} ({log}).") from error
-        self.running[name] = Process(name, log, popen)
+        self.running[name] = Process(name, arguments, log, popen)
 
-    def check(self) -> None:
-        """See that all are alive.
+    def ended(self) -> dict[str, LocalError]:
+        """Those that should run and have ended, each with an error that names it and shows the end of its log."""
+        codes = {name: process.popen.poll() for name, process in self.running.items()}
+        return {name: _death(self.running[name], code) for name, code in codes.items() if code is not None}
 
-        Raises:
-            LocalError: one has ended; names it and shows the end of its log.
-        """
-        for process in self.running.values():
-            code = process.popen.poll()
-            if code is not None:
-                raise LocalError(
-                    f"{process.name} has ended ({_ending(code)}). The end of {process.log}:\n{process.last_lines()}",
-                    next=f"The whole log is in {process.log}.",
-                    slug="process-died",
-                )
+    def start_again(self, name: str) -> None:
+        """Start one that has ended, with the same arguments and log; errors as in ``start``."""
+        ended = self.running[name]
+        _clear_away(ended)
+        self.start(name, ended.arguments, ended.log)
+
+    def leave_out(self, name: str) -> None:
+        """Go on without one that has ended."""
+        self.left_out[name] = self.running.pop(name)
+        _clear_away(self.left_out[name])
 
     def measure(self) -> None:
         """Note each one's peak of memory so far (Linux; elsewhere it is known once they have ended)."""
@@ -110,18 +113,30 @@ class Processes:
         while time.monotonic() < deadline and not all(_ended(process) for process in self.running.values()):
             time.sleep(_TICK_S)
         for process in self.running.values():
-            _signal_group(process, signal.SIGKILL)  # also what a process that ended may have left behind
-            while not _ended(process):
-                time.sleep(_TICK_S)
-            if process.popen.stdin is not None:
-                process.popen.stdin.close()
+            _clear_away(process)
 
     def peak_rss_mb(self) -> dict[str, float | None]:
         """The most memory each one held, in megabytes (10^6 bytes)."""
         return {
             name: None if process.peak_rss_bytes is None else round(process.peak_rss_bytes / 1e6, 1)
-            for name, process in self.running.items()
+            for name, process in (self.running | self.left_out).items()
         }
+
+
+def _death(process: Process, code: int) -> LocalError:
+    return LocalError(
+        f"{process.name} has ended ({_ending(code)}). The end of {process.log}:\n{process.last_lines()}",
+        next=f"The whole log is in {process.log}.",
+        slug="process-died",
+    )
+
+
+def _clear_away(process: Process) -> None:
+    _signal_group(process, signal.SIGKILL)  # also what a process that ended may have left behind
+    while not _ended(process):
+        time.sleep(_TICK_S)
+    if process.popen.stdin is not None:
+        process.popen.stdin.close()
 
 
 def _ended(process: Process) -> bool:

@@ -11,6 +11,7 @@ from rich.console import Console
 from fanlight.cli.demo_progress import Progress
 from fanlight.cli.demo_result import Result, ask, with_local_accuracies
 from fanlight.cli.owner_client import OwnerClient
+from fanlight.errors import Unreachable
 
 COMPLETE = {
     "round": 1,
@@ -37,6 +38,15 @@ class Answers:
     def get(self, path: str) -> dict[str, Any]:
         answer: dict[str, Any] = self._answers[path]
         return answer
+
+
+class Silence:
+    """Stands in for a device that does not answer."""
+
+    name = "device-9"
+
+    def get(self, path: str) -> dict[str, Any]:
+        raise Unreachable(f"{self.name} does not answer at {path}.")
 
 
 def asked(rounds: list[dict[str, Any]], *, finished: bool = True) -> Result:
@@ -72,6 +82,12 @@ def test_an_abandoned_round_has_null_accuracies_and_spoils_the_result() -> None:
     figures = {name: value for name, value in result.rounds[1].as_json().items() if "accuracy_" in name}
     assert set(figures) == {f"{kind}accuracy_{when}" for kind in ("", "balanced_") for when in ("before", "after")}
     assert set(figures.values()) == {None}
+
+
+def test_a_device_that_does_not_answer_has_null_in_every_round_and_spoils_nothing() -> None:
+    result = with_local_accuracies(asked([COMPLETE, COMPLETE | {"round": 2}]), cast("list[OwnerClient]", [Silence()]))
+    assert [entry.as_json()["local_accuracy"] for entry in result.rounds] == [{"device-9": None}] * 2
+    assert result.good
 
 
 def test_a_round_that_was_never_measured_spoils_the_result() -> None:

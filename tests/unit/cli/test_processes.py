@@ -1,4 +1,4 @@
-"""Processes that live and die together."""
+"""Processes that are ended together."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 
 from fanlight.cli.processes import Processes
-from fanlight.errors import LocalError
 
 
 @pytest.fixture
@@ -39,9 +38,10 @@ def test_one_that_ends_is_named_with_the_end_of_its_log(processes: Processes, tm
         processes.start("stays", ["input()"], tmp_path / "stays.log")
         processes.start("goes", ["print('early'); print('no disk'); sys.exit(3)"], tmp_path / "goes.log")
         processes.running["goes"].popen.wait()
-        with pytest.raises(LocalError, match=r"goes has ended \(exit code 3\)") as caught:
-            processes.check()
-    assert "no disk" in caught.value.message
+        ended = processes.ended()
+    assert list(ended) == ["goes"]
+    assert "goes has ended (exit code 3)" in ended["goes"].message
+    assert "no disk" in ended["goes"].message
     assert {process.popen.returncode for process in processes.running.values()} == {3, -signal.SIGTERM}
 
 
@@ -50,8 +50,33 @@ def test_one_that_was_killed_is_named_with_the_signal(processes: Processes, tmp_
         processes.start("victim", ["input()"], tmp_path / "log")
         processes.running["victim"].popen.kill()
         processes.running["victim"].popen.wait()
-        with pytest.raises(LocalError, match=r"victim has ended \(signal SIGKILL\)"):
-            processes.check()
+        assert "victim has ended (signal SIGKILL)" in processes.ended()["victim"].message
+
+
+def test_one_that_has_ended_is_started_again_with_the_same_words_and_log(processes: Processes, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    with processes:
+        processes.start("comes back", ["print('here'); input()"], log)
+        until(lambda: log.read_text() == "here\n")
+        processes.running["comes back"].popen.kill()
+        processes.running["comes back"].popen.wait()
+        processes.start_again("comes back")
+        until(lambda: log.read_text() == "here\nhere\n")
+        assert processes.ended() == {}
+    assert processes.running["comes back"].popen.returncode == -signal.SIGTERM
+
+
+def test_one_that_is_left_out_is_not_missed_but_its_memory_is_still_listed(
+    processes: Processes, tmp_path: Path
+) -> None:
+    with processes:
+        processes.start("stays", ["input()"], tmp_path / "stays.log")
+        processes.start("goes", [""], tmp_path / "goes.log")
+        processes.running["goes"].popen.wait()
+        processes.leave_out("goes")
+        assert processes.ended() == {}
+    assert list(processes.running) == ["stays"]
+    assert set(processes.peak_rss_mb()) == {"stays", "goes"}
 
 
 def test_one_that_will_not_end_is_ended_by_force_with_its_children(
