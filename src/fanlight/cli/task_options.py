@@ -22,7 +22,8 @@ def pictures_of(dataset: str) -> Pictures:
     """Classes and picture size of a data set by name, or of a folder of pictures.
 
     Raises:
-        DataError: there is no such data set or folder, or it has fewer than two classes.
+        DataError: there is no such data set or folder.
+        UsageError: the folder has fewer than two classes.
     """
     from fanlight.learning.datasets import own_folder
     from fanlight.learning.datasets.prepare import OWN_FOLDER_PICTURE_SIZE, SOURCES

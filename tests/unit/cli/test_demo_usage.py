@@ -78,3 +78,23 @@ def test_a_folder_without_pictures_is_named(fanlight: Fanlight, tmp_path: Path) 
     ran = fanlight("demo", "--state", tmp_path / "state", "--dataset", tmp_path / "pictures", "--port-base", 28_400)
     assert ran.code == 1
     assert "no picture that can be used" in ran.err
+
+
+@pytest.mark.parametrize(
+    ("folders", "devices", "said"),
+    [
+        ((), 2, "0 classes"),
+        (("cat",), 2, "1 classes"),
+        (("device-1/cat", "device-1/dog", "device-2/cat"), 3, "folders for 2 devices, not 3"),
+    ],
+)
+def test_a_folder_that_cannot_be_meant_is_wrong_usage(
+    fanlight: Fanlight, tmp_path: Path, folders: tuple[str, ...], devices: int, said: str
+) -> None:
+    (tmp_path / "own").mkdir()
+    for name in folders:
+        (tmp_path / "own" / name).mkdir(parents=True)
+    given = ("--dataset", tmp_path / "own", "--devices", devices, "--port-base", 28_400)
+    ran = fanlight("demo", "--state", tmp_path / "state", *given)
+    assert (ran.code, ran.out) == (2, "")
+    assert said in ran.err

@@ -14,7 +14,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from fanlight.errors import DataError, StorageError
+from fanlight.errors import DataError, StorageError, UsageError
 from fanlight.learning.datasets import NAMES, DataSet, prepare
 from fanlight.learning.datasets.chance import Chance
 from fanlight.learning.datasets.locate import Places, places
@@ -282,7 +282,7 @@ def test_own_device_folders_are_used_as_they_stand(tmp_path: Path) -> None:
     assert made.device_folders == tuple(tmp_path / "own" / f"device-{n}" for n in (1, 2))
     assert prepare(tmp_path / "own", 3, 0, tmp_path / "made").device_folders[2].name == "device-10"
     assert not (tmp_path / "made").exists()
-    with pytest.raises(DataError, match="folders for 3 devices, not 4"):
+    with pytest.raises(UsageError, match="folders for 3 devices, not 4"):
         prepare(tmp_path / "own", 4, 0, tmp_path / "made")
 
 
@@ -323,7 +323,7 @@ def test_own_folder_that_the_owner_split_stays_split(tmp_path: Path) -> None:
 
 def test_own_folder_with_one_class(tmp_path: Path) -> None:
     pictures(tmp_path / "own" / "cat", 5)
-    with pytest.raises(DataError, match="1 classes; there must be two"):
+    with pytest.raises(UsageError, match="1 classes; there must be two"):
         prepare(tmp_path / "own", 2, 0, tmp_path / "made")
 
 

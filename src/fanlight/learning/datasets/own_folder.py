@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fanlight.errors import DataError
+from fanlight.errors import DataError, UsageError
 from fanlight.learning.datasets.source import Labelled
 from fanlight.learning.folders import PARTS, Problem, classes_of, clients_of, is_split_by_owner, scan
 
@@ -36,11 +36,12 @@ def classes_of_devices(folders: tuple[Path, ...]) -> tuple[str, ...]:
     """All classes that any of the devices has, in alphabetical order.
 
     Raises:
-        DataError: fewer than two.
+        UsageError: fewer than two.
+        DataError: as ``folders.classes_of``.
     """
     names = tuple(sorted({name for folder in folders for name in classes_of(folder)}))
     if len(names) < 2:
-        raise DataError(
+        raise UsageError(
             f"{', '.join(str(folder) for folder in folders)}: {len(names)} classes; there must be two or more",
             next="Make a folder for each class, with its pictures in it.",
         )

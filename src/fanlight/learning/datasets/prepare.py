@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from fanlight.errors import DataError, StorageError
+from fanlight.errors import DataError, StorageError, UsageError
 from fanlight.learning import pictures
 from fanlight.learning.datasets import digits, faces, fashion, own_folder, shapes, stamps
 from fanlight.learning.datasets.chance import Chance
@@ -67,7 +67,8 @@ def prepare(name: str | Path, devices: int, seed: int, target: Path, *, data_dir
         data_dir: where to look for data files first.
 
     Raises:
-        DataError: unknown name, missing or damaged data, too few pictures or device folders.
+        DataError: unknown name, missing or damaged data, too few pictures.
+        UsageError: a folder of fewer than two classes, or of fewer device folders than asked for.
         StorageError: the folders cannot be written.
     """
     if not 1 <= devices <= MAX_DEVICES or seed < 0:
@@ -99,7 +100,7 @@ def _prepare_own(folder: Path, devices: int, seed: int, target: Path) -> DataSet
     own = own_folder.device_folders(folder)
     if own:
         if len(own) < devices:
-            raise DataError(
+            raise UsageError(
                 f"{folder} has folders for {len(own)} devices, not {devices}", next=f"Ask for --devices {len(own)}."
             )
         used = own[:devices]
