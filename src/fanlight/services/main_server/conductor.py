@@ -19,7 +19,7 @@ from fanlight.services.main_server import measurements, notes, round_table
 from fanlight.services.main_server.round_table import RoundLine, Stored
 from fanlight.services.main_server.service import MainService
 from fanlight.services.main_server.task import Policy
-from fanlight.storage.tables.main import beacons
+from fanlight.storage.tables.main import beacons, devices
 
 _MEASURING_TRIES = 3
 
@@ -37,10 +37,10 @@ class Conductor:
     def measure_next(self) -> None:
         """The next round measures the current model instead of training (the "Measure" button).
 
-        An open training round to which nobody has reported gives way.
+        An open training round for which nobody has announced anything, and to which nobody has reported, gives way.
 
         Raises:
-            NotPossibleNow: the model has been measured, or a round is under way.
+            NotPossibleNow: the model has been measured, or a round is under way (slug ``round-not-over``).
         """
         with self._service.database.transaction() as tx:
             model = self._service.models.current(tx)
@@ -58,9 +58,24 @@ class Conductor:
                         next="Finish it first; it measures the model too.",
                         slug="round-not-over",
                     )
+                announced = self._announced(tx, line)
+                if announced:
+                    raise NotPossibleNow(
+                        f"{announced} {'device has' if announced == 1 else 'devices have'} trained and announced for "
+                        f"round {line.number}: nothing was changed.",
+                        next="Let the devices send their models (/sendmodel) and finish it; it measures the model too.",
+                        slug="round-not-over",
+                    )
                 self._service.rounds.ask(Order.ABANDON, tx)
             notes.keep(tx, notes.MEASURE_NEXT, 1)
         self._service.notify()
+
+    def _announced(self, tx: Connection, line: RoundLine) -> int:
+        """Devices whose work for the open round would be lost with it."""
+        columns, plan = devices.c, self._service.task.plan
+        ready = select(columns.dev).where(columns.ready_plan == plan.hash, columns.ready_model == line.model)
+        members = self._service.confirmed(tx).keys() - self._service.declined(line.mh)
+        return len(members & set(tx.execute(ready).scalars()))
 
     def advance(self) -> bool:
         """Do the next thing that the policy asks for; was there one?"""

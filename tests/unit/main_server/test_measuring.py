@@ -1,0 +1,61 @@
+"""The "Measure" order: what it gives way to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from sqlalchemy import insert
+
+from fanlight.errors import NotPossibleNow
+from fanlight.protocol.exchange import Order
+from fanlight.services.main_server.app import MainServerParts
+from fanlight.storage.tables import main as tables
+from tests.unit.main_server.past import add_round, server
+
+DEVICE = b"\x07" * 16
+
+
+@pytest.fixture
+def parts(tmp_path: Path) -> MainServerParts:
+    _app, made = server(tmp_path / "federation")
+    add_round(made, 1)
+    return made
+
+
+def announce(parts: MainServerParts) -> None:
+    """A member at both servers that has trained on the current model."""
+    service = parts.service
+    with service.database.transaction() as tx:
+        ready = {"ready_plan": service.task.plan.hash, "ready_model": service.models.current(tx).sha256}
+        tx.execute(
+            insert(tables.devices).values(
+                dev=DEVICE, public_key=b"\x01" * 32, token_key=b"\x02" * 32, name="porch", enrolment=b"", enrolled_at=1,
+                **ready,
+            )
+        )  # fmt: skip
+        tx.execute(insert(tables.enrolled_at_aggregator).values(dev=DEVICE, token_key=b"\x02" * 32))
+
+
+@pytest.fixture
+def asked(parts: MainServerParts, monkeypatch: pytest.MonkeyPatch) -> list[Order]:
+    """What the aggregator is asked to do."""
+    found: list[Order] = []
+    monkeypatch.setattr(parts.service.rounds, "ask", lambda order, _tx: found.append(order))
+    return found
+
+
+def test_a_round_that_a_device_has_announced_for_is_not_lost(parts: MainServerParts, asked: list[Order]) -> None:
+    announce(parts)
+    add_round(parts, 2, state="open")
+    with pytest.raises(NotPossibleNow, match="1 device has trained and announced for round 2"):
+        parts.conductor.measure_next()
+    assert asked == []
+
+
+def test_a_round_that_nobody_has_announced_for_gives_way(parts: MainServerParts, asked: list[Order]) -> None:
+    announce(parts)
+    parts.service.make_current(0)  # the announcement was for version 1
+    add_round(parts, 2, state="open")
+    parts.conductor.measure_next()
+    assert asked == [Order.ABANDON]
