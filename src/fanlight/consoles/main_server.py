@@ -58,7 +58,7 @@ def pages(console: Console, parts: MainServerParts) -> APIRouter:
 
     @router.post("/measure")
     def measure(_owner: Annotated[Owner, Depends(require_owner_post)]) -> Response:
-        parts.conductor.measure_next()
+        parts.steps.measure()
         return RedirectResponse("/", status_code=303)
 
     def read() -> tuple[list[StepView], bool]:

@@ -67,7 +67,7 @@ def create_app(
     identity = load_server_identity(settings.state, Role.MAIN)
     service = MainService(settings.state, identity, clock, random_bytes)
     conductor = Conductor(service)
-    overview, steps = Overview(service, conductor), Steps(service)
+    overview, steps = Overview(service, conductor), Steps(service, conductor)
     records = Records(service, overview)
     sessions = OwnerSessions(ROLE, settings.port, api_token(settings.state), clock)
 
@@ -91,7 +91,7 @@ def create_app(
     app.include_router(health_router(ROLE))
     authorities = authorities_of(identity.main_url, settings.host, settings.port)
     app.include_router(protocol_router(service, authorities))
-    app.include_router(owner_router(service, conductor, overview, steps))
+    app.include_router(owner_router(service, overview, steps))
     app.include_router(records_router(records))
     app.include_router(changes_router(service))
     return app, MainServerParts(service, conductor, overview, steps, sessions, records)

@@ -10,7 +10,6 @@ from starlette.responses import Response
 
 from fanlight.services.http.job_routes import accepted, jobs_router
 from fanlight.services.http.owner import require_owner, require_owner_post
-from fanlight.services.main_server.conductor import Conductor
 from fanlight.services.main_server.numbers_in_paths import Which
 from fanlight.services.main_server.overview import AGGREGATE, PUBLISH, Overview
 from fanlight.services.main_server.service import MainService
@@ -20,7 +19,7 @@ READ = [Depends(require_owner)]
 CHANGE = [Depends(require_owner_post)]
 
 
-def owner_router(service: MainService, conductor: Conductor, overview: Overview, steps: Steps) -> APIRouter:
+def owner_router(service: MainService, overview: Overview, steps: Steps) -> APIRouter:
     """Everything the owner may ask and do."""
     router = APIRouter()
     router.include_router(jobs_router(service.jobs))
@@ -34,10 +33,9 @@ def owner_router(service: MainService, conductor: Conductor, overview: Overview,
         headers = {"Content-Disposition": f'attachment; filename="{name}"'}
         return Response(content, media_type="application/octet-stream", headers=headers)
 
-    @router.post("/api/v1/measure", status_code=202, dependencies=CHANGE)
-    def measure() -> dict[str, Any]:
-        conductor.measure_next()
-        return {"measuring": True}
+    @router.post("/api/v1/measure", dependencies=CHANGE)
+    def measure(request: Request) -> Response:
+        return accepted(request, steps.measure())
 
     @router.post(AGGREGATE, dependencies=CHANGE)
     def aggregate(request: Request) -> Response:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
 
@@ -99,7 +100,9 @@ class MainService:
         self.orders = Notifier()
         self.pages = Notifier()
         self.changed = threading.Condition()
-        self.jobs = Jobs(on_change=self.pages.notify)
+        # two: whoever waits for a measuring round may aggregate and publish meanwhile
+        workers = ThreadPoolExecutor(max_workers=2, thread_name_prefix="fanlight-job")
+        self.jobs = Jobs(workers, on_change=self.pages.notify)
         # Versions of offers and orders must not repeat after a restart, or a waiting peer would miss a change.
         self._version_base = int(clock() * 1000)
         self._members_changes = 0

@@ -1,4 +1,4 @@
-"""The steps that the main server performs by hand, as jobs: aggregate (4 and 5 at once) and publish (6)."""
+"""The steps that the main server performs by hand, as jobs: aggregate (4 and 5 at once), publish (6), measure (7)."""
 
 from __future__ import annotations
 
@@ -7,21 +7,27 @@ from typing import Any, Final
 from fanlight.errors import NotPossibleNow, Unreachable
 from fanlight.protocol.exchange import Order
 from fanlight.protocol.main_round import State
+from fanlight.protocol.plan import Kind
 from fanlight.services.http.jobs import Job, Progress
-from fanlight.services.main_server import round_table
+from fanlight.services.main_server import measurements, round_table
+from fanlight.services.main_server.conductor import Conductor
 from fanlight.services.main_server.overview import AGGREGATE, PUBLISH
+from fanlight.services.main_server.round_table import RoundLine
 from fanlight.services.main_server.rounds import Rounds
 from fanlight.services.main_server.service import MainService
 
+MEASURE: Final = "/measure"
 ANSWER_WITHIN_S: Final = 60.0
 """How long the aggregator may take to follow an order."""
+_LOOK_BACK: Final = 10
 
 
 class Steps:
     """Starts the jobs. What cannot be done now is refused before a job begins."""
 
-    def __init__(self, service: MainService) -> None:
+    def __init__(self, service: MainService, conductor: Conductor) -> None:
         self._service = service
+        self._conductor = conductor
 
     def aggregate(self) -> Job:
         """Steps 4 and 5: order the aggregator to finish the round, wait until its sum is here.
@@ -45,6 +51,38 @@ class Steps:
         if stored is None or stored.at is not State.RELEASED:
             raise Rounds.why_not_publish(stored)
         return self._service.jobs.start(PUBLISH, self._publish)
+
+    def measure(self) -> Job:
+        """Step 7: let the next round measure the current model, and wait until it is over.
+
+        Raises:
+            NotPossibleNow: asked for already, the model has been measured, or a round is under way.
+        """
+        jobs, before = self._service.jobs, self._service.latest()
+        running = jobs.latest(MEASURE)
+        if running is None or not running.active:  # else the start below refuses, and nothing else may change
+            self._conductor.measure_next()
+        after = before.number if before else 0
+        return jobs.start(MEASURE, lambda progress: self._measure(after, progress))
+
+    def _measure(self, after: int, progress: Progress) -> dict[str, Any]:
+        while (line := self._measuring_round(after)) is None or not line.is_over:
+            progress(0.2 if line else 0.0, f"Round {line.number} is {line.state}" if line else "Waiting for the round")
+            with self._service.changed:
+                self._service.changed.wait(0.5)
+        with self._service.database.transaction() as tx:
+            if measurements.of_round(tx, line.number) is None:
+                raise NotPossibleNow(
+                    f"Measuring round {line.number} was {line.state}: {line.reason or 'nobody says why'}.",
+                    next="See the rounds page, then measure again.",
+                )
+        return {"round": line.number, "state": line.state}
+
+    def _measuring_round(self, after: int) -> RoundLine | None:
+        """The newest measuring round beyond ``after``; training rounds may have opened since."""
+        with self._service.database.transaction() as tx:
+            lines = round_table.page(tx, 0, _LOOK_BACK)
+        return next((line for line in lines if line.number > after and line.kind == Kind.MEASURE), None)
 
     def _aggregate(self, progress: Progress) -> dict[str, Any]:
         with self._service.database.transaction() as tx:
