@@ -76,7 +76,7 @@ def test_rounds_lead_to_one_round_and_to_its_versions(parts: MainServerParts, br
 
 @pytest.mark.parametrize(
     ("path", "status"),
-    [("/rounds/7", 404), ("/models/7", 404), (f"/rounds/{10**30}", 400), ("/models/-1", 400), ("/rounds?page=0", 400)],
+    [("/rounds/7", 404), ("/models/7", 404), (f"/rounds/{10**30}", 404), ("/models/-1", 404), ("/rounds?page=0", 400)],
 )
 def test_what_there_is_not(browser: TestClient, path: str, status: int) -> None:
     assert browser.get(path).status_code == status
