@@ -97,6 +97,7 @@ def _prepare(
 ) -> tuple[Description, DataSet]:
     """Everything that can go wrong before the first process starts."""
     from fanlight.cli.demo_folder import Description, check_state
+    from fanlight.cli.pictures import say_problems
     from fanlight.learning.datasets import NAMES, prepare
     from fanlight.storage.folders import make_private_folder
 
@@ -114,6 +115,7 @@ def _prepare(
     _say(f"Preparing pictures: {dataset}.")
     make_private_folder(state)
     prepared = prepare(dataset, devices, seed, state / "pictures")
+    say_problems(prepared)
     return replace(description, classes=prepared.classes), prepared
 
 

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from tests.unit.learning.drawn import pictures
+
 Fanlight = Callable[..., Any]
 
 
@@ -98,3 +100,17 @@ def test_a_folder_that_cannot_be_meant_is_wrong_usage(
     ran = fanlight("demo", "--state", tmp_path / "state", *given)
     assert (ran.code, ran.out) == (2, "")
     assert said in ran.err
+
+
+def test_bad_pictures_of_a_folder_are_named(
+    fanlight: Fanlight, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from fanlight.cli import demo_run
+
+    monkeypatch.setattr(demo_run, "run", lambda *_, **__: True)
+    for start, name in enumerate(("cat", "dog")):
+        pictures(tmp_path / "own" / name, 5, 10 * start)
+    (tmp_path / "own" / "cat" / "bad.png").write_bytes(b"no picture")
+    ran = fanlight("demo", "--state", tmp_path / "state", "--dataset", tmp_path / "own", "--port-base", 28_400)
+    assert ran.code == 0
+    assert "own/cat/bad.png" in ran.err
