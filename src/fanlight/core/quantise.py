@@ -101,19 +101,6 @@ def quantise(x: NDArray[np.float64], scale: Fraction, lo: int, hi: int, stream: 
     return rounded
 
 
-def quantise_nearest(x: NDArray[np.float64], scale: Fraction, lo: int, hi: int) -> NDArray[np.int64]:
-    """Round x·scale to the nearest integers (halves to even); arguments, result and errors as in ``quantise``."""
-    factor = _factor(scale, lo, hi)
-    _check_real_vector(x)
-    rounded = np.empty(len(x), dtype=np.int64)
-    work = np.empty(min(_PIECE, len(x)), dtype=np.float64)
-    for start in range(0, len(x), _PIECE):
-        steps = _scaled(x[start : start + _PIECE], factor, lo, hi, work)
-        np.rint(steps, out=steps)
-        np.copyto(rounded[start : start + _PIECE], steps, casting="unsafe")
-    return rounded
-
-
 def _scaled(x: NDArray[np.float64], factor: float, lo: int, hi: int, work: NDArray[np.float64]) -> NDArray[np.float64]:
     steps = work[: len(x)]
     with np.errstate(over="ignore"):  # an overflow is cut off at lo or hi like any other value beyond them

@@ -2,13 +2,13 @@
 
 ::
 
-    DIR/root/         root.key (kept offline), root.pub, federation.json, revocations/
-    DIR/main/         identity.key, federation.json, task.json
-    DIR/aggregator/   identity.key, federation.json
-    DIR/tokens/       NAME.json, one for each device: goes to the device, then from here
+    root         root.key (kept offline), root.pub, federation.json, revocations
+    main         identity.key, federation.json, task.json
+    aggregator   identity.key, federation.json
+    tokens       NAME.json, one for each device: goes to the device, then from here
 
-``root``, ``main`` and ``aggregator`` are meant to part: each goes to another machine.  All folders and files are for
-their owner only.  What ``federation.json`` says is believed only as far as the root signed it.
+The first three are meant to part: each goes to another machine.  All folders and files are for their owner only.
+What ``federation.json`` says is believed only as far as the root signed it.
 """
 
 from __future__ import annotations

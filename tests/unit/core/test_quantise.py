@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fanlight.core.quantise import clip, quantise, quantise_nearest
+from fanlight.core.quantise import clip, quantise
 from fanlight.core.randomness import Keystream
 from fanlight.errors import ModelError, SettingsError
 
@@ -104,16 +104,10 @@ def test_fractions_finer_than_a_word_go_to_the_nearest_side() -> None:
 def test_a_value_beyond_the_bounds_is_cut_off() -> None:
     x = np.array([9.7, -9.7, 1e308])
     assert quantise(x, Fraction(2), -5, 7, generator()).tolist() == [7, -5, 7]
-    assert quantise_nearest(x, Fraction(2), -5, 7).tolist() == [7, -5, 7]
-
-
-def test_nearest_rounds_halves_to_even() -> None:
-    x = np.array([0.5, 1.5, -0.5, 0.49, -2.51])
-    assert quantise_nearest(x, Fraction(1), -5, 5).tolist() == [0, 2, 0, 0, -3]
 
 
 def test_the_scale_may_be_any_fraction() -> None:
-    assert quantise_nearest(np.array([3.0]), Fraction(1, 3), -5, 5).tolist() == [1]
+    assert quantise(np.array([3.0]), Fraction(1, 3), -5, 5, generator()).tolist() == [1]
 
 
 def test_pieces_are_rounded_with_different_words() -> None:
@@ -130,7 +124,6 @@ def test_the_generator_moves_on_by_one_word_a_coordinate() -> None:
 
 def test_empty_vectors_are_rounded_too() -> None:
     assert quantise(np.empty(0), Fraction(1), 0, 1, generator()).shape == (0,)
-    assert quantise_nearest(np.empty(0), Fraction(1), 0, 1).shape == (0,)
 
 
 @pytest.mark.parametrize("x", BAD_VECTORS)
@@ -138,8 +131,6 @@ def test_what_is_not_a_finite_vector_is_refused_before_anything_is_drawn(x: Any)
     stream = generator()
     with pytest.raises(ModelError):
         quantise(x, Fraction(1), 0, 1, stream)
-    with pytest.raises(ModelError):
-        quantise_nearest(x, Fraction(1), 0, 1)
     assert stream.bytes(8) == generator().bytes(8)
 
 
@@ -158,5 +149,3 @@ def test_what_is_not_a_finite_vector_is_refused_before_anything_is_drawn(x: Any)
 def test_scales_and_bounds_out_of_range_are_refused(scale: Fraction, lo: int, hi: int) -> None:
     with pytest.raises(SettingsError):
         quantise(np.zeros(1), scale, lo, hi, generator())
-    with pytest.raises(SettingsError):
-        quantise_nearest(np.zeros(1), scale, lo, hi)

@@ -29,10 +29,6 @@ class Presence:
         self._seen[device] = self._clock()
         return was_away
 
-    def seen_at(self, device: bytes) -> float | None:
-        """Unix seconds of the last request; None if there was none since the start."""
-        return self._seen.get(device)
-
     def is_present(self, device: bytes) -> bool:
         """Was the device heard of in the last ``PRESENT_S`` seconds?"""
         return self._clock() - self._seen.get(device, float("-inf")) < PRESENT_S
