@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, Page, ViewportSize, sync_playwright
 
 from tests.requirements import require
@@ -49,23 +50,15 @@ def too_wide(page: Page) -> int:
     return int(page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth"))
 
 
-def faint(page: Page, least: float = 4.5) -> list[str]:
-    """The visible texts whose contrast with their ground is below ``least`` (WCAG 2.2, success criterion 1.4.3)."""
-    return list(page.evaluate(_FAINT, least))
+def violations(page: Page, *rules: str) -> list[str]:
+    """What axe-core finds wrong in the page as it is now, a line for each element; by all rules unless some are named.
 
-
-_FAINT = r"""least => {
-  const numbers = colour => colour.match(/[\d.]+/g).map(Number);
-  const clear = node => (numbers(getComputedStyle(node).backgroundColor)[3] ?? 1) < 0.5;
-  const light = colour => numbers(colour).slice(0, 3)
-    .map(c => c / 255).map(c => c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4)
-    .reduce((sum, c, i) => sum + c * [0.2126, 0.7152, 0.0722][i], 0);
-  const hasText = node => [...node.childNodes].some(child => child.nodeType === 3 && child.data.trim());
-  const texts = [...document.body.querySelectorAll("*")].filter(node => hasText(node) && node.checkVisibility());
-  return texts.filter(node => {
-    let ground = node;
-    while (ground !== document.body && clear(ground)) ground = ground.parentElement;
-    const pair = [light(getComputedStyle(node).color), light(getComputedStyle(ground).backgroundColor)];
-    return (Math.max(...pair) + 0.05) / (Math.min(...pair) + 0.05) < least;
-  }).map(node => node.textContent.trim());
-}"""
+    Its script is evaluated from outside, so that the page keeps the content security policy that it was served with.
+    """
+    only = {"runOnly": list(rules)} if rules else {}
+    found = Axe().run(page, options={"resultTypes": ["violations"], **only}).response["violations"]
+    return [
+        f"{violation['id']}: {' '.join(map(str, node['target']))}: {node['failureSummary']}"
+        for violation in found
+        for node in violation["nodes"]
+    ]

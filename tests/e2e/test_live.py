@@ -19,7 +19,7 @@ from fanlight.services.main_server import measurements
 from fanlight.services.main_server.app import MainServerParts, create_app
 from fanlight.services.main_server.settings import MainServerSettings
 from fanlight.services.main_server.task import Task
-from tests.e2e.browser import DESK, PHONE, chromium, faint, too_wide, visit
+from tests.e2e.browser import DESK, PHONE, chromium, too_wide, violations, visit
 from tests.e2e.test_pages import Served, logged_in, served, shoot
 
 ADDRESSES = {"main_url": "http://localhost:1", "aggregator_url": "http://localhost:2"}
@@ -81,7 +81,7 @@ def shown(browser: Browser, server: Served, path: str, name: str, window: dict[s
         page, wrong = visit(context)
         page.goto(server.url + path)
         assert too_wide(page) <= 0
-        assert not faint(page)
+        assert violations(page) == []
         shoot(page, name)
         assert not wrong
 
@@ -137,7 +137,7 @@ def test_an_owner_changes_a_floor_and_pauses(browser: Browser, tmp_path: Path, s
                 expect(page.get_by_role("heading", name="Paused: nothing is sent.")).to_be_visible()
                 if scripts:
                     assert too_wide(page) <= 0
-                    assert not faint(page)
+                    assert violations(page) == []
                 shoot(page, f"privacy-{window['width']}")
                 page.get_by_role("button", name="Go on").click()
                 expect(page.get_by_role("button", name="Pause")).to_be_visible()

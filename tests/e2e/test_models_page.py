@@ -12,7 +12,7 @@ from fanlight.protocol.exchange import ClassProposal
 from fanlight.protocol.manifest import Manifest, SignedManifest
 from fanlight.protocol.plan import Kind
 from fanlight.services.http.sessions import API_TOKEN_FILE
-from tests.e2e.browser import DESK, PHONE, chromium, faint, too_wide, visit
+from tests.e2e.browser import DESK, PHONE, chromium, too_wide, violations, visit
 from tests.e2e.test_pages import logged_in, served
 from tests.services_world import CLIENT, ProtocolDevice, World, running, wait
 from tests.unit.main_server.past import add_round, measure, server
@@ -111,7 +111,7 @@ def test_the_pages_fit_the_screen(tmp_path: Path, window: ViewportSize, dark: bo
             for summary in page.locator("summary").all():
                 summary.click()
             assert too_wide(page) <= 0, path
-            assert not faint(page), path
+            assert violations(page) == [], path
         page.goto(f"{made.url}/models/1")
         page.get_by_role("button", name="Roll back to this version").click()
         assert page.url == f"{made.url}/models/1"
