@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query
 from starlette.concurrency import run_in_threadpool
-from starlette.datastructures import UploadFile
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 
 from fanlight.errors import MalformedMessage
-from fanlight.services.device.library import Added, Filter, Library, Picture, Problem, State
-from fanlight.services.device.library.adding import MAX_FILES, MAX_TOTAL_BYTES
+from fanlight.services.device.library import Filter, Library, Picture, Problem, State
 from fanlight.services.device.library.library import PAGE_SIZE
+from fanlight.services.device.upload_form import Upload, uploaded
 from fanlight.services.http.job_routes import accepted
 from fanlight.services.http.limits import declared_length, too_large
 from fanlight.services.http.owner import Owner, require_owner, require_owner_post
@@ -102,18 +101,19 @@ def _changing(library: Library) -> APIRouter:
     router = APIRouter(prefix=PICTURES)
     short = [Depends(at_most(CHANGE_LIMIT_BYTES))]
 
-    @router.post("", status_code=201, dependencies=[Depends(at_most(MAX_TOTAL_BYTES))])
-    async def add(request: Request, _owner: Actor) -> dict[str, Any]:
-        async with request.form(max_files=MAX_FILES) as form:  # closes its files at the end
-            files = [value for _name, value in form.multi_items() if isinstance(value, UploadFile)]
-            label = form.get("label")
-            return asdict(await run_in_threadpool(_add, library, files, label if isinstance(label, str) else ""))
+    @router.post("", status_code=201)
+    async def add(upload: Annotated[Upload, Depends(uploaded)], _owner: Actor) -> dict[str, Any]:
+        try:
+            return asdict(await run_in_threadpool(upload.take_in, library))
+        finally:
+            await upload.form.close()
 
     actions: Mapping[str, Callable[[Change], int]] = {
         "assign": lambda change: library.assign(change.pictures, change.label),
         "confirm": lambda change: library.confirm(change.pictures),
         "unusable": lambda change: library.set_unusable(change.pictures),
         "delete": lambda change: library.delete(change.pictures),
+        "restore": lambda change: library.restore(change.pictures),
     }
 
     def route(action: Callable[[Change], int]) -> Callable[..., Any]:
@@ -124,6 +124,10 @@ def _changing(library: Library) -> APIRouter:
 
     for name, action in actions.items():
         router.add_api_route(f"/{name}", route(action), methods=["POST"], dependencies=short)
+
+    @router.post("/empty-bin", dependencies=short)
+    def empty_bin(_owner: Actor) -> dict[str, int]:
+        return {"count": library.empty_bin()}
 
     @router.post("/undo", dependencies=short)
     def undo(_owner: Actor) -> dict[str, Any]:
@@ -173,17 +177,3 @@ def picture_json(picture: Picture) -> dict[str, Any]:
     base = f"/pictures/{picture.sha256}"
     files = {"thumbnail": f"{base}/thumbnail", "original": f"{base}/original"}
     return {**asdict(picture), "perceptual_hash": picture.perceptual_hash.hex(), **files}
-
-
-def _add(library: Library, files: Sequence[UploadFile], label: str) -> Added:
-    plain = [file for file in files if not is_zip(file)]
-    added = library.add([(file.filename or "picture", file.file) for file in plain], label or None)
-    for file in files:
-        if is_zip(file):
-            added += library.add_zip(file.file, label or None)
-    return added
-
-
-def is_zip(file: UploadFile) -> bool:
-    """By its name; what it really is, unpacking will say."""
-    return (file.filename or "").lower().endswith(".zip")

@@ -33,7 +33,7 @@ def served(federation: FakeFederation, tmp_path: Path) -> Iterator[tuple[TestCli
 def test_pictures_are_added_suggested_confirmed_and_deleted(served: tuple[TestClient, DeviceRole]) -> None:
     client, role = served
     turn(role)
-    files = [("files", (f"{n}.png", png(n), "image/png")) for n in range(3)]
+    files = [("files", (f"dark/{n}.png", png(n), "image/png")) for n in range(3)]
     zipped = ("files", ("more.ZIP", packed({"z.png": png(9)}), "application/zip"))
     added = client.post("/api/v1/pictures", files=[*files, zipped])
     assert (added.status_code, added.json()["count"]) == (201, 4)
@@ -49,6 +49,10 @@ def test_pictures_are_added_suggested_confirmed_and_deleted(served: tuple[TestCl
     assert client.post("/api/v1/pictures/delete", data={"pictures": ids[:2]}).json() == {"count": 2}
     assert client.post("/api/v1/pictures/undo").json() == {"undone": {"kind": "delete", "count": 2}}
     assert client.get("/api/v1/pictures/overview").json()["states"]["labelled"] == 14
+    client.post("/api/v1/pictures/delete", json={"pictures": ids})
+    assert client.post("/api/v1/pictures/restore", json={"pictures": ids[:3]}).json() == {"count": 3}
+    assert client.post("/api/v1/pictures/empty-bin").json() == {"count": 1}
+    assert client.post("/api/v1/pictures/restore", json={"pictures": ids}).json() == {"count": 0}
 
 
 def test_files_go_to_the_owner_only_and_may_be_kept_by_that_browser_only(
@@ -71,6 +75,10 @@ def test_bodies_are_bounded_and_must_be_what_they_should(served: tuple[TestClien
     long = client.post("/api/v1/pictures", content=b"x", headers={"Content-Length": str(3 << 30)})
     assert long.status_code == 413
     assert client.post("/api/v1/pictures", content=iter([b"x"])).status_code == 400
+    assert client.post("/api/v1/pictures", data={"label": "dark"}).json()["error"]["slug"] == "no-picture"
+    many = [("files", (f"{n}.png", b"", "image/png")) for n in range(5001)]
+    refused = client.post("/api/v1/pictures", files=many)
+    assert (refused.status_code, refused.json()["error"]["slug"]) == (422, "too-many-files")
     for body in (b"{", b"[]", b'{"pictures": "all"}', b'{"pictures": [1]}', b"[" * 100_000):
         answer = client.post("/api/v1/pictures/delete", content=body, headers={"Content-Type": "application/json"})
         assert answer.status_code == 400, body[:20]
@@ -82,6 +90,6 @@ def test_bodies_are_bounded_and_must_be_what_they_should(served: tuple[TestClien
 def test_others_change_nothing(served: tuple[TestClient, DeviceRole]) -> None:
     client, role = served
     client.headers["Authorization"] = "Bearer wrong"
-    for name in ("", "/assign", "/confirm", "/unusable", "/delete", "/undo", "/suggest"):
+    for name in ("", "/assign", "/confirm", "/unusable", "/delete", "/restore", "/empty-bin", "/undo", "/suggest"):
         assert client.post(f"/api/v1/pictures{name}", files={"f": io.BytesIO(png())}).status_code == 401
     assert role.library.page().total == 10

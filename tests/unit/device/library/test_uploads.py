@@ -7,7 +7,10 @@ from collections.abc import Mapping
 import pytest
 
 from fanlight.errors import DataError
-from fanlight.services.device.library import Filter, Problem, State, adding
+from fanlight.services.device.library import Added, Filter, Problem, State, adding
+from fanlight.services.device.library.folder_names import FolderNames
+from fanlight.services.device.library.taking_in import NO_FOLDER
+from fanlight.services.device.library.uploads import KEPT, Uploads
 from tests.unit.device.library.conftest import Desk, png
 
 
@@ -31,33 +34,93 @@ def test_names_in_a_zip_lead_nowhere(desk: Desk) -> None:
 
 def test_a_zip_that_says_it_is_too_large_is_refused_unread(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(adding, "MAX_TOTAL_BYTES", 1000)
-    with pytest.raises(DataError, match="unpacks to more"):
-        desk.library.add_zip(packed({"zeros.png": bytes(10_000)}))
+    assert refusal(desk, packed({"zeros.png": bytes(10_000)})).startswith("The ZIP file unpacks to more")
 
 
 def test_a_zip_that_holds_more_than_it_says_adds_no_more(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(adding, "MAX_TOTAL_BYTES", 30_000)
     monkeypatch.setattr(adding, "_check", lambda entries: None)
-    with pytest.raises(DataError, match="unpacks to more"):
-        desk.library.add_zip(packed({f"{n}.png": png(n) for n in range(5)}))
+    added = desk.library.add_zip(packed({f"{n}.png": png(n) for n in range(5)}))
+    assert added.count == 1
+    assert "unpacks to more" in added.refused[0][1]
     assert desk.library.counts().states[State.UNLABELLED] == 1
 
 
 def test_a_zip_with_too_many_files_is_refused(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(adding, "MAX_FILES", 2)
-    with pytest.raises(DataError, match="3 files"):
-        desk.library.add_zip(packed({f"{n}.png": b"" for n in range(3)}))
+    assert "3 files" in refusal(desk, packed({f"{n}.png": b"" for n in range(3)}))
+
+
+def test_too_many_files_at_once_are_refused(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(adding, "MAX_FILES", 2)
+    with pytest.raises(DataError, match="more than 2 files"):
+        desk.library.take_in([(f"{n}.png", io.BytesIO(png(n))) for n in range(3)])
+    assert desk.library.counts().states[State.UNLABELLED] == 2
+
+
+def refusal(desk: Desk, archive: io.BytesIO) -> str:
+    """Why a ZIP file is refused, of which nothing is taken in."""
+    added = desk.library.add_zip(archive, name="all.zip")
+    [(name, reason)] = added.refused
+    assert (added.count, name) == (0, "all.zip")
+    return reason
 
 
 @pytest.mark.parametrize("data", [b"", b"PK\x03\x04 and then nothing", b"GIF89a"])
 def test_what_is_no_zip_is_refused(desk: Desk, data: bytes) -> None:
-    with pytest.raises(DataError, match="ZIP"):
-        desk.library.add_zip(io.BytesIO(data))
+    assert "The ZIP file is damaged, or is none." in refusal(desk, io.BytesIO(data))
 
 
 def test_unusual_packing_is_refused(desk: Desk) -> None:
-    with pytest.raises(DataError, match="unusual"):
-        desk.library.add_zip(packed({"a.png": png()}, zipfile.ZIP_LZMA))
+    assert "unusual" in refusal(desk, packed({"a.png": png()}, zipfile.ZIP_LZMA))
+
+
+def test_what_is_wrong_with_one_file_stops_no_other(desk: Desk) -> None:
+    good = packed({"in.png": png(2)})
+    files = [("bad.zip", io.BytesIO(b"PK")), ("x" * 10_000, io.BytesIO(b"no")), ("a.png", io.BytesIO(png(1)))]
+    added = desk.library.take_in([*files, ("good.ZIP", good)])
+    assert added.count == 2
+    assert [len(name) for name, _reason in added.refused] == [200, 7]
+
+
+def test_folders_named_like_classes_label_their_pictures(desk: Desk) -> None:
+    paths = ["mine/Dark/1.png", "train\\bright\\2.png", "dark/../../bright/3.png", "holiday/4.png", "5.png"]
+    files = [(path, io.BytesIO(png(n))) for n, path in enumerate(paths)]
+    added = desk.library.take_in(
+        [*files, ("dark/.hidden/6.png", io.BytesIO(png(6))), ("dark/Thumbs.db", io.BytesIO(b""))], by_folder=True
+    )
+    assert (added.count, added.unlabelled, added.refused) == (5, 2, ())
+    assert added.labels == {"dark": 1, "bright": 2}
+    assert added.strange == {"holiday": 1, NO_FOLDER: 1}
+    assert desk.library.counts().labels == {"bright": 7, "dark": 6}
+    assert {path.name for path in desk.folder.iterdir()} == {"bright", "dark", "_unlabelled"}
+
+
+def test_folders_in_a_zip_label_their_pictures_if_that_is_asked(desk: Desk) -> None:
+    files = {"all/bright/a.png": png(1), "all/night/b.png": png(2)}
+    added = desk.library.take_in([("all.zip", packed(files))], by_folder=True)
+    assert (added.labels, added.strange) == ({"bright": 1}, {"night": 1})
+    again = desk.library.take_in([("all.zip", packed({**files, "bright/c.png": png(3)}))])
+    assert (again.count, again.duplicates, again.labels, again.strange) == (1, 2, {}, {})
+
+
+def test_classes_that_differ_only_in_capitals_are_told_apart() -> None:
+    names = FolderNames(["Cat", "cat", "dog"])
+    paths = ["Cat/1", "cat/1", "CAT/1", "DOG/1", "dog/other/1", "1"]
+    assert [names.label(path) for path in paths] == ["Cat", "cat", None, "dog", "dog", None]
+
+
+def test_an_upload_in_several_requests_is_added_up_and_the_oldest_are_forgotten() -> None:
+    uploads = Uploads()
+    name, _added = uploads.note("no name of ours", Added(1, labels={"cat": 1}))
+    assert uploads.note(name, Added(2, 1, (("x", "y"),), {"cat": 1}, {"z": 1})) == (
+        name,
+        Added(3, 1, (("x", "y"),), {"cat": 2}, {"z": 1}),
+    )
+    assert uploads.get("no name of ours") is None
+    for _ in range(KEPT):
+        uploads.note("", Added(0))
+    assert uploads.get(name) is None
 
 
 @pytest.mark.parametrize(

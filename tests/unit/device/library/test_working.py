@@ -7,7 +7,7 @@ from PIL import Image
 
 from fanlight.errors import DataError, NotFound
 from fanlight.learning.folders import scan
-from fanlight.services.device.library import Filter, State
+from fanlight.services.device.library import Filter, Problem, State, Undone
 from tests.unit.device.library.conftest import Desk, png
 
 
@@ -164,3 +164,57 @@ def test_only_new_names_that_a_folder_can_have_are_proposed(desk: Desk) -> None:
         with pytest.raises(DataError):
             desk.library.propose_class(name)
     assert desk.proposed == ["parcel"]
+
+
+def test_deleted_pictures_come_back_to_where_they_were_and_undo_deletes_them_again(desk: Desk) -> None:
+    before, some = desk.files(), ids(desk, label="bright")
+    desk.library.delete(some)
+    assert desk.library.restore(some) == 5
+    assert desk.files() == before
+    assert desk.library.undo() == Undone("restore", 5)
+    assert desk.library.counts().states[State.DELETED] == 5
+    assert desk.library.restore(ids(desk, label="dark")) == 0
+
+
+def test_what_was_deleted_by_other_means_comes_back_without_a_label(desk: Desk) -> None:
+    (desk.folder / "_deleted").mkdir()
+    (desk.folder / "bright" / "0.png").rename(desk.folder / "_deleted" / "0.png")
+    assert desk.library.restore(ids(desk, state=State.DELETED)) == 1
+    assert desk.library.counts().states[State.UNLABELLED] == 1
+
+
+def test_an_emptied_bin_is_gone_for_good_and_nothing_else_is(desk: Desk) -> None:
+    some = ids(desk, label="bright")
+    small = [desk.library.thumbnail(sha256) for sha256 in some]
+    desk.library.set_unusable(ids(desk, label="dark")[:1])
+    desk.library.delete(some)
+    (desk.folder / "_deleted" / "note.txt").write_text("no picture")
+    desk.library.refresh()
+    assert desk.library.empty_bin() == 6
+    assert not any(path.startswith("_deleted/") for path in desk.files())
+    assert len(desk.files()) == 5
+    assert not any(path.exists() for path in small)
+    assert desk.library.undo() == Undone("unusable", 1)
+    assert desk.library.empty_bin() == 0
+
+
+def test_the_pictures_beside_one_are_those_that_the_gallery_shows(desk: Desk) -> None:
+    for wanted in (Filter(), Filter(State.LABELLED, "dark")):
+        shown = [picture.sha256 for picture in desk.library.page(wanted).pictures]
+        for at, sha256 in enumerate(shown):
+            beside = desk.library.beside(sha256, wanted)
+            neighbours = (shown[at - 1] if at else None, shown[at + 1] if at + 1 < len(shown) else None)
+            assert (beside.previous, beside.next) == neighbours
+            assert (beside.number, beside.total) == (at + 1, len(shown))
+    assert desk.library.shows(Filter(label="dark"), shown[0])
+    assert not desk.library.shows(Filter(label="bright"), shown[0])
+
+
+def test_what_may_be_wrong_with_a_picture_and_what_looks_like_it_is_told(desk: Desk) -> None:
+    desk.library.add([("soft.png", io.BytesIO(png(smooth=True))), ("soft2.png", io.BytesIO(png(1, 90, smooth=True)))])
+    one, other = ids(desk, state=State.UNLABELLED)
+    assert [picture.sha256 for picture in desk.library.alike(one)] == [other]
+    assert Problem.BLURRED in desk.library.problems(one)
+    assert desk.library.alike(ids(desk, label="dark")[0]) == []
+    with pytest.raises(NotFound):
+        desk.library.alike("0" * 64)

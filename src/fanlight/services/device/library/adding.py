@@ -13,13 +13,16 @@ from typing import IO, Protocol
 from fanlight.errors import DataError, FanlightError, PictureError
 from fanlight.learning import pictures
 from fanlight.learning.pictures import MAX_FILE_BYTES
-from fanlight.services.device.library.layout import hidden
+from fanlight.services.device.library.folder_names import passed_over
 from fanlight.services.device.library.measure import Measured, measure
 
 MAX_FILES = 5000
 """Files in one upload."""
 MAX_TOTAL_BYTES = 2 * 2**30
 """Bytes of one upload, as it comes and as it unpacks."""
+
+LONGEST_SHOWN = 200
+"""Characters of a refused file's name that are kept."""
 
 _LONGEST_STEM = 80
 _SUFFIXES = frozenset(
@@ -56,6 +59,11 @@ def examine(name: str, stream: Stream) -> Upload:
     return Upload(safe_name(called), data, hashlib.sha256(data).hexdigest(), measure(data, called))
 
 
+def is_zip(name: str) -> bool:
+    """By its name; what it really is, unpacking will say."""
+    return name.lower().endswith(".zip")
+
+
 def safe_name(name: str) -> str:
     """A file name that every file system takes and no shell or browser stumbles over; letters of all scripts stay."""
     called = PurePosixPath(name.replace("\\", "/")).name
@@ -72,14 +80,14 @@ def unzip(stream: IO[bytes]) -> Iterator[tuple[str, Stream]]:
     """The files of a ZIP; folders, hidden files and what other systems add are passed over.
 
     What the archive says of sizes is checked before anything is unpacked, and what is unpacked is counted all the same.
-    Names in it lead nowhere: they are only read for the last part.
+    Names in it lead nowhere: they are only read.
 
     Raises:
         DataError: it is no ZIP file, too large, encrypted or damaged.
     """
     try:
         with zipfile.ZipFile(stream) as archive:
-            entries = [entry for entry in archive.infolist() if _is_picture(entry)]
+            entries = [entry for entry in archive.infolist() if not entry.is_dir() and not passed_over(entry.filename)]
             _check(entries)
             left = MAX_TOTAL_BYTES
             for entry in entries:
@@ -113,12 +121,6 @@ class _Counted:
         return data
 
 
-def _is_picture(entry: zipfile.ZipInfo) -> bool:
-    names = PurePosixPath(entry.filename).parts
-    passed_over = any(hidden(name) or name == "__MACOSX" for name in names if name != "..")
-    return not entry.is_dir() and not passed_over
-
-
 def _check(entries: list[zipfile.ZipInfo]) -> None:
     if len(entries) > MAX_FILES:
         raise DataError(
@@ -132,6 +134,15 @@ def _check(entries: list[zipfile.ZipInfo]) -> None:
         raise DataError("The ZIP file is encrypted.", slug="bad-zip", next="Pack it without a password.")
     if any(entry.compress_type not in _METHODS for entry in entries):
         raise DataError("The ZIP file is packed in an unusual way.", slug="bad-zip", next="Pack it as an ordinary ZIP.")
+
+
+def too_many_files() -> DataError:
+    """The error for an upload of more than ``MAX_FILES`` files."""
+    return DataError(
+        f"These are more than {MAX_FILES:,} files at once.",
+        slug="too-many-files",
+        next="Choose fewer, or put them into a ZIP file. With JavaScript, the page divides them by itself.",
+    )
 
 
 def _too_large() -> DataError:

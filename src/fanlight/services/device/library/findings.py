@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from fanlight.services.device.library.index import TINY_BELOW
+from fanlight.services.device.library.conditions import TINY_BELOW
 from fanlight.services.device.library.layout import normal
 from fanlight.services.device.library.records import Filter, Finding, Problem, State
 

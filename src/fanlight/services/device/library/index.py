@@ -1,30 +1,20 @@
-"""The library's tables: what was seen in the folder, measured once a picture, and what was moved."""
+"""The library's tables: what was seen in the folder, and measured once a picture."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, delete, func, insert, not_, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Select, and_, delete, func, not_, select, tuple_, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
+from fanlight.services.device.library.conditions import MOST_VALUES, in_use
+from fanlight.services.device.library.history import Move
 from fanlight.services.device.library.layout import FileSeen
 from fanlight.services.device.library.measure import Measured
-from fanlight.services.device.library.records import Counts, Filter, Picture, Problem, State
+from fanlight.services.device.library.records import Beside, Counts, Picture, State
 from fanlight.storage.database import Database
-from fanlight.storage.tables.device import picture_files, picture_moves, pictures
-
-MOVES_KEPT = 50
-"""Operations that can be undone."""
-BLURRED_BELOW = 15.0
-"""Sharpness under which a picture counts as blurred."""
-TINY_BELOW = 64
-"""Shorter side in pixels under which a picture counts as tiny."""
-
-_AT_ONCE = 10_000  # SQLite takes 32,766 parameters in a statement
-Move = tuple[str, str]
-"""A file's path before and after."""
+from fanlight.storage.tables.device import picture_files, pictures
 
 
 class Index:
@@ -70,6 +60,13 @@ class Index:
         with self._database.transaction() as tx:
             for some in _pieces(paths):
                 tx.execute(delete(picture_files).where(picture_files.c.path.in_(some)))
+
+    def renamed(self, moves: Sequence[Move]) -> None:
+        """Files have been moved."""
+        with self._database.transaction() as tx:
+            for before, after in moves:
+                tx.execute(delete(picture_files).where(picture_files.c.path == after))
+                tx.execute(update(picture_files).where(picture_files.c.path == before).values(path=after))
 
     # -- pictures
 
@@ -127,6 +124,31 @@ class Index:
             rows = tx.execute(query.offset(first).limit(count)).all()
         return [_picture(row) for row in rows], total
 
+    def holds(self, condition: ColumnElement[bool], sha256: str) -> bool:
+        """Is this one of those pictures?"""
+        query = select(pictures.c.sha256).where(condition, pictures.c.sha256 == sha256)
+        with self._database.transaction() as tx:
+            return tx.execute(query).first() is not None
+
+    def beside(self, picture: Picture, condition: ColumnElement[bool], *, least_sure: bool = False) -> Beside:
+        """What stands before and after a picture among others: newest first, or least sure first."""
+        c = pictures.c
+        first = c.confidence if least_sure else -c.added_at
+        here = tuple_(picture.confidence if least_sure else -picture.added_at, picture.path)
+        key = tuple_(first, c.path)
+
+        def nearest(query: Select[str]) -> str | None:
+            return tx.execute(query.limit(1)).scalars().first()
+
+        some = select(c.sha256).where(condition)
+        with self._database.transaction() as tx:
+            before = nearest(some.where(key < here).order_by(first.desc(), c.path.desc()))
+            after = nearest(some.where(key > here).order_by(first, c.path))
+            count = select(func.count()).select_from(pictures)
+            number = 1 + tx.execute(count.where(condition, key < here)).scalar_one()
+            total = tx.execute(count.where(condition)).scalar_one()
+        return Beside(before, after, number, total)
+
     def least_sure(self, count: int) -> list[Picture]:
         """Suggested pictures, those that the model is least sure of first."""
         c = pictures.c
@@ -174,66 +196,6 @@ class Index:
         with self._database.transaction() as tx:
             return [sha for sha in tx.execute(query.group_by(c.sha256).having(func.count() > 1)).scalars() if sha]
 
-    # -- moves
-
-    def move(self, kind: str, moves: Sequence[Move], now: int) -> None:
-        """Remember what is about to be moved, so that it can be undone; the oldest are forgotten."""
-        data = json.dumps(moves).encode()
-        with self._database.transaction() as tx:
-            tx.execute(insert(picture_moves).values(kind=kind, moves=data, moved_at=now))
-            newest = select(picture_moves.c.number).order_by(picture_moves.c.number.desc()).limit(MOVES_KEPT)
-            tx.execute(delete(picture_moves).where(picture_moves.c.number.not_in(newest)))
-
-    def moved(self, moves: Sequence[Move]) -> None:
-        """Files have been renamed."""
-        with self._database.transaction() as tx:
-            for before, after in moves:
-                tx.execute(delete(picture_files).where(picture_files.c.path == after))
-                tx.execute(update(picture_files).where(picture_files.c.path == before).values(path=after))
-
-    def last_move(self) -> tuple[int, str, list[Move]] | None:
-        """The last operation: number, kind, moves."""
-        with self._database.transaction() as tx:
-            row = tx.execute(select(picture_moves).order_by(picture_moves.c.number.desc()).limit(1)).first()
-        return (row.number, row.kind, [(before, after) for before, after in json.loads(row.moves)]) if row else None
-
-    def forget_move(self, number: int) -> None:
-        """It has been undone."""
-        with self._database.transaction() as tx:
-            tx.execute(delete(picture_moves).where(picture_moves.c.number == number))
-
-
-def in_use() -> ColumnElement[bool]:
-    """Pictures that are labelled or may become so."""
-    return pictures.c.state.in_([State.LABELLED.value, State.SUGGESTED.value, State.UNLABELLED.value])
-
-
-def tiny() -> ColumnElement[bool]:
-    """Pictures with few pixels."""
-    return and_(in_use(), or_(pictures.c.width < TINY_BELOW, pictures.c.height < TINY_BELOW))
-
-
-def blurred() -> ColumnElement[bool]:
-    """Blurred pictures; of tiny ones that cannot be said."""
-    small = or_(pictures.c.width < TINY_BELOW, pictures.c.height < TINY_BELOW)
-    return and_(in_use(), not_(small), pictures.c.sharpness < BLURRED_BELOW)
-
-
-def condition(wanted: Filter, duplicates: Collection[str]) -> ColumnElement[bool]:
-    """A filter as a condition; ``duplicates`` are the pictures that have a double."""
-    c, parts = pictures.c, []
-    parts.append(c.state == wanted.state.value if wanted.state else c.state != State.DELETED.value)
-    if wanted.label is not None:
-        suggested = and_(c.state == State.SUGGESTED.value, c.suggestion == wanted.label)
-        parts.append(or_(c.label == wanted.label, suggested))
-    if wanted.problem == Problem.TINY:
-        parts.append(tiny())
-    elif wanted.problem == Problem.BLURRED:
-        parts.append(blurred())
-    elif wanted.problem == Problem.DUPLICATES:
-        parts.append(c.sha256.in_(list(duplicates)[:_AT_ONCE]))
-    return and_(*parts)
-
 
 def _mark_suggested(tx: Connection) -> None:
     c = pictures.c
@@ -260,4 +222,4 @@ def _picture(row: Any) -> Picture:
 
 def _pieces(values: Collection[str]) -> list[list[str]]:
     given = list(values)
-    return [given[start : start + _AT_ONCE] for start in range(0, len(given), _AT_ONCE)]
+    return [given[start : start + MOST_VALUES] for start in range(0, len(given), MOST_VALUES)]

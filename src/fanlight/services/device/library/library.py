@@ -11,27 +11,33 @@ import threading
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, BinaryIO
 
-from fanlight.errors import DataError, NotFound, NotPossibleNow, PictureError
+from fanlight.errors import DataError, NotFound, NotPossibleNow
 from fanlight.learning import pictures
 from fanlight.learning.atomic_file import write_atomically
-from fanlight.learning.folders import DELETED, UNLABELLED
 from fanlight.learning.model_file import HeadModel
-from fanlight.services.device.library import adding, doubles, findings, measure, moving, reading
-from fanlight.services.device.library.index import Index, blurred, condition, tiny
-from fanlight.services.device.library.layout import FileSeen, Layout, changed_at, check_folder_name, normal
+from fanlight.services.device.library import adding, doubles, emptying, findings, measure, moving, reading
+from fanlight.services.device.library.conditions import blurred, condition, tiny
+from fanlight.services.device.library.folder_names import FolderNames
+from fanlight.services.device.library.history import History
+from fanlight.services.device.library.index import Index
+from fanlight.services.device.library.layout import Layout, changed_at, check_folder_name, normal
 from fanlight.services.device.library.records import (
     Added,
+    Beside,
     Counts,
     Filter,
     Finding,
     Page,
     Picture,
+    Problem,
     State,
     Undone,
 )
 from fanlight.services.device.library.suggesting import pieces, predictor
+from fanlight.services.device.library.taking_in import Intake, LabelOf
+from fanlight.services.device.library.uploads import Uploads
 from fanlight.services.http.jobs import Job, Jobs, Progress
 from fanlight.storage.database import Database
 from fanlight.storage.failures import from_os_error
@@ -71,11 +77,16 @@ class Library:
     """A device's pictures.
 
     Every method raises ``DataError`` if the data folder is gone, and ``StorageError`` if disk or database fail.
+
+    Attributes:
+        uploads: what became of the last ones.
     """
 
     def __init__(self, around: Surroundings) -> None:
         self._around = around
         self._index = Index(around.database)
+        self._history = History(around.database)
+        self.uploads = Uploads()
         self._changing = threading.RLock()
         self._reading = threading.Lock()
         self._stamps: dict[str, int] = {}
@@ -122,6 +133,27 @@ class Library:
             raise NotFound("There is no such picture (any more).", next="Reload the page.")
         return found
 
+    def beside(self, sha256: str, wanted: Filter = Filter()) -> Beside:
+        """What stands before and after a picture in the gallery; errors as in ``picture``."""
+        found = condition(wanted, self._double_ids() if wanted.problem else ())
+        return self._index.beside(self.picture(sha256), found, least_sure=wanted == Filter(State.SUGGESTED))
+
+    def shows(self, wanted: Filter, sha256: str) -> bool:
+        """Is this picture one of those?"""
+        return self._index.holds(condition(wanted, self._double_ids() if wanted.problem else ()), sha256)
+
+    def alike(self, sha256: str) -> list[Picture]:
+        """The other pictures that look like one, that one's nearest group; errors as in ``picture``."""
+        self.picture(sha256)
+        _hashes, _copied, groups = self._doubles()
+        members = next((members for members in groups if sha256 in members), [])
+        found = [self._index.picture(other) for other in members if other != sha256]
+        return [picture for picture in found if picture]
+
+    def problems(self, sha256: str) -> list[Problem]:
+        """What may be wrong with one picture."""
+        return [problem for problem in Problem if self.shows(Filter(problem=problem), sha256)]
+
     def original(self, sha256: str) -> Path:
         """A picture's file; errors as in ``picture``."""
         path = self._layout().root / self.picture(sha256).path
@@ -151,7 +183,7 @@ class Library:
         return target
 
     def duplicates(self) -> list[list[Picture]]:
-        """Groups of pictures that look alike (at most four of 64 bits differ), or that stand in several files."""
+        """Groups of pictures that look alike (see ``doubles``), or that stand in several files."""
         self.notice()
         _hashes, copied, groups = self._doubles()
         grouped = {sha256 for members in groups for sha256 in members}
@@ -200,57 +232,53 @@ class Library:
 
     # -- taking in
 
-    def add(self, files: Iterable[tuple[str, adding.Stream]], label: str | None = None) -> Added:
-        """Take pictures in; those without a label go to ``_unlabelled``.
+    def take_in(
+        self, files: Iterable[tuple[str, BinaryIO]], label: str | None = None, *, by_folder: bool = False
+    ) -> Added:
+        """Take in what somebody uploads: pictures, and ZIP files of pictures; one that cannot be used stops no other.
 
         Args:
-            files: names and contents, at most ``adding.MAX_FILES``.
-            label: their class, if the owner says so.
+            files: paths as the browser gives them, and contents; at most ``adding.MAX_FILES``.
+            label: the class of all of them, if the owner says so; without, they go to ``_unlabelled``.
+            by_folder: do the names of their folders say their classes, instead?
 
         Raises:
             DataError: too many files, or no such class.
         """
+        plain: list[tuple[str, BinaryIO]] = []
+        zips: list[tuple[str, BinaryIO]] = []
+        for name, stream in files:
+            (zips if adding.is_zip(name) else plain).append((name, stream))
+        added = self.add(plain, label, by_folder=by_folder)
+        for name, stream in zips:
+            added += self.add_zip(stream, label, by_folder=by_folder, name=name)
+        return added
+
+    def add(
+        self, files: Iterable[tuple[str, adding.Stream]], label: str | None = None, *, by_folder: bool = False
+    ) -> Added:
+        """Take pictures in; arguments and errors as in ``take_in``."""
+        return self._add(files, label, by_folder, archive=None)
+
+    def add_zip(
+        self, stream: IO[bytes], label: str | None = None, *, by_folder: bool = False, name: str = "the ZIP file"
+    ) -> Added:
+        """Take in the pictures in a ZIP file; what is wrong with the file itself is told like that of a picture."""
+        return self._add(adding.unzip(stream), label, by_folder, archive=name)
+
+    def _add(
+        self, files: Iterable[tuple[str, adding.Stream]], label: str | None, by_folder: bool, archive: str | None
+    ) -> Added:
         self.notice()
-        layout = self._layout()
-        if label is not None:
+        if label is not None and not by_folder:
             self._check_label(label)
-        added = Added(0)
+        label_of: LabelOf = FolderNames(self.classes).label if by_folder else lambda _path: label
+        layout = self._layout()
         try:
-            for number, (name, stream) in enumerate(files):
-                if number >= adding.MAX_FILES:
-                    raise DataError(f"More than {adding.MAX_FILES:,} files at once.", slug="too-many-files")
-                added += self._add(layout, name, stream, label)
+            return Intake(layout, self._index, self._changing, self._now(), label_of, by_folder).take(files, archive)
         finally:
             with self._changing:
                 self._settle(layout)
-        return added
-
-    def add_zip(self, stream: IO[bytes], label: str | None = None) -> Added:
-        """Take in the pictures in a ZIP file; errors as in ``add`` and ``adding.unzip``."""
-        return self.add(adding.unzip(stream), label)
-
-    def _add(self, layout: Layout, name: str, stream: adding.Stream, label: str | None) -> Added:
-        try:
-            upload = adding.examine(name, stream)
-        except PictureError as error:
-            return Added(0, refused=((name, error.message),))
-        before = self._index.files_of([upload.sha256]).get(upload.sha256, ())
-        if not all(path.startswith(f"{DELETED}/") for path in before):
-            return Added(0, duplicates=1)
-        folder = layout.folder_for(label, upload.sha256) if label is not None else UNLABELLED
-        with self._changing:
-            path = layout.free_path(folder, upload.name, upload.sha256)
-            target = layout.root / path
-            try:
-                target.parent.mkdir(parents=True, exist_ok=True)
-                write_atomically(target, upload.data, durable=True)
-                about = target.stat()
-            except OSError as error:
-                raise from_os_error(error, str(target.parent)) from error
-            self._index.put_measured({upload.sha256: upload.measured}, self._now())
-            seen = FileSeen(path, about.st_size, about.st_mtime_ns)
-            self._index.put_files([(seen, upload.sha256, None)])
-        return Added(1)
 
     # -- labelling
 
@@ -279,11 +307,26 @@ class Library:
         """Put pictures into the trash; how many files were moved."""
         return self._put_aside("delete", ids, State.DELETED)
 
+    def restore(self, ids: Sequence[str]) -> int:
+        """Put deleted pictures back where they were; how many files were moved."""
+        with self._changing:
+            layout = self._layout()
+            return self._perform(layout, "restore", moving.back(layout, self._index, self._history, list(ids)))
+
+    def empty_bin(self) -> int:
+        """Delete for good what is in the trash; how many files.  Nothing brings them back."""
+        with self._changing:
+            layout = self._layout()
+            try:
+                return emptying.empty_bin(layout, self._index, self._history)
+            finally:
+                self._settle(layout)
+
     def undo(self) -> Undone | None:
         """Take back the last operation; None if there is none (of the last 50)."""
         with self._changing:
             layout = self._layout()
-            undone = moving.undo(layout, self._index)
+            undone = moving.undo(layout, self._index, self._history)
             self._settle(layout)
         return undone
 
@@ -300,7 +343,7 @@ class Library:
 
     def _perform(self, layout: Layout, kind: str, moves: list[tuple[str, str]]) -> int:
         try:
-            return moving.perform(layout, self._index, kind, moves, self._now())
+            return moving.perform(layout, self._index, self._history, kind, moves, self._now())
         finally:
             self._settle(layout)
 

@@ -10,8 +10,9 @@ import os
 from pathlib import Path
 
 from fanlight.errors import StorageError
-from fanlight.learning.folders import DELETED
-from fanlight.services.device.library.index import Index, Move
+from fanlight.learning.folders import DELETED, UNLABELLED
+from fanlight.services.device.library.history import History, Move
+from fanlight.services.device.library.index import Index
 from fanlight.services.device.library.layout import FOLDER_OF, Layout
 from fanlight.services.device.library.records import State, Undone
 from fanlight.storage.failures import from_os_error
@@ -49,7 +50,23 @@ def aside(layout: Layout, index: Index, ids: list[str], state: State) -> list[Mo
     ]
 
 
-def perform(layout: Layout, index: Index, kind: str, moves: list[Move], now: int) -> int:
+def back(layout: Layout, index: Index, history: History, ids: list[str]) -> list[Move]:
+    """Moves that put deleted pictures where they were; those of which that is not known any more lose their label."""
+    taken: set[str] = set()
+    origins = history.origins()
+    moves: list[Move] = []
+    for sha256, paths in index.files_of(ids).items():
+        if not all(_is(layout, path, State.DELETED) for path in paths):
+            continue  # it is in use: only a copy is deleted
+        path = paths[0]
+        origin = origins.get(path, "")
+        known = layout.place(origin) is not None and not _is(layout, origin, State.DELETED)
+        folder = origin.rpartition("/")[0] if known else UNLABELLED
+        moves.append((path, _free(layout, folder, origin if known else path, sha256, taken)))
+    return moves
+
+
+def perform(layout: Layout, index: Index, history: History, kind: str, moves: list[Move], now: int) -> int:
     """Move files; how many.  A file that has gone meanwhile is passed over.
 
     Raises:
@@ -57,19 +74,18 @@ def perform(layout: Layout, index: Index, kind: str, moves: list[Move], now: int
     """
     if not moves:
         return 0
-    index.move(kind, moves, now)
+    history.put(kind, moves, now)
     return len(_rename(layout.root, index, moves))
 
 
-def undo(layout: Layout, index: Index) -> Undone | None:
+def undo(layout: Layout, index: Index, history: History) -> Undone | None:
     """Take the last operation back; None if there is none."""
-    last = index.last_move()
+    last = history.last()
     if last is None:
         return None
     number, kind, moves = last
-    back = [(after, before) for before, after in reversed(moves)]
-    done = _rename(layout.root, index, back)
-    index.forget_move(number)
+    done = _rename(layout.root, index, [(after, before) for before, after in reversed(moves)])
+    history.forget(number)
     return Undone(kind, len(done))
 
 
@@ -84,7 +100,7 @@ def _rename(root: Path, index: Index, moves: list[Move]) -> list[Move]:
     except OSError as error:
         raise _failed(error, root) from error
     finally:
-        index.moved(done)
+        index.renamed(done)
     return done
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 
@@ -80,20 +82,51 @@ class Page:
 
 
 @dataclass(frozen=True)
+class Beside:
+    """A picture among others: SHA-256 of the ``previous`` and ``next`` one; it is ``number`` (from 1) of ``total``."""
+
+    previous: str | None
+    next: str | None
+    number: int
+    total: int
+
+
+@dataclass(frozen=True)
 class Added:
-    """What became of an upload: new pictures, pictures that were there already, and (name, reason) of the refused."""
+    """What became of an upload.
+
+    Attributes:
+        count: new pictures.
+        duplicates: pictures that were there already.
+        refused: names and reasons of the files that cannot be used.
+        labels: new pictures by class.
+        strange: new pictures without a label by the folder they came in, where folders should have said what they show.
+    """
 
     count: int
     duplicates: int = 0
     refused: tuple[tuple[str, str], ...] = ()
+    labels: Mapping[str, int] = field(default_factory=dict)
+    strange: Mapping[str, int] = field(default_factory=dict)
 
     def __add__(self, other: Added) -> Added:
-        return Added(self.count + other.count, self.duplicates + other.duplicates, (*self.refused, *other.refused))
+        return Added(
+            self.count + other.count,
+            self.duplicates + other.duplicates,
+            (*self.refused, *other.refused),
+            dict(Counter(self.labels) + Counter(other.labels)),
+            dict(Counter(self.strange) + Counter(other.strange)),
+        )
+
+    @property
+    def unlabelled(self) -> int:
+        """New pictures without a label."""
+        return self.count - sum(self.labels.values())
 
 
 @dataclass(frozen=True)
 class Undone:
-    """The operation that was taken back (``assign``, ``unusable``, ``delete`` or ``confirm``), and files moved back."""
+    """The operation that was taken back (as ``Library``'s methods are called), and how many files were moved back."""
 
     kind: str
     count: int
