@@ -235,6 +235,48 @@ def test_a_change_of_anothers_key_and_a_revocation_not_by_the_root(world: World,
         refused(world, partial(send, content=identities.revoke(thief.private, device.id, 1)), "not-authentic")
 
 
+@pytest.mark.parametrize("server", ["main", "aggregator"])
+def test_nobody_else_makes_a_device_leave(world: World, device: ProtocolDevice, server: str) -> None:
+    thief = member(world)
+    fid, now = thief.device.trust.fid, int(world.clock())
+    at = thief.main if server == "main" else thief.aggregator
+    right = identities.leave(fid, device.id, device.private, now)
+    for forged_message in (
+        right,  # taken from the wire, and sent under another device's name
+        identities.leave(fid, device.id, thief.private, now),
+        identities.leave(bytes(32), thief.id, thief.private, now),
+        identities.rekey(fid, thief.id, thief.private, Ed25519PrivateKey.generate()),
+    ):
+        refused(world, partial(at.leave, forged_message), "not-authentic")
+
+
+def test_a_device_that_has_left_is_refused_whatever_it_asks_and_its_leaving_cannot_be_replayed(
+    world: World, device: ProtocolDevice
+) -> None:
+    sent = device.commit()
+    message = identities.leave(device.device.trust.fid, device.id, device.private, int(world.clock()))
+    members = len(world.main.service.membership.public_keys())
+    for server in (device.main, device.aggregator):
+        server.leave(message)
+    wait(lambda: device.id not in world.aggregator.service.rounds.confirmed, "the aggregator has the new list")
+    assert len(world.main.service.membership.public_keys()) == members - 1
+    for role in world.ports:
+        assert world.log_types(role)[-1] == "left"
+    for attack in (
+        lambda: device.upload(sent),
+        lambda: device.main.beacon(sent.record.mh, b"receipt"),
+        device.main.offer,
+        lambda: device.main.leave(message),
+        lambda: device.aggregator.leave(message),
+        lambda: device.main.enrol(device.enrolment(), device.private),
+        lambda: device.aggregator.enrol(device.enrolment(), device.private),
+        lambda: device.main.rekey(
+            identities.rekey(device.device.trust.fid, device.id, device.private, Ed25519PrivateKey.generate())
+        ),
+    ):
+        refused(world, attack, "left")
+
+
 # ---- reports
 
 

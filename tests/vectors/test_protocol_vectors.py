@@ -225,6 +225,24 @@ def test_signature() -> None:
     assert identities.check_certificate(ROOT_KEY, SIGNED_CERTIFICATE, Role.MAIN) == DEVICE_KEY
 
 
+LEAVE = b(
+    "a3",  # a map of 3 fields
+    "015820" + FID,  # federation
+    "0250" + DEV,  # device
+    "031a6553f100",  # at 1,700,000,000
+)
+LEAVE_SIGNATURE = (  # over "fanlight/leave/v1" 00 payload
+    "04ddc97b5bbb815c82d530ea5423d80bdcb32aa8e56b1de828830678f16f2742"
+    "ebc6e7e9567e39a9809e0eb9e00b3d629bc8ccf204c8a390145aa84fa9ba6c00"
+)
+
+
+def test_leaving() -> None:
+    data = identities.leave(b(FID), b(DEV), DEVICE, 1_700_000_000)
+    assert Signed.decode(data) == Signed(LEAVE, key_id(DEVICE_KEY), b(LEAVE_SIGNATURE))
+    assert identities.check_leave(b(FID), b(DEV), DEVICE_KEY, data).time == 1_700_000_000
+
+
 HEADER = b(
     "a6",  # a report's header of 6 fields
     "01" "5820", MH,

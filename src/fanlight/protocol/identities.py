@@ -3,7 +3,8 @@
 The root (an operator's key file, kept offline) signs certificates for the main server's and the aggregator's keys with
 their role, tokens and revocations. A device sends *both* servers the same enrolment, signed by the token key and by
 its own new key. The first device key per token wins; a server that sees a second one refuses it. Because a token is a
-signing key, the server that sees it first cannot redeem it at the other one.
+signing key, the server that sees it first cannot redeem it at the other one. A device that leaves says so to both,
+signed by its key; its id is then used up.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ TOKEN = "fanlight/token/v1"  # noqa: S105 - a label, not a secret
 ENROL = "fanlight/enrol/v1"
 REKEY = "fanlight/rekey/v1"
 REVOCATION = "fanlight/revocation/v1"
+LEAVE = "fanlight/leave/v1"
 
 
 class Role(StrEnum):
@@ -87,6 +89,14 @@ class Revocation(Message):
 
     fid: Hash
     subject: Annotated[bytes, Field(strict=True, min_length=16, max_length=32)]
+    time: Time
+
+
+class Leave(Message):
+    """A member's own word that it is one no longer, signed by its current key; ``time`` is by its own clock."""
+
+    fid: Hash
+    device: DeviceId
     time: Time
 
 
@@ -228,6 +238,23 @@ def check_rekey(fid: bytes, member: Member, data: bytes) -> Member:
     proof = signing.Signed(payload, signing.key_id(message.new_key), message.new_key_signature)
     signing.verify(message.new_key, REKEY, proof)
     return Member(member.device, message.new_key, member.token_key, member.name)
+
+
+def leave(fid: bytes, device: bytes, private: Ed25519PrivateKey, now: int) -> bytes:
+    """Sign that the device with this current key leaves; returns the signed object's bytes."""
+    return signing.sign(private, LEAVE, Leave(fid=fid, device=device, time=now).encode()).encode()
+
+
+def check_leave(fid: bytes, device: bytes, public_key: bytes, data: bytes) -> Leave:
+    """Verify that ``device``, whose current key is ``public_key``, leaves this federation.
+
+    Raises:
+        NotAuthentic, MalformedMessage.
+    """
+    message = Leave.decode(signing.verify_bytes(public_key, LEAVE, data))
+    if (message.fid, message.device) != (fid, device):
+        raise NotAuthentic("This is another device's leaving.")
+    return message
 
 
 def revoke(root: Ed25519PrivateKey, subject: bytes, now: int) -> bytes:

@@ -120,6 +120,7 @@ class FakeFederation:
     rekeys: dict[str, bytes] = field(default_factory=dict)
     declined: list[str] = field(default_factory=list)
     knows_decline: bool = True
+    departed: dict[str, bytes] = field(default_factory=dict)
     round_number: int = 0
 
     def __post_init__(self) -> None:
@@ -243,6 +244,7 @@ class FakeFederation:
             ("POST", "rounds"): self._decline if path.endswith("/decline") else self._beacon,
             ("GET", "rounds"): self._outcome,
             ("POST", "keys"): self._rekey,
+            ("POST", "departures"): self._leave,
         }
         response = routes[request.method, path.split("/")[1]](request, server, path)
         if path.split("/")[1] in self.lose_answers_to:
@@ -313,6 +315,13 @@ class FakeFederation:
     def _outcome(self, request: httpx.Request, server: str, path: str) -> httpx.Response:
         outcome = self.outcomes.get(path.split("/")[2])
         return reply(outcome.encode()) if outcome else problem(404, "round-not-over")
+
+    def _leave(self, request: httpx.Request, server: str, path: str) -> httpx.Response:
+        if server in self.departed:
+            return problem(403, "left")
+        identities.check_leave(self.trust.fid, self.member_id, self.keys[server], request.read())
+        self.departed[server] = request.read()
+        return reply(status=204)
 
     def _rekey(self, request: httpx.Request, server: str, path: str) -> httpx.Response:
         assert self.member is not None

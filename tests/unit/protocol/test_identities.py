@@ -12,6 +12,7 @@ from fanlight.protocol.digests import device_id, federation_id
 from fanlight.protocol.identities import (
     Certificate,
     Enrolment,
+    Leave,
     Member,
     Rekey,
     Revocation,
@@ -180,3 +181,28 @@ def test_only_the_root_revokes() -> None:
     ):
         with pytest.raises(FanlightError):
             identities.check_revocation(public(ROOT), forged)
+
+
+def test_a_member_leaves_by_its_own_current_key() -> None:
+    data = identities.leave(FID, MEMBER.device, DEVICE, NOW)
+    assert identities.check_leave(FID, MEMBER.device, public(DEVICE), data) == Leave(
+        fid=FID, device=MEMBER.device, time=NOW
+    )
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: identities.leave(FID, MEMBER.device, key("thief"), NOW),
+        lambda: identities.leave(FID, bytes(16), DEVICE, NOW),
+        lambda: identities.leave(bytes(32), MEMBER.device, DEVICE, NOW),
+        lambda: identities.rekey(FID, MEMBER.device, DEVICE, NEW),
+        lambda: signing.sign(
+            DEVICE, identities.REKEY, Leave(fid=FID, device=MEMBER.device, time=NOW).encode()
+        ).encode(),
+    ],
+    ids=["another-key", "another-device", "another-federation", "another-message", "another-label"],
+)
+def test_nobody_else_makes_a_device_leave(make: Callable[[], bytes]) -> None:
+    with pytest.raises(NotAuthentic):
+        identities.check_leave(FID, MEMBER.device, public(DEVICE), make())

@@ -88,3 +88,49 @@ def test_what_is_not_known_yet_can_be_revoked(members: Membership) -> None:
         assert caught.value.slug == "revoked"
     assert members.public_keys() == {}
     assert types_in_log(members) == ["revoked", "revoked"]
+
+
+def test_who_has_left_is_out_for_good_and_it_is_in_the_log(members: Membership) -> None:
+    member, _ = members.enrol(enrolment("camera", key("a")), NOW)
+    data = identities.leave(FID, member.device, key("a"), NOW)
+    members.leave(member.device, data, NOW)
+    assert members.public_keys() == {}
+    for again in (
+        lambda: members.leave(member.device, data, NOW),
+        lambda: members.enrol(enrolment("camera", key("a")), NOW),
+        lambda: members.rekey(member.device, identities.rekey(FID, member.device, key("a"), key("b"))),
+        lambda: members.resolve(member.device.hex()),
+    ):
+        with pytest.raises(NotEnrolled) as caught:
+            again()
+        assert caught.value.slug == "left"
+        assert "operator" in caught.value.next
+    assert types_in_log(members) == ["enrolled", "left"]
+
+
+def test_leaving_is_remembered_after_a_restart(members: Membership) -> None:
+    member, _ = members.enrol(enrolment("camera", key("a")), NOW)
+    other, _ = members.enrol(enrolment("door", key("d")), NOW)
+    members.leave(member.device, identities.leave(FID, member.device, key("a"), NOW), NOW)
+    again = Membership(members.database, tables.members, members.log, WORLD.trust)
+    again.load()
+    assert set(again.public_keys()) == {other.device}
+    with pytest.raises(NotEnrolled):
+        again.resolve(member.device.hex())
+
+
+def test_after_a_change_of_key_only_the_new_key_can_leave(members: Membership) -> None:
+    member, _ = members.enrol(enrolment("camera", key("a")), NOW)
+    old = identities.leave(FID, member.device, key("a"), NOW)
+    members.rekey(member.device, identities.rekey(FID, member.device, key("a"), key("b")))
+    with pytest.raises(NotAuthentic):
+        members.leave(member.device, old, NOW)
+    members.leave(member.device, identities.leave(FID, member.device, key("b"), NOW), NOW)
+    assert members.public_keys() == {}
+
+
+def test_a_stranger_cannot_leave(members: Membership) -> None:
+    device = device_id(FID, raw_public_key(key("unknown")))
+    with pytest.raises(NotEnrolled):
+        members.leave(device, identities.leave(FID, device, key("unknown"), NOW), NOW)
+    assert types_in_log(members) == []

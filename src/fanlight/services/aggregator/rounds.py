@@ -13,7 +13,7 @@ from typing import Any, BinaryIO, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, delete, func, insert, select, update
 
 from fanlight.core import ring
 from fanlight.core.masks import MaskStream
@@ -349,6 +349,17 @@ class Rounds:
             columns["ended_at"] = self._clock()
         tx.execute(update(tables.rounds).where(tables.rounds.c.number == step.record.number).values(**columns))
         self._log.append(tx, step.entries)
+
+
+def forget_reports(tx: Connection, device: bytes) -> None:
+    """Delete the receipts and envelopes of a device that has left.
+
+    What it has handed in for the newest round stays until that is over: a set from which one was taken would give that
+    one away.
+    """
+    newest = select(tables.rounds.c.mh).order_by(tables.rounds.c.number.desc()).limit(1)
+    columns = tables.reports.c
+    tx.execute(delete(tables.reports).where(columns.dev == device, columns.mh.not_in(newest)))
 
 
 def _sum_file(record: Record) -> str:

@@ -20,7 +20,7 @@ from fanlight.protocol.aggregator_round import TERMINAL, State
 from fanlight.protocol.exchange import Enrolments, Order, Orders
 from fanlight.protocol.manifest import Proposal
 from fanlight.services.aggregator.main_client import LONG_POLL_S, MainClient
-from fanlight.services.aggregator.rounds import DEAD_ROUND, Rounds, Stored
+from fanlight.services.aggregator.rounds import DEAD_ROUND, Rounds, Stored, forget_reports
 from fanlight.services.federation import ServerIdentity
 from fanlight.services.http.jobs import Jobs
 from fanlight.services.http.problems import Problem, as_problem
@@ -68,7 +68,7 @@ class AggregatorService:
         migrate(self.database, ROLE)
         self.log = ChainedLog(tables.log, identity.trust.fid, ROLE)
         self.files = BlobFolder(state / "reports")
-        self.membership = Membership(self.database, tables.members, self.log, identity.trust)
+        self.membership = Membership(self.database, tables.members, self.log, identity.trust, forget_reports)
         self.membership.load()
         self.rounds = Rounds(
             self.database,

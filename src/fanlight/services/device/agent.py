@@ -3,7 +3,7 @@
 One turn of the loop: enrol, take the offer, end reports whose rounds are over, deliver reports that are not
 acknowledged, answer the open round if that is this device's to decide, or say that nobody need wait for it.  Long-polls
 can be cancelled, so that stopping takes no time.  Whatever goes wrong is remembered for the page and tried again, later
-each time; nothing ends the loop.
+each time; nothing ends the loop.  When the owner has the device leave, it tells the servers, and does nothing more.
 """
 
 from __future__ import annotations
@@ -86,6 +86,7 @@ class Agent:
         self._on_change = on_change
         self._backoff = Backoff(jitter)
         self._ending = Backoff(jitter, first_s=1.0, longest_s=20.0)
+        self._leaving = Backoff(jitter, first_s=2.0, longest_s=20.0)
         self._ask_at_once = True
         self._declined: bytes | None = None
         self._stopping = threading.Event()
@@ -106,7 +107,7 @@ class Agent:
 
     def refresh(self) -> None:
         """Take main's present offer now, so that a step by hand sees the newest model; without an answer, go on."""
-        if not self._membership.is_enrolled("main") or self._rounds.wishes.kept.left:
+        if not self._membership.is_enrolled("main") or self._has_left:
             return
         try:
             self._rounds.offers.take(self._rounds.main.offer())
@@ -135,13 +136,13 @@ class Agent:
                     self._backoff.reset()
 
     async def _turn(self, client: httpx.AsyncClient) -> None:
-        if self._rounds.wishes.kept.left:
-            await asyncio.sleep(_LEFT_S)
+        if self._has_left:
+            await asyncio.sleep(self._say_goodbye())
             return
         self._membership.resume_change()
         self._membership.enrol()
         offer = await self._poll(client)
-        if self._stopping.is_set():
+        if self._stopping.is_set() or self._has_left:
             return
         self.connected_at = int(self._clock())
         self._rounds.offers.take(offer)
@@ -149,13 +150,26 @@ class Agent:
         self._end_reports()
         self._rounds.ask_again()
         for record in self._rounds.undelivered():
-            self._rounds.deliver(record.mh)
+            if not self._rounds.wishes.kept.paused:
+                self._rounds.deliver(record.mh)
         self._steps.look_for_pictures()
         self._act(offer)
         self._on_change()
         held = self._rounds.store.held
         if held is not None and (held.measured is None or self._rounds.learner.pictures.overview is None):
             self._wait_for(self._steps.look_at_model())
+
+    @property
+    def _has_left(self) -> bool:
+        return self._rounds.wishes.kept.left
+
+    def _say_goodbye(self) -> float:
+        """Tell the servers that do not know it yet that this device has left; seconds to wait afterwards."""
+        if self._membership.has_told_all:
+            return _LEFT_S
+        self._membership.leave()
+        self._on_change()
+        return self._leaving.next()
 
     async def _poll(self, client: httpx.AsyncClient) -> Offer:
         current = self._rounds.offers.current
@@ -233,7 +247,7 @@ class Agent:
         self._on_change()
         if isinstance(error, FanlightError):
             log.info("trying again later", slug=problem.slug, reason=problem.message, next=problem.next)
-        if isinstance(error, NotEnrolled):
+        if isinstance(error, NotEnrolled) and not self._has_left:
             self._membership.forget_enrolments()
         # the first refusals may pass (servers that still tell each other who is a member); later ones hardly do
         refused = isinstance(error, (NotEnrolled, Refused, Conflict, NotAuthentic))

@@ -42,6 +42,10 @@ class Server:
         """Take the new key of a signed change of key."""
         return Welcome.decode(self.remote.send("POST", f"{PREFIX}/keys", content=change))
 
+    def leave(self, message: bytes) -> None:
+        """Be a member no longer."""
+        self.remote.send("POST", f"{PREFIX}/departures", content=message, timeout=_AT_ONCE)
+
 
 @dataclass(frozen=True)
 class MainClient(Server):

@@ -1,4 +1,4 @@
-"""How this device becomes a member at both servers, and how it changes its key at both.
+"""How this device becomes a member at both servers, how it changes its key at both, and how it leaves both.
 
 Both are done once at each server, which is remembered; what was interrupted goes on at the next occasion.  During a
 change of key no report is built: one server would not know the key that signed it.
@@ -6,23 +6,26 @@ change of key no report is built: one server would not know the key that signed 
 A change of key is one record in the database: the signed message, and who has taken it.  Its order makes every moment
 safe for a power cut: new key beside the old one, record, servers one by one, new key in the old one's place, record
 gone, copy of the new key gone.
+
+Leaving holds on this device at once, whether a server answers or not. A server that has heard of it refuses this device
+for good; as long as none has, the device can come back.
 """
 
 from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from fanlight.errors import NotAuthentic, NotPossibleNow
+from fanlight.errors import FanlightError, NotAuthentic, NotEnrolled, NotPossibleNow
 from fanlight.protocol import identities, signing
 from fanlight.protocol.exchange import Welcome
 from fanlight.services.device.client import Server
 from fanlight.services.device.identity import Identity
-from fanlight.services.device.store import DeviceStore, KeyChange
+from fanlight.services.device.store import Departure, DeviceStore, KeyChange
 from fanlight.services.federation import Token
 
 
@@ -33,12 +36,16 @@ class Membership:
     Attributes:
         token: lets it join, once.
         servers: ``main`` and ``aggregator``.
+        clock: unix seconds.
+        not_told: what was wrong when a server was last told that this device leaves, by server.
     """
 
     token: Token
     identity: Identity
     store: DeviceStore
     servers: Mapping[str, Server]
+    clock: Callable[[], float]
+    not_told: dict[str, FanlightError] = field(default_factory=dict)
     _changing: threading.Lock = field(default_factory=threading.Lock)
 
     def enrol(self) -> None:
@@ -47,6 +54,11 @@ class Membership:
         Raises:
             RemoteError: a server refuses the token, or does not answer.
         """
+        with self._changing:
+            if not self.store.departure.told:
+                self._enrol()
+
+    def _enrol(self) -> None:
         device = self.identity.device
         for name, server in self.servers.items():
             if self.is_enrolled(name):
@@ -149,6 +161,52 @@ class Membership:
         except BaseException:
             _use_key(server, self.identity.device.private)
             raise
+
+    # -- leaving
+
+    @property
+    def has_told_all(self) -> bool:
+        """Does every server know that this device has left?"""
+        return set(self.store.departure.told) == set(self.servers)
+
+    def leave(self) -> None:
+        """Tell the servers that do not know it yet that this device leaves; why one could not be is in ``not_told``."""
+        with self._changing:
+            with contextlib.suppress(FanlightError):
+                self._resume()  # a server that is in between would not know the key
+            for name, server in self.servers.items():
+                if name not in self.store.departure.told:
+                    self._tell(name, server)
+
+    def _tell(self, name: str, server: Server) -> None:
+        device = self.identity.device
+        now = int(self.clock() + server.remote.auth.clock_offset_s)
+        try:
+            with contextlib.suppress(NotEnrolled):  # our message arrived, its answer did not; or it never knew us
+                server.leave(identities.leave(device.trust.fid, device.device, server.remote.private, now))
+        except FanlightError as error:
+            self.not_told[name] = error
+            return
+        self.not_told.pop(name, None)
+        told = self.store.departure.told
+        self.store.depart(Departure(told=(*told, name)))
+
+    def come_back(self) -> None:
+        """Forget that this device was to leave, if no server knows of it yet.
+
+        Raises:
+            NotPossibleNow: one does, for good.
+        """
+        with self._changing:
+            told = self.store.departure.told
+        if told:
+            raise NotPossibleNow(
+                "This device has left for good: a server knows it.",
+                slug="left",
+                next="Ask the operator for a new token, and start the device with it and an empty state folder. "
+                "The pictures can stay where they are.",
+            )
+        self.not_told.clear()
 
     def _check(self, welcome: Welcome) -> None:
         if welcome.device != self.identity.device.device:

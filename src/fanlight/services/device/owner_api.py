@@ -47,7 +47,7 @@ def owner_router(role: DeviceRole) -> APIRouter:
 
     router.include_router(_reading(role))
     router.include_router(library_router(role.library))
-    router.include_router(wishes_router(role.rounds.wishes))
+    router.include_router(wishes_router(role))
     router.include_router(jobs_router(role.jobs))
     return router
 

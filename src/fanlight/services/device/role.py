@@ -86,6 +86,22 @@ class DeviceRole:
         """The owner has read that the aggregator contradicted itself, and wants to go on."""
         self.store.evidence.acknowledge(int(self.chances.clock()))
 
+    def leave(self) -> None:
+        """Leave the federation: here at once, at each server as soon as it can be told (see ``Membership.leave``)."""
+        self.rounds.wishes.leave(True)
+        self.membership.leave()
+        self.pages.notify()
+
+    def come_back(self) -> None:
+        """Undo ``leave`` before any server knows of it.
+
+        Raises:
+            NotPossibleNow: one does.
+        """
+        self.membership.come_back()
+        self.rounds.wishes.leave(False)
+        self.pages.notify()
+
     def stop(self) -> None:
         """End the jobs, the loop, the connections and the database, in this order, and give the state folder back."""
         self.stopping.set()
@@ -151,7 +167,7 @@ def _build(
     pages, stopping = Notifier(), threading.Event()
     jobs = Jobs(on_change=pages.notify)
     steps = Steps(rounds, jobs, chances.jitter, chances.sleep or stopping.wait)
-    membership = Membership(token, identity, store, {"main": main, "aggregator": aggregator})
+    membership = Membership(token, identity, store, {"main": main, "aggregator": aggregator}, chances.clock)
     membership.recover()
     agent = Agent(
         membership,

@@ -41,8 +41,18 @@ def status(role: DeviceRole) -> dict[str, Any]:
         },
         "paused": wishes.paused,
         "left": wishes.left,
+        "leaving": leaving(role) if wishes.left else None,
         "equivocation": equivocation(role),
         "problem": vars(trouble) if trouble else None,
+    }
+
+
+def leaving(role: DeviceRole) -> dict[str, Any]:
+    """Which servers know that this device has left, and why one could not be told."""
+    told, not_told = role.store.departure.told, dict(role.membership.not_told)
+    return {
+        name: {"knows": name in told, "problem": problem(not_told[name]) if name in not_told else None}
+        for name in role.membership.servers
     }
 
 

@@ -92,11 +92,13 @@ class Steps:
 
     def check_announce(self) -> None:
         """Raise why step 2 cannot be performed, if so."""
+        self._check_wishes()
         self.rounds.held()
         PREPARATION.next(self.rounds.offers.preparation, PreparationEvent.ANNOUNCE)
 
     def check_send(self) -> None:
         """Raise why step 3 cannot be performed, if so."""
+        self._check_wishes()
         self.rounds.held()
         signed = self.rounds.offers.manifest
         record = self.rounds.store.report(signed.hash) if signed else None
@@ -115,6 +117,12 @@ class Steps:
                 slug="measuring-round",
                 next="Wait for the next training round.",
             )
+
+    def _check_wishes(self) -> None:
+        try:
+            self.rounds.wishes.check()
+        except Refused as error:
+            raise as_not_possible(error) from error
 
     # -- pages
 

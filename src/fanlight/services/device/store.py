@@ -43,7 +43,7 @@ from fanlight.storage.tables.device import answered, refusals, reports, rounds, 
 DATABASE_FILE: Final = "state.sqlite3"
 MODEL_FOLDER: Final = "models"
 REPORT_FOLDER: Final = "reports"
-_PREPARED, _HELD, _KEY_CHANGE = "prepared", "held", "key-change"
+_PREPARED, _HELD, _KEY_CHANGE, _DEPARTURE = "prepared", "held", "key-change", "departure"
 
 
 class KeyChange(Message):
@@ -51,6 +51,12 @@ class KeyChange(Message):
 
     message: Blob
     taken_by: Annotated[tuple[Name, ...], Field(max_length=2)] = ()
+
+
+class Departure(Message):
+    """This device has left, for good: the servers that know it."""
+
+    told: Annotated[tuple[Name, ...], Field(max_length=2)] = ()
 
 
 @dataclass(frozen=True)
@@ -126,6 +132,18 @@ class DeviceStore:
     def change_key(self, change: KeyChange | None) -> None:
         """Keep how far the change of key is; None: it is over."""
         self.keep(_KEY_CHANGE, change.encode() if change else None)
+
+    @property
+    def departure(self) -> Departure:
+        """How far the leaving is; empty while no server knows of it."""
+        data = self.value(_DEPARTURE)
+        return Departure.decode(data) if data else Departure()
+
+    def depart(self, departure: Departure) -> None:
+        """Keep how far the leaving is; reports can be sent no more, and are deleted."""
+        self.keep(_DEPARTURE, departure.encode())
+        for record in self.unfinished():
+            self._reports.delete(_y_name(record.mh))
 
     # -- models
 

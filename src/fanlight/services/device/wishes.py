@@ -84,7 +84,7 @@ class Wishes:
         self._keep(paused=paused)
 
     def leave(self, left: bool) -> None:
-        """Have nothing to do with the servers any more, or come back; nothing on this device is deleted."""
+        """Have nothing to do with the servers any more, or come back; ``membership`` is who tells the servers."""
         self._keep(left=left)
 
     def check(self) -> None:

@@ -7,7 +7,8 @@ from typing import Annotated
 from fastapi import APIRouter, Depends
 from pydantic import BaseModel, ConfigDict
 
-from fanlight.services.device.wishes import Kept, Wishes
+from fanlight.services.device.role import DeviceRole
+from fanlight.services.device.wishes import Kept
 from fanlight.services.http.owner import Owner, require_owner, require_owner_post
 
 Reader = Annotated[Owner, Depends(require_owner)]
@@ -32,9 +33,10 @@ class Switch(BaseModel):
     on: bool
 
 
-def wishes_router(wishes: Wishes) -> APIRouter:
+def wishes_router(role: DeviceRole) -> APIRouter:
     """``GET /api/v1/wishes``, and ``PUT`` on ``floors``, ``paused`` and ``left``; each answers with all of them."""
     router = APIRouter(prefix="/api/v1")
+    wishes = role.rounds.wishes
 
     @router.get("/wishes")
     def show(_owner: Reader) -> dict[str, int | bool]:
@@ -52,7 +54,10 @@ def wishes_router(wishes: Wishes) -> APIRouter:
 
     @router.put("/left")
     def leave(given: Switch, _owner: Actor) -> dict[str, int | bool]:
-        wishes.leave(given.on)
+        if given.on:
+            role.leave()
+        else:
+            role.come_back()
         return as_json(wishes.kept)
 
     return router

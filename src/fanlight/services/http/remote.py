@@ -43,7 +43,7 @@ _BY_STATUS: Final[Mapping[int, type[RemoteError]]] = {
     421: Refused,
     429: Refused,
 }
-_MEMBERSHIP: Final = frozenset({"not-enrolled", "revoked"})
+_MEMBERSHIP: Final = frozenset({"not-enrolled", "revoked", "left"})
 
 
 class Remote:
@@ -86,6 +86,7 @@ class Remote:
 
     def use_key(self, private: Ed25519PrivateKey) -> None:
         """Sign with ``private`` from now on."""
+        self.private = private
         self.auth = self.signer(self._key_id, private)
 
     def signer(self, key_id: str, private: Ed25519PrivateKey) -> SignedRequests:

@@ -214,6 +214,7 @@ class Overview:
                 "enrolled_at": row.enrolled_at,
                 "at_both_servers": row.dev in confirmed,
                 "revoked": row.revoked_at is not None,
+                "left": row.left_at is not None,
                 "present": service.presence.is_present(row.dev),
                 "ready": (row.ready_plan, row.ready_model) == (plan, model.sha256),
                 "has_model": row.has_model == model.sha256,

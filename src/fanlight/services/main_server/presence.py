@@ -29,6 +29,10 @@ class Presence:
         self._seen[device] = self._clock()
         return was_away
 
+    def forget(self, device: bytes) -> None:
+        """The device has left."""
+        self._seen.pop(device, None)
+
     def is_present(self, device: bytes) -> bool:
         """Was the device heard of in the last ``PRESENT_S`` seconds?"""
         return self._clock() - self._seen.get(device, float("-inf")) < PRESENT_S

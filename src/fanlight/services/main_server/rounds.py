@@ -43,7 +43,7 @@ class Rounds:
     Args:
         database, log, keys, models, proposals: where things are kept and made.
         machine: main's identity.
-        members: current public key by device, of those enrolled at both servers.
+        signers: current public key by device, of those whose reports count in the round with this manifest hash.
         clock: unix seconds.
     """
 
@@ -55,7 +55,7 @@ class Rounds:
         models: Models,
         proposals: Proposals,
         machine: MainServer,
-        members: Callable[[Connection], dict[bytes, bytes]],
+        signers: Callable[[Connection, bytes], dict[bytes, bytes]],
         clock: Callable[[], float],
     ) -> None:
         self._database = database
@@ -64,7 +64,7 @@ class Rounds:
         self._models = models
         self._proposals = proposals
         self._machine = machine
-        self._members = members
+        self._signers = signers
         self._clock = clock
         self._proofs: OrderedDict[bytes, Mapping[bytes, InclusionProof]] = OrderedDict()
 
@@ -124,7 +124,7 @@ class Rounds:
         """The aggregator's close; returns the signed verdict."""
         with self._database.transaction() as tx:
             stored = round_table.current(tx)
-            members, beacons = self._members(tx), round_table.reports_by_device(tx, stored.mh)
+            members, beacons = self._signers(tx, stored.mh), round_table.reports_by_device(tx, stored.mh)
             head = self._log.head(tx)
         key = self._keys.load(stored.number)
         step = self._machine.judge(stored.record, data, members, beacons, key, head)

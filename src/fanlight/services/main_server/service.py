@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-from sqlalchemy import Connection, select, update
+from sqlalchemy import ColumnElement, Connection, and_, delete, or_, select, update
 from sqlalchemy.dialects.sqlite import insert
 
 from fanlight.core.adaptive_clip import FIRST_CLIP
@@ -89,11 +89,11 @@ class MainService:
         self.machine = MainServer(identity.private, identity.trust)
         self.models = Models(self._tasks)
         self.presence = Presence(clock)
-        self.membership = Membership(self.database, tables.members, self.log, identity.trust)
+        self.membership = Membership(self.database, tables.members, self.log, identity.trust, self._forget_device)
         keys = RoundKeys(state / "round-keys", random_bytes)
         self.proposals = Proposals(self.machine, self._tasks, self.models, keys, self.log, self.confirmed)
         self.rounds = Rounds(
-            self.database, self.log, keys, self.models, self.proposals, self.machine, self.confirmed, clock
+            self.database, self.log, keys, self.models, self.proposals, self.machine, self.signers, clock
         )
         self.promotion = Promotion(self.database, self.log, self.models, self.rounds, clock)
         self.offers = Notifier()
@@ -173,14 +173,34 @@ class MainService:
         return self._version_base + self._members_changes
 
     def confirmed(self, tx: Connection) -> dict[bytes, bytes]:
-        """Current public key by device, of those enrolled with one key at both servers and not revoked."""
+        """Current public key by device, of those enrolled with one key at both servers and not revoked or gone."""
+        return self._keys_where(tx, tables.devices.c.left_at.is_(None))
+
+    def signers(self, tx: Connection, mh: bytes) -> dict[bytes, bytes]:
+        """Whose reports count in a round: the confirmed, and who left after its receipt for the round was seen here."""
+        columns = tables.devices.c
+        reported = select(tables.beacons.c.dev).where(tables.beacons.c.mh == mh)
+        return self._keys_where(tx, or_(columns.left_at.is_(None), columns.dev.in_(reported)))
+
+    @staticmethod
+    def _keys_where(tx: Connection, condition: ColumnElement[bool]) -> dict[bytes, bytes]:
         columns, there = tables.devices.c, tables.enrolled_at_aggregator.c
         rows = tx.execute(
             select(columns.dev, columns.public_key)
             .join(tables.enrolled_at_aggregator, there.dev == columns.dev)
-            .where(columns.revoked_at.is_(None))
+            .where(columns.revoked_at.is_(None), condition)
         )
         return {row.dev: row.public_key for row in rows}
+
+    def _forget_device(self, tx: Connection, device: bytes) -> None:
+        """Delete what is kept of a device that has left; its receipt for the newest round counts until that is over."""
+        values = {"ready_plan": None, "ready_model": None, "has_model": None}
+        tx.execute(update(tables.devices).where(tables.devices.c.dev == device).values(**values))
+        tx.execute(delete(tables.class_proposals).where(tables.class_proposals.c.dev == device))
+        newest, columns = round_table.latest_line(tx), tables.beacons.c
+        mine = columns.dev == device
+        tx.execute(delete(tables.beacons).where(and_(mine, columns.mh != newest.mh) if newest else mine))
+        self.presence.forget(device)
 
     def members(self) -> bytes:
         """The signed list of confirmed members, for the aggregator."""

@@ -1,4 +1,4 @@
-"""The members of a federation as one server knows them: enrolment, change of key, revocation.
+"""The members of a federation as one server knows them: enrolment, change of key, leaving, revocation.
 
 Both servers do the same with the same messages. The first device key per token wins; what is refused on the way is in
 the log, for the operator to see.
@@ -7,19 +7,31 @@ the log, for the operator to see.
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-from sqlalchemy import Connection, Table, insert, or_, select, update
+from sqlalchemy import Connection, Row, Table, insert, or_, select, update
 
 from fanlight.errors import Conflict, NotEnrolled
-from fanlight.protocol.identities import Enrolment, Member, Trust, check_enrolment, check_rekey, check_revocation
+from fanlight.protocol.identities import (
+    Enrolment,
+    Member,
+    Trust,
+    check_enrolment,
+    check_leave,
+    check_rekey,
+    check_revocation,
+)
 from fanlight.protocol.log import LogEntry
 from fanlight.services.server.chained_log import ChainedLog
 from fanlight.services.server.incidents import TOKEN_CONFLICT
 from fanlight.storage.database import Database
 from fanlight.storage.tables.server import MemberTables
+
+Forget = Callable[[Connection, bytes], None]
+"""Deletes what a server keeps of a device that has left and need not keep."""
 
 
 @dataclass
@@ -31,12 +43,15 @@ class Membership:
         tables: those of its members.
         log: its log.
         trust: the pinned root and servers.
+        forget: what else goes when a device leaves, in the same transaction.
     """
 
     database: Database
     tables: MemberTables
     log: ChainedLog
     trust: Trust
+    forget: Forget = lambda _tx, _device: None
+    _left: frozenset[bytes] = frozenset()
     _keys: dict[bytes, bytes] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -48,18 +63,25 @@ class Membership:
     def load(self) -> None:
         """Read the members' keys into memory; call once at the start."""
         with self.database.transaction() as tx:
-            self._keys = self._current_keys(tx)
+            self._read(tx)
 
     def public_keys(self) -> Mapping[bytes, bytes]:
-        """Current public key by device id, revoked ones left out."""
+        """Current public key by device id, without those that were revoked or have left."""
         return self._keys
 
     def resolve(self, key_id: str) -> Ed25519PublicKey | None:
-        """The key of the device whose id is ``key_id`` in hexadecimal (for request signatures)."""
+        """The key of the device whose id is ``key_id`` in hexadecimal (for request signatures).
+
+        Raises:
+            NotEnrolled: the device has left.
+        """
         try:
-            public_key = self._keys.get(bytes.fromhex(key_id))
+            device = bytes.fromhex(key_id)
         except ValueError:
             return None
+        if device in self._left:
+            raise _has_left(device)
+        public_key = self._keys.get(device)
         return Ed25519PublicKey.from_public_bytes(public_key) if public_key else None
 
     def enrol(self, data: bytes, now: int) -> tuple[Member, bool]:
@@ -67,7 +89,7 @@ class Membership:
 
         Raises:
             NotAuthentic, Refused, MalformedMessage: see ``check_enrolment``.
-            NotEnrolled: the device was revoked.
+            NotEnrolled: the device was revoked, or has left.
             Conflict: another device has used this token.
         """
         member = check_enrolment(self.trust.root_key, data, now)
@@ -90,6 +112,8 @@ class Membership:
             )
         if is_revoked:
             raise NotEnrolled(f"{member.name} was revoked.", slug="revoked", next="Ask the operator for a new token.")
+        if row is not None and row.left_at is not None:
+            raise _has_left(member.device)
         return member, row is None
 
     def rekey(self, device: bytes, data: bytes) -> Member:
@@ -101,8 +125,7 @@ class Membership:
         """
         with self.database.transaction() as tx:
             row = tx.execute(select(self.table).where(self.table.c.dev == device)).first()
-            if row is None or row.revoked_at is not None:
-                raise NotEnrolled("This device is not a member.", device=device.hex())
+            row = _member(row, device)
             current = Member(device, row.public_key, row.token_key, row.name)
             if self._last_rekey(tx, device) == data:
                 return current  # our answer was lost; the request itself came under the new key
@@ -119,6 +142,21 @@ class Membership:
             self.log.append(tx, [LogEntry("rekeyed", data)])
             self._refresh(tx)
         return member
+
+    def leave(self, device: bytes, data: bytes, now: int) -> None:
+        """A member leaves, for good: its id and its token are used up.
+
+        Raises:
+            NotEnrolled: not a member, or it has left before.
+            NotAuthentic, MalformedMessage: see ``check_leave``.
+        """
+        with self.database.transaction() as tx:
+            row = _member(tx.execute(select(self.table).where(self.table.c.dev == device)).first(), device)
+            check_leave(self.trust.fid, device, row.public_key, data)
+            tx.execute(update(self.table).where(self.table.c.dev == device).values(left_at=now))
+            self.forget(tx, device)
+            self.log.append(tx, [LogEntry("left", data)])
+            self._refresh(tx)
 
     def revoke(self, data: bytes) -> None:
         """Take a revocation of a device or a token, also of one that is not known here (yet).
@@ -157,9 +195,29 @@ class Membership:
 
     def _refresh(self, tx: Connection) -> None:
         with self._lock:
-            self._keys = self._current_keys(tx)
+            self._read(tx)
 
-    def _current_keys(self, tx: Connection) -> dict[bytes, bytes]:
+    def _read(self, tx: Connection) -> None:
         columns = self.table.c
-        rows = tx.execute(select(columns.dev, columns.public_key).where(columns.revoked_at.is_(None)))
-        return {row.dev: row.public_key for row in rows}
+        rows = tx.execute(select(columns.dev, columns.public_key, columns.left_at).where(columns.revoked_at.is_(None)))
+        found = rows.all()
+        self._left = frozenset(row.dev for row in found if row.left_at is not None)
+        self._keys = {row.dev: row.public_key for row in found if row.left_at is None}
+
+
+def _member(row: Row[Any] | None, device: bytes) -> Row[Any]:
+    """The row of a device that is a member now."""
+    if row is None or row.revoked_at is not None:
+        raise NotEnrolled("This device is not a member.", device=device.hex())
+    if row.left_at is not None:
+        raise _has_left(device)
+    return row
+
+
+def _has_left(device: bytes) -> NotEnrolled:
+    return NotEnrolled(
+        "This device has left the federation.",
+        slug="left",
+        next="To take part again, ask the operator for a new token, and start the device with an empty state folder.",
+        device=device.hex(),
+    )

@@ -1,4 +1,4 @@
-"""The routes for enrolment, change of key and revocation, the same on both servers."""
+"""The routes for enrolment, change of key, leaving and revocation, the same on both servers."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def membership_router(
     clock: Callable[[], float],
     on_change: Callable[[], None],
 ) -> APIRouter:
-    """``POST enrolments``, ``keys`` and ``revocations`` under the protocol's prefix.
+    """``POST enrolments``, ``keys``, ``departures`` and ``revocations`` under the protocol's prefix.
 
     Args:
         membership: the server's members.
@@ -76,6 +76,12 @@ def membership_router(
         body = await read_body(request, SMALL_BODY)
         member = await run_in_threadpool(membership.rekey, device, body)
         return cbor(Welcome(device=member.device, name=member.name).encode())
+
+    @router.post("/departures", status_code=204)
+    async def leave(request: Request) -> Response:
+        device = bytes.fromhex(members_only.verify_request(request).key_id)
+        await run_in_threadpool(membership.leave, device, await read_body(request, SMALL_BODY), int(clock()))
+        return Response(status_code=204, background=BackgroundTask(on_change))
 
     @router.post("/revocations", status_code=204)
     async def revoke(request: Request) -> Response:

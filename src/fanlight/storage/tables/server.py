@@ -32,6 +32,7 @@ def devices_table(metadata: MetaData, *more: Column[Any]) -> Table:
         Column("enrolment", LargeBinary, nullable=False),
         Column("enrolled_at", Integer, nullable=False),
         Column("revoked_at", Integer),
+        Column("left_at", Integer),
         *more,
     )
 
