@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, BrowserContext, Page, ViewportSize, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, ViewportSize, expect, sync_playwright
 
 from tests.requirements import require
 
@@ -21,12 +21,15 @@ FLAGS = [
 ]
 PHONE: ViewportSize = {"width": 390, "height": 844}
 DESK: ViewportSize = {"width": 1280, "height": 900}
+PATIENCE_MS = 20_000
+"""What a page shows comes at last, however busy the machine is."""
 
 
 @contextmanager
 def chromium() -> Iterator[Browser]:
     """The system's Chromium; skips (or fails, see ``requirements``) where there is none."""
     executable = require("chromium")
+    expect.set_options(timeout=PATIENCE_MS)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=executable, args=FLAGS)
         try:
@@ -37,7 +40,7 @@ def chromium() -> Iterator[Browser]:
 
 def visit(context: BrowserContext) -> tuple[Page, list[str]]:
     """A new tab, and the list into which everything that goes wrong in it is written."""
-    context.set_default_timeout(20_000)
+    context.set_default_timeout(PATIENCE_MS)
     page = context.new_page()
     wrong: list[str] = []
     page.on("pageerror", lambda error: wrong.append(str(error)))

@@ -37,7 +37,6 @@ from fanlight.learning import pictures
 from fanlight.learning.split import split_in_order
 
 PARTS = ("train", "valid", "test")
-LAYOUTS = "CLASS/… or {train,valid,test}/CLASS/…"
 
 PART_NAMES = {"train": "train", "valid": "valid", "val": "valid", "validation": "valid", "test": "test"}
 """Folders of parts, in lower case, and the part that each means."""
@@ -115,8 +114,8 @@ def scan(
             hold the usable pictures of this scan.
 
     Raises:
-        DataError: the folder is gone, cannot be read, has no classes, has classes that the task does not know, or is
-            one level too high.
+        DataError: the folder is gone, cannot be read, has classes that the task does not know, or is one level too
+            high. An empty one is no error: pictures are put in later.
     """
     chosen = device_folder(Path(folder), client)
     problems: list[Problem] = []
@@ -182,8 +181,6 @@ def device_folder(folder: Path, client: str | None) -> Path:
 
 def _find(folder: Path, classes: list[str], problems: list[Problem]) -> Iterator[_Found]:
     subfolders = _subfolders(folder)
-    if not subfolders:
-        raise DataError(f"{folder} has no folders with pictures", next=f"Lay the pictures out as {LAYOUTS}.")
     _report_strays(folder, problems)
     if not _is_split({path.name for path in subfolders}, classes):
         yield from _find_classes(folder, "", classes)

@@ -198,9 +198,15 @@ def test_folder_that_is_a_file(tmp_path: Path) -> None:
         scan(picture(tmp_path / "a.png", 1), CLASSES)
 
 
-def test_empty_folder(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="no folders with pictures"):
-        scan(tmp_path, CLASSES)
+def test_empty_folder_is_an_empty_set(tmp_path: Path) -> None:
+    assert sizes(scan(tmp_path, CLASSES)) == (0, 0, 0)
+
+
+def test_pictures_beside_no_class_are_said(tmp_path: Path) -> None:
+    pictures(tmp_path, 1)
+    found = scan(tmp_path, CLASSES)
+    assert sizes(found) == (0, 0, 0)
+    assert [problem.message.endswith("it lies in no class's folder") for problem in found.problems] == [True]
 
 
 def test_empty_classes_are_an_empty_set(tmp_path: Path) -> None:

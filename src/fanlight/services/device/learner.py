@@ -167,7 +167,8 @@ def nothing_to_learn_from(pictures: Pictures) -> NotPossibleNow:
     return NotPossibleNow(
         f"There are no training pictures in {pictures.folder}.",
         slug="nothing-to-learn-from",
-        next="Put labelled pictures there, one folder for each class, and train again.",
+        next="Put some in on the page Pictures and say what they show, or lay them into that folder, one folder for "
+        "each class.",
     )
 
 
