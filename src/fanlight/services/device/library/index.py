@@ -116,6 +116,15 @@ class Index:
             row = tx.execute(select(pictures).where(pictures.c.sha256 == sha256)).first()
         return _picture(row) if row else None
 
+    def pictures(self, ids: Collection[str]) -> dict[str, Picture]:
+        """Many pictures by their hashes, in the order given; those that are not there are left out."""
+        found: dict[str, Picture] = {}
+        with self._database.transaction() as tx:
+            for some in _pieces(ids):
+                rows = tx.execute(select(pictures).where(pictures.c.sha256.in_(some)))
+                found |= {row.sha256: _picture(row) for row in rows}
+        return {sha256: found[sha256] for sha256 in ids if sha256 in found}
+
     def select(self, condition: ColumnElement[bool], first: int, count: int) -> tuple[list[Picture], int]:
         """Some of the pictures, newest first, and how many there are in all."""
         query = select(pictures).where(condition).order_by(pictures.c.added_at.desc(), pictures.c.path)

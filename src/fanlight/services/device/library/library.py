@@ -73,6 +73,15 @@ class Surroundings:
     propose: Callable[[str], None]
 
 
+@dataclass(frozen=True)
+class Doubles:
+    """What was found after so many ``changes``: pictures ``copied`` to several files, and ``groups`` alike."""
+
+    changes: int
+    copied: list[str]
+    groups: list[list[str]]
+
+
 class Library:
     """A device's pictures.
 
@@ -90,7 +99,8 @@ class Library:
         self._changing = threading.RLock()
         self._reading = threading.Lock()
         self._stamps: dict[str, int] = {}
-        self._groups: tuple[list[tuple[str, bytes]], list[str], list[list[str]]] | None = None
+        self._changes = 0
+        self._doubles = Doubles(-1, [], [])
 
     # -- looking
 
@@ -145,10 +155,8 @@ class Library:
     def alike(self, sha256: str) -> list[Picture]:
         """The other pictures that look like one, that one's nearest group; errors as in ``picture``."""
         self.picture(sha256)
-        _hashes, _copied, groups = self._doubles()
-        members = next((members for members in groups if sha256 in members), [])
-        found = [self._index.picture(other) for other in members if other != sha256]
-        return [picture for picture in found if picture]
+        members = next((members for members in self._find_doubles().groups if sha256 in members), [])
+        return list(self._index.pictures([other for other in members if other != sha256]).values())
 
     def problems(self, sha256: str) -> list[Problem]:
         """What may be wrong with one picture."""
@@ -185,11 +193,11 @@ class Library:
     def duplicates(self) -> list[list[Picture]]:
         """Groups of pictures that look alike (see ``doubles``), or that stand in several files."""
         self.notice()
-        _hashes, copied, groups = self._doubles()
-        grouped = {sha256 for members in groups for sha256 in members}
-        groups = [*groups, *([sha256] for sha256 in copied if sha256 not in grouped)]
-        found = [[self._index.picture(sha256) for sha256 in members] for members in groups]
-        return [[picture for picture in members if picture] for members in found]
+        found = self._find_doubles()
+        grouped = {sha256 for members in found.groups for sha256 in members}
+        groups = [*found.groups, *([sha256] for sha256 in found.copied if sha256 not in grouped)]
+        known = self._index.pictures([sha256 for members in groups for sha256 in members])
+        return [[known[sha256] for sha256 in members if sha256 in known] for members in groups]
 
     def warnings(self) -> list[Finding]:
         """What the owner should know before training."""
@@ -401,7 +409,7 @@ class Library:
     def _settle(self, layout: Layout) -> None:
         for sha256 in reading.settle(layout, self._index, self._around.classes()):
             self._thumbnail_path(sha256).unlink(missing_ok=True)
-        self._groups = None
+        self._changes += 1
 
     def _thumbnail_path(self, sha256: str) -> Path:
         return self._around.state / "thumbnails" / sha256[:2] / f"{sha256[2:]}.webp"
@@ -415,14 +423,14 @@ class Library:
                 next="Choose one of these, or propose the new class to the operator.",
             )
 
-    def _doubles(self) -> tuple[list[tuple[str, bytes]], list[str], list[list[str]]]:
-        found = self._groups
-        if found is None:
-            hashes = self._index.hashes()
-            found = self._groups = (hashes, self._index.copied(), doubles.groups(hashes))
+    def _find_doubles(self) -> Doubles:
+        """Worked out once after each change; one that comes meanwhile makes it be worked out again."""
+        found, changes = self._doubles, self._changes
+        if found.changes != changes:
+            found = self._doubles = Doubles(changes, self._index.copied(), doubles.groups(self._index.hashes()))
         return found
 
     def _double_ids(self) -> list[str]:
         """Pictures that another one before them looks like, or that stand in several files."""
-        _hashes, copied, groups = self._doubles()
-        return list(dict.fromkeys([*(sha256 for members in groups for sha256 in members[1:]), *copied]))
+        found = self._find_doubles()
+        return list(dict.fromkeys([*(sha256 for members in found.groups for sha256 in members[1:]), *found.copied]))
