@@ -12,10 +12,12 @@ from collections.abc import Sequence
 import typer
 
 from fanlight.cli import aggregator, demo, device, federation, pictures, predict, server, version
+from fanlight.core.printable import printable
 from fanlight.errors import FanlightError, SettingsError, UsageError
 
 FAILED = 1
 CALLED_WRONGLY = 2
+_LINES = "\n\t"  # the end of a log may be quoted in an error
 
 app = typer.Typer(
     name="fanlight",
@@ -53,6 +55,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def report(error: FanlightError) -> None:
     """Say on standard error what happened, and what to do."""
-    print(f"Error: {error.message}", file=sys.stderr)
+    print(f"Error: {printable(error.message, keep=_LINES)}", file=sys.stderr)
     if error.next:
-        print(f"  What to do: {error.next}", file=sys.stderr)
+        print(f"  What to do: {printable(error.next, keep=_LINES)}", file=sys.stderr)

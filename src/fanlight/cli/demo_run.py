@@ -19,6 +19,7 @@ from fanlight.cli.demo_run_devices import SERVERS, Survival
 from fanlight.cli.owner_client import OwnerClient
 from fanlight.cli.processes import Processes
 from fanlight.cli.serve import END_WITH_STDIN
+from fanlight.core.printable import printable
 from fanlight.errors import FanlightError, Unreachable
 from fanlight.learning.datasets import DataSet
 
@@ -189,4 +190,4 @@ def _environment() -> dict[str, str]:
 
 def say(text: str) -> None:
     """Tell the person, on standard error."""
-    print(text, file=sys.stderr, flush=True)
+    print(printable(text, keep="\n\t"), file=sys.stderr, flush=True)

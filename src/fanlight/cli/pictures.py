@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fanlight.cli.printable import printable
+from fanlight.core.printable import printable
 
 if TYPE_CHECKING:
     from fanlight.learning.datasets import DataSet

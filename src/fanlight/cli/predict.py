@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fanlight.cli.printable import printable
+from fanlight.core.printable import printable
 from fanlight.errors import ModelError, PictureError
 
 if TYPE_CHECKING:

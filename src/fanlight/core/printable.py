@@ -1,10 +1,18 @@
-"""File names as a terminal may see them."""
+"""Names and messages from outside, as a terminal, a log or a document may see them."""
 
 from __future__ import annotations
 
 
-def printable(text: str) -> str:
-    r"""``text`` in one line, with what cannot be printed (escape sequences, line ends, stray bytes) as ``\x1b``."""
+def printable(text: str, keep: str = "") -> str:
+    r"""``text`` with what cannot be printed as ``\x1b``: escape sequences, line ends, turned text, stray bytes.
+
+    Args:
+        text: from anybody.
+        keep: unprintable letters that may stay, such as line ends where several lines are meant.
+    """
     return "".join(
-        letter if letter.isprintable() else letter.encode("unicode_escape").decode("ascii") for letter in text
+        letter
+        if letter.isprintable() or letter in keep
+        else letter.encode("unicode_escape", "backslashreplace").decode("ascii")
+        for letter in text
     )

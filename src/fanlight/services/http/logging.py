@@ -10,10 +10,13 @@ import logging
 import re
 import sys
 from collections.abc import Mapping
+from textwrap import indent
 from typing import Any
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
+
+from fanlight.core.printable import printable
 
 DROPPED = "[dropped]"
 _SECRET_KEY = re.compile(
@@ -22,6 +25,7 @@ _SECRET_KEY = re.compile(
 )
 _SECRET_IN_TEXT = re.compile(r"((?:token|csrf)=)[^&\s\"']+|(Bearer\s+)[^\s\"']+", re.IGNORECASE)
 
+_SEVERAL_LINES = frozenset({"exception", "stack"})
 _TALKATIVE = ("httpx", "httpcore", "alembic.runtime.migration")  # a line a request, four lines a start
 
 
@@ -29,6 +33,15 @@ def drop_secrets(_logger: WrappedLogger, _method: str, event: EventDict) -> Even
     """A structlog processor: values under secret-looking keys, and tokens inside texts, do not reach the log."""
     for key, value in event.items():
         event[key] = _clean(key, value)
+    return event
+
+
+def keep_to_the_line(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """A structlog processor: no text can begin a line of its own or speak to the terminal; tracebacks are indented."""
+    for key, value in event.items():
+        if isinstance(value, str):
+            several = key in _SEVERAL_LINES
+            event[key] = indent(printable(value, keep="\n"), "  ") if several else printable(value)
     return event
 
 
@@ -61,14 +74,12 @@ def configure_logging(*, json: bool = False, level: str = "INFO") -> None:
 
 def _renderers(json: bool) -> list[Processor]:
     # tracebacks become text before the secrets are dropped: exceptions quote them too
-    return [structlog.processors.format_exc_info, drop_secrets, _renderer(json)]
-
-
-def _renderer(json: bool) -> Processor:
+    shared: list[Processor] = [structlog.processors.format_exc_info, drop_secrets]
     if json:
-        return structlog.processors.JSONRenderer()
+        return [*shared, structlog.processors.JSONRenderer()]
     plain = structlog.dev.plain_traceback
-    return structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=plain)
+    console = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=plain)
+    return [*shared, keep_to_the_line, console]
 
 
 def _clean(key: str, value: Any) -> Any:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from fanlight.core.printable import printable
 from fanlight.learning.backbones import backbone
 from fanlight.services.main_server.task import Task
 
@@ -62,7 +63,7 @@ def card(task: Task, model: dict[str, Any], lineage: Sequence[int], participants
 
 
 def as_markdown(content: dict[str, Any]) -> str:
-    """The card as Markdown. Names and notes from outside stay text: their punctuation is escaped."""
+    """The card as Markdown. Names and notes from outside stand there as code: nothing in them is markup or a link."""
     made = f"{datetime.fromtimestamp(content['created_at'], UTC):%Y-%m-%d %H:%M} UTC"
     origin = "the start; it knows nothing" if content["round"] is None else f"round {content['round']}"
     summed = content["devices_in_the_sum"]
@@ -83,7 +84,7 @@ def as_markdown(content: dict[str, Any]) -> str:
         parts.append("- A demonstration: two devices are enough, and each can work out the other's update.")
     parts += ["", "## Figures", "", *_figures(content["metrics"])]
     if content["note"]:
-        parts += ["", "## Note", "", _text(content["note"])]
+        parts += ["", "## Note", "", _block(content["note"])]
     parts += ["", "## What is not promised", "", *(f"- {limit}" for limit in content["limits"])]
     return "\n".join(parts) + "\n"
 
@@ -95,7 +96,8 @@ def _figures(metrics: dict[str, Any] | None) -> list[str]:
     if metrics.get("per_class"):
         lines += ["", "| Class | Pictures | Recall |", "|---|---|---|"]
         lines += [
-            f"| {_text(row['class'])} | {row['pictures']} | {_percent(row['recall'])} |" for row in metrics["per_class"]
+            f"| {_in_table(row['class'])} | {row['pictures']} | {_percent(row['recall'])} |"
+            for row in metrics["per_class"]
         ]
     return lines
 
@@ -109,4 +111,23 @@ def _percent(fraction: float | None) -> str:
 
 
 def _text(outside: str) -> str:
-    return re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", " ".join(outside.split()))
+    """A code span (CommonMark, section 6.1): no escapes in it, and its fence is longer than any in the text."""
+    plain = printable(" ".join(outside.split())) or " "
+    fence = _fence(plain, 1)
+    edge = " " if plain[0] in "` " or plain[-1] in "` " else ""
+    return f"{fence}{edge}{plain}{edge}{fence}"
+
+
+def _in_table(outside: str) -> str:
+    return _text(outside).replace("|", r"\|")  # even code must not end a cell (GFM, section 4.10)
+
+
+def _block(outside: str) -> str:
+    """A fenced code block (CommonMark, section 4.5)."""
+    plain = printable("\n".join(outside.splitlines()), keep="\n")
+    fence = _fence(plain, 3)
+    return f"{fence}text\n{plain}\n{fence}"
+
+
+def _fence(text: str, least: int) -> str:
+    return "`" * max(least, 1 + max(map(len, re.findall("`+", text)), default=0))
