@@ -46,7 +46,8 @@ def pages(console: Console, parts: AggregatorParts) -> APIRouter:
             demo=is_demo(service),
             steps=steps.views(),
             glimpse=glimpse(service.files),
-            rounds=[round_json(stored) for stored in reversed(service.rounds.all())],
+            rounds=[round_json(stored) for stored in service.rounds.newest(NEWEST)],
+            total=service.rounds.total(),
             newest=NEWEST,
         )
 

@@ -95,6 +95,17 @@ class Rounds:
         with self._database.transaction() as tx:
             return [_stored(row) for row in tx.execute(select(tables.rounds).order_by(tables.rounds.c.number))]
 
+    def newest(self, count: int) -> list[Stored]:
+        """The newest rounds, newest first, at most ``count``: each comes with its close, which can be large."""
+        with self._database.transaction() as tx:
+            rows = tx.execute(select(tables.rounds).order_by(tables.rounds.c.number.desc()).limit(count))
+            return [_stored(row) for row in rows]
+
+    def total(self) -> int:
+        """How many rounds there are."""
+        with self._database.transaction() as tx:
+            return int(tx.execute(select(func.count()).select_from(tables.rounds)).scalar_one())
+
     def offer(self, proposal: Proposal, cohort: Sequence[bytes]) -> bytes:
         """Countersign main's proposal; returns the signed manifest. The round key is stored before the manifest is."""
         key = self._keys.fresh()

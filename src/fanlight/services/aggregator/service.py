@@ -300,15 +300,15 @@ class AggregatorService:
 
 def round_json(stored: Stored) -> dict[str, Any]:
     """A round as the owner sees it."""
-    record = stored.record
+    record, terms = stored.record, stored.record.terms
     return {
         "round": record.number,
-        "kind": record.terms.proposal.kind,
+        "kind": terms.proposal.kind,
         "state": record.state,
         "mh": record.mh.hex(),
-        "k_min": record.terms.proposal.k_min,
-        "words": record.terms.length,
-        "demo": record.terms.proposal.demo,
+        "k_min": terms.proposal.k_min,
+        "words": terms.length,
+        "demo": terms.proposal.demo,
         "opened_at": stored.opened_at,
         "ended_at": stored.ended_at,
     }
