@@ -20,7 +20,10 @@ from fanlight import __version__
 from fanlight.consoles.charts import CHARTS
 from fanlight.consoles.formats import FILTERS
 from fanlight.consoles.libraries import libraries_router
+from fanlight.consoles.linked import linked_for
+from fanlight.consoles.reasons import REASONS
 from fanlight.consoles.the_round import ROLE_TITLES, ROUND, RoleName, numbers_of, title_of
+from fanlight.consoles.timelines import TIMELINES
 from fanlight.services.http.headers import STATIC_PREFIX
 from fanlight.services.http.owner import Owner
 from fanlight.services.http.problems import Problem
@@ -45,7 +48,7 @@ class Console:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        self._environment.filters.update({**FILTERS, **CHARTS})
+        self._environment.filters.update({**FILTERS, **CHARTS, **REASONS, **TIMELINES, "linked": linked_for(role)})
         self._environment.globals.update(
             role=role,
             role_title=ROLE_TITLES[role],

@@ -54,6 +54,11 @@ def moment(unix_s: float | None) -> str:
     return NOTHING if unix_s is None else f"{_utc(unix_s):%Y-%m-%d %H:%M} UTC"
 
 
+def clock(unix_s: float | None) -> str:
+    """Unix seconds as ``22:31:07 UTC``, where the day is clear."""
+    return NOTHING if unix_s is None else f"{_utc(unix_s):%H:%M:%S} UTC"
+
+
 def iso(unix_s: float | None) -> str:
     """Unix seconds in the form of ``<time datetime>``."""
     return "" if unix_s is None else f"{_utc(unix_s):%Y-%m-%dT%H:%M:%SZ}"
@@ -120,5 +125,5 @@ _RESULTS: Final[Mapping[str, tuple[str, Callable[[Any], str]]]] = {
 
 FILTERS: Final[Mapping[str, Callable[..., Any]]] = {
     function.__name__: function
-    for function in (tone, percent, points, moment, iso, size, duration, short, count, results, number)
+    for function in (tone, percent, points, moment, clock, iso, size, duration, short, count, results, number)
 }

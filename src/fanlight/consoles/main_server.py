@@ -10,17 +10,17 @@ from starlette.responses import RedirectResponse, Response
 
 from fanlight.consoles.console import Console
 from fanlight.consoles.events import events_router
-from fanlight.consoles.main_server_pages import MOST_CELLS, PAGES, record_pages
+from fanlight.consoles.main_server_pages import PAGES, record_pages
 from fanlight.consoles.step_pages import Reader, step_router
 from fanlight.services.http.owner import Owner, require_owner_post
 from fanlight.services.http.steps import StepView
 from fanlight.services.main_server.app import MainServerParts
-from fanlight.services.main_server.overview import AGGREGATE, PUBLISH
+from fanlight.services.main_server.numbers_in_paths import Which
+from fanlight.services.main_server.overview import AGGREGATE, MEASURE, PUBLISH
 
-STEPS: Final = ((AGGREGATE, "Aggregate"), (PUBLISH, "Publish"))
+STEPS: Final = ((AGGREGATE, "Aggregate"), (PUBLISH, "Publish"), (MEASURE, "Measure"))
 LINKS: Final = (*STEPS, *PAGES)
-NEWEST: Final = 50
-"""Rows of a table on the start page; the JSON API has them all."""
+LAST_ROUNDS: Final = 5
 
 
 def install(app: FastAPI, parts: MainServerParts) -> None:
@@ -33,13 +33,13 @@ def install(app: FastAPI, parts: MainServerParts) -> None:
 
 
 def pages(console: Console, parts: MainServerParts) -> APIRouter:
-    """The start page, the pages of the steps, and the "Measure" button."""
+    """The start page, the pages of the steps, and the buttons "Measure" and "Abandon"."""
     overview = parts.overview
     router = APIRouter(include_in_schema=False)
 
     @router.get("/")
     def start(request: Request, owner: Reader) -> Response:
-        status, rounds = overview.status(), overview.rounds()
+        status = overview.status()
         return console.page(
             request,
             owner,
@@ -47,19 +47,22 @@ def pages(console: Console, parts: MainServerParts) -> APIRouter:
             status=status,
             demo=status["demo"],
             steps=overview.steps(),
-            rounds=rounds["rounds"][::-1],
-            models=overview.models()[::-1],
-            devices=overview.devices(),
-            figures=overview.figures(),
+            timeline=overview.timeline(),
+            rounds=parts.records.rounds(size=LAST_ROUNDS),
+            progress=overview.progress(),
+            census=overview.census(),
             incidents=overview.incidents(),
-            newest=NEWEST,
-            most_cells=MOST_CELLS,
         )
 
-    @router.post("/measure")
+    @router.post(MEASURE)
     def measure(_owner: Annotated[Owner, Depends(require_owner_post)]) -> Response:
         parts.steps.measure()
-        return RedirectResponse("/", status_code=303)
+        return RedirectResponse(MEASURE, status_code=303)
+
+    @router.post("/rounds/{number}/abandon")
+    def abandon(number: Which, _owner: Annotated[Owner, Depends(require_owner_post)]) -> Response:
+        parts.conductor.abandon(number)
+        return RedirectResponse(f"/rounds/{number}", status_code=303)
 
     def read() -> tuple[list[StepView], bool]:
         return overview.steps(), parts.service.task.policy.demo

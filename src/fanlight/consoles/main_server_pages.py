@@ -49,7 +49,12 @@ def _past(console: Console, parts: MainServerParts) -> APIRouter:
     @router.get("/rounds/{number}")
     def one_round(request: Request, owner: Reader, number: Which) -> Response:
         return console.page(
-            request, owner, "main_round.html", round=records.round(number), newest=500, most_cells=MOST_CELLS
+            request,
+            owner,
+            "main_round.html",
+            round=records.round(number),
+            timeline=parts.overview.timeline(number),
+            most_cells=MOST_CELLS,
         )
 
     @router.get("/models")

@@ -39,7 +39,7 @@ ROUND: Final = (
     RoundStep(4, "Aggregate", "aggregator", {"aggregator": "/aggregate_models", "main": "/aggregate_models"}),
     RoundStep(5, "Release the sum", "aggregator", {"aggregator": "/send_model_secagg", "main": "/aggregate_models"}),
     RoundStep(6, "Publish", "main server", {"main": "/send_model_clients"}),
-    RoundStep(7, "Measure", "everywhere"),
+    RoundStep(7, "Measure", "main server", {"main": "/measure"}),
 )
 
 

@@ -307,11 +307,18 @@ class MainServer:
         signature = signing.Signed(outcome.payload, signing.key_id(key), outcome.aggregator_signature)
         signing.verify(key, OUTCOME_AGGREGATOR, signature)
 
+    @staticmethod
+    def verdict(record: Record) -> Verdict | None:
+        """Our verdict; None before it."""
+        if not record.verdict:
+            return None
+        return Verdict.decode(signing.Signed.decode(record.verdict, limit=CLOSE_LIMIT).payload, limit=CLOSE_LIMIT)
+
     def accepted(self, record: Record) -> tuple[Listed, ...]:
         """The accepted reports, sorted by device; empty before the verdict."""
-        if not record.verdict:
+        verdict = self.verdict(record)
+        if verdict is None:
             return ()
-        verdict = Verdict.decode(signing.Signed.decode(record.verdict, limit=CLOSE_LIMIT).payload, limit=CLOSE_LIMIT)
         close = Close.decode(signing.Signed.decode(record.close, limit=CLOSE_LIMIT).payload, limit=CLOSE_LIMIT)
         chosen = set(verdict.accepted)
         return tuple(listed for listed in close.reports if listed.device in chosen)

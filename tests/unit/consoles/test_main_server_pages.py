@@ -19,12 +19,15 @@ from fanlight.services.http.steps import StepView
 from fanlight.services.main_server import measurements
 from fanlight.services.main_server.app import create_app
 from fanlight.services.main_server.overview import Overview
+from fanlight.services.main_server.records import Records
 from fanlight.services.main_server.settings import MainServerSettings
-from tests.unit.consoles.federation import HOSTILE, LONG, Page, main_server, make_folder, owner
+from tests.unit.consoles.federation import HOSTILE, LONG, OUR_SCRIPTS, Page, main_server, make_folder, owner
+from tests.unit.main_server.past import add_round, server
 
 STEPS = {
     "/aggregate_models": "Aggregate Local Models",
     "/send_model_clients": "Send Aggregated Models to Federated Clients",
+    "/measure": "Measure",
 }
 METRICS = {"accuracy": 0.934, "total": 1200, "correct": 1121, "loss": 0.2}
 
@@ -73,18 +76,6 @@ def round_line(number: int = 1, state: str = "complete", **changes: Any) -> dict
     } | changes
 
 
-def model_line(version: int = 1, **changes: Any) -> dict[str, Any]:
-    return {
-        "version": version,
-        "sha256": "cd" * 32,
-        "bytes": 20_700,
-        "created_at": 1_800_000_000.0,
-        "round": version or None,
-        "published": True,
-        "metrics": METRICS,
-    } | changes
-
-
 def device_line(name: str = "porch", **changes: Any) -> dict[str, Any]:
     return {
         "device": "12" * 16,
@@ -98,17 +89,32 @@ def device_line(name: str = "porch", **changes: Any) -> dict[str, Any]:
     } | changes
 
 
+def timeline(*names: str, **changes: Any) -> dict[str, Any]:
+    """Round 7 with devices whose reports have arrived."""
+    moments = {"model": 90.0, "announced": 104.0, "report": 106.0, "new_model": None}
+    row = {"device": "12" * 16, "present": True, "step": "reported", "reason": None, "moments": moments}
+    return {
+        "round": 7, "kind": "train", "state": "open", "opened_at": 100.0, "judged_at": None, "released_at": None,
+        "ended_at": None, "now": 110.0, "abandoning": False, "can_abandon": True, "to_version": None,
+        "counts": dict.fromkeys(("devices", "model", "announced", "report", "counted", "new_model"), len(names)),
+        "devices": [row | {"name": name} for name in names], "more": 0,
+    } | changes  # fmt: skip
+
+
 def show(monkeypatch: pytest.MonkeyPatch, **parts: Any) -> None:
-    """Let the overview say what the test wants."""
+    """Let the overview and the records say what the test wants."""
     known: dict[str, Any] = {
         "status": status(),
-        "rounds": {"rounds": [round_line()], "measuring_rounds": [], "finished": False, "model": {}},
-        "models": [model_line(0, metrics=None), model_line(1)],
+        "progress": [{"version": 1, "metrics": METRICS}],
+        "census": dict.fromkeys(("here", "away", "waiting", "revoked", "left"), 0),
+        "timeline": None,
         "devices": [device_line()],
-        "figures": None,
     } | parts
+    rounds = known.pop("rounds", [round_line()])
+    found = {"rounds": rounds, "total": len(rounds), "page": 1, "pages": 1}
+    monkeypatch.setattr(Records, "rounds", lambda _self, page=1, size=50: found)
     for name, value in known.items():
-        monkeypatch.setattr(Overview, name, lambda _self, value=value: value)
+        monkeypatch.setattr(Overview, name, lambda _self, number=None, value=value: value)
 
 
 def test_a_new_server_says_what_to_do_first(browser: TestClient) -> None:
@@ -171,7 +177,7 @@ def test_a_running_step_shows_how_far_it_is(browser: TestClient, monkeypatch: py
         page = Page.of(browser.get(path))
         assert page.all("progress")[0]["value"] == "0.250"
         assert "Waiting for the secure aggregator" in page.text
-        assert any(attributes.get("data-job") == "0123" for attributes in page.all("div"))
+        assert any(attributes.get("id") == "job-0123" for attributes in page.all("div"))
         assert any(attributes.get("href") == "/aggregate_models" for attributes in page.all("a"))
         assert "disabled" in next(item for item in page.all("button") if item.get("class") == "primary")
 
@@ -197,7 +203,7 @@ def test_an_ended_step_shows_how_it_ended(
 @pytest.mark.parametrize("state", ["proposed", "open", "judged", "dismissed", "released", "complete", "failed"])
 def test_a_round_is_shown_in_each_state(browser: TestClient, monkeypatch: pytest.MonkeyPatch, state: str) -> None:
     line = round_line(7, state, reason="too few" if state == "failed" else None, accuracy_after=None, seconds=None)
-    show(monkeypatch, status=status(round=line), rounds={"rounds": [line]})
+    show(monkeypatch, status=status(round=line), rounds=[line])
     page = Page.of(browser.get("/"))
     assert "Round 7" in page.text
     assert ("too few" in page.text) is (state == "failed")
@@ -211,11 +217,36 @@ def test_rounds_show_accuracy_before_and_after(browser: TestClient, monkeypatch:
         assert figure in text
 
 
-def test_only_the_newest_rounds_fill_the_page(browser: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    show(monkeypatch, rounds={"rounds": [round_line(number) for number in range(1, 501)]})
-    response = browser.get("/")
-    assert "The newest 50 of 500" in Page.of(response).text
-    assert len(response.content) < 300_000
+def test_only_the_last_rounds_are_on_the_overview(tmp_path: Path) -> None:
+    app, parts = server(tmp_path / "federation")
+    for number in range(1, 9):
+        add_round(parts, number)
+    page = Page.of(owner(app).get("/"))
+    links = [link["href"] for link in page.all("a") if re.fullmatch(r"/rounds/[0-9]+", link["href"])]
+    assert set(links) == {f"/rounds/{number}" for number in range(4, 9)}
+    assert "All 8 rounds" in page.text
+
+
+def test_each_device_stands_in_the_timeline(browser: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    left_out = timeline("porch")["devices"][0] | {"name": "shed", "step": "left-out", "reason": "seed-unopenable"}
+    drawn = timeline("porch", more=3)
+    drawn["devices"].append(left_out)
+    show(monkeypatch, timeline=drawn)
+    text = " ".join(Page.of(browser.get("/")).text.split())
+    assert "has the model before it opened · announced after 4.0 s · report arrived after 6.0 s" in text
+    assert "a sealed seed could not be opened" in text
+    assert "and 3 more devices" in text
+
+
+def test_an_open_round_can_be_abandoned_and_the_page_says_what_that_means(
+    browser: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    show(monkeypatch, timeline=timeline("porch"))
+    page = Page.of(browser.get("/"))
+    assert ("/rounds/7/abandon", {"csrf"}) in page.forms()
+    assert "Devices keep what they have trained" in page.text
+    show(monkeypatch, timeline=timeline("porch", can_abandon=False))
+    assert "/rounds/7/abandon" not in [action for action, _fields in Page.of(browser.get("/")).forms()]
 
 
 @pytest.mark.parametrize(
@@ -231,7 +262,7 @@ def test_devices_are_shown_by_state(
     browser: TestClient, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any], shown: str
 ) -> None:
     show(monkeypatch, devices=[device_line(**changes)])
-    assert shown in Page.of(browser.get("/")).text
+    assert shown in Page.of(browser.get("/devices")).text
 
 
 @pytest.mark.parametrize("name", HOSTILE, ids=lambda name: name[:12].encode("unicode_escape").decode())
@@ -240,15 +271,16 @@ def test_hostile_names_are_only_text(browser: TestClient, monkeypatch: pytest.Mo
     failed = round_line(2, "failed", reason=name)
     show(
         monkeypatch,
-        status=status(task=name, classes=[name, "dog"], round=failed),
+        status=status(task=name, round=failed),
+        timeline=timeline(name),
         devices=[device_line(name)],
-        rounds={"rounds": [failed]},
+        rounds=[failed],
         steps=[StepView("/aggregate_models", "Aggregate", name, False, name, name, (("Name", name), (name, "x")))],
     )
-    for path in ("/", "/aggregate_models"):
+    for path in ("/", "/aggregate_models", "/devices"):
         page = Page.of(browser.get(path))
         assert name in page.text
-        assert len(page.all("script")) == 1
+        assert page.scripts() == OUR_SCRIPTS
         assert len(page.all("img")) == len(plain.all("img"))
         assert not any(key.startswith("on") or key == "style" for _, found in page.elements for key in found)
     names = [attributes for tag, attributes in Page.of(browser.get("/")).elements if tag == "bdi"]
@@ -258,7 +290,7 @@ def test_hostile_names_are_only_text(browser: TestClient, monkeypatch: pytest.Mo
 def test_a_long_name_in_a_problem_stays_text(browser: TestClient) -> None:
     response = browser.get(f"/{LONG[:5000]}<script>")
     assert response.status_code == 404
-    assert len(Page.of(response).all("script")) == 1
+    assert not Page.of(response).scripts()
 
 
 def test_measure_without_a_token_from_the_page_is_refused(browser: TestClient) -> None:
@@ -267,11 +299,11 @@ def test_measure_without_a_token_from_the_page_is_refused(browser: TestClient) -
     assert "csrf" in Page.of(response).text
 
 
-def test_measure_is_ordered_by_its_button(app: FastAPI, browser: TestClient) -> None:
-    page = Page.of(browser.get("/"))
+def test_measure_says_why_it_cannot_be_done(browser: TestClient) -> None:
+    page = Page.of(browser.get("/measure"))
     assert ("/measure", {"csrf"}) in page.forms()
-    response = browser.post("/measure", data={"csrf": page.csrf()})
-    assert (response.status_code, response.headers["location"]) == (303, "/")
+    assert "0 of the 2 devices that a round needs" in page.text
+    assert browser.post("/measure", data={"csrf": page.csrf()}).status_code == 409
 
 
 RECEIVED, LOCAL = [[40, 20], [30, 60]], [[48, 12], [15, 75]]
@@ -302,11 +334,11 @@ def large(tmp_path: Path) -> FastAPI:
 
 
 def test_global_and_local_figures_are_shown_by_class_and_cell(large: FastAPI) -> None:
-    assert "Figures of version" not in Page.of(owner(large).get("/")).text
+    assert "Not measured yet." in Page.of(owner(large).get("/models/0")).text
     release(large)
-    response = owner(large).get("/")
+    response = owner(large).get("/models/0")
     page = Page.of(response)
-    assert "Figures of version 0" in page.text
+    assert "From round 1" in page.text
     assert all(head in page.text for head in HEADS)
     assert "100 of 150" in page.text
     assert "123 of 150" in page.text
@@ -318,7 +350,7 @@ def test_global_and_local_figures_are_shown_by_class_and_cell(large: FastAPI) ->
 
 def test_figures_that_could_point_to_single_homes_are_not_on_the_page(large: FastAPI) -> None:
     release(large, local=[[57, 3], [15, 75]])
-    page = Page.of(owner(large).get("/"))
+    page = Page.of(owner(large).get("/models/0"))
     assert "Only totals are shown" in page.text
     assert "132 of 150" in page.text
     assert not any(head in page.text for head in HEADS)
@@ -331,7 +363,7 @@ def test_recall_may_be_shown_without_cells(tmp_path: Path) -> None:
     app = measurable(make_folder(tmp_path / "three", demo=False, classes=("cat", "dog", "fox")))
     matrix = [[90, 3, 9], [4, 80, 20], [11, 0, 70]]
     release(app, matrix, matrix)
-    text = Page.of(owner(app).get("/")).text
+    text = Page.of(owner(app).get("/models/0")).text
     assert "Recall, local" in text
     assert "Precision, local" not in text
     assert "Global: what was taken for what" not in text
@@ -341,7 +373,7 @@ def test_recall_may_be_shown_without_cells(tmp_path: Path) -> None:
 def test_figures_say_when_there_is_nothing_to_compare(tmp_path: Path) -> None:
     app = measurable(make_folder(tmp_path / "federation"))
     release(app, local=[[10, 10], [10, 10]], count=2)
-    text = Page.of(owner(app).get("/")).text
+    text = Page.of(owner(app).get("/models/0")).text
     assert "Not every device had a model of its own to compare." in text
     assert "Recall, global" in text
     assert "Recall, local" not in text
@@ -352,7 +384,7 @@ def test_a_large_matrix_is_not_drawn_but_linked(tmp_path: Path) -> None:
     app = measurable(make_folder(tmp_path / "many", classes=names))
     matrix = (np.eye(30, dtype=int) * 20).tolist()
     release(app, matrix, matrix)
-    response = owner(app).get("/")
+    response = owner(app).get("/models/0")
     assert not any(item.get("class") == "confusion" for item in Page.of(response).all("table"))
     assert "/api/v1/rounds/1" in response.text
 
@@ -360,9 +392,9 @@ def test_a_large_matrix_is_not_drawn_but_linked(tmp_path: Path) -> None:
 def test_hostile_class_names_in_figures_are_only_text(tmp_path: Path) -> None:
     app = measurable(make_folder(tmp_path / "hostile", classes=("<script>alert(1)<script>", "dog")))
     release(app)
-    page = Page.of(owner(app).get("/"))
+    page = Page.of(owner(app).get("/models/0"))
     assert page.text.count("<script>alert(1)<script>") >= 5
-    assert len(page.all("script")) == 1
+    assert page.scripts() == OUR_SCRIPTS
 
 
 def test_a_round_that_there_is_not(browser: TestClient) -> None:
@@ -371,5 +403,5 @@ def test_a_round_that_there_is_not(browser: TestClient) -> None:
 
 
 def test_a_model_can_be_downloaded_from_the_page(browser: TestClient) -> None:
-    links = [attributes["href"] for attributes in Page.of(browser.get("/")).all("a")]
+    links = [attributes["href"] for attributes in Page.of(browser.get("/models/0")).all("a")]
     assert browser.get(next(link for link in links if link.endswith("/file"))).status_code == 200

@@ -55,6 +55,17 @@ def add_round(parts: MainServerParts, number: int, *, state: str = "complete", k
         service.log.append(tx, [LogEntry("verdict", b"round %d" % number)])
 
 
+def add_member(parts: MainServerParts, number: int, *, name: str = "") -> bytes:
+    """A device enrolled at both servers; its id."""
+    device = bytes([number]) * 16
+    keys = {"public_key": bytes([number]) * 32, "token_key": bytes([100 + number]) * 32}
+    with parts.service.database.transaction() as tx:
+        row = {"dev": device, "name": name or f"device-{number}", "enrolment": b"", "enrolled_at": 1} | keys
+        tx.execute(insert(tables.devices).values(row))
+        tx.execute(insert(tables.enrolled_at_aggregator).values(dev=device, token_key=keys["token_key"]))
+    return device
+
+
 def measure(parts: MainServerParts, number: int, received: list[list[int]], local: list[list[int]] = LOCAL) -> None:
     """Figures of the model that round ``number`` started from."""
     both = [Measured(np.array(matrix, np.int64), 30.0) for matrix in (received, local)]

@@ -6,38 +6,34 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import insert, update
+from sqlalchemy import update
 from starlette.testclient import TestClient
 
 from fanlight.errors import NotPossibleNow
 from fanlight.protocol.exchange import Order
+from fanlight.services.main_server import notes
 from fanlight.services.main_server.app import MainServerParts
 from fanlight.storage.tables import main as tables
-from tests.unit.main_server.past import RECEIVED, add_round, measure, server
-
-DEVICE = b"\x07" * 16
+from tests.unit.main_server.past import RECEIVED, add_member, add_round, measure, server
 
 
 @pytest.fixture
 def parts(tmp_path: Path) -> Iterator[MainServerParts]:
-    _app, made = server(tmp_path / "federation")
+    _app, made = server(tmp_path / "federation", demo=True)
     add_round(made, 1)
+    for number in (1, 2):
+        add_member(made, number)
+    made.service.see_aggregator()
     yield made
     made.service.close()
 
 
 def announce(parts: MainServerParts) -> None:
-    """A member at both servers that has trained on the current model."""
-    service = parts.service
+    """A member has trained on the current model."""
+    service, columns = parts.service, tables.devices.c
     with service.database.transaction() as tx:
         ready = {"ready_plan": service.task.plan.hash, "ready_model": service.models.current(tx).sha256}
-        tx.execute(
-            insert(tables.devices).values(
-                dev=DEVICE, public_key=b"\x01" * 32, token_key=b"\x02" * 32, name="porch", enrolment=b"", enrolled_at=1,
-                **ready,
-            )
-        )  # fmt: skip
-        tx.execute(insert(tables.enrolled_at_aggregator).values(dev=DEVICE, token_key=b"\x02" * 32))
+        tx.execute(update(tables.devices).where(columns.dev == bytes([1]) * 16).values(**ready))
 
 
 @pytest.fixture
@@ -81,10 +77,50 @@ def test_measuring_is_a_job_that_ends_with_its_round(parts: MainServerParts, *, 
 
 
 def test_the_answer_says_where_to_look(tmp_path: Path) -> None:
-    app, made = server(tmp_path / "other")
+    app, made = server(tmp_path / "other", demo=True)
+    for number in (1, 2):
+        add_member(made, number)
+    made.service.see_aggregator()
     http = TestClient(app, base_url="http://localhost:8000")
     http.headers["Authorization"] = f"Bearer {(tmp_path / 'other' / 'main' / 'api-token').read_text().strip()}"
     first, second = (http.post("/api/v1/measure") for _ in range(2))
     assert (first.status_code, second.status_code) == (202, 409)
     assert http.get(first.json()["status_url"]).json()["id"] == first.json()["job"]
     made.service.close()
+
+
+def test_why_it_cannot_be_measured_is_known_beforehand(tmp_path: Path) -> None:
+    _app, made = server(tmp_path / "new", demo=True)
+
+    def why() -> str:
+        step = next(step for step in made.overview.steps() if step.route == "/measure")
+        with made.service.database.transaction() as tx:
+            reason = made.conductor.why_not_measure(tx)
+        assert step.possible is (reason is None)
+        return step.reason
+
+    assert "0 of the 2 devices" in why()
+    for number in (1, 2):
+        add_member(made, number)
+    assert "not connected" in why()
+    made.service.see_aggregator()
+    assert "has not been measured yet" in why()
+    add_round(made, 1)
+    measure(made, 1, RECEIVED)
+    made.service.make_current(0)
+    assert "has been measured" in why()
+    made.service.close()
+
+
+def test_a_measurement_that_no_round_opens_for_ends_and_says_so(
+    parts: MainServerParts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job, now = parts.steps.measure(), parts.service.clock()
+    monkeypatch.setattr(parts.service, "clock", lambda: now + 1_000)
+    parts.service.notify()
+    ended = parts.service.jobs.wait(job.id, 30)
+    assert ended.state == "failed"
+    assert ended.problem is not None
+    assert ended.problem.slug == "no-measuring-round"
+    with parts.service.database.transaction() as tx:
+        assert notes.read(tx, notes.MEASURE_NEXT, 7) == 0

@@ -91,7 +91,7 @@ def create_app(
     app.include_router(health_router(ROLE))
     authorities = authorities_of(identity.main_url, settings.host, settings.port)
     app.include_router(protocol_router(service, authorities))
-    app.include_router(owner_router(service, overview, steps))
+    app.include_router(owner_router(service, conductor, overview, steps))
     app.include_router(records_router(records))
     app.include_router(changes_router(service))
     return app, MainServerParts(service, conductor, overview, steps, sessions, records)

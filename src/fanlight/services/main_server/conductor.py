@@ -40,34 +40,71 @@ class Conductor:
         An open training round for which nobody has announced anything, and to which nobody has reported, gives way.
 
         Raises:
-            NotPossibleNow: the model has been measured, or a round is under way (slug ``round-not-over``).
+            NotPossibleNow: see ``why_not_measure``.
         """
         with self._service.database.transaction() as tx:
-            model = self._service.models.current(tx)
-            if measurements.of_model(tx, model.sha256) is not None:
-                raise NotPossibleNow(
-                    f"Model version {model.number} has been measured.",
-                    next="See its figures, or train the next version.",
-                    slug="measured-already",
-                )
+            why_not = self.why_not_measure(tx)
+            if why_not is not None:
+                raise why_not
             line = round_table.latest_line(tx)
             if line is not None and not line.is_over:
-                if line.at is not State.OPEN or line.kind == Kind.MEASURE or round_table.arrived(tx, line.mh):
-                    raise NotPossibleNow(
-                        f"Round {line.number} is under way.",
-                        next="Finish it first; it measures the model too.",
-                        slug="round-not-over",
-                    )
-                announced = self._announced(tx, line)
-                if announced:
-                    raise NotPossibleNow(
-                        f"{announced} {'device has' if announced == 1 else 'devices have'} trained and announced for "
-                        f"round {line.number}: nothing was changed.",
-                        next="Let the devices send their models (/sendmodel) and finish it; it measures the model too.",
-                        slug="round-not-over",
-                    )
                 self._service.rounds.ask(Order.ABANDON, tx)
             notes.keep(tx, notes.MEASURE_NEXT, 1)
+        self._service.notify()
+
+    def why_not_measure(self, tx: Connection) -> NotPossibleNow | None:
+        """Why the current model cannot be measured now, or None."""
+        model, members, needed = self._service.models.current(tx), len(self._service.confirmed(tx)), self._policy.k_min
+        if measurements.of_model(tx, model.sha256) is not None:
+            return NotPossibleNow(
+                f"Version {model.number} has been measured.",
+                next="See its figures, or train the next version.",
+                slug="measured-already",
+            )
+        if members < needed:
+            return NotPossibleNow(
+                f"{members} of the {needed} devices that a round needs are enrolled at both servers.",
+                next="Let more devices join.",
+                slug="too-few-devices",
+            )
+        if not self._service.aggregator_connected:
+            return NotPossibleNow(
+                "The secure aggregator is not connected.", next="Start it, then measure.", slug="no-aggregator"
+            )
+        line = round_table.latest_line(tx)
+        return None if line is None or line.is_over else self._why_not_give_way(tx, line)
+
+    def _why_not_give_way(self, tx: Connection, line: RoundLine) -> NotPossibleNow | None:
+        if line.at is not State.OPEN or line.kind == Kind.MEASURE or round_table.arrived(tx, line.mh):
+            return NotPossibleNow(
+                f"Round {line.number} is under way.",
+                next="Finish it first; it measures the model too.",
+                slug="round-not-over",
+            )
+        announced = self._announced(tx, line)
+        if not announced:
+            return None
+        return NotPossibleNow(
+            f"{announced} {'device has' if announced == 1 else 'devices have'} trained and announced for "
+            f"round {line.number}.",
+            next="Let the devices send their models (/sendmodel) and finish it; it measures the model too.",
+            slug="round-not-over",
+        )
+
+    def abandon(self, number: int) -> None:
+        """Give a round up that is under way: no sum of it is ever released, and devices keep what they have trained.
+
+        The aggregator is ordered to; the round is abandoned when it has signed that.
+
+        Raises:
+            NotFound: there is no such round.
+            NotPossibleNow: it is over, or its sum is released.
+        """
+        with self._service.database.transaction() as tx:
+            line = round_table.numbered(tx, number)
+            if line.is_over:
+                raise NotPossibleNow(f"Round {number} is over: it is {line.state}.", slug="round-over")
+            self._service.rounds.ask(Order.ABANDON, tx)
         self._service.notify()
 
     def _announced(self, tx: Connection, line: RoundLine) -> int:

@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, SelectBase, exists, insert, select
 
 from fanlight.core.metrics import Metrics
 from fanlight.protocol import codec
 from fanlight.protocol.contribution import LOSS_SCALE, Measured, Totals
 from fanlight.services.main_server.shown_figures import level_of, shown
-from fanlight.storage.tables.main import measurements
+from fanlight.storage.tables.main import measurements, models
 
 
 @dataclass(frozen=True)
@@ -70,6 +70,13 @@ def of_model(tx: Connection, model: bytes) -> Measurement | None:
     return _first(tx, statement.limit(1))
 
 
+def of_models(tx: Connection, wanted: SelectBase) -> dict[bytes, Measurement]:
+    """The released counts of many models; ``wanted`` selects their hashes."""
+    columns = measurements.c
+    rows = tx.execute(select(measurements).where(columns.model.in_(wanted)).order_by(columns.round))
+    return {row.model: _measurement(row) for row in rows}  # of several, the newest
+
+
 def of_round(tx: Connection, round_number: int) -> Measurement | None:
     """The counts that a round released, if any."""
     return _first(tx, select(measurements).where(measurements.c.round == round_number))
@@ -80,10 +87,21 @@ def newest(tx: Connection) -> Measurement | None:
     return _first(tx, select(measurements).order_by(measurements.c.round.desc()).limit(1))
 
 
+def by_version(tx: Connection, count: int) -> list[tuple[int, Measurement]]:
+    """The released counts of the newest ``count`` versions that have any, newest first; of each the latest."""
+    columns, later = measurements.c, measurements.alias("later")
+    again = exists().where(later.c.model == columns.model, later.c.round > columns.round)
+    found = select(models.c.version, measurements).join(models, models.c.sha256 == columns.model).where(~again)
+    rows = tx.execute(found.order_by(models.c.version.desc()).limit(count))
+    return [(row.version, _measurement(row)) for row in rows]
+
+
 def _first(tx: Connection, statement: Any) -> Measurement | None:
     row = tx.execute(statement).first()
-    if row is None:
-        return None
+    return None if row is None else _measurement(row)
+
+
+def _measurement(row: Any) -> Measurement:
     return Measurement(row.round, row.model, row.participants, _decode(row.received), _decode(row.local))
 
 

@@ -12,11 +12,10 @@ from fanlight.protocol.exchange import Order
 from fanlight.protocol.main_round import State
 from fanlight.protocol.plan import Kind
 from fanlight.services.http.steps import StepView
-from fanlight.services.main_server import measurements, round_table
+from fanlight.services.main_server import measurements, round_table, timeline
 from fanlight.services.main_server.conductor import Conductor
 from fanlight.services.main_server.measurements import Measurement
 from fanlight.services.main_server.models import Version
-from fanlight.services.main_server.presence import PRESENT_S
 from fanlight.services.main_server.round_table import RoundLine
 from fanlight.services.main_server.rounds import Rounds
 from fanlight.services.main_server.service import MainService
@@ -25,6 +24,7 @@ from fanlight.storage.tables import main as tables
 
 AGGREGATE = "/aggregate_models"
 PUBLISH = "/send_model_clients"
+MEASURE = "/measure"
 
 
 class Overview:
@@ -37,7 +37,6 @@ class Overview:
     def status(self) -> dict[str, Any]:
         """The whole at a glance."""
         service, policy = self._service, self._service.task.policy
-        seen = service.aggregator_seen_at
         with service.database.transaction() as tx:
             stored = round_table.latest(tx)
             model = service.models.current(tx)
@@ -50,7 +49,7 @@ class Overview:
                 "demo": policy.demo,
                 "k_min": policy.k_min,
                 "members": len(service.confirmed(tx)),
-                "aggregator_connected": seen is not None and service.clock() - seen < 2 * PRESENT_S,
+                "aggregator_connected": service.aggregator_connected,
                 "round": self.round_line(tx, stored) if stored else None,
                 "reports": round_table.arrived(tx, stored.mh) if stored else 0,
                 "model": {"version": model.number, "sha256": model.sha256.hex()},
@@ -89,6 +88,16 @@ class Overview:
                 raise NotFound(f"There is no round {number}.")
             return self.round_line(tx, line) | {"figures": self.figures_of(tx, measurements.of_round(tx, number))}
 
+    def timeline(self, number: int | None = None) -> dict[str, Any] | None:
+        """How far each device is in a round, see ``timeline.of_round``; of the newest, None before the first.
+
+        Raises:
+            NotFound: there is no such round.
+        """
+        with self._service.database.transaction() as tx:
+            stored = round_table.latest(tx) if number is None else round_table.whole(tx, number)
+            return None if stored is None else timeline.of_round(tx, self._service, stored)
+
     def figures(self) -> dict[str, Any] | None:
         """The figures that came to light last: of a model, and of the local models of the same round."""
         with self._service.database.transaction() as tx:
@@ -100,6 +109,35 @@ class Overview:
         with service.database.transaction() as tx:
             return [self.model_line(tx, version) for version in service.models.all(tx)]
 
+    def progress(self, newest: int = 100) -> list[dict[str, Any]]:
+        """The figures of the newest versions that were measured, newest first: ``version``, ``metrics``."""
+        with self._service.database.transaction() as tx:
+            found = measurements.by_version(tx, newest)
+            return [{"version": version, "metrics": self._received(measured)} for version, measured in found]
+
+    def census(self) -> dict[str, int]:
+        """How many devices are ``here``, ``away``, ``waiting`` for the aggregator, ``revoked``, ``left``."""
+        with self._service.database.transaction() as tx:
+            known, there = tables.devices.c, tables.enrolled_at_aggregator.c
+            rows = tx.execute(
+                select(known.dev, known.revoked_at, known.left_at, there.dev.label("there")).outerjoin(
+                    tables.enrolled_at_aggregator, there.dev == known.dev
+                )
+            ).all()
+        counted = dict.fromkeys(("here", "away", "waiting", "revoked", "left"), 0)
+        for row in rows:
+            counted[self._whereabouts(row)] += 1
+        return counted
+
+    def _whereabouts(self, row: Any) -> str:
+        if row.revoked_at is not None:
+            return "revoked"
+        if row.left_at is not None:
+            return "left"
+        if row.there is None:
+            return "waiting"
+        return "here" if self._service.presence.is_present(row.dev) else "away"
+
     def devices(self) -> list[dict[str, Any]]:
         """All enrolled devices."""
         service = self._service
@@ -107,7 +145,7 @@ class Overview:
             return self._devices(tx, service.models.current(tx))
 
     def steps(self) -> list[StepView]:
-        """The two steps of this server."""
+        """The steps of this server."""
         service = self._service
         with service.database.transaction() as tx:
             stored = round_table.latest(tx)
@@ -115,6 +153,7 @@ class Overview:
             arrived = round_table.arrived(tx, stored.mh) if stored else 0
             model = service.models.current(tx)
             holders = self._devices(tx, model)
+            measuring = self._measuring(tx, model)
         facts = [("Round", f"{stored.number}, {stored.state}" if stored else "none yet")]
         publishable = stored is not None and stored.at is State.RELEASED
         nothing = Rounds.why_not_publish(stored)
@@ -144,7 +183,22 @@ class Overview:
                 ),
                 job=service.jobs.latest(PUBLISH),
             ),
+            measuring,
         ]
+
+    def _measuring(self, tx: Connection, model: Version) -> StepView:
+        why_not = self._conductor.why_not_measure(tx)
+        return StepView(
+            route=MEASURE,
+            button="Measure",
+            explanation="A round in which nobody trains: each device tests the current model on its own held-out "
+            "pictures, and only the sum of the counts comes to light.",
+            possible=why_not is None,
+            reason=why_not.message if why_not else f"Version {model.number} has not been measured yet.",
+            next=why_not.next if why_not else "Then see its figures.",
+            facts=(("Current model", f"version {model.number}"),),
+            job=self._service.jobs.latest(MEASURE),
+        )
 
     def round_line(self, tx: Connection, line: RoundLine) -> dict[str, Any]:
         """One round in one line: state, devices, accuracy before and after."""
@@ -160,6 +214,8 @@ class Overview:
             "participants": line.participants,
             **self._accuracy("before", before),
             **self._accuracy("after", after),
+            "opened_at": line.opened_at,
+            "ended_at": line.ended_at,
             "seconds": None if took is None else round(took, 3),
             "reason": line.reason,
             "mh": line.mh.hex(),

@@ -10,6 +10,7 @@ from starlette.responses import Response
 
 from fanlight.services.http.job_routes import accepted, jobs_router
 from fanlight.services.http.owner import require_owner, require_owner_post
+from fanlight.services.main_server.conductor import Conductor
 from fanlight.services.main_server.numbers_in_paths import Which
 from fanlight.services.main_server.overview import AGGREGATE, PUBLISH, Overview
 from fanlight.services.main_server.service import MainService
@@ -19,7 +20,7 @@ READ = [Depends(require_owner)]
 CHANGE = [Depends(require_owner_post)]
 
 
-def owner_router(service: MainService, overview: Overview, steps: Steps) -> APIRouter:
+def owner_router(service: MainService, conductor: Conductor, overview: Overview, steps: Steps) -> APIRouter:
     """Everything the owner may ask and do."""
     router = APIRouter()
     router.include_router(jobs_router(service.jobs))
@@ -36,6 +37,11 @@ def owner_router(service: MainService, overview: Overview, steps: Steps) -> APIR
     @router.post("/api/v1/measure", dependencies=CHANGE)
     def measure(request: Request) -> Response:
         return accepted(request, steps.measure())
+
+    @router.post("/api/v1/rounds/{number}/abandon", status_code=202, dependencies=CHANGE)
+    def abandon(number: Which) -> dict[str, Any]:
+        conductor.abandon(number)
+        return overview.round(number)
 
     @router.post(AGGREGATE, dependencies=CHANGE)
     def aggregate(request: Request) -> Response:
@@ -63,6 +69,10 @@ def _overview_routes(overview: Overview) -> APIRouter:
     @router.get("/api/v1/rounds/{number}", dependencies=READ)
     def one_round(number: Which) -> dict[str, Any]:
         return overview.round(number)
+
+    @router.get("/api/v1/rounds/{number}/timeline", dependencies=READ)
+    def timeline(number: Which) -> dict[str, Any] | None:
+        return overview.timeline(number)
 
     @router.get("/api/v1/models", dependencies=READ)
     def models() -> dict[str, Any]:

@@ -31,12 +31,12 @@ class Records:
         self._overview = overview
         self.log = LogReader(service.database, service.log)
 
-    def rounds(self, page: int = 1) -> dict[str, Any]:
+    def rounds(self, page: int = 1, size: int = PAGE) -> dict[str, Any]:
         """A page of rounds of both kinds, newest first."""
         with self._service.database.transaction() as tx:
-            lines = round_table.page(tx, (page - 1) * PAGE, PAGE)
+            lines = round_table.page(tx, (page - 1) * size, size)
             listed = [self._overview.round_line(tx, line) for line in lines]
-            return {"rounds": listed} | _paging(page, round_table.count(tx))
+            return {"rounds": listed} | _paging(page, round_table.count(tx), size)
 
     def round(self, number: int) -> dict[str, Any]:
         """One round: its line, terms, times, the devices whose receipts have arrived, figures, the versions it links.
@@ -135,5 +135,5 @@ class Records:
         return number
 
 
-def _paging(page: int, total: int) -> dict[str, int]:
-    return {"page": page, "pages": max(1, -(-total // PAGE)), "total": total}
+def _paging(page: int, total: int, size: int = PAGE) -> dict[str, int]:
+    return {"page": page, "pages": max(1, -(-total // size)), "total": total}

@@ -29,7 +29,7 @@ class RoundLine:
         asked: what the aggregator is asked to do with it.
         participants: devices in the sum, 0 before.
         reason: why it failed or was abandoned.
-        opened_at, ended_at: unix seconds.
+        opened_at, ended_at: unix seconds; judged_at, released_at: when its close was judged, when its sum arrived.
     """
 
     number: int
@@ -42,6 +42,8 @@ class RoundLine:
     reason: str
     opened_at: float | None
     ended_at: float | None
+    judged_at: float | None
+    released_at: float | None
 
     @property
     def at(self) -> State:
@@ -113,6 +115,18 @@ def count(tx: Connection) -> int:
     return int(tx.execute(select(func.count()).select_from(rounds)).scalar_one())
 
 
+def whole(tx: Connection, number: int) -> Stored:
+    """The round of this number, with its record.
+
+    Raises:
+        NotFound: there is none.
+    """
+    row = tx.execute(select(rounds).where(rounds.c.number == number)).first()
+    if row is None:
+        raise NotFound(f"There is no round {number}.")
+    return _stored(row)
+
+
 def newest(tx: Connection, count: int) -> list[Record]:
     """The records of the newest ``count`` rounds, newest first."""
     rows = tx.execute(select(rounds.c.record).order_by(rounds.c.number.desc()).limit(count))
@@ -175,4 +189,6 @@ def _values(row: Any) -> dict[str, Any]:
         "reason": row.reason,
         "opened_at": row.opened_at,
         "ended_at": row.ended_at,
+        "judged_at": row.judged_at,
+        "released_at": row.released_at,
     }

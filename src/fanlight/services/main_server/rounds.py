@@ -111,8 +111,16 @@ class Rounds:
         """Why ``order`` cannot be given now, or None."""
         if stored is None or stored.at not in (State.OPEN, State.JUDGED):
             return _why_not_open(stored)
+        if order is not Order.FINISH:
+            return None
+        if stored.asked is Order.ABANDON:
+            return NotPossibleNow(
+                f"Round {stored.number} is being abandoned.",
+                next="Wait until the secure aggregator has answered; the next round opens by itself.",
+                slug="being-abandoned",
+            )
         arrived, needed = round_table.arrived(tx, stored.mh), stored.record.terms.k_min
-        if order is Order.FINISH and arrived < needed:
+        if arrived < needed:
             return NotPossibleNow(
                 f"Round {stored.number} has {arrived} of the {needed} reports it needs.",
                 next="Let more devices send their models (device page /sendmodel), then try again.",
@@ -130,7 +138,7 @@ class Rounds:
         step = self._machine.judge(stored.record, data, members, beacons, key, head)
         with self._database.transaction() as tx:
             self._refuse_changed(tx, stored)
-            self._save(tx, step)
+            self._save(tx, step, judged_at=stored.judged_at or self._clock())
         return step.reply
 
     def release(self, data: bytes, vector: NDArray[np.uint32]) -> bytes:
@@ -149,7 +157,8 @@ class Rounds:
             self._use(tx, stored, step)
             count = len(self._machine.accepted(step.record))
             reason = Outcome.decode(Signed.decode(step.reply).payload).reason
-            self._save(tx, step, participants=count, reason=reason, asked=Order.NONE.value)
+            ended = {"participants": count, "reason": reason, "released_at": self._clock()}
+            self._save(tx, step, **ended, asked=Order.NONE.value)
         # Only now: if the transaction had failed, the key would still be needed.
         self._keys.destroy(stored.number)
         return step.reply

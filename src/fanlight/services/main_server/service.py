@@ -26,9 +26,9 @@ from fanlight.protocol.report import READINESS, Readiness
 from fanlight.services.federation import ServerIdentity
 from fanlight.services.http.jobs import Jobs
 from fanlight.services.http.waiting import Notifier
-from fanlight.services.main_server import class_proposals, round_table
+from fanlight.services.main_server import class_proposals, device_models, round_table
 from fanlight.services.main_server.models import Models
-from fanlight.services.main_server.presence import Presence
+from fanlight.services.main_server.presence import PRESENT_S, Presence
 from fanlight.services.main_server.promotion import Promotion
 from fanlight.services.main_server.proposals import Proposals
 from fanlight.services.main_server.round_table import RoundLine
@@ -196,7 +196,8 @@ class MainService:
         """Delete what is kept of a device that has left; its receipt for the newest round counts until that is over."""
         values = {"ready_plan": None, "ready_model": None, "has_model": None}
         tx.execute(update(tables.devices).where(tables.devices.c.dev == device).values(**values))
-        tx.execute(delete(tables.class_proposals).where(tables.class_proposals.c.dev == device))
+        for table in (tables.class_proposals, tables.device_models):
+            tx.execute(delete(table).where(table.c.dev == device))
         newest, columns = round_table.latest_line(tx), tables.beacons.c
         mine = columns.dev == device
         tx.execute(delete(tables.beacons).where(and_(mine, columns.mh != newest.mh) if newest else mine))
@@ -251,7 +252,11 @@ class MainService:
         readiness = Readiness.decode(signing.verify_bytes(public_key, READINESS, data))
         if (readiness.fid, readiness.device) != (self.identity.trust.fid, device):
             raise NotAuthentic("The readiness is another device's.")
-        self._set_device(device, ready_plan=readiness.plan, ready_model=readiness.model)
+        with self.database.transaction() as tx:
+            self._set_device(tx, device, ready_plan=readiness.plan, ready_model=readiness.model)
+            if readiness.plan == self.task.plan.hash:
+                device_models.note_ready(tx, device, readiness.model, self.clock())
+        self.notify()
 
     def take_class_proposal(self, device: bytes, data: bytes) -> None:
         """A device's owner would like another class; see ``class_proposals.take`` for what it raises."""
@@ -267,12 +272,13 @@ class MainService:
         """
         with self.database.transaction() as tx:
             self.models.content(tx, sha256)
-        self._set_device(device, has_model=sha256)
-
-    def _set_device(self, device: bytes, **values: bytes) -> None:
-        with self.database.transaction() as tx:
-            tx.execute(update(tables.devices).where(tables.devices.c.dev == device).values(**values))
+            self._set_device(tx, device, has_model=sha256)
+            device_models.note_fetched(tx, device, sha256, self.clock())
         self.notify()
+
+    @staticmethod
+    def _set_device(tx: Connection, device: bytes, **values: bytes) -> None:
+        tx.execute(update(tables.devices).where(tables.devices.c.dev == device).values(**values))
 
     # ---- what devices and the aggregator ask for --------------------------------------------------------------
 
@@ -331,6 +337,12 @@ class MainService:
     def see_aggregator(self) -> None:
         """The aggregator asks for orders: it is there."""
         self.aggregator_seen_at = self.clock()
+
+    @property
+    def aggregator_connected(self) -> bool:
+        """Has the aggregator asked for orders a moment ago?"""
+        seen = self.aggregator_seen_at
+        return seen is not None and self.clock() - seen < 2 * PRESENT_S
 
     def model(self, sha256: bytes) -> bytes:
         """A published model's file by its hash.

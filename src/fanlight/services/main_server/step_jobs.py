@@ -9,14 +9,13 @@ from fanlight.protocol.exchange import Order
 from fanlight.protocol.main_round import State
 from fanlight.protocol.plan import Kind
 from fanlight.services.http.jobs import Job, Progress
-from fanlight.services.main_server import measurements, round_table
+from fanlight.services.main_server import measurements, notes, round_table
 from fanlight.services.main_server.conductor import Conductor
-from fanlight.services.main_server.overview import AGGREGATE, PUBLISH
+from fanlight.services.main_server.overview import AGGREGATE, MEASURE, PUBLISH
 from fanlight.services.main_server.round_table import RoundLine
 from fanlight.services.main_server.rounds import Rounds
 from fanlight.services.main_server.service import MainService
 
-MEASURE: Final = "/measure"
 ANSWER_WITHIN_S: Final = 60.0
 """How long the aggregator may take to follow an order."""
 _LOOK_BACK: Final = 10
@@ -62,12 +61,19 @@ class Steps:
         running = jobs.latest(MEASURE)
         if running is None or not running.active:  # else the start below refuses, and nothing else may change
             self._conductor.measure_next()
-        after = before.number if before else 0
-        return jobs.start(MEASURE, lambda progress: self._measure(after, progress))
+        after, now = before.number if before else 0, self._service.clock()
+        return jobs.start(MEASURE, lambda progress: self._measure(after, now, progress))
 
-    def _measure(self, after: int, progress: Progress) -> dict[str, Any]:
+    def _measure(self, after: int, since: float, progress: Progress) -> dict[str, Any]:
+        """Wait for the measuring round as long as something happens within the policy's patience."""
+        seen = self._how_far(None)
         while (line := self._measuring_round(after)) is None or not line.is_over:
-            progress(0.2 if line else 0.0, f"Round {line.number} is {line.state}" if line else "Waiting for the round")
+            now = self._how_far(line)
+            if now != seen:
+                seen, since = now, self._service.clock()
+            if self._service.clock() - since > self._service.task.policy.wait_s + ANSWER_WITHIN_S:
+                raise self._measuring_stands_still(line)
+            progress(0.2 if line else 0.0, now)
             with self._service.changed:
                 self._service.changed.wait(0.5)
         with self._service.database.transaction() as tx:
@@ -77,6 +83,27 @@ class Steps:
                     next="See the rounds page, then measure again.",
                 )
         return {"round": line.number, "state": line.state}
+
+    def _how_far(self, line: RoundLine | None) -> str:
+        if line is None:
+            return "Waiting for a measuring round to open"
+        with self._service.database.transaction() as tx:
+            return f"Round {line.number} is {line.state}: {round_table.arrived(tx, line.mh)} reports so far"
+
+    def _measuring_stands_still(self, line: RoundLine | None) -> NotPossibleNow:
+        if line is not None:
+            return NotPossibleNow(
+                f"Measuring round {line.number} is still {line.state}, and no further device has answered.",
+                next="It goes on by itself when more devices are there. Or abandon it on its page.",
+                slug="measuring-stands-still",
+            )
+        with self._service.database.transaction() as tx:
+            notes.keep(tx, notes.MEASURE_NEXT, 0)
+        return NotPossibleNow(
+            "No measuring round could open.",
+            next="See whether the secure aggregator is connected and enough devices are enrolled, then measure again.",
+            slug="no-measuring-round",
+        )
 
     def _measuring_round(self, after: int) -> RoundLine | None:
         """The newest measuring round beyond ``after``; training rounds may have opened since."""

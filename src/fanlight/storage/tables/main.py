@@ -38,6 +38,8 @@ rounds = Table(
     Column("reason", String, nullable=False),
     Column("opened_at", Float),
     Column("ended_at", Float),
+    Column("judged_at", Float),
+    Column("released_at", Float),
 )
 
 beacons = Table(
@@ -48,6 +50,15 @@ beacons = Table(
     Column("report_id", LargeBinary(32), nullable=False),
     Column("receipt", LargeBinary, nullable=False),
     Column("received_at", Float, nullable=False),
+)
+
+device_models = Table(
+    "device_models",  # what devices have said of models, and when
+    metadata,
+    Column("model", LargeBinary(32), primary_key=True),
+    Column("dev", LargeBinary(16), ForeignKey("devices.dev"), primary_key=True),
+    Column("fetched_at", Float),
+    Column("ready_at", Float),  # trained from it, with the task's plan
 )
 
 models = Table(

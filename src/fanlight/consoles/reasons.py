@@ -1,0 +1,46 @@
+"""Why a round or a report came to nothing, in words: what stands behind the names that both servers sign."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+_WORDS: Final[Mapping[str, str]] = {
+    "window-passed": "its time had passed with too few reports",
+    "ordered-by-main": "the main server gave it up",
+    "abandoned-by-operator": "the aggregator's operator gave it up",
+    "too-few-reports": "too few reports could be accepted",
+    "too-many-reports": "more reports than the round allows",
+    "too-many-rejected": "too many reports had to be rejected",
+    "round-key-lost": "a server had lost the round's key",
+    "report-damaged": "a report was damaged on the aggregator's disk",
+    "report-lost": "a report was lost on the aggregator's disk",
+    "not-a-member": "the device is not a member any more",
+    "not-invited": "the device was not drawn for this round",
+    "not-the-receipted-report": "the aggregator listed another report than it had given a receipt for",
+    "receipted-but-unlisted": "the aggregator had given a receipt, but did not list the report",
+    "foreign-report": "the report was for another round or from another device",
+    "second-report": "the device had sent a different report before",
+    "swapped-seed": "a sealed seed was not the one that the device had signed",
+    "seed-unopenable": "a sealed seed could not be opened",
+    "swapped-vector": "the numbers were not those that the device had signed",
+    "update-norm-too-large": "the sum was larger than honest reports can be",
+    "no-pictures": "nobody had a picture to learn from",
+    "wrong-length": "the report had the wrong length",
+    "not-enrolled": "the device is not a member",
+    "not-confirmed": "the device was not yet a member at both servers",
+    "report-late": "the round's time had passed",
+    "round-over": "the round was over",
+    "round-full": "the round was full",
+    "not-authentic": "a signature did not fit",
+    "malformed-message": "the report could not be read",
+    "message-too-large": "the report was larger than the round allows",
+}
+
+
+def why(slug: str | None) -> str:
+    """A reason in words; the name itself if there are no words for it, nothing for ``ok``."""
+    return "" if not slug or slug == "ok" else _WORDS.get(slug, slug)
+
+
+REASONS: Final[Mapping[str, Callable[..., Any]]] = {"why": why}
