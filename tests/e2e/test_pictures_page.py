@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, BrowserContext, Page, expect
+from playwright.sync_api import Browser, BrowserContext, Page, Route, expect
 
 from fanlight.consoles import device as device_pages
 from fanlight.learning import model_file
@@ -112,6 +112,148 @@ def test_pictures_are_put_in_labelled_by_keyboard_and_taken_back(
         assert not wrong
 
 
+def test_folders_named_like_classes_label_their_pictures_if_the_owner_says_so(
+    browser: Browser, device: tuple[Served, DeviceRole], tmp_path: Path
+) -> None:
+    server, role = device
+    for name in ("Star", "circle", "elsewhere"):
+        draw(tmp_path / "new" / name, name.lower() if name != "elsewhere" else "square", 2, "new-")
+    with logged_in(browser, server) as context:
+        page, wrong = opened(context, f"{server.url}/pictures")
+        page.set_input_files("#folder", tmp_path / "new")
+        expect(page.get_by_text("Folders are named like classes: ")).to_contain_text("star (2)")
+        page.get_by_role("button", name="Yes, label them so").click()
+        result = page.locator("#added")
+        expect(result).to_contain_text("6 pictures put in")
+        expect(result).to_contain_text("2 have no label yet.")
+        expect(result).to_contain_text("No class is called like their folder: 2 elsewhere")
+        assert (labels(role)["star"], labels(role)["circle"], labels(role)["square"]) == (12, 12, 10)
+        page.set_input_files("#folder", tmp_path / "new")
+        page.get_by_role("button", name="No, without labels").click()
+        expect(result).to_contain_text("6 pictures were there already.")
+        assert not wrong
+
+
+def test_more_files_than_one_request_takes_are_sent_in_several(
+    browser: Browser, device: tuple[Served, DeviceRole], tmp_path: Path
+) -> None:
+    server, role = device
+    (tmp_path / "new").mkdir()
+    for number in range(1100):
+        (tmp_path / "new" / f"{number}.png").write_bytes(b"no picture")
+    new = draw(tmp_path / "good", "square", 90, "new-")
+    requests: list[str] = []
+    with logged_in(browser, server) as context:
+        page, wrong = opened(context, f"{server.url}/pictures")
+        page.on("request", lambda request: requests.append(request.url) if request.method == "POST" else None)
+        page.set_input_files("#files", [*sorted((tmp_path / "new").iterdir()), *new])
+        page.get_by_role("button", name="Put in").click()
+        expect(page.locator("#added")).to_contain_text("90 pictures put in.", timeout=60_000)
+        expect(page.locator("#added")).to_contain_text("1,100 files were not taken:")
+        assert len(requests) == 30
+        assert role.library.counts().states[State.UNLABELLED] == 90
+        assert not wrong
+
+
+def test_an_upload_that_fails_or_is_stopped_says_what_is_in_and_goes_on(
+    browser: Browser, device: tuple[Served, DeviceRole], tmp_path: Path
+) -> None:
+    server, role = device
+    new = draw(tmp_path / "new", "square", 90, "new-")
+    coming: list[Route] = []
+
+    def third(route: Route) -> None:
+        coming.append(route)
+        if len(coming) == 3:
+            route.abort()
+        elif len(coming) != 4:
+            route.continue_()
+
+    with logged_in(browser, server) as context:
+        page, _wrong = opened(context, f"{server.url}/pictures")
+        page.route("**/pictures/add", third)
+        page.set_input_files("#files", new)
+        page.get_by_role("button", name="Put in").click()
+        told = page.get_by_role("alert").filter(has_text="went through before")
+        expect(told).to_contain_text("The device did not answer.")
+        expect(told).to_contain_text("80 files of 90 went through before")
+        assert role.library.counts().states[State.UNLABELLED] == 80
+        page.get_by_role("button", name="Go on with the other 10").click()
+        page.get_by_role("button", name="Stop").click()
+        expect(told).to_contain_text("Stopped.")
+        page.get_by_role("button", name="Go on with the other 10").click()
+        expect(page.locator("#added")).to_contain_text("90 pictures put in.")
+
+
+def test_a_wrong_label_is_corrected_where_it_is_found(browser: Browser, device: tuple[Served, DeviceRole]) -> None:
+    server, role = device
+    with logged_in(browser, server, PHONE) as context:
+        page, wrong = opened(context, f"{server.url}/pictures?state=labelled&label=star")
+        page.locator(".tile-picture label").first.dblclick()
+        expect(page.get_by_role("heading", name="star")).to_be_visible()
+        expect(page.get_by_text("1 of 10")).to_be_visible()
+        page.keyboard.press("ArrowRight")
+        expect(page.get_by_text("2 of 10")).to_be_visible()
+        page.get_by_role("button", name="circle").click()
+        expect(page.get_by_text("1 picture labelled.")).to_be_visible()
+        expect(page.get_by_text("2 of 9")).to_be_visible()
+        assert labels(role)["star"] == 9
+        page.keyboard.press("u")
+        expect(page.get_by_text("1 picture put back.")).to_be_visible()
+        expect(page.get_by_text("2 of 10")).to_be_visible()
+        assert labels(role)["star"] == 10
+        page.get_by_role("button", name="Where does it see that?").click()
+        expect(page.get_by_text("The glow is where it sees that.").first).to_be_visible()
+        page.goto(f"{server.url}/learning/pictures?model=own&shows=0&named=0")
+        page.locator(".gallery a").first.click()
+        expect(page.get_by_text("What was taken for what")).to_be_visible()
+        page.keyboard.press("Delete")
+        expect(page.get_by_text("1 picture deleted.")).to_be_visible()
+        page.keyboard.press("Escape")
+        expect(page.get_by_role("heading", name="rightly named so")).to_be_visible()
+        assert not wrong
+
+
+def test_the_bin_gives_back_and_is_emptied(browser: Browser, device: tuple[Served, DeviceRole]) -> None:
+    server, role = device
+    some = [picture.sha256 for picture in role.library.page().pictures[:3]]
+    role.library.delete(some)
+    with logged_in(browser, server, scripts=False) as context:
+        page, _wrong = opened(context, f"{server.url}/pictures?state=deleted")
+        page.locator("[data-gallery] input[type=checkbox]").first.check()
+        page.get_by_role("button", name="Restore").click()
+        expect(page.get_by_text("1 picture put back.")).to_be_visible()
+        page.get_by_text("Empty the bin").click()
+        page.get_by_role("button", name="Delete 2 pictures for good").click()
+        expect(page.get_by_text("2 files deleted for good.")).to_be_visible()
+        expect(page.get_by_text("The bin is empty.")).to_be_visible()
+    assert sum(role.library.counts().states.values()) == 38
+
+
+def test_fingers_choose_and_hold(browser: Browser, device: tuple[Served, DeviceRole]) -> None:
+    server, _role = device
+    with logged_in(browser, server, PHONE) as context:
+        page, wrong = opened(context, f"{server.url}/pictures")
+        tiles = page.locator(".tile-picture label")
+        tiles.nth(1).click()
+        touch = {"pointerType": "touch", "bubbles": True, "isPrimary": True}
+        tiles.nth(5).dispatch_event("pointerdown", touch)
+        expect(page.get_by_text("5 chosen")).to_be_visible()
+        tiles.nth(5).dispatch_event("pointerup", touch)
+        tiles.nth(5).click()
+        expect(page.get_by_text("5 chosen")).to_be_visible()
+        page.get_by_role("button", name="All", exact=True).click()
+        expect(page.get_by_text("40 chosen")).to_be_visible()
+        boxes = page.locator("[data-gallery] input[type=checkbox]")
+        boxes.nth(20).focus()
+        bar = page.get_by_role("group", name="With the chosen pictures").bounding_box()
+        tile = boxes.nth(20).bounding_box()
+        assert bar is not None
+        assert tile is not None
+        assert tile["y"] + tile["height"] <= bar["y"]
+        assert not wrong
+
+
 def test_all_of_it_works_without_scripts(browser: Browser, device: tuple[Served, DeviceRole], tmp_path: Path) -> None:
     server, role = device
     new = draw(tmp_path / "new", "circle", 2, "new-")
@@ -163,12 +305,13 @@ def test_pages_fit_the_screen(browser: Browser, device: tuple[Served, DeviceRole
             "/pictures?state=suggested",
             "/pictures?state=deleted",
             "/pictures?problem=duplicates",
+            f"/pictures/{role.library.page().pictures[0].sha256}",
             "/learning",
             "/learning/pictures?model=own&shows=0&named=0",
         ):
             page.goto(server.url + path)
             assert too_wide(page) <= 0, path
             assert violations(page) == [], path
-            name = path.strip("/").translate(str.maketrans("/?=&", "----"))
+            name = path.strip("/").translate(str.maketrans("/?=&", "----"))[:40]
             shoot(page, f"device-{name}-{window}-{'dark' if dark else 'light'}")
         assert not wrong

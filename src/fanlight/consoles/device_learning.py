@@ -115,6 +115,7 @@ def learning_router(console: Console, role: DeviceRole) -> APIRouter:
             owner,
             "device_taken_for.html",
             which=model,
+            cell=f"{model}-{shows}-{named}",
             truth=classes[shows],
             named=classes[named],
             right=shows == named,

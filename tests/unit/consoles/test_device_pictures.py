@@ -51,7 +51,8 @@ def png(level: int) -> bytes:
 def put_in(browser: TestClient, *files: tuple[str, bytes], **fields: str) -> Any:
     csrf = Page.of(browser.get("/pictures")).csrf()
     sent = [("files", (name, data, "image/png")) for name, data in files]
-    return browser.post("/pictures/add", data={"csrf": csrf, **fields}, files=sent)
+    answer = browser.post("/pictures/add", data={"csrf": csrf, **fields}, files=sent)
+    return browser.get(answer.headers["location"]) if answer.status_code == 303 else answer
 
 
 def press(browser: TestClient, view: str = "", **fields: str | list[str]) -> Any:
@@ -113,7 +114,7 @@ def test_a_zip_is_put_in_with_a_label(served: tuple[TestClient, DeviceRole]) -> 
     with zipfile.ZipFile(packed, "w") as archive:
         archive.writestr("inside/x.png", png(5))
     before = set(ids(role, State.LABELLED))
-    assert "1 picture put in." in Page.of(put_in(browser, ("all.ZIP", packed.getvalue()), label="bright")).text
+    assert "1 picture put in: 1 bright." in Page.of(put_in(browser, ("all.ZIP", packed.getvalue()), label="bright")).text
     added = set(ids(role, State.LABELLED)) - before
     assert {role.library.picture(sha256).label for sha256 in added} == {"bright"}
     assert len(added) == 1

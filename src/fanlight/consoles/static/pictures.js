@@ -1,136 +1,141 @@
-// Makes pictures quicker to put in and to sort; every button works without it.
+// Makes pictures quicker to sort; every button works without it.
 //
-// Dropped and pasted files go into the form that they were dropped on, which is then sent as if they had been chosen.
-// In the gallery, 1-9 give the chosen pictures a class, x marks them as not usable, u undoes, a takes all, y confirms;
-// arrows move, the space bar chooses, Shift takes everything in between.
+// 1-9 give the chosen pictures a class, x marks them as not usable, u undoes, a takes all, y confirms; arrows move, the
+// space bar chooses, Shift (or holding a finger) takes everything in between, Enter or a double click opens. On a
+// picture's own page the same keys mean that picture, and arrows lead to the next one.
 "use strict";
 
-for (const node of document.querySelectorAll("[data-needs-script]")) node.hidden = false;
-
-// ---- files
-
-const dropZone = (target) => (target instanceof Element ? target.closest("[data-drop]") : null);
-const hasFiles = (transfer) => transfer !== null && Array.from(transfer.types).includes("Files");
-
-function give(form, files) {
-  const input = form.querySelector('input[type="file"]');
-  if (files.length === 0) return;
-  const bag = new DataTransfer();
-  for (const file of input.multiple ? files : [files[0]]) bag.items.add(file);
-  input.files = bag.files;
-  form.requestSubmit();
-}
-
-async function filesIn(entry) {
-  if (entry.isFile) return [await new Promise((resolve, reject) => entry.file(resolve, reject))];
-  const reader = entry.createReader();
-  const found = [];
-  for (;;) {
-    const some = await new Promise((resolve, reject) => reader.readEntries(resolve, reject));
-    if (some.length === 0) return found;
-    for (const inner of some) found.push(...(await filesIn(inner)));
-  }
-}
-
-document.addEventListener("dragover", (event) => {
-  const form = dropZone(event.target);
-  if (form === null || !hasFiles(event.dataTransfer)) return;
-  event.preventDefault();
-  form.classList.add("over");
-});
-document.addEventListener("dragleave", (event) => dropZone(event.target)?.classList.remove("over"));
-document.addEventListener("drop", async (event) => {
-  const form = dropZone(event.target);
-  if (form === null || !hasFiles(event.dataTransfer)) return;
-  event.preventDefault();
-  form.classList.remove("over");
-  const entries = Array.from(event.dataTransfer.items, (item) => item.webkitGetAsEntry()).filter(Boolean);
-  const plain = Array.from(event.dataTransfer.files);
-  const files = entries.length ? (await Promise.all(entries.map(filesIn))).flat() : plain;
-  give(form, files);
-});
-document.addEventListener("paste", (event) => {
-  const form = document.querySelector("[data-drop]");
-  if (form === null || !hasFiles(event.clipboardData)) return;
-  event.preventDefault();
-  give(form, Array.from(event.clipboardData.files));
-});
-document.addEventListener("change", (event) => {
-  if (event.target.matches("[data-send-at-once]") && event.target.files.length) event.target.form.requestSubmit();
-});
-document.addEventListener("submit", (event) => {
-  const busy = event.target.querySelector("[data-busy]");
-  if (busy) busy.hidden = false;
-});
-
-// ---- the gallery
+const HOLD_MS = 450;
 
 const gallery = () => document.querySelector("[data-gallery]");
 const boxes = () => Array.from(gallery()?.querySelectorAll('input[type="checkbox"]') ?? []);
+const tileOf = (target) => (target instanceof Element ? target.closest("[data-gallery] .tile-picture") : null);
+const boxIn = (tile) => tile?.querySelector('input[type="checkbox"]') ?? null;
+const open = (tile) => tile.querySelector("a.open").click();
 let anchor = null;
 
 function tell() {
-  const chosen = boxes().filter((box) => box.checked).length;
+  const all = boxes();
+  const chosen = all.filter((box) => box.checked).length;
   const text = document.querySelector("[data-chosen]");
-  if (text) text.textContent = chosen === 0 ? "Nothing chosen" : `${chosen} chosen`;
+  const told = chosen === 0 ? "Nothing chosen" : `${chosen} chosen`;
+  if (text && text.textContent !== told) text.textContent = told;
+  document.querySelector("[data-choose-all]")?.setAttribute("aria-pressed", String(chosen > 0 && chosen === all.length));
+}
+
+function chooseAll() {
+  const all = boxes();
+  const every = all.every((box) => box.checked);
+  for (const box of all) box.checked = !every;
+  tell();
+}
+
+function chooseTo(box) {
+  const all = boxes();
+  if (anchor && all.includes(anchor)) {
+    const [from, to] = [all.indexOf(anchor), all.indexOf(box)].sort((one, other) => one - other);
+    for (const between of all.slice(from, to + 1)) between.checked = box.checked;
+  }
 }
 
 function press(key) {
-  const button = Array.from(document.querySelectorAll("button[data-key]")).find((one) => one.dataset.key === key);
-  if (button === undefined || button.disabled) return false;
-  if (button.dataset.needs === "chosen" && !boxes().some((box) => box.checked)) {
+  const found = Array.from(document.querySelectorAll("[data-key]")).find((one) => one.dataset.key === key);
+  if (found === undefined || found.disabled) return false;
+  if (found.dataset.needs === "chosen" && !boxes().some((box) => box.checked)) {
     const here = document.activeElement;
     if (!boxes().includes(here)) return false;
     here.checked = true; // a key means the picture one stands on, if none is chosen
   }
-  button.click();
+  found.click();
   return true;
 }
 
-function move(by) {
+function columns() {
+  return getComputedStyle(gallery().querySelector(".gallery")).gridTemplateColumns.split(" ").length;
+}
+
+function move(by, extend) {
   const all = boxes();
   const at = all.indexOf(document.activeElement);
   const next = all[at < 0 ? 0 : Math.min(all.length - 1, Math.max(0, at + by))];
+  if (extend && at >= 0) all[at].checked = next.checked = true;
   next?.focus();
+  tell();
 }
 
-function columns() {
-  return getComputedStyle(gallery()).gridTemplateColumns.split(" ").length;
+function inGallery(event) {
+  const here = boxes().includes(event.target);
+  if (event.key.startsWith("Arrow") && boxes().length && (here || event.target === document.body)) {
+    const steps = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -columns(), ArrowDown: columns() };
+    move(steps[event.key], event.shiftKey);
+  } else if (event.key === "Enter" && here) {
+    open(tileOf(event.target));
+  } else if (event.key === "Escape" && boxes().some((box) => box.checked)) {
+    for (const box of boxes()) box.checked = false;
+    tell();
+  } else {
+    return false;
+  }
+  return true;
 }
 
 document.addEventListener("keydown", (event) => {
-  if (gallery() === null || event.ctrlKey || event.metaKey || event.altKey) return;
-  const field = event.target;
-  if (field.matches("input:not([type=checkbox]), select, textarea")) return;
-  const steps = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -columns(), ArrowDown: columns() };
-  if (event.key in steps && (boxes().includes(field) || field === document.body)) {
-    move(steps[event.key]);
-    if (event.shiftKey && boxes().includes(document.activeElement)) document.activeElement.checked = true;
-    tell();
-  } else if (event.key === "a") {
-    const all = boxes();
-    const every = all.every((box) => box.checked);
-    for (const box of all) box.checked = !every;
-    tell();
-  } else if (event.key === "Escape") {
-    for (const box of boxes()) box.checked = false;
-    tell();
-  } else if (!press(event.key)) {
-    return;
-  }
-  event.preventDefault();
+  if (event.ctrlKey || event.metaKey || event.altKey) return;
+  if (event.target.matches("input:not([type=checkbox]), select, textarea")) return;
+  if (inGallery(event) || press(event.key)) event.preventDefault();
 });
 
 document.addEventListener("click", (event) => {
+  if (event.target.closest?.("[data-choose-all]")) chooseAll();
   const box = event.target.closest?.('[data-gallery] input[type="checkbox"]');
   if (!box) return;
-  const all = boxes();
-  if (event.shiftKey && anchor && all.includes(anchor)) {
-    const [from, to] = [all.indexOf(anchor), all.indexOf(box)].sort((one, other) => one - other);
-    for (const between of all.slice(from, to + 1)) between.checked = box.checked;
-  }
+  if (event.shiftKey) chooseTo(box);
   anchor = box;
   tell();
 });
 
+document.addEventListener("dblclick", (event) => {
+  const tile = tileOf(event.target);
+  if (tile && event.target.closest("label")) open(tile);
+});
+
+// ---- a finger that is held takes everything since the last picture that was chosen
+
+let held = null;
+
+document.addEventListener("pointerdown", (event) => {
+  const box = boxIn(tileOf(event.target));
+  if (box === null || event.pointerType !== "touch") return;
+  held = setTimeout(() => {
+    held = "done";
+    box.checked = true;
+    chooseTo(box);
+    anchor = box;
+    navigator.vibrate?.(15);
+    tell();
+  }, HOLD_MS);
+});
+for (const end of ["pointerup", "pointercancel", "pointermove"]) {
+  document.addEventListener(end, (event) => {
+    if (typeof held === "number" && (end !== "pointermove" || Math.hypot(event.movementX, event.movementY) > 4)) {
+      clearTimeout(held);
+      held = null;
+    }
+  });
+}
+document.addEventListener("contextmenu", (event) => {
+  if (held !== null && tileOf(event.target)) event.preventDefault(); // the browser's own menu of a picture
+});
+document.addEventListener(
+  "click",
+  (event) => {
+    if (held !== "done") return;
+    held = null;
+    event.preventDefault(); // the finger was lifted: what was taken stays
+    event.stopPropagation();
+  },
+  true,
+);
+
+document.addEventListener("htmx:after:swap", tell); // what is chosen may have gone
 tell();

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Literal
 
@@ -129,6 +129,21 @@ class TryIt:
         answers = tuple(_answer(which, model, features, places[0], shown) for which, model in models.items())
         return Tried(_jpeg(shown), answers)
 
+    def kept(self, sha256: str) -> list[Answer]:
+        """What the models say about a picture whose features are kept, without a heat map.
+
+        Nothing where they are not, or where there is no model.
+
+        Args:
+            sha256: of the file, in hexadecimal.
+        """
+        try:
+            models = self.models()
+        except NotPossibleNow:
+            return []
+        features = self._features(models["global"]).get(sha256)
+        return [] if features is None else [_scores(which, model, features[None]) for which, model in models.items()]
+
     def taken_for(self, which: Which, truth: int, named: int) -> list[str]:
         """Test pictures of class ``truth`` that a model names ``named``, by SHA-256; those that were measured before.
 
@@ -140,10 +155,7 @@ class TryIt:
         if model is None or not (0 <= truth < len(model.classes) and 0 <= named < len(model.classes)):
             raise NotFound("There is no such model or class.", next="Open the page Learning.")
         members = [picture for picture in self._test_pictures(model) if picture.label == truth]
-        compiled = self._backbone(model)
-        cache = FeatureCache(
-            self._role.settings.state / "features", compiled.sha256, model.picture_size, compiled.features
-        )
+        cache = self._features(model)
         rows = [(picture.content_hash, cache.get(picture.content_hash)) for picture in members]
         head = SoftmaxHead(model.weight, model.bias)
         return [sha256 for sha256, x in rows if x is not None and int(head.logits(x[None])[0].argmax()) == named]
@@ -153,6 +165,10 @@ class TryIt:
         found = scan(settings.data, model.classes, client=settings.client, known=self._known, hashes=self._hashes)
         self._known.update(picture.content_hash for picture in found.test)
         return found.test
+
+    def _features(self, model: HeadModel) -> FeatureCache:
+        folder = self._role.settings.state / "features"
+        return FeatureCache(folder, model.backbone_sha256, model.picture_size, model.weight.shape[0])
 
     def _backbone(self, model: HeadModel) -> CompiledBackbone:
         return compile_backbone(model.backbone_id, Path(self._role.settings.state) / "backbones")
@@ -175,16 +191,17 @@ def heat(places: Floats, head: SoftmaxHead, label: int) -> Floats:
 
 
 def _answer(which: Which, model: HeadModel, features: Floats, places: Floats, shown: Image.Image) -> Answer:
-    head = SoftmaxHead(model.weight, model.bias)
-    probabilities = softmax(head.logits(features))[0]
+    answer = _scores(which, model, features)
+    warm = heat(places, SoftmaxHead(model.weight, model.bias), model.classes.index(answer.label))
+    return replace(answer, heat=_jpeg(_glowing(shown, warm)) if warm.any() else None)
+
+
+def _scores(which: Which, model: HeadModel, features: Floats) -> Answer:
+    """What a model says by the (1, f) features of a picture."""
+    probabilities = softmax(SoftmaxHead(model.weight, model.bias).logits(features))[0]
     order = np.argsort(-probabilities, kind="stable")
-    warm = heat(places, head, int(order[0]))
-    return Answer(
-        which,
-        model.version,
-        tuple((model.classes[label], float(probabilities[label])) for label in order),
-        _jpeg(_glowing(shown, warm)) if warm.any() else None,
-    )
+    scores = tuple((model.classes[label], float(probabilities[label])) for label in order)
+    return Answer(which, model.version, scores, None)
 
 
 def _glowing(shown: Image.Image, warm: Floats) -> Image.Image:

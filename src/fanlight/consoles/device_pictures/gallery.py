@@ -1,0 +1,161 @@
+"""The gallery: filters, what is wrong with pictures, groups that look alike, and the form that takes new ones."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, Depends, Query
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import JSONResponse, RedirectResponse, Response
+
+from fanlight.consoles.console import Console
+from fanlight.consoles.device_pictures.asked import PICTURES, Asked, View
+from fanlight.consoles.device_pictures.changing import NUMBER_KEYS, change, said
+from fanlight.consoles.step_pages import Reader
+from fanlight.services.device.library.library import SUGGEST, Library
+from fanlight.services.device.library.records import Added, Filter, Page, Picture, Problem, State
+from fanlight.services.device.role import DeviceRole
+from fanlight.services.device.upload_form import BY_FOLDER, Upload, uploaded
+from fanlight.services.http.owner import Owner, require_owner_post
+from fanlight.services.http.problems import wants_html
+
+ADD: Final = "/pictures/add"
+CHANGE: Final = "/pictures/change"
+MOST_GROUPS: Final = 40
+"""Groups of pictures alike on one page."""
+MOST_IN_GROUP: Final = 24
+"""Pictures of one of them."""
+MOST_NAMED: Final = 20
+"""Files that are named for not being taken, and folders that name no class."""
+
+STATES: Final = (
+    (State.LABELLED, "Labelled"),
+    (State.SUGGESTED, "Suggested"),
+    (State.UNLABELLED, "Not labelled"),
+    (State.NOT_USABLE, "Not usable"),
+    (State.DELETED, "Deleted"),
+)
+
+Actor = Annotated[Owner, Depends(require_owner_post)]
+
+
+@dataclass(frozen=True)
+class Chip:
+    """A filter: where it leads, what it is called, how many pictures it shows, and whether it is on."""
+
+    href: str
+    text: str
+    count: int
+    on: bool
+
+
+def gallery_router(console: Console, role: DeviceRole) -> APIRouter:
+    """The gallery, and what its buttons do."""
+    router = APIRouter()
+    library = role.library
+
+    @router.get(PICTURES)
+    def gallery(
+        request: Request, owner: Reader, view: View, added: Annotated[str, Query(max_length=100)] = ""
+    ) -> Response:
+        return console.page(
+            request,
+            owner,
+            "device_pictures.html",
+            **_context(role, view),
+            did=said(request),
+            added=library.uploads.get(added),
+        )
+
+    @router.get(ADD)
+    @router.get(CHANGE)
+    def back(_owner: Reader) -> Response:
+        return RedirectResponse(PICTURES, status_code=303)
+
+    @router.post(ADD)
+    async def add(request: Request, upload: Annotated[Upload, Depends(uploaded)], _owner: Actor) -> Response:
+        try:
+            now = await run_in_threadpool(upload.take_in, library)
+        finally:
+            await upload.form.close()
+        name, added = library.uploads.note(upload.name, now)
+        show = _where(upload.label, added).href(added=name)
+        if wants_html(request):
+            return RedirectResponse(show, status_code=303)
+        return JSONResponse({"upload": name, "count": added.count, "show": show}, status_code=201)
+
+    @router.post(CHANGE)
+    async def press(request: Request, _owner: Actor, view: View) -> Response:
+        kind, count = await run_in_threadpool(change, library, await request.form())
+        return RedirectResponse(view.href(did=kind, count=count), status_code=303)
+
+    return router
+
+
+def _where(label: str, added: Added) -> Asked:
+    """The view that shows what was put in."""
+    if not added.count:
+        return Asked(Filter())
+    if label and label != BY_FOLDER:
+        return Asked(Filter(State.LABELLED, label))
+    return Asked(Filter() if added.labels else Filter(State.UNLABELLED))
+
+
+def _context(role: DeviceRole, view: Asked) -> dict[str, Any]:
+    library, wanted = role.library, view.filter
+    groups = library.duplicates() if wanted.problem == Problem.DUPLICATES else None
+    shown = [group[:MOST_IN_GROUP] for group in groups[:MOST_GROUPS]] if groups is not None else None
+    page = _page(library, view) if groups is None or shown is None else _ungrouped(shown, groups)
+    counts = library.counts()
+    classes = library.classes
+    kept = sum(count for state, count in counts.states.items() if state != State.DELETED)
+    return {
+        "view": view,
+        "page": page,
+        "groups": shown,
+        "classes": classes,
+        "by_folder": BY_FOLDER,
+        "upload": library.uploads.new_name(),
+        "number_keys": NUMBER_KEYS,
+        "most_named": MOST_NAMED,
+        "nothing": not kept and not counts.states[State.DELETED],
+        "none_labelled": not counts.states[State.LABELLED],
+        "states": [
+            Chip(PICTURES, "All", kept, wanted == Filter()),
+            *(
+                Chip(Asked(Filter(state)).href(), text, counts.states[state], wanted == Filter(state))
+                for state, text in STATES
+            ),
+        ],
+        "labels": [
+            Chip(
+                Asked(Filter(State.LABELLED, name)).href(),
+                name,
+                counts.labels.get(name, 0),
+                wanted.label == name and wanted.state in (None, State.LABELLED),
+            )
+            for name in dict.fromkeys((*classes, *counts.labels))
+        ],
+        "warnings": [
+            (finding, Asked(finding.filter).href() if finding.filter else None) for finding in library.warnings()
+        ],
+        "unreadable": library.unreadable()[:MOST_NAMED],
+        "waiting": counts.states[State.UNLABELLED],
+        "deleted": counts.states[State.DELETED],
+        "has_model": role.store.held is not None,
+        "job": library.reading_job or role.jobs.latest(SUGGEST),
+    }
+
+
+def _page(library: Library, view: Asked) -> Page:
+    page = library.page(view.filter, view.page)
+    if view.filter != Filter(State.SUGGESTED):
+        return page
+    return Page(tuple(library.suggestions()), 1, page.total, 1)  # least sure first; the next ones move up
+
+
+def _ungrouped(shown: Sequence[Sequence[Picture]], groups: Sequence[Sequence[Picture]]) -> Page:
+    return Page(tuple(picture for group in shown for picture in group), 1, sum(map(len, groups)), 1)
