@@ -35,7 +35,7 @@ def card(task: Task, model: dict[str, Any], lineage: Sequence[int], participants
 
     Args:
         task: what is learned.
-        model: the version's line (see ``Overview.model_line``).
+        model: the version's line (see ``lines.version_lines``).
         lineage: numbers of the versions it was trained from, nearest first.
         participants: devices in the sum that made it; None for the first version.
     """

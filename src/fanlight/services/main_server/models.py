@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Connection, Select, func, insert, select, update
+from sqlalchemy import Connection, Select, func, insert, literal, select, update
 
 from fanlight.errors import NotFound
 from fanlight.learning.algorithms.fedavg import FEDAVG
@@ -84,14 +84,24 @@ class Models:
             raise NotFound(f"There is no model version {number}.")
         return _version(row)
 
-    def parent(self, tx: Connection, version: Version) -> int | None:
-        """The number of the version that a version was trained from; None for the first."""
-        if version.round is None:
-            return None
-        columns = models.c
-        found = select(columns.version).join(rounds, rounds.c.model == columns.sha256)
-        number: int | None = tx.execute(found.where(rounds.c.number == version.round)).scalar()
-        return number
+    def parents(self, tx: Connection, first: int, last: int) -> dict[int, int]:
+        """Of the versions ``first`` to ``last``, the numbers of those they were trained from."""
+        start, columns = models.alias("start"), models.c
+        found = select(columns.version, start.c.version.label("parent")).where(columns.version.between(first, last))
+        rows = tx.execute(
+            found.join(rounds, rounds.c.number == columns.round).join(start, start.c.sha256 == rounds.c.model)
+        )
+        return {row.version: row.parent for row in rows}
+
+    def lineage(self, tx: Connection, version: Version, most: int) -> list[int]:
+        """The numbers of up to ``most`` versions that a version comes from, nearest first."""
+        made = select(models.c.version, models.c.sha256, rounds.c.model.label("start")).outerjoin(
+            rounds, rounds.c.number == models.c.round
+        )
+        line = made.add_columns(literal(0).label("steps")).where(models.c.version == version.number).cte(recursive=True)
+        before = made.add_columns(line.c.steps + 1).join(line, line.c.start == models.c.sha256)
+        line = line.union_all(before.where(line.c.steps < most))
+        return list(tx.execute(select(line.c.version).where(line.c.steps > 0).order_by(line.c.steps)).scalars())
 
     def children(self, tx: Connection, version: Version) -> list[int]:
         """The numbers of the versions that were trained from a version, oldest first."""
@@ -121,6 +131,11 @@ class Models:
         """The version that round ``number`` made, if any."""
         row = tx.execute(_select().where(models.c.round == number)).first()
         return _version(row) if row else None
+
+    def from_rounds(self, tx: Connection, first: int, last: int) -> dict[int, Version]:
+        """The versions that the rounds ``first`` to ``last`` made, by round."""
+        rows = tx.execute(_select().where(models.c.round.between(first, last)))
+        return {row.round: _version(row) for row in rows}
 
     def add(self, tx: Connection, totals: Totals, start: bytes, round_number: int, now: float) -> None:
         """Apply the mean update of a released round to the model it started from; not published yet.

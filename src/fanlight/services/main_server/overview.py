@@ -5,18 +5,16 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, func, select
 
-from fanlight.errors import NotFound
 from fanlight.protocol.exchange import Order
 from fanlight.protocol.main_round import State
 from fanlight.protocol.plan import Kind
 from fanlight.services.http.steps import StepView
-from fanlight.services.main_server import measurements, round_table, timeline
+from fanlight.services.main_server import lines, measurements, round_table, timeline
 from fanlight.services.main_server.conductor import Conductor
 from fanlight.services.main_server.measurements import Measurement
 from fanlight.services.main_server.models import Version
-from fanlight.services.main_server.round_table import RoundLine
 from fanlight.services.main_server.rounds import Rounds
 from fanlight.services.main_server.service import MainService
 from fanlight.services.server.incidents import incident_count, incidents
@@ -50,10 +48,10 @@ class Overview:
                 "k_min": policy.k_min,
                 "members": len(service.confirmed(tx)),
                 "aggregator_connected": service.aggregator_connected,
-                "round": self.round_line(tx, stored) if stored else None,
+                "round": lines.round_lines(tx, service, [stored])[0] if stored else None,
                 "reports": round_table.arrived(tx, stored.mh) if stored else 0,
                 "model": {"version": model.number, "sha256": model.sha256.hex()},
-                "devices_with_model": sum(device["has_model"] for device in self._devices(tx, model)),
+                "devices_with_model": self._holders(tx, model),
                 "finished": self._conductor.finished(tx),
                 "incidents": incident_count(tx, service.log),
             }
@@ -68,7 +66,7 @@ class Overview:
         service = self._service
         with service.database.transaction() as tx:
             model = service.models.current(tx)
-            listed = [self.round_line(tx, stored) for stored in round_table.lines(tx)]
+            listed = lines.round_lines(tx, service, round_table.lines(tx))
             return {
                 "rounds": [entry for entry in listed if entry["kind"] == Kind.TRAIN],
                 "measuring_rounds": [entry for entry in listed if entry["kind"] == Kind.MEASURE],
@@ -83,10 +81,8 @@ class Overview:
             NotFound: there is none.
         """
         with self._service.database.transaction() as tx:
-            line = next((line for line in round_table.lines(tx) if line.number == number), None)
-            if line is None:
-                raise NotFound(f"There is no round {number}.")
-            return self.round_line(tx, line) | {"figures": self.figures_of(tx, measurements.of_round(tx, number))}
+            [line] = lines.round_lines(tx, self._service, [round_table.numbered(tx, number)])
+            return line | {"figures": self.figures_of(tx, measurements.of_round(tx, number))}
 
     def timeline(self, number: int | None = None) -> dict[str, Any] | None:
         """How far each device is in a round, see ``timeline.of_round``; of the newest, None before the first.
@@ -107,13 +103,15 @@ class Overview:
         """All versions, oldest first, with their figures."""
         service = self._service
         with service.database.transaction() as tx:
-            return [self.model_line(tx, version) for version in service.models.all(tx)]
+            return lines.version_lines(tx, service, service.models.all(tx))
 
     def progress(self, newest: int = 100) -> list[dict[str, Any]]:
         """The figures of the newest versions that were measured, newest first: ``version``, ``metrics``."""
         with self._service.database.transaction() as tx:
             found = measurements.by_version(tx, newest)
-            return [{"version": version, "metrics": self._received(measured)} for version, measured in found]
+            return [
+                {"version": version, "metrics": lines.received(self._service, measured)} for version, measured in found
+            ]
 
     def census(self) -> dict[str, int]:
         """How many devices are ``here``, ``away``, ``waiting`` for the aggregator, ``revoked``, ``left``."""
@@ -152,7 +150,7 @@ class Overview:
             why_not = service.rounds.why_not_ask(tx, stored, Order.FINISH)
             arrived = round_table.arrived(tx, stored.mh) if stored else 0
             model = service.models.current(tx)
-            holders = self._devices(tx, model)
+            holders, devices = self._holders(tx, model), self._count(tx)
             measuring = self._measuring(tx, model)
         facts = [("Round", f"{stored.number}, {stored.state}" if stored else "none yet")]
         publishable = stored is not None and stored.at is State.RELEASED
@@ -179,7 +177,7 @@ class Overview:
                 facts=(
                     *facts,
                     ("Current model", f"version {model.number}"),
-                    ("Devices that have it", f"{sum(device['has_model'] for device in holders)} of {len(holders)}"),
+                    ("Devices that have it", f"{holders} of {devices}"),
                 ),
                 job=service.jobs.latest(PUBLISH),
             ),
@@ -200,41 +198,6 @@ class Overview:
             job=self._service.jobs.latest(MEASURE),
         )
 
-    def round_line(self, tx: Connection, line: RoundLine) -> dict[str, Any]:
-        """One round in one line: state, devices, accuracy before and after."""
-        released = line.at in (State.RELEASED, State.COMPLETE)
-        before = measurements.of_model(tx, line.model) if released else None
-        version = self._service.models.from_round(tx, line.number) if released else None
-        after = measurements.of_model(tx, version.sha256) if version else None
-        took = line.ended_at - line.opened_at if line.ended_at and line.opened_at else None
-        return {
-            "round": line.number,
-            "kind": line.kind,
-            "state": line.state,
-            "participants": line.participants,
-            **self._accuracy("before", before),
-            **self._accuracy("after", after),
-            "opened_at": line.opened_at,
-            "ended_at": line.ended_at,
-            "seconds": None if took is None else round(took, 3),
-            "reason": line.reason,
-            "mh": line.mh.hex(),
-        }
-
-    def _accuracy(self, when: str, measurement: Measurement | None) -> dict[str, float | None]:
-        figures = self._received(measurement)
-        return {
-            f"accuracy_{when}": figures.get("accuracy"),
-            f"balanced_accuracy_{when}": figures.get("balanced_accuracy"),
-        }
-
-    def _received(self, measurement: Measurement | None) -> dict[str, Any]:
-        if measurement is None:
-            return {}
-        task = self._service.task
-        received: dict[str, Any] = measurement.as_json(task.classes, demo=task.policy.demo)["received"]
-        return received
-
     def figures_of(self, tx: Connection, measurement: Measurement | None) -> dict[str, Any] | None:
         """What a measurement says, as far as it may be shown; None without one."""
         if measurement is None:
@@ -246,18 +209,15 @@ class Overview:
             task.classes, demo=task.policy.demo
         )
 
-    def model_line(self, tx: Connection, version: Version) -> dict[str, Any]:
-        """One version in one line, with the figures of the model received."""
-        measurement = measurements.of_model(tx, version.sha256)
-        return {
-            "version": version.number,
-            "sha256": version.sha256.hex(),
-            "bytes": version.size,
-            "created_at": version.created_at,
-            "round": version.round,
-            "published": version.published,
-            "metrics": self._received(measurement) or None,
-        }
+    @staticmethod
+    def _count(tx: Connection) -> int:
+        return int(tx.execute(select(func.count()).select_from(tables.devices)).scalar_one())
+
+    @staticmethod
+    def _holders(tx: Connection, model: Version) -> int:
+        """How many devices have said that they have this version."""
+        holders = select(func.count()).select_from(tables.devices).where(tables.devices.c.has_model == model.sha256)
+        return int(tx.execute(holders).scalar_one())
 
     def _devices(self, tx: Connection, model: Version) -> list[dict[str, Any]]:
         service, columns = self._service, tables.devices.c

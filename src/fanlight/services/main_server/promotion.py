@@ -112,9 +112,10 @@ class Promotion:
                 tx.execute(insert(model_notes).values(version=number, text=text.strip()))
 
     @staticmethod
-    def note(tx: Connection, number: int) -> str:
-        """The operator's words about a version; empty if there are none."""
-        return tx.execute(select(model_notes.c.text).where(model_notes.c.version == number)).scalar() or ""
+    def notes(tx: Connection, first: int, last: int) -> dict[int, str]:
+        """The operator's words about those of the versions ``first`` to ``last`` that there are some about."""
+        rows = tx.execute(select(model_notes).where(model_notes.c.version.between(first, last)))
+        return {row.version: row.text for row in rows}
 
     def _check(self, tx: Connection, version: Version) -> None:
         if not version.published:

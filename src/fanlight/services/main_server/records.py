@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 from sqlalchemy import Connection, select
 
-from fanlight.services.main_server import class_proposals, measurements, model_card, round_table
+from fanlight.services.main_server import class_proposals, lines, measurements, model_card, round_table
 from fanlight.services.main_server.log_reader import LogReader
 from fanlight.services.main_server.models import Version
 from fanlight.services.main_server.overview import Overview
@@ -34,8 +35,7 @@ class Records:
     def rounds(self, page: int = 1, size: int = PAGE) -> dict[str, Any]:
         """A page of rounds of both kinds, newest first."""
         with self._service.database.transaction() as tx:
-            lines = round_table.page(tx, (page - 1) * size, size)
-            listed = [self._overview.round_line(tx, line) for line in lines]
+            listed = lines.round_lines(tx, self._service, round_table.page(tx, (page - 1) * size, size))
             return {"rounds": listed} | _paging(page, round_table.count(tx), size)
 
     def round(self, number: int) -> dict[str, Any]:
@@ -47,7 +47,7 @@ class Records:
         with self._service.database.transaction() as tx:
             line = round_table.numbered(tx, number)
             made = self._service.models.from_round(tx, number)
-            return self._overview.round_line(tx, line) | {
+            return lines.round_lines(tx, self._service, [line])[0] | {
                 "opened_at": line.opened_at,
                 "ended_at": line.ended_at,
                 "from_version": self._number_of(tx, line.model),
@@ -60,7 +60,7 @@ class Records:
         """A page of versions, newest first."""
         models = self._service.models
         with self._service.database.transaction() as tx:
-            listed = [self._line(tx, version) for version in models.page(tx, (page - 1) * PAGE, PAGE)]
+            listed = self._lines(tx, models.page(tx, (page - 1) * PAGE, PAGE))
             changes, waiting = self._service.promotion.changes(tx), self._service.promotion.waiting(tx)
             return {"models": listed, "changes": changes, "waiting": waiting} | _paging(page, models.count(tx))
 
@@ -76,12 +76,12 @@ class Records:
             figures = self._overview.figures_of(tx, measurements.of_model(tx, version.sha256))
             children = models.children(tx, version)
             line = round_table.latest_line(tx)
-            return self._line(tx, version) | {
+            return self._lines(tx, [version])[0] | {
                 "current_version": models.current(tx).number,
                 "waiting": self._service.promotion.waiting(tx),
                 "open_round": None if line is None or line.is_over else line.number,
                 "figures": figures,
-                "lineage": self._lineage(tx, version),
+                "lineage": models.lineage(tx, version, LINEAGE),
                 "children": children,
             }
 
@@ -93,7 +93,7 @@ class Records:
         """
         with self._service.database.transaction() as tx:
             version = self._service.models.version(tx, number)
-            line, lineage = self._line(tx, version), self._lineage(tx, version)
+            [line], lineage = self._lines(tx, [version]), self._service.models.lineage(tx, version, LINEAGE)
             made = round_table.numbered(tx, version.round) if version.round is not None else None
         return model_card.card(self._service.task, line, lineage, made.participants if made else None)
 
@@ -102,21 +102,23 @@ class Records:
         with self._service.database.transaction() as tx:
             return class_proposals.listed(tx)
 
-    def _line(self, tx: Connection, version: Version) -> dict[str, Any]:
+    def _lines(self, tx: Connection, versions: Sequence[Version]) -> list[dict[str, Any]]:
+        """Versions that follow one another, each with its parent, its note, and whether it is the current one."""
+        if not versions:
+            return []
+        first, last = sorted((versions[0].number, versions[-1].number))
         models = self._service.models
-        return self._overview.model_line(tx, version) | {
-            "current": models.current(tx).number == version.number,
-            "from_version": models.parent(tx, version),
-            "note": self._service.promotion.note(tx, version.number),
-        }
-
-    def _lineage(self, tx: Connection, version: Version) -> list[int]:
-        models, found = self._service.models, list[int]()
-        parent = models.parent(tx, version)
-        while parent is not None and len(found) < LINEAGE:
-            found.append(parent)
-            parent = models.parent(tx, models.version(tx, parent))
-        return found
+        parents, notes = models.parents(tx, first, last), self._service.promotion.notes(tx, first, last)
+        current = models.current(tx).number
+        return [
+            line
+            | {
+                "current": line["version"] == current,
+                "from_version": parents.get(line["version"]),
+                "note": notes.get(line["version"], ""),
+            }
+            for line in lines.version_lines(tx, self._service, versions)
+        ]
 
     def _reports(self, tx: Connection, mh: bytes) -> list[dict[str, Any]]:
         known, devices = tables.beacons.c, tables.devices.c
