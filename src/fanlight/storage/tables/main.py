@@ -31,8 +31,7 @@ rounds = Table(
     Column("kind", String, nullable=False),
     Column("mh", LargeBinary(32), unique=True),
     Column("state", String, nullable=False),
-    Column("record", LargeBinary, nullable=False),
-    Column("model", LargeBinary(32), nullable=False),  # the model it starts from
+    Column("model", LargeBinary(32), nullable=False, index=True),  # the model it starts from
     Column("asked", String, nullable=False),  # what the aggregator is asked to do with it
     Column("participants", Integer, nullable=False),
     Column("reason", String, nullable=False),
@@ -40,6 +39,7 @@ rounds = Table(
     Column("ended_at", Float),
     Column("judged_at", Float),
     Column("released_at", Float),
+    Column("record", LargeBinary, nullable=False),  # last: SQLite reads through it to get at what stands behind it
 )
 
 beacons = Table(
@@ -67,7 +67,7 @@ models = Table(
     Column("version", Integer, primary_key=True, autoincrement=False),
     Column("sha256", LargeBinary(32), nullable=False, unique=True),
     Column("created_at", Float, nullable=False),
-    Column("round", Integer),
+    Column("round", Integer, index=True),
     Column("published", Boolean, nullable=False, server_default=false()),
     Column("content", LargeBinary, nullable=False),
 )
