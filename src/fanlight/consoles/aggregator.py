@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Annotated, Final
 
-from fastapi import APIRouter, FastAPI
+from fastapi import APIRouter, FastAPI, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -13,25 +13,27 @@ from fanlight.consoles.events import events_router
 from fanlight.consoles.step_pages import Reader, step_router
 from fanlight.services.aggregator.app import AggregatorParts
 from fanlight.services.aggregator.glimpse import glimpse
-from fanlight.services.aggregator.service import AggregatorService, round_json
+from fanlight.services.aggregator.service import AggregatorService
 from fanlight.services.aggregator.step_jobs import AGGREGATE, RELEASE
 from fanlight.services.http.steps import StepView
 
-LINKS: Final = ((AGGREGATE, "Aggregate"), (RELEASE, "Release"))
-NEWEST: Final = 50
-"""Rows of a table on the start page; the JSON API has them all."""
+STEPS: Final = ((AGGREGATE, "Aggregate"), (RELEASE, "Release"))
+PAGES: Final = (("/rounds", "Rounds"), ("/log", "Log"))
+LAST_ROUNDS: Final = 5
+
+Number = Annotated[int, Query(ge=1, le=10**9)]
 
 
 def install(app: FastAPI, parts: AggregatorParts) -> None:
     """Put the pages on the application."""
-    console = Console("aggregator", LINKS)
+    console = Console("aggregator", (*STEPS, *PAGES))
     app.include_router(pages(console, parts))
     app.include_router(events_router(parts.service.pages))
     console.install(app)
 
 
 def pages(console: Console, parts: AggregatorParts) -> APIRouter:
-    """The start page, with what this server can and cannot see, and the pages of its two steps."""
+    """The start page, with what this server can and cannot see; its two steps, its rounds, its log."""
     service, steps = parts.service, parts.steps
     router = APIRouter(include_in_schema=False)
 
@@ -46,15 +48,21 @@ def pages(console: Console, parts: AggregatorParts) -> APIRouter:
             demo=is_demo(service),
             steps=steps.views(),
             glimpse=glimpse(service.files),
-            rounds=[round_json(stored) for stored in service.rounds.newest(NEWEST)],
-            total=service.rounds.total(),
-            newest=NEWEST,
+            found=parts.records.rounds(size=LAST_ROUNDS),
         )
+
+    @router.get("/rounds")
+    def rounds(request: Request, owner: Reader, page: Number = 1) -> Response:
+        return console.page(request, owner, "aggregator_rounds.html", found=parts.records.rounds(page))
+
+    @router.get("/log")
+    def log(request: Request, owner: Reader, page: Number = 1, *, again: bool = False) -> Response:
+        return console.page(request, owner, "log.html", log=parts.records.log.page(page, again=again))
 
     def read() -> tuple[list[StepView], bool]:
         return steps.views(), is_demo(service)
 
-    router.include_router(step_router(console, [route for route, _label in LINKS], read))
+    router.include_router(step_router(console, [route for route, _label in STEPS], read))
     return router
 
 

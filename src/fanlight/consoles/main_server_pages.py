@@ -74,7 +74,7 @@ def _past(console: Console, parts: MainServerParts) -> APIRouter:
 
     @router.get("/log")
     def log(request: Request, owner: Reader, page: Number = 1, *, again: bool = False) -> Response:
-        return console.page(request, owner, "main_log.html", log=records.log.page(page, again=again))
+        return console.page(request, owner, "log.html", log=records.log.page(page, again=again))
 
     return router
 

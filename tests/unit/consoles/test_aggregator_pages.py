@@ -10,11 +10,21 @@ import pytest
 from starlette.testclient import TestClient
 
 from fanlight.services.aggregator.glimpse import WORDS, glimpse
+from fanlight.services.aggregator.records import Records
 from fanlight.services.aggregator.rounds import Rounds
 from fanlight.services.aggregator.service import AggregatorService
 from fanlight.services.aggregator.step_jobs import Steps
 from fanlight.storage.blobs import BlobFolder
-from tests.unit.consoles.federation import AGGREGATOR_URL, SCRIPT, Page, aggregator, make_folder, owner
+from tests.unit.consoles.federation import (
+    AGGREGATOR_URL,
+    HOSTILE,
+    OUR_SCRIPTS,
+    SCRIPT,
+    Page,
+    aggregator,
+    make_folder,
+    owner,
+)
 
 STEPS = {
     "/aggregate_models": "Aggregate Local Models",
@@ -103,4 +113,46 @@ def test_trouble_with_main_is_shown_as_text(browser: TestClient, monkeypatch: py
     monkeypatch.setattr(AggregatorService, "status", lambda _self: trouble | {"main_problem": SCRIPT})
     page = Page.of(browser.get("/"))
     assert SCRIPT in page.text
-    assert len(page.all("script")) == 1
+    assert page.scripts() == OUR_SCRIPTS
+
+
+def held(number: int, **changes: Any) -> dict[str, Any]:
+    """A round as the records tell of it."""
+    return {
+        "round": number, "kind": "train", "state": "finished", "reports": 2, "report_bytes": 52_096, "held_bytes": 0,
+        "accepted": 2, "result": "released", "reason": "ok", "opened_at": 1.8e9, "ended_at": 1.8e9 + 9, "refused": [],
+        "left_out": [],
+    } | changes  # fmt: skip
+
+
+def test_a_new_server_has_neither_rounds_nor_log_entries(browser: TestClient) -> None:
+    assert "No round yet." in Page.of(browser.get("/rounds")).text
+    assert "Nothing has been logged yet." in Page.of(browser.get("/log")).text
+    assert "There is no such page." not in Page.of(browser.get("/rounds?page=3")).text
+
+
+@pytest.mark.parametrize("name", HOSTILE, ids=lambda name: name[:12].encode("unicode_escape").decode())
+def test_rounds_say_whose_report_was_not_taken_and_why(
+    browser: TestClient, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    who = {"device": "12" * 16, "name": name}
+    refused = who | {"reason": "swapped-vector", "times": 2, "last_at": 1.8e9}
+    rounds = [
+        held(2, state="collecting", held_bytes=104_192, accepted=None, reason="", ended_at=None),
+        held(1, state="abandoned", reason="ordered-by-main", accepted=1, refused=[refused])
+        | {"left_out": [who | {"reason": "seed-unopenable"}]},
+    ]
+    found = {"rounds": rounds, "total": 2, "page": 1, "pages": 1}
+    monkeypatch.setattr(Records, "rounds", lambda _self, page=1, size=50: found)
+    page = Page.of(browser.get("/rounds"))
+    text = " ".join(page.text.split())
+    assert page.text.count(name) == 2
+    assert page.scripts() == OUR_SCRIPTS
+    for words in (
+        "104.2 kB",
+        "the main server gave it up",
+        "refused: the numbers were not those that the device had signed, 2 times",
+        "left out by the main server: a sealed seed could not be opened",
+    ):
+        assert words in text
+    assert "2 reports, 104.2 kB" in " ".join(Page.of(browser.get("/")).text.split())

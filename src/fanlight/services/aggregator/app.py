@@ -16,6 +16,7 @@ from starlette.concurrency import run_in_threadpool
 from fanlight.protocol.exchange import PREFIX
 from fanlight.protocol.identities import Role
 from fanlight.services.aggregator.owner_api import owner_router
+from fanlight.services.aggregator.records import Records
 from fanlight.services.aggregator.reports_api import protocol_router
 from fanlight.services.aggregator.service import ROLE, AggregatorService
 from fanlight.services.aggregator.settings import AggregatorSettings
@@ -39,6 +40,7 @@ class AggregatorParts:
     service: AggregatorService
     steps: Steps
     sessions: OwnerSessions
+    records: Records
 
 
 def create_app(
@@ -54,7 +56,7 @@ def create_app(
     """
     identity = load_server_identity(settings.state, Role.AGGREGATOR)
     service = AggregatorService(settings.state, identity, clock, random_bytes)
-    steps = Steps(service)
+    steps, records = Steps(service), Records(service)
     sessions = OwnerSessions(ROLE, settings.port, api_token(settings.state), clock)
 
     @asynccontextmanager
@@ -77,5 +79,5 @@ def create_app(
     app.include_router(health_router(ROLE))
     authorities = authorities_of(identity.aggregator_url, settings.host, settings.port)
     app.include_router(protocol_router(service, authorities))
-    app.include_router(owner_router(service, steps))
-    return app, AggregatorParts(service, steps, sessions)
+    app.include_router(owner_router(service, steps, records))
+    return app, AggregatorParts(service, steps, sessions, records)

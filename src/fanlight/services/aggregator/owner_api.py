@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Depends, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
+from fanlight.services.aggregator.records import Records
 from fanlight.services.aggregator.service import AggregatorService, round_json
 from fanlight.services.aggregator.step_jobs import AGGREGATE, RELEASE, Steps
 from fanlight.services.http.job_routes import accepted, jobs_router
@@ -16,8 +17,10 @@ from fanlight.services.http.owner import require_owner, require_owner_post
 READ = [Depends(require_owner)]
 CHANGE = [Depends(require_owner_post)]
 
+Number = Annotated[int, Query(ge=1, le=10**9)]
 
-def owner_router(service: AggregatorService, steps: Steps) -> APIRouter:
+
+def owner_router(service: AggregatorService, steps: Steps, records: Records) -> APIRouter:
     """Everything the owner may ask and do."""
     router = APIRouter()
     router.include_router(jobs_router(service.jobs))
@@ -29,6 +32,14 @@ def owner_router(service: AggregatorService, steps: Steps) -> APIRouter:
     @router.get("/api/v1/rounds", dependencies=READ)
     def rounds() -> dict[str, Any]:
         return {"rounds": [round_json(stored) for stored in service.rounds.all()]}
+
+    @router.get("/api/v1/rounds/held", dependencies=READ)
+    def held(page: Number = 1) -> dict[str, Any]:
+        return records.rounds(page)
+
+    @router.get("/api/v1/log", dependencies=READ)
+    def log(page: Number = 1, *, again: bool = False) -> dict[str, Any]:
+        return records.log.page(page, again=again)
 
     @router.post("/api/v1/abandon", status_code=202, dependencies=CHANGE)
     def abandon() -> dict[str, Any]:

@@ -10,7 +10,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
-from fanlight.errors import FanlightError, MalformedMessage, NotAuthentic, Refused
+from fanlight.errors import FanlightError, MalformedMessage, NotAuthentic, NotPossibleNow, Refused, RemoteError
 from fanlight.protocol.digests import VectorDigest
 from fanlight.protocol.exchange import PREFIX
 from fanlight.protocol.report import ENVELOPE_LIMIT, PREFIX_BYTES, Envelope, ReportHeader, envelope_length
@@ -36,7 +36,12 @@ def protocol_router(service: AggregatorService, authorities: Collection[str]) ->
         sender = members.verify_request(request).key_id
         if sender != device:
             raise NotAuthentic("A device can only send its own report.", slug="foreign-report")
-        receipt = await _Upload(service, hash_in_path(mh), bytes.fromhex(sender)).take(request)
+        round_hash, member = hash_in_path(mh), bytes.fromhex(sender)
+        try:
+            receipt = await _Upload(service, round_hash, member).take(request)
+        except (RemoteError, NotPossibleNow) as error:  # its sender's fault, or too late; not our disk's
+            await run_in_threadpool(service.note_refusal, round_hash, member, error.slug)
+            raise
         service.pages.notify()
         return cbor(receipt)
 

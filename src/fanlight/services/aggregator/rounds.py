@@ -95,11 +95,11 @@ class Rounds:
         with self._database.transaction() as tx:
             return [_stored(row) for row in tx.execute(select(tables.rounds).order_by(tables.rounds.c.number))]
 
-    def newest(self, count: int) -> list[Stored]:
-        """The newest rounds, newest first, at most ``count``: each comes with its close, which can be large."""
+    def page(self, offset: int, limit: int) -> list[Stored]:
+        """Some of the rounds, newest first: each comes with its close, which can be large."""
         with self._database.transaction() as tx:
-            rows = tx.execute(select(tables.rounds).order_by(tables.rounds.c.number.desc()).limit(count))
-            return [_stored(row) for row in rows]
+            found = select(tables.rounds).order_by(tables.rounds.c.number.desc())
+            return [_stored(row) for row in tx.execute(found.offset(offset).limit(limit))]
 
     def total(self) -> int:
         """How many rounds there are."""
@@ -371,6 +371,7 @@ def forget_reports(tx: Connection, device: bytes) -> None:
     newest = select(tables.rounds.c.mh).order_by(tables.rounds.c.number.desc()).limit(1)
     columns = tables.reports.c
     tx.execute(delete(tables.reports).where(columns.dev == device, columns.mh.not_in(newest)))
+    tx.execute(delete(tables.refusals).where(tables.refusals.c.dev == device))
 
 
 def _sum_file(record: Record) -> str:

@@ -19,6 +19,7 @@ from fanlight.protocol.aggregator import Aggregator
 from fanlight.protocol.aggregator_round import TERMINAL, State
 from fanlight.protocol.exchange import Enrolments, Order, Orders
 from fanlight.protocol.manifest import Proposal
+from fanlight.services.aggregator import refusals
 from fanlight.services.aggregator.main_client import LONG_POLL_S, MainClient
 from fanlight.services.aggregator.rounds import DEAD_ROUND, Rounds, Stored, forget_reports
 from fanlight.services.federation import ServerIdentity
@@ -278,6 +279,12 @@ class AggregatorService:
         if (problem is None) != (self.main_problem is None):
             self.pages.notify()
         self.main_problem = problem
+
+    def note_refusal(self, mh: bytes, device: bytes, reason: str) -> None:
+        """A member's report was refused for ``reason`` (a slug): for the owner to see."""
+        with self.database.transaction() as tx:
+            refusals.note(tx, mh, device, reason, self.clock())
+        self.pages.notify()
 
     def incidents(self) -> list[dict[str, Any]]:
         """What should not have happened, newest first."""

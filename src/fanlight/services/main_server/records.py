@@ -8,10 +8,10 @@ from typing import Any, Final
 from sqlalchemy import Connection, select
 
 from fanlight.services.main_server import class_proposals, lines, measurements, model_card, round_table
-from fanlight.services.main_server.log_reader import LogReader
 from fanlight.services.main_server.models import Version
 from fanlight.services.main_server.overview import Overview
 from fanlight.services.main_server.service import MainService
+from fanlight.services.server.log_reader import LogReader
 from fanlight.storage.tables import main as tables
 
 PAGE: Final = 50

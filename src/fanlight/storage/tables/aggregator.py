@@ -39,4 +39,14 @@ reports = Table(
     Column("received_at", Float, nullable=False),
 )
 
+refusals = Table(
+    "refusals",
+    metadata,
+    Column("mh", LargeBinary(32), primary_key=True),
+    Column("dev", LargeBinary(16), ForeignKey("devices.dev"), primary_key=True),
+    Column("reason", String, primary_key=True),
+    Column("times", Integer, nullable=False),
+    Column("last_at", Float, nullable=False),
+)
+
 log = log_table(metadata)

@@ -1,4 +1,4 @@
-"""The main server's log for reading: page by page, newest first, with the chain recomputed as it grows."""
+"""A server's log for reading: page by page, newest first, with the chain recomputed as it grows."""
 
 from __future__ import annotations
 

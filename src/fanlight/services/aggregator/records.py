@@ -1,0 +1,87 @@
+"""What this server held in each round, and what became of it, page by page; its log. Changes nothing."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from sqlalchemy import Connection, func, select
+
+from fanlight.protocol.aggregator_round import TERMINAL
+from fanlight.protocol.closing import CLOSE_LIMIT, Outcome, SignedOutcome, Verdict
+from fanlight.protocol.signing import Signed
+from fanlight.services.aggregator import refusals
+from fanlight.services.aggregator.rounds import Stored
+from fanlight.services.aggregator.service import AggregatorService, round_json
+from fanlight.services.server.log_reader import LogReader
+from fanlight.storage.tables.aggregator import devices, reports
+
+PAGE: Final = 50
+
+
+class Records:
+    """Reads the past of a service.
+
+    Args:
+        service: whose.
+    """
+
+    def __init__(self, service: AggregatorService) -> None:
+        self._service = service
+        self.log = LogReader(service.database, service.log)
+
+    def rounds(self, page: int = 1, size: int = PAGE) -> dict[str, Any]:
+        """A page of rounds, newest first.
+
+        Returns:
+            ``rounds``, ``page``, ``pages``, ``total``. A round is as ``round_json``, with ``reports`` (taken),
+            ``report_bytes`` (of one), ``held_bytes`` (here now), ``accepted`` (None before the verdict), ``result`` and
+            ``reason`` (empty before its end), ``refused`` (see ``refusals.of_rounds``) and ``left_out`` (``device``,
+            ``name``, ``reason``), which the main server's verdict names.
+        """
+        stored, total = self._service.rounds.page((page - 1) * size, size), self._service.rounds.total()
+        with self._service.database.transaction() as tx:
+            hashes = [line.record.mh for line in stored]
+            counted, refused = _counts(tx, hashes), refusals.of_rounds(tx, hashes)
+            listed = [
+                _round(tx, line, counted.get(line.record.mh, 0)) | {"refused": refused[line.record.mh]}
+                for line in stored
+            ]
+        return {"rounds": listed, "page": page, "pages": max(1, -(-total // size)), "total": total}
+
+
+def _counts(tx: Connection, hashes: list[bytes]) -> dict[bytes, int]:
+    found = select(reports.c.mh, func.count()).where(reports.c.mh.in_(hashes)).group_by(reports.c.mh)
+    return {row.mh: int(row[1]) for row in tx.execute(found)}
+
+
+def _round(tx: Connection, stored: Stored, count: int) -> dict[str, Any]:
+    record, bytes_each = stored.record, 4 * stored.record.terms.length
+    verdict, outcome = None, None
+    if record.verdict:
+        verdict = Verdict.decode(Signed.decode(record.verdict, limit=CLOSE_LIMIT).payload, limit=CLOSE_LIMIT)
+    if record.outcome:
+        outcome = Outcome.decode(SignedOutcome.decode(record.outcome).payload)
+    return round_json(stored) | {
+        "reports": count,
+        "report_bytes": bytes_each,
+        "held_bytes": 0 if record.at in TERMINAL else count * bytes_each,
+        "accepted": len(verdict.accepted) if verdict else None,
+        "result": outcome.result if outcome else "",
+        "reason": outcome.reason if outcome else "",
+        "left_out": _left_out(tx, verdict) if verdict else [],
+    }
+
+
+def _left_out(tx: Connection, verdict: Verdict) -> list[dict[str, Any]]:
+    names = {
+        row.dev: row.name
+        for row in tx.execute(
+            select(devices.c.dev, devices.c.name).where(
+                devices.c.dev.in_([rejection.device for rejection in verdict.rejected])
+            )
+        )
+    }
+    return [
+        {"device": entry.device.hex(), "name": names.get(entry.device, ""), "reason": entry.reason}
+        for entry in verdict.rejected
+    ]
