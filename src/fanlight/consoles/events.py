@@ -23,7 +23,6 @@ KEEP_ALIVE_S: Final = 20.0
 """Longest silence: proxies close what is silent for a minute, and a login that ended is noticed."""
 PAUSE_S: Final = 0.25
 """Least time between two events: a training reports far more often than anybody reads."""
-_RETRY_MS: Final = 2000
 
 
 def events_router(notifier: Notifier) -> APIRouter:
@@ -57,14 +56,13 @@ async def changes(
 
     Args:
         notifier: hears of changes.
-        last_id: number of the last event that the reader has seen; empty if it is new.
+        last_id: number of the last event that the reader has seen; empty if it is new, and then told at once.
         allowed: may the reader still read?
         keep_alive_s: seconds of silence after which a comment is sent.
         pause_s: least seconds between two events.
     """
     version = notifier.version
-    yield f"retry: {_RETRY_MS}\n\n"
-    if last_id and last_id != str(version):
+    if last_id != str(version):  # a page that is new here was drawn before it came to listen
         yield _change(version)
     while True:
         present = await notifier.wait_beyond(version, keep_alive_s)
@@ -76,4 +74,4 @@ async def changes(
 
 
 def _change(version: int) -> str:
-    return f"event: change\nid: {version}\ndata: {version}\n\n"
+    return f"event: changed\nid: {version}\ndata: {version}\n\n"

@@ -20,6 +20,8 @@ MAIN_URL = "http://localhost:8000"
 AGGREGATOR_URL = "http://localhost:8003"
 HTML = {"Accept": "text/html,application/xhtml+xml"}
 
+OUR_SCRIPTS = ["/static/vendor/htmx/htmx.min.js", "/static/vendor/htmx/hx-sse.min.js", "/static/live.js"]
+"""What every page for an owner loads; others (login, problems) load none."""
 SCRIPT = "<script>alert(1)</script>"
 RIGHT_TO_LEFT = "\u202egnp.exe\u202c"
 LONG = "W" * 10_000
@@ -89,6 +91,10 @@ class Page(HTMLParser):
 
     def all(self, tag: str) -> list[dict[str, str]]:
         return [attributes for name, attributes in self.elements if name == tag]
+
+    def scripts(self) -> list[str]:
+        """The addresses of the scripts that it loads; empty for one that stands in the page."""
+        return [attributes.get("src", "") for attributes in self.all("script")]
 
     def forms(self) -> list[tuple[str, set[str]]]:
         """(action, names of the fields) of each form."""

@@ -1,4 +1,5 @@
-// Draws every figure[data-chart] below a node with uPlot, which is loaded when the first one is met.
+// Draws every figure[data-chart] below a node with uPlot, which is loaded when the first one is met; one that is drawn
+// already is drawn anew only if its figures have changed.
 //
 // A figure's data-chart is JSON: {x: [...], x_label, series: [{label, values: [...], scale: "share" | "loss"}]}.
 // The same figures stand in a table or in words on the page, so without JavaScript nothing is missing.
@@ -7,6 +8,7 @@ const VENDOR = "/static/vendor/uplot/";
 const HEIGHT = 240;
 const TONES = ["--glow", "--busy", "--good", "--bad"];
 const DASHES = [[], [7, 4], [2, 3], [10, 3, 2, 3]];
+const drawn = new WeakMap(); // figure -> {chart, plot}: what is drawn in it, and from which figures
 let library = null;
 
 function load() {
@@ -65,15 +67,24 @@ function room(_plot, low, high) {
   return low === high ? [low - 0.5, high + 0.5] : [low, high];
 }
 
-async function drawOne(figure) {
+function drawOne(Plot, figure) {
+  const { chart } = figure.dataset;
+  const old = drawn.get(figure);
+  if (old?.chart === chart) return;
+  const data = JSON.parse(chart);
   figure.dataset.drawn = "";
-  const data = JSON.parse(figure.dataset.chart);
-  const Plot = await load();
   figure.hidden = false;
+  old?.plot.destroy();
   const plot = new Plot(options(data, figure), [data.x, ...data.series.map((series) => series.values)], figure);
-  new ResizeObserver(() => plot.setSize({ width: figure.clientWidth, height: HEIGHT })).observe(figure);
+  drawn.set(figure, { chart, plot });
+  if (!old) new ResizeObserver(() => resize(figure)).observe(figure);
+}
+
+function resize(figure) {
+  drawn.get(figure).plot.setSize({ width: figure.clientWidth, height: HEIGHT });
 }
 
 export async function draw(root) {
-  for (const figure of root.querySelectorAll("figure[data-chart]:not([data-drawn])")) await drawOne(figure);
+  const Plot = await load();
+  for (const figure of root.querySelectorAll("figure[data-chart]")) drawOne(Plot, figure);
 }

@@ -1,128 +1,68 @@
-// Keeps an open page fresh. Everything works without it: each page says how to reload.
-//
-// The server tells of changes (/events); then a page marked data-refresh is fetched again, and those of its parts that
-// have changed are exchanged, unless somebody is using them. While a step runs, its job is asked how far it is. Where
-// events do not come through, the same is done by the clock.
+// What htmx leaves to a page. htmx itself sends the forms, keeps a page fresh that is marked data-refresh, and puts the
+// answer into <main> node by node, so that what somebody types, has chosen, opened or focused stays (see layout.html,
+// docs/adr/0010-htmx.md). Everything works without any of this, by loading pages.
 "use strict";
 
-const JOB_MS = 700;
-const ALONE_MS = 4000;
-const WITH_EVENTS_MS = 8000;
+const notice = document.querySelector("#notice");
+const isForm = (ctx) => ctx.sourceElement.matches("form");
 
-let events = null;
-let wake = () => {};
-let sources = [];
-
-const main = () => document.querySelector("main[data-refresh]");
-const connected = () => events !== null && events.readyState === EventSource.OPEN;
-const changeOr = (ms) => new Promise((resolve) => {
-  const timer = setTimeout(resolve, ms);
-  wake = () => {
-    clearTimeout(timer);
-    resolve();
-  };
+// Links and searches load pages, as ever; htmx sends only what changes something.
+document.addEventListener("htmx:before:init", (event) => {
+  if (event.target.matches("a, form:not([method=post])")) event.preventDefault();
 });
 
-function listen() {
-  if (document.hidden) {
-    events?.close(); // browsers allow few connections to one server
-    events = null;
+document.addEventListener("htmx:before:request", (event) => {
+  const { ctx } = event.detail;
+  if (isForm(ctx)) {
+    const button = ctx.request.submitter ?? ctx.sourceElement.querySelector("button");
+    button.setAttribute("aria-disabled", "true"); // disabled would lose the focus
+    const refresh = document.querySelector("#refresh");
+    if (refresh) htmx.trigger(refresh, "htmx:abort"); // it would show the page as it was before
+  } else if (document.hidden && ctx.sourceEvent.type === "every") {
+    event.preventDefault();
+  }
+});
+
+document.addEventListener("htmx:finally:request", (event) => {
+  if (!event.detail.ctx.keepIndicators) {
+    for (const button of document.querySelectorAll("button[aria-disabled]")) button.removeAttribute("aria-disabled");
+  }
+});
+
+document.addEventListener("htmx:before:swap", (event) => {
+  const { ctx, tasks } = event.detail;
+  const answer = ctx.response.raw;
+  if (!answer.ok) {
+    if (!tasks[0].fragment.hasChildNodes()) tasks[0].fragment = noAnswer();
     return;
   }
-  events = new EventSource("/events");
-  events.addEventListener("open", () => wake());
-  events.addEventListener("change", () => wake());
-}
-
-async function drawCharts(root) {
-  if (root.querySelector("figure[data-chart]")) await (await import("/static/charts.js")).draw(root);
-}
-
-async function followJob(panel) {
-  const answer = await fetch(`/api/v1/jobs/${encodeURIComponent(panel.dataset.job)}`, {
-    headers: { Accept: "application/json" },
-  });
-  if (answer.status === 401 || answer.status === 404) {
-    location.reload();
+  const { href, pathname } = new URL(answer.url);
+  if (answer.redirected && pathname !== location.pathname) {
+    event.preventDefault();
+    ctx.keepIndicators = true; // busy until the other page is there
+    location.assign(href);
     return;
   }
-  if (!answer.ok) return;
-  const job = await answer.json();
-  if (job.state === "done" || job.state === "failed") {
-    location.reload();
-    return;
-  }
-  panel.querySelector("progress").value = job.progress.fraction;
-  panel.querySelector("[data-job-text]").textContent = job.progress.text;
-  if (job.progress.points.length !== Number(panel.dataset.points)) await refreshPage();
+  if (answer.redirected) history.replaceState(null, "", href);
+  if (isForm(ctx)) ctx.sourceElement.reset(); // what was sent is not to be sent again
+  if (isForm(ctx) || notice.querySelector("[data-no-answer]")) notice.replaceChildren();
+});
+
+// ---- notices
+
+const noAnswer = () => document.querySelector("#no-answer").content.cloneNode(true);
+
+document.addEventListener("htmx:error", (event) => {
+  // Where the stream of events does not come through, the page asks by the clock; only then is there something to say.
+  if (!event.target.matches?.("[hx-sse\\:connect]")) notice.replaceChildren(noAnswer());
+});
+document.querySelector("#close-notice").addEventListener("click", () => notice.replaceChildren());
+
+// ---- charts
+
+async function drawCharts() {
+  if (document.querySelector("figure[data-chart]")) (await import("/static/charts.js")).draw(document);
 }
 
-function inUse(part) {
-  const selection = getSelection();
-  const selected = selection !== null && !selection.isCollapsed && part.contains(selection.anchorNode);
-  return selected || part.contains(document.activeElement);
-}
-
-function exchange(old, fresh) {
-  const opened = Array.from(old.querySelectorAll("details"), (details) => details.open);
-  fresh.querySelectorAll("details").forEach((details, index) => {
-    details.open = opened[index] === true;
-  });
-  old.replaceWith(fresh);
-}
-
-async function refreshPage() {
-  const shown = main();
-  if (shown === null) return;
-  const answer = await fetch(location.href, { headers: { Accept: "text/html" } });
-  if (answer.redirected) {
-    location.reload();
-    return;
-  }
-  if (!answer.ok) return;
-  const fresh = new DOMParser().parseFromString(await answer.text(), "text/html").querySelector("main");
-  if (fresh === null) return;
-  // What the server sent is compared, not what the page has become of it: charts are drawn into it.
-  const parts = Array.from(fresh.children, (part) => part.outerHTML);
-  if (parts.length !== sources.length) {
-    if (inUse(shown)) return;
-    exchange(shown, fresh);
-    sources = parts;
-  } else {
-    const old = Array.from(shown.children);
-    Array.from(fresh.children).forEach((part, index) => {
-      const drawn = old[index].querySelector("figure[data-drawn], details") !== null;
-      const same = parts[index] === sources[index] && (drawn || old[index].outerHTML === parts[index]);
-      if (same || inUse(old[index])) return;
-      exchange(old[index], part);
-      sources[index] = parts[index];
-    });
-  }
-  await drawCharts(main());
-}
-
-async function live() {
-  for (;;) {
-    const job = document.querySelector("[data-job]");
-    await changeOr(connected() ? WITH_EVENTS_MS : job ? JOB_MS : ALONE_MS);
-    if (document.hidden) continue;
-    const panel = document.querySelector("[data-job]");
-    try {
-      if (panel) await followJob(panel);
-      else await refreshPage();
-    } catch {
-      // the server is away for a moment; ask again
-    }
-  }
-}
-
-if (document.querySelector("main form[action='/login']") === null) {
-  const shown = main();
-  if (shown !== null) sources = Array.from(shown.children, (part) => part.outerHTML);
-  if (shown !== null || document.querySelector("[data-job]")) {
-    document.addEventListener("visibilitychange", listen);
-    listen();
-    live();
-  }
-  drawCharts(document);
-}
+document.addEventListener("htmx:after:swap", drawCharts);
+drawCharts();
