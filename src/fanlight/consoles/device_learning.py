@@ -17,8 +17,10 @@ from fanlight.consoles.console import Console
 from fanlight.consoles.step_pages import Reader
 from fanlight.errors import PictureError
 from fanlight.learning.pictures import MAX_FILE_BYTES
+from fanlight.services.device import guide
 from fanlight.services.device import status as device_status
 from fanlight.services.device.role import DeviceRole
+from fanlight.services.device.steps import TRAIN
 from fanlight.services.device.try_it import Tried, TryIt, Which
 from fanlight.services.http.limits import FORM_LIMIT_BYTES, declared_length, too_large
 from fanlight.services.http.owner import Owner, require_owner, require_owner_post
@@ -28,6 +30,8 @@ TRY_IT: Final = "/learning/try"
 TAKEN_FOR: Final = "/learning/pictures"
 MOST_CELLS: Final = 16
 """Classes up to which a confusion matrix can be read on a page."""
+NEWEST: Final = 50
+"""Rounds in the list; the JSON API has them all."""
 MOST_SHOWN: Final = 120
 """Pictures behind one cell of it that are shown."""
 _WIDTH, _HEIGHT = 640, 180
@@ -35,9 +39,10 @@ _WIDTH, _HEIGHT = 640, 180
 
 @dataclass(frozen=True)
 class ClassFigures:
-    """One class on this device's test pictures: how many there are, and what share of them each model finds."""
+    """One class here: pictures to learn from and to test with, and what share of the latter each model finds."""
 
     name: str
+    examples: int
     pictures: int
     received: float | None
     own: float | None
@@ -152,9 +157,11 @@ def data_url(jpeg: bytes) -> str:
 def class_figures(learning: dict[str, Any]) -> list[ClassFigures]:
     """The task's classes with what each model finds of them."""
     received, own = _by_class(learning["global"]), _by_class(learning["local"])
+    examples = (learning["pictures"] or {}).get("train", {})
     return [
         ClassFigures(
             name,
+            examples.get(name, 0),
             (own.get(name) or received.get(name) or {"pictures": 0})["pictures"],
             received[name]["recall"] if name in received else None,
             own[name]["recall"] if name in own else None,
@@ -186,6 +193,9 @@ def _context(role: DeviceRole) -> dict[str, Any]:
         "rows": class_figures(learning),
         "curves": curves(learning["rounds"]),
         "most_cells": MOST_CELLS,
+        "newest": NEWEST,
+        "supply": guide.supply(role),
+        "job": role.jobs.latest(TRAIN),
     }
 
 

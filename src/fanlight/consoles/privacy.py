@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Final, Self
+from urllib.parse import urlencode
 
 from fastapi import APIRouter, Depends, Form
 from starlette.requests import Request
@@ -12,15 +15,62 @@ from fanlight.consoles.console import Console
 from fanlight.consoles.step_pages import Reader
 from fanlight.errors import NotFound, SettingsError
 from fanlight.protocol.device_round import Delivery
+from fanlight.services.device import guide
 from fanlight.services.device import status as device_status
 from fanlight.services.device.masked_picture import masked_picture
 from fanlight.services.device.role import DeviceRole
-from fanlight.services.device.wishes import FEWEST, MOST, MOST_ANSWERS
+from fanlight.services.device.wishes import (
+    FEWEST,
+    Kept,
+    check_answers_per_day,
+    check_k_min,
+)
 from fanlight.services.http.owner import Owner, require_owner_post
 
 PRIVACY: Final = "/privacy"
 NEWEST: Final = 50
+_TYPED: Final = 64
+"""Characters of a field that are kept when it leads back."""
 Actor = Annotated[Owner, Depends(require_owner_post)]
+
+
+@dataclass(frozen=True)
+class Typed:
+    """The form of the floors as somebody filled it in."""
+
+    k_min: str
+    answers_per_day: str
+    accept_demo: bool
+
+    @classmethod
+    def kept(cls, kept: Kept) -> Self:
+        """As the floors are."""
+        return cls(str(kept.k_min), str(kept.answers_per_day), kept.accept_demo)
+
+    @classmethod
+    def of(cls, query: Mapping[str, str]) -> Self | None:
+        """From the address to which a wrong form leads back; None for any other."""
+        if "k_min" not in query:
+            return None
+        return cls(query["k_min"], query.get("answers_per_day", ""), bool(query.get("accept_demo")))
+
+    def query(self) -> str:
+        """For ``of``."""
+        fields = {"k_min": self.k_min[:_TYPED], "answers_per_day": self.answers_per_day[:_TYPED]}
+        return urlencode(fields | ({"accept_demo": "yes"} if self.accept_demo else {}))
+
+    def wrong(self) -> dict[str, SettingsError]:
+        """What is wrong, by field; empty if nothing is."""
+        found = {}
+        for name, text, check in (
+            ("k_min", self.k_min, check_k_min),
+            ("answers_per_day", self.answers_per_day, check_answers_per_day),
+        ):
+            try:
+                check(_number(text))
+            except SettingsError as error:
+                found[name] = error
+        return found
 
 
 def privacy_router(console: Console, role: DeviceRole) -> APIRouter:
@@ -29,15 +79,18 @@ def privacy_router(console: Console, role: DeviceRole) -> APIRouter:
 
     @router.get("")
     def show(request: Request, owner: Reader) -> Response:
+        typed = Typed.of(request.query_params)
         return console.page(
             request,
             owner,
             "privacy.html",
             status=device_status.status(role),
             wishes=role.rounds.wishes.kept,
+            typed=typed or Typed.kept(role.rounds.wishes.kept),
+            wrong=typed.wrong() if typed else {},
+            effect=guide.effect_on_round(role),
+            supply=guide.supply(role),
             fewest=FEWEST,
-            most=MOST,
-            most_answers=MOST_ANSWERS,
             sent=device_status.sent(role)["sent"][::-1],
             ended=Delivery.ENDED.value,
             refusals=device_status.refusals(role)["refusals"],
@@ -52,6 +105,13 @@ def privacy_router(console: Console, role: DeviceRole) -> APIRouter:
         with role.store.open_y(record.mh) as y:
             return Response(masked_picture(y, record.length), media_type="image/png")
 
+    router.include_router(_buttons(role))
+    return router
+
+
+def _buttons(role: DeviceRole) -> APIRouter:
+    router = APIRouter()
+
     @router.post("/floors")
     def set_floors(
         _owner: Actor,
@@ -59,24 +119,36 @@ def privacy_router(console: Console, role: DeviceRole) -> APIRouter:
         answers_per_day: Annotated[str, Form()] = "",
         accept_demo: Annotated[str, Form()] = "",
     ) -> Response:
+        typed = Typed(k_min, answers_per_day, bool(accept_demo))
+        if typed.wrong():  # back to the form, which keeps what was typed and says at the field what is wrong
+            return RedirectResponse(f"{PRIVACY}?{typed.query()}#floors", status_code=303)
         role.rounds.wishes.set_floors(
-            k_min=_number(k_min), answers_per_day=_number(answers_per_day), accept_demo=bool(accept_demo)
+            k_min=_number(k_min), answers_per_day=_number(answers_per_day), accept_demo=typed.accept_demo
         )
-        return changed()
+        return changed("#floors")
 
     @router.post("/pause")
     def pause(_owner: Actor, on: Annotated[str, Form()] = "") -> Response:
         role.rounds.wishes.pause(bool(on))
-        return changed()
+        return changed("#pause")
 
     @router.post("/leave")
-    def leave(_owner: Actor, on: Annotated[str, Form()] = "") -> Response:
-        role.rounds.wishes.leave(bool(on))
-        return changed()
+    def leave(_owner: Actor, on: Annotated[str, Form()] = "", sure: Annotated[str, Form()] = "") -> Response:
+        if not on:
+            role.come_back()
+        elif sure or role.rounds.wishes.kept.left:
+            role.leave()
+        else:
+            raise SettingsError(
+                "Leaving is for good; nothing was done.",
+                next="If you mean it, tick the box and press the button again.",
+                slug="not-sure",
+            )
+        return changed("#leave")
 
-    def changed() -> Response:
+    def changed(place: str) -> Response:
         role.pages.notify()
-        return RedirectResponse(PRIVACY, status_code=303)
+        return RedirectResponse(PRIVACY + place, status_code=303)
 
     return router
 
@@ -84,7 +156,7 @@ def privacy_router(console: Console, role: DeviceRole) -> APIRouter:
 def _number(text: str) -> int:
     plain = text.strip()
     if not (plain.isascii() and plain.isdigit() and len(plain) <= 9):
-        raise SettingsError(f"{plain[:32]!r} is not a number.", next="Go back and give one.", slug="not-a-number")
+        raise SettingsError("This is not a whole number, or far too large.", next="Give another.", slug="not-a-number")
     return int(plain)
 
 

@@ -57,7 +57,12 @@ PREPARATION: Final = Table(
     {
         Preparation.IDLE: "Train locally first (/modeltrain).",
         Preparation.TRAINED: "Send the status to the main server first (/sendstatus).",
-        Preparation.SENT: "What was learned has been sent once: train again first (/modeltrain).",
+        Preparation.SENT: "Wait for the next model; or train again (/modeltrain), to announce and send anew.",
+    },
+    {
+        Preparation.IDLE: "Nothing has been trained for this round yet.",
+        Preparation.TRAINED: "What was trained has not been announced yet.",
+        Preparation.SENT: "What was trained has been sent already.",
     },
 )
 

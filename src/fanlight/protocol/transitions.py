@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Generic, TypeVar
 
@@ -21,11 +21,13 @@ class Table(Generic[S, E]):
         name: whose round this is, for messages.
         moves: (state, event) -> next state; a move to the same state is a repeat that is answered as before.
         advice: what to do when a state refuses an event, by state.
+        reasons: why it does, for people, by state; without one, the names of state and event have to do.
     """
 
     name: str
     moves: Mapping[tuple[S, E], S]
     advice: Mapping[S, str]
+    reasons: Mapping[S, str] = field(default_factory=dict)
 
     def next(self, state: S, event: E) -> S:
         """The state after ``event``.
@@ -36,8 +38,9 @@ class Table(Generic[S, E]):
         try:
             return self.moves[state, event]
         except KeyError:
+            by_name = f"The {self.name}'s round is {state.value}; it cannot {event.value} now."
             raise NotPossibleNow(
-                f"The {self.name}'s round is {state.value}; it cannot {event.value} now.",
+                self.reasons.get(state, by_name),
                 next=self.advice.get(state, ""),
                 slug=f"round-{state.value}",
             ) from None

@@ -83,6 +83,7 @@ def device_line(name: str = "porch", **changes: Any) -> dict[str, Any]:
         "enrolled_at": 1_800_000_000,
         "at_both_servers": True,
         "revoked": False,
+        "left": False,
         "present": True,
         "ready": True,
         "has_model": True,
@@ -255,6 +256,7 @@ def test_an_open_round_can_be_abandoned_and_the_page_says_what_that_means(
         ({}, "here"),
         ({"present": False}, "away"),
         ({"revoked": True}, "revoked"),
+        ({"left": True}, "left"),
         ({"at_both_servers": False}, "waits for the aggregator"),
     ],
 )

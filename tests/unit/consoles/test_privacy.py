@@ -7,6 +7,7 @@ import zlib
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from fastapi import FastAPI
 from starlette.testclient import TestClient
@@ -19,7 +20,7 @@ from fanlight.services.device.masked_picture import masked_picture
 from fanlight.services.device.role import DeviceRole
 from fanlight.services.device.settings import DeviceSettings
 from fanlight.services.federation import issue_token_file
-from tests.unit.consoles.federation import HOSTILE, Page, make_folder, owner, stranger
+from tests.unit.consoles.federation import HOSTILE, OUR_SCRIPTS, Page, make_folder, owner, stranger
 
 URL = "http://localhost:8001"
 
@@ -30,9 +31,15 @@ def made(folder: Path) -> tuple[FastAPI, DeviceRole]:
     token = folder / "token.json"
     if not token.exists():
         issue_token_file(folder, "porch", 2_000_000_000).rename(token)
-    app, role = create_app(DeviceSettings(state=folder / "device", token=token, data=pictures, port=8001))
+    settings = DeviceSettings(state=folder / "device", token=token, data=pictures, port=8001)
+    app, role = create_app(settings, transport=httpx.MockTransport(nobody))
     device_pages.install(app, role)
     return app, role
+
+
+def nobody(request: httpx.Request) -> httpx.Response:
+    """No server is there."""
+    raise httpx.ConnectError("nobody is there", request=request)
 
 
 @pytest.fixture
@@ -59,11 +66,31 @@ def test_floors_hold_at_once_and_after_a_restart(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("k_min", ["1", "0", "-3", "x", "", "٣", "9999999999999", "1048577"])
-def test_a_floor_out_of_range_is_refused_and_changes_nothing(folder: Path, k_min: str) -> None:
+def test_a_floor_out_of_range_leads_back_with_what_was_typed_and_changes_nothing(folder: Path, k_min: str) -> None:
     app, role = made(folder)
-    status = post(owner(app, URL), "/privacy/floors", k_min=k_min, answers_per_day="3")
-    assert 400 <= status < 500
+    browser = owner(app, URL)
+    csrf = Page.of(browser.get("/privacy")).csrf()
+    answer = browser.post("/privacy/floors", data={"csrf": csrf, "k_min": k_min, "answers_per_day": "3"})
+    assert answer.status_code == 303
+    assert answer.headers["location"].startswith("/privacy?")
+    page = Page.of(browser.get(answer.headers["location"]))
+    fields = {field["name"]: field for field in page.all("input")}
+    assert fields["k_min"]["value"] == k_min
+    assert fields["k_min"]["aria-invalid"] == "true"
+    assert "k-min-wrong" in fields["k_min"]["aria-describedby"]
+    assert fields["answers_per_day"]["value"] == "3"
+    assert "aria-invalid" not in fields["answers_per_day"]
+    assert "Nothing was changed" in page.text
     assert role.rounds.wishes.kept.k_min == 5
+    role.stop()
+
+
+@pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
+def test_what_was_typed_is_only_text(folder: Path, text: str) -> None:
+    app, role = made(folder)
+    page = Page.of(owner(app, URL).get("/privacy", params={"k_min": text, "answers_per_day": text}))
+    assert text in [field.get("value") for field in page.all("input")]
+    assert not any(key.startswith("on") for _, attributes in page.elements for key in attributes)
     role.stop()
 
 
@@ -71,7 +98,7 @@ def test_a_floor_out_of_range_is_refused_and_changes_nothing(folder: Path, k_min
 def test_who_pauses_or_leaves_answers_no_round_until_told_otherwise(folder: Path, path: str, slug: str) -> None:
     app, role = made(folder)
     browser = owner(app, URL)
-    assert post(browser, path, on="yes") == 303
+    assert post(browser, path, on="yes", sure="yes") == 303
     assert device_status.status(role)[slug]
     with pytest.raises(Refused) as refused:
         role.rounds.opening()
@@ -81,6 +108,34 @@ def test_who_pauses_or_leaves_answers_no_round_until_told_otherwise(folder: Path
     ).text
     assert post(browser, path, on="") == 303
     role.rounds.wishes.check()
+    role.stop()
+
+
+def test_leaving_is_asked_twice_and_says_what_goes_where(folder: Path) -> None:
+    app, role = made(folder)
+    browser = owner(app, URL)
+    assert post(browser, "/privacy/leave", on="yes") == 400
+    assert not role.rounds.wishes.kept.left
+    page = Page.of(browser.get("/privacy"))
+    assert ("/privacy/leave", {"csrf", "on", "sure"}) in page.forms()
+    for words in ("This device", "Main server", "Secure aggregator", str(role.pictures.folder), "No round is open now"):
+        assert words in page.text
+    assert post(browser, "/privacy/leave", on="yes", sure="yes") == 303
+    text = Page.of(browser.get("/privacy")).text
+    assert text.count("not told yet") == 2
+    assert "does not answer" in text
+    assert "Come back" in text
+    assert "This device has left the federation." in Page.of(browser.get("/")).text
+    role.stop()
+
+
+def test_a_pause_shows_on_the_start_page(folder: Path) -> None:
+    app, role = made(folder)
+    browser = owner(app, URL)
+    assert post(browser, "/privacy/pause", on="yes") == 303
+    text = Page.of(browser.get("/")).text
+    assert "You have paused this device: nothing is sent." in text
+    assert "the next ones go on without this device" in text
     role.stop()
 
 
@@ -121,7 +176,7 @@ def test_hostile_refusals_are_only_text(folder: Path, monkeypatch: pytest.Monkey
     app, role = made(folder)
     page = Page.of(owner(app, URL).get("/privacy"))
     assert page.text.count(text) == 2
-    assert len(page.all("script")) == 1
+    assert page.scripts() == OUR_SCRIPTS
     role.stop()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Self
 
 import numpy as np
@@ -100,18 +101,55 @@ class Held(Message):
         return Plan.decode(self.plan_bytes)
 
 
+class Epoch(Message):
+    """One pass over the training pictures: losses in millionths of a nat a picture, accuracies in millionths.
+
+    Without pictures to stop in time by, their figures are missing.
+    """
+
+    epoch: U32
+    train_loss: U63
+    train_accuracy: U32
+    valid_loss: U63 | None = None
+    valid_accuracy: U32 | None = None
+
+    @classmethod
+    def of(cls, point: Mapping[str, float | int | None]) -> Self:
+        """From the figures that a training reports."""
+        found = {key: value for key, value in point.items() if value is not None and np.isfinite(value)}
+        micro = {key: round(value * _MICRO) for key, value in found.items() if key != "epoch"}
+        return cls.model_validate({"epoch": found["epoch"], **micro})
+
+    def as_point(self) -> dict[str, float | int | None]:
+        """As a training reports it."""
+        shares = ("train_loss", "train_accuracy", "valid_loss", "valid_accuracy")
+        micro = {key: getattr(self, key) for key in shares}
+        return {"epoch": self.epoch} | {key: None if value is None else value / _MICRO for key, value in micro.items()}
+
+
+class Course(Message):
+    """How the last training went, pass by pass."""
+
+    epochs: Annotated[tuple[Epoch, ...], Field(max_length=10_000)]
+
+
 class Learned(Message):
-    """One line of the learning history: what this device had learned when it reported in a round."""
+    """One line of the learning history: what this device had learned when it reported in a round.
+
+    ``model_version`` is the received model's; lines from before it was kept have none.
+    """
 
     received: StoredCounts
     local: StoredCounts | None = None
     examples: U32 = 0
     epochs: U32 = 0
+    model_version: U32 | None = None
 
     def as_json(self) -> dict[str, Any]:
         """The figures that the owner's page and the demonstration read."""
         received, local = self.received.metrics, self.local.metrics if self.local else None
         return {
+            "model_version": self.model_version,
             "received_accuracy": received.accuracy,
             "received_balanced_accuracy": received.balanced_accuracy,
             "local_accuracy": local.accuracy if local else None,

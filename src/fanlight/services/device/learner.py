@@ -22,7 +22,7 @@ from fanlight.learning.model_file import HeadModel
 from fanlight.learning.training import EpochProgress, TrainingSettings, train
 from fanlight.protocol.device_round import Preparation
 from fanlight.protocol.plan import Plan
-from fanlight.services.device.learned import Held, Learned, Prepared, StoredCounts
+from fanlight.services.device.learned import Course, Epoch, Held, Learned, Prepared, StoredCounts
 from fanlight.services.device.pictures import Examples, Pictures
 from fanlight.services.device.store import DeviceStore
 from fanlight.services.http.jobs import Point, Progress
@@ -59,7 +59,7 @@ class Learner:
         parts = self.pictures.examples(plan, ("train", "valid", "test"), _share(progress))
         if parts["train"].y.size == 0:
             raise nothing_to_learn_from(self.pictures)
-        local, epochs = self._descend(plan, start, parts, progress)
+        local, course = self._descend(plan, start, parts, progress)
         file = model_file.encode(local)
         received = _measure(start, parts["test"], plan)
         prepared = Prepared(
@@ -69,13 +69,14 @@ class Learner:
             model_version=held.version,
             head=bytes.fromhex(model_file.model_hash(file)),
             examples=int(parts["train"].y.size),
-            epochs=epochs,
+            epochs=len(course.epochs),
             supporters=tuple(bool(there) for there in _occurring(parts["train"], plan)),
             received=received,
             local=_measure(local, parts["test"], plan),
             trained_at=int(self.clock()),
         )
         kept = self.store.trained(prepared, file)
+        self.store.keep_course(course)
         self.store.measured(held, received)
         progress(1.0, "done")
         return kept
@@ -91,7 +92,8 @@ class Learner:
         received = _measure(self.global_model(held), test, plan)
         self.store.measured(held, received)
         local = self._last_local(held)
-        return Learned(received=received, local=_measure(local, test, plan) if local else None)
+        own = _measure(local, test, plan) if local else None
+        return Learned(received=received, local=own, model_version=held.version)
 
     def update(self, held: Held, prepared: Prepared) -> NDArray[np.float64]:
         """Local minus global parameters, (d,) float64 in the order of ``head_layout``."""
@@ -110,8 +112,11 @@ class Learner:
 
     def _descend(
         self, plan: Plan, start: HeadModel, parts: dict[str, Examples], progress: Progress
-    ) -> tuple[HeadModel, int]:
+    ) -> tuple[HeadModel, Course]:
+        epochs: list[Epoch] = []
+
         def on_epoch(done: EpochProgress) -> None:
+            epochs.append(Epoch.of(_point(done)))
             share = _FEATURES_SHARE + (1 - _FEATURES_SHARE) * done.epoch / done.epochs
             text = f"epoch {done.epoch} of {done.epochs}: training accuracy {done.train_accuracy:.0%}"
             progress(share, text, _point(done))
@@ -126,7 +131,7 @@ class Learner:
             Keystream(self.randomness(32)),
             on_epoch,
         )
-        return replace(start, weight=result.weight, bias=result.bias), len(result.history)
+        return replace(start, weight=result.weight, bias=result.bias), Course(epochs=tuple(epochs))
 
     def _last_local(self, held: Held) -> HeadModel | None:
         prepared = self.store.prepared

@@ -142,7 +142,11 @@ class Rounds:
             supporters=np.array(prepared.supporters, np.bool_),
         )
         learned = Learned(
-            received=prepared.received, local=prepared.local, examples=prepared.examples, epochs=prepared.epochs
+            received=prepared.received,
+            local=prepared.local,
+            examples=prepared.examples,
+            epochs=prepared.epochs,
+            model_version=prepared.model_version,
         )
         return self._commit(opening, contribution, learned, prepared)
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from fanlight import __version__
 from fanlight.errors import DataError, FanlightError
 from fanlight.protocol.closing import Outcome, SignedOutcome
 from fanlight.protocol.manifest import Manifest
-from fanlight.services.device.learned import StoredCounts
+from fanlight.services.device.learned import Held, StoredCounts
 from fanlight.services.device.pictures import Overview
 from fanlight.services.device.role import DeviceRole
 from fanlight.services.device.steps import sent_json
+from fanlight.services.device.store import RoundLine
 
 
 def status(role: DeviceRole) -> dict[str, Any]:
@@ -118,7 +120,7 @@ def learning(role: DeviceRole) -> dict[str, Any]:
     """``GET /api/v1/learning``: accuracies are fractions of this device's own test pictures."""
     held, prepared = role.store.held, role.store.prepared
     classes = list(held.plan.classes) if held else []
-    seen = pictures(role)
+    seen, rounds, course = pictures(role), role.store.rounds(), role.store.course
     return {
         "device": role.identity.device.device.hex(),
         "name": role.name,
@@ -144,9 +146,27 @@ def learning(role: DeviceRole) -> dict[str, Any]:
                 "reason": line.reason,
                 "included": line.included,
             }
-            for line in role.store.rounds()
+            for line in rounds
         ],
+        "versions": versions(held, rounds),
+        "course": [epoch.as_point() for epoch in course.epochs] if course else [],
     }
+
+
+def versions(held: Held | None, rounds: Sequence[RoundLine]) -> list[dict[str, Any]]:
+    """What each version of the global model that this device took part with was worth here, the oldest first."""
+    found = {line.learned.model_version: line.learned.received for line in rounds}
+    if held and held.measured:
+        found[held.version] = held.measured
+    known = sorted((version, counts.metrics) for version, counts in found.items() if version is not None)
+    return [
+        {
+            "version": version,
+            "metrics": {"accuracy": metrics.accuracy, "balanced_accuracy": metrics.balanced_accuracy},
+        }
+        for version, metrics in known
+        if metrics.total
+    ]
 
 
 def sent(role: DeviceRole) -> dict[str, Any]:

@@ -34,7 +34,7 @@ from fanlight.protocol.device_round import (
 )
 from fanlight.protocol.message import Blob, Message, Name
 from fanlight.services.device.evidence import Evidence
-from fanlight.services.device.learned import Held, Learned, Prepared, StoredCounts
+from fanlight.services.device.learned import Course, Held, Learned, Prepared, StoredCounts
 from fanlight.storage.blobs import BlobFolder
 from fanlight.storage.database import Database
 from fanlight.storage.migrating import migrate
@@ -43,7 +43,7 @@ from fanlight.storage.tables.device import answered, refusals, reports, rounds, 
 DATABASE_FILE: Final = "state.sqlite3"
 MODEL_FOLDER: Final = "models"
 REPORT_FOLDER: Final = "reports"
-_PREPARED, _HELD, _KEY_CHANGE, _DEPARTURE = "prepared", "held", "key-change", "departure"
+_PREPARED, _HELD, _KEY_CHANGE, _DEPARTURE, _COURSE = "prepared", "held", "key-change", "departure", "course"
 
 
 class KeyChange(Message):
@@ -193,6 +193,16 @@ class DeviceStore:
                 kept = _move(tx, kept, PreparationEvent.NEW_MODEL)
         self._delete_models("local", prepared.head)
         return kept
+
+    @property
+    def course(self) -> Course | None:
+        """How the last training went."""
+        data = self.value(_COURSE)
+        return Course.decode(data) if data else None
+
+    def keep_course(self, course: Course) -> None:
+        """Keep how the last training went."""
+        self.keep(_COURSE, course.encode())
 
     def announced(self, prepared: Prepared) -> None:
         """Step 2 is done for this preparation, unless it is another one by now."""

@@ -19,6 +19,7 @@ FEWEST, MOST = 2, 1 << 20
 MOST_ANSWERS: Final = 1_000_000
 PAUSED: Final = "paused"
 LEFT: Final = "left"
+OUT_OF_RANGE: Final = "floor-out-of-range"
 _KEY: Final = "wishes"
 
 
@@ -30,6 +31,26 @@ class Kept(Message):
     answers_per_day: U32
     paused: bool = False
     left: bool = False
+
+
+def check_k_min(number: int) -> None:
+    """Raise ``SettingsError`` unless it can be the fewest devices in a sum."""
+    if not FEWEST <= number <= MOST:
+        raise SettingsError(
+            f"The fewest devices in a sum must be a number from {FEWEST} to {MOST:,}.",
+            next="With one device, its sum would be what it learned.",
+            slug=OUT_OF_RANGE,
+        )
+
+
+def check_answers_per_day(number: int) -> None:
+    """Raise ``SettingsError`` unless it can be the most reports a day."""
+    if not 1 <= number <= MOST_ANSWERS:
+        raise SettingsError(
+            f"The most reports a day must be a number from 1 to {MOST_ANSWERS:,}.",
+            next="To send none, pause the device.",
+            slug=OUT_OF_RANGE,
+        )
 
 
 class Wishes:
@@ -65,18 +86,8 @@ class Wishes:
         Raises:
             SettingsError: ``k_min`` is not in 2 to 2^20, or ``answers_per_day`` not in 1 to 1,000,000.
         """
-        if not FEWEST <= k_min <= MOST:
-            raise SettingsError(
-                f"The fewest devices in a sum must be a number from {FEWEST} to {MOST:,}.",
-                next="With one device, its sum would be what it learned.",
-                slug="floor-out-of-range",
-            )
-        if not 1 <= answers_per_day <= MOST_ANSWERS:
-            raise SettingsError(
-                f"The most reports a day must be a number from 1 to {MOST_ANSWERS:,}.",
-                next="To send none, pause the device.",
-                slug="floor-out-of-range",
-            )
+        check_k_min(k_min)
+        check_answers_per_day(answers_per_day)
         self._keep(k_min=k_min, accept_demo=accept_demo, answers_per_day=answers_per_day)
 
     def pause(self, paused: bool) -> None:

@@ -1,0 +1,249 @@
+"""What the owner should do now, on the way from an empty device to a better model, in words for newcomers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Final, Literal
+
+from fanlight.errors import FanlightError
+from fanlight.protocol.device_round import Delivery, Preparation
+from fanlight.protocol.manifest import Manifest
+from fanlight.services.device.library import Filter, Library, Picture, State
+from fanlight.services.device.library.findings import FEW
+from fanlight.services.device.role import DeviceRole
+
+Place = Literal["done", "now", "later"]
+STRIP: Final = 8
+"""Pictures in the strip of the start page."""
+
+_WAY: Final = (
+    ("pictures", "Put pictures in", "/pictures"),
+    ("label", "Say what they show", "/pictures?state=unlabelled"),
+    ("train", "Train", "/modeltrain"),
+    ("announce", "Announce", "/sendstatus"),
+    ("send", "Send", "/sendmodel"),
+    ("wait", "Wait for the others", "/learning"),
+    ("better", "A better model", "/learning"),
+)
+_WAY_OF: Final = {"join": "pictures", "model": "pictures", "reading": "pictures"}
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage of the way: what it is, where it is done, and whether it lies behind, here or ahead."""
+
+    name: str
+    title: str
+    href: str
+    place: Place
+
+
+@dataclass(frozen=True)
+class Now:
+    """The one thing to do now.
+
+    Attributes:
+        name: of the thing, stable.
+        title, text: what and why.
+        href, label: where it is done, and what the link says; empty if there is nothing to press.
+        step: the route of the step that the button performs, instead of a link.
+        stages: the whole way.
+    """
+
+    name: str
+    title: str
+    text: str
+    href: str = ""
+    label: str = ""
+    step: str = ""
+    stages: tuple[Stage, ...] = ()
+
+
+@dataclass(frozen=True)
+class Supply:
+    """The pictures to learn from: how many of each sort, and what is worth a word about them.
+
+    Attributes:
+        labelled, waiting: pictures with a label, and without one.
+        few: classes with some pictures, but fewer than ten.
+        strip: the newest pictures that wait for a label; without any, the newest of all.
+        reading: are new files being read, so that the counts will change.
+    """
+
+    labelled: int
+    waiting: int
+    few: tuple[str, ...]
+    strip: tuple[Picture, ...]
+    reading: bool = False
+
+    @property
+    def lacks(self) -> bool:
+        """Is there nothing to learn from?"""
+        return self.labelled == 0 and not self.reading
+
+
+def supply(role: DeviceRole, strip: int = 0) -> Supply:
+    """What there is to learn from, with up to ``strip`` pictures.
+
+    Nothing, if the folder cannot be read: that is said elsewhere.
+    """
+    library = role.library
+    try:
+        library.notice()
+        shown = _newest(library, strip) if strip else ()
+        counts = library.counts()
+    except FanlightError:
+        return Supply(0, 0, (), ())
+    waiting = counts.states.get(State.UNLABELLED, 0) + counts.states.get(State.SUGGESTED, 0)
+    few = tuple(name for name in library.classes if 0 < counts.labels.get(name, 0) < FEW)
+    return Supply(counts.states.get(State.LABELLED, 0), waiting, few, shown, library.reading_job is not None)
+
+
+def _newest(library: Library, number: int) -> tuple[Picture, ...]:
+    for state in (State.UNLABELLED, State.SUGGESTED, None):
+        page = library.page(Filter(state), size=number)
+        if page.total:
+            return page.pictures
+    return ()
+
+
+def now(role: DeviceRole, found: Supply) -> Now:
+    """What to do now."""
+    for ask in (_out, _alone, _to_learn_from, _busy, _of_the_round):
+        thing = ask(role, found)
+        if thing is not None:
+            return replace(thing, stages=_stages(thing.name))
+    raise AssertionError("the last one always has an answer")
+
+
+def effect_on_round(role: DeviceRole) -> str:
+    """What a pause (or leaving) means for the open round, in a sentence."""
+    signed = role.offers.manifest
+    record = role.store.report(signed.hash) if signed else None
+    if signed is None:
+        return "No round is open now; the next ones go on without this device."
+    number = Manifest.decode(signed.payload).proposal.round
+    if record is None:
+        return f"Round {number} goes on without this device."
+    if record.at is Delivery.COMMITTED:
+        return f"The report for round {number} has not arrived yet, and stays here."
+    return f"The masked report for round {number} has arrived already, and counts in that round; later ones get none."
+
+
+def _out(role: DeviceRole, _found: Supply) -> Now | None:
+    kept = role.rounds.wishes.kept
+    if kept.left:
+        text = "It asks the servers for nothing and answers no round. Your pictures are still here."
+        return Now("left", "This device has left the federation.", text, "/privacy#leave", "What that means")
+    if kept.paused:
+        text = f"You have paused this device: nothing is sent. {effect_on_round(role)} New models still come."
+        return Now("paused", "Paused.", text, "/privacy#pause", "Go on")
+    return None
+
+
+def _alone(role: DeviceRole, _found: Supply) -> Now | None:
+    if not all(role.membership.is_enrolled(name) for name in role.membership.servers):
+        text = "This device is making itself known to both servers. You can put pictures in meanwhile."
+        return Now("join", "Joining the federation.", text, "/pictures", "Put pictures in")
+    if role.store.held is None:
+        text = "The main server sends it in a moment. You can put pictures in meanwhile."
+        return Now("model", "Waiting for the first model.", text, "/pictures", "Put pictures in")
+    return None
+
+
+def _to_learn_from(_role: DeviceRole, found: Supply) -> Now | None:
+    if found.labelled:
+        return None
+    if found.reading:
+        text = "It reads what lies in its folder: thumbnails, sizes, copies. Nothing leaves this device by that."
+        return Now("reading", "Looking through your pictures.", text, "/pictures", "Watch it")
+    if found.waiting:
+        text = "This device learns from examples: for each picture, you say once what it shows. Ten of each kind do."
+        title = "Say what your pictures show."
+        return Now("label", title, text, "/pictures?state=unlabelled", "Say what they show")
+    text = "This device learns from pictures of yours: from your camera or phone, or a folder. They never leave it."
+    return Now("pictures", "Put your first pictures in.", text, "/pictures", "Put pictures in")
+
+
+_RUNNING: Final = {
+    "/modeltrain": ("train", "Learning from your pictures.", "This can take a moment. You can watch it.", "/learning"),
+    "/sendstatus": ("announce", "Telling the main server.", "Only that this device is ready; no model.", "/sendstatus"),
+    "/sendmodel": ("send", "Sending what was learned.", "Masked twice: no server can read it.", "/sendmodel"),
+}
+
+
+def _busy(role: DeviceRole, _found: Supply) -> Now | None:
+    for view in role.steps.views():
+        if view.job and view.job.active:
+            name, title, text, href = _RUNNING[view.route]
+            return Now(name, title, text, href, "Watch it")
+    return None
+
+
+def _of_the_round(role: DeviceRole, _found: Supply) -> Now:
+    asks: dict[Preparation, Callable[[DeviceRole], Now]] = {
+        Preparation.IDLE: _train,
+        Preparation.TRAINED: _announce,
+        Preparation.ANNOUNCED: _send,
+        Preparation.SENT: _wait,
+    }
+    thing = asks[role.offers.preparation](role)
+    offer = role.offers.current
+    if offer is None or not offer.by_itself or not thing.step:
+        return thing
+    text = "This federation runs by itself: in each round the device trains, announces and sends. You need do nothing."
+    return Now(thing.name, "All by itself.", text, "/learning", "See what it learns")
+
+
+def _train(role: DeviceRole) -> Now:
+    better = _better(role)
+    text = "Trains on your pictures, here. Nothing leaves this device by that."
+    title = "Now let it learn from your pictures."
+    if better:
+        title, text = better, "Train again, with new pictures if you have some, and it gets better still."
+    return _step(role, Now("better" if better else "train", title, text, label="Train", step="/modeltrain"))
+
+
+def _announce(role: DeviceRole) -> Now:
+    text = "It has learned from your pictures. Tell the main server that this device is ready; no model is sent yet."
+    return _step(role, Now("announce", "Trained. Now announce it.", text, label="Announce", step="/sendstatus"))
+
+
+def _send(role: DeviceRole) -> Now:
+    text = "Send what was learned, masked twice: no server can read it, only the sum over all devices comes to light."
+    return _step(role, Now("send", "Announced. Now send it.", text, label="Send", step="/sendmodel"))
+
+
+def _wait(_role: DeviceRole) -> Now:
+    text = "When the others have sent theirs, both servers add everything up, and the better model comes by itself."
+    return Now("wait", "Sent. Now wait for the others.", text, "/learning", "What it has learned so far")
+
+
+def _step(role: DeviceRole, thing: Now) -> Now:
+    """With the button, or, where the step cannot be done, with the reason."""
+    view = role.steps.view(thing.step)
+    if view.possible:
+        return thing
+    return replace(thing, text=f"{view.reason} {view.next}".strip(), href=thing.step, label="See the step", step="")
+
+
+def _better(role: DeviceRole) -> str:
+    """A sentence about the version that this device's last report helped to make; empty if there is none."""
+    rounds, held = role.store.rounds(), role.store.held
+    if held is None or not rounds or not rounds[-1].included:
+        return ""
+    before = rounds[-1].learned
+    if before.model_version is None or held.version <= before.model_version:
+        return ""
+    return f"Version {held.version} is here, with what your pictures taught it."
+
+
+def _stages(name: str) -> tuple[Stage, ...]:
+    names = [stage for stage, _title, _href in _WAY]
+    current = _WAY_OF.get(name, name)
+    at = names.index(current) if current in names else len(names)
+    places: list[Place] = ["done" if index < at else "now" if index == at else "later" for index in range(len(names))]
+    if current not in names:  # paused or gone: the way stands still
+        places = ["later"] * len(names)
+    return tuple(Stage(*stage, place) for stage, place in zip(_WAY, places, strict=True))
