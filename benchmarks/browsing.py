@@ -92,7 +92,10 @@ class Browser:
         """
         answer = self._ask(address)
         if answer.status != http.client.OK or not answer.type.startswith("text/html"):
-            raise SystemExit(f"{address} is no page: {answer.status} {answer.type}: {answer.body[:300]!r}")
+            said = " ".join(re.sub(r"<[^>]*>", " ", answer.body.decode(errors="replace")).split())
+            raise SystemExit(
+                f"{self._connection.port}{address} is no page: {answer.status} {answer.type}: {said[:600]}"
+            )
         return answer
 
     def _file(self, name: str) -> Answer:

@@ -22,6 +22,8 @@ NOT_PAGES: Final = frozenset(
         "/healthz",
         "/pictures/{sha256}/thumbnail",
         "/pictures/{sha256}/original",
+        "/pictures/{sha256}/change",
+        "/pictures/{sha256}/ask",
         "/pictures/add",
         "/pictures/change",
         "/privacy/sent/{mh}.png",
@@ -32,11 +34,12 @@ NOT_PAGES: Final = frozenset(
 
 @dataclass(frozen=True)
 class Newest:
-    """Numbers of what there is: the newest round and version, and the last pages of lists of 50."""
+    """What there is: numbers of the newest round, version and page of a list, and a picture's SHA-256."""
 
     round: int
     version: int
     lists: int
+    picture: str
 
 
 def examples(role: str, newest: Newest) -> Mapping[str, tuple[str, ...]]:
@@ -54,7 +57,10 @@ def examples(role: str, newest: Newest) -> Mapping[str, tuple[str, ...]]:
             ),
             "/log": ("/log?page=2", f"/log?page={newest.lists}"),
         },
-        "aggregator": {},
+        "aggregator": {
+            "/rounds": ("/rounds?page=2", f"/rounds?page={newest.lists}"),
+            "/log": ("/log?page=2", f"/log?page={newest.lists}"),
+        },
         "device": {
             "/pictures": (
                 "/pictures?page=2",
@@ -70,6 +76,7 @@ def examples(role: str, newest: Newest) -> Mapping[str, tuple[str, ...]]:
                 "/pictures?problem=tiny",
                 "/pictures?problem=duplicates",
             ),
+            "/pictures/{sha256}": (f"/pictures/{newest.picture}", f"/pictures/{newest.picture}?problem=duplicates"),
             "/learning/pictures": (
                 "/learning/pictures?model=own&shows=0&named=0",
                 "/learning/pictures?model=global&shows=0&named=0",

@@ -122,6 +122,7 @@ def _fill(folder: Path, size: Size, ports: dict[str, int]) -> Filled:
     fill_main(main.service, devices, past)
     fill_aggregator(aggregator.service, devices, past)
     fill_device(role, task.plan, past)
+    picture = role.library.page().pictures[0].sha256
     main.service.close()
     aggregator.service.close()
     role.stop()
@@ -129,7 +130,7 @@ def _fill(folder: Path, size: Size, ports: dict[str, int]) -> Filled:
     states = dict(zip(ROLES, (made / "main", made / "aggregator", folder / "device"), strict=True))
     clients = {name: OwnerClient(name, ports[name], states[name]) for name in ROLES}
     last = past[-1].made or past[-1].start
-    return Filled(apps, clients, Newest(size.rounds, last.number, max(1, -(-size.rounds // _LIST))))
+    return Filled(apps, clients, Newest(size.rounds, last.number, max(1, -(-size.rounds // _LIST)), picture))
 
 
 def _enrol(

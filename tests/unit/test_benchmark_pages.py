@@ -29,7 +29,7 @@ def test_a_page_with_a_parameter_that_nobody_gave_an_example_for_stops_it() -> N
     app = FastAPI(openapi_url=None)
     app.add_api_route("/news/{number}", lambda number: number)
     with pytest.raises(SystemExit, match=re.escape("/news/{number}")):
-        page_addresses(app, "main", Newest(1, 1, 1))
+        page_addresses(app, "main", Newest(1, 1, 1, ""))
 
 
 @pytest.mark.parametrize(
