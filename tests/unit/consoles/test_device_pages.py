@@ -39,8 +39,8 @@ def learning(**changes: Any) -> dict[str, Any]:
         "global": {"version": 3, "sha256": "ab" * 32, "metrics": metrics(0.61, None)},
         "local": {"from_version": 2, "trained_at": 1, "examples": 63, "epochs": 5, "metrics": metrics(0.82, 0.93)},
         "versions": [
-            {"version": 2, "metrics": {"accuracy": 0.5, "balanced_accuracy": 0.5}},
-            {"version": 3, "metrics": {"accuracy": 0.75, "balanced_accuracy": 0.75}},
+            {"version": 2, "metrics": {"accuracy": 0.5}},
+            {"version": 3, "metrics": {"accuracy": 0.75}},
         ],
         "course": [],
         "rounds": [

@@ -215,8 +215,10 @@ def _send(role: DeviceRole) -> Now:
     return _step(role, Now("send", "Announced. Now send it.", text, label="Send", step="/sendmodel"))
 
 
-def _wait(_role: DeviceRole) -> Now:
-    text = "When the others have sent theirs, both servers add everything up, and the better model comes by itself."
+def _wait(role: DeviceRole) -> Now:
+    offer = role.offers.current
+    whose = "both servers" if offer is None or offer.by_itself else "the operators of both servers (steps 4 to 6)"
+    text = f"When the others have sent theirs, {whose} add everything up, and the better model comes here by itself."
     return Now("wait", "Sent. Now wait for the others.", text, "/learning", "What it has learned so far")
 
 
@@ -230,7 +232,7 @@ def _step(role: DeviceRole, thing: Now) -> Now:
 
 def _better(role: DeviceRole) -> str:
     """A sentence about the version that this device's last report helped to make; empty if there is none."""
-    rounds, held = role.store.rounds(), role.store.held
+    rounds, held = role.store.rounds(1), role.store.held
     if held is None or not rounds or not rounds[-1].included:
         return ""
     before = rounds[-1].learned

@@ -116,11 +116,16 @@ def pictures(role: DeviceRole) -> dict[str, Any]:
     }
 
 
-def learning(role: DeviceRole) -> dict[str, Any]:
-    """``GET /api/v1/learning``: accuracies are fractions of this device's own test pictures."""
+def learning(role: DeviceRole, newest: int | None = None) -> dict[str, Any]:
+    """``GET /api/v1/learning``: accuracies are fractions of this device's own test pictures.
+
+    Args:
+        role: the device.
+        newest: so many rounds of its history; by default all.
+    """
     held, prepared = role.store.held, role.store.prepared
     classes = list(held.plan.classes) if held else []
-    seen, rounds, course = pictures(role), role.store.rounds(), role.store.course
+    seen, rounds, course = pictures(role), role.store.rounds(newest), role.store.course
     return {
         "device": role.identity.device.device.hex(),
         "name": role.name,
@@ -160,18 +165,13 @@ def versions(held: Held | None, rounds: Sequence[RoundLine]) -> list[dict[str, A
         found[held.version] = held.measured
     known = sorted((version, counts.metrics) for version, counts in found.items() if version is not None)
     return [
-        {
-            "version": version,
-            "metrics": {"accuracy": metrics.accuracy, "balanced_accuracy": metrics.balanced_accuracy},
-        }
-        for version, metrics in known
-        if metrics.total
+        {"version": version, "metrics": {"accuracy": metrics.accuracy}} for version, metrics in known if metrics.total
     ]
 
 
-def sent(role: DeviceRole) -> dict[str, Any]:
-    """``GET /api/v1/sent``: everything that ever left this device about its pictures."""
-    return {"sent": [sent_json(record) for record in role.store.reports()]}
+def sent(role: DeviceRole, newest: int | None = None) -> dict[str, Any]:
+    """``GET /api/v1/sent``: everything that ever left this device about its pictures, or the ``newest`` of it."""
+    return {"sent": [sent_json(record) for record in role.store.reports(newest)]}
 
 
 def refusals(role: DeviceRole) -> dict[str, Any]:

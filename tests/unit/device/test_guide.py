@@ -1,0 +1,134 @@
+"""What the start page tells the owner to do now, from an empty device to a better model."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from pathlib import Path
+
+import pytest
+
+from fanlight.learning.folders import UNLABELLED
+from fanlight.protocol.closing import Result
+from fanlight.services.device import guide, status
+from fanlight.services.device.role import DeviceRole
+from tests.unit.device.federation import FakeFederation, first_model
+from tests.unit.device.joined import done, turn
+
+
+def now(role: DeviceRole) -> guide.Now:
+    return guide.now(role, guide.supply(role, guide.STRIP))
+
+
+def places(thing: guide.Now) -> str:
+    """One letter for each stage."""
+    return "".join(stage.place[0] for stage in thing.stages)
+
+
+def test_the_whole_way(federation: FakeFederation, tmp_path: Path, drawn: Path) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    role = federation.device(tmp_path / "device-1", data)
+    assert (now(role).name, now(role).href) == ("join", "/pictures")
+    turn(role)
+    assert (now(role).name, places(now(role))) == ("pictures", "nllllll")
+    (data / UNLABELLED).mkdir()
+    shutil.copy(drawn / "bright" / "0.png", data / UNLABELLED / "x.png")
+    assert (now(role).name, now(role).href, places(now(role))) == ("label", "/pictures?state=unlabelled", "dnlllll")
+    assert [picture.label for picture in guide.supply(role, 8).strip] == [None]
+    shutil.copytree(drawn, data, dirs_exist_ok=True)
+    turn(role)
+    assert (now(role).name, now(role).step, places(now(role))) == ("train", "/modeltrain", "ddnllll")
+    assert guide.supply(role).few == ("bright", "dark")
+    done(role, role.steps.train())
+    assert (now(role).name, now(role).step, places(now(role))) == ("announce", "/sendstatus", "dddnlll")
+    done(role, role.steps.announce())
+    thing = now(role)
+    assert (thing.name, thing.step, places(thing)) == ("send", "", "ddddnll")
+    assert "No round is open" in thing.text, "it cannot be sent yet, and says why"
+    federation.open_round()
+    turn(role)
+    assert now(role).step == "/sendmodel"
+    done(role, role.steps.send())
+    assert (now(role).name, places(now(role))) == ("wait", "dddddnl")
+    federation.end_round(Result.RELEASED)
+    federation.publish(first_model(version=1, bias=0.5))
+    turn(role)
+    turn(role)
+    thing = now(role)
+    assert (thing.name, thing.step, places(thing)) == ("better", "/modeltrain", "ddddddn")
+    assert thing.title.startswith(f"Version {role.offers.current and role.offers.current.model_version} is here")
+    role.stop()
+
+
+def test_by_itself_nothing_is_asked_of_the_owner(federation: FakeFederation, device: DeviceRole) -> None:
+    federation.by_itself = True
+    turn(device)
+    thing = now(device)
+    assert (thing.title, thing.step) == ("All by itself.", "")
+
+
+@pytest.mark.parametrize("wish", ["pause", "leave"])
+def test_who_has_paused_or_left_is_told_so_first(federation: FakeFederation, device: DeviceRole, wish: str) -> None:
+    turn(device)
+    getattr(device.rounds.wishes, wish)(True)
+    thing = now(device)
+    assert thing.name == {"pause": "paused", "leave": "left"}[wish]
+    assert places(thing) == "lllllll"
+
+
+def test_what_a_pause_means_for_the_open_round(federation: FakeFederation, device: DeviceRole) -> None:
+    turn(device)
+    assert "No round is open now" in guide.effect_on_round(device)
+    done(device, device.steps.train())
+    done(device, device.steps.announce())
+    federation.open_round()
+    turn(device)
+    assert guide.effect_on_round(device) == "Round 1 goes on without this device."
+    federation.down.add("aggregator")
+    device.jobs.wait(device.steps.send().id, 60)
+    assert "has not arrived yet" in guide.effect_on_round(device)
+    federation.down.clear()
+    turn(device)
+    assert "counts in that round" in guide.effect_on_round(device)
+
+
+def test_a_folder_that_is_gone_is_no_reason_to_ask_for_pictures(federation: FakeFederation, tmp_path: Path) -> None:
+    role = federation.device(tmp_path / "device-1", tmp_path / "nowhere")
+    assert guide.supply(role, 8) == guide.Supply(0, 0, (), ())
+    role.stop()
+
+
+def test_how_the_last_training_went_is_kept(
+    federation: FakeFederation, device: DeviceRole, tmp_path: Path, drawn: Path
+) -> None:
+    turn(device)
+    job = done(device, device.steps.train())
+    course = status.learning(device)["course"]
+    assert [point["epoch"] for point in course] == [point["epoch"] for point in job.points]
+    for kept, said in zip(course, job.points, strict=True):
+        assert kept == pytest.approx(dict(said), abs=1e-6)
+    device.stop()
+    again = federation.device(tmp_path / "device-1", drawn)
+    assert status.learning(again)["course"] == course
+    again.stop()
+
+
+def test_each_version_s_accuracy_here_is_remembered(federation: FakeFederation, device: DeviceRole) -> None:
+    turn(device)
+    done(device, device.steps.train())
+    done(device, device.steps.announce())
+    federation.open_round()
+    turn(device)
+    done(device, device.steps.send())
+    federation.end_round(Result.RELEASED)
+    better = first_model(version=1, bias=0.5)
+    federation.publish(better)
+    turn(device)
+    turn(device)
+    held = device.store.held
+    assert held is not None
+    assert held.sha256 == hashlib.sha256(better).digest()
+    found = status.learning(device)["versions"]
+    assert [line["version"] for line in found] == [0, held.version]
+    assert all(0 <= line["metrics"]["accuracy"] <= 1 for line in found)
