@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from typing import Annotated, Final
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Depends, Query
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 
 from fanlight.consoles.console import Console
-from fanlight.consoles.main_server_changes import NUMBERS, change_pages
+from fanlight.consoles.main_server_changes import change_pages
+from fanlight.consoles.policy_form import NUMBERS, Filled, change_policy
 from fanlight.consoles.step_pages import Reader
+from fanlight.services.http.owner import Owner, require_owner_post
 from fanlight.services.main_server.app import MainServerParts
 from fanlight.services.main_server.numbers_in_paths import Which
 
@@ -24,6 +27,7 @@ PAGES: Final = (
 MOST_CELLS: Final = 12
 """Classes up to which a confusion matrix can be read on a page."""
 
+Changer = Annotated[Owner, Depends(require_owner_post)]
 Number = Annotated[int, Query(ge=1, le=10**9)]
 Other = Annotated[Which | None, Query(alias="with")]
 
@@ -80,17 +84,30 @@ def _past(console: Console, parts: MainServerParts) -> APIRouter:
 
 
 def _present(console: Console, parts: MainServerParts) -> APIRouter:
-    router, overview = APIRouter(), parts.overview
+    router, overview, service = APIRouter(), parts.overview, parts.service
 
     @router.get("/devices")
     def devices(request: Request, owner: Reader) -> Response:
         return console.page(request, owner, "main_devices.html", devices=overview.devices(), newest=500)
 
-    @router.get("/task")
-    def task(request: Request, owner: Reader) -> Response:
+    def draw_task(request: Request, owner: Owner, form: Filled) -> Response:
         proposals = parts.records.class_proposals()
         return console.page(
-            request, owner, "main_task.html", task=parts.service.task, numbers=NUMBERS, proposals=proposals
+            request, owner, "main_task.html", task=service.task, numbers=NUMBERS, form=form, proposals=proposals
         )
+
+    @router.get("/task")
+    def task(request: Request, owner: Reader) -> Response:
+        return draw_task(request, owner, Filled())
+
+    @router.post("/task/policy")
+    async def policy(request: Request, owner: Changer) -> Response:
+        typed = {name: str(value) for name, value in (await request.form()).items()}
+        form = await run_in_threadpool(change_policy, service, typed)
+        if not form.wrong:
+            return RedirectResponse("/task", status_code=303)
+        page = await run_in_threadpool(draw_task, request, owner, form)
+        page.status_code = 400
+        return page
 
     return router

@@ -40,9 +40,9 @@ def lanes(timeline: Mapping[str, Any]) -> dict[str, Any] | None:
     """What to draw of a timeline of ``services.main_server.timeline``; None for a round that never opened.
 
     Returns:
-        ``from``, ``until`` (unix seconds), ``ongoing``; ``round``: (place, label) of what both servers did; ``rows``:
-        one for each device, with ``device`` (as given), ``words``, ``tone``, ``bars`` (tone, place, length) and
-        ``marks`` (tone, place, label, seconds after the opening).
+        ``from``, ``until`` (unix seconds), ``ongoing``; ``round``: what both servers did (place, label, seconds
+        after the opening); ``rows``: one for each device, with ``device`` (as given), ``words``, ``tone``, ``bars``
+        (tone, place, length) and ``marks`` (tone, place, label, seconds after the opening).
     """
     opened: float | None = timeline["opened_at"]
     if opened is None:
@@ -59,7 +59,9 @@ def lanes(timeline: Mapping[str, Any]) -> dict[str, Any] | None:
         "from": opened,
         "until": until,
         "ongoing": ended is None,
-        "round": [(place(timeline[key]), label) for key, label in both if timeline[key] is not None],
+        "round": [
+            (place(timeline[key]), label, timeline[key] - opened) for key, label in both if timeline[key] is not None
+        ],
         "rows": [
             _row(entry, timeline, place, place(until if ended is None else ended)) for entry in timeline["devices"]
         ],
@@ -71,6 +73,7 @@ def _row(
 ) -> dict[str, Any]:
     words, tone = STEPS[entry["step"]]
     found = [(key, label, entry["moments"][key]) for key, label in _MOMENTS if entry["moments"][key] is not None]
+    found.sort(key=lambda entry: (entry[2], _PLACES[entry[0]]))
     judged, counted = timeline["judged_at"], entry["step"] in ("counted", "has-new-model")
     turns = [(key, place(moment)) for key, _label, moment in found]
     if judged is not None and counted:

@@ -165,6 +165,29 @@ def test_the_policy_is_changed_by_its_forms(parts: MainServerParts, browser: Tes
     assert parts.service.task.policy == policy
 
 
+@pytest.mark.parametrize(
+    ("field", "typed", "said"),
+    [
+        ("k_min", "many", "This is no whole number: 'many'."),
+        ("wait_s", "0", "From 1 to 86,400, not 0."),
+        ("k_min", "2000", "At least as many as the fewest devices in a sum: 2,000."),
+        ("cohort_size", "3", "0, or at least as many as the fewest devices in a sum: 5."),
+        ("k_min", HOSTILE[0], HOSTILE[0]),
+    ],
+)
+def test_a_wrong_number_is_kept_and_marked(browser: TestClient, field: str, typed: str, said: str) -> None:
+    shown = Page.of(browser.get("/task"))
+    response = browser.post("/task/policy", data={"csrf": shown.csrf(), field: typed, "window_s": "77"})
+    assert response.status_code == 400
+    page = Page.of(response)
+    kept = {item["name"]: item for item in page.all("input") if item.get("type") == "number"}
+    assert (kept[field]["value"], kept["window_s"]["value"]) == (typed, "77")
+    (marked,) = [item for item in kept.values() if "aria-invalid" in item]
+    assert f"wrong-{marked['name']}" in marked["aria-describedby"]
+    assert said in page.text
+    assert "Nothing was changed." in page.text
+
+
 def test_proposed_classes_are_shown_and_dismissed(parts: MainServerParts, browser: TestClient) -> None:
     device = {"dev": b"d" * 16, "public_key": b"p" * 32, "token_key": b"t" * 32, "name": HOSTILE[0]}
     with parts.service.database.transaction() as tx:

@@ -31,7 +31,7 @@ def test_bars_follow_one_another_from_moment_to_moment_and_end_with_the_new_mode
     ends = [round(at + length, 3) for _name, at, length in row["bars"]]
     starts = [round(at, 3) for _name, at, _long in row["bars"]]
     assert starts == [0.0, *ends[:-1]]
-    assert [label for _at, label in drawn["round"]] == ["closed", "sum released", "complete"]
+    assert [label for _at, label, _after in drawn["round"]] == ["closed", "sum released", "complete"]
     assert row["marks"][0][3] == -10.0
 
 

@@ -255,7 +255,9 @@ class MainService:
         with self.database.transaction() as tx:
             self._set_device(tx, device, ready_plan=readiness.plan, ready_model=readiness.model)
             if readiness.plan == self.task.plan.hash:
-                device_models.note_ready(tx, device, readiness.model, self.clock())
+                line = round_table.latest_line(tx)
+                since = line.opened_at if line is not None and line.opened_at else 0.0
+                device_models.note_ready(tx, device, readiness.model, since, self.clock())
         self.notify()
 
     def take_class_proposal(self, device: bytes, data: bytes) -> None:

@@ -10,6 +10,7 @@ import json
 from pathlib import Path
 from typing import Annotated, Any, Final, Self
 
+from annotated_types import Ge, Le
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from fanlight.errors import SettingsError
@@ -87,6 +88,14 @@ class Policy(_Section):
             cohort = f" or cohort_size ({self.cohort_size})" if self.cohort_size else ""
             raise ValueError(f"k_min ({self.k_min}) must not exceed n_max ({self.n_max}){cohort}")
         return self
+
+    @classmethod
+    def range_of(cls, field: str) -> tuple[int, int]:
+        """The smallest and the largest value of a field that is a number."""
+        limits = cls.model_fields[field].metadata
+        (low,) = [limit.ge for limit in limits if isinstance(limit, Ge)]
+        (high,) = [limit.le for limit in limits if isinstance(limit, Le)]
+        return int(low), int(high)  # type: ignore[call-overload]
 
 
 class Task(_Section):

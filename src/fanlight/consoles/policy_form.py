@@ -1,0 +1,114 @@
+"""The form of the policy: its fields in words, with units and ranges, and what is wrong with what somebody typed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from fanlight.errors import FanlightError
+from fanlight.services.main_server.service import MainService
+from fanlight.services.main_server.task import Policy
+
+
+@dataclass(frozen=True)
+class Number:
+    """A field that takes a whole number.
+
+    Attributes:
+        name: of the policy's field.
+        label, unit, hint: in words.
+        low, high: smallest and largest value.
+    """
+
+    name: str
+    label: str
+    unit: str
+    hint: str
+
+    @property
+    def low(self) -> int:
+        """The smallest value."""
+        return Policy.range_of(self.name)[0]
+
+    @property
+    def high(self) -> int:
+        """The largest value."""
+        return Policy.range_of(self.name)[1]
+
+    def read(self, typed: str) -> int:
+        """The number in ``typed``.
+
+        Raises:
+            ValueError: it is none, or out of range; says so in words.
+        """
+        try:
+            value = int(typed)
+        except ValueError:
+            raise ValueError(f"This is no whole number: {typed.strip()[:40]!r}.") from None
+        if not self.low <= value <= self.high:
+            raise ValueError(f"From {self.low:,} to {self.high:,}, not {value:,}.")
+        return value
+
+
+NUMBERS: Final = (
+    Number("k_min", "Fewest devices in a sum", "devices", "Devices refuse fewer than five unless their owner agrees."),
+    Number("n_max", "Most devices in a sum", "devices", "The more, the coarser each number travels."),
+    Number("cohort_size", "Devices drawn for a round", "devices", "0: all take part."),
+    Number("min_class_supporters", "Devices that must have a class", "devices",
+           "A class that fewer have pictures of is held back. 0: as many as a sum needs."),
+    Number("r_max_percent", "Largest share of rejected reports", "percent", "With more, the round is abandoned."),
+    Number("window_s", "A round stays open for", "seconds", "0: ten minutes by itself, seven days by hand."),
+    Number("wait_s", "Patience with connected devices", "seconds", "Once enough reports are in."),
+    Number("rounds", "Training rounds to run by themselves", "rounds", "0: no end."),
+)  # fmt: skip
+"""The policy's numbers, in the order of the form."""
+
+
+@dataclass(frozen=True)
+class Filled:
+    """What somebody typed.
+
+    Attributes:
+        typed: by field, as it came.
+        wrong: by field, what is wrong with it; under ``""`` what does not go together.
+    """
+
+    typed: Mapping[str, str] = field(default_factory=dict)
+    wrong: Mapping[str, str] = field(default_factory=dict)
+
+
+def change_policy(service: MainService, typed: Mapping[str, str]) -> Filled:
+    """Change what was typed; nothing is changed if anything is wrong with it.
+
+    Raises:
+        StorageError: the disk refuses.
+    """
+    changes: dict[str, Any] = {}
+    wrong: dict[str, str] = {}
+    for number in NUMBERS:
+        if number.name in typed:
+            try:
+                changes[number.name] = number.read(typed[number.name])
+            except ValueError as error:
+                wrong[number.name] = str(error)
+    if not wrong:
+        wrong = _too_few({**service.task.policy.model_dump(), **changes})
+    if not wrong:
+        try:
+            service.change_policy(**changes)
+        except FanlightError as error:
+            if error.slug not in ("bad-settings", "bad-layout"):
+                raise
+            wrong[""] = error.message
+    return Filled(typed, wrong)
+
+
+def _too_few(policy: Mapping[str, Any]) -> dict[str, str]:
+    """What the policy would refuse of numbers that are good each by itself, in words at the field."""
+    needed, found = policy["k_min"], dict[str, str]()
+    if policy["n_max"] < needed:
+        found["n_max"] = f"At least as many as the fewest devices in a sum: {needed:,}."
+    if 0 < policy["cohort_size"] < needed:
+        found["cohort_size"] = f"0, or at least as many as the fewest devices in a sum: {needed:,}."
+    return found
