@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -47,21 +48,80 @@ def measure(parts: MainServerParts, right: int) -> None:
 
 
 def test_a_page_shows_a_change_without_being_loaded_again(browser: Browser, tmp_path: Path) -> None:
-    app, parts = create_app(MainServerSettings(state=folder_of(tmp_path) / "main"))
-    main_server_pages.install(app, parts)
-    with (
-        socket.create_server(("127.0.0.1", 0)) as listener,
-        served("main", app, listener) as server,
-        logged_in(browser, server) as context,
-    ):
+    with main_server(tmp_path) as (server, parts), logged_in(browser, server) as context:
         page, wrong = visit(context)
         with page.expect_response("**/events"):
             page.goto(server.url)
         page.evaluate("document.querySelector('.top').dataset.kept = 'yes'")
-        expect(page.get_by_role("heading", name="Figures of version 0")).to_have_count(0)
+        expect(page.locator("#model")).to_contain_text("Not measured yet")
         measure(parts, 90)
-        expect(page.get_by_text("Version 0: 90.0 % of 200 test pictures right.")).to_be_visible()
+        expect(page.locator("#model")).to_contain_text("90.0 % of 200 held-out pictures")
         assert page.locator(".top[data-kept]").count() == 1, "the page was loaded anew"
+        assert not wrong
+
+
+@contextmanager
+def main_server(tmp_path: Path) -> Iterator[tuple[Served, MainServerParts]]:
+    app, parts = create_app(MainServerSettings(state=folder_of(tmp_path) / "main"))
+    main_server_pages.install(app, parts)
+    with socket.create_server(("127.0.0.1", 0)) as listener, served("main", app, listener) as server:
+        yield server, parts
+
+
+def test_without_events_a_page_asks_by_the_clock(browser: Browser, tmp_path: Path) -> None:
+    with main_server(tmp_path) as (server, parts), logged_in(browser, server) as context:
+        context.route("**/events", lambda route: route.abort())
+        page, _wrong = visit(context)
+        page.goto(server.url)
+        measure(parts, 90)
+        expect(page.locator("#model")).to_contain_text("90.0 % of 200 held-out pictures")
+        expect(page.get_by_role("alert")).to_be_hidden()
+
+
+def test_a_hidden_page_lets_the_stream_go(browser: Browser, tmp_path: Path) -> None:
+    """Browsers allow six connections to a host over HTTP/1.1, for all tabs together."""
+    show = "hidden => { Object.defineProperty(document, 'hidden', {value: hidden, configurable: true});"
+    show += "document.dispatchEvent(new Event('visibilitychange')); }"
+    with main_server(tmp_path) as (server, parts), logged_in(browser, server) as context:
+        page, wrong = visit(context)
+        with page.expect_response("**/events"):
+            page.goto(server.url)
+        with page.expect_event("requestfailed", lambda request: request.url.endswith("/events")):
+            page.evaluate(show, True)
+        measure(parts, 90)
+        with page.expect_response("**/events"):
+            page.evaluate(show, False)
+        expect(page.locator("#model")).to_contain_text("90.0 % of 200 held-out pictures")
+        assert not wrong
+
+
+def test_a_page_whose_login_has_ended_leads_to_the_login(browser: Browser, tmp_path: Path) -> None:
+    with main_server(tmp_path) as (server, _parts), logged_in(browser, server) as context:
+        page, _wrong = visit(context)
+        other, _wrong = visit(context)
+        page.goto(f"{server.url}/aggregate_models")
+        other.goto(server.url)
+        other.get_by_role("button", name="Log out").click()
+        expect(other).to_have_url(f"{server.url}/login")
+        expect(page).to_have_url(f"{server.url}/login?next=/aggregate_models")
+
+
+def test_a_chart_is_drawn_anew_only_if_its_figures_changed(browser: Browser, tmp_path: Path) -> None:
+    kept = "document.querySelector('figure.chart canvas').kept === true"
+    with main_server(tmp_path) as (server, parts), logged_in(browser, server) as context:
+        learn(parts, epochs=8)
+        page, wrong = visit(context)
+        page.goto(f"{server.url}/aggregate_models")
+        expect(page.locator("figure.chart canvas")).to_be_visible()
+        page.evaluate(kept.replace("===", "="))
+        page.locator(".why").first.evaluate("node => { node.textContent = 'out of date'; }")
+        parts.service.notify()
+        expect(page.get_by_text("out of date")).to_have_count(0)
+        assert page.evaluate(kept)
+        learn(parts, epochs=3)
+        page.wait_for_function(f"() => !({kept})")
+        expect(page.locator("figure.chart canvas")).to_be_visible()
+        expect(page.locator("figure.chart")).to_have_count(1)
         assert not wrong
 
 
@@ -86,21 +146,25 @@ def shown(browser: Browser, server: Served, path: str, name: str, window: dict[s
         assert not wrong
 
 
-@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-def test_a_chart_is_drawn_under_the_strict_policy(browser: Browser, tmp_path: Path, dark: bool) -> None:
-    """On the page of a step, with the figures of a job that has ended."""
-    app, parts = create_app(MainServerSettings(state=folder_of(tmp_path) / "main"))
-    main_server_pages.install(app, parts)
+def learn(parts: MainServerParts, epochs: int) -> None:
+    """As if a job had reported these passes."""
 
     def work(progress: object) -> None:
         assert callable(progress)
-        for epoch in range(1, 9):
+        for epoch in range(1, epochs + 1):
             figures = {"train_loss": 1 / epoch, "valid_loss": 1.2 / epoch, "train_accuracy": 1 - 0.5 / epoch}
-            progress(epoch / 8, "learning", {"epoch": epoch, "valid_accuracy": 1 - 0.6 / epoch, **figures})
+            progress(epoch / epochs, "learning", {"epoch": epoch, "valid_accuracy": 1 - 0.6 / epoch, **figures})
 
     jobs = parts.service.jobs
     jobs.wait(jobs.start("/aggregate_models", work).id)
-    with socket.create_server(("127.0.0.1", 0)) as listener, served("main", app, listener) as server:
+    parts.service.notify()
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_a_chart_is_drawn_under_the_strict_policy(browser: Browser, tmp_path: Path, dark: bool) -> None:
+    """On the page of a step, with the figures of a job that has ended."""
+    with main_server(tmp_path) as (server, parts):
+        learn(parts, epochs=8)
         for window in (PHONE, DESK):
             with logged_in(browser, server, window, dark=dark) as context:
                 page, wrong = visit(context)

@@ -91,7 +91,7 @@ def test_an_impossible_step_is_a_409_as_page_and_as_json(role: Role) -> None:
         page = Page.of(response)
         assert error["slug"] in page.text
         assert error["message"] in page.text
-        assert error["next"] in page.text
+        assert error["next"].partition(" (/")[0] in page.text, "a route in it is a link on the page"
         assert any(attributes.get("href") == path for attributes in page.all("a")), "the way back to the step"
 
 

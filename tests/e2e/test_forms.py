@@ -1,0 +1,103 @@
+"""Forms are sent without loading the page anew: what others do and what one types do not get in each other's way."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Route, expect
+
+from fanlight import apps
+from fanlight.services.device.settings import DeviceSettings
+from fanlight.services.federation import init_federation, issue_token_file
+from fanlight.services.main_server.task import Task
+from tests.e2e.browser import PHONE, chromium, too_wide, violations, visit
+from tests.e2e.test_pages import Served, logged_in, served, shoot
+
+FLOOR = "Fewest devices in a sum"
+PAUSED = "Paused: nothing is sent."
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as found:
+        yield found
+
+
+@pytest.fixture
+def device(tmp_path: Path) -> Iterator[Served]:
+    folder = tmp_path / "federation"
+    addresses = {"main_url": "http://localhost:1", "aggregator_url": "http://localhost:2"}
+    init_federation(folder, **addresses, task_json=Task.default(classes=("cat", "dog"), demo=True).to_json())
+    (folder / "pictures").mkdir()
+    token = issue_token_file(folder, "porch", 2_000_000_000)
+    app = apps.device(DeviceSettings(state=folder / "device", token=token, data=folder / "pictures", port=8001))
+    with socket.create_server(("127.0.0.1", 0)) as listener, served("device", app, listener) as server:
+        yield server
+
+
+def test_what_one_types_survives_what_another_does(browser: Browser, device: Served) -> None:
+    with logged_in(browser, device) as mine, logged_in(browser, device) as theirs:
+        page, wrong = visit(mine)
+        other, _wrong = visit(theirs)
+        for tab in (page, other):
+            tab.goto(f"{device.url}/privacy")
+        page.evaluate("window.same = true")
+        page.locator("main").evaluate("main => main.insertAdjacentHTML('beforeend', '<p id=old>out of date</p>')")
+        field = page.get_by_label(FLOOR)
+        field.fill("19")
+        field.press("ArrowLeft")
+        other.get_by_role("button", name="Pause").click()
+        expect(page.get_by_role("heading", name=PAUSED)).to_be_visible()
+        expect(page.locator("#old")).to_have_count(0)
+        expect(field).to_be_focused()
+        page.keyboard.type("5")
+        expect(field).to_have_value("159")
+        page.evaluate("getSelection().selectAllChildren(document.querySelector('#k-min-help'))")
+        selected = page.evaluate("String(getSelection())")
+        other.get_by_role("button", name="Go on").click()
+        expect(page.get_by_role("heading", name=PAUSED)).to_have_count(0)
+        assert page.evaluate("String(getSelection())") == selected
+        expect(field).to_have_value("159")
+        assert page.evaluate("window.same"), "the page was loaded anew"
+        assert not wrong
+
+
+def test_a_button_that_was_pressed_says_so_and_is_pressed_once(browser: Browser, device: Served) -> None:
+    held: list[Route] = []
+    with logged_in(browser, device, PHONE) as context:
+        context.route("**/privacy/pause", lambda route: held.append(route))
+        page, wrong = visit(context)
+        page.goto(f"{device.url}/privacy")
+        button = page.get_by_role("button", name="Pause")
+        button.press("Enter")
+        expect(button).to_be_disabled()
+        expect(button).to_be_focused()
+        assert "working" in button.evaluate("button => getComputedStyle(button, '::after').content")
+        assert not violations(page, "color-contrast")
+        assert too_wide(page) <= 0
+        shoot(page, "busy-phone")
+        page.keyboard.press("Enter")
+        expect(page.locator("form.htmx-request")).to_have_count(1)
+        assert len(held) == 1
+        held[0].continue_()
+        expect(page.get_by_role("heading", name=PAUSED)).to_be_visible()
+        expect(page.get_by_role("button", name="Go on")).to_be_enabled()
+        assert len(held) == 1
+        assert not wrong
+
+
+def test_a_server_that_does_not_answer_is_told_of(browser: Browser, device: Served) -> None:
+    with logged_in(browser, device, PHONE) as context:
+        context.route("**/privacy/pause", lambda route: route.abort())
+        page, _wrong = visit(context)
+        page.goto(f"{device.url}/privacy")
+        page.get_by_role("button", name="Pause").click()
+        expect(page.get_by_role("alert")).to_contain_text("No answer from this device.")
+        expect(page.get_by_role("button", name="Pause")).to_be_enabled()
+        context.unroute("**/privacy/pause")
+        page.get_by_role("button", name="Pause").click()
+        expect(page.get_by_role("heading", name=PAUSED)).to_be_visible()
+        expect(page.get_by_role("alert")).to_be_hidden()
