@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from fanlight.consoles.console import Console
-from fanlight.consoles.device_learning import LEARNING, learning_router
+from fanlight.consoles.device_learning import CHARTED, LEARNING, learning_router
 from fanlight.consoles.device_pictures import PICTURES, pictures_router
 from fanlight.consoles.events import events_router
 from fanlight.consoles.privacy import PRIVACY, privacy_router
@@ -43,7 +43,7 @@ def pages(console: Console, role: DeviceRole) -> APIRouter:
 
     @router.get("/")
     def start(request: Request, owner: Reader) -> Response:
-        learning, status = device_status.learning(role), device_status.status(role)
+        learning, status = device_status.learning(role, CHARTED), device_status.status(role)
         found = guide.supply(role, guide.STRIP)
         return console.page(
             request,
@@ -55,7 +55,7 @@ def pages(console: Console, role: DeviceRole) -> APIRouter:
             supply=found,
             steps=role.steps.views(),
             learning=learning,
-            sent=device_status.sent(role)["sent"][::-1],
+            sent=device_status.sent(role, NEWEST)["sent"][::-1],
             refusals=device_status.refusals(role)["refusals"],
             newest=NEWEST,
         )

@@ -31,6 +31,8 @@ TAKEN_FOR: Final = "/learning/pictures"
 MOST_CELLS: Final = 16
 """Classes up to which a confusion matrix can be read on a page."""
 NEWEST: Final = 50
+CHARTED: Final = 100
+"""Rounds of a chart; the JSON API has them all."""
 """Rounds in the list; the JSON API has them all."""
 MOST_SHOWN: Final = 120
 """Pictures behind one cell of it that are shown."""
@@ -183,7 +185,7 @@ def curves(rounds: Sequence[dict[str, Any]]) -> list[Curve]:
 
 
 def _context(role: DeviceRole) -> dict[str, Any]:
-    learning = device_status.learning(role)
+    learning = device_status.learning(role, CHARTED)
     received, own = _metrics(learning["global"]), _metrics(learning["local"])
     return {
         "steps": role.steps.views(),
@@ -194,6 +196,7 @@ def _context(role: DeviceRole) -> dict[str, Any]:
         "curves": curves(learning["rounds"]),
         "most_cells": MOST_CELLS,
         "newest": NEWEST,
+        "total": role.store.count_rounds(),
         "supply": guide.supply(role),
         "job": role.jobs.latest(TRAIN),
     }

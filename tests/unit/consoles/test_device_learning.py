@@ -175,7 +175,7 @@ def test_hostile_names_are_only_text(
     for model in ("global", "local"):
         for line in found[model]["metrics"]["per_class"]:
             line["class"] = text
-    monkeypatch.setattr(device_status, "learning", lambda _role: found | {"classes": [text, text]})
+    monkeypatch.setattr(device_status, "learning", lambda _role, _newest: found | {"classes": [text, text]})
     page = Page.of(browser.get("/learning"))
     assert page.text.count(text) >= 4
     assert {script["src"] for script in page.all("script")} <= {"/static/live.js", "/static/pictures.js"} | {

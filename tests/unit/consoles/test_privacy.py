@@ -157,7 +157,7 @@ def test_what_left_is_listed_with_its_picture_while_the_round_runs(
     line: dict[str, Any] = {"kind": "train", "fingerprint": "cd" * 32, "bytes": 52_500, "at": 1}
     running = line | {"round": 2, "state": "confirmed", "manifest": "ab" * 32}
     over = line | {"round": 1, "state": "ended", "manifest": "ef" * 32}
-    monkeypatch.setattr(device_status, "sent", lambda _role: {"sent": [over, running]})
+    monkeypatch.setattr(device_status, "sent", lambda _role, _newest: {"sent": [over, running]})
     app, role = made(folder)
     browser = owner(app, URL)
     page = Page.of(browser.get("/privacy"))

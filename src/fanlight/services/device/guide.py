@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
@@ -12,6 +12,7 @@ from fanlight.protocol.manifest import Manifest
 from fanlight.services.device.library import Filter, Library, Picture, State
 from fanlight.services.device.library.findings import FEW
 from fanlight.services.device.role import DeviceRole
+from fanlight.services.http.steps import StepView
 
 Place = Literal["done", "now", "later"]
 STRIP: Final = 8
@@ -108,13 +109,10 @@ def _newest(library: Library, number: int) -> tuple[Picture, ...]:
     return ()
 
 
-def now(role: DeviceRole, found: Supply) -> Now:
-    """What to do now."""
-    for ask in (_out, _alone, _to_learn_from, _busy, _of_the_round):
-        thing = ask(role, found)
-        if thing is not None:
-            return replace(thing, stages=_stages(thing.name))
-    raise AssertionError("the last one always has an answer")
+def now(role: DeviceRole, found: Supply, views: Sequence[StepView]) -> Now:
+    """What to do now, with what there is to learn from and the three steps as they are."""
+    thing = _out(role) or _alone(role) or _to_learn_from(found) or _busy(views) or _of_the_round(role)
+    return replace(_possible(thing, views), stages=_stages(thing.name))
 
 
 def effect_on_round(role: DeviceRole) -> str:
@@ -131,7 +129,7 @@ def effect_on_round(role: DeviceRole) -> str:
     return f"The masked report for round {number} has arrived already, and counts in that round; later ones get none."
 
 
-def _out(role: DeviceRole, _found: Supply) -> Now | None:
+def _out(role: DeviceRole) -> Now | None:
     kept = role.rounds.wishes.kept
     if kept.left:
         text = "It asks the servers for nothing and answers no round. Your pictures are still here."
@@ -142,7 +140,7 @@ def _out(role: DeviceRole, _found: Supply) -> Now | None:
     return None
 
 
-def _alone(role: DeviceRole, _found: Supply) -> Now | None:
+def _alone(role: DeviceRole) -> Now | None:
     if not all(role.membership.is_enrolled(name) for name in role.membership.servers):
         text = "This device is making itself known to both servers. You can put pictures in meanwhile."
         return Now("join", "Joining the federation.", text, "/pictures", "Put pictures in")
@@ -152,7 +150,7 @@ def _alone(role: DeviceRole, _found: Supply) -> Now | None:
     return None
 
 
-def _to_learn_from(_role: DeviceRole, found: Supply) -> Now | None:
+def _to_learn_from(found: Supply) -> Now | None:
     if found.labelled:
         return None
     if found.reading:
@@ -173,15 +171,15 @@ _RUNNING: Final = {
 }
 
 
-def _busy(role: DeviceRole, _found: Supply) -> Now | None:
-    for view in role.steps.views():
+def _busy(views: Sequence[StepView]) -> Now | None:
+    for view in views:
         if view.job and view.job.active:
             name, title, text, href = _RUNNING[view.route]
             return Now(name, title, text, href, "Watch it")
     return None
 
 
-def _of_the_round(role: DeviceRole, _found: Supply) -> Now:
+def _of_the_round(role: DeviceRole) -> Now:
     asks: dict[Preparation, Callable[[DeviceRole], Now]] = {
         Preparation.IDLE: _train,
         Preparation.TRAINED: _announce,
@@ -202,17 +200,17 @@ def _train(role: DeviceRole) -> Now:
     title = "Now let it learn from your pictures."
     if better:
         title, text = better, "Train again, with new pictures if you have some, and it gets better still."
-    return _step(role, Now("better" if better else "train", title, text, label="Train", step="/modeltrain"))
+    return Now("better" if better else "train", title, text, label="Train", step="/modeltrain")
 
 
-def _announce(role: DeviceRole) -> Now:
+def _announce(_role: DeviceRole) -> Now:
     text = "It has learned from your pictures. Tell the main server that this device is ready; no model is sent yet."
-    return _step(role, Now("announce", "Trained. Now announce it.", text, label="Announce", step="/sendstatus"))
+    return Now("announce", "Trained. Now announce it.", text, label="Announce", step="/sendstatus")
 
 
-def _send(role: DeviceRole) -> Now:
+def _send(_role: DeviceRole) -> Now:
     text = "Send what was learned, masked twice: no server can read it, only the sum over all devices comes to light."
-    return _step(role, Now("send", "Announced. Now send it.", text, label="Send", step="/sendmodel"))
+    return Now("send", "Announced. Now send it.", text, label="Send", step="/sendmodel")
 
 
 def _wait(role: DeviceRole) -> Now:
@@ -222,10 +220,10 @@ def _wait(role: DeviceRole) -> Now:
     return Now("wait", "Sent. Now wait for the others.", text, "/learning", "What it has learned so far")
 
 
-def _step(role: DeviceRole, thing: Now) -> Now:
-    """With the button, or, where the step cannot be done, with the reason."""
-    view = role.steps.view(thing.step)
-    if view.possible:
+def _possible(thing: Now, views: Sequence[StepView]) -> Now:
+    """Where the step of the button cannot be done, with the reason instead of the button."""
+    view = next((view for view in views if view.route == thing.step), None)
+    if view is None or view.possible:
         return thing
     return replace(thing, text=f"{view.reason} {view.next}".strip(), href=thing.step, label="See the step", step="")
 

@@ -260,11 +260,17 @@ class DeviceStore:
             data = tx.execute(select(reports.c.record).where(reports.c.mh == mh)).scalar()
         return Record.decode(data) if data else None
 
-    def reports(self) -> list[Record]:
-        """All reports, the oldest first."""
+    def reports(self, newest: int | None = None) -> list[Record]:
+        """All reports, or the ``newest`` so many, the oldest first."""
+        order = reports.c.committed_at.desc(), reports.c.mh.desc()
         with self.database.transaction() as tx:
-            rows = tx.execute(select(reports.c.record).order_by(reports.c.committed_at, reports.c.mh))
-            return [Record.decode(row.record) for row in rows]
+            rows = tx.execute(select(reports.c.record).order_by(*order).limit(newest)).all()
+        return [Record.decode(row.record) for row in reversed(rows)]
+
+    def count_reports(self) -> int:
+        """How many reports there are."""
+        with self.database.transaction() as tx:
+            return tx.execute(select(func.count()).select_from(reports)).scalar_one()
 
     def unfinished(self) -> list[Record]:
         """The reports whose rounds are not over."""
@@ -303,14 +309,19 @@ class DeviceStore:
             recent = select(func.count()).select_from(reports).where(reports.c.committed_at > now - SECONDS_PER_DAY)
             return History(keys, tx.execute(recent).scalar_one())
 
-    def rounds(self) -> list[RoundLine]:
-        """The history, the first round first."""
+    def rounds(self, newest: int | None = None) -> list[RoundLine]:
+        """The history, or the ``newest`` rounds of it, the first round first."""
         with self.database.transaction() as tx:
-            rows = tx.execute(select(rounds).order_by(rounds.c.number)).all()
+            rows = tx.execute(select(rounds).order_by(rounds.c.number.desc()).limit(newest)).all()
         return [
             RoundLine(row.mh, row.number, row.kind, Learned.decode(row.learned), row.result, row.reason, row.included)
-            for row in rows
+            for row in reversed(rows)
         ]
+
+    def count_rounds(self) -> int:
+        """How many rounds the history has."""
+        with self.database.transaction() as tx:
+            return tx.execute(select(func.count()).select_from(rounds)).scalar_one()
 
     # -- refusals
 
