@@ -44,16 +44,16 @@ def pages(console: Console, role: DeviceRole) -> APIRouter:
     @router.get("/")
     def start(request: Request, owner: Reader) -> Response:
         learning, status = device_status.learning(role, CHARTED), device_status.status(role)
-        found = guide.supply(role, guide.STRIP)
+        found, steps = guide.supply(role, guide.STRIP), role.steps.views()
         return console.page(
             request,
             owner,
             "device.html",
             status=status,
             demo=is_demo(status),
-            now=guide.now(role, found),
+            now=guide.now(role, found, steps),
             supply=found,
-            steps=role.steps.views(),
+            steps=steps,
             learning=learning,
             sent=device_status.sent(role, NEWEST)["sent"][::-1],
             refusals=device_status.refusals(role)["refusals"],

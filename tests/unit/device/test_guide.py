@@ -17,7 +17,7 @@ from tests.unit.device.joined import done, turn
 
 
 def now(role: DeviceRole) -> guide.Now:
-    return guide.now(role, guide.supply(role, guide.STRIP))
+    return guide.now(role, guide.supply(role, guide.STRIP), role.steps.views())
 
 
 def places(thing: guide.Now) -> str:
