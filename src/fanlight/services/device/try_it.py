@@ -10,7 +10,6 @@ Nothing is kept: neither the picture, nor the session, whose memory a small devi
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Literal
@@ -25,7 +24,6 @@ from fanlight.learning.backbones import CompiledBackbone, compile_backbone
 from fanlight.learning.efficientnet_lite0 import FEATURES_OUTPUT, INPUT, MAP_OUTPUT
 from fanlight.learning.feature_cache import FeatureCache
 from fanlight.learning.features import open_session
-from fanlight.learning.folders import Hashes, LabelledPicture, scan
 from fanlight.learning.heads import SoftmaxHead, softmax
 from fanlight.learning.model_file import HeadModel
 from fanlight.services.device.role import DeviceRole
@@ -85,8 +83,6 @@ class TryIt:
 
     def __init__(self, role: DeviceRole) -> None:
         self._role = role
-        self._known: set[str] = set()
-        self._hashes: Hashes = {}
 
     def models(self) -> dict[Which, HeadModel]:
         """The models there are: the one trained here, if it still fits the task, and the global one.
@@ -154,17 +150,11 @@ class TryIt:
         model = self.models().get(which)
         if model is None or not (0 <= truth < len(model.classes) and 0 <= named < len(model.classes)):
             raise NotFound("There is no such model or class.", next="Open the page Learning.")
-        members = [picture for picture in self._test_pictures(model) if picture.label == truth]
         cache = self._features(model)
-        rows = [(picture.content_hash, cache.get(picture.content_hash)) for picture in members]
+        members = self._role.library.of_part(model.classes[truth], "test")
+        rows = [(sha256, cache.get(sha256)) for sha256 in members]
         head = SoftmaxHead(model.weight, model.bias)
         return [sha256 for sha256, x in rows if x is not None and int(head.logits(x[None])[0].argmax()) == named]
-
-    def _test_pictures(self, model: HeadModel) -> Sequence[LabelledPicture]:
-        settings = self._role.settings
-        found = scan(settings.data, model.classes, client=settings.client, known=self._known, hashes=self._hashes)
-        self._known.update(picture.content_hash for picture in found.test)
-        return found.test
 
     def _features(self, model: HeadModel) -> FeatureCache:
         folder = self._role.settings.state / "features"

@@ -125,6 +125,13 @@ class Index:
                 found |= {row.sha256: _picture(row) for row in rows}
         return {sha256: found[sha256] for sha256 in ids if sha256 in found}
 
+    def of_part(self, label: str, part: str) -> list[str]:
+        """Content hashes of the labelled pictures of one class and part, in order."""
+        c = pictures.c
+        found = select(c.sha256).where(c.state == State.LABELLED.value, c.label == label, c.part == part)
+        with self._database.transaction() as tx:
+            return list(tx.execute(found.order_by(c.sha256)).scalars())
+
     def select(self, condition: ColumnElement[bool], first: int, count: int) -> tuple[list[Picture], int]:
         """Some of the pictures, newest first, and how many there are in all."""
         query = select(pictures).where(condition).order_by(pictures.c.added_at.desc(), pictures.c.path)

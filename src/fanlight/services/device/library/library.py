@@ -128,6 +128,11 @@ class Library:
             shown, total = self._index.select(found, (number - 1) * size, size)
         return Page(tuple(shown), number, total, pages)
 
+    def of_part(self, label: str, part: str) -> list[str]:
+        """The labelled pictures of a class that are for ``train``, ``valid`` or ``test``, by SHA-256."""
+        self.notice()
+        return self._index.of_part(normal(label), part)
+
     def counts(self) -> Counts:
         """How many pictures there are, by state and by class."""
         return self._index.counts()
