@@ -24,6 +24,7 @@ from fanlight.consoles.linked import linked_for
 from fanlight.consoles.reasons import REASONS
 from fanlight.consoles.the_round import ROLE_TITLES, ROUND, RoleName, numbers_of, title_of
 from fanlight.consoles.timelines import TIMELINES
+from fanlight.consoles.words import meanings
 from fanlight.services.http.headers import STATIC_PREFIX
 from fanlight.services.http.owner import Owner
 from fanlight.services.http.problems import Problem
@@ -56,6 +57,7 @@ class Console:
             step_links=tuple(steps),
             the_round=ROUND,
             numbers_of=lambda route: numbers_of(role, route),
+            meanings=meanings,
             title_of=lambda route: title_of(role, route),
             version=__version__,
         )

@@ -78,6 +78,7 @@ class Records:
             line = round_table.latest_line(tx)
             return self._lines(tx, [version])[0] | {
                 "current_version": models.current(tx).number,
+                "newest_version": models.count(tx) - 1,
                 "waiting": self._service.promotion.waiting(tx),
                 "open_round": None if line is None or line.is_over else line.number,
                 "figures": figures,
