@@ -67,8 +67,12 @@ def test_what_one_types_survives_what_another_does(browser: Browser, device: Ser
 
 def test_a_button_that_was_pressed_says_so_and_is_pressed_once(browser: Browser, device: Served) -> None:
     held: list[Route] = []
+
+    def hold(route: Route) -> None:
+        held.append(route)
+
     with logged_in(browser, device, PHONE) as context:
-        context.route("**/privacy/pause", lambda route: held.append(route))
+        context.route("**/privacy/pause", hold)
         page, wrong = visit(context)
         page.goto(f"{device.url}/privacy")
         button = page.get_by_role("button", name="Pause")
