@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shutil
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,9 +19,9 @@ from fanlight.services.device.library.records import Filter, State
 from fanlight.services.device.role import Chances, DeviceRole
 from fanlight.services.device.settings import DeviceSettings
 from fanlight.services.federation import issue_token_file
-from tests.unit.consoles.federation import SCRIPT, Page, device, make_folder, owner, stranger
+from tests.unit.consoles.federation import LONG, RIGHT_TO_LEFT, SCRIPT, Page, device, make_folder, owner, stranger
 from tests.unit.device.federation import NOW, FakeFederation, draw_pictures
-from tests.unit.device.joined import turn
+from tests.unit.device.joined import done, turn
 
 URL = "http://localhost:8001"
 
@@ -114,7 +115,9 @@ def test_a_zip_is_put_in_with_a_label(served: tuple[TestClient, DeviceRole]) -> 
     with zipfile.ZipFile(packed, "w") as archive:
         archive.writestr("inside/x.png", png(5))
     before = set(ids(role, State.LABELLED))
-    assert "1 picture put in: 1 bright." in Page.of(put_in(browser, ("all.ZIP", packed.getvalue()), label="bright")).text
+    assert (
+        "1 picture put in: 1 bright." in Page.of(put_in(browser, ("all.ZIP", packed.getvalue()), label="bright")).text
+    )
     added = set(ids(role, State.LABELLED)) - before
     assert {role.library.picture(sha256).label for sha256 in added} == {"bright"}
     assert len(added) == 1
@@ -144,6 +147,157 @@ def test_what_cannot_be_done_is_said(served: tuple[TestClient, DeviceRole]) -> N
     for path in ("/pictures/add", "/pictures/change"):
         assert browser.get(path).headers["location"] == "/pictures"
     assert "7 apples" not in browser.get("/pictures?did=apples&count=7").text
+
+
+def test_pictures_without_a_label_are_what_a_new_device_begins_with(tmp_path: Path) -> None:
+    folder = make_folder(tmp_path / "federation")
+    browser = owner(device(folder), URL)
+    (folder / "pictures" / "_unlabelled").mkdir()
+    (folder / "pictures" / "_unlabelled" / "1.png").write_bytes(png(1))
+    text = Page.of(browser.get("/pictures")).text
+    assert "Say what your first pictures show." in text
+    assert "wait for the first model" in text
+
+
+def test_a_device_that_has_classes_says_how_to_give_the_first_labels(served: tuple[TestClient, DeviceRole]) -> None:
+    browser, role = served
+    (role.settings.data / "bright").rename(role.settings.data / "_unlabelled")
+    shutil.rmtree(role.settings.data / "dark")
+    text = Page.of(browser.get("/pictures")).text
+    assert "Say what your first pictures show." in text
+    assert "press the button of their class" in text
+
+
+def test_an_upload_by_folders_says_what_became_of_it(served: tuple[TestClient, DeviceRole]) -> None:
+    browser, role = served
+    files = [("x/dark/a.png", png(1)), ("x/holiday/b.png", png(2)), ("c.png", png(3)), ("x/dark/d.png", b"no")]
+    text = " ".join(Page.of(put_in(browser, *files, label="/")).text.split())
+    assert "3 pictures put in: 1 dark." in text
+    assert "2 have no label yet." in text
+    assert "No class is called like their folder: 1 holiday, 1 no folder." in text
+    assert "1 file was not taken:" in text
+    assert role.library.counts().labels == {"bright": 5, "dark": 6}
+
+
+def test_an_upload_in_several_requests_is_told_as_one(served: tuple[TestClient, DeviceRole]) -> None:
+    browser, _role = served
+    page = Page.of(browser.get("/pictures"))
+    fields = {
+        name: next(box["value"] for box in page.all("input") if box["name"] == name) for name in ("csrf", "upload")
+    }
+    for number in range(3):
+        sent = [("files", (f"{number}.png", png(number + 1), "image/png"))]
+        answer = browser.post("/pictures/add", data=fields, files=sent, headers={"Accept": "application/json"})
+        assert (answer.status_code, answer.json()["count"]) == (201, number + 1)
+    assert "3 pictures put in." in Page.of(browser.get(answer.json()["show"])).text
+    assert "put in." not in Page.of(browser.get("/pictures?added=" + "0" * 32)).text
+
+
+def test_too_many_files_at_once_are_refused_in_words(served: tuple[TestClient, DeviceRole]) -> None:
+    browser, role = served
+    answer = put_in(browser, *((f"{number}.png", b"") for number in range(5001)))
+    assert answer.status_code == 422
+    assert "These are more than 5,000 files at once." in Page.of(answer).text
+    answer = put_in(browser, *((f"{number}.png", b"") for number in range(1200)))
+    assert "1,200 files were not taken:" in Page.of(answer).text
+    assert role.library.page().total == 10
+
+
+def test_a_picture_has_a_page_and_leads_to_the_next(served: tuple[TestClient, DeviceRole]) -> None:
+    browser, role = served
+    first, second, *_rest = shown = [p.sha256 for p in role.library.page(Filter(State.LABELLED, "dark")).pictures]
+    view = "?state=labelled&label=dark"
+    page = Page.of(browser.get(f"/pictures/{first}{view}"))
+    for text in ("1 of 5", "32 × 32", "There is no model yet." if role.store.held is None else "Ask the model"):
+        assert text in page.text
+    assert f"/pictures/{second}{view}" in [link["href"] for link in page.all("a")]
+
+    def pressed(sha256: str, **fields: str) -> str:
+        data = {"csrf": page.csrf(), "picture": sha256, **fields}
+        return str(browser.post(f"/pictures/{sha256}/change{view}", data=data).headers["location"])
+
+    assert pressed(first, assign="dark") == f"/pictures/{first}{view}&did=assign&count=0"
+    there = pressed(first, assign="bright")
+    assert there == f"/pictures/{second}{view}&did=assign&count=1&before={first}"
+    undo = next(form for form, _fields in Page.of(browser.get(there)).forms() if "before" in form)
+    back = browser.post(undo, data={"csrf": page.csrf(), "do": "undo"}).headers["location"]
+    assert back == f"/pictures/{first}{view}&did=undo&count=1"
+    for sha256 in shown:
+        there = pressed(sha256, do="unusable")
+    assert there == f"/pictures{view}&did=unusable&count=1"
+    assert browser.get(f"/pictures/{first}/ask").headers["location"] == f"/pictures/{first}"
+
+
+def test_the_models_are_asked_about_a_picture(served: tuple[TestClient, DeviceRole]) -> None:
+    browser, role = served
+    sha256 = ids(role, State.LABELLED)[0]
+    page = Page.of(browser.get(f"/pictures/{sha256}"))
+    assert "Ask the model" in page.text
+    answer = Page.of(browser.post(f"/pictures/{sha256}/ask", data={"csrf": page.csrf()}))
+    assert "The global model:" in answer.text
+    done(role, role.steps.train())
+    assert "This device's own model" in Page.of(browser.get(f"/pictures/{sha256}")).text
+
+
+def test_a_picture_that_is_none_is_not_found(served: tuple[TestClient, DeviceRole]) -> None:
+    browser, _role = served
+    for path in ("0" * 64, "..%2f..%2fapi-token", "x" * 10_000, "0" * 64 + "/change"):
+        assert browser.get(f"/pictures/{path}").status_code == 404, path[:80]
+    for query in ("cell=own", "cell=own-1", "cell=../../x-1-1", "before=../../x"):
+        assert browser.get(f"/pictures/{'0' * 64}?{query}").status_code in (400, 404)
+
+
+def test_the_bin_gives_back_and_is_emptied_after_a_question(served: tuple[TestClient, DeviceRole]) -> None:
+    browser, role = served
+    some = ids(role, State.LABELLED)[:3]
+    press(browser, do="delete", picture=some)
+    page = Page.of(browser.get("/pictures?state=deleted"))
+    assert "Delete 3 pictures for good" in page.text
+    assert "empty" not in [button.get("value") for button in Page.of(browser.get("/pictures")).all("button")]
+    press(browser, do="restore", picture=some[:1])
+    assert role.library.picture(some[0]).state == State.LABELLED
+    answer = press(browser, "?state=deleted", do="empty")
+    assert "2 files deleted for good." in Page.of(browser.get(answer.headers["location"])).text
+    assert browser.get(f"/pictures/{some[1]}").status_code == 404
+    assert not list((role.settings.data / "_deleted").iterdir())
+
+
+HOSTILE_NAMES = (
+    '"><img src=x onerror=alert(1)>',
+    RIGHT_TO_LEFT,
+    "{{ 7*7 }}",
+    "a\r\nSet-Cookie: x=1\n",
+    "../../../etc/passwd",
+    "C:\\Windows\\system32",
+    "a\x00b",
+    LONG,
+)
+
+
+@pytest.mark.parametrize("label", ["", "/"])
+def test_hostile_names_in_uploads_are_text_and_no_path(served: tuple[TestClient, DeviceRole], label: str) -> None:
+    browser, role = served
+    outside = sorted(role.settings.data.parent.iterdir())
+    pages = []
+    for number, name in enumerate(HOSTILE_NAMES):
+        files = ((f"{name}.png", png(number)), (f"{name}.txt", b"no picture"), (f"{name}/in.png", png(number + 10)))
+        packed = io.BytesIO()
+        with zipfile.ZipFile(packed, "w") as archive:
+            archive.writestr(f"{name}/z.png", png(number + 20))
+        answer = put_in(browser, *files, ("all.zip", packed.getvalue()), label=label)
+        assert "set-cookie" not in answer.headers
+        pages.append(Page.of(answer))
+    assert "Does a file have a name of thousands of characters?" in pages[-1].text
+    pages.append(Page.of(put_in(browser, ("all.zip", packed.getvalue()), label=label)))
+    new = role.library.page(Filter(State.UNLABELLED)).pictures
+    assert len(new) == 3 * len(HOSTILE_NAMES) - 2
+    pages += [Page.of(browser.get(f"/pictures/{picture.sha256}")) for picture in new]
+    for page in pages:
+        assert not any(key.startswith("on") or key == "style" for _, attributes in page.elements for key in attributes)
+        assert all(image["src"].startswith(("/pictures/", "/static/")) for image in page.all("img"))
+    assert sorted(role.settings.data.parent.iterdir()) == outside
+    assert {path.name for path in role.settings.data.iterdir()} == {"bright", "dark", "_unlabelled"}
+    assert all(len(path.name) <= 120 for path in role.settings.data.rglob("*"))
 
 
 def test_hostile_file_names_are_only_text(served: tuple[TestClient, DeviceRole]) -> None:

@@ -6,12 +6,14 @@
 "use strict";
 
 const MOST_FILES = 40; // in one request
+const LONGEST_PATH = 1000; // its end is what matters
 const MOST_BYTES = 24 * 1024 * 1024;
 
 // ---- what is dropped, pasted or chosen: {file, path}, the path with the folders that it came in
 
 const named = (file) => ({ file, path: file.webkitRelativePath || file.name });
-const dropZone = (target) => (target instanceof Element ? target.closest("[data-drop]") : null);
+const dropZone = (target) => // on the page of pictures, anywhere
+  (target instanceof Element ? target.closest("[data-drop]") : null) ?? document.querySelector("[data-upload]");
 const hasFiles = (transfer) => transfer !== null && Array.from(transfer.types).includes("Files");
 
 async function filesIn(entry) {
@@ -155,7 +157,7 @@ function send(form, fields, files, onprogress, stop) {
     const request = new XMLHttpRequest();
     const body = new FormData();
     for (const [name, value] of Object.entries(fields)) body.append(name, value);
-    for (const { file, path } of files) body.append("files", file, path);
+    for (const { file, path } of files) body.append("files", file, path.slice(-LONGEST_PATH));
     request.open("POST", form.action);
     request.setRequestHeader("Accept", "application/json");
     request.responseType = "json";

@@ -68,10 +68,17 @@ async def uploaded(request: Request, _owner: Annotated[Owner, Depends(require_ow
     try:
         form = await request.form(max_files=MAX_FILES, max_fields=_MAX_FIELDS)
     except HTTPException as error:
-        raise (too_many_files() if "Too many files" in error.detail else MalformedMessage(error.detail)) from error
+        raise (too_many_files() if "Too many files" in error.detail else _unreadable(error)) from error
     files = [value for _name, value in form.multi_items() if isinstance(value, UploadFile) and value.filename]
     named = tuple((file.filename or "", file.file) for file in files)
     return Upload(form, named, _text(form, "label"), _text(form, "upload"))
+
+
+def _unreadable(error: HTTPException) -> MalformedMessage:
+    return MalformedMessage(
+        f"The upload cannot be read: {error.detail}",
+        next="Does a file have a name of thousands of characters? Rename it, or put it into a ZIP file.",
+    )
 
 
 def _text(form: FormData, name: str) -> str:

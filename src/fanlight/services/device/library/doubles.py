@@ -13,7 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 ALIKE_BITS = 4
-"""Most bits that differ between hashes of pictures that look alike."""
+"""Most bits that differ between hashes of pictures that look alike.
+
+Measured on the 369 stamps of Tux Paint: of 17,321 pairs of different stamps of a class it takes 5 for alike (4 of them
+are); it finds 98 % of those scaled to 60 %, 98 % of those saved as JPEG of quality 60, and 42 % of those with 3 % cut
+off two sides.  With 6 bits the last are 71 %, but 10 pairs of stamps, and 34 of 3,540 pairs of drawn shapes (at 4: 6)
+are taken for alike; and on the page all but the first are chosen, to be put aside.
+"""
 
 _BITS = 64
 _FIFTHS = [np.uint64(sum(1 << bit for bit in range(first, _BITS, ALIKE_BITS + 1))) for first in range(ALIKE_BITS + 1)]
