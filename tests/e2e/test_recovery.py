@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fanlight.errors import NotPossibleNow, StorageError
+from fanlight.errors import NotPossibleNow, StorageError, Unreachable
 from fanlight.protocol import signing
 from fanlight.protocol.aggregator_round import State
 from fanlight.protocol.exchange import Members
+from fanlight.protocol.manifest import SignedManifest
 from fanlight.protocol.report import RECEIPT, Receipt
 from fanlight.services.aggregator.app import create_app
 from fanlight.services.aggregator.settings import AggregatorSettings
@@ -49,6 +50,54 @@ def test_a_released_round_is_released_again_whatever_file_is_lost(
             aggregator.release_round()
         assert wait(lambda: world.round(1, state="released"), "main has the sum")
         world.check_traces()
+
+
+@pytest.mark.parametrize("heard", [False, True], ids=["before main has the sum", "after"])
+def test_a_sum_that_is_lost_for_good_after_it_was_signed_ends_its_round(
+    heard: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with running(tmp_path) as world:
+        devices = collected(world)
+        aggregator, main = world.aggregator.service, world.main.service
+        world.owner("aggregator").step("/aggregate_models")
+        signed, vector = aggregator.rounds.release()
+        if heard:
+            main.rounds.release(signed, vector)
+        for name in list(world.report_files()):
+            aggregator.files.delete(name)
+        with suppress(NotPossibleNow):  # the aggregator's own loop may have been faster
+            aggregator.release_round()
+        if heard:
+            assert wait(lambda: world.round(1, state="released", participants=2), "main had it")
+            world.owner("main").step("/send_model_clients")
+        else:
+            assert wait(lambda: world.round(1, state="failed", reason="sum-lost"), "main knows")
+        assert wait(lambda: world.open_round() == 2, "the next round is open")
+        for device in devices:
+            device.report()
+        world.check_traces()
+
+
+def test_a_manifest_that_main_signed_unheard_is_handed_in_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with running(tmp_path) as world:
+        client = world.aggregator.service.main
+        real, lost = client.manifest, []
+
+        def once_unheard(countersigned: bytes) -> SignedManifest:
+            signed = real(countersigned)
+            if not lost:
+                lost.append(signed)
+                raise Unreachable("The answer was lost.")
+            return signed
+
+        monkeypatch.setattr(client, "manifest", once_unheard)
+        for device in world.enrolled(2):
+            device.report()
+        assert lost
+        world.aggregate()
+        assert world.round(1, state="complete", participants=2)
 
 
 def test_a_round_whose_report_is_lost_before_the_release_is_given_up(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ _WORDS: Final[Mapping[str, str]] = {
     "too-few-reports": "too few reports could be accepted",
     "too-many-reports": "more reports than the round allows",
     "too-many-rejected": "too many reports had to be rejected",
+    "sum-lost": "the secure aggregator's disk had lost the sum after it was signed",
     "round-key-lost": "a server had lost the round's key",
     "report-damaged": "a report was damaged on the aggregator's disk",
     "report-lost": "a report was lost on the aggregator's disk",

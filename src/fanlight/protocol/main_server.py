@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -58,6 +59,9 @@ from fanlight.protocol.manifest import (
 from fanlight.protocol.merkle import Entry, inclusion_proofs, set_root
 from fanlight.protocol.report import RECEIPT, REPORT, Receipt, ReportHeader, report_id, sealed_hash
 from fanlight.protocol.sealing import MASK_MAIN, mask_key, open_seed
+
+SUM_LOST: Final = "sum-lost"
+"""Why a round fails whose sum the aggregator has signed and then lost. It is spent: nothing else is ever released."""
 
 
 @dataclass(frozen=True)
@@ -206,7 +210,7 @@ class MainServer:
         Args:
             record: a judged round.
             data: the signed release.
-            vector: Y, (d,) uint32; unmasked in place.
+            vector: Y, (d,) uint32; unmasked in place. Empty if the aggregator has lost it (then the round fails).
             round_key: main's X25519 key of this round; None if it has been lost (then the round fails).
 
         Raises:
@@ -235,12 +239,12 @@ class MainServer:
         if (release.mh, release.shard) != (record.mh, SHARD):
             raise Refused("The release is for another round.", slug="foreign-release")
         length = layout_length(record.terms.layout)
-        if release.length != length or vector.shape != (length,):
+        if release.length != length or vector.shape not in ((0,), (length,)):
             raise Refused(f"The sum has {vector.size} words, the round {length}.", slug="wrong-length")
         entries = [Entry(listed.device, report_id(listed.header)) for listed in accepted]
         if release.count != len(entries) or release.set_root != set_root(record.mh, entries):
             raise Refused("The release sums another set than was accepted.", slug="other-set")
-        if release.sum_hash != vector_digest([vector.data.cast("B")]):
+        if vector.size and release.sum_hash != vector_digest([vector.data.cast("B")]):
             raise Refused("The sum is not the one that was signed.", slug="swapped-sum")
 
     def _unmask(
@@ -250,6 +254,8 @@ class MainServer:
         vector: NDArray[np.uint32],
         round_key: X25519PrivateKey | None,
     ) -> tuple[str, Totals | None]:
+        if vector.size == 0:
+            return SUM_LOST, None
         if round_key is None:
             return "round-key-lost", None
         for listed in accepted:

@@ -7,6 +7,7 @@ has to be encrypted under a key that never touched the disk.
 
 from __future__ import annotations
 
+import glob
 import os
 import stat
 from pathlib import Path
@@ -31,8 +32,9 @@ def write_secret(path: Path, content: bytes, *, replace: bool = False) -> None:
             next="Move it away first if it should be made anew.",
         )
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    for leftover in path.parent.glob(f".{glob.escape(path.name)}.*.partial"):  # of a process that died while it wrote
+        destroy(leftover)
     try:
-        partial.unlink(missing_ok=True)
         _write_durably(partial, content)
         partial.replace(path)
         sync_folder(path.parent)

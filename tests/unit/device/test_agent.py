@@ -185,3 +185,17 @@ def test_waits_double_up_to_a_bound_with_jitter() -> None:
     assert [backoff.next() for _ in range(5)] == [0.75, 1.5, 3.0, 3.75, 3.75]
     backoff.reset()
     assert backoff.next() == 0.75
+
+
+def test_main_that_was_started_again_is_told_again_who_declines(
+    federation: FakeFederation, tmp_path: Path, drawn: Path
+) -> None:
+    role = federation.device(tmp_path / "device-2", drawn, accept_demo=False)
+    signed = federation.open_round()
+    role.agent.start()
+    wait_until(lambda: federation.declined == [signed.hash.hex()])
+    federation.down.add("main")
+    wait_until(lambda: role.agent.trouble is not None)
+    federation.down.clear()
+    wait_until(lambda: len(federation.declined) == 2)
+    role.stop()

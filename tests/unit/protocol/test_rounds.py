@@ -411,6 +411,17 @@ def test_main_that_loses_its_round_key_after_the_verdict_fails_the_round() -> No
     assert (end.result, end.reason, end.was_included) == (Result.FAILED, "round-key-lost", True)
 
 
+def test_a_sum_that_the_aggregator_has_signed_and_lost_fails_the_round_for_ever() -> None:
+    told = agreed()
+    release, vector = told.release()
+    step = told.take_release(release, np.zeros(0, np.uint32))
+    assert (told.m.at, step.totals) == (main_round.State.FAILED, None)
+    assert told.take_release(release, vector).reply == step.reply  # found again: too late
+    told.finish(step.reply)
+    end = told.end(told.reports[0])
+    assert (end.result, end.reason) == (Result.FAILED, "sum-lost")
+
+
 def test_nothing_is_told_before_both_have_signed() -> None:
     told = agreed()
     assert WORLD.main.outcome_for(told.m, WORLD.owners[0].id) is None

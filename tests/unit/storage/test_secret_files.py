@@ -34,6 +34,13 @@ def test_a_secret_is_not_overwritten_by_mistake(tmp_path: Path) -> None:
     assert read_secret(tmp_path / "key") == b"new"
 
 
+def test_what_a_process_left_that_died_while_it_wrote_is_destroyed(tmp_path: Path) -> None:
+    (tmp_path / ".key.1.partial").write_bytes(b"half a sec")
+    (tmp_path / ".key2.1.partial").write_bytes(b"another's")
+    write_secret(tmp_path / "key", b"secret")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".key2.1.partial", "key"]
+
+
 def test_a_missing_secret_is_not_found(tmp_path: Path) -> None:
     with pytest.raises(NotFound, match="key"):
         read_secret(tmp_path / "key")

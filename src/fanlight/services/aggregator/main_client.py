@@ -79,8 +79,8 @@ class MainClient:
         return self._ask("POST", "/aggregator/close", close)
 
     def release(self, signed: bytes, vector: NDArray[np.uint32]) -> bytes:
-        """Hand in the one release with Y; returns main's signed outcome."""
-        body = b"".join((len(signed).to_bytes(4, "big"), signed, vector.astype("<u4", copy=False).data.cast("B")))
+        """Hand in the one release with Y, which is empty if it is lost; returns main's signed outcome."""
+        body = b"".join((len(signed).to_bytes(4, "big"), signed, vector.astype("<u4", copy=False)))
         return self._ask("POST", "/aggregator/release", body)
 
     def outcome(self, outcome: bytes) -> None:

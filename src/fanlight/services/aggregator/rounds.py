@@ -7,7 +7,6 @@ before a reply leaves. A report's y lies in a file of its own, written durably b
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, BinaryIO, Final
 
@@ -253,6 +252,8 @@ class Rounds:
     def release(self) -> tuple[bytes, NDArray[np.uint32]]:
         """Store Y, then sign and store the one release; returns both, on repetition the stored ones.
 
+        Y is empty if it is lost for good after it was signed: main then has the round fail, unless it had Y already.
+
         Raises:
             NotPossibleNow: the round is not agreed (or released) - said before the sum is computed.
             StorageError: a report or the round's key is lost (slugs ``DEAD_ROUND``), or the disk failed.
@@ -274,13 +275,26 @@ class Rounds:
         return step.reply, vector
 
     def _stored_sum(self, record: Record) -> NDArray[np.uint32]:
-        """Y as it was signed. Should its file be lost or damaged, the reports, still here, give the same bytes."""
+        """Y as it was signed. Should its file be lost or damaged, the reports, still here, give the same bytes.
+
+        Empty if they are lost too: nothing can bring back what was signed, and nothing else may ever be released.
+        """
         signed = Release.decode(Signed.decode(record.release).payload).sum_hash
-        with suppress(NotFound):
-            data = self._files.read(_sum_file(record))
-            if vector_digest([data]) == signed:
-                return np.frombuffer(data, "<u4").astype(np.uint32)
-        return self.sum()
+        ways: tuple[Callable[[], NDArray[np.uint32]], ...] = (lambda: self._sum_on_disk(record), self.sum)
+        for found in ways:
+            try:
+                vector = found()
+            except (NotFound, StorageError) as error:
+                if not isinstance(error, NotFound) and error.slug not in DEAD_ROUND:
+                    raise  # a disk that fails now may not fail later
+            else:
+                if vector.size and vector_digest([vector.astype("<u4", copy=False).data.cast("B")]) == signed:
+                    return vector
+        return np.zeros(0, np.uint32)
+
+    def _sum_on_disk(self, record: Record) -> NDArray[np.uint32]:
+        data = self._files.read(_sum_file(record))
+        return np.frombuffer(data[: len(data) // 4 * 4], "<u4").astype(np.uint32)
 
     def finish(self, data: bytes) -> bytes:
         """Main's signed outcome acknowledges the release; returns it with our signature. All y are destroyed."""

@@ -183,8 +183,7 @@ class AggregatorService:
                 self._release()  # main may have it, publish and propose the next round; we never heard
             self._tell_main()
             self._exchange_members(orders)
-            if orders.proposal is not None:
-                self._open(orders)
+            self._open(orders)
         stored = self.rounds.latest()
         if stored is None or stored.record.mh != orders.mh:
             return
@@ -234,8 +233,14 @@ class AggregatorService:
             self.release_round()
 
     def _open(self, orders: Orders) -> None:
-        assert orders.proposal is not None
-        signed = self.rounds.offer(Proposal.decode(orders.proposal), orders.cohort)
+        """Sign what main proposes. What we have signed and never heard of again may be open at main: hand it in again."""
+        stored = self.rounds.latest()
+        if orders.proposal is not None:
+            signed = self.rounds.offer(Proposal.decode(orders.proposal), orders.cohort)
+        elif stored is not None and stored.record.at is State.OFFERED:
+            signed = stored.record.countersigned
+        else:
+            return
         self.rounds.open(self.main.manifest(signed))
         self.pages.notify()
 

@@ -130,6 +130,7 @@ class Agent:
                     await self._turn(client)
                 except Exception as error:  # noqa: BLE001 the loop must survive whatever happens in it
                     self._ask_at_once = True
+                    self._declined = None  # main, if it was started again, does not know it any more
                     await asyncio.sleep(self._note(error))
                 else:
                     self.trouble = None
