@@ -56,6 +56,7 @@ def examples(role: str, newest: Newest) -> Mapping[str, tuple[str, ...]]:
                 f"/models/{newest.version}?with={newest.version // 2}",
             ),
             "/log": ("/log?page=2", f"/log?page={newest.lists}"),
+            "/devices": ("/devices?page=2",),
         },
         "aggregator": {
             "/rounds": ("/rounds?page=2", f"/rounds?page={newest.lists}"),

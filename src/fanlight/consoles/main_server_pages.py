@@ -87,8 +87,8 @@ def _present(console: Console, parts: MainServerParts) -> APIRouter:
     router, overview, service = APIRouter(), parts.overview, parts.service
 
     @router.get("/devices")
-    def devices(request: Request, owner: Reader) -> Response:
-        return console.page(request, owner, "main_devices.html", devices=overview.devices(), newest=500)
+    def devices(request: Request, owner: Reader, page: Number = 1) -> Response:
+        return console.page(request, owner, "main_devices.html", found=overview.devices_page(page))
 
     def draw_task(request: Request, owner: Owner, form: Filled) -> Response:
         proposals = parts.records.class_proposals()

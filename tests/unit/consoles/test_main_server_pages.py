@@ -267,6 +267,17 @@ def test_devices_are_shown_by_state(
     assert shown in Page.of(browser.get("/devices")).text
 
 
+def test_many_devices_are_shown_page_by_page(browser: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    many = [device_line(f"number {index:02}", present=index % 2 == 0) for index in range(60)]
+    show(monkeypatch, devices=many)
+    first, second = (Page.of(browser.get(f"/devices?page={page}")).text for page in (1, 2))
+    assert all("Away: 30" in text for text in (first, second))
+    assert "Here: 30" in first
+    assert "Here:" not in second
+    assert all((device["name"] in first) != (device["name"] in second) for device in many)
+    assert "Page 2 of 2" in second
+
+
 @pytest.mark.parametrize("name", HOSTILE, ids=lambda name: name[:12].encode("unicode_escape").decode())
 def test_hostile_names_are_only_text(browser: TestClient, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     plain = Page.of(browser.get("/"))

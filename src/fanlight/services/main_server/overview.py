@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import Connection, func, select
 
@@ -23,6 +23,10 @@ from fanlight.storage.tables import main as tables
 AGGREGATE = "/aggregate_models"
 PUBLISH = "/send_model_clients"
 MEASURE = "/measure"
+
+
+WHEREABOUTS: Final = ("here", "away", "waiting", "left", "revoked")
+"""Where devices can be; ``waiting``: enrolled here, and not at the aggregator yet."""
 
 
 class Overview:
@@ -105,7 +109,7 @@ class Overview:
         with service.database.transaction() as tx:
             return lines.version_lines(tx, service, service.models.all(tx))
 
-    def progress(self, newest: int = 100) -> list[dict[str, Any]]:
+    def progress(self, newest: int = 50) -> list[dict[str, Any]]:
         """The figures of the newest versions that were measured, newest first: ``version``, ``metrics``."""
         with self._service.database.transaction() as tx:
             found = measurements.by_version(tx, newest)
@@ -141,6 +145,17 @@ class Overview:
         service = self._service
         with service.database.transaction() as tx:
             return self._devices(tx, service.models.current(tx))
+
+    def devices_page(self, page: int = 1, size: int = 50) -> dict[str, Any]:
+        """Some of the devices, by where they are, and how many are there: ``here``, ``away`` and so on."""
+        found: dict[str, list[dict[str, Any]]] = {where: [] for where in WHEREABOUTS}
+        for device in self.devices():
+            found[_whereabouts(device)].append(device)
+        total = sum(map(len, found.values()))
+        counts = {where: len(some) for where, some in found.items()}
+        first, listed = (page - 1) * size, [(where, device) for where, some in found.items() for device in some]
+        shown = {where: [device for at, device in listed[first : first + size] if at == where] for where in found}
+        return {"devices": shown, "counts": counts, "page": page, "pages": max(1, -(-total // size)), "total": total}
 
     def steps(self) -> list[StepView]:
         """The steps of this server."""
@@ -237,3 +252,13 @@ class Overview:
             }
             for row in tx.execute(select(tables.devices).order_by(columns.enrolled_at, columns.dev))
         ]
+
+
+def _whereabouts(device: dict[str, Any]) -> str:
+    known = (
+        (device["revoked"], "revoked"),
+        (device["left"], "left"),
+        (not device["at_both_servers"], "waiting"),
+        (device["present"], "here"),
+    )
+    return next((where for so, where in known if so), "away")
