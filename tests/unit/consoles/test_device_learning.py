@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import io
+import json
+import shutil
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -20,8 +23,10 @@ from fanlight.services.device import status as device_status
 from fanlight.services.device.app import create_app
 from fanlight.services.device.role import Chances, DeviceRole
 from fanlight.services.device.settings import DeviceSettings
+from fanlight.services.device.steps import TRAIN
 from fanlight.services.device.try_it import TryIt, heat
 from fanlight.services.federation import issue_token_file
+from fanlight.services.http.jobs import Progress
 from tests.unit.consoles.federation import HOSTILE, SCRIPT, Page, device, make_folder, owner, stranger
 from tests.unit.consoles.test_device_pages import learning
 from tests.unit.device.federation import CLASSES, NOW, PLAN, FakeFederation, draw_pictures
@@ -69,6 +74,51 @@ def test_it_is_the_owners_alone(tmp_path: Path) -> None:
     for path in ("/learning", "/learning/try", "/learning/pictures?model=own&shows=0&named=0"):
         assert stranger(app, URL).get(path).headers["location"].startswith("/login")
     assert stranger(app, URL).post("/learning/try", data={"csrf": ""}).status_code == 303
+
+
+@pytest.mark.parametrize("path", ["/", "/learning", "/privacy", "/modeltrain", "/sendstatus", "/sendmodel"])
+def test_every_page_says_first_that_there_is_nothing_to_learn_from(
+    served: tuple[TestClient, DeviceRole], path: str
+) -> None:
+    browser, role = served
+    for folder in role.pictures.folder.iterdir():
+        shutil.rmtree(folder)
+    page = Page.of(browser.get(path))
+    assert any(link["href"] == "/pictures" for link in page.all("a")[2:])
+    said = "Put your first pictures in." if path == "/" else "This device has nothing to learn from yet."
+    assert said in page.text
+    headers = {"X-CSRF-Token": page.csrf(), "Accept": "application/json"}
+    refused = browser.post("/modeltrain", headers=headers)
+    assert refused.status_code == 409
+    error = refused.json()["error"]
+    assert error["slug"] == "nothing-to-learn-from"
+    assert "Pictures" in error["next"]
+
+
+def test_a_training_is_seen_while_it_runs_and_afterwards(served: tuple[TestClient, DeviceRole]) -> None:
+    browser, role = served
+    first, go_on = threading.Event(), threading.Event()
+
+    def training(progress: Progress) -> None:
+        progress(0.5, "epoch 1 of 2", {"epoch": 1, "train_loss": 0.7, "train_accuracy": 0.5})
+        first.set()
+        go_on.wait(60)
+
+    job = role.jobs.start(TRAIN, training)
+    assert first.wait(60)
+    page = Page.of(browser.get("/learning"))
+    assert "Learning now" in page.text
+    assert "epoch 1 of 2" in page.text
+    assert "Learning from your pictures." in Page.of(browser.get("/")).text
+    (chart,) = page.all("figure")
+    assert json.loads(chart["data-chart"])["x"] == [1]
+    go_on.set()
+    done(role, job)
+    done(role, role.steps.train())
+    after = Page.of(browser.get("/learning"))
+    assert "Learning now" not in after.text
+    assert "How the last training went" in after.text
+    assert json.loads(after.all("figure")[0]["data-chart"])["x"][:3] == [1, 2, 3]
 
 
 def test_before_and_after_stand_side_by_side(served: tuple[TestClient, DeviceRole]) -> None:
@@ -178,7 +228,5 @@ def test_hostile_names_are_only_text(
     monkeypatch.setattr(device_status, "learning", lambda _role, _newest: found | {"classes": [text, text]})
     page = Page.of(browser.get("/learning"))
     assert page.text.count(text) >= 4
-    assert {script["src"] for script in page.all("script")} <= {"/static/live.js", "/static/pictures.js"} | {
-        script["src"] for script in Page.of(browser.get("/")).all("script")
-    }
+    assert all(script.get("src", "").startswith("/static/") for script in page.all("script"))
     assert not any(key.startswith("on") or key == "style" for _, attributes in page.elements for key in attributes)

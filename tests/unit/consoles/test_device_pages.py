@@ -60,7 +60,7 @@ def learning(**changes: Any) -> dict[str, Any]:
 
 
 def show(monkeypatch: pytest.MonkeyPatch, name: str, value: dict[str, Any]) -> None:
-    monkeypatch.setattr(device_status, name, lambda _role: value)
+    monkeypatch.setattr(device_status, name, lambda _role, _newest=None: value)
 
 
 def test_a_new_device_says_what_it_waits_for(browser: TestClient) -> None:

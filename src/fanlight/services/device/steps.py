@@ -48,7 +48,7 @@ class Steps:
         Raises:
             NotPossibleNow, DataError: it cannot be performed now.
         """
-        self.look_for_pictures()
+        self._look()
         self.check_train()
         return self.jobs.start(TRAIN, self._train)
 
@@ -85,8 +85,13 @@ class Steps:
 
         What is wrong with the folder is remembered for the page; the steps that need it say so too.
         """
+        if self.rounds.learner.pictures.lacks_training:
+            self._look()
+
+    def _look(self) -> None:
+        """Read the folder anew, that nothing is begun for pictures that are gone; the first time is the job's, it is long."""
         held, pictures = self.rounds.store.held, self.rounds.learner.pictures
-        if held is not None and pictures.lacks_training:
+        if held is not None and pictures.overview is not None:
             with contextlib.suppress(DataError):
                 pictures.look(held.plan.classes)
 
