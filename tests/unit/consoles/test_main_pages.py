@@ -14,7 +14,7 @@ from fanlight.services.main_server.app import MainServerParts
 from fanlight.services.main_server.class_proposals import MOST_OF_A_DEVICE
 from fanlight.storage.tables import main as tables
 from tests.unit.consoles.federation import Page, owner, stranger
-from tests.unit.main_server.past import BETTER, RECEIVED, add_round, measure, server
+from tests.unit.main_server.past import BETTER, RECEIVED, add_member, add_round, measure, server
 
 PATHS = ("/rounds", "/models", "/models/0", "/devices", "/task", "/log")
 HOSTILE = ("<script>alert(1)<script>", "\u0646" * 40)
@@ -214,3 +214,20 @@ def test_a_device_cannot_fill_the_page_with_proposals(parts: MainServerParts) ->
         parts.service.take_class_proposal(b"d" * 16, ClassProposal(name=f"fox {number}").encode())
     with pytest.raises(Refused, match="may propose"):
         parts.service.take_class_proposal(b"d" * 16, ClassProposal(name="one more").encode())
+
+
+def test_a_round_is_given_up_by_its_button(parts: MainServerParts, browser: TestClient) -> None:
+    add_round(parts, 1)
+    add_round(parts, 2, state="open")
+    add_member(parts, 1, name=HOSTILE[0])
+    shown = Page.of(browser.get("/rounds/2"))
+    assert HOSTILE[0] in shown.text
+    assert "No sum of round 2 is released" in " ".join(shown.text.split())
+    assert post(browser, "/rounds/2", "/rounds/2/abandon") == 303
+    page = Page.of(browser.get("/rounds/2"))
+    assert "Round 2 is being abandoned" in page.text
+    assert "/rounds/2/abandon" not in [action for action, _fields in page.forms()]
+    refused = next(step for step in parts.overview.steps() if step.route == "/aggregate_models")
+    assert (refused.possible, refused.reason) == (False, "Round 2 is being abandoned.")
+    assert browser.post("/rounds/1/abandon", data={"csrf": shown.csrf()}).status_code == 409
+    assert browser.post("/rounds/2/abandon").status_code == 403
