@@ -83,7 +83,7 @@ def test_a_manifest_that_main_signed_unheard_is_handed_in_again(
 ) -> None:
     with running(tmp_path) as world:
         client = world.aggregator.service.main
-        real, lost = client.manifest, []
+        real, lost = client.manifest, list[SignedManifest]()
 
         def once_unheard(countersigned: bytes) -> SignedManifest:
             signed = real(countersigned)

@@ -80,7 +80,7 @@ class MainClient:
 
     def release(self, signed: bytes, vector: NDArray[np.uint32]) -> bytes:
         """Hand in the one release with Y, which is empty if it is lost; returns main's signed outcome."""
-        body = b"".join((len(signed).to_bytes(4, "big"), signed, vector.astype("<u4", copy=False)))
+        body = b"".join((len(signed).to_bytes(4, "big"), signed, vector.astype("<u4", copy=False).view(np.uint8).data))
         return self._ask("POST", "/aggregator/release", body)
 
     def outcome(self, outcome: bytes) -> None:
