@@ -90,8 +90,8 @@ def _row(
 
 def _bars(turns: list[tuple[str, float]], end: float) -> list[tuple[str, float, float]]:
     """From each moment to the next one, in the colour of what was known; the new model ends the line."""
-    following = [*(at for _key, at in turns[1:]), end]
-    bars = [(key, at, round(next_at - at, 4)) for (key, at), next_at in zip(turns, following, strict=True)]
+    ends = [*(at for _key, at in turns), end][1:]
+    bars = [(key, at, round(next_at - at, 4)) for (key, at), next_at in zip(turns, ends, strict=True)]
     return [bar for bar in bars if bar[0] != "new_model" and bar[2] > 0]
 
 

@@ -47,3 +47,9 @@ def test_an_open_round_ends_now() -> None:
     assert drawn is not None
     assert (drawn["until"], drawn["ongoing"]) == (900.0, True)
     assert drawn["rows"][0]["bars"][-1] == ("report", 0.5, 0.5)
+
+
+def test_a_device_of_which_nothing_is_known_yet_has_an_empty_row() -> None:
+    drawn = lanes(timeline("asked", model=None, report=None, new=None, judged_at=None, ended_at=None))
+    assert drawn is not None
+    assert drawn["rows"][0]["bars"] == []
