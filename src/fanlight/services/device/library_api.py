@@ -14,7 +14,7 @@ from starlette.responses import FileResponse, Response
 
 from fanlight.errors import MalformedMessage
 from fanlight.services.device.library import Filter, Library, Picture, Problem, State
-from fanlight.services.device.library.library import PAGE_SIZE
+from fanlight.services.device.library.gallery import PAGE_SIZE
 from fanlight.services.device.upload_form import Upload, uploaded
 from fanlight.services.http.job_routes import accepted
 from fanlight.services.http.limits import declared_length, too_large

@@ -1,6 +1,6 @@
 """The owner's library of pictures."""
 
-from fanlight.services.device.library.library import Library, Surroundings
+from fanlight.services.device.library.library import Library
 from fanlight.services.device.library.records import (
     Added,
     Counts,
@@ -12,6 +12,7 @@ from fanlight.services.device.library.records import (
     State,
     Undone,
 )
+from fanlight.services.device.library.surroundings import Surroundings
 
 __all__ = [
     "Added",

@@ -1,247 +1,37 @@
-"""All pictures of a device, for its owner: look through them, take new ones in, label them, ask the model about them.
-
-The data folder is the truth, and the owner may change it by other means at any time; the index follows.  Whether it
-has changed is seen from the times of its folders, so that a page costs no walk through thousands of files.
-"""
+"""All pictures of a device, for its owner: take new ones in, label them, take back, ask the model about them."""
 
 from __future__ import annotations
 
-import contextlib
-import threading
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterable, Sequence
 from typing import IO, BinaryIO
 
-from fanlight.errors import DataError, NotFound, NotPossibleNow
-from fanlight.learning import pictures
-from fanlight.learning.atomic_file import write_atomically
-from fanlight.learning.model_file import HeadModel
-from fanlight.services.device.library import adding, doubles, emptying, findings, measure, moving, reading
-from fanlight.services.device.library.conditions import blurred, condition, tiny
+from fanlight.errors import DataError
+from fanlight.services.device.library import adding, emptying, moving
 from fanlight.services.device.library.folder_names import FolderNames
+from fanlight.services.device.library.gallery import PAGE_SIZE, Gallery
 from fanlight.services.device.library.history import History
-from fanlight.services.device.library.index import Index
-from fanlight.services.device.library.layout import Layout, changed_at, check_folder_name, normal
-from fanlight.services.device.library.records import (
-    Added,
-    Beside,
-    Counts,
-    Filter,
-    Finding,
-    Page,
-    Picture,
-    Problem,
-    State,
-    Undone,
-)
+from fanlight.services.device.library.layout import Layout, check_folder_name, normal
+from fanlight.services.device.library.records import Added, Picture, State, Undone
 from fanlight.services.device.library.suggesting import pieces, predictor
+from fanlight.services.device.library.surroundings import Surroundings
 from fanlight.services.device.library.taking_in import Intake, LabelOf
 from fanlight.services.device.library.uploads import Uploads
-from fanlight.services.http.jobs import Job, Jobs, Progress
-from fanlight.storage.database import Database
-from fanlight.storage.failures import from_os_error
+from fanlight.services.http.jobs import Job, Progress
 
-READ, SUGGEST = "read-pictures", "suggest"
-PAGE_SIZE = 60
-_AT_ONCE = 24
-"""New files that are read while a page waits; more are read by a job."""
+SUGGEST = "suggest"
 
 
-@dataclass(frozen=True)
-class Surroundings:
-    """What a library needs of its device.
-
-    Attributes:
-        folder, client, state: data folder, which client's in it, state folder.
-        database, jobs, clock: of the device.
-        threads: that compute features.
-        classes: the task's, in order; empty as long as there is no model.
-        model: the current global model and its hash; raises ``NotPossibleNow`` without one.
-        propose: sends the name of a new class to the operator.
-    """
-
-    folder: Path
-    client: str | None
-    state: Path
-    database: Database
-    jobs: Jobs
-    clock: Callable[[], float]
-    threads: int
-    classes: Callable[[], Sequence[str]]
-    model: Callable[[], tuple[HeadModel, bytes]]
-    propose: Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class Doubles:
-    """What was found after so many ``changes``: pictures ``copied`` to several files, and ``groups`` alike."""
-
-    changes: int
-    copied: list[str]
-    groups: list[list[str]]
-
-
-class Library:
-    """A device's pictures.
-
-    Every method raises ``DataError`` if the data folder is gone, and ``StorageError`` if disk or database fail.
+class Library(Gallery):
+    """A device's pictures, to be looked at and changed; errors as in ``Gallery``.
 
     Attributes:
         uploads: what became of the last ones.
     """
 
     def __init__(self, around: Surroundings) -> None:
-        self._around = around
-        self._index = Index(around.database)
+        super().__init__(around)
         self._history = History(around.database)
         self.uploads = Uploads()
-        self._changing = threading.RLock()
-        self._reading = threading.Lock()
-        self._stamps: dict[str, int] = {}
-        self._changes = 0
-        self._doubles = Doubles(-1, [], [])
-
-    # -- looking
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """The task's classes; without a model, those of the folder."""
-        return tuple(self._around.classes()) or tuple(sorted(self._index.counts().labels))
-
-    @property
-    def reading_job(self) -> Job | None:
-        """The job that reads new pictures, while it does."""
-        job = self._around.jobs.latest(READ)
-        return job if job and job.active else None
-
-    def page(self, wanted: Filter = Filter(), number: int = 1, size: int = PAGE_SIZE) -> Page:
-        """One page of the gallery, newest pictures first; a number beyond the last page gives the last."""
-        self.notice()
-        found = condition(wanted, self._double_ids() if wanted.problem else ())
-        size = min(max(size, 1), 500)
-        number = max(number, 1)
-        shown, total = self._index.select(found, (number - 1) * size, size)
-        pages = max(1, -(-total // size))
-        if number > pages:
-            number = pages
-            shown, total = self._index.select(found, (number - 1) * size, size)
-        return Page(tuple(shown), number, total, pages)
-
-    def of_part(self, label: str, part: str) -> list[str]:
-        """The labelled pictures of a class that are for ``train``, ``valid`` or ``test``, by SHA-256."""
-        self.notice()
-        return self._index.of_part(normal(label), part)
-
-    def counts(self) -> Counts:
-        """How many pictures there are, by state and by class."""
-        return self._index.counts()
-
-    def picture(self, sha256: str) -> Picture:
-        """One picture.
-
-        Raises:
-            NotFound: there is none with this hash.
-        """
-        found = self._index.picture(sha256)
-        if found is None:
-            raise NotFound("There is no such picture (any more).", next="Reload the page.")
-        return found
-
-    def beside(self, sha256: str, wanted: Filter = Filter()) -> Beside:
-        """What stands before and after a picture in the gallery; errors as in ``picture``."""
-        found = condition(wanted, self._double_ids() if wanted.problem else ())
-        return self._index.beside(self.picture(sha256), found, least_sure=wanted == Filter(State.SUGGESTED))
-
-    def shows(self, wanted: Filter, sha256: str) -> bool:
-        """Is this picture one of those?"""
-        return self._index.holds(condition(wanted, self._double_ids() if wanted.problem else ()), sha256)
-
-    def alike(self, sha256: str) -> list[Picture]:
-        """The other pictures that look like one, that one's nearest group; errors as in ``picture``."""
-        self.picture(sha256)
-        members = next((members for members in self._find_doubles().groups if sha256 in members), [])
-        return list(self._index.pictures([other for other in members if other != sha256]).values())
-
-    def problems(self, sha256: str) -> list[Problem]:
-        """What may be wrong with one picture."""
-        return [problem for problem in Problem if self.shows(Filter(problem=problem), sha256)]
-
-    def original(self, sha256: str) -> Path:
-        """A picture's file; errors as in ``picture``."""
-        path = self._layout().root / self.picture(sha256).path
-        if not path.is_file():
-            raise NotFound("The picture's file is gone.", next="Reload the page.")
-        return path
-
-    def media_type(self, sha256: str) -> str:
-        """What kind of file the original is, by its content; errors as in ``thumbnail``."""
-        path = self.original(sha256)
-        return measure.media_type(pictures.read(path), path.name)
-
-    def thumbnail(self, sha256: str) -> Path:
-        """A small WebP of a picture, made at the first time.
-
-        Raises:
-            NotFound, PictureError: the picture is gone, or has been damaged since it was read.
-        """
-        target = self._thumbnail_path(self.picture(sha256).sha256)
-        if not target.is_file():
-            path = self.original(sha256)
-            small = measure.thumbnail(pictures.read(path), path.name)
-            try:
-                write_atomically(target, small, durable=False)
-            except OSError as error:
-                raise from_os_error(error, str(target.parent)) from error
-        return target
-
-    def duplicates(self) -> list[list[Picture]]:
-        """Groups of pictures that look alike (see ``doubles``), or that stand in several files."""
-        self.notice()
-        found = self._find_doubles()
-        grouped = {sha256 for members in found.groups for sha256 in members}
-        groups = [*found.groups, *([sha256] for sha256 in found.copied if sha256 not in grouped)]
-        known = self._index.pictures([sha256 for members in groups for sha256 in members])
-        return [[known[sha256] for sha256 in members if sha256 in known] for members in groups]
-
-    def warnings(self) -> list[Finding]:
-        """What the owner should know before training."""
-        self.notice()
-        of_classes = findings.of_classes(self._index.counts().labels, self.classes)
-        unclear, small = (self._index.select(which, 0, 0)[1] for which in (blurred(), tiny()))
-        doubled = len(self._double_ids())
-        return [*of_classes, *findings.of_pictures(unclear, small, doubled, len(self._index.unreadable()))]
-
-    def unreadable(self) -> list[tuple[str, str]]:
-        """Files that are no usable pictures: path and reason."""
-        return self._index.unreadable()
-
-    # -- following the folder
-
-    def notice(self) -> None:
-        """See whether the folder has changed, and read what is new: a little at once, much by a job."""
-        if self._stamps and all(changed_at(folder) == stamp for folder, stamp in self._stamps.items()):
-            return
-        if self.reading_job or self._reading.locked():
-            return
-        layout = self._layout()
-        if len(reading.changed_files(layout, self._index)) <= _AT_ONCE:
-            self.refresh()
-            return
-        with contextlib.suppress(NotPossibleNow):  # another page was faster
-            self._around.jobs.start(READ, self.refresh)
-
-    def refresh(self, progress: reading.Progress = reading.silently) -> None:
-        """Make the index like the folder, however much there is to read."""
-        with self._reading:
-            layout = self._layout()
-            stamps = layout.stamps()  # before looking: what changes meanwhile is noticed next time
-            files = reading.changed_files(layout, self._index)
-            reading.read_files(layout, self._index, files, self._now(), progress)
-            with self._changing:
-                reading.forget_gone(layout, self._index)
-                self._settle(layout)
-            self._stamps = stamps
 
     # -- taking in
 
@@ -403,22 +193,6 @@ class Library:
             done += len(some)
         return {"asked": done}
 
-    # -- inside
-
-    def _layout(self) -> Layout:
-        return Layout.of(self._around.folder, self._around.client, self._around.classes())
-
-    def _now(self) -> int:
-        return int(self._around.clock())
-
-    def _settle(self, layout: Layout) -> None:
-        for sha256 in reading.settle(layout, self._index, self._around.classes()):
-            self._thumbnail_path(sha256).unlink(missing_ok=True)
-        self._changes += 1
-
-    def _thumbnail_path(self, sha256: str) -> Path:
-        return self._around.state / "thumbnails" / sha256[:2] / f"{sha256[2:]}.webp"
-
     def _check_label(self, label: str) -> None:
         known = self.classes
         if normal(label) not in {normal(name) for name in known}:
@@ -427,15 +201,3 @@ class Library:
                 slug="unknown-class",
                 next="Choose one of these, or propose the new class to the operator.",
             )
-
-    def _find_doubles(self) -> Doubles:
-        """Worked out once after each change; one that comes meanwhile makes it be worked out again."""
-        found, changes = self._doubles, self._changes
-        if found.changes != changes:
-            found = self._doubles = Doubles(changes, self._index.copied(), doubles.groups(self._index.hashes()))
-        return found
-
-    def _double_ids(self) -> list[str]:
-        """Pictures that another one before them looks like, or that stand in several files."""
-        found = self._find_doubles()
-        return list(dict.fromkeys([*(sha256 for members in found.groups for sha256 in members[1:]), *found.copied]))

@@ -1,0 +1,36 @@
+"""What a library needs of its device."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from fanlight.learning.model_file import HeadModel
+from fanlight.services.http.jobs import Jobs
+from fanlight.storage.database import Database
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What a library needs of its device.
+
+    Attributes:
+        folder, client, state: data folder, which client's in it, state folder.
+        database, jobs, clock: of the device.
+        threads: that compute features.
+        classes: the task's, in order; empty as long as there is no model.
+        model: the current global model and its hash; raises ``NotPossibleNow`` without one.
+        propose: sends the name of a new class to the operator.
+    """
+
+    folder: Path
+    client: str | None
+    state: Path
+    database: Database
+    jobs: Jobs
+    clock: Callable[[], float]
+    threads: int
+    classes: Callable[[], Sequence[str]]
+    model: Callable[[], tuple[HeadModel, bytes]]
+    propose: Callable[[str], None]
