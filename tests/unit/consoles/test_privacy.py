@@ -125,6 +125,7 @@ def test_leaving_is_asked_twice_and_says_what_goes_where(folder: Path) -> None:
     assert text.count("not told yet") == 2
     assert "does not answer" in text
     assert "Come back" in text
+    assert "Your floors" not in text
     assert "This device has left the federation." in Page.of(browser.get("/")).text
     role.stop()
 

@@ -89,7 +89,7 @@ class Steps:
             self._look()
 
     def _look(self) -> None:
-        """Read the folder anew, that nothing is begun for pictures that are gone; the first time is the job's, it is long."""
+        """Read the folder anew: no training for pictures that are gone. The first reading is long, and the job's."""
         held, pictures = self.rounds.store.held, self.rounds.learner.pictures
         if held is not None and pictures.overview is not None:
             with contextlib.suppress(DataError):

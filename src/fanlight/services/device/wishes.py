@@ -106,9 +106,13 @@ class Wishes:
         """
         kept = self.kept
         if kept.left:
-            raise Refused("This device has left the federation.", slug=LEFT, next="Come back on the page /privacy.")
+            raise Refused(
+                "This device has left the federation.",
+                slug=LEFT,
+                next="The page Privacy says what that means, and whether it can come back.",
+            )
         if kept.paused:
-            raise Refused("You have paused this device.", slug=PAUSED, next="Let it go on, on the page /privacy.")
+            raise Refused("You have paused this device.", slug=PAUSED, next="Let it go on, on the page Privacy.")
 
     def _keep(self, **changes: int | bool) -> None:
         self._store.keep(_KEY, self.kept.with_(**changes).encode())
