@@ -112,6 +112,36 @@ def test_pictures_are_put_in_labelled_by_keyboard_and_taken_back(
         assert not wrong
 
 
+def test_one_goes_on_labelling_while_the_last_is_under_way(
+    browser: Browser, device: tuple[Served, DeviceRole], tmp_path: Path
+) -> None:
+    server, role = device
+    held: list[Route] = []
+
+    def hold_the_first(route: Route) -> None:
+        if held:
+            route.continue_()
+        held.append(route)
+
+    with logged_in(browser, server, DESK) as context:
+        page, wrong = opened(context, f"{server.url}/pictures")
+        page.set_input_files("#files", draw(tmp_path / "new", "square", 3, "new-"))
+        page.get_by_role("button", name="Put in").click()
+        boxes = page.locator("[data-gallery] input[type=checkbox]")
+        expect(boxes).to_have_count(3)
+        page.route("**/pictures/change*", hold_the_first)
+        for place, key in enumerate("12"):
+            boxes.nth(place).focus()
+            page.keyboard.press(key)
+        expect(page.get_by_text("Nothing chosen")).to_be_visible()
+        boxes.nth(2).check()
+        held[0].continue_()
+        expect(boxes).to_have_count(1)
+        expect(boxes.first).to_be_checked()
+        assert [labels(role)[name] for name in shapes.CLASSES[:2]] == [11, 11]
+        assert not wrong
+
+
 def test_folders_named_like_classes_label_their_pictures_if_the_owner_says_so(
     browser: Browser, device: tuple[Served, DeviceRole], tmp_path: Path
 ) -> None:

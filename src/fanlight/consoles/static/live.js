@@ -44,7 +44,7 @@ document.addEventListener("htmx:before:swap", (event) => {
     return;
   }
   if (answer.redirected) history.replaceState(null, "", href);
-  if (isForm(ctx)) ctx.sourceElement.reset(); // what was sent is not to be sent again
+  if (isForm(ctx) && !ctx.emptied) ctx.sourceElement.reset(); // what was sent is not to be sent again
   if (isForm(ctx) || notice.querySelector("[data-no-answer]")) notice.replaceChildren();
 });
 

@@ -137,5 +137,18 @@ document.addEventListener(
   true,
 );
 
+// ---- one goes on while what was chosen is under way
+
+document.addEventListener("htmx:config:request", ({ detail: { ctx } }) => {
+  if (ctx.sourceElement !== gallery()) return;
+  ctx.emptied = boxes().filter((box) => box.checked);
+  for (const box of ctx.emptied) box.checked = false;
+  tell();
+});
+document.addEventListener("htmx:finally:request", ({ detail: { ctx } }) => {
+  if (!ctx.emptied || ctx.response?.raw.ok) return;
+  for (const box of ctx.emptied) box.checked = true; // nothing came of it
+  tell();
+});
 document.addEventListener("htmx:after:swap", tell); // what is chosen may have gone
 tell();
