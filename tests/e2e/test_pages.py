@@ -31,8 +31,8 @@ SHOTS = os.environ.get("FANLIGHT_SCREENSHOTS")
 """A folder; with this variable set, the tests leave a screenshot of each page there."""
 CLASSES = ("cat", "dog", "<b>not bold", "ن" * 64, "W" * 64)
 PATHS = {
-    "main": ("/", "/aggregate_models", "/send_model_clients"),
-    "aggregator": ("/", "/aggregate_models", "/send_model_secagg"),
+    "main": ("/", "/aggregate_models", "/send_model_clients", "/measure"),
+    "aggregator": ("/", "/aggregate_models", "/send_model_secagg", "/rounds", "/log"),
 }
 WINDOWS = {"phone": PHONE, "desk": DESK}
 
@@ -164,8 +164,8 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 def test_figures_fit_the_screen(browser: Browser, measured: Served, window: str, dark: bool) -> None:
     with logged_in(browser, measured, WINDOWS[window], dark=dark) as context:
         page, wrong = visit(context)
-        page.goto(measured.url)
-        expect(page.get_by_role("heading", name="Figures of version 0")).to_be_visible()
+        page.goto(f"{measured.url}/models/0")
+        expect(page.get_by_role("heading", name="Figures", exact=True)).to_be_visible()
         expect(page.get_by_role("region", name="what was taken for what")).to_have_count(2)
         assert too_wide(page) <= 0
         assert violations(page) == []
@@ -232,7 +232,7 @@ def test_a_step_that_is_not_possible_without_scripts(browser: Browser, servers: 
 def test_names_are_shown_as_they_are(browser: Browser, servers: dict[str, Served]) -> None:
     with logged_in(browser, servers["main"], PHONE) as context:
         page, wrong = visit(context)
-        page.goto(servers["main"].url)
+        page.goto(f"{servers['main'].url}/task")
         for name in CLASSES:
             expect(page.get_by_text(name, exact=True)).to_be_visible()
         assert not wrong
