@@ -25,8 +25,8 @@ demo: $(VENV)/.stamp-run $(DATA)/.stamp  ## start a whole federation on this mac
 
 test: $(VENV)/.stamp-dev $(DATA)/.stamp  ## fast tests first, then the real processes; never needs torch
 	@$(BIN)/python scripts/install_debian_packages.py tests/debian-packages.txt
-	@$(BIN)/python -m pytest -n 2 --ignore=tests/e2e --ignore=tests/torch tests $(ARGS)
-	@$(BIN)/python -m pytest tests/e2e $(ARGS)
+	@$(BIN)/python -m pytest -n 2 --ignore=tests/e2e --ignore=tests/crash --ignore=tests/torch tests $(ARGS)
+	@$(BIN)/python -m pytest tests/e2e tests/crash $(ARGS)
 
 test-torch: $(TORCH_VENV)/.stamp $(DATA)/.stamp  ## compare with PyTorch, in an environment of its own
 	@$(TORCH_VENV)/bin/python -m pytest -m torch tests/torch $(ARGS)

@@ -13,7 +13,7 @@ import pytest
 from tests.requirements import all_required, summarise
 
 TESTS = Path(__file__).parent
-FAST_FIRST = ("unit", "property", "vectors", "contract", "attacks", "docs", "e2e", "torch")
+FAST_FIRST = ("unit", "property", "vectors", "contract", "attacks", "docs", "e2e", "crash", "torch")
 
 # No deadline: a busy machine must not fail a test. The usual run draws the same examples everywhere.
 hypothesis.settings.register_profile("usual", deadline=None, max_examples=50, derandomize=True)
@@ -43,7 +43,7 @@ def pytest_ignore_collect(collection_path: Path) -> bool | None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Marks tests by their folder and puts the fast folders first."""
     for item in items:
-        if folder_of(item.path) in {"e2e", "torch"}:
+        if folder_of(item.path) in {"e2e", "crash", "torch"}:
             item.add_marker(folder_of(item.path))
     items.sort(key=lambda item: FAST_FIRST.index(folder) if (folder := folder_of(item.path)) in FAST_FIRST else 0)
 

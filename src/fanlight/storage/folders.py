@@ -12,14 +12,17 @@ OWNER_ONLY_FILE = 0o600
 
 
 def make_private_folder(folder: Path) -> None:
-    """Create ``folder`` (and its parents) and make it readable by its owner only.
+    """Create ``folder`` (and its parents) and make it readable by its owner only, durably.
 
     Raises:
         StorageError: it cannot be made, or belongs to somebody else.
     """
     try:
+        missing = [path for path in (folder, *folder.parents) if not path.exists()]
         folder.mkdir(mode=OWNER_ONLY_FOLDER, parents=True, exist_ok=True)
         folder.chmod(OWNER_ONLY_FOLDER)
+        for made in missing:  # else all that is synced inside could go with the folder's name
+            sync_folder(made.parent)
     except OSError as error:
         raise from_os_error(error, str(folder)) from error
 

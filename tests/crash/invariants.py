@@ -1,0 +1,274 @@
+"""What must hold of a federation whatever has died: looked at from outside, in databases, files and what was heard.
+
+1. Nothing acknowledged is lost: what a server answered, it still knows, byte for byte; and it never gave two answers.
+2. One release, one manifest and one report of a device a round, for ever; no key, seed or vector serves two rounds.
+3. The sum is right: each published model is the plain integer aggregate of the accepted reports.
+4. Both logs verify, and each begins with all that it held before.
+5. Keys, reports and half files of rounds that are over are gone.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import Table, select
+
+from fanlight.core.segments import Segment, slices
+from fanlight.learning.heads import head_layout
+from fanlight.learning.model_file import decode
+from fanlight.protocol import main_round, signing
+from fanlight.protocol.closing import (
+    CLOSE_LIMIT,
+    Close,
+    Outcome,
+    OutcomeForDevice,
+    Release,
+    Result,
+    SignedOutcome,
+    Verdict,
+)
+from fanlight.protocol.contribution import W_MAX
+from fanlight.protocol.device_round import Record as DeviceRecord
+from fanlight.protocol.exchange import PREFIX
+from fanlight.protocol.identities import Role
+from fanlight.protocol.manifest import Manifest, SignedManifest
+from fanlight.protocol.report import Envelope, Receipt, report_id
+from fanlight.services.federation import load_server_identity
+from fanlight.services.main_server.round_table import RECORD_LIMIT
+from fanlight.services.server.chained_log import ChainedLog
+from fanlight.storage.database import Database
+from fanlight.storage.tables import aggregator as aggregator_tables
+from fanlight.storage.tables import device as device_tables
+from fanlight.storage.tables import main as main_tables
+from tests.crash.federation import DEVICES, Federation, until
+from tests.services_world import chain_types
+
+ONCE: Final[dict[str, type[Close | Verdict | Release]]] = {"close": Close, "verdict": Verdict, "release": Release}
+SERVERS: Final = {"main": (Role.MAIN, main_tables.log), "aggregator": (Role.AGGREGATOR, aggregator_tables.log)}
+
+
+@dataclass
+class Invariants:
+    """Checks a federation at rest, as often as one likes."""
+
+    federation: Federation
+    _logs: dict[str, list[tuple[int, bytes]]] = field(default_factory=lambda: defaultdict(list))
+
+    def check(self) -> None:
+        """All of them."""
+        self._read()
+        self._check_answers_to_devices()
+        self._check_answers_to_aggregator()
+        self._check_once()
+        self._check_reports()
+        self._check_models()
+        self._check_logs()
+        until(lambda: not self._traces(), "what is left of rounds that are over is gone", lambda: str(self._traces()))
+
+    def _read(self) -> None:
+        self.main_rounds = {
+            row.mh: main_round.Record.decode(row.record, limit=RECORD_LIMIT)
+            for row in self._rows("main", main_tables.rounds)
+            if row.mh
+        }
+        self.beacons = {(row.mh, row.dev): row.receipt for row in self._rows("main", main_tables.beacons)}
+        self.receipts = {(row.mh, row.dev): row.receipt for row in self._rows("aggregator", aggregator_tables.reports)}
+        self.sent = {
+            name: [DeviceRecord.decode(row.record) for row in self._rows(name, device_tables.reports)]
+            for name in DEVICES
+        }
+
+    # -- 1
+
+    def _check_answers_to_devices(self) -> None:
+        known = {row.dev for row in self._rows("main", main_tables.devices)}
+        known &= {row.dev for row in self._rows("aggregator", aggregator_tables.devices)}
+        for name in DEVICES:
+            device = bytes.fromhex((self.federation.roles[name].state / "device.id").read_text().split()[1])
+            assert device in known, f"{name} was welcomed and is forgotten"
+            shown = set()
+            for answer in self._answers(name, "PUT", "/rounds/"):
+                receipt = Receipt.decode(signing.Signed.decode(answer["body"]).payload)
+                assert self.receipts.get((receipt.mh, device)) == answer["body"], "a receipt is forgotten"
+                shown.add(receipt.mh)
+            for answer in self._answers(name, "POST", "/rounds/"):
+                if answer["path"].endswith("/beacons"):
+                    mh = bytes.fromhex(answer["path"].split("/")[-2])
+                    assert self.beacons.get((mh, device)) == self.receipts[mh, device], "a beacon is forgotten"
+            for answer in self._answers(name, "GET", "/rounds/"):
+                outcome = OutcomeForDevice.decode(answer["body"]).outcome
+                mh = Outcome.decode(outcome.payload).mh
+                assert self.main_rounds[mh].outcome == outcome.encode(), "an outcome has changed"
+            for record in self.sent[name]:
+                listed = self._listed(self.main_rounds[record.mh])
+                assert record.mh not in shown or not listed or device in listed, (
+                    "a receipted report is not in the close"
+                )
+
+    def _check_answers_to_aggregator(self) -> None:
+        rounds = self.main_rounds.values()
+        for path, known in {
+            "/aggregator/manifest": {record.manifest for record in rounds},
+            "/aggregator/close": {record.verdict for record in rounds},
+            "/aggregator/release": {record.signed_outcome for record in rounds},
+        }.items():
+            for answer in self._answers("aggregator", "POST", path):
+                assert answer["body"] in known, f"main has forgotten what it answered to {path}"
+        told = {record.outcome for record in rounds}
+        handed_in = [event["body"] for event in self._requests("aggregator", "/aggregator/outcome")]
+        answered = len(self._answers("aggregator", "POST", "/aggregator/outcome"))
+        assert sum(body in told for body in handed_in) >= answered, "main has forgotten an outcome"
+
+    # -- 2
+
+    def _check_once(self) -> None:
+        releases = defaultdict(set)
+        for event in self._requests("aggregator", "/aggregator/release"):
+            length = int.from_bytes(event["body"][:4], "big")
+            signed = event["body"][4 : 4 + length]
+            releases[_subject("main", "release", signed)].add((signed, event["sha256"]))
+        assert all(len(sent) == 1 for sent in releases.values()), "two releases of one round"
+        for role in SERVERS:
+            for kind in ("manifest", *ONCE):
+                logged = [_subject(role, kind, payload) for payload in self._logged(role, kind)]
+                assert len(logged) == len(set(logged)), f"{role} has logged two of {kind} for one round"
+        numbers = [record.number for record in self.main_rounds.values()]
+        assert len(numbers) == len(set(numbers))
+        manifests = [Manifest.decode(record.signed_manifest.payload) for record in self.main_rounds.values()]
+        keys = [key for manifest in manifests for key in (manifest.proposal.main_key, manifest.aggregator_key)]
+        assert len(keys) == len(set(keys)), "a round key serves two rounds"
+
+    def _check_reports(self) -> None:
+        sealed, hashes = [], []
+        for name in DEVICES:
+            answered: dict[Any, list[Result]] = defaultdict(list)
+            for record in self.sent[name]:
+                envelope = Envelope.decode(record.envelope)
+                sealed += [envelope.sealed_main, envelope.sealed_aggregator]
+                hashes.append(envelope.report_id)
+                outcome = self.main_rounds[record.mh].outcome
+                if outcome:
+                    result = Result(Outcome.decode(SignedOutcome.decode(outcome).payload).result)
+                    answered[record.answer_key].append(result)
+            for results in answered.values():
+                lasting = [result for result in results if result is not Result.ABANDONED]
+                assert len(lasting) <= 1, f"{name} was summed twice for one plan, attempt and model"
+            told = {(event["mh"], event["report"]) for event in self._heard(name, "upload")}
+            assert len({mh for mh, _ in told}) == len(told), f"{name} has sent two reports in one round"
+        assert len(sealed) == len(set(sealed)), "a sealed seed was used twice"
+        assert len(hashes) == len(set(hashes))
+
+    # -- 3
+
+    def _check_models(self) -> None:
+        rows = sorted(self._rows("main", main_tables.models), key=lambda row: row.version)
+        files = {row.sha256: row.content for row in rows}
+        by_number = {record.number: record for record in self.main_rounds.values()}
+        assert [row.version for row in rows] == list(range(len(rows)))
+        for row in rows[1:]:
+            record = by_number[row.round]
+            before, layout = files[record.terms.model], record.terms.layout
+            total = self._plain_sum(record)
+            expected = _fedavg(before, layout, total)
+            rounding = 2**-22 * np.abs(expected).max()  # a file holds float32
+            np.testing.assert_allclose(_parameters(row.content), expected, rtol=0, atol=rounding)
+
+    def _plain_sum(self, record: main_round.Record) -> NDArray[np.int64]:
+        accepted = set(_verdict(record).accepted)
+        listed = self._listed(record)
+        folders = [self.federation.roles[name].folder for name in DEVICES]
+        vectors = []
+        for device in accepted:
+            name = f"{report_id(listed[device]).hex()}.npy"
+            vectors.append(next(np.load(folder / name) for folder in folders if (folder / name).exists()))
+        total: NDArray[np.int64] = np.sum(vectors, axis=0)
+        return total
+
+    @staticmethod
+    def _listed(record: main_round.Record) -> dict[bytes, bytes]:
+        if not record.close:
+            return {}
+        close = Close.decode(signing.Signed.decode(record.close, limit=CLOSE_LIMIT).payload, limit=CLOSE_LIMIT)
+        return {listed.device: listed.header for listed in close.reports}
+
+    # -- 4
+
+    def _check_logs(self) -> None:
+        for role, (part, table) in SERVERS.items():
+            state = self.federation.roles[role].state
+            with Database(state / "state.sqlite3") as database:
+                chain_types(ChainedLog(table, load_server_identity(state, part).trust.fid, role), database)
+            heads = [(row.seq, row.head) for row in self._rows(role, table)]
+            assert heads[: len(self._logs[role])] == self._logs[role], f"{role}'s log has lost or changed entries"
+            self._logs[role] = heads
+
+    def _logged(self, role: str, kind: str) -> list[bytes]:
+        return [row.payload for row in self._rows(role, SERVERS[role][1]) if row.type == kind]
+
+    # -- 5
+
+    def _traces(self) -> list[str]:
+        """Files that should be gone."""
+        live = f"round-{max(record.number for record in self.main_rounds.values())}.key"
+        found = [path for role in self.federation.roles.values() for path in role.state.rglob(".*.partial")]
+        for name in SERVERS:
+            keys = (self.federation.roles[name].state / "round-keys").iterdir()
+            found += [path for path in keys if path.name != live]
+        for name in ("aggregator", *DEVICES):
+            found += (self.federation.roles[name].state / "reports").iterdir()
+        return [str(path) for path in found]
+
+    # -- what there is to read
+
+    def _rows(self, name: str, table: Table) -> Sequence[Any]:
+        with Database(self.federation.roles[name].state / "state.sqlite3") as database, database.transaction() as tx:
+            return tx.execute(select(table)).all()
+
+    def _answers(self, name: str, method: str, path: str) -> list[dict[str, Any]]:
+        return [
+            {**event, "body": bytes.fromhex(event["body"])}
+            for event in self._heard(name, "answer")
+            if event["method"] == method and event["path"].startswith(PREFIX + path)
+        ]
+
+    def _requests(self, name: str, path: str) -> list[dict[str, Any]]:
+        return [
+            {**event, "body": bytes.fromhex(event["body"])}
+            for event in self._heard(name, "request")
+            if event["path"] == PREFIX + path
+        ]
+
+    def _heard(self, name: str, kind: str) -> list[dict[str, Any]]:
+        return self.federation.roles[name].said(kind)
+
+
+def _subject(role: str, kind: str, payload: bytes) -> bytes | int:
+    """Which round a log entry is about."""
+    if kind == "manifest" and role == "main":
+        return Manifest.decode(SignedManifest.decode(payload).payload).proposal.round
+    content = signing.Signed.decode(payload, limit=CLOSE_LIMIT).payload
+    if kind == "manifest":
+        return Manifest.decode(content).proposal.round
+    return ONCE[kind].decode(content, limit=CLOSE_LIMIT).mh
+
+
+def _verdict(record: main_round.Record) -> Verdict:
+    return Verdict.decode(signing.Signed.decode(record.verdict, limit=CLOSE_LIMIT).payload, limit=CLOSE_LIMIT)
+
+
+def _parameters(content: bytes) -> NDArray[np.float64]:
+    model = decode(content)
+    return head_layout(*model.weight.shape).flatten({"head.weight": model.weight, "head.bias": model.bias})
+
+
+def _fedavg(before: bytes, layout: Sequence[Segment], total: NDArray[np.int64]) -> NDArray[np.float64]:
+    """The next parameters from the plain sum: before + W_max · x / (s · Σn)."""
+    places = slices(layout)
+    update = next(segment for segment in layout if segment.kind == "update")
+    scale = update.scale_numerator / update.scale_denominator
+    return _parameters(before) + W_MAX * total[places["update"]] / (scale * int(total[places["weight"]][0]))

@@ -1,0 +1,150 @@
+"""The stand-in for a power cut: what it keeps, what it throws away, and that it catches who does not sync."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+
+from fanlight.learning.atomic_file import write_atomically
+from fanlight.storage import database as database_module
+from fanlight.storage.blobs import BlobFolder
+from fanlight.storage.database import Database
+from fanlight.storage.folders import make_private_folder
+from fanlight.storage.secret_files import destroy, read_secret, write_secret
+from tests.crash.disk import SyncedDisk, cut_power
+from tests.crash.federation import PROCESSES
+from tests.crash.launcher import WatchedFiles, watch_commits
+from tests.crash.points import Events, Points
+
+LARGE = bytes(range(256)) * 8_192
+"""More than what is copied at a start."""
+
+
+def blob(root: Path) -> None:
+    folder = BlobFolder(root / "blobs")
+    folder.write_stream("kept", [LARGE], None, len(LARGE))
+    folder.write_stream("changed", [b"first"], None, 10)
+    folder.write_stream("changed", [b"second"], None, 10)
+    folder.write_stream("gone", [b"x"], None, 10)
+    folder.delete("gone")
+
+
+def secret(root: Path) -> None:
+    write_secret(root / "key", b"first")
+    write_secret(root / "key", b"second", replace=True)
+    write_secret(root / "used", b"up")
+    destroy(root / "used")
+
+
+def rows(root: Path) -> None:
+    with Database(root / "state.sqlite3") as database:
+        with database.transaction() as tx:
+            tx.execute(text("CREATE TABLE numbers (n INTEGER)"))
+            tx.execute(text("INSERT INTO numbers VALUES (1)"))
+        with database.transaction() as tx:
+            tx.execute(text("INSERT INTO numbers VALUES (2)"))
+        os._exit(0)  # closing would tidy up
+
+
+def careless_file(root: Path) -> None:
+    write_atomically(root / "careless", b"content", durable=False)
+
+
+def careless_name(root: Path) -> None:
+    handle = os.open(root / ".new", os.O_WRONLY | os.O_CREAT)
+    os.write(handle, b"content")
+    os.fsync(handle)
+    os.close(handle)
+    (root / ".new").replace(root / "careless")
+
+
+def careless_rows(root: Path) -> None:
+    careless = ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON")
+    database_module._PRAGMAS = careless
+    rows(root)
+
+
+def work(what: Callable[[Path], None], root: Path, beside: Path) -> None:
+    """In a process of its own: watched, do the work, and end without any tidying up."""
+    disk, points = SyncedDisk(root, beside / "disk"), Points(Events(beside / "events.jsonl"))
+    watch_commits(points, disk)
+    WatchedFiles(points, disk).install()
+    what(root)
+    os._exit(0)
+
+
+def after_power_cut(what: Callable[[Path], None], tmp_path: Path, *, names_lost: bool) -> Path:
+    root = tmp_path / "state"
+    make_private_folder(root)
+    (root / "old").write_bytes(LARGE)
+    (root / "small").write_bytes(b"old")
+    process = PROCESSES.Process(target=work, args=(what, root, tmp_path))
+    process.start()
+    process.join()
+    assert process.exitcode == 0
+    process.close()
+    cut_power(root, tmp_path / "disk", names_lost=names_lost)
+    assert (root / "old").read_bytes() == LARGE
+    assert (root / "small").read_bytes() == b"old"
+    return root
+
+
+BOTH = pytest.mark.parametrize("names_lost", [True, False], ids=["names lost", "contents lost"])
+
+
+@BOTH
+def test_what_the_product_has_written_is_there(names_lost: bool, tmp_path: Path) -> None:
+    root = after_power_cut(blob, tmp_path, names_lost=names_lost)
+    folder = BlobFolder(root / "blobs")
+    assert folder.names() == ["changed", "kept"]
+    assert (folder.read("kept"), folder.read("changed")) == (LARGE, b"second")
+
+
+@BOTH
+def test_a_secret_is_there_and_a_destroyed_one_is_not(names_lost: bool, tmp_path: Path) -> None:
+    root = after_power_cut(secret, tmp_path, names_lost=names_lost)
+    assert read_secret(root / "key") == b"second"
+    assert not (root / "used").exists()
+
+
+@BOTH
+def test_what_is_committed_is_there(names_lost: bool, tmp_path: Path) -> None:
+    assert numbers(after_power_cut(rows, tmp_path, names_lost=names_lost)) == [1, 2]
+
+
+def test_a_file_that_was_not_synced_is_lost_or_empty(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    assert not (after_power_cut(careless_file, tmp_path / "a", names_lost=True) / "careless").exists()
+    assert (after_power_cut(careless_file, tmp_path / "b", names_lost=False) / "careless").read_bytes() == b""
+
+
+def test_a_name_that_was_not_synced_is_lost(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    assert not (after_power_cut(careless_name, tmp_path / "a", names_lost=True) / "careless").exists()
+    assert (after_power_cut(careless_name, tmp_path / "b", names_lost=False) / "careless").read_bytes() == b"content"
+
+
+def test_commits_that_did_not_wait_for_the_disk_are_lost(tmp_path: Path) -> None:
+    with pytest.raises(sqlite3.OperationalError, match="no such table"):
+        numbers(after_power_cut(careless_rows, tmp_path, names_lost=False))
+
+
+def test_every_connection_waits_for_the_disk(tmp_path: Path) -> None:
+    with Database(tmp_path / "state.sqlite3") as database, database.transaction() as tx:
+        assert tx.execute(text("PRAGMA journal_mode")).scalar_one() == "wal"
+        assert tx.execute(text("PRAGMA synchronous")).scalar_one() == 2  # FULL
+
+
+def numbers(root: Path) -> list[int]:
+    connection = sqlite3.connect(root / "state.sqlite3")
+    try:
+        return [row[0] for row in connection.execute("SELECT n FROM numbers ORDER BY n")]
+    finally:
+        connection.close()
