@@ -24,8 +24,8 @@ def fill_main(service: MainService, devices: Sequence[bytes], past: Sequence[Pas
     """Put all rounds, versions, figures and log entries of ``past`` in, and what devices and the operator wrote."""
     chance = np.random.default_rng(1)
     receipts = [receipt(chance, device, past[0].mh) for device in devices]
-    for some in past:
-        with service.database.transaction() as tx:
+    with service.database.transaction() as tx:
+        for some in past:
             tx.execute(insert(tables.rounds).values(**_round(some, len(devices))))
             tx.execute(insert(tables.beacons), _beacons(some, devices, receipts, chance))
             if some.made is not None:
@@ -33,7 +33,6 @@ def fill_main(service: MainService, devices: Sequence[bytes], past: Sequence[Pas
             if some.released:
                 measurements.store(tx, some.number, some.start.sha256, _figures(service, some, len(devices), chance))
             service.log.append(tx, _entries(some))
-    with service.database.transaction() as tx:
         _words(tx, devices, past)
 
 
