@@ -15,7 +15,7 @@ PIP := -m pip --disable-pip-version-check install --quiet --constraint constrain
 INPUTS := pyproject.toml constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-torch test-long lint bench clean
+.PHONY: help demo test test-torch test-long lint bench screenshots clean
 
 help:  ## list these targets
 	@awk -F ':.*##' '/^[a-z-]+:.*##/ { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -45,6 +45,10 @@ bench: $(VENV)/.stamp-dev $(DATA)/.stamp  ## run benchmarks/NAME.py: make bench 
 	@test -f "benchmarks/$(NAME).py" || { \
 	  echo "make bench NAME=<script>: there is no benchmarks/$(NAME).py" >&2; ls benchmarks >&2; exit 2; }
 	@$(BIN)/python "benchmarks/$(NAME).py" $(ARGS)
+
+screenshots: $(VENV)/.stamp-dev  ## take the pictures of the documentation again, of all pages in Chromium
+	@$(BIN)/python scripts/install_debian_packages.py tests/debian-packages.txt
+	@$(BIN)/python -m scripts.screenshots $(ARGS)
 
 clean:  ## remove environments and caches; leaves fanlight-state alone, for it holds keys and models
 	@rm -rf $(VENV) $(TORCH_VENV) build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

@@ -1,0 +1,117 @@
+"""A demonstration of two devices, step by step: what is busy, and what goes wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from playwright.sync_api import Page, Route
+
+from fanlight.cli.owner_client import OwnerClient
+from fanlight.services.main_server.task import Policy, Training
+from scripts.screenshots.album import Album
+from scripts.screenshots.federation import federation, prepared, wait
+
+DEMO = "--accept-demo"
+
+
+def by_hand(album: Album, folder: Path) -> None:
+    """Two devices that learn for long, a third that refuses, and a token that was copied."""
+    album.chapter("Busy")
+    with federation(folder, 4, Policy(demo=True, k_min=2), Training(epochs=1000, patience=1000)) as world:
+        world.start_main()
+        world.start_aggregator()
+        homes = prepared(folder / "pictures", 4)
+        left = world.start_device("left", homes[0], DEMO)
+        right = world.start_device("right", homes[1], DEMO)
+        wait(lambda: world.main.get("/api/v1/status")["round"], "a round is open")
+        operator, owner = album.open(world.main), album.open(left)
+        album.take(operator, "main-round-open", "A demonstration: round 1 is open, nothing has been sent.")
+        upload(album, owner, left, sorted(homes[1].rglob("*.png"))[:3])
+        press(owner, left, "/modeltrain")
+        owner.locator(".job").get_by_text("epoch").wait_for()
+        album.take(owner, "device-training", "Training is under way.")
+        owner.goto(left.url)
+        album.take(owner, "device-overview-training", "The start page meanwhile.")
+        problems(album, operator, world.main)
+
+        strict = world.start_device("strict", homes[2])
+        wait(lambda: strict.get("/api/v1/refusals")["refusals"], "the round is refused")
+        stranger = album.open(strict)
+        looked_through(stranger)
+        album.take(stranger, "device-refuses", "A device that takes part in no demonstration.")
+        stranger.goto(f"{strict.url}/privacy")
+        to_the_top(stranger, "#refused")
+        album.take(stranger, "device-refused", "A round was refused, and why.")
+
+        token = folder / "federation" / "tokens" / "right.json"
+        world.start_device("copy of right", homes[3], DEMO, token=token)
+        wait(lambda: world.main.get("/api/v1/status")["incidents"], "the copied token is noticed")
+        operator.goto(world.main.url)
+        to_the_top(operator, "#incidents")
+        album.take(operator, "main-incident", "What should not have happened: a token was used by two devices.")
+
+        world.stop(world.main)
+        gone(album, album.open(right), right)
+
+
+def upload(album: Album, page: Page, device: OwnerClient, files: list[Path]) -> None:
+    """The moment in which pictures travel, held until it has been photographed."""
+    held: list[Route] = []
+
+    def hold(route: Route) -> None:
+        held.append(route)
+
+    page.goto(f"{device.url}/pictures")
+    page.route("**/pictures/add", hold)
+    page.set_input_files("#files", files)
+    page.get_by_role("button", name="Put in", exact=True).click(no_wait_after=True)
+    page.locator("[data-uploading]").wait_for()
+    album.take(page, "device-upload", "Pictures are being put in.")
+    for route in held:
+        route.abort()
+    page.unroute("**/pictures/add")
+
+
+def press(page: Page, device: OwnerClient, step: str) -> None:
+    """Press the button of a step on its page."""
+    page.goto(device.url + step)
+    page.locator("form.act button").click()
+
+
+def problems(album: Album, page: Page, main: OwnerClient) -> None:
+    """What a person can run into."""
+    album.chapter("Problems")
+    page.goto(f"{main.url}/aggregate_models")
+    album.take(page, "main-step-not-yet", "A step that cannot run yet says why, and what to do.")
+    button = page.locator("form.act button")
+    button.evaluate("button => { button.disabled = false; }")
+    button.click()
+    page.locator("#problem").wait_for()
+    album.take(page, "main-problem", "The same step, asked for all the same.")
+    page.goto(f"{main.url}/rounds/99")
+    album.take(page, "main-not-found", "An address that leads nowhere.")
+    page.goto(f"{main.url}/devices")
+    page.context.clear_cookies()
+    page.get_by_role("link", name="Task").first.click()
+    album.take(page, "main-login", "The session is over: log in, and be back on the page that was asked for.")
+    page.goto(f"{main.url}/login?token=used")
+    album.take(page, "main-login-refused", "A login link works once.")
+    page.goto(main.login_link())
+
+
+def gone(album: Album, page: Page, device: OwnerClient) -> None:
+    """A device whose main server has been stopped."""
+    wait(lambda: device.get("/api/v1/status")["problem"], "the device notices")
+    page.goto(device.url)
+    looked_through(page)
+    album.take(page, "device-main-gone", "The main server does not answer.")
+
+
+def to_the_top(page: Page, selector: str) -> None:
+    """Show a part of the page first, for the picture."""
+    page.locator(selector).evaluate("part => document.querySelector('main').prepend(part)")
+
+
+def looked_through(page: Page) -> None:
+    """Until the device knows all of its pictures; the open page hears of it."""
+    page.get_by_text("Looking through your pictures").wait_for(state="hidden")
