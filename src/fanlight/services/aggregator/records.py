@@ -15,7 +15,8 @@ from fanlight.services.aggregator.service import AggregatorService, round_json
 from fanlight.services.server.log_reader import LogReader
 from fanlight.storage.tables.aggregator import devices, reports
 
-PAGE: Final = 50
+PAGE: Final = 20
+"""Rounds on a page; of each, the whole verdict is read."""
 
 
 class Records:
