@@ -69,7 +69,7 @@ def _round(tx: Connection, stored: Stored, count: int) -> dict[str, Any]:
         "accepted": len(verdict.accepted) if verdict else None,
         "result": outcome.result if outcome else "",
         "reason": outcome.reason if outcome else "",
-        "left_out": _left_out(tx, verdict) if verdict else [],
+        "left_out": _left_out(tx, verdict) if verdict and verdict.rejected else [],
     }
 
 
