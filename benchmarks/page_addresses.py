@@ -44,7 +44,7 @@ class Newest:
 
 def examples(role: str, newest: Newest) -> Mapping[str, tuple[str, ...]]:
     """Addresses by route: of pages that need a parameter, and more views of pages that take some."""
-    of_all = {
+    of_all: dict[str, dict[str, tuple[str, ...]]] = {
         "main": {
             "/rounds": ("/rounds?page=2", f"/rounds?page={newest.lists}"),
             "/rounds/{number}": (f"/rounds/{newest.round}", f"/rounds/{max(1, newest.round - 1)}", "/rounds/1"),
