@@ -14,8 +14,8 @@ document.addEventListener("htmx:before:init", (event) => {
 document.addEventListener("htmx:before:request", (event) => {
   const { ctx } = event.detail;
   if (isForm(ctx)) {
-    const button = ctx.request.submitter ?? ctx.sourceElement.querySelector("button");
-    button.setAttribute("aria-disabled", "true"); // disabled would lose the focus
+    ctx.button = ctx.request.submitter ?? ctx.sourceElement.querySelector("button");
+    ctx.button.setAttribute("aria-disabled", "true"); // disabled would lose the focus
     const refresh = document.querySelector("#refresh");
     if (refresh) htmx.trigger(refresh, "htmx:abort"); // it would show the page as it was before
   } else if (document.hidden && ctx.sourceEvent.type === "every") {
@@ -24,9 +24,8 @@ document.addEventListener("htmx:before:request", (event) => {
 });
 
 document.addEventListener("htmx:finally:request", (event) => {
-  if (!event.detail.ctx.keepIndicators) {
-    for (const button of document.querySelectorAll("button[aria-disabled]")) button.removeAttribute("aria-disabled");
-  }
+  const { button, keepIndicators } = event.detail.ctx;
+  if (!keepIndicators) button?.removeAttribute("aria-disabled");
 });
 
 document.addEventListener("htmx:before:swap", (event) => {
