@@ -78,6 +78,12 @@ def opened(context: BrowserContext, address: str) -> tuple[Page, list[str]]:
     return page, wrong
 
 
+def shows(page: Page, text: str) -> None:
+    """The page with this text is there, and its scripts have run: keys mean something."""
+    expect(page.get_by_text(text).first).to_be_visible()
+    page.wait_for_load_state()
+
+
 def labels(role: DeviceRole) -> dict[str, int]:
     return dict(role.library.counts().labels)
 
@@ -91,7 +97,7 @@ def test_pictures_are_put_in_labelled_by_keyboard_and_taken_back(
         page, wrong = opened(context, f"{server.url}/pictures")
         page.set_input_files("#files", new)
         page.get_by_role("button", name="Put in").click()
-        expect(page.get_by_text("3 pictures put in.")).to_be_visible()
+        shows(page, "3 pictures put in.")
         boxes = page.locator("[data-gallery] input[type=checkbox]")
         expect(boxes).to_have_count(3)
         boxes.first.focus()
@@ -220,25 +226,24 @@ def test_a_wrong_label_is_corrected_where_it_is_found(browser: Browser, device: 
     with logged_in(browser, server, PHONE) as context:
         page, wrong = opened(context, f"{server.url}/pictures?state=labelled&label=star")
         page.locator(".tile-picture label").first.dblclick()
-        expect(page.get_by_role("heading", name="star")).to_be_visible()
-        expect(page.get_by_text("1 of 10")).to_be_visible()
+        shows(page, "1 of 10")
         page.keyboard.press("ArrowRight")
-        expect(page.get_by_text("2 of 10")).to_be_visible()
+        shows(page, "2 of 10")
         page.get_by_role("button", name="circle").click()
-        expect(page.get_by_text("1 picture labelled.")).to_be_visible()
-        expect(page.get_by_text("2 of 9")).to_be_visible()
+        shows(page, "1 picture labelled.")
+        shows(page, "2 of 9")
         assert labels(role)["star"] == 9
         page.keyboard.press("u")
-        expect(page.get_by_text("1 picture put back.")).to_be_visible()
-        expect(page.get_by_text("2 of 10")).to_be_visible()
+        shows(page, "1 picture put back.")
+        shows(page, "2 of 10")
         assert labels(role)["star"] == 10
         page.get_by_role("button", name="Where does it see that?").click()
         expect(page.get_by_text("The glow is where it sees that.").first).to_be_visible()
         page.goto(f"{server.url}/learning/pictures?model=own&shows=0&named=0")
         page.locator(".gallery a").first.click()
-        expect(page.get_by_text("What was taken for what")).to_be_visible()
+        shows(page, "What was taken for what")
         page.keyboard.press("Delete")
-        expect(page.get_by_text("1 picture deleted.")).to_be_visible()
+        shows(page, "1 picture deleted.")
         page.keyboard.press("Escape")
         expect(page.get_by_role("heading", name="rightly named so")).to_be_visible()
         assert not wrong
