@@ -28,6 +28,8 @@ from fanlight.services.device.library.adding import examine, safe_name, unzip
 from fanlight.services.device.settings import DeviceSettings
 from fanlight.services.federation import issue_token_file
 from fanlight.services.http.logging import configure_logging
+from fanlight.services.http.sessions import OwnerSessions
+from fanlight.services.http.signing_in import announce_login
 from fanlight.services.main_server import class_proposals, model_card
 from fanlight.services.main_server.app import MainServerParts
 from fanlight.services.main_server.task import Task
@@ -231,6 +233,7 @@ def test_a_traceback_cannot_forge_a_line(capsys: pytest.CaptureFixture[str], tex
 def test_the_terminal_obeys_no_name(capsys: pytest.CaptureFixture[str], text: str) -> None:
     report(LocalError(f"The device {text} has ended.", next=f"Start {text} again."))
     say(f"{text} is started again.")
+    announce_login(f"device {text}", "localhost", 8001, OwnerSessions("device", 8001, "t"))
     out, err = capsys.readouterr()
     assert out == ""
     assert all(map(is_plain, err.split("\n")))
