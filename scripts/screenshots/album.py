@@ -26,7 +26,7 @@ _SIZES: Final[dict[Window, ViewportSize]] = {
     "desk": {"width": 1280, "height": 800},
     "phone": {"width": 390, "height": 844},
 }
-_TALLEST: Final[dict[Window, int]] = {"desk": 1300, "phone": 1300}
+_TALLEST: Final[dict[Window, int]] = {"desk": 1150, "phone": 1150}
 """Pixels of a page that are shown; what is below is cut off."""
 LARGEST_BYTES: Final = 40_000
 _COLOURS: Final = (128, 64, 40)

@@ -50,7 +50,7 @@ class Federation:
         self._device_ports = iter(ports[1:-1])
         self.main = OwnerClient("main", ports[0], folder / "federation" / "main")
         self.aggregator = OwnerClient("aggregator", ports[-1], folder / "federation" / "aggregator")
-        task = Task(name="shapes", classes=shapes.CLASSES, picture_size=64, training=training, policy=policy)
+        task = Task(name="shapes", classes=shapes.CLASSES, picture_size=32, training=training, policy=policy)
         init_federation(
             folder / "federation",
             main_url=self.main.url,

@@ -20,7 +20,7 @@ BEST: Final = (DESK, PHONE, DESK_DARK)
 def lived_in(album: Album, folder: Path) -> None:
     """Let rounds run by themselves, then look at everything."""
     policy = Policy(by_itself=True, wait_s=10, rounds=ROUNDS)
-    with federation(folder, len(NAMES), policy, Training(epochs=1, learning_rate=0.00003)) as world:
+    with federation(folder, len(NAMES), policy, Training(epochs=2, learning_rate=0.0005)) as world:
         world.start_main()
         world.start_aggregator()
         homes = prepared(folder / "pictures", len(NAMES))
