@@ -46,9 +46,15 @@ class Process:
 
 @dataclass
 class Processes:
-    """Starts processes, watches them, and ends all of them on leaving the ``with`` block."""
+    """Starts processes, watches them, and ends all of them on leaving the ``with`` block.
+
+    Attributes:
+        environment: of the processes.
+        module: what ``python -m`` runs; benchmarks put stand-ins for the learning in front of the program.
+    """
 
     environment: Mapping[str, str]
+    module: str = "fanlight"
     running: dict[str, Process] = field(default_factory=dict)
     left_out: dict[str, Process] = field(default_factory=dict)
 
@@ -61,7 +67,7 @@ class Processes:
         self.stop()
 
     def start(self, name: str, arguments: Sequence[str], log: Path) -> None:
-        """Start ``python -m fanlight ARGUMENTS``, with its output appended to ``log``.
+        """Start ``python -m MODULE ARGUMENTS``, with its output appended to ``log``.
 
         Raises:
             LocalError: it cannot be started.
@@ -70,7 +76,7 @@ class Processes:
             handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
             try:
                 popen = subprocess.Popen(
-                    [sys.executable, "-m", "fanlight", *arguments],
+                    [sys.executable, "-m", self.module, *arguments],
                     stdin=subprocess.PIPE,
                     stdout=handle,
                     stderr=subprocess.STDOUT,

@@ -42,7 +42,7 @@ class Plan(Message):
     classes: Annotated[tuple[ClassName, ...], Field(min_length=2, max_length=200)]
     backbone: Name
     backbone_hash: Hash
-    features: Annotated[int, Field(strict=True, ge=1, le=8192)]
+    features: Annotated[int, Field(strict=True, ge=1, le=1 << 16)]
     picture_size: Annotated[int, Field(strict=True, ge=16, le=1024)]
     head: Name
     epochs: Annotated[int, Field(strict=True, ge=1, le=1000)]

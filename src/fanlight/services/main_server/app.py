@@ -100,11 +100,12 @@ def create_app(
 async def _conduct(service: MainService, conductor: Conductor) -> None:
     """The one place that runs the policy: after every change, and when the clock may have made something due."""
     while True:
-        version = service.orders.version
+        version = service.policy.version
         try:
             while await run_in_threadpool(conductor.advance):
                 pass
+            await run_in_threadpool(service.spread_news)
         except Exception as error:  # noqa: BLE001 - the loop must survive whatever happens in it
             problem = as_problem(error)
             log.warning("the policy could not go on", slug=problem.slug, problem=problem.message)
-        await service.orders.wait_beyond(version, TICK_S)
+        await service.policy.wait_beyond(version, TICK_S)

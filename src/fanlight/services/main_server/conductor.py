@@ -50,7 +50,7 @@ class Conductor:
             if line is not None and not line.is_over:
                 self._service.rounds.ask(Order.ABANDON, tx)
             notes.keep(tx, notes.MEASURE_NEXT, 1)
-        self._service.notify()
+        self._service.notify(orders=True)
 
     def why_not_measure(self, tx: Connection) -> NotPossibleNow | None:
         """Why the current model cannot be measured now, or None."""
@@ -121,7 +121,7 @@ class Conductor:
             return self._change_model() or self._open_next()
         if line.at is State.RELEASED and (self._policy.by_itself or line.kind == Kind.MEASURE):
             self._service.rounds.publish()
-            self._service.notify(offers=True)
+            self._service.notify(news=True)
             return True
         return line.at is State.OPEN and line.asked is Order.NONE and self._finish_if_content(line)
 
@@ -137,7 +137,7 @@ class Conductor:
     def _change_model(self) -> bool:
         if not self._service.promotion.change_now():
             return False
-        self._service.notify(offers=True)
+        self._service.notify(news=True)
         return True
 
     def _open_next(self) -> bool:
@@ -152,7 +152,7 @@ class Conductor:
                 return False
             self._service.proposals.propose(tx, kind)
             notes.keep(tx, notes.MEASURE_NEXT, 0)
-        self._service.notify(offers=True)
+        self._service.notify(orders=True)
         return True
 
     def _next_kind(self, tx: Connection) -> Kind | None:
@@ -179,7 +179,7 @@ class Conductor:
             if stored is None or stored.mh != line.mh or not self._is_content(tx, stored):
                 return False
             self._service.rounds.ask(Order.FINISH, tx)
-        self._service.notify()
+        self._service.notify(orders=True)
         return True
 
     def _is_content(self, tx: Connection, stored: Stored) -> bool:

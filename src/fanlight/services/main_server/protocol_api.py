@@ -167,7 +167,7 @@ def _round_routes(service: MainService, verifier: SignatureVerifier) -> APIRoute
     @router.post("/aggregator/close")
     async def close(request: Request) -> Response:
         reply = await run_in_threadpool(service.rounds.judge, await body_of(request, CLOSE_LIMIT))
-        service.notify(offers=True)
+        service.notify()
         return cbor(reply)
 
     @router.post("/aggregator/release")
@@ -182,7 +182,7 @@ def _round_routes(service: MainService, verifier: SignatureVerifier) -> APIRoute
     @router.post("/aggregator/outcome", status_code=204)
     async def outcome(request: Request) -> Response:
         await run_in_threadpool(service.rounds.take_outcome, await body_of(request, SMALL_BODY))
-        service.notify(offers=True)
+        service.notify(news=True)
         return Response(status_code=204)
 
     return router

@@ -49,6 +49,8 @@ AGGREGATOR = "aggregator"
 """Key id of the aggregator's requests."""
 POLICY: Final = "policy"
 """Type of the log entry of a changed policy; its payload is JSON."""
+NEWS_WAIT_S: Final = 1.0
+"""How long news for devices may wait for the manifest of a round that is being opened."""
 
 
 def _check_layout(task: Task) -> None:
@@ -98,6 +100,7 @@ class MainService:
         self.promotion = Promotion(self.database, self.log, self.models, self.rounds, clock)
         self.offers = Notifier()
         self.orders = Notifier()
+        self.policy = Notifier()
         self.pages = Notifier()
         self.changed = threading.Condition()
         # two: whoever waits for a measuring round may aggregate and publish meanwhile
@@ -106,6 +109,7 @@ class MainService:
         # Versions of offers and orders must not repeat after a restart, or a waiting peer would miss a change.
         self._version_base = int(clock() * 1000)
         self._members_changes = 0
+        self._news_since: float | None = None
         self._declined: dict[bytes, set[bytes]] = {}
         self.aggregator_seen_at: float | None = None
         self.membership.load()
@@ -123,18 +127,18 @@ class MainService:
         task = self._tasks.change_policy(**changes)
         with self.database.transaction() as tx:
             self.log.append(tx, [LogEntry(POLICY, task.policy.model_dump_json().encode())])
-        self.notify(offers=True)
+        self.notify(offers=True, orders=True)
         return task
 
     def make_current(self, number: int, *, abandon: bool = False) -> bool:
         """Make another version the current one; see ``Promotion.make_current``."""
         changed = self.promotion.make_current(number, abandon=abandon)
-        self.notify(offers=True)
+        self.notify(offers=True, orders=True)
         return changed
 
     def wake_all(self) -> None:
         """The process ends: answer every request that waits, and let no other one wait."""
-        for notifier in (self.offers, self.orders, self.pages):
+        for notifier in (self.offers, self.orders, self.policy, self.pages):
             notifier.close()
 
     def close(self) -> None:
@@ -146,15 +150,39 @@ class MainService:
 
     # ---- changes ----------------------------------------------------------------------------------------------
 
-    def notify(self, *, offers: bool = False, members: bool = False) -> None:
-        """Something changed: wake the aggregator, the pages, whoever waits for a step, and, if told, the devices."""
+    def notify(self, *, offers: bool = False, news: bool = False, orders: bool = False, members: bool = False) -> None:
+        """Something changed: wake the policy, the pages, whoever waits for a step, and those whom it concerns.
+
+        Args:
+            offers: devices are woken now.
+            news: devices are woken as soon as there is nothing that they would be woken for again in a moment.
+            orders: the aggregator is woken.
+            members: it is woken, and asks for the list of members.
+        """
         self._members_changes += members
-        self.orders.notify()
-        self.pages.notify()
+        if news and self._news_since is None:
+            self._news_since = self.clock()
+        if orders or members:
+            self.orders.notify()
         if offers:
-            self.offers.notify()
+            self._wake_devices()
+        self.policy.notify()
+        self.pages.notify()
         with self.changed:
             self.changed.notify_all()
+
+    def spread_news(self) -> None:
+        """Wake the devices if there is news for them, unless a round is about to open, which will wake them anyway."""
+        if self._news_since is None:
+            return
+        line = self.latest()
+        soon = line is not None and line.at is State.PROPOSED and self.clock() - self._news_since < NEWS_WAIT_S
+        if not soon:
+            self._wake_devices()
+
+    def _wake_devices(self) -> None:
+        self._news_since = None
+        self.offers.notify()
 
     def version_of(self, notifier: Notifier) -> int:
         """The version that long-polls compare."""

@@ -114,7 +114,7 @@ class Steps:
     def _aggregate(self, progress: Progress) -> dict[str, Any]:
         with self._service.database.transaction() as tx:
             mh = self._service.rounds.ask(Order.FINISH, tx)
-        self._service.notify()
+        self._service.notify(orders=True)
         deadline = self._service.clock() + ANSWER_WITHIN_S
         with self._service.changed:
             while (state := self._state(mh)) in (State.OPEN, State.JUDGED, State.DISMISSED):
@@ -136,5 +136,5 @@ class Steps:
     def _publish(self, progress: Progress) -> dict[str, Any]:
         number = self._service.rounds.publish()
         progress(0.5, "Published")
-        self._service.notify(offers=True)
+        self._service.notify(news=True)
         return {"round": number}

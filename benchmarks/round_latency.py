@@ -1,0 +1,98 @@
+"""How long is a round when devices have nothing to do? Real processes on loopback, split trust included.
+
+    make bench NAME=round_latency ARGS="--json"
+    make bench NAME=round_latency ARGS="--rounds 50 --rival ../peers"
+
+Main server, secure aggregator and two devices are processes of their own, started by the program's own commands; only
+the learning is replaced (``benchmarks/idle.py``). Rounds run by themselves. A round's time is from the opening of its
+manifest to the opening of the next one: propose, sign twice, mask, upload, close, verdict, release, outcome, publish,
+fetch the new model. The first two rounds are not counted (start-up, first connections).
+
+Every reply is durable before it leaves, so a round waits for several fsyncs in a row: what one takes here is printed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import os
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script, only this folder would be on the path
+
+from benchmarks.federation import federation
+from benchmarks.report import Figure, Report
+
+SMALL = (49, 2)
+"""Features and classes of a head with 100 parameters."""
+LARGE = (34_999, 100)
+"""The same, with 3,500,000."""
+LIMITS_S = {"100 parameters": 0.05, "3.5M parameters": 0.4}
+FLOWER_S = {"100 parameters": 6.2, "3.5M parameters": 6.3}
+"""Flower 1.42 on a machine of the same kind, without secure aggregation; ``--rival`` measures it in the same run."""
+_LEFT_OUT = 2
+_FSYNCS = 50
+
+
+def fsync_ms(folder: Path) -> float:
+    """Median milliseconds of one fsync of 4 KiB that were appended to a file in ``folder``."""
+    times = []
+    with (folder / "fsync").open("ab", buffering=0) as file:
+        for _ in range(_FSYNCS):
+            file.write(bytes(4096))
+            before = time.perf_counter()
+            os.fsync(file.fileno())
+            times.append(time.perf_counter() - before)
+    return statistics.median(times) * 1e3
+
+
+def round_seconds(folder: Path, size: tuple[int, int], rounds: int) -> list[float]:
+    """Seconds from each round's opening to the next one's."""
+    features, classes = size
+    policy = {"rounds": rounds + _LEFT_OUT + 1}
+    with federation(folder, devices=2, features=features, classes=classes, policy=policy) as running:
+        done = running.wait_until("main", "/api/v1/rounds", "finished")
+    opened = [entry["opened_at"] for entry in done["rounds"]]
+    states = {entry["state"] for entry in done["rounds"]}
+    if states != {"complete"}:
+        raise SystemExit(f"not every round was completed: {sorted(states)}")
+    return [after - before for before, after in itertools.pairwise(opened)][_LEFT_OUT:]
+
+
+def measure(rounds: int) -> Report:
+    """Both sizes."""
+    figures = []
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        figures.append(Figure("fsync, median", fsync_ms(folder), "ms"))
+        for title, size, count in (
+            ("100 parameters", SMALL, rounds),
+            ("3.5M parameters", LARGE, max(5, rounds // 3)),
+        ):
+            place = folder / title.replace(" ", "-")
+            place.mkdir()
+            seconds = round_seconds(place, size, count)
+            median = statistics.median(seconds)
+            rival = FLOWER_S[title]
+            figures.append(
+                Figure(f"round, {title}, median of {len(seconds)}", median, "s", at_most=LIMITS_S[title], rival=rival)
+            )
+            figures.append(Figure(f"round, {title}, slowest", max(seconds), "s"))
+    return Report("round_latency", tuple(figures))
+
+
+def main() -> int:
+    """Parse, measure, print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=30, help="rounds to measure with few parameters")
+    parser.add_argument("--json", action="store_true", help="print one JSON line as well")
+    arguments = parser.parse_args()
+    return measure(arguments.rounds).show(as_json=arguments.json)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
