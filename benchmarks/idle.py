@@ -48,13 +48,13 @@ def put_idle_learner() -> None:
     from fanlight.services.device import role
     from fanlight.services.device.learned import Held, Learned, Prepared, StoredCounts
     from fanlight.services.device.learner import Learner
-    from fanlight.services.device.pictures import Overview
+    from fanlight.services.device.pictures import Overview, Pictures
     from fanlight.services.http.jobs import Progress
 
     class IdleLearner(Learner):
         """Knows the model's size, and nothing else."""
 
-        def train(self, held: Held, progress: Progress) -> Prepared:
+        def train(self, held: Held, progress: Progress) -> Prepared:  # noqa: ARG002 the learner's signature
             """A preparation with nothing behind it."""
             counts = self._all_right(held)
             file = b"idle" + self.randomness(16)
@@ -73,14 +73,14 @@ def put_idle_learner() -> None:
             )
             return self.store.trained(prepared, file)
 
-        def measure(self, held: Held, progress: Progress) -> Learned:
+        def measure(self, held: Held, progress: Progress) -> Learned:  # noqa: ARG002
             """Every picture right."""
             self.pictures.overview = Overview()
             counts = self._all_right(held)
             self.store.measured(held, counts)
             return Learned(received=counts)
 
-        def update(self, held: Held, prepared: Prepared) -> NDArray[np.float64]:
+        def update(self, held: Held, prepared: Prepared) -> NDArray[np.float64]:  # noqa: ARG002
             """A random direction, (d,)."""
             raw = Keystream(self.randomness(32)).bytes(held.plan.parameters)
             return (np.frombuffer(raw, np.uint8) - 127.5) / 1e6
@@ -91,6 +91,7 @@ def put_idle_learner() -> None:
             return StoredCounts(confusion=tuple(confusion.ravel().tolist()), loss_micro=0)
 
     role.Learner = IdleLearner  # type: ignore[misc]
+    Pictures.lacks_training = property(lambda _self: False)  # type: ignore[assignment, method-assign]
 
 
 if __name__ == "__main__":

@@ -8,7 +8,9 @@ away at the next start.  y is deleted when its round is over.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, BinaryIO, Final
@@ -101,6 +103,11 @@ class DeviceStore:
         self.database = Database(folder / DATABASE_FILE)
         migrate(self.database, "device")
         self.evidence = Evidence(self.database)
+        # In memory too: they are read many times a round, and no other process writes this folder (``FolderLock``).
+        self._values: Mapping[str, bytes] = {}
+        self._values_lock = threading.Lock()
+        with self._changing_values():
+            pass
         self._models = BlobFolder(folder / MODEL_FOLDER)
         self._reports = BlobFolder(folder / REPORT_FOLDER)
         wanted = {_y_name(record.mh) for record in self.unfinished()}
@@ -115,13 +122,21 @@ class DeviceStore:
 
     def value(self, key: str) -> bytes | None:
         """A value kept under ``key``."""
-        with self.database.transaction() as tx:
-            return tx.execute(select(settings.c.value).where(settings.c.key == key)).scalar()
+        return self._values.get(key)
 
     def keep(self, key: str, value: bytes | None) -> None:
         """Keep a value under ``key``; None forgets it."""
-        with self.database.transaction() as tx:
+        with self._changing_values() as tx:
             _keep(tx, key, value)
+
+    @contextmanager
+    def _changing_values(self) -> Iterator[Connection]:
+        """A transaction that may change values; what is in memory follows once it is durable."""
+        with self._values_lock:
+            with self.database.transaction() as tx:
+                yield tx
+                values = {row.key: row.value for row in tx.execute(select(settings))}
+            self._values = values
 
     @property
     def key_change(self) -> KeyChange | None:
@@ -160,7 +175,7 @@ class DeviceStore:
         """
         if file is not None:
             self._write_model("global", held.sha256, file)
-        with self.database.transaction() as tx:
+        with self._changing_values() as tx:
             _keep(tx, _HELD, held.encode())
             prepared = _prepared(tx)
             if prepared and not _made_for(prepared, held):
@@ -169,7 +184,7 @@ class DeviceStore:
 
     def measured(self, held: Held, measured: StoredCounts) -> None:
         """Keep what the global model ``held`` was measured to be; a newer one may have come meanwhile."""
-        with self.database.transaction() as tx:
+        with self._changing_values() as tx:
             if _held(tx) == held:
                 _keep(tx, _HELD, held.with_(measured=measured).encode())
 
@@ -186,7 +201,7 @@ class DeviceStore:
             the preparation as it is kept; it is void if another model came while this one was trained on.
         """
         self._write_model("local", prepared.head, file)
-        with self.database.transaction() as tx:
+        with self._changing_values() as tx:
             before, held = _prepared(tx), _held(tx)
             kept = _move(tx, prepared.with_(state=_state(before).value), PreparationEvent.TRAIN)
             if held is None or not _made_for(kept, held):
@@ -206,7 +221,7 @@ class DeviceStore:
 
     def announced(self, prepared: Prepared) -> None:
         """Step 2 is done for this preparation, unless it is another one by now."""
-        with self.database.transaction() as tx:
+        with self._changing_values() as tx:
             if _prepared(tx) == prepared:
                 _move(tx, prepared, PreparationEvent.ANNOUNCE)
 
@@ -241,7 +256,7 @@ class DeviceStore:
             writer.commit()
         line = {"mh": record.mh, "number": record.number, "kind": record.kind, "learned": learned.encode()}
         values = {"mh": record.mh, "delivery": record.delivery, "committed_at": record.committed_at}
-        with self.database.transaction() as tx:
+        with self._changing_values() as tx:
             tx.execute(insert(answered).values(answer_key=record.answer_key, mh=record.mh))
             tx.execute(insert(reports).values(record=record.encode(), **values))
             tx.execute(insert(rounds).values(**line))
@@ -287,7 +302,7 @@ class DeviceStore:
         """A report's round is over: y is no longer needed; an abandoned round may be answered again."""
         record = end.record
         line = {"result": end.result.value, "reason": end.reason, "included": end.was_included}
-        with self.database.transaction() as tx:
+        with self._changing_values() as tx:
             _replace(tx, record)
             tx.execute(update(rounds).where(rounds.c.mh == record.mh).values(**line))
             if end.result == Result.ABANDONED:

@@ -24,19 +24,19 @@ reports = Table(
     "reports",
     metadata,
     Column("mh", LargeBinary(32), primary_key=True),
-    Column("delivery", String, nullable=False),
+    Column("delivery", String, nullable=False, index=True),
     Column("record", LargeBinary, nullable=False),
-    Column("committed_at", Integer, nullable=False),
+    Column("committed_at", Integer, nullable=False, index=True),
 )
 
 rounds = Table(
     "rounds",
     metadata,
     Column("mh", LargeBinary(32), primary_key=True),
-    Column("number", Integer, nullable=False),
+    Column("number", Integer, nullable=False, index=True),
     Column("kind", String, nullable=False),
     Column("learned", LargeBinary, nullable=False),
-    Column("result", String),
+    Column("result", String, index=True),
     Column("reason", String),
     Column("included", Boolean),
     Column("asked_again", Boolean, nullable=False, default=False),
