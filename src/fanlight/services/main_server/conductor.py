@@ -105,7 +105,7 @@ class Conductor:
             if line.is_over:
                 raise NotPossibleNow(f"Round {number} is over: it is {line.state}.", slug="round-over")
             self._service.rounds.ask(Order.ABANDON, tx)
-        self._service.notify()
+        self._service.notify(orders=True)
 
     def _announced(self, tx: Connection, line: RoundLine) -> int:
         """Devices whose work for the open round would be lost with it."""
