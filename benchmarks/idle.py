@@ -83,14 +83,15 @@ def put_idle_learner() -> None:
         def update(self, held: Held, prepared: Prepared) -> NDArray[np.float64]:  # noqa: ARG002
             """A random direction, (d,)."""
             raw = Keystream(self.randomness(32)).bytes(held.plan.parameters)
-            return (np.frombuffer(raw, np.uint8) - 127.5) / 1e6
+            update: NDArray[np.float64] = (np.frombuffer(raw, np.uint8).astype(np.float64) - 127.5) / 1e6
+            return update
 
         @staticmethod
         def _all_right(held: Held) -> StoredCounts:
             confusion = np.diag(np.full(len(held.plan.classes), 5))
             return StoredCounts(confusion=tuple(confusion.ravel().tolist()), loss_micro=0)
 
-    role.Learner = IdleLearner  # type: ignore[misc]
+    role.Learner = IdleLearner  # type: ignore[attr-defined]
     Pictures.lacks_training = property(lambda _self: False)  # type: ignore[assignment, method-assign]
 
 

@@ -233,7 +233,7 @@ class AggregatorService:
             self.release_round()
 
     def _open(self, orders: Orders) -> None:
-        """Sign what main proposes. What we have signed and never heard of again may be open at main: hand it in again."""
+        """Sign what main proposes; what we signed and never heard of again may be open at main: hand it in again."""
         stored = self.rounds.latest()
         if orders.proposal is not None:
             signed = self.rounds.offer(Proposal.decode(orders.proposal), orders.cohort)
