@@ -27,7 +27,13 @@ Each error has a ``slug`` (stable, for machines), a message (what happened, wher
 
 from __future__ import annotations
 
-from typing import ClassVar
+import errno
+from typing import ClassVar, Final
+
+DISK_FULL: Final = "disk-full"
+"""No room, quota used up, or file size limit."""
+
+_NO_ROOM: Final = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 class FanlightError(Exception):
@@ -126,3 +132,24 @@ class NotFound(RemoteError):
 
 class Unreachable(RemoteError):
     default_slug = "unreachable"
+
+
+def from_os_error(error: OSError, place: str) -> StorageError:
+    """The ``StorageError`` for what the operating system refused at ``place`` (a file or folder)."""
+    if error.errno in _NO_ROOM:
+        return disk_full(place)
+    reason = error.strerror or str(error) or type(error).__name__
+    return StorageError(
+        f"{place}: {reason}.",
+        next="Check that the folder exists and belongs to the user who runs this.",
+    )
+
+
+def disk_full(place: str, missing_bytes: int | None = None) -> StorageError:
+    """No room at ``place``; ``missing_bytes`` says how much more would have been needed, where that is known."""
+    missing = f" {missing_bytes:,} bytes more are needed." if missing_bytes else ""
+    return StorageError(
+        f"No room left on the disk that holds {place}.{missing}",
+        next="Free some space on that disk, then try again; nothing was changed.",
+        slug=DISK_FULL,
+    )

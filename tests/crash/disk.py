@@ -135,7 +135,8 @@ def _put(content: Path | None, target: Path) -> None:
 
 def _keep(path: Path, content: Path) -> None:
     """A copy; of a large file, which is never changed in place, a second name."""
-    if path.stat().st_size > _COPIED_BYTES:
+    is_beside = path.stat().st_dev == content.parent.stat().st_dev
+    if path.stat().st_size > _COPIED_BYTES and is_beside:
         content.hardlink_to(path)
     else:
         shutil.copyfile(path, content)

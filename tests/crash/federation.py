@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -90,11 +91,11 @@ class Role:
         until(lambda: len(self.events()) > before, f"{self.name} hears {words}")
 
     def stop(self) -> None:
-        """Ask it to end, as Ctrl-C does."""
+        """Ask it to end, as a supervisor does; when it has tidied up, uvicorn lets the signal have its way."""
         assert self.process is not None
         self.process.terminate()
         self.process.join(LIMIT_S)
-        assert self.process.exitcode == 0, self.output()
+        assert self.process.exitcode == -signal.SIGTERM, self.output()
         self.kill()
 
     def kill(self) -> None:
@@ -217,15 +218,15 @@ class Federation:
 
     def cycle(self) -> None:
         """A training round and a measuring round, every step by hand; who dies meanwhile is started again."""
-        before = until(self._version, "the main server says its version")
+        before = until(self.version, "the main server says its version")
         until(lambda: self._go_on(before), "a round and its measurement are over", self.summary)
         until(self.is_at_rest, "the next round is open everywhere", self.summary)
 
     def _go_on(self, before: int) -> bool:
         self.revive()
-        version = self._version()
+        version = self.version()
         if version is not None and version > before:
-            return self._is_measured(version) or self._measure()
+            return self.is_measured(version) or self._measure()
         for name in DEVICES:
             self._report(name)
         self._finish()
@@ -252,11 +253,13 @@ class Federation:
                 self.press("aggregator", "/send_model_secagg")
         self.press("main", "/send_model_clients")
 
-    def _version(self) -> int | None:
+    def version(self) -> int | None:
+        """The number of the current model; None while main does not answer."""
         status = self.ask("main", "/api/v1/status")
         return int(status["model"]["version"]) if status else None
 
-    def _is_measured(self, version: int) -> bool:
+    def is_measured(self, version: int) -> bool:
+        """Are there figures of this model?"""
         models = self.ask("main", "/api/v1/models")
         return bool(models) and models["models"][version]["metrics"] is not None
 

@@ -14,7 +14,6 @@ from typing import Final
 
 import pytest
 
-from fanlight.learning.datasets import prepare
 from tests.crash.federation import ROLES, Power, running
 from tests.crash.invariants import Invariants
 from tests.crash.points import Point
@@ -25,11 +24,6 @@ IS_LONG: Final = os.environ.get("FANLIGHT_LONG") == "1"
 SEED: Final = int(os.environ.get("FANLIGHT_CRASH_SEED", "1"))
 SAMPLE: Final = 10
 CHUNKS: Final = 6 if IS_LONG else 1
-
-
-@pytest.fixture(scope="session")
-def pictures(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, ...]:
-    return tuple(prepare("shapes", 2, 0, tmp_path_factory.mktemp("shapes")).device_folders)
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from fanlight.cli.serve import Config, Host, Hosts, LogFormat, Port, serve
+from fanlight.cli.serve import AggregatorUrl, Config, Host, Hosts, LogFormat, MainUrl, Port, serve
 
 
 def aggregator(
@@ -20,6 +20,8 @@ def aggregator(
     port: Port = None,
     host: Host = None,
     hosts: Hosts = None,
+    main_url: MainUrl = None,
+    aggregator_url: AggregatorUrl = None,
     log_format: LogFormat = None,
     config: Config = None,
 ) -> None:
@@ -31,5 +33,13 @@ def aggregator(
     from fanlight import apps
     from fanlight.services.aggregator.settings import AggregatorSettings
 
-    options = {"state": state, "port": port, "host": host, "hosts": hosts, "log_format": log_format}
+    options = {
+        "state": state,
+        "port": port,
+        "host": host,
+        "hosts": hosts,
+        "main_url": main_url,
+        "aggregator_url": aggregator_url,
+        "log_format": log_format,
+    }
     serve(AggregatorSettings, apps.aggregator, config, options)

@@ -26,7 +26,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from fanlight.errors import StorageError, UsageError
+from fanlight.errors import StorageError, UsageError, from_os_error
 
 DESCRIPTION_FILE = "demo.json"
 GOES_ON = "demo"
@@ -172,7 +172,6 @@ def _read(folder: Path) -> Description:
 
 def _make(state: Path, place: Callable[[], Path], description: Description, task_json: bytes) -> DemoFolder:
     from fanlight.services.federation import init_federation, issue_token_file
-    from fanlight.storage.failures import from_os_error
     from fanlight.storage.folders import make_private_folder
 
     make_private_folder(state)

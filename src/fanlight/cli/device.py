@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from fanlight.cli.serve import Config, Host, Hosts, LogFormat, Port, serve
+from fanlight.cli.serve import AggregatorUrl, Config, Host, Hosts, LogFormat, MainUrl, Port, serve
 
 
 def device(
@@ -35,6 +35,8 @@ def device(
     port: Port = None,
     host: Host = None,
     hosts: Hosts = None,
+    main_url: MainUrl = None,
+    aggregator_url: AggregatorUrl = None,
     log_format: LogFormat = None,
     config: Config = None,
 ) -> None:
@@ -55,6 +57,8 @@ def device(
         "port": port,
         "host": host,
         "hosts": hosts,
+        "main_url": main_url,
+        "aggregator_url": aggregator_url,
         "log_format": log_format,
     }
     serve(DeviceSettings, apps.device, config, options)

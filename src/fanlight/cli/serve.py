@@ -35,6 +35,13 @@ Hosts = Annotated[
     str | None,
     typer.Option(metavar="NAME,…", help="More names by which this process is called, besides localhost."),
 ]
+MainUrl = Annotated[
+    str | None,
+    typer.Option(metavar="URL", help="Where the main server is now, if it has moved since.", show_default=False),
+]
+AggregatorUrl = Annotated[
+    str | None, typer.Option(metavar="URL", help="The same for the secure aggregator.", show_default=False)
+]
 LogFormat = Annotated[
     str | None, typer.Option(metavar="console|json", help="Log for people, or as JSON lines.  [default: console]")
 ]

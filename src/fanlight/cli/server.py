@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from fanlight.cli.serve import Config, Host, Hosts, LogFormat, Port, serve
+from fanlight.cli.serve import Config, Host, Hosts, LogFormat, MainUrl, Port, serve
 
 
 def server(
@@ -18,6 +18,7 @@ def server(
     port: Port = None,
     host: Host = None,
     hosts: Hosts = None,
+    main_url: MainUrl = None,
     log_format: LogFormat = None,
     config: Config = None,
 ) -> None:
@@ -29,5 +30,12 @@ def server(
     from fanlight.apps import main_server
     from fanlight.services.main_server.settings import MainServerSettings
 
-    options = {"state": state, "port": port, "host": host, "hosts": hosts, "log_format": log_format}
+    options = {
+        "state": state,
+        "port": port,
+        "host": host,
+        "hosts": hosts,
+        "main_url": main_url,
+        "log_format": log_format,
+    }
     serve(MainServerSettings, main_server, config, options)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
-from fanlight.errors import ModelError, SettingsError, StorageError
+from fanlight.errors import ModelError, SettingsError, from_os_error
 from fanlight.learning import efficientnet_lite0
 from fanlight.learning.atomic_file import write_atomically
 from fanlight.learning.checkpoint import Pin, locate, read_pinned
@@ -133,5 +133,5 @@ def compile_backbone(backbone_id: str, folder: Path, *, checkpoint: Path | None 
     try:
         write_atomically(path, data, durable=True)
     except OSError as error:
-        raise StorageError(f"the compiled backbone cannot be written to {folder}: {error}") from error
+        raise from_os_error(error, str(folder)) from error
     return compiled

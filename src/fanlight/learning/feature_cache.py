@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from fanlight.errors import StorageError
+from fanlight.errors import from_os_error
 from fanlight.learning.atomic_file import write_atomically
 
 Features = NDArray[np.float32]
@@ -64,7 +64,7 @@ class FeatureCache:
         try:
             write_atomically(self._path(content), self._digest(content, payload) + payload, durable=False)
         except OSError as error:
-            raise StorageError(f"features cannot be kept in {self.folder}: {error}") from error
+            raise from_os_error(error, str(self.folder)) from error
 
     def _path(self, content: str) -> Path:
         if not _KEY.fullmatch(content):

@@ -18,7 +18,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, TypeVar
 from urllib.parse import urlsplit
@@ -26,10 +26,9 @@ from urllib.parse import urlsplit
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from fanlight.errors import NotAuthentic, NotFound, RemoteError, SettingsError, StorageError
+from fanlight.errors import NotAuthentic, NotFound, RemoteError, SettingsError, StorageError, from_os_error
 from fanlight.protocol import identities, signing
 from fanlight.protocol.identities import Role, TokenCertificate, Trust
-from fanlight.storage.failures import from_os_error
 from fanlight.storage.folders import make_private_folder
 from fanlight.storage.secret_files import read_secret, write_secret
 
@@ -119,6 +118,7 @@ class RevocationFile:
 
 
 F = TypeVar("F", bound=_File)
+M = TypeVar("M", ServerIdentity, Token)
 
 
 def init_federation(folder: Path, *, main_url: str, aggregator_url: str, task_json: bytes) -> FederationFile:
@@ -288,6 +288,21 @@ def _revocation_subject(folder: Path, subject: str) -> bytes:
     raise SettingsError(
         f"{subject[:70]!r} is neither a device id nor the name of a token in {folder / TOKEN_FOLDER}.",
         next="A device id has 32 digits 0-9, a-f; the main server's page shows it.",
+    )
+
+
+def moved(known: M, *, main_url: str | None = None, aggregator_url: str | None = None) -> M:
+    """The same, with the addresses that a server has moved to; None: it is where the file says.
+
+    Who answers there still has to prove by its key that it is that server.
+
+    Raises:
+        SettingsError: an address is none.
+    """
+    return replace(
+        known,
+        main_url=checked_url(main_url) if main_url else known.main_url,
+        aggregator_url=checked_url(aggregator_url) if aggregator_url else known.aggregator_url,
     )
 
 

@@ -54,6 +54,9 @@ class RoleSettings(BaseSettings):
     host: str = Field("localhost", description="Address to listen on; localhost keeps the pages on this machine.")
     port: Port = Field(description="TCP port to listen on.")
     hosts: Names = Field((), description="Names, besides localhost, by which browsers and devices call this process.")
+    main_url: str | None = Field(
+        None, description="Where the main server is now, if it has moved since the federation (or the token) was made."
+    )
     log_format: Literal["console", "json"] = Field("console", description="Log lines for people, or JSON.")
 
     @classmethod

@@ -15,8 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-from fanlight.errors import MalformedMessage, MessageTooLarge, NotFound, StorageError
-from fanlight.storage.failures import disk_full, from_os_error
+from fanlight.errors import MalformedMessage, MessageTooLarge, NotFound, StorageError, disk_full, from_os_error
 from fanlight.storage.folders import OWNER_ONLY_FILE, make_private_folder, sync_folder
 
 # lower case only: some file systems do not tell cases apart; no leading dot: those are partial files

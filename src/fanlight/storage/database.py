@@ -26,7 +26,8 @@ from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import QueuePool, StaticPool
 
-from fanlight.storage.failures import from_database_error, from_os_error
+from fanlight.errors import from_os_error
+from fanlight.storage.failures import from_database_error
 from fanlight.storage.folders import OWNER_ONLY_FILE, make_private_folder
 
 _PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON")

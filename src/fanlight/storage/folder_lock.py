@@ -7,8 +7,7 @@ import os
 from pathlib import Path
 from typing import Final
 
-from fanlight.errors import StorageError
-from fanlight.storage.failures import from_os_error
+from fanlight.errors import StorageError, from_os_error
 from fanlight.storage.folders import OWNER_ONLY_FILE, make_private_folder
 
 LOCK_FILE: Final = "in-use"

@@ -12,8 +12,7 @@ import os
 import stat
 from pathlib import Path
 
-from fanlight.errors import NotFound, StorageError
-from fanlight.storage.failures import from_os_error
+from fanlight.errors import NotFound, StorageError, from_os_error
 from fanlight.storage.folders import OWNER_ONLY_FILE, sync_folder
 
 SECRET_LIMIT_BYTES = 1 << 16

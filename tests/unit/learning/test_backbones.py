@@ -76,7 +76,7 @@ def test_a_graph_that_is_not_the_registered_one_is_not_written(tmp_path: Path, m
 
 def test_a_folder_that_cannot_be_written_is_a_storage_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(StorageError, match="cannot be written"):
+    with pytest.raises(StorageError, match="File exists"):
         compile_backbone(DEFAULT_BACKBONE, tmp_path / "file")
 
 
@@ -85,7 +85,7 @@ def test_a_failed_write_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytes
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Path, "replace", full)
-    with pytest.raises(StorageError, match="No space left"):
+    with pytest.raises(StorageError, match="No room left"):
         compile_backbone(DEFAULT_BACKBONE, tmp_path)
     assert list(tmp_path.iterdir()) == []
 

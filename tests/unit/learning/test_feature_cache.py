@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import resource
+import signal
 from dataclasses import replace
 from pathlib import Path
 
@@ -93,5 +95,19 @@ def test_only_content_hashes_name_entries(content: str, cache: FeatureCache) -> 
 
 def test_a_disk_that_refuses_is_a_storage_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(StorageError, match="cannot be kept"):
+    with pytest.raises(StorageError, match="File exists"):
         FeatureCache(tmp_path / "file", "b" * 64, 128, 4).put(ONE, VECTOR)
+
+
+def test_a_full_disk_is_called_so_with_what_to_do(cache: FeatureCache) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10, hard))
+    try:
+        with pytest.raises(StorageError) as caught:
+            cache.put(ONE, VECTOR)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, before)
+    assert caught.value.slug == "disk-full"
+    assert "Free some space" in caught.value.next

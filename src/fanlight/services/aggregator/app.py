@@ -21,7 +21,7 @@ from fanlight.services.aggregator.reports_api import protocol_router
 from fanlight.services.aggregator.service import ROLE, AggregatorService
 from fanlight.services.aggregator.settings import AggregatorSettings
 from fanlight.services.aggregator.step_jobs import Steps
-from fanlight.services.federation import load_server_identity
+from fanlight.services.federation import load_server_identity, moved
 from fanlight.services.http.application import new_application
 from fanlight.services.http.health import health_router
 from fanlight.services.http.hosts import authorities_of
@@ -54,7 +54,11 @@ def create_app(
     Raises:
         NotFound, SettingsError, StorageError: the folder is not one, or cannot be used.
     """
-    identity = load_server_identity(settings.state, Role.AGGREGATOR)
+    identity = moved(
+        load_server_identity(settings.state, Role.AGGREGATOR),
+        main_url=settings.main_url,
+        aggregator_url=settings.aggregator_url,
+    )
     service = AggregatorService(settings.state, identity, clock, random_bytes)
     steps, records = Steps(service), Records(service)
     sessions = OwnerSessions(ROLE, settings.port, api_token(settings.state), clock)

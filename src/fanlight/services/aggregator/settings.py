@@ -14,3 +14,4 @@ class AggregatorSettings(RoleSettings):
     model_config = SettingsConfigDict(env_prefix="FANLIGHT_AGGREGATOR_")
 
     port: Port = Field(8003, description="TCP port to listen on.")
+    aggregator_url: str | None = Field(None, description="The same for the secure aggregator.")

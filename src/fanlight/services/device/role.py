@@ -27,7 +27,7 @@ from fanlight.services.device.settings import DeviceSettings
 from fanlight.services.device.steps import Steps
 from fanlight.services.device.store import DeviceStore
 from fanlight.services.device.wishes import Wishes
-from fanlight.services.federation import Token, read_token
+from fanlight.services.federation import Token, moved, read_token
 from fanlight.services.http.jobs import Jobs
 from fanlight.services.http.remote import Remote
 from fanlight.services.http.waiting import Notifier
@@ -128,7 +128,7 @@ def build_role(
         NotFound, NotAuthentic, SettingsError: the token file is missing or not what it should be.
         StorageError: the state folder cannot be used, is in use, or belongs to another federation.
     """
-    token = read_token(settings.token)
+    token = moved(read_token(settings.token), main_url=settings.main_url, aggregator_url=settings.aggregator_url)
     lock = FolderLock(settings.state)
     lock.acquire()
     try:

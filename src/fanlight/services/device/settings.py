@@ -22,6 +22,7 @@ class DeviceSettings(RoleSettings):
         description="Token file from the operator, needed at every start: whom to trust, and to join, once."
     )
     data: Path = Field(description="Folder with the labelled pictures: CLASS/… or {train,valid,test}/CLASS/….")
+    aggregator_url: str | None = Field(None, description="The same for the secure aggregator.")
     client: str | None = Field(None, description="Which Client# to take, where the data folder holds several.")
     name: str | None = Field(None, min_length=1, max_length=64, description="Name on this device's own pages.")
     accept_demo: bool = Field(

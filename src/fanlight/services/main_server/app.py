@@ -16,7 +16,7 @@ from starlette.concurrency import run_in_threadpool
 
 from fanlight.protocol.exchange import PREFIX
 from fanlight.protocol.identities import Role
-from fanlight.services.federation import load_server_identity
+from fanlight.services.federation import load_server_identity, moved
 from fanlight.services.http.application import new_application
 from fanlight.services.http.health import health_router
 from fanlight.services.http.hosts import authorities_of
@@ -64,7 +64,7 @@ def create_app(
     Raises:
         NotFound, SettingsError, StorageError: the folder is not one, or cannot be used.
     """
-    identity = load_server_identity(settings.state, Role.MAIN)
+    identity = moved(load_server_identity(settings.state, Role.MAIN), main_url=settings.main_url)
     service = MainService(settings.state, identity, clock, random_bytes)
     conductor = Conductor(service)
     overview, steps = Overview(service, conductor), Steps(service, conductor)

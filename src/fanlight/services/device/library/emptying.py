@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from fanlight.errors import from_os_error
 from fanlight.services.device.library.history import History
 from fanlight.services.device.library.index import Index
 from fanlight.services.device.library.layout import Layout
 from fanlight.services.device.library.records import State
-from fanlight.storage.failures import from_os_error
 
 
 def empty_bin(layout: Layout, index: Index, history: History) -> int:

@@ -11,7 +11,7 @@ import threading
 from dataclasses import dataclass
 from pathlib import Path
 
-from fanlight.errors import NotFound, NotPossibleNow
+from fanlight.errors import NotFound, NotPossibleNow, from_os_error
 from fanlight.learning import pictures
 from fanlight.learning.atomic_file import write_atomically
 from fanlight.services.device.library import doubles, findings, measure, reading
@@ -21,7 +21,6 @@ from fanlight.services.device.library.layout import Layout, changed_at, normal
 from fanlight.services.device.library.records import Beside, Counts, Filter, Finding, Page, Picture, Problem, State
 from fanlight.services.device.library.surroundings import Surroundings
 from fanlight.services.http.jobs import Job
-from fanlight.storage.failures import from_os_error
 
 READ = "read-pictures"
 PAGE_SIZE = 60

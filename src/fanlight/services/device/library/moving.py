@@ -9,13 +9,12 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from fanlight.errors import StorageError
+from fanlight.errors import StorageError, from_os_error
 from fanlight.learning.folders import DELETED, UNLABELLED
 from fanlight.services.device.library.history import History, Move
 from fanlight.services.device.library.index import Index
 from fanlight.services.device.library.layout import FOLDER_OF, Layout
 from fanlight.services.device.library.records import State, Undone
-from fanlight.storage.failures import from_os_error
 
 
 def to_class(layout: Layout, index: Index, labels: dict[str, str]) -> list[Move]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
-from fanlight.errors import DataError, PictureError
+from fanlight.errors import DataError, PictureError, from_os_error
 from fanlight.learning.atomic_file import write_atomically
 from fanlight.learning.folders import DELETED, UNLABELLED
 from fanlight.services.device.library import adding
@@ -14,7 +14,6 @@ from fanlight.services.device.library.folder_names import folders_of, passed_ove
 from fanlight.services.device.library.index import Index
 from fanlight.services.device.library.layout import FileSeen, Layout
 from fanlight.services.device.library.records import Added
-from fanlight.storage.failures import from_os_error
 
 NO_FOLDER = "no folder"
 """How pictures are counted that came in none, where folders should have said what they show."""

@@ -1,0 +1,205 @@
+"""What happens to processes in life: they are stopped and started, moved, out of disk, out of time, and away for hours.
+
+Each ends with whole rounds and all invariants, and meanwhile somebody says what is wrong.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.crash.federation import DEVICES, HOST, ROLES, Federation, running, until
+from tests.crash.invariants import Invariants
+from tests.e2e.terminals import free_ports
+from tests.requirements import require
+
+HOUR_S = 3_600
+DAY_S = 24 * HOUR_S
+
+pytestmark = pytest.mark.timeout(1800)
+
+
+def step(federation: Federation, name: str, route: str) -> None:
+    """Perform a step as soon as it is possible, to its end."""
+
+    def done() -> bool:
+        job = federation.press(name, route)
+        assert not job or job["state"] != "failed" or job["error"]["slug"] == "unreachable", job
+        return job is not None and job["state"] == "done"
+
+    until(done, f"{name} has done {route}", federation.summary)
+
+
+def problem(federation: Federation, name: str) -> dict[str, Any] | None:
+    """What a device says is wrong."""
+    found: dict[str, Any] | None = (federation.ask(name, "/api/v1/status") or {}).get("problem")
+    return found
+
+
+def wait_for_problem(federation: Federation, name: str, slug: str) -> str:
+    """The message of a device's problem, as soon as it is this one."""
+
+    def message() -> str | None:
+        found = problem(federation, name)
+        return str(found["message"]) if found and found["slug"] == slug else None
+
+    return until(message, f"{name} says {slug}", federation.summary)
+
+
+def by_hand(federation: Federation, between: Callable[[], None]) -> None:
+    """A training round and a measuring round, with something between every pair of steps."""
+    version = until(federation.version, "the main server says its version") + 1
+    for route in ("/modeltrain", "/sendstatus", "/sendmodel"):
+        for name in DEVICES:
+            step(federation, name, route)
+        between()
+    for name, route in (("aggregator", "/aggregate_models"), ("aggregator", "/send_model_secagg")):
+        step(federation, name, route)
+        between()
+    step(federation, "main", "/send_model_clients")
+    between()
+    until(federation.is_at_rest, "the next round is open everywhere", federation.summary)
+    assert federation.version() == version
+    assert federation.press("main", "/api/v1/measure")
+    between()
+    until(lambda: federation.is_measured(version), "the model is measured", federation.summary)
+    until(federation.is_at_rest, "the next round is open everywhere", federation.summary)
+
+
+@pytest.mark.parametrize("who", [ROLES[:1], ROLES[1:2], DEVICES, ROLES], ids=["main", "aggregator", "devices", "all"])
+def test_stopped_and_started_between_every_pair_of_steps(
+    who: tuple[str, ...], tmp_path: Path, pictures: tuple[Path, ...]
+) -> None:
+    with running(tmp_path, pictures) as federation:
+
+        def restart() -> None:
+            for name in who:
+                federation.roles[name].stop()
+            for name in who:
+                federation.roles[name].start()
+
+        by_hand(federation, restart)
+        Invariants(federation).check()
+
+
+@pytest.mark.parametrize("moved", ["main", "aggregator"])
+def test_a_server_moves_to_another_port(moved: str, tmp_path: Path, pictures: tuple[Path, ...]) -> None:
+    with running(tmp_path, pictures) as federation:
+        role = federation.roles[moved]
+        old, role.port = role.port, free_ports(1)[0]
+        role.stop()
+        role.start()
+        if moved == "main":
+            said = wait_for_problem(federation, "device-1", "unreachable")
+            assert f"The main server at http://{HOST}:{old} does not answer" in said
+            status = until(lambda: federation.ask("aggregator", "/api/v1/status"), "the aggregator answers")
+            until(lambda: federation.ask("aggregator", "/api/v1/status")["main_problem"], "the aggregator says so")
+            assert status["role"] == "aggregator"
+        option = f"--{moved}-url"
+        for other in federation.roles.values():
+            if moved == "main" or other.name in DEVICES:
+                other.words += [option, role.url] if other is not role else []
+                if other is not role:
+                    other.stop()
+                    other.start()
+        until(federation.is_at_rest, "everybody has found it", federation.summary)
+        federation.cycle()
+        Invariants(federation).check()
+
+
+@contextmanager
+def small_disk(folder: Path, size: str) -> Iterator[None]:
+    """``folder`` on a file system of its own that holds no more than ``size``."""
+    require("tmpfs")
+    before = folder.with_name(f"{folder.name}-before")
+    folder.rename(before)
+    folder.mkdir(mode=0o700)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size},mode=0700", "none", folder], check=True)
+    try:
+        shutil.copytree(before, folder, dirs_exist_ok=True)
+        yield
+    finally:
+        subprocess.run(["umount", folder], check=True)
+
+
+def fill(folder: Path) -> Path:
+    """Leave no room in ``folder``; the file that takes it."""
+    filler = folder / "filler"
+    with filler.open("wb", buffering=0) as file:
+        for piece in (1 << 16, 1 << 12, 1):
+            try:
+                while True:
+                    file.write(bytes(piece))
+            except OSError:
+                continue
+    return filler
+
+
+@pytest.mark.parametrize("full", ROLES[:3])
+def test_a_full_disk_stops_a_step_and_no_more(full: str, tmp_path: Path, pictures: tuple[Path, ...]) -> None:
+    federation = Federation(tmp_path, pictures)
+    state = federation.roles[full].state
+    state.mkdir(exist_ok=True)
+    with small_disk(state, "64m"):
+        try:
+            federation.start()
+            until(federation.is_at_rest, "the first round is open everywhere", federation.summary)
+            filler = fill(state)
+            said = until(lambda: refusal(federation, full), f"{full} says that its disk is full", federation.summary)
+            assert "No room left on the disk" in said
+            filler.unlink()
+            federation.cycle()
+            Invariants(federation).check()
+        finally:
+            federation.close()
+
+
+def refusal(federation: Federation, full: str) -> str | None:
+    """Press on until somebody's disk is in the way; what is said then."""
+    for name in DEVICES:
+        for route in ("/modeltrain", "/sendstatus", "/sendmodel"):
+            job = federation.press(name, route)
+            if job and job["state"] == "failed" and job["error"]["slug"] == "disk-full":
+                return str(job["error"]["message"])
+    for name in DEVICES:
+        found = problem(federation, name)
+        if found and found["slug"] == "disk-full":
+            return str(found["message"])
+    return None
+
+
+@pytest.mark.parametrize("shift_s", [DAY_S, -DAY_S], ids=["forward", "back"])
+@pytest.mark.parametrize("whose", ROLES[:3])
+def test_a_clock_that_jumps_by_a_day(whose: str, shift_s: float, tmp_path: Path, pictures: tuple[Path, ...]) -> None:
+    with running(tmp_path, pictures) as federation:
+        federation.roles[whose].command("shift", shift_s)
+        federation.cycle()
+        federation.roles[whose].command("shift", 0.0)
+        federation.cycle()
+        Invariants(federation).check()
+
+
+def test_a_device_is_away_for_hours(tmp_path: Path, pictures: tuple[Path, ...]) -> None:
+    with running(tmp_path, pictures, window_s=HOUR_S) as federation:
+        for route in ("/modeltrain", "/sendstatus", "/sendmodel"):
+            step(federation, "device-1", route)
+        step(federation, "device-2", "/modeltrain")
+        away = federation.roles["device-2"]
+        away.stop()
+        away.shift_s = 6 * HOUR_S
+        for name in ROLES[:3]:
+            federation.roles[name].command("shift", 6 * HOUR_S)
+        until(lambda: federation.ask("aggregator", "/api/v1/status")["round"]["round"] == 2, "the window has passed")
+        away.start()
+        federation.cycle()
+        first = federation.ask("main", "/api/v1/rounds/1")
+        assert (first["state"], first["reason"]) == ("abandoned", "window-passed")
+        history = federation.ask("device-1", "/api/v1/learning")["rounds"]
+        assert (history[0]["result"], history[0]["reason"]) == ("abandoned", "window-passed")
+        Invariants(federation).check()
