@@ -41,7 +41,8 @@ TASK_HEAD = """\
 
 `fanlight federation init` writes `main/task.json`; the main server reads it when it starts. Unknown names are refused.
 Classes, backbone, picture size and training are the plan that all devices share: changing them later makes devices
-prepare anew. The policy may change from start to start.
+prepare anew. The policy may be changed while the main server runs, on its page Task or by `PUT /api/v1/policy`; it
+holds from the next round on.
 """
 
 OTHERS = """\
@@ -71,7 +72,7 @@ def default_of(value: Any) -> str:
         return "none"
     if isinstance(value, bool):
         return f"`{str(value).lower()}`"
-    if value == ():
+    if value in ((), ""):
         return "none"
     return f"`{value}`"
 

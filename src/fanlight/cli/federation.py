@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import typer
 
 from fanlight.cli.durations import seconds
-from fanlight.cli.task_options import Pictures, class_list, make_task, pictures_of
+from fanlight.cli.task_options import Pictures, class_list, make_task, pictures_of, policy_fields
 from fanlight.errors import Unreachable, UsageError
 
 if TYPE_CHECKING:
@@ -78,6 +78,12 @@ def init(
             show_default=False,
         ),
     ] = None,
+    policy: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=VALUE", help="Any other rule of rounds, such as patience_rounds=5; see docs/settings.md."
+        ),
+    ] = None,
     picture_size: Annotated[
         int | None,
         typer.Option(
@@ -106,6 +112,7 @@ def init(
         by_itself=bool(by_itself) or rounds is not None,
         rounds=rounds or 0,
         k_min=k_min,
+        policy=policy_fields(policy or ()),
     )
     init_federation(folder, main_url=main_url, aggregator_url=aggregator_url, task_json=task.to_json())
     print(f"{folder} is a federation for {', '.join(task.classes)}.")

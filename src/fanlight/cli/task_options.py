@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -54,6 +55,22 @@ def class_list(text: str) -> tuple[str, ...]:
     return classes
 
 
+def policy_fields(given: Sequence[str]) -> dict[str, object]:
+    """The fields of ``--policy NAME=VALUE``: numbers, ``true`` or ``false``, or else texts.
+
+    Raises:
+        UsageError: one is not of that form.
+    """
+    fields: dict[str, object] = {}
+    for each in given:
+        name, equals, value = each.partition("=")
+        if not equals:
+            raise UsageError(f"--policy {each} has no value.", next="Write it like: --policy patience_rounds=5")
+        words: dict[str, object] = {"true": True, "false": False}
+        fields[name] = int(value) if value.isascii() and value.isdigit() else words.get(value, value)
+    return fields
+
+
 def make_task(
     pictures: Pictures,
     *,
@@ -61,8 +78,9 @@ def make_task(
     by_itself: bool = False,
     rounds: int = 0,
     k_min: int | None = None,
+    policy: Mapping[str, object] | None = None,
 ) -> Task:
-    """The task with the defaults of the project.
+    """The task with the defaults of the project; ``policy`` may name any further field of it.
 
     Raises:
         SettingsError: a class name or number cannot be used, or numbers that do not go together.
@@ -70,7 +88,7 @@ def make_task(
     from fanlight.services.main_server.task import Task
 
     task = Task.default(classes=pictures.classes, picture_size=pictures.picture_size, demo=demo)
-    changes: dict[str, object] = {"by_itself": by_itself, "rounds": rounds}
+    changes: dict[str, object] = {"by_itself": by_itself, "rounds": rounds, **(policy or {})}
     if k_min is not None:
         changes["k_min"] = k_min
     return task.with_policy(**changes)

@@ -33,7 +33,7 @@ def install(app: FastAPI, parts: MainServerParts) -> None:
 
 
 def pages(console: Console, parts: MainServerParts) -> APIRouter:
-    """The start page, the pages of the steps, and the buttons "Measure" and "Abandon"."""
+    """The start page, the pages of the steps, and the buttons "Measure", "Abandon" and "Go on"."""
     overview = parts.overview
     router = APIRouter(include_in_schema=False)
 
@@ -63,6 +63,11 @@ def pages(console: Console, parts: MainServerParts) -> APIRouter:
     def abandon(number: Which, _owner: Annotated[Owner, Depends(require_owner_post)]) -> Response:
         parts.conductor.abandon(number)
         return RedirectResponse(f"/rounds/{number}", status_code=303)
+
+    @router.post("/go-on")
+    def go_on(_owner: Annotated[Owner, Depends(require_owner_post)]) -> Response:
+        parts.conductor.go_on()
+        return RedirectResponse("/", status_code=303)
 
     def read() -> tuple[list[StepView], bool]:
         return overview.steps(), parts.service.task.policy.demo

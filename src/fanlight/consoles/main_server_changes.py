@@ -36,6 +36,11 @@ def change_pages(service: MainService) -> APIRouter:
         service.change_policy(**changes)
         return _to("/task")
 
+    @router.post("/task/pause")
+    def pause() -> Response:
+        service.change_policy(paused=True)
+        return _to("/task")
+
     @router.post("/task/proposals/dismiss")
     def dismiss(name: Annotated[str, Form()]) -> Response:
         with service.database.transaction() as tx:

@@ -11,7 +11,7 @@ from starlette.responses import RedirectResponse, Response
 
 from fanlight.consoles.console import Console
 from fanlight.consoles.main_server_changes import change_pages
-from fanlight.consoles.policy_form import NUMBERS, Filled, change_policy
+from fanlight.consoles.policy_form import NUMBERS, TEXTS, Filled, change_policy
 from fanlight.consoles.step_pages import Reader
 from fanlight.services.http.owner import Owner, require_owner_post
 from fanlight.services.main_server.app import MainServerParts
@@ -91,9 +91,16 @@ def _present(console: Console, parts: MainServerParts) -> APIRouter:
         return console.page(request, owner, "main_devices.html", found=overview.devices_page(page))
 
     def draw_task(request: Request, owner: Owner, form: Filled) -> Response:
-        proposals = parts.records.class_proposals()
         return console.page(
-            request, owner, "main_task.html", task=service.task, numbers=NUMBERS, form=form, proposals=proposals
+            request,
+            owner,
+            "main_task.html",
+            task=service.task,
+            held=overview.status()["held"],
+            numbers=NUMBERS,
+            texts=TEXTS,
+            form=form,
+            proposals=parts.records.class_proposals(),
         )
 
     @router.get("/task")

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from fanlight.errors import FanlightError
+from fanlight.services.main_server.quiet_hours import QuietHours
 from fanlight.services.main_server.service import MainService
 from fanlight.services.main_server.task import Policy
 
@@ -55,14 +56,37 @@ NUMBERS: Final = (
     Number("k_min", "Fewest devices in a sum", "devices", "Devices refuse fewer than five unless their owner agrees."),
     Number("n_max", "Most devices in a sum", "devices", "The more, the coarser each number travels."),
     Number("cohort_size", "Devices drawn for a round", "devices", "0: all take part."),
+    Number("over_selection_percent", "More devices drawn, for those that fail", "percent",
+           "The round ends when as many as above have reported."),
     Number("min_class_supporters", "Devices that must have a class", "devices",
            "A class that fewer have pictures of is held back. 0: as many as a sum needs."),
     Number("r_max_percent", "Largest share of rejected reports", "percent", "With more, the round is abandoned."),
     Number("window_s", "A round stays open for", "seconds", "0: ten minutes by itself, seven days by hand."),
     Number("wait_s", "Patience with connected devices", "seconds", "Once enough reports are in."),
+    Number("expected_percent", "Share of connected devices to wait for", "percent", "100: all of them."),
     Number("rounds", "Training rounds to run by themselves", "rounds", "0: no end."),
+    Number("patience_rounds", "End after so many rounds that got no better", "rounds",
+           "By itself; then the version with the highest accuracy on held-out pictures is current. 0: never."),
+    Number("stop_on_drop_points", "Stop when accuracy is so far below the best", "percentage points",
+           "Then the best version is current again, and no round opens until you let rounds go on. 0: never."),
 )  # fmt: skip
 """The policy's numbers, in the order of the form."""
+
+
+@dataclass(frozen=True)
+class Text:
+    """A field that takes a few words: ``name`` of the policy's field, the rest in words."""
+
+    name: str
+    label: str
+    hint: str
+
+
+TEXTS: Final = (
+    Text("quiet_hours", "Quiet hours, in which no round opens", "Such as 22:00-06:00. Empty: none."),
+    Text("timezone", "Time zone of the quiet hours", "Such as Europe/Berlin, or UTC."),
+)
+"""The policy's texts, in the order of the form."""
 
 
 @dataclass(frozen=True)
@@ -92,8 +116,11 @@ def change_policy(service: MainService, typed: Mapping[str, str]) -> Filled:
                 changes[number.name] = number.read(typed[number.name])
             except ValueError as error:
                 wrong[number.name] = str(error)
+    changes |= {text.name: typed[text.name].strip() for text in TEXTS if text.name in typed}
     if not wrong:
         wrong = _too_few({**service.task.policy.model_dump(), **changes})
+    if not wrong:
+        wrong = _unknown_times({**service.task.policy.model_dump(), **changes})
     if not wrong:
         try:
             service.change_policy(**changes)
@@ -112,3 +139,13 @@ def _too_few(policy: Mapping[str, Any]) -> dict[str, str]:
     if 0 < policy["cohort_size"] < needed:
         found["cohort_size"] = f"0, or at least as many as the fewest devices in a sum: {needed:,}."
     return found
+
+
+def _unknown_times(policy: Mapping[str, Any]) -> dict[str, str]:
+    """What is wrong with the quiet hours, in words at the field."""
+    for name, hours in (("timezone", ""), ("quiet_hours", policy["quiet_hours"])):
+        try:
+            QuietHours.parse(hours, policy["timezone"])
+        except ValueError as error:
+            return {name: f"{str(error)[:1].upper()}{str(error)[1:]}."}
+    return {}

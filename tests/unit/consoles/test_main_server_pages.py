@@ -58,6 +58,7 @@ def status(**changes: Any) -> dict[str, Any]:
         "model": {"version": 1, "sha256": "cd" * 32},
         "devices_with_model": 1,
         "finished": False,
+        "held": None,
     } | changes
 
 
@@ -211,7 +212,8 @@ def test_a_round_is_shown_in_each_state(browser: TestClient, monkeypatch: pytest
 
 
 def test_rounds_show_accuracy_before_and_after(browser: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    show(monkeypatch, status=status(finished=True))
+    held = {"reason": "all-done", "title": "All rounds are done.", "message": "Version 1 is current.", "until": None}
+    show(monkeypatch, status=status(finished=True, held=held))
     text = Page.of(browser.get("/")).text
     assert "All rounds are done." in text
     for figure in ("50.0 %", "93.0 %", "+43.0", "12.5 s"):

@@ -7,8 +7,6 @@ window has passed is for the aggregator to say, on whose clock it is.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from sqlalchemy import Connection, select
 
 from fanlight.errors import NotPossibleNow
@@ -16,12 +14,12 @@ from fanlight.protocol.exchange import Order
 from fanlight.protocol.main_round import State
 from fanlight.protocol.plan import Kind
 from fanlight.services.main_server import measurements, notes, round_table
+from fanlight.services.main_server.course import Course
 from fanlight.services.main_server.round_table import RoundLine, Stored
 from fanlight.services.main_server.service import MainService
+from fanlight.services.main_server.stragglers import WaitingRules
 from fanlight.services.main_server.task import Policy
 from fanlight.storage.tables.main import beacons, devices
-
-_MEASURING_TRIES = 3
 
 
 class Conductor:
@@ -29,6 +27,7 @@ class Conductor:
 
     def __init__(self, service: MainService) -> None:
         self._service = service
+        self.course = Course(service)
 
     @property
     def _policy(self) -> Policy:
@@ -72,7 +71,10 @@ class Conductor:
                 "The secure aggregator is not connected.", next="Start it, then measure.", slug="no-aggregator"
             )
         line = round_table.latest_line(tx)
-        return None if line is None or line.is_over else self._why_not_give_way(tx, line)
+        if line is not None and not line.is_over:
+            return self._why_not_give_way(tx, line)
+        hold = self.course.why_not_even_measure()
+        return NotPossibleNow(hold.title, next=hold.message, slug=hold.reason) if hold else None
 
     def _why_not_give_way(self, tx: Connection, line: RoundLine) -> NotPossibleNow | None:
         if line.at is not State.OPEN or line.kind == Kind.MEASURE or round_table.arrived(tx, line.mh):
@@ -90,6 +92,14 @@ class Conductor:
             next="Let the devices send their models (/sendmodel) and finish it; it measures the model too.",
             slug="round-not-over",
         )
+
+    def go_on(self) -> None:
+        """End a pause, and whatever rule has stopped training; see ``MainService.change_policy`` for what it raises."""
+        if self._policy.paused:
+            self._service.change_policy(paused=False)
+        with self._service.database.transaction() as tx:
+            self.course.go_on(tx)
+        self._service.notify()
 
     def abandon(self, number: int) -> None:
         """Give a round up that is under way: no sum of it is ever released, and devices keep what they have trained.
@@ -125,15 +135,6 @@ class Conductor:
             return True
         return line.at is State.OPEN and line.asked is Order.NONE and self._finish_if_content(line)
 
-    def finished(self, tx: Connection) -> bool:
-        """By itself and with a number of rounds: are they over, and the last model measured (or not measurable)?"""
-        if not (self._policy.by_itself and self._policy.rounds):
-            return False
-        lines = round_table.lines(tx)
-        if not all(line.is_over for line in lines) or _trained(lines) < self._policy.rounds:
-            return False
-        return not self._should_measure(tx, lines)
-
     def _change_model(self) -> bool:
         if not self._service.promotion.change_now():
             return False
@@ -145,30 +146,21 @@ class Conductor:
             line = round_table.latest_line(tx)
             if line is not None and not line.is_over:
                 return False
-            if len(self._service.confirmed(tx)) < self._policy.k_min:
+            stopped = self.course.stop(tx)
+            if not (stopped or self._propose(tx)):
                 return False
-            kind = self._next_kind(tx)
-            if kind is None:
-                return False
-            self._service.proposals.propose(tx, kind)
-            notes.keep(tx, notes.MEASURE_NEXT, 0)
-        self._service.notify(orders=True)
+        self._service.notify(orders=not stopped, news=stopped)
         return True
 
-    def _next_kind(self, tx: Connection) -> Kind | None:
-        if notes.read(tx, notes.MEASURE_NEXT, 0):
-            return Kind.MEASURE
-        if not (self._policy.by_itself and self._policy.rounds):
-            return Kind.TRAIN
-        lines = round_table.lines(tx)
-        if _trained(lines) < self._policy.rounds:
-            return Kind.TRAIN
-        return Kind.MEASURE if self._should_measure(tx, lines) else None
-
-    def _should_measure(self, tx: Connection, lines: Sequence[RoundLine]) -> bool:
-        model = self._service.models.current(tx).sha256
-        tries = sum(line.kind == Kind.MEASURE and line.model == model for line in lines)
-        return tries < _MEASURING_TRIES and measurements.of_model(tx, model) is None
+    def _propose(self, tx: Connection) -> bool:
+        if len(self._service.confirmed(tx)) < self._policy.k_min:
+            return False
+        kind = self.course.next_kind(tx)
+        if kind is None:
+            return False
+        self._service.proposals.propose(tx, kind)
+        notes.keep(tx, notes.MEASURE_NEXT, 0)
+        return True
 
     def _finish_if_content(self, line: RoundLine) -> bool:
         """Finish an open round when enough reports are in and nobody is worth waiting for."""
@@ -189,10 +181,6 @@ class Conductor:
             return False
         expected = set(stored.record.cohort) or set(self._service.confirmed(tx))
         silent = expected - {row.dev for row in rows} - self._service.declined(stored.mh)
-        missing = [device for device in silent if self._service.presence.is_present(device)]
+        missing = sum(self._service.presence.is_present(device) for device in silent)
         waited = self._service.clock() - sorted(row.received_at for row in rows)[needed - 1]
-        return not missing or waited >= self._policy.wait_s
-
-
-def _trained(lines: Sequence[RoundLine]) -> int:
-    return sum(line.kind == Kind.TRAIN for line in lines)
+        return WaitingRules.of_newest(tx, self._policy).are_content(len(rows), missing, waited)

@@ -30,6 +30,24 @@ ATTEMPT_UP: Final = "attempt_up"
 SUPPORTERS: Final = "supporters"
 """Devices that a class needs in the round proposed last."""
 
+WAIT_S: Final = "wait_s"
+EXPECTED_PERCENT: Final = "expected_percent"
+ENOUGH: Final = "enough"
+"""What the round proposed last goes by; see ``stragglers.WaitingRules``."""
+
+SINCE_ROUND: Final = "since_round"
+SINCE_VERSION: Final = "since_version"
+"""Where the rules that stop training begin to count; see ``scores``."""
+
+STOPPED: Final = "stopped"
+"""Why training has stopped, see ``course.Stop``; 0 if it has not."""
+
+STOPPED_BY: Final = "stopped_by"
+"""Number of the version that it was stopped by."""
+
+STOPPED_AT: Final = "stopped_at"
+"""Number of the version that was the best one then."""
+
 
 def read(tx: Connection, key: str, default: int) -> int:
     """The number under ``key``."""

@@ -56,7 +56,8 @@ class Overview:
                 "reports": round_table.arrived(tx, stored.mh) if stored else 0,
                 "model": {"version": model.number, "sha256": model.sha256.hex()},
                 "devices_with_model": self._holders(tx, model),
-                "finished": self._conductor.finished(tx),
+                "finished": self._conductor.course.finished(tx),
+                "held": asdict(held) if (held := self._conductor.course.hold(tx)) else None,
                 "incidents": incident_count(tx, service.log),
             }
 
@@ -74,7 +75,7 @@ class Overview:
             return {
                 "rounds": [entry for entry in listed if entry["kind"] == Kind.TRAIN],
                 "measuring_rounds": [entry for entry in listed if entry["kind"] == Kind.MEASURE],
-                "finished": self._conductor.finished(tx),
+                "finished": self._conductor.course.finished(tx),
                 "model": {"version": model.number, "sha256": model.sha256.hex()},
             }
 

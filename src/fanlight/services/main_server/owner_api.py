@@ -43,6 +43,11 @@ def owner_router(service: MainService, conductor: Conductor, overview: Overview,
         conductor.abandon(number)
         return overview.round(number)
 
+    @router.post("/api/v1/go-on", dependencies=CHANGE)
+    def go_on() -> dict[str, Any]:
+        conductor.go_on()
+        return overview.status()
+
     @router.post(AGGREGATE, dependencies=CHANGE)
     def aggregate(request: Request) -> Response:
         return accepted(request, steps.aggregate())

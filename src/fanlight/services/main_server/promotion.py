@@ -1,4 +1,4 @@
-"""Which version is current: the operator can go back to an older one, and forward again.
+"""Which version is current: the operator can go back to an older one, and forward again; so can rules of the policy.
 
 No version is deleted. Going back (or forward) raises the attempt of the next round, so that devices which have answered
 for that model before may answer again. It never happens under an open round, whose manifest names the other model: the
@@ -8,6 +8,7 @@ round is finished first, or abandoned for it; then the change waits until the ro
 from __future__ import annotations
 
 from collections.abc import Callable
+from enum import StrEnum
 from typing import Any, Final
 
 from sqlalchemy import Connection, insert, select
@@ -19,6 +20,7 @@ from fanlight.protocol.log import LogEntry
 from fanlight.services.main_server import notes, round_table
 from fanlight.services.main_server.models import Models, Version
 from fanlight.services.main_server.rounds import Rounds
+from fanlight.services.main_server.scores import begin_anew
 from fanlight.services.server.chained_log import ChainedLog
 from fanlight.storage.database import Database
 from fanlight.storage.tables.main import current_changes, model_notes
@@ -26,6 +28,16 @@ from fanlight.storage.tables.main import current_changes, model_notes
 CURRENT_MODEL: Final = "current-model"
 """Type of the log entry; its payload is CBOR [from version, to version]."""
 LONGEST_NOTE: Final = 10_000
+
+
+class Reason(StrEnum):
+    """Why another version became current."""
+
+    BY_HAND = "by-hand"
+    NO_BETTER = "no-better"
+    DROPPED = "dropped"
+    BEST = "best"
+    """The rounds were over, and another version was the best one."""
 
 
 class Promotion:
@@ -61,7 +73,7 @@ class Promotion:
             self._check(tx, version)
             line = round_table.latest_line(tx)
             if line is None or line.is_over:
-                self._change(tx, version)
+                self._change(tx, version, Reason.BY_HAND)
                 return True
             if not abandon:
                 raise NotPossibleNow(
@@ -79,7 +91,14 @@ class Promotion:
             number, line = self.waiting(tx), round_table.latest_line(tx)
             if number is None or (line is not None and not line.is_over):
                 return False
-            self._change(tx, self._models.version(tx, number))
+            self._change(tx, self._models.version(tx, number), Reason.BY_HAND)
+        return True
+
+    def restore(self, tx: Connection, number: int, reason: Reason) -> bool:
+        """Between two rounds: make version ``number`` current because a rule says so; returns whether it was not."""
+        if number == self._models.current(tx).number:
+            return False
+        self._change(tx, self._models.version(tx, number), reason)
         return True
 
     @staticmethod
@@ -90,10 +109,12 @@ class Promotion:
 
     @staticmethod
     def changes(tx: Connection, limit: int = 50) -> list[dict[str, Any]]:
-        """When which version became current by the operator's hand, newest first."""
+        """When which version became current by hand or by a rule, newest first; ``reason``: see ``Reason``."""
         columns = current_changes.c
         rows = tx.execute(select(current_changes).order_by(columns.seq.desc()).limit(limit))
-        return [{"at": row.changed_at, "from": row.from_version, "to": row.to_version} for row in rows]
+        return [
+            {"at": row.changed_at, "from": row.from_version, "to": row.to_version, "reason": row.reason} for row in rows
+        ]
 
     def write_note(self, number: int, text: str) -> None:
         """Keep the operator's words about a version; empty ones are forgotten.
@@ -127,13 +148,14 @@ class Promotion:
         if version.number == self._models.current(tx).number and self.waiting(tx) is None:
             raise NotPossibleNow(f"Version {version.number} is the current one.", slug="current-already")
 
-    def _change(self, tx: Connection, version: Version) -> None:
+    def _change(self, tx: Connection, version: Version, reason: Reason) -> None:
         before = self._models.current(tx).number
         notes.keep(tx, notes.CURRENT_NEXT, notes.NONE)
         if before == version.number:
             return
         self._models.set_current(tx, version.number)
+        begin_anew(tx, version.number)
         notes.keep(tx, notes.ATTEMPT_UP, 1)
-        values = {"changed_at": self._clock(), "from_version": before, "to_version": version.number}
+        values = {"changed_at": self._clock(), "from_version": before, "to_version": version.number, "reason": reason}
         tx.execute(insert(current_changes).values(**values))
         self._log.append(tx, [LogEntry(CURRENT_MODEL, codec.encode([before, version.number]))])

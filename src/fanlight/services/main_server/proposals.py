@@ -17,6 +17,7 @@ from fanlight.protocol.manifest import SUITE, Proposal, cohort_hash
 from fanlight.protocol.plan import Kind
 from fanlight.services.main_server import measurements, notes, round_table
 from fanlight.services.main_server.models import Models
+from fanlight.services.main_server.stragglers import WaitingRules
 from fanlight.services.main_server.task_file import TaskFile
 from fanlight.services.server.chained_log import ChainedLog
 from fanlight.services.server.round_keys import RoundKeys
@@ -55,6 +56,7 @@ class Proposals:
         proposal = self._terms(tx, kind, number, attempt, cohort, key.public)
         notes.keep(tx, notes.ATTEMPT_UP, 0)
         notes.keep(tx, notes.SUPPORTERS, self.tasks.task.policy.supporters)
+        WaitingRules.of_policy(self.tasks.task.policy).keep(tx)
         step = self.machine.propose(previous.record if previous else None, proposal, cohort)
         # Before the row: a proposal without its key would be a dead round.
         self.keys.store(number, key)
@@ -98,6 +100,6 @@ class Proposals:
         )
 
     def _sample(self, tx: Connection) -> Sequence[bytes]:
-        size = self.tasks.task.policy.cohort_size
+        size = self.tasks.task.policy.sample_size
         members = sorted(self.members(tx))
         return random.SystemRandom().sample(members, min(size, len(members))) if size else ()

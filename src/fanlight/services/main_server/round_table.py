@@ -10,6 +10,7 @@ from sqlalchemy import Connection, func, select, update
 from fanlight.errors import Conflict, NotFound
 from fanlight.protocol.exchange import Order
 from fanlight.protocol.main_round import TERMINAL, Record, State
+from fanlight.protocol.plan import Kind
 from fanlight.storage.tables.main import beacons, rounds
 
 RECORD_LIMIT: Final = 1 << 26
@@ -113,6 +114,12 @@ def numbered(tx: Connection, number: int) -> RoundLine:
 def count(tx: Connection) -> int:
     """How many rounds there are."""
     return int(tx.execute(select(func.count()).select_from(rounds)).scalar_one())
+
+
+def count_of(tx: Connection, kind: Kind, model: bytes | None = None) -> int:
+    """How many rounds of a kind there are, if told, from that model."""
+    found = select(func.count()).select_from(rounds).where(rounds.c.kind == kind.value)
+    return int(tx.execute(found if model is None else found.where(rounds.c.model == model)).scalar_one())
 
 
 def whole(tx: Connection, number: int) -> Stored:

@@ -17,6 +17,7 @@ from fanlight.errors import SettingsError
 from fanlight.learning.backbones import DEFAULT_BACKBONE, backbone
 from fanlight.learning.training import TrainingSettings
 from fanlight.protocol.plan import Kind, Plan
+from fanlight.services.main_server.quiet_hours import QuietHours
 
 TASK_FILE: Final = "task.json"
 WINDOW_BY_ITSELF_S: Final = 600
@@ -56,9 +57,19 @@ class Policy(_Section):
         r_max_percent: largest share of rejected reports.
         window_s: seconds a round stays open; 0 = 10 minutes by itself, 7 days by hand.
         wait_s: seconds to wait, by itself, for devices that are connected but have not reported, once k_min have.
+        expected_percent: by itself, a round ends as soon as this share of the devices that are connected, or have
+            reported, has reported, and k_min have.
         demo: the floors of two devices are meant.
         min_class_supporters: classes that fewer devices have pictures of are held back; 0 = k_min, 1 under demo.
         cohort_size: devices sampled for a round; 0 = all.
+        over_selection_percent: so many more are sampled, and the round ends when cohort_size of them have reported.
+        patience_rounds: by itself, end after so many training rounds in a row without a better accuracy on held-out
+            pictures, and make the best version current; 0 = never.
+        stop_on_drop_points: stop, and make the best version current, when a version's accuracy on held-out pictures is
+            more percentage points below the best one's; 0 = never.
+        paused: no round opens; an open one goes on.
+        quiet_hours: hours of the day, such as 22:00-06:00, in which no round opens; empty = none.
+        timezone: of the quiet hours, such as Europe/Berlin.
     """
 
     by_itself: bool = False
@@ -68,9 +79,16 @@ class Policy(_Section):
     r_max_percent: Annotated[int, Field(ge=0, le=100)] = 10
     window_s: Annotated[int, Field(ge=0, le=90 * 86_400)] = 0
     wait_s: Annotated[int, Field(ge=1, le=86_400)] = 120
+    expected_percent: Annotated[int, Field(ge=1, le=100)] = 100
     demo: bool = False
     min_class_supporters: Annotated[int, Field(ge=0, le=100_000)] = 0
     cohort_size: Annotated[int, Field(ge=0, le=100_000)] = 0
+    over_selection_percent: Annotated[int, Field(ge=0, le=400)] = 0
+    patience_rounds: Annotated[int, Field(ge=0, le=100_000)] = 0
+    stop_on_drop_points: Annotated[int, Field(ge=0, le=100)] = 0
+    paused: bool = False
+    quiet_hours: str = ""
+    timezone: str = "UTC"
 
     @property
     def window(self) -> int:
@@ -82,11 +100,22 @@ class Policy(_Section):
         """Devices that must have pictures of a class before its row of the head is published."""
         return self.min_class_supporters or (1 if self.demo else self.k_min)
 
+    @property
+    def quiet(self) -> QuietHours | None:
+        """The quiet hours, if there are any."""
+        return QuietHours.parse(self.quiet_hours, self.timezone)
+
+    @property
+    def sample_size(self) -> int:
+        """Devices sampled for a round, over-selection included; 0 = all."""
+        return -(-self.cohort_size * (100 + self.over_selection_percent) // 100)
+
     @model_validator(mode="after")
     def _check(self) -> Self:
         if self.k_min > self.n_max or 0 < self.cohort_size < self.k_min:
             cohort = f" or cohort_size ({self.cohort_size})" if self.cohort_size else ""
             raise ValueError(f"k_min ({self.k_min}) must not exceed n_max ({self.n_max}){cohort}")
+        QuietHours.parse(self.quiet_hours, self.timezone)
         return self
 
     @classmethod

@@ -89,6 +89,7 @@ current_changes = Table(
     Column("changed_at", Float, nullable=False),
     Column("from_version", Integer, nullable=False),
     Column("to_version", Integer, nullable=False),
+    Column("reason", String, nullable=False, server_default="by-hand"),
 )
 
 model_notes = Table(

@@ -1,0 +1,181 @@
+"""What comes when a round is over: training, measuring, or nothing, and why nothing.
+
+Rules of the policy stop training for good: it has got no better for some rounds, or a version did much worse than the
+best one before it. The stop is stored together with the way back to the best version, and stays until the operator
+lets rounds go on; then counting begins anew. That it is paused, quiet, or that all rounds are done, is not stored: it
+follows from the policy and the clock.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Final
+
+from sqlalchemy import Connection
+
+from fanlight.protocol import codec
+from fanlight.protocol.log import LogEntry
+from fanlight.protocol.plan import Kind
+from fanlight.services.main_server import measurements, notes, round_table, stopping_rules
+from fanlight.services.main_server.promotion import Reason
+from fanlight.services.main_server.scores import Scores, begin_anew
+from fanlight.services.main_server.service import MainService
+from fanlight.services.main_server.stopping_rules import Score
+from fanlight.services.main_server.task import Policy
+
+STOPPED: Final = "stopped"
+"""Type of the log entry; its payload is CBOR [reason, version that it was stopped by, best version]."""
+RESUMED: Final = "resumed"
+"""Type of the log entry: the operator lets rounds go on after a stop; its payload is empty."""
+_MEASURING_TRIES: Final = 3
+
+
+class Stop(IntEnum):
+    """Which rule has stopped training, as it is stored."""
+
+    NONE = 0
+    NO_BETTER = 1
+    DROPPED = 2
+
+
+_REASONS: Final = {Stop.NO_BETTER: Reason.NO_BETTER, Stop.DROPPED: Reason.DROPPED}
+
+
+@dataclass(frozen=True)
+class Hold:
+    """Why no round opens.
+
+    Attributes:
+        reason: ``dropped``, ``no-better``, ``paused``, ``all-done`` or ``quiet``; stable, for machines.
+        title, message: for people.
+        until: unix seconds; None if it takes the operator to end it.
+    """
+
+    reason: str
+    title: str
+    message: str
+    until: float | None = None
+
+
+class Course:
+    """Decides for a service; methods run inside the caller's transaction."""
+
+    def __init__(self, service: MainService) -> None:
+        self._service = service
+        self._scores = Scores()
+
+    @property
+    def _policy(self) -> Policy:
+        return self._service.task.policy
+
+    def stop(self, tx: Connection) -> bool:
+        """Between two rounds: stop, and go back to the best version, if a rule says so; has anything changed?"""
+        policy, stopped = self._policy, notes.read(tx, notes.STOPPED, Stop.NONE)
+        patient = policy.by_itself and policy.patience_rounds > 0
+        if stopped or not (patient or policy.stop_on_drop_points):
+            return False
+        scores = self._scores.counted(tx)
+        if not scores:
+            return False
+        if policy.stop_on_drop_points and stopping_rules.has_dropped(scores, policy.stop_on_drop_points):
+            self._keep(tx, Stop.DROPPED, scores[-1], stopping_rules.best(scores[:-1]))
+            return True
+        if not patient:
+            return False
+        best = stopping_rules.best(scores)
+        if self._is_fruitless(tx, scores) and not self._should_measure(tx):
+            self._keep(tx, Stop.NO_BETTER, scores[-1], best)
+            return True
+        return self._all_done(tx) and self._service.promotion.restore(tx, best.version, Reason.BEST)
+
+    def next_kind(self, tx: Connection) -> Kind | None:
+        """What the next round does; None if none is to open now."""
+        if notes.read(tx, notes.MEASURE_NEXT, 0):
+            return None if self.why_not_even_measure() else Kind.MEASURE
+        if self.hold(tx) is not None:
+            return None
+        if not self._policy.by_itself:
+            return Kind.TRAIN
+        patience = self._policy.patience_rounds
+        fruitless = patience and self._is_fruitless(tx, self._scores.counted(tx))
+        return Kind.MEASURE if fruitless or self._enough_trained(tx) else Kind.TRAIN
+
+    def hold(self, tx: Connection) -> Hold | None:
+        """Why no round opens after the one that is open, if any."""
+        stopped = Stop(notes.read(tx, notes.STOPPED, Stop.NONE))
+        if stopped is not Stop.NONE:
+            return self._stopped(tx, stopped)
+        if self._policy.paused:
+            return self.why_not_even_measure()
+        if self._all_done(tx):
+            return Hold("all-done", "All rounds are done.", self._current(tx))
+        return self.why_not_even_measure()
+
+    def why_not_even_measure(self) -> Hold | None:
+        """Why no round of any kind opens now."""
+        if self._policy.paused:
+            return Hold("paused", "Rounds are paused.", "No round opens until you let rounds go on.")
+        quiet, now = self._policy.quiet, self._service.clock()
+        until = quiet.until(now) if quiet else None
+        if quiet is None or until is None:
+            return None
+        return Hold("quiet", f"Quiet until {quiet.in_words(until)}.", "No round opens in the quiet hours.", until)
+
+    def finished(self, tx: Connection) -> bool:
+        """Does no further round open, unless the operator changes something?"""
+        hold, line = self.hold(tx), round_table.latest_line(tx)
+        over = line is None or line.is_over
+        return over and hold is not None and hold.reason in ("all-done", *_REASONS.values())
+
+    def go_on(self, tx: Connection) -> None:
+        """Let rounds open again after a stop; what was measured before counts no more."""
+        if not notes.read(tx, notes.STOPPED, Stop.NONE):
+            return
+        notes.keep(tx, notes.STOPPED, Stop.NONE)
+        begin_anew(tx, self._service.models.current(tx).number)
+        self._service.log.append(tx, [LogEntry(RESUMED, b"")])
+
+    def _keep(self, tx: Connection, stop: Stop, by: Score, best: Score) -> None:
+        notes.keep(tx, notes.STOPPED, stop)
+        notes.keep(tx, notes.STOPPED_BY, by.version)
+        notes.keep(tx, notes.STOPPED_AT, best.version)
+        reason = _REASONS[stop]
+        self._service.log.append(tx, [LogEntry(STOPPED, codec.encode([reason.value, by.version, best.version]))])
+        self._service.promotion.restore(tx, best.version, reason)
+
+    def _stopped(self, tx: Connection, stop: Stop) -> Hold:
+        by, best = notes.read(tx, notes.STOPPED_BY, 0), notes.read(tx, notes.STOPPED_AT, 0)
+        current, reason = self._current(tx), _REASONS[stop].value
+        if stop is Stop.DROPPED:
+            message = f"On held-out pictures version {by} did much worse than version {best}."
+            return Hold(reason, "Stopped: the accuracy dropped.", f"{message} {current}")
+        message = f"On held-out pictures no version up to {by} had a higher accuracy than version {best}."
+        return Hold(reason, "Done: it gets no better.", f"{message} {current}")
+
+    def _current(self, tx: Connection) -> str:
+        return f"Version {self._service.models.current(tx).number} is current."
+
+    def _is_fruitless(self, tx: Connection, scores: list[Score]) -> bool:
+        """Would so many rounds have been no better as the policy allows, if the newest version is not?
+
+        The newest one is measured then, and it is known whether it is.
+        """
+        if not scores:
+            return False
+        untested = self._service.models.current(tx).number > scores[-1].version
+        return stopping_rules.rounds_without_better(scores) + untested >= self._policy.patience_rounds
+
+    def _enough_trained(self, tx: Connection) -> bool:
+        policy = self._policy
+        return policy.by_itself and 0 < policy.rounds <= round_table.count_of(tx, Kind.TRAIN)
+
+    def _all_done(self, tx: Connection) -> bool:
+        """By itself and with a number of rounds: have they been, and is the last model measured (or not measurable)?"""
+        return self._enough_trained(tx) and not self._should_measure(tx)
+
+    def _should_measure(self, tx: Connection) -> bool:
+        model = self._service.models.current(tx).sha256
+        if measurements.of_model(tx, model) is not None:
+            return False
+        return round_table.count_of(tx, Kind.MEASURE, model) < _MEASURING_TRIES

@@ -1,0 +1,61 @@
+"""Whom an open round waits for: until all expected reports are in, a share of them, or a cohort's worth.
+
+The rules are those of the moment at which the round was proposed; a changed policy holds from the next round on.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import Connection
+
+from fanlight.services.main_server import notes
+from fanlight.services.main_server.task import Policy
+
+
+@dataclass(frozen=True)
+class WaitingRules:
+    """When a round with enough reports for a sum waits no longer.
+
+    Attributes:
+        wait_s: seconds after the report that made a sum possible.
+        expected_percent: share of the devices that have reported or may still do.
+        enough: this many reports, whoever is missing; 0 = there is no such number.
+    """
+
+    wait_s: int
+    expected_percent: int
+    enough: int
+
+    @classmethod
+    def of_policy(cls, policy: Policy) -> WaitingRules:
+        """What a round that is proposed now goes by."""
+        return cls(policy.wait_s, policy.expected_percent, policy.cohort_size)
+
+    @classmethod
+    def of_newest(cls, tx: Connection, policy: Policy) -> WaitingRules:
+        """What the newest round goes by; ``policy`` if it was proposed before this was kept."""
+        now = cls.of_policy(policy)
+        return cls(
+            notes.read(tx, notes.WAIT_S, now.wait_s),
+            notes.read(tx, notes.EXPECTED_PERCENT, now.expected_percent),
+            notes.read(tx, notes.ENOUGH, now.enough),
+        )
+
+    def keep(self, tx: Connection) -> None:
+        """Remember them for the round that is being proposed."""
+        notes.keep(tx, notes.WAIT_S, self.wait_s)
+        notes.keep(tx, notes.EXPECTED_PERCENT, self.expected_percent)
+        notes.keep(tx, notes.ENOUGH, self.enough)
+
+    def are_content(self, reported: int, missing: int, waited_s: float) -> bool:
+        """May a round end that has enough reports for a sum?
+
+        Args:
+            reported: devices that have.
+            missing: devices that are connected and have neither reported nor said that they will not.
+            waited_s: seconds since there were enough for a sum.
+        """
+        if waited_s >= self.wait_s or 0 < self.enough <= reported:
+            return True
+        return 100 * reported >= self.expected_percent * (reported + missing)
