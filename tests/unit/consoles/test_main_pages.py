@@ -165,6 +165,54 @@ def test_the_policy_is_changed_by_its_forms(parts: MainServerParts, browser: Tes
     assert parts.service.task.policy == policy
 
 
+def test_quiet_hours_are_typed_and_what_is_none_is_marked(parts: MainServerParts, browser: TestClient) -> None:
+    assert post(browser, "/task", "/task/policy", quiet_hours=" 22:00-06:00 ", timezone="Europe/Berlin") == 303
+    policy = parts.service.task.policy
+    assert (policy.quiet_hours, policy.timezone) == ("22:00-06:00", "Europe/Berlin")
+    assert "22:00-06:00 (Europe/Berlin)" in Page.of(browser.get("/task")).text
+    for field, typed, said in (
+        ("quiet_hours", "at night", "'at night' are no hours of a day: write them like 22:00-06:00."),
+        ("quiet_hours", "06:00-06:00", "Quiet hours end at another time than they begin"),
+        ("timezone", "../../etc/passwd", "'../../etc/passwd' is no time zone"),
+        ("timezone", HOSTILE[0], "is no time zone"),
+    ):
+        response = browser.post("/task/policy", data={"csrf": Page.of(browser.get("/task")).csrf(), field: typed})
+        assert response.status_code == 400
+        (marked,) = [item for item in Page.of(response).all("input") if "aria-invalid" in item]
+        assert (marked["name"], marked["value"]) == (field, typed)
+        assert said in Page.of(response).text
+    assert parts.service.task.policy == policy
+    assert post(browser, "/task", "/task/policy", quiet_hours="") == 303
+    assert parts.service.task.policy.quiet is None
+
+
+def test_rounds_are_paused_and_let_go_on_by_buttons(parts: MainServerParts, browser: TestClient) -> None:
+    assert post(browser, "/task", "/task/pause") == 303
+    for page in ("/", "/task"):
+        text = Page.of(browser.get(page)).text
+        assert "Rounds are paused." in text
+        assert "No round opens until you let rounds go on." in text
+    assert "Pause: open no further round" not in Page.of(browser.get("/task")).text
+    assert post(browser, "/", "/go-on") == 303
+    assert not parts.service.task.policy.paused
+    assert "Rounds are paused." not in Page.of(browser.get("/")).text
+
+
+def test_a_rule_that_stopped_training_is_told_and_ended(parts: MainServerParts, browser: TestClient) -> None:
+    parts.service.change_policy(stop_on_drop_points=10)
+    for number, received in enumerate(([[30, 30], [50, 40]], BETTER, RECEIVED), 1):
+        add_round(parts, number)
+        measure(parts, number, received)
+    with parts.service.database.transaction() as tx:
+        assert parts.conductor.course.stop(tx)
+    text = Page.of(browser.get("/")).text
+    assert "Stopped: the accuracy dropped." in text
+    assert "version 2 did much worse than version 1. Version 1 is current." in text
+    assert "the accuracy had dropped" in Page.of(browser.get("/models")).text
+    assert post(browser, "/", "/go-on") == 303
+    assert "Stopped" not in Page.of(browser.get("/")).text
+
+
 @pytest.mark.parametrize(
     ("field", "typed", "said"),
     [

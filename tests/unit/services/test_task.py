@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from fanlight.cli.demo_policy import write_policy
-from fanlight.cli.task_options import Pictures, make_task
-from fanlight.errors import SettingsError
+from fanlight.cli.task_options import Pictures, make_task, policy_fields
+from fanlight.errors import SettingsError, UsageError
 from fanlight.services.main_server.task import TASK_FILE, Task
 
 TASK = Task.default(classes=("a", "b"))
@@ -24,6 +24,11 @@ TASK = Task.default(classes=("a", "b"))
         ({"rounds": -1}, "rounds: "),
         ({"by_itself": "yes"}, "by_itself: "),
         ({"k_mim": 5}, "k_mim: "),
+        ({"expected_percent": 0}, "expected_percent: "),
+        ({"patience_rounds": True}, "patience_rounds: "),
+        ({"stop_on_drop_points": 101}, "stop_on_drop_points: "),
+        ({"quiet_hours": "22-6"}, "'22-6' are no hours of a day"),
+        ({"timezone": "Mars"}, "'Mars' is no time zone"),
     ],
 )
 def test_a_policy_that_cannot_be_is_refused(changes: dict[str, Any], named: str) -> None:
@@ -37,6 +42,21 @@ def test_a_changed_policy_is_one_that_can_be_loaded(tmp_path: Path) -> None:
     (tmp_path / TASK_FILE).write_bytes(task.to_json())
     assert Task.load(tmp_path / TASK_FILE) == task
     assert (task.policy.demo, task.policy.k_min, task.policy.rounds, task.picture_size) == (True, 4, 3, 64)
+
+
+@pytest.mark.parametrize(("size", "more", "sampled"), [(0, 30, 0), (10, 0, 10), (10, 30, 13), (5, 30, 7)])
+def test_over_selection_draws_more_and_rounds_up(size: int, more: int, sampled: int) -> None:
+    assert TASK.with_policy(cohort_size=size, over_selection_percent=more).policy.sample_size == sampled
+
+
+def test_rules_are_given_by_name_to_the_command() -> None:
+    given = ("patience_rounds=3", "quiet_hours=22:00-06:00", "timezone=Europe/Berlin", "paused=true")
+    policy = make_task(Pictures(("a", "b"), 64), policy=policy_fields(given)).policy
+    assert (policy.patience_rounds, policy.quiet_hours, policy.paused) == (3, "22:00-06:00", True)
+    with pytest.raises(UsageError, match="--policy patience has no value"):
+        policy_fields(("patience",))
+    with pytest.raises(SettingsError, match="patient: "):
+        make_task(Pictures(("a", "b"), 64), policy=policy_fields(("patient=3",)))
 
 
 def test_a_demo_cannot_be_told_to_run_more_rounds_than_a_task_can_have(tmp_path: Path) -> None:

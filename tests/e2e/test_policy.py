@@ -1,0 +1,109 @@
+"""The policy of rounds over the real services: when a round ends, whom it asks, when training stops, pauses."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fanlight.protocol.contribution import Measured
+from fanlight.protocol.plan import Kind
+from tests.services_world import CLIENT, ProtocolDevice, World, contribution_of, running, wait
+
+
+def change(world: World, **changes: Any) -> None:
+    owner = world.owner("main")
+    answered = CLIENT.put(owner.url + "/api/v1/policy", json=changes, headers=owner._headers())
+    assert answered.status_code == 200, answered.text
+
+
+def newest(world: World) -> tuple[int, str]:
+    """Number and kind of the round that is open at both servers; (0, "") while none is."""
+    number = world.open_round()
+    entry = world.round(number) if number else None
+    return (entry["round"], entry["kind"]) if entry else (0, "")
+
+
+def answer(world: World, devices: list[ProtocolDevice], number: int, kind: Kind, right: int) -> None:
+    """All devices report in a round: so many of 100 held-out pictures were named rightly."""
+    wait(lambda: newest(world) == (number, kind.value), f"round {number} is open, to {kind.value}")
+    for index, device in enumerate(devices):
+        said = contribution_of(world.task.plan.of_kind(kind), index, seed=number)
+        measured = Measured(np.array([[right, 100 - right], [0, 0]], np.int64), 10.0)
+        device.report(device.commit(replace(said, received=measured)))
+
+
+def held(world: World) -> Any:
+    return world.owner("main").status()["held"]
+
+
+def test_rounds_go_on_until_no_better_and_the_best_version_is_handed_out(tmp_path: Path) -> None:
+    with running(tmp_path, by_itself=True, patience_rounds=2) as world:
+        devices = world.enrolled(2)
+        for number, right in enumerate((50, 80, 70), 1):  # of the versions 0, 1, 2
+            answer(world, devices, number, Kind.TRAIN, right)
+        answer(world, devices, 4, Kind.MEASURE, 75)  # of version 3
+        status = wait(lambda: (found := world.owner("main").status())["finished"] and found, "training has ended")
+        assert (status["held"]["reason"], status["model"]["version"]) == ("no-better", 1)
+        assert {device.offer().model_version for device in devices} == {1}
+        logged = [entry for entry in world.log_types("main") if entry in ("stopped", "current-model")]
+        assert logged == ["stopped", "current-model"]
+        world.restart_main()
+        assert world.owner("main").status()["model"]["version"] == 1
+        owner = world.owner("main")
+        assert owner.ask("POST", "/api/v1/go-on").json()["held"] is None
+        answer(world, devices, 5, Kind.TRAIN, 80)
+        wait(lambda: world.round(5, state="complete"), "it goes on from the best version")
+        assert owner.get("/api/v1/models/4")["from_version"] == 1
+        world.check_traces()
+
+
+def test_an_open_round_keeps_its_rules_and_the_next_one_has_the_new_ones(tmp_path: Path) -> None:
+    with running(tmp_path, by_itself=True, wait_s=3600) as world:
+        devices = world.enrolled(3)
+        change(world, expected_percent=60)
+        devices[2].offer()  # it is there
+        for device in devices[:2]:
+            device.report(device.commit())
+        assert not world.main.conductor.advance(), "all three are waited for, as when the round began"
+        assert newest(world) == (1, "train")
+        devices[2].report()
+        wait(lambda: newest(world)[0] == 2, "the next round is open")
+        devices[2].offer()
+        for device in devices[:2]:
+            device.report(device.commit())
+        wait(lambda: world.round(2, state="complete", participants=2), "two of three are enough")
+        world.check_traces()
+
+
+def test_more_devices_are_drawn_than_are_waited_for(tmp_path: Path) -> None:
+    rules = {"cohort_size": 3, "over_selection_percent": 50, "wait_s": 3600, "paused": True}
+    with running(tmp_path, by_itself=True, **rules) as world:
+        devices = [world.protocol_device() for _ in range(6)]
+        for device in devices:
+            device.enrol()
+        world.wait_members(device.id for device in devices)
+        assert world.owner("main").ask("POST", "/api/v1/go-on").json()["held"] is None
+        wait(lambda: newest(world)[0] == 1, "a round is open")
+        drawn = [device for device in devices if device.offer().manifest is not None]
+        assert len(drawn) == 5
+        for device in drawn[:3]:
+            device.report()
+        wait(lambda: world.round(1, state="complete", participants=3), "three reports end the round")
+        world.check_traces()
+
+
+def test_a_pause_lets_the_open_round_end_and_no_other_open(tmp_path: Path) -> None:
+    with running(tmp_path, by_itself=True) as world:
+        devices = world.enrolled(2)
+        change(world, paused=True)
+        for device in devices:
+            device.report(device.commit())
+        wait(lambda: world.round(1, state="complete"), "the open round ends")
+        assert held(world)["reason"] == "paused"
+        assert not world.main.conductor.advance()
+        assert len(world.rounds()) == 1
+        change(world, paused=False)
+        wait(lambda: newest(world)[0] == 2, "the next round opens")
