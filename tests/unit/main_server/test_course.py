@@ -173,6 +173,18 @@ def test_a_pause_holds_rounds_of_both_kinds_until_it_ends(parts: MainServerParts
     assert parts.overview.status()["round"]["state"] == "proposed"
 
 
+def test_no_open_round_gives_way_to_a_measuring_round_that_must_not_open(parts: MainServerParts) -> None:
+    add_round(parts, 1)
+    add_round(parts, 2, state="open")
+    for number in (1, 2):
+        add_member(parts, number)
+    parts.service.see_aggregator()
+    parts.service.change_policy(paused=True)
+    with pytest.raises(NotPossibleNow, match="paused"):
+        parts.conductor.measure_next()
+    assert parts.overview.status()["round"]["state"] == "open"
+
+
 def test_quiet_hours_hold_rounds_until_they_end(folder: Path) -> None:
     server(folder, demo=True)[1].service.close()
     now = datetime(2026, 11, 24, 23, tzinfo=UTC).timestamp()

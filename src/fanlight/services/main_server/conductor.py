@@ -70,11 +70,11 @@ class Conductor:
             return NotPossibleNow(
                 "The secure aggregator is not connected.", next="Start it, then measure.", slug="no-aggregator"
             )
-        line = round_table.latest_line(tx)
-        if line is not None and not line.is_over:
-            return self._why_not_give_way(tx, line)
         hold = self.course.why_not_even_measure()
-        return NotPossibleNow(hold.title, next=hold.message, slug=hold.reason) if hold else None
+        if hold is not None:
+            return NotPossibleNow(hold.title, next=hold.message, slug=hold.reason)
+        line = round_table.latest_line(tx)
+        return None if line is None or line.is_over else self._why_not_give_way(tx, line)
 
     def _why_not_give_way(self, tx: Connection, line: RoundLine) -> NotPossibleNow | None:
         if line.at is not State.OPEN or line.kind == Kind.MEASURE or round_table.arrived(tx, line.mh):
