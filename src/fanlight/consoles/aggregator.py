@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, FastAPI, Query
 from starlette.requests import Request
@@ -11,6 +11,7 @@ from starlette.responses import Response
 from fanlight.consoles.console import Console
 from fanlight.consoles.events import events_router
 from fanlight.consoles.step_pages import Reader, step_router
+from fanlight.protocol.device import needs_training
 from fanlight.services.aggregator.app import AggregatorParts
 from fanlight.services.aggregator.glimpse import glimpse
 from fanlight.services.aggregator.service import AggregatorService
@@ -39,6 +40,7 @@ def pages(console: Console, parts: AggregatorParts) -> APIRouter:
 
     @router.get("/")
     def start(request: Request, owner: Reader) -> Response:
+        found = parts.records.rounds(size=LAST_ROUNDS)
         return console.page(
             request,
             owner,
@@ -48,7 +50,8 @@ def pages(console: Console, parts: AggregatorParts) -> APIRouter:
             demo=is_demo(service),
             steps=steps.views(),
             glimpse=glimpse(service.files),
-            found=parts.records.rounds(size=LAST_ROUNDS),
+            found=found,
+            drawn=_drawn(found["rounds"]),
         )
 
     @router.get("/rounds")
@@ -64,6 +67,11 @@ def pages(console: Console, parts: AggregatorParts) -> APIRouter:
 
     router.include_router(step_router(console, [route for route, _label in STEPS], read))
     return router
+
+
+def _drawn(rounds: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """The newest round of training: its numbers are in the drawing, not those of one that only measured."""
+    return next((line for line in rounds if needs_training(line["kind"])), None)
 
 
 def is_demo(service: AggregatorService) -> bool:

@@ -67,10 +67,31 @@ class FeatureCache:
             raise from_os_error(error, str(self.folder)) from error
 
     def _path(self, content: str) -> Path:
-        if not _KEY.fullmatch(content):
-            raise ValueError(f"not a content hash: {content!r}")
-        return self.folder / f"{self.backbone_sha256[:16]}-{self.size}" / content[:2] / content[2:]
+        return self.folder / f"{self.backbone_sha256[:16]}-{self.size}" / _entry(content)
 
     def _digest(self, content: str, payload: bytes) -> bytes:
         key = f"{self.backbone_sha256}/{self.size}/{content}/".encode()
         return hashlib.sha256(key + payload).digest()
+
+
+def forget_features(folder: Path, content: str) -> None:
+    """Delete what is kept of a picture that is gone, of every backbone and size.
+
+    Args:
+        folder: root of the cache.
+        content: the picture's content hash.
+
+    Raises:
+        StorageError: the disk refuses.
+    """
+    try:
+        for kept in folder.glob("*"):
+            (kept / _entry(content)).unlink(missing_ok=True)
+    except OSError as error:
+        raise StorageError(f"features in {folder} cannot be deleted: {error}") from error
+
+
+def _entry(content: str) -> Path:
+    if not _KEY.fullmatch(content):
+        raise ValueError(f"not a content hash: {content!r}")
+    return Path(content[:2]) / content[2:]

@@ -183,7 +183,7 @@ def test_an_upload_in_several_requests_is_told_as_one(served: tuple[TestClient, 
     browser, _role = served
     page = Page.of(browser.get("/pictures"))
     fields = {
-        name: next(box["value"] for box in page.all("input") if box["name"] == name) for name in ("csrf", "upload")
+        name: next(box["value"] for box in page.all("input") if box.get("name") == name) for name in ("csrf", "upload")
     }
     for number in range(3):
         sent = [("files", (f"{number}.png", png(number + 1), "image/png"))]

@@ -149,7 +149,7 @@ def test_a_version_is_rolled_back_and_noted_by_its_forms(parts: MainServerParts,
 def test_under_an_open_round_the_page_says_what_to_do(parts: MainServerParts, browser: TestClient) -> None:
     add_round(parts, 1)
     add_round(parts, 2, kind="measure", state="open")
-    assert "which is under way" in Page.of(browser.get("/models/0")).text
+    assert "Abandon round 2" in Page.of(browser.get("/models/0")).text
     assert post(browser, "/models/0", "/models/0/current") == 409
     assert parts.records.model(1)["current"]
 

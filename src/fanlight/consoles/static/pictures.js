@@ -14,6 +14,21 @@ const boxIn = (tile) => tile?.querySelector('input[type="checkbox"]') ?? null;
 const open = (tile) => tile.querySelector("a.open").click();
 let anchor = null;
 
+// Who speaks to the computer, or strikes a key by mistake, can switch single keys off (WCAG 2.2, criterion 2.1.4).
+const KEYS_OFF = "fanlight-keys-off";
+const keysOff = () => localStorage.getItem(KEYS_OFF) !== null;
+
+function showKeys() {
+  const box = document.querySelector("[data-keys-on]");
+  if (box) box.checked = !keysOff();
+}
+
+document.addEventListener("change", ({ target }) => {
+  if (!target.matches?.("[data-keys-on]")) return;
+  if (target.checked) localStorage.removeItem(KEYS_OFF);
+  else localStorage.setItem(KEYS_OFF, "yes");
+});
+
 function tell() {
   const all = boxes();
   const chosen = all.filter((box) => box.checked).length;
@@ -82,7 +97,7 @@ function inGallery(event) {
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey) return;
   if (event.target.matches("input:not([type=checkbox]), select, textarea")) return;
-  if (inGallery(event) || press(event.key)) event.preventDefault();
+  if (inGallery(event) || (!keysOff() && press(event.key))) event.preventDefault();
 });
 
 document.addEventListener("click", (event) => {
@@ -150,5 +165,9 @@ document.addEventListener("htmx:finally:request", ({ detail: { ctx } }) => {
   for (const box of ctx.emptied) box.checked = true; // nothing came of it
   tell();
 });
-document.addEventListener("htmx:after:swap", tell); // what is chosen may have gone
+document.addEventListener("htmx:after:swap", () => {
+  tell(); // what is chosen may have gone
+  showKeys();
+});
 tell();
+showKeys();

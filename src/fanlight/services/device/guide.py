@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 from fanlight.errors import FanlightError
+from fanlight.protocol.device import needs_training
 from fanlight.protocol.device_round import Delivery, Preparation
 from fanlight.protocol.manifest import Manifest
 from fanlight.services.device.library import Filter, Library, Picture, State
@@ -17,6 +18,9 @@ from fanlight.services.http.steps import StepView
 Place = Literal["done", "now", "later"]
 STRIP: Final = 8
 """Pictures in the strip of the start page."""
+
+_LOOK_BACK: Final = 10
+"""Rounds among which the last one with training is looked for; the others only measured."""
 
 _WAY: Final = (
     ("pictures", "Put pictures in", "/pictures"),
@@ -230,7 +234,7 @@ def _possible(thing: Now, views: Sequence[StepView]) -> Now:
 
 def _better(role: DeviceRole) -> str:
     """A sentence about the version that this device's last report helped to make; empty if there is none."""
-    rounds, held = role.store.rounds(1), role.store.held
+    rounds, held = [line for line in role.store.rounds(_LOOK_BACK) if needs_training(line.kind)], role.store.held
     if held is None or not rounds or not rounds[-1].included:
         return ""
     before = rounds[-1].learned

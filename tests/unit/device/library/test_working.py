@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import io
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from fanlight.errors import DataError, NotFound
+from fanlight.learning.feature_cache import FeatureCache
 from fanlight.learning.folders import scan
 from fanlight.services.device.library import Filter, Problem, State, Undone
 from tests.unit.device.library.conftest import Desk, png
@@ -186,6 +188,10 @@ def test_what_was_deleted_by_other_means_comes_back_without_a_label(desk: Desk) 
 def test_an_emptied_bin_is_gone_for_good_and_nothing_else_is(desk: Desk) -> None:
     some = ids(desk, label="bright")
     small = [desk.library.thumbnail(sha256) for sha256 in some]
+    cache = FeatureCache(desk.state / "features", "ab" * 32, 64, 3)
+    kept = ids(desk, label="dark")[1]
+    for sha256 in (*some, kept):
+        cache.put(sha256, np.ones(3, np.float32))
     desk.library.set_unusable(ids(desk, label="dark")[:1])
     desk.library.delete(some)
     (desk.folder / "_deleted" / "note.txt").write_text("no picture")
@@ -194,6 +200,7 @@ def test_an_emptied_bin_is_gone_for_good_and_nothing_else_is(desk: Desk) -> None
     assert not any(path.startswith("_deleted/") for path in desk.files())
     assert len(desk.files()) == 5
     assert not any(path.exists() for path in small)
+    assert [cache.get(sha256) is None for sha256 in (*some, kept)] == [True] * len(some) + [False]
     assert desk.library.undo() == Undone("unusable", 1)
     assert desk.library.empty_bin() == 0
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from fanlight.errors import NotFound, NotPossibleNow, from_os_error
 from fanlight.learning import pictures
 from fanlight.learning.atomic_file import write_atomically
+from fanlight.learning.feature_cache import forget_features
 from fanlight.services.device.library import doubles, findings, measure, reading
 from fanlight.services.device.library.conditions import blurred, condition, tiny
 from fanlight.services.device.library.index import Index
@@ -204,6 +205,7 @@ class Gallery:
     def _settle(self, layout: Layout) -> None:
         for sha256 in reading.settle(layout, self._index, self._around.classes()):
             self._thumbnail_path(sha256).unlink(missing_ok=True)
+            forget_features(self._around.state / "features", sha256)
         self._changes += 1
 
     def _thumbnail_path(self, sha256: str) -> Path:
