@@ -88,7 +88,7 @@ def forget_features(folder: Path, content: str) -> None:
         for kept in folder.glob("*"):
             (kept / _entry(content)).unlink(missing_ok=True)
     except OSError as error:
-        raise StorageError(f"features in {folder} cannot be deleted: {error}") from error
+        raise from_os_error(error, str(folder)) from error
 
 
 def _entry(content: str) -> Path:

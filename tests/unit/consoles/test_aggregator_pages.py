@@ -119,7 +119,8 @@ def test_trouble_with_main_is_shown_as_text(browser: TestClient, monkeypatch: py
 def held(number: int, **changes: Any) -> dict[str, Any]:
     """A round as the records tell of it."""
     return {
-        "round": number, "kind": "train", "state": "finished", "reports": 2, "words": 13_024, "k_min": 2, "report_bytes": 52_096,
+        "round": number, "kind": "train", "state": "finished", "reports": 2, "words": 13_024, "k_min": 2,
+        "report_bytes": 52_096,
         "held_bytes": 0,
         "accepted": 2, "result": "released", "reason": "ok", "opened_at": 1.8e9, "ended_at": 1.8e9 + 9, "refused": [],
         "left_out": [],
