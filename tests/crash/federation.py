@@ -7,16 +7,11 @@ APIs say; whatever is dead is started again by the same command, after the power
 from __future__ import annotations
 
 import json
-import multiprocessing
-import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from multiprocessing.connection import Connection
-from multiprocessing.context import ForkServerProcess
 from pathlib import Path
-from typing import Any, Final, Literal, TypeVar
+from typing import Any, Final, Literal
 
 import httpx
 
@@ -25,120 +20,17 @@ from fanlight.services.federation import init_federation, issue_token_file
 from fanlight.services.http.sessions import API_TOKEN_FILE
 from fanlight.services.main_server.task import Policy, Task, Training
 from tests.crash.disk import cut_power
-from tests.crash.launcher import Life, launch
 from tests.crash.points import Point
+from tests.crash.role import HOST, TICK_S, Role, until
 from tests.e2e.terminals import free_ports
 
-T = TypeVar("T")
 Power = Literal["on", "names lost", "contents lost"]
 """What dies: the process alone, or the machine (see ``disk``)."""
 
 ROLES: Final = ("main", "aggregator", "device-1", "device-2")
 DEVICES: Final = ROLES[2:]
-HOST: Final = "127.0.0.1"
-PROCESSES: Final = multiprocessing.get_context("forkserver")
-"""Each role's process is forked from one that has imported everything: a restart takes a fraction of a second."""
-
-PROCESSES.set_forkserver_preload(
-    ["tests.crash.clock", "tests.crash.launcher", "fanlight.apps", "fanlight.consoles.device", "uvicorn"]
-)
-LIMIT_S: Final = 300.0
-"""Long enough for a machine that does much else; nothing takes that long unless it is broken."""
-_TICK_S: Final = 0.02
 _PATIENCE_S: Final = 3.0
 _TOKENS_HOLD_S: Final = 400 * 86_400
-
-
-@dataclass
-class Role:
-    """One role: how it is started, and what it has said."""
-
-    name: str
-    state: Path
-    folder: Path
-    port: int
-    words: list[str]
-    process: ForkServerProcess | None = None
-    heard: list[dict[str, Any]] = field(default_factory=list)
-    shift_s: float = 0.0
-    _read: int = 0
-    _commands: Connection | None = None
-
-    @property
-    def url(self) -> str:
-        return f"http://{HOST}:{self.port}"
-
-    @property
-    def is_running(self) -> bool:
-        return self.process is not None and self.process.is_alive()
-
-    def start(self, armed: Point | None = None) -> None:
-        """Start it by its normal command; ``armed``: die at this point of the start."""
-        self.kill()
-        self.folder.mkdir(exist_ok=True)
-        words = [*self.words, "--state", str(self.state), "--port", str(self.port), "--host", HOST]
-        self._commands, theirs = PROCESSES.Pipe()
-        life = Life(self.folder, self.state, words, armed, self.shift_s)
-        self.process = PROCESSES.Process(target=launch, args=(life, theirs), name=self.name)
-        self.process.start()
-        theirs.close()
-
-    def command(self, *words: object) -> None:
-        """Tell the process's launcher something, and wait until it has heard."""
-        before = len(self.events())
-        assert self._commands is not None
-        self._commands.send(words)
-        until(lambda: len(self.events()) > before, f"{self.name} hears {words}")
-
-    def stop(self) -> None:
-        """Ask it to end, as a supervisor does; when it has tidied up, uvicorn lets the signal have its way."""
-        assert self.process is not None
-        self.process.terminate()
-        self.process.join(LIMIT_S)
-        assert self.process.exitcode == -signal.SIGTERM, self.output()
-        self.kill()
-
-    def kill(self) -> None:
-        """End it, whatever it is doing, if it has not ended."""
-        if self.process is not None:
-            self.process.kill()
-            self.process.join()
-            self.process.close()
-            self.process = None
-        if self._commands is not None:
-            self._commands.close()
-            self._commands = None
-
-    def events(self) -> list[dict[str, Any]]:
-        """All that it has said so far, over all its lives."""
-        path = self.folder / "events.jsonl"
-        if path.exists():
-            with path.open("rb") as file:
-                file.seek(self._read)
-                lines = file.read()
-            whole = lines[: lines.rfind(b"\n") + 1]
-            self._read += len(whole)
-            self.heard += [json.loads(line) for line in whole.splitlines()]
-        return self.heard
-
-    def said(self, kind: str) -> list[dict[str, Any]]:
-        """What it has said of one kind."""
-        return [event for event in self.events() if event["kind"] == kind]
-
-    def output(self) -> str:
-        """The end of its log."""
-        return "\n".join((self.folder / "output.txt").read_text(errors="replace").splitlines()[-30:])
-
-
-def until(found: Callable[[], T | None], what: str, more: Callable[[], str] = str, limit_s: float = LIMIT_S) -> T:
-    """Ask again until the answer is neither None nor False; else fail, and say ``more``."""
-    deadline = time.monotonic() + limit_s
-    while True:
-        answer = found()
-        if answer is not None and answer is not False:
-            return answer
-        assert time.monotonic() < deadline, f"it never happened: {what}\n{more()}"
-        time.sleep(_TICK_S)
 
 
 class Federation:
@@ -173,10 +65,11 @@ class Federation:
         self.deaths: list[str] = []
         self._client = httpx.Client(trust_env=False, timeout=30)
 
-    def start(self) -> None:
-        """Start all."""
+    def start(self, victim: str = "", point: Point | None = None) -> None:
+        """Start all for the first time, and wait until the first round is open; ``victim`` dies at ``point``."""
         for role in self.roles.values():
-            role.start()
+            role.start(point if role.name == victim else None)
+        until(self.is_at_rest, "the first round is open everywhere", self.summary)
 
     def close(self) -> None:
         """End all."""
@@ -203,7 +96,7 @@ class Federation:
         while (job := self.ask(name, url)) is not None and job["state"] in ("queued", "running"):
             if time.monotonic() > patience or not all(role.is_running for role in self.roles.values()):
                 break
-            time.sleep(_TICK_S)
+            time.sleep(TICK_S)
         return dict(job) if job else None
 
     def _request(self, name: str, method: str, path: str) -> httpx.Response | None:
@@ -225,7 +118,9 @@ class Federation:
     def _go_on(self, before: int) -> bool:
         self.revive()
         version = self.version()
-        if version is not None and version > before:
+        if version is None:
+            return False  # or what is open by now would be taken for the round that is meant
+        if version > before:
             return self.is_measured(version) or self._measure()
         for name in DEVICES:
             self._report(name)
@@ -283,10 +178,6 @@ class Federation:
 
     # -- deaths
 
-    def arm(self, name: str, point: Point) -> None:
-        """Let a role die at a point."""
-        self.roles[name].command("arm", point)
-
     def revive(self) -> None:
         """Start again who has died at the armed point, after the power cut if there is to be one."""
         for role in self.roles.values():
@@ -315,7 +206,6 @@ def running(folder: Path, pictures: tuple[Path, ...], **policy: Any) -> Iterator
     federation = Federation(folder, pictures, **policy)
     try:
         federation.start()
-        until(federation.is_at_rest, "the first round is open everywhere", federation.summary)
         yield federation
     finally:
         federation.close()

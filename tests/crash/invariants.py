@@ -45,7 +45,8 @@ from fanlight.storage.database import Database
 from fanlight.storage.tables import aggregator as aggregator_tables
 from fanlight.storage.tables import device as device_tables
 from fanlight.storage.tables import main as main_tables
-from tests.crash.federation import DEVICES, Federation, until
+from tests.crash.federation import DEVICES, Federation
+from tests.crash.role import until
 from tests.services_world import chain_types
 
 ONCE: Final[dict[str, type[Close | Verdict | Release]]] = {"close": Close, "verdict": Verdict, "release": Release}

@@ -184,6 +184,8 @@ def launch(life: Life, commands: Connection) -> None:
     points = Points(events)
     if life.armed is not None:
         points.arm(life.armed)
+    else:
+        points.list()
     life.state.mkdir(mode=0o700, exist_ok=True)
     disk = SyncedDisk(life.state, life.folder / "disk")
     hear_servers(events)

@@ -1,63 +1,105 @@
 """Every commit, file write and reply of a round is a moment to die at; a round goes on, and nothing promised is lost.
 
-One round with all its steps, and a measuring round, are listed first.  Then one federation goes on from round to round,
-and in each a role dies at another point: alone (SIGKILL), or with what the disk had not synced.  The usual run takes a
-seeded sample of the points, ``make test-long`` all of them, each in all three ways.
+The points of a first start, and of one training round with a measuring round, are listed first.  Then one federation
+goes on from round to round, and in each a role dies at another point: alone (SIGKILL), or with what the disk had not
+synced.  The usual run takes a seeded sample of 30 points, ``make test-long`` all of them, each in all three ways.
 """
 
 from __future__ import annotations
 
 import os
 import random
+import shutil
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import pytest
 
-from tests.crash.federation import ROLES, Power, running
+from tests.crash.federation import ROLES, Federation, Power, running
 from tests.crash.invariants import Invariants
 from tests.crash.points import Point
+from tests.crash.role import Role
 
 POWERS: Final[tuple[Power, ...]] = ("on", "names lost", "contents lost")
 VICTIMS: Final = ROLES[:3]  # both devices do the same
 IS_LONG: Final = os.environ.get("FANLIGHT_LONG") == "1"
-SEED: Final = int(os.environ.get("FANLIGHT_CRASH_SEED", "1"))
-SAMPLE: Final = 10
+SEED: Final = os.environ.get("FANLIGHT_CRASH_SEED", "1")
+FIRST_SAMPLE, SAMPLE = 2, 8
 CHUNKS: Final = 6 if IS_LONG else 1
+
+Points = dict[str, list[Point]]
+
+
+@dataclass(frozen=True)
+class Listed:
+    """Every point that each victim reaches in its first start, and in a round; sorted, so a seed draws the same."""
+
+    first: Points
+    later: Points
 
 
 @pytest.fixture(scope="session")
-def points(tmp_path_factory: pytest.TempPathFactory, pictures: tuple[Path, ...]) -> dict[str, list[Point]]:
-    """Every point that a victim reaches in a round, sorted, so that the same seed draws the same ones."""
+def listed(tmp_path_factory: pytest.TempPathFactory, pictures: tuple[Path, ...]) -> Listed:
     with running(tmp_path_factory.mktemp("listing"), pictures) as federation:
-        federation.cycle()  # the first one computes features, and nobody has a model of an earlier round
         roles = {name: federation.roles[name] for name in VICTIMS}
+        first = {name: said_by(role, 0) for name, role in roles.items()}
+        federation.cycle()  # of the first one, much happens once: features, and nobody has an older model
         before = {name: len(role.said("point")) for name, role in roles.items()}
         for role in roles.values():
             role.command("list")
         federation.cycle()
-        return {
-            name: sorted(Point(said["label"], said["occurrence"]) for said in role.said("point")[before[name] :])
-            for name, role in roles.items()
-        }
+        return Listed(first, {name: said_by(role, before[name]) for name, role in roles.items()})
 
 
-@pytest.mark.timeout(1800)
+def said_by(role: Role, since: int) -> list[Point]:
+    return sorted(Point(said["label"], said["occurrence"]) for said in role.said("point")[since:])
+
+
+def chosen(points: list[Point], count: int, chunk: int, seed: str) -> list[tuple[Point, Power]]:
+    """A seeded sample of points with ways to die; in the long run, this chunk's share of all."""
+    everywhere = [(point, power) for point in points for power in POWERS]
+    return everywhere[chunk::CHUNKS] if IS_LONG else random.Random(seed).sample(everywhere, count)
+
+
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize("chunk", range(CHUNKS))
 @pytest.mark.parametrize("victim", VICTIMS)
-def test_whoever_dies_wherever_nothing_promised_is_lost(
-    victim: str, chunk: int, tmp_path: Path, pictures: tuple[Path, ...], points: dict[str, list[Point]]
+def test_whoever_dies_wherever_in_a_round_nothing_promised_is_lost(
+    victim: str, chunk: int, tmp_path: Path, pictures: tuple[Path, ...], listed: Listed
 ) -> None:
-    everywhere = [(point, power) for point in points[victim] for power in POWERS]
-    chosen = everywhere[chunk::CHUNKS] if IS_LONG else random.Random(f"{SEED}/{victim}").sample(everywhere, SAMPLE)
-    reached = 0
+    sample = chosen(listed.later[victim], SAMPLE, chunk, f"{SEED}/{victim}")
     with running(tmp_path, pictures) as federation:
         invariants = Invariants(federation)
-        for point, power in chosen:
-            deaths, federation.power = len(federation.deaths), power
-            federation.arm(victim, point)
+        for point, power in sample:
+            federation.power = power
+            federation.roles[victim].command("arm", point)
             federation.cycle()
             invariants.check()
-            reached += len(federation.deaths) - deaths
-    assert len(points[victim]) > 40, "a round has more moments than that"
-    assert reached >= len(chosen) * 0.8, "most points are where they were listed"
+        died = len(federation.deaths)
+    assert len(listed.later[victim]) > 40, "a round has more moments than that"
+    assert died >= len(sample) * 0.8, "most points are where they were listed"
+
+
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("chunk", range(CHUNKS))
+@pytest.mark.parametrize("victim", VICTIMS)
+def test_whoever_dies_wherever_in_a_first_start_starts_again(
+    victim: str, chunk: int, tmp_path: Path, pictures: tuple[Path, ...], listed: Listed
+) -> None:
+    died = 0
+    sample = chosen(listed.first[victim], FIRST_SAMPLE, chunk, f"{SEED}/{victim}")
+    for number, (point, power) in enumerate(sample):
+        (tmp_path / str(number)).mkdir()
+        federation = Federation(tmp_path / str(number), pictures)
+        federation.power = power
+        try:
+            federation.start(victim, point)
+            federation.cycle()
+            Invariants(federation).check()
+        finally:
+            federation.close()
+        died += len(federation.deaths)
+        shutil.rmtree(tmp_path / str(number))
+    assert len(listed.first[victim]) > 10, "a first start has more moments than that"
+    assert died >= len(sample) * 0.8, "most points are where they were listed"

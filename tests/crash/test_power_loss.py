@@ -17,9 +17,9 @@ from fanlight.storage.database import Database
 from fanlight.storage.folders import make_private_folder
 from fanlight.storage.secret_files import destroy, read_secret, write_secret
 from tests.crash.disk import SyncedDisk, cut_power
-from tests.crash.federation import PROCESSES
 from tests.crash.launcher import WatchedFiles, watch_commits
 from tests.crash.points import Events, Points
+from tests.crash.role import PROCESSES
 
 LARGE = bytes(range(256)) * 8_192
 """More than what is copied at a start."""

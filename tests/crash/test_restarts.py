@@ -14,8 +14,9 @@ from typing import Any
 
 import pytest
 
-from tests.crash.federation import DEVICES, HOST, ROLES, Federation, running, until
+from tests.crash.federation import DEVICES, ROLES, Federation, running
 from tests.crash.invariants import Invariants
+from tests.crash.role import HOST, until
 from tests.e2e.terminals import free_ports
 from tests.requirements import require
 
@@ -149,7 +150,6 @@ def test_a_full_disk_stops_a_step_and_no_more(full: str, tmp_path: Path, picture
     with small_disk(state, "64m"):
         try:
             federation.start()
-            until(federation.is_at_rest, "the first round is open everywhere", federation.summary)
             filler = fill(state)
             said = until(lambda: refusal(federation, full), f"{full} says that its disk is full", federation.summary)
             assert "No room left on the disk" in said
