@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import socket
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from playwright.sync_api import expect
 
 from fanlight.protocol.contribution import Measured
 from fanlight.protocol.plan import Kind
+from tests.e2e.browser import PHONE, chromium, too_wide, visit
+from tests.e2e.test_pages import logged_in, served
 from tests.services_world import CLIENT, ProtocolDevice, World, contribution_of, running, wait
+from tests.unit.main_server.past import server
 
 
 def change(world: World, **changes: Any) -> None:
@@ -107,3 +112,25 @@ def test_a_pause_lets_the_open_round_end_and_no_other_open(tmp_path: Path) -> No
         assert len(world.rounds()) == 1
         change(world, paused=False)
         wait(lambda: newest(world)[0] == 2, "the next round opens")
+
+
+def test_a_pause_by_clicking(tmp_path: Path) -> None:
+    app, parts = server(tmp_path / "federation")
+    with (
+        socket.create_server(("127.0.0.1", 0)) as listener,
+        served("main", app, listener) as made,
+        chromium() as browser,
+        logged_in(browser, made, PHONE) as context,
+    ):
+        page, wrong = visit(context)
+        page.goto(f"{made.url}/task")
+        page.get_by_role("button", name="Pause: open no further round").click()
+        expect(page.get_by_text("Rounds are paused.")).to_be_visible()
+        assert parts.service.task.policy.paused
+        page.goto(made.url)
+        expect(page.get_by_role("heading", name="Rounds are paused.")).to_be_visible()
+        assert too_wide(page) <= 0
+        page.get_by_role("button", name="Let rounds go on").click()
+        expect(page.get_by_role("heading", name="Waiting for devices.")).to_be_visible()
+        assert not parts.service.task.policy.paused
+        assert not wrong

@@ -148,10 +148,21 @@ class Course:
         by, best = notes.read(tx, notes.STOPPED_BY, 0), notes.read(tx, notes.STOPPED_AT, 0)
         current, reason = self._current(tx), _REASONS[stop].value
         if stop is Stop.DROPPED:
-            message = f"On held-out pictures version {by} did much worse than version {best}."
+            message = (
+                f"Version {by} named {self._right(tx, by)} of the held-out pictures rightly, "
+                f"version {best} had named {self._right(tx, best)}."
+            )
             return Hold(reason, "Stopped: the accuracy dropped.", f"{message} {current}")
-        message = f"On held-out pictures no version up to {by} had a higher accuracy than version {best}."
+        message = (
+            f"No version up to {by} named more of the held-out pictures rightly than version {best}, "
+            f"{self._right(tx, best)}."
+        )
         return Hold(reason, "Done: it gets no better.", f"{message} {current}")
+
+    def _right(self, tx: Connection, version: int) -> str:
+        measured = measurements.of_model(tx, self._service.models.version(tx, version).sha256)
+        share = measured.received.accuracy if measured else None
+        return "none" if share is None else f"{100 * share:.1f} %"
 
     def _current(self, tx: Connection) -> str:
         return f"Version {self._service.models.current(tx).number} is current."
