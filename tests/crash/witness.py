@@ -30,13 +30,16 @@ MOST_BYTES: Final = 1 << 17
 
 
 def hear_servers(events: Events) -> None:
-    """Keep every request with a body, and every answer that is no error."""
+    """Keep every request with a body, every answer that is no error, and what was signed to get it."""
     answer, send = Remote._answer, Remote.send
 
     def heard(remote: Remote, response: httpx.Response, body: bytes) -> bytes:
         taken = answer(remote, response, body)
         request = response.request
         events.say("answer", method=request.method, path=request.url.path, **_shown(body))
+        if request.method == "POST":
+            headers = list(request.headers.items())
+            events.say("signed", url=str(request.url), headers=headers, body=request.content.hex())
         return taken
 
     def sent(remote: Remote, method: str, path: str, **options: Any) -> bytes:
