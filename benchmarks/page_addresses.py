@@ -20,6 +20,8 @@ NOT_PAGES: Final = frozenset(
     {
         "/events",
         "/healthz",
+        "/metrics",
+        "/readyz",
         "/pictures/{sha256}/thumbnail",
         "/pictures/{sha256}/original",
         "/pictures/{sha256}/change",
@@ -29,7 +31,7 @@ NOT_PAGES: Final = frozenset(
         "/privacy/sent/{mh}.png",
     }
 )
-"""Streams, pictures, and addresses that only lead to a page."""
+"""Streams, pictures, what is for programs, and addresses that only lead to a page."""
 
 
 @dataclass(frozen=True)

@@ -128,7 +128,7 @@ def _fill(folder: Path, size: Size, ports: dict[str, int]) -> Filled:
     role.stop()
     apps = dict(zip(ROLES, (main_app, aggregator_app, device_app), strict=True))
     states = dict(zip(ROLES, (made / "main", made / "aggregator", folder / "device"), strict=True))
-    clients = {name: OwnerClient(name, ports[name], states[name]) for name in ROLES}
+    clients = {name: OwnerClient.here(name, ports[name], states[name]) for name in ROLES}
     last = past[-1].made or past[-1].start
     return Filled(apps, clients, Newest(size.rounds, last.number, max(1, -(-size.rounds // _LIST)), picture))
 

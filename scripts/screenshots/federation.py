@@ -48,8 +48,8 @@ class Federation:
         self.folder = folder
         self.processes = processes
         self._device_ports = iter(ports[1:-1])
-        self.main = OwnerClient("main", ports[0], folder / "federation" / "main")
-        self.aggregator = OwnerClient("aggregator", ports[-1], folder / "federation" / "aggregator")
+        self.main = OwnerClient.here("main", ports[0], folder / "federation" / "main")
+        self.aggregator = OwnerClient.here("aggregator", ports[-1], folder / "federation" / "aggregator")
         task = Task(name="shapes", classes=shapes.CLASSES, picture_size=32, training=training, policy=policy)
         init_federation(
             folder / "federation",
@@ -69,7 +69,7 @@ class Federation:
     def start_device(self, name: str, pictures: Path, *options: str, token: Path | None = None) -> OwnerClient:
         """Start a device on its pictures, with a token of its own unless one is given."""
         token = token or issue_token_file(self.folder / "federation", name, int(time.time()) + TOKENS_HOLD_S)
-        device = OwnerClient(name, next(self._device_ports), self.folder / name.replace(" ", "-"))
+        device = OwnerClient.here(name, next(self._device_ports), self.folder / name.replace(" ", "-"))
         return self._start(device, "device", "--token", str(token), "--data", str(pictures), *options)
 
     def stop(self, role: OwnerClient) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import typer
 
-from fanlight.cli import aggregator, demo, device, federation, pictures, predict, server, version
+from fanlight.cli import aggregator, demo, device, federation, pictures, predict, server, status, version
 from fanlight.core.printable import printable
 from fanlight.errors import FanlightError, SettingsError, UsageError
 
@@ -37,6 +37,7 @@ app.command("aggregator")(aggregator.aggregator)
 app.command("device")(device.device)
 app.command("pictures")(pictures.pictures)
 app.command("predict")(predict.predict)
+app.command("status")(status.status)
 app.command("version")(version.version)
 
 

@@ -79,8 +79,8 @@ def _start(
     """Start the servers and, when they answer, the devices; those that run."""
     processes = survival.processes
     servers = {
-        "main": OwnerClient("main", description.main_port, folder.main),
-        "aggregator": OwnerClient("aggregator", description.aggregator_port, folder.aggregator),
+        "main": OwnerClient.here("main", description.main_port, folder.main),
+        "aggregator": OwnerClient.here("aggregator", description.aggregator_port, folder.aggregator),
     }
     for name, command in (("main", "server"), ("aggregator", "aggregator")):
         role = servers[name]
@@ -88,7 +88,7 @@ def _start(
     _await_start(survival, servers)
     devices = {}
     for number, pictures in enumerate(prepared.device_folders, start=1):
-        role = OwnerClient(f"device-{number}", description.device_port(number), folder.device(number))
+        role = OwnerClient.here(f"device-{number}", description.device_port(number), folder.device(number))
         devices[role.name] = role
         options = {"--token": folder.token(number), "--data": pictures, "--state": role.state, "--port": role.port}
         words = [str(word) for pair in options.items() for word in pair]

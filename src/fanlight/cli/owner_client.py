@@ -1,14 +1,16 @@
-"""Asks a role of this machine as its owner: by HTTP, with the ``api-token`` from its state folder."""
+"""Asks a role as its owner: by HTTP, with the ``api-token`` from its state folder."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
+from urllib.parse import urlsplit
 
 import httpx
 
 from fanlight.errors import MalformedMessage, Unreachable
+from fanlight.services.http.hosts import LOOPBACK_HOSTS, host_name
 from fanlight.services.http.sessions import API_TOKEN_FILE
 from fanlight.storage.secret_files import read_secret
 
@@ -17,21 +19,39 @@ _TIMEOUT_S = 30.0
 
 @dataclass(frozen=True)
 class OwnerClient:
-    """One role: its name, its port and its state folder."""
+    """One role.
+
+    Attributes:
+        name: what messages call it.
+        url: where it answers.
+        token_file: its api-token.
+        timeout_s: how long to wait for an answer.
+    """
 
     name: str
-    port: int
-    state: Path
+    url: str
+    token_file: Path
+    timeout_s: float = _TIMEOUT_S
+
+    @classmethod
+    def here(cls, name: str, port: int, state: Path) -> Self:
+        """A role of this machine, by its port and its state folder."""
+        return cls(name, f"http://localhost:{port}", state / API_TOKEN_FILE)
 
     @property
-    def url(self) -> str:
-        """Where it answers."""
-        return f"http://localhost:{self.port}"
+    def port(self) -> int | None:
+        """Its port, if the address names one."""
+        return urlsplit(self.url).port
+
+    @property
+    def state(self) -> Path:
+        """The folder with its token: its state folder."""
+        return self.token_file.parent
 
     def is_healthy(self) -> bool:
         """Does it answer?"""
         try:
-            return httpx.get(f"{self.url}/healthz", timeout=_TIMEOUT_S, trust_env=False).is_success
+            return httpx.get(f"{self.url}/healthz", **self._options).is_success
         except httpx.HTTPError:
             return False
 
@@ -40,6 +60,7 @@ class OwnerClient:
 
         Raises:
             Unreachable, MalformedMessage: no answer, a refusal, or no JSON object.
+            NotFound, StorageError: the token cannot be read.
         """
         return self._ask("GET", path)
 
@@ -47,17 +68,19 @@ class OwnerClient:
         """A one-time link that logs a browser in; errors as in ``get``."""
         return str(self._ask("POST", "/api/v1/login-links")["url"])
 
+    @property
+    def _options(self) -> dict[str, Any]:
+        # a proxy of the environment has no business between processes of one machine
+        trust_env = host_name(urlsplit(self.url).netloc) not in LOOPBACK_HOSTS
+        return {"timeout": self.timeout_s, "trust_env": trust_env}
+
     def _ask(self, method: str, path: str) -> dict[str, Any]:
-        token = read_secret(self.state / API_TOKEN_FILE).decode().strip()
+        token = read_secret(self.token_file).decode("ascii", "replace").strip()
         try:
             answer = httpx.request(
-                method,
-                self.url + path,
-                headers={"Authorization": f"Bearer {token}"},
-                timeout=_TIMEOUT_S,
-                trust_env=False,  # a proxy has no business between processes of one machine
+                method, self.url + path, headers={"Authorization": f"Bearer {token}"}, **self._options
             )
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, httpx.InvalidURL, UnicodeEncodeError) as error:
             raise Unreachable(f"{self.name} does not answer at {self.url}{path}: {error}.") from error
         if not answer.is_success:
             raise Unreachable(f"{self.name} refuses {method} {path}: {answer.status_code} {answer.text[:300]}")

@@ -9,7 +9,6 @@ from fanlight.errors import NotAuthentic, NotFound, NotPossibleNow
 from fanlight.protocol.closing import Result
 from fanlight.protocol.device_round import Delivery, Preparation
 from fanlight.protocol.plan import Kind
-from fanlight.protocol.report import PREFIX_BYTES
 from fanlight.services.device import status
 from fanlight.services.device.role import DeviceRole
 from tests.unit.device.federation import FakeFederation
@@ -58,7 +57,7 @@ def test_a_restarted_device_sends_the_same_bytes(
     record = again.store.report(mh)
     assert record is not None
     assert record.at == Delivery.CONFIRMED
-    assert status.sent(again)["sent"][0]["bytes"] + PREFIX_BYTES == len(federation.uploads[0])
+    assert status.sent(again)["sent"][0]["bytes"] == len(federation.uploads[0])
     again.stop()
 
 

@@ -21,6 +21,7 @@ from fanlight.services.http.signatures import SignatureVerifier
 from fanlight.services.http.signing import SignedRequests
 
 TOKEN = "the-api-token-of-the-tests"
+METRICS_TOKEN = "the-metrics-token-of-the-tests"
 BASE = "http://localhost:8000"
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 LIMIT = 100_000
@@ -48,7 +49,11 @@ def make_app(
 ) -> FastAPI:
     clock = clock or Clock()
     app = new_application(
-        "test", OwnerSessions("device", 8001, TOKEN, clock), hosts=["lights.example"], large_bodies=["/protocol/"]
+        "test",
+        OwnerSessions("device", 8001, TOKEN, clock),
+        metrics_token=METRICS_TOKEN,
+        hosts=["lights.example"],
+        large_bodies=["/protocol/"],
     )
     verifier = SignatureVerifier(
         lambda key_id: KEY.public_key() if key_id == "me" else None, verifier_clock or clock, authorities

@@ -15,6 +15,7 @@ from starlette.concurrency import run_in_threadpool
 
 from fanlight.protocol.exchange import PREFIX
 from fanlight.protocol.identities import Role
+from fanlight.services.aggregator.gauges import Gauges
 from fanlight.services.aggregator.owner_api import owner_router
 from fanlight.services.aggregator.records import Records
 from fanlight.services.aggregator.reports_api import protocol_router
@@ -22,9 +23,11 @@ from fanlight.services.aggregator.service import ROLE, AggregatorService
 from fanlight.services.aggregator.settings import AggregatorSettings
 from fanlight.services.aggregator.step_jobs import Steps
 from fanlight.services.federation import load_server_identity, moved
+from fanlight.services.http.address import known_address
 from fanlight.services.http.application import new_application
-from fanlight.services.http.health import health_router
+from fanlight.services.http.health import health_router, storage_checks
 from fanlight.services.http.hosts import authorities_of
+from fanlight.services.http.metrics import metrics_token
 from fanlight.services.http.sessions import OwnerSessions, api_token
 from fanlight.services.http.signing_in import announce_login
 from fanlight.services.http.stopping import on_stop_signal
@@ -67,7 +70,7 @@ def create_app(
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         announce_login("secure aggregator", settings.host, settings.port, sessions)
         working = asyncio.create_task(service.run())
-        with on_stop_signal(service.pages.close):
+        with on_stop_signal(service.pages.close), known_address(settings.state, settings.host, settings.port):
             yield
         working.cancel()
         await asyncio.wait((working,), timeout=_PATIENCE_S)
@@ -76,11 +79,14 @@ def create_app(
     app = new_application(
         "Fanlight secure aggregator",
         sessions,
+        metrics_token=metrics_token(settings.state),
         hosts=settings.hosts,
         large_bodies=(PREFIX,),
         lifespan=lifespan,
     )
-    app.include_router(health_router(ROLE))
+    app.state.metrics.registry.register(Gauges(service))
+    checks = storage_checks(service.database, settings.state) | {"main": service.why_without_main}
+    app.include_router(health_router(ROLE, checks))
     authorities = authorities_of(identity.aggregator_url, settings.host, settings.port)
     app.include_router(protocol_router(service, authorities))
     app.include_router(owner_router(service, steps, records))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Depends, Path, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -36,6 +36,10 @@ def owner_router(service: AggregatorService, steps: Steps, records: Records) -> 
     @router.get("/api/v1/rounds/held", dependencies=READ)
     def held(page: Number = 1) -> dict[str, Any]:
         return records.rounds(page)
+
+    @router.get("/api/v1/rounds/{number}/reports", dependencies=READ)
+    def reports(number: Annotated[int, Path(ge=1, le=10**9)]) -> dict[str, Any]:
+        return records.reports(number)
 
     @router.get("/api/v1/log", dependencies=READ)
     def log(page: Number = 1, *, again: bool = False) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from fanlight.protocol.aggregator_round import TERMINAL
 from fanlight.protocol.closing import CLOSE_LIMIT, Outcome, SignedOutcome, Verdict
 from fanlight.protocol.signing import Signed
 from fanlight.services.aggregator import refusals
-from fanlight.services.aggregator.rounds import Stored
+from fanlight.services.aggregator.rounds import Stored, report_bytes
 from fanlight.services.aggregator.service import AggregatorService, round_json
 from fanlight.services.server.log_reader import LogReader
 from fanlight.storage.tables.aggregator import devices, reports
@@ -48,6 +48,34 @@ class Records:
                 for line in stored
             ]
         return {"rounds": listed, "page": page, "pages": max(1, -(-total // size)), "total": total}
+
+    def reports(self, number: int) -> dict[str, Any]:
+        """The reports of one round as they arrived: ``round``, ``mh``, ``bytes`` (of all), ``reports``.
+
+        Each report has ``device``, ``name``, ``bytes`` and ``received_at``; the first to arrive is the first.
+
+        Raises:
+            NotFound: there is no such round.
+        """
+        stored = self._service.rounds.numbered(number)
+        found = (
+            select(reports.c.dev, reports.c.envelope, reports.c.received_at, devices.c.name)
+            .join(devices, devices.c.dev == reports.c.dev)
+            .where(reports.c.mh == stored.record.mh)
+            .order_by(reports.c.received_at, reports.c.dev)
+        )
+        with self._service.database.transaction() as tx:
+            listed = [
+                {
+                    "device": row.dev.hex(),
+                    "name": row.name,
+                    "bytes": report_bytes(row.envelope, stored.record.terms.length),
+                    "received_at": row.received_at,
+                }
+                for row in tx.execute(found)
+            ]
+        total = sum(entry["bytes"] for entry in listed)
+        return {"round": number, "mh": stored.record.mh.hex(), "bytes": total, "reports": listed}
 
 
 def _counts(tx: Connection, hashes: list[bytes]) -> dict[bytes, int]:

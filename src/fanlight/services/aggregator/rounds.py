@@ -22,11 +22,12 @@ from fanlight.protocol.aggregator_round import TABLE, TERMINAL, Event, Held, Rec
 from fanlight.protocol.closing import Release
 from fanlight.protocol.digests import vector_digest
 from fanlight.protocol.manifest import Proposal, SignedManifest
-from fanlight.protocol.report import Envelope, ReportHeader
+from fanlight.protocol.report import PREFIX_BYTES, Envelope, ReportHeader
 from fanlight.protocol.sealing import MASK_AGGREGATOR, mask_key, open_seed
 from fanlight.protocol.signing import Signed
 from fanlight.services.server.chained_log import ChainedLog
 from fanlight.services.server.membership import Membership
+from fanlight.services.server.round_journal import RoundJournal
 from fanlight.services.server.round_keys import RoundKeys
 from fanlight.storage.blobs import BlobFolder
 from fanlight.storage.database import Database
@@ -63,6 +64,10 @@ class Rounds:
         machine: the aggregator's identity.
         membership: who may report; ``confirmed`` narrows it to devices that main has too.
         clock: unix seconds.
+
+    Attributes:
+        confirmed: the devices that main has as members too.
+        journal: what has happened to the rounds.
     """
 
     def __init__(
@@ -83,6 +88,7 @@ class Rounds:
         self._membership = membership
         self._clock = clock
         self.confirmed: frozenset[bytes] = frozenset()
+        self.journal = RoundJournal(clock)
 
     def latest(self) -> Stored | None:
         """The newest round, if any."""
@@ -105,6 +111,24 @@ class Rounds:
         with self._database.transaction() as tx:
             return int(tx.execute(select(func.count()).select_from(tables.rounds)).scalar_one())
 
+    def numbered(self, number: int) -> Stored:
+        """The round of this number.
+
+        Raises:
+            NotFound: there is none.
+        """
+        with self._database.transaction() as tx:
+            row = tx.execute(select(tables.rounds).where(tables.rounds.c.number == number)).first()
+        if row is None:
+            raise NotFound(f"There is no round {number}.")
+        return _stored(row)
+
+    def counts(self) -> dict[str, int]:
+        """How many rounds there are in each state."""
+        with self._database.transaction() as tx:
+            state = tables.rounds.c.state
+            return {str(row[0]): int(row[1]) for row in tx.execute(select(state, func.count()).group_by(state))}
+
     def offer(self, proposal: Proposal, cohort: Sequence[bytes]) -> bytes:
         """Countersign main's proposal; returns the signed manifest. The round key is stored before the manifest is."""
         key = self._keys.fresh()
@@ -117,12 +141,17 @@ class Rounds:
                 values = {"number": proposal.round, "kind": proposal.kind, "opened_at": self._clock()}
                 tx.execute(insert(tables.rounds).values(**values, **_columns(step.record)))
                 self._log.append(tx, step.entries)
+        if step.entries:
+            self.journal.moved(step.record.number, step.record.mh, "", step.record.state, kind=proposal.kind)
         return step.reply
 
     def open(self, signed: SignedManifest) -> None:
         """Main has signed too: reports may come."""
         with self._database.transaction() as tx:
-            self._save(tx, self._machine.open(self._current(tx).record, signed))
+            record = self._current(tx).record
+            step = self._machine.open(record, signed)
+            self._save(tx, step)
+        self._say(record, step.record)
 
     def check_report(self, mh: bytes, device: bytes, envelope: Envelope) -> ReportHeader:
         """Everything that can be checked before y arrives.
@@ -175,6 +204,8 @@ class Rounds:
                     received_at=self._clock(),
                 )
             )
+        size = report_bytes(envelope.encode(), header.length)
+        self.journal.took("report taken", stored.record.number, mh, header.device, size)
         return step.reply
 
     def holds(self, mh: bytes, device: bytes) -> tuple[str, bytes] | None:
@@ -198,8 +229,10 @@ class Rounds:
         """
         with self._database.transaction() as tx:
             record = self._current(tx).record
-            step = self._machine.close(record, self._held(tx, record.mh), self._log.head(tx))
+            held = self._held(tx, record.mh)
+            step = self._machine.close(record, held, self._log.head(tx))
             self._save(tx, step)
+        self._say(record, step.record, reports=len(held))
         return step.reply
 
     def take_verdict(self, data: bytes) -> Record:
@@ -208,6 +241,7 @@ class Rounds:
             record = self._current(tx).record
             step = self._machine.take_verdict(record, data, self._held(tx, record.mh))
             self._save(tx, step)
+        self._say(record, step.record)
         self._forget_if_over(step.record)
         return step.record
 
@@ -272,6 +306,7 @@ class Rounds:
             accepted = self._machine.accepted(record, self._held(tx, record.mh))
             step = self._machine.release(record, accepted, vector_digest([data]), self._log.head(tx))
             self._save(tx, step)
+        self._say(record, step.record, devices=len(accepted), bytes=len(data))
         return step.reply, vector
 
     def _stored_sum(self, record: Record) -> NDArray[np.uint32]:
@@ -299,16 +334,20 @@ class Rounds:
     def finish(self, data: bytes) -> bytes:
         """Main's signed outcome acknowledges the release; returns it with our signature. All y are destroyed."""
         with self._database.transaction() as tx:
-            step = self._machine.finish(self._current(tx).record, data)
+            record = self._current(tx).record
+            step = self._machine.finish(record, data)
             self._save(tx, step)
+        self._say(record, step.record)
         self._forget_if_over(step.record)
         return step.reply
 
     def abandon(self, reason: str) -> bytes:
         """Give the round up; returns our signed outcome. All y are destroyed."""
         with self._database.transaction() as tx:
-            step = self._machine.abandon(self._current(tx).record, reason)
+            record = self._current(tx).record
+            step = self._machine.abandon(record, reason)
             self._save(tx, step)
+        self._say(record, step.record, reason=reason)
         self._forget_if_over(step.record)
         return step.reply
 
@@ -368,12 +407,20 @@ class Rounds:
         statement = select(func.count()).select_from(tables.reports).where(tables.reports.c.mh == mh)
         return int(tx.execute(statement).scalar_one())
 
+    def _say(self, before: Record, after: Record, **facts: object) -> None:
+        self.journal.moved(after.number, after.mh, before.state, after.state, **facts)
+
     def _save(self, tx: Connection, step: Step) -> None:
         columns = _columns(step.record)
         if step.record.state in ENDED and step.entries:
             columns["ended_at"] = self._clock()
         tx.execute(update(tables.rounds).where(tables.rounds.c.number == step.record.number).values(**columns))
         self._log.append(tx, step.entries)
+
+
+def report_bytes(envelope: bytes, words: int) -> int:
+    """Bytes of a report's body as it came: the envelope's length, the envelope, y."""
+    return PREFIX_BYTES + len(envelope) + 4 * words
 
 
 def forget_reports(tx: Connection, device: bytes) -> None:

@@ -42,6 +42,7 @@ ROLE: Final = "aggregator"
 _FIRST_BACK_OFF_S: Final = 0.2
 _LONGEST_BACK_OFF_S: Final = 5.0
 _ENROLMENTS_AT_ONCE: Final = 256
+_HEARD_S: Final = 2 * LONG_POLL_S
 
 
 class AggregatorService:
@@ -85,6 +86,7 @@ class AggregatorService:
         self.pages = Notifier()
         self.jobs = Jobs(on_change=self.pages.notify)
         self.main_problem: Problem | None = None
+        self.main_heard_at: float | None = None
         # One thing at a time with main: the operator's buttons and main's orders must not interleave.
         self._work = threading.Lock()
         self._members_version = -1
@@ -151,6 +153,7 @@ class AggregatorService:
                     orders = await self.main.orders(client, version, self._patience() if version else 0)
                     await run_in_threadpool(self.follow, orders)
                     version, pause = orders.version, _FIRST_BACK_OFF_S
+                    self.main_heard_at = self.clock()
                     self._note(None)
                     await run_in_threadpool(self._end_in_time)
                 except Exception as error:  # noqa: BLE001 - the loop must survive whatever happens in it
@@ -278,6 +281,13 @@ class AggregatorService:
         assert stored is not None
         return stored
 
+    def why_without_main(self) -> str:
+        """Why this server cannot do its work with main just now; empty if it can."""
+        heard = self.main_heard_at
+        if heard is None or self.clock() - heard > _HEARD_S:
+            return "The main server has not been heard of lately."
+        return "The main server's orders cannot be followed." if self.main_problem else ""
+
     def _note(self, problem: Problem | None) -> None:
         if problem is not None and (self.main_problem is None or self.main_problem.slug != problem.slug):
             log.warning("the main server's orders could not be followed", slug=problem.slug, problem=problem.message)
@@ -289,6 +299,7 @@ class AggregatorService:
         """A member's report was refused for ``reason`` (a slug): for the owner to see."""
         with self.database.transaction() as tx:
             refusals.note(tx, mh, device, reason, self.clock())
+        self.rounds.journal.rejected(mh, device, reason)
         self.pages.notify()
 
     def incidents(self) -> list[dict[str, Any]]:

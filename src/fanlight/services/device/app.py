@@ -11,11 +11,14 @@ import structlog
 from fastapi import FastAPI
 
 from fanlight.errors import DataError
+from fanlight.services.device.gauges import Gauges
 from fanlight.services.device.owner_api import owner_router
 from fanlight.services.device.role import Chances, DeviceRole, build_role
 from fanlight.services.device.settings import DeviceSettings
+from fanlight.services.http.address import known_address
 from fanlight.services.http.application import new_application
-from fanlight.services.http.health import health_router
+from fanlight.services.http.health import health_router, storage_checks
+from fanlight.services.http.metrics import metrics_token
 from fanlight.services.http.sessions import OwnerSessions, api_token
 from fanlight.services.http.signing_in import announce_login
 from fanlight.services.http.stopping import on_stop_signal
@@ -51,7 +54,7 @@ def create_app(
         _warn_of_missing_pictures(role)
         role.agent.start()
         try:
-            with on_stop_signal(role.pages.close):
+            with on_stop_signal(role.pages.close), known_address(settings.state, settings.host, settings.port):
                 yield
         finally:
             await asyncio.to_thread(role.stop)
@@ -59,11 +62,14 @@ def create_app(
     app = new_application(
         f"Fanlight device {role.name}",
         sessions,
+        metrics_token=metrics_token(settings.state),
         hosts=settings.hosts,
         large_bodies=TAKE_PICTURES,
         lifespan=lifespan,
     )
-    app.include_router(health_router("device"))
+    app.state.metrics.registry.register(Gauges(role))
+    checks = storage_checks(role.store.database, settings.state) | {"membership": role.membership.why_not_ready}
+    app.include_router(health_router("device", checks))
     app.include_router(owner_router(role))
     return app, role
 

@@ -88,12 +88,14 @@ class Held(Message):
         sha256, version: which.
         plan_bytes: the training ``Plan`` it came with.
         measured: on this device's own test pictures; None until they were looked at.
+        file_bytes: of the model's file; None of one that was fetched before this was kept.
     """
 
     sha256: Hash
     version: U32
     plan_bytes: Blob
     measured: StoredCounts | None = None
+    file_bytes: U32 | None = None
 
     @property
     def plan(self) -> Plan:
@@ -136,7 +138,8 @@ class Course(Message):
 class Learned(Message):
     """One line of the learning history: what this device had learned when it reported in a round.
 
-    ``model_version`` is the received model's; lines from before it was kept have none.
+    ``model_version`` is the received model's, ``model_bytes`` its file's length; lines from before they were kept have
+    none.
     """
 
     received: StoredCounts
@@ -144,6 +147,7 @@ class Learned(Message):
     examples: U32 = 0
     epochs: U32 = 0
     model_version: U32 | None = None
+    model_bytes: U32 | None = None
 
     def as_json(self) -> dict[str, Any]:
         """The figures that the owner's page and the demonstration read."""

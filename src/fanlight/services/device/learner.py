@@ -93,7 +93,7 @@ class Learner:
         self.store.measured(held, received)
         local = self._last_local(held)
         own = _measure(local, test, plan) if local else None
-        return Learned(received=received, local=own, model_version=held.version)
+        return Learned(received=received, local=own, model_version=held.version, model_bytes=held.file_bytes)
 
     def update(self, held: Held, prepared: Prepared) -> NDArray[np.float64]:
         """Local minus global parameters, (d,) float64 in the order of ``head_layout``."""

@@ -71,6 +71,12 @@ class Membership:
         """Has the server taken the enrolment?"""
         return self.store.value(f"enrolled-{name}") is not None
 
+    def why_not_ready(self) -> str:
+        """Why this device can take part in nothing just now; empty if it can."""
+        if self.store.departure.told:
+            return "This device has left the federation."
+        return "" if all(map(self.is_enrolled, self.servers)) else "This device is not a member at both servers yet."
+
     def forget_enrolments(self) -> None:
         """A server says that this device is no member: enrol again everywhere (which changes nothing where it is).
 

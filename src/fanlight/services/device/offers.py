@@ -67,7 +67,7 @@ class Offers:
         known = held is not None and held.sha256 == offer.model
         file = self._store.global_file(offer.model) if known else self._main.model(offer.model)
         check_fits(file, plan)
-        fresh = Held(sha256=offer.model, version=offer.model_version, plan_bytes=offer.plan)
+        fresh = Held(sha256=offer.model, version=offer.model_version, plan_bytes=offer.plan, file_bytes=len(file))
         self._store.hold(fresh, None if known else file)
 
 

@@ -147,6 +147,7 @@ class Rounds:
             examples=prepared.examples,
             epochs=prepared.epochs,
             model_version=prepared.model_version,
+            model_bytes=opening.held.file_bytes,
         )
         return self._commit(opening, contribution, learned, prepared)
 
@@ -178,6 +179,7 @@ class Rounds:
                     receipt = self.aggregator.upload(mh, device.device, envelope, y, record.length)
                 record = device.take_receipt(record, receipt)
                 self.store.progress(record)
+                _say("report delivered", record)
             if record.at == Delivery.RECEIPTED:
                 self.main.beacon(mh, record.receipt)
                 record = device.confirm(record)
@@ -197,7 +199,9 @@ class Rounds:
         with self._delivering:
             record = self._record(mh)
             if record.at != Delivery.ENDED:
-                self.store.finish(self.identity.device.end(record, outcome))
+                end = self.identity.device.end(record, outcome)
+                self.store.finish(end)
+                _say("round ended", record, result=end.result.value, reason=end.reason, included=end.was_included)
         return True
 
     def ask_again(self) -> None:
@@ -288,6 +292,7 @@ class Rounds:
                 )
             record, y = self.identity.device.commit(opening.signed, opening.manifest, contribution, stream, now)
             self.store.commit(record, y, learned, prepared)
+        _say("report committed", record, kind=record.kind, bytes=y.nbytes + len(record.envelope))
         return record
 
     def _record(self, mh: bytes) -> Record:
@@ -298,6 +303,10 @@ class Rounds:
 
     def _or_nothing(self, counts: StoredCounts | None, classes: int) -> Measured:
         return (counts or StoredCounts.none(classes)).measured
+
+
+def _say(what: str, record: Record, **facts: object) -> None:
+    log.info(what, round=record.number, mh=record.mh.hex()[:12], **facts)
 
 
 def as_not_possible(error: FanlightError) -> NotPossibleNow:

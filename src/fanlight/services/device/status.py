@@ -33,6 +33,7 @@ def status(role: DeviceRole) -> dict[str, Any]:
         "connected_at": role.agent.connected_at,
         "by_itself": offer.by_itself if offer else None,
         "model": {"version": held.version, "sha256": held.sha256.hex()} if held else None,
+        "accuracy": _accuracy(held),
         "preparation": role.offers.preparation.value,
         "round": open_round(role),
         "pictures": pictures(role),
@@ -170,8 +171,13 @@ def versions(held: Held | None, rounds: Sequence[RoundLine]) -> list[dict[str, A
 
 
 def sent(role: DeviceRole, newest: int | None = None) -> dict[str, Any]:
-    """``GET /api/v1/sent``: everything that ever left this device about its pictures, or the ``newest`` of it."""
-    return {"sent": [sent_json(record) for record in role.store.reports(newest)]}
+    """``GET /api/v1/sent``: everything that ever left this device about its pictures, or the ``newest`` of it.
+
+    ``bytes`` were sent in the round; ``model_bytes`` has the model that it began from (None where that was not kept).
+    """
+    fetched = {line.mh: line.learned.model_bytes for line in role.store.rounds(newest)}
+    reports = role.store.reports(newest)
+    return {"sent": [sent_json(record) | {"model_bytes": fetched.get(record.mh)} for record in reports]}
 
 
 def refusals(role: DeviceRole) -> dict[str, Any]:
@@ -183,6 +189,12 @@ def refusals(role: DeviceRole) -> dict[str, Any]:
 def problem(error: FanlightError) -> dict[str, str]:
     """An error as JSON."""
     return {"slug": error.slug, "message": error.message, "next": error.next}
+
+
+def _accuracy(held: Held | None) -> float | None:
+    """Of the current model on this device's own test pictures; None without any."""
+    metrics = held.measured.metrics if held and held.measured else None
+    return metrics.accuracy if metrics and metrics.total else None
 
 
 def _metrics(counts: StoredCounts | None, classes: list[str]) -> dict[str, Any] | None:

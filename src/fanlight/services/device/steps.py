@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from fanlight.errors import DataError, FanlightError, NotAuthentic, NotPossibleNow, Refused, RemoteError, Unreachable
 from fanlight.protocol.device_round import PREPARATION, Delivery, PreparationEvent, Record
-from fanlight.protocol.report import Envelope
+from fanlight.protocol.report import PREFIX_BYTES, Envelope
 from fanlight.services.device.backoff import Backoff
 from fanlight.services.device.learner import nothing_to_learn_from
 from fanlight.services.device.rounds import Opening, Rounds, as_not_possible
@@ -240,14 +240,17 @@ class Steps:
 
 
 def sent_json(record: Record) -> dict[str, Any]:
-    """A report as its owner reads it; ``fingerprint`` is the report id that receipt and proof name."""
+    """A report as its owner reads it; ``fingerprint`` is the report id that receipt and proof name.
+
+    ``bytes`` are those of the report as it is sent.
+    """
     envelope = Envelope.decode(record.envelope)
     return {
         "round": record.number,
         "kind": record.kind,
         "manifest": record.mh.hex(),
         "fingerprint": envelope.report_id.hex(),
-        "bytes": len(record.envelope) + 4 * record.length,
+        "bytes": PREFIX_BYTES + len(record.envelope) + 4 * record.length,
         "state": record.delivery,
         "at": record.committed_at,
     }

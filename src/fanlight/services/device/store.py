@@ -347,6 +347,12 @@ class DeviceStore:
             row = upsert(refusals).values(mh=mh, slug=error.slug, **values)
             tx.execute(row.on_conflict_do_nothing())
 
+    def refusals_by_reason(self) -> dict[str, int]:
+        """How many manifests were not answered, by slug of the reason."""
+        with self.database.transaction() as tx:
+            rows = tx.execute(select(refusals.c.slug, func.count()).group_by(refusals.c.slug))
+            return {str(row[0]): int(row[1]) for row in rows}
+
     def refusals(self) -> list[Refusal]:
         """All refusals, the latest first, at most 100."""
         with self.database.transaction() as tx:

@@ -1,6 +1,7 @@
 """An empty application with the whole foundation under it, in the order that keeps its promises.
 
-From outside to inside: headers (on every answer, errors included), hosts, body limit, unexpected errors, routes.
+From outside to inside: measuring, request ids, headers (on every answer, errors included), hosts, body limit,
+unexpected errors, routes.
 """
 
 from __future__ import annotations
@@ -13,8 +14,10 @@ from fastapi import FastAPI
 from fanlight.services.http.headers import SecurityHeaders
 from fanlight.services.http.hosts import HostCheck
 from fanlight.services.http.limits import FORM_LIMIT_BYTES, BodyLimit
+from fanlight.services.http.metrics import Measured, Metrics, metrics_router
 from fanlight.services.http.owner import install_owner
 from fanlight.services.http.problems import install_problems
+from fanlight.services.http.request_ids import RequestIds
 from fanlight.services.http.sessions import OwnerSessions
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
@@ -24,25 +27,33 @@ def new_application(
     title: str,
     sessions: OwnerSessions,
     *,
+    metrics_token: str,
     hosts: Collection[str] = (),
     large_bodies: Sequence[str] = (),
     form_limit_bytes: int = FORM_LIMIT_BYTES,
     lifespan: Lifespan | None = None,
 ) -> FastAPI:
-    """A FastAPI application with errors, headers, host check, body limit and the owner's login installed.
+    """A FastAPI application with errors, headers, host check, body limit, metrics and the owner's login installed.
+
+    Its ``state.metrics`` is where a role registers what it measures itself.
 
     Args:
         title: its name.
         sessions: the owner's login.
+        metrics_token: opens ``/metrics``, and nothing else.
         hosts: names (without ports) by which this server is known, besides loopback.
         large_bodies: path prefixes whose routes bound their bodies themselves.
         form_limit_bytes: most bytes in any other body.
         lifespan: as FastAPI's.
     """
     app = FastAPI(title=title, lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
+    app.state.metrics = metrics = Metrics()
     install_problems(app)
     app.add_middleware(BodyLimit, limit_bytes=form_limit_bytes, exempt=large_bodies)
     app.add_middleware(HostCheck, hosts=hosts)
     app.add_middleware(SecurityHeaders)
+    app.add_middleware(RequestIds)
+    app.add_middleware(Measured, metrics=metrics)
     install_owner(app, sessions)
+    app.include_router(metrics_router(metrics, metrics_token))
     return app

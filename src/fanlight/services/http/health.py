@@ -1,18 +1,77 @@
-"""``GET /healthz``: is the process up; for supervisors, without login."""
+"""``GET /healthz``: is the process up. ``GET /readyz``: can it do its work. For supervisors, without login.
+
+Neither says more than that: no address, no folder, no name; the details are in the log and on the owner's pages.
+"""
 
 from __future__ import annotations
 
+import os
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import structlog
 from fastapi import APIRouter
+from sqlalchemy import select
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import JSONResponse, Response
 
 from fanlight import __version__
+from fanlight.errors import StorageError
+from fanlight.storage.database import Database
+
+log = structlog.get_logger(__name__)
+
+Check = Callable[[], str]
+"""Returns why the role is not ready, for everybody to read; an empty text if it is."""
+
+_PROBE_BYTES: Final = 4096
 
 
-def health_router(role: str) -> APIRouter:
-    """The route for one role."""
+def health_router(role: str, checks: Mapping[str, Check]) -> APIRouter:
+    """The routes for one role, which is ready when all ``checks`` say so."""
     router = APIRouter()
 
     @router.get("/healthz")
     async def healthz() -> dict[str, str]:
         return {"role": role, "version": __version__}
 
+    @router.get("/readyz")
+    async def readyz() -> Response:
+        found = await run_in_threadpool(lambda: {name: check() for name, check in checks.items()})
+        return _answer(role, {name: why for name, why in found.items() if why})
+
     return router
+
+
+def storage_checks(database: Database, state: Path) -> dict[str, Check]:
+    """What every role needs: its database answers, and its folder can be written."""
+    return {"database": lambda: _why_no_database(database), "disk": lambda: _why_no_disk(state)}
+
+
+def _answer(role: str, reasons: Mapping[str, str]) -> Response:
+    body: dict[str, Any] = {"role": role, "ready": not reasons, "reasons": dict(reasons)}
+    return JSONResponse(body, status_code=503 if reasons else 200)
+
+
+def _why_no_database(database: Database) -> str:
+    try:
+        with database.transaction() as tx:
+            tx.execute(select(1))
+    except StorageError as error:
+        log.warning("not ready: the database does not answer", reason=error.message)
+        return "The database does not answer."
+    return ""
+
+
+def _why_no_disk(state: Path) -> str:
+    try:
+        with tempfile.TemporaryFile(dir=state) as probe:
+            probe.write(bytes(_PROBE_BYTES))
+            probe.flush()
+            os.fsync(probe.fileno())
+    except OSError as error:
+        log.warning("not ready: the state folder cannot be written", reason=error.strerror)
+        return "The state folder cannot be written, or the disk is full."
+    return ""

@@ -56,6 +56,9 @@ class Remote:
         private: our key.
         clock: unix seconds.
         transport: replaces the network, for tests.
+
+    Attributes:
+        sent_bytes, received_bytes: of all bodies of requests and answers so far.
     """
 
     def __init__(
@@ -82,6 +85,7 @@ class Remote:
         }
         hooks = {"response": [self._check_before_signer]}
         self.client = httpx.Client(transport=transport, event_hooks=hooks, **self._options)
+        self.sent_bytes = self.received_bytes = 0
         self.use_key(private)
 
     def use_key(self, private: Ed25519PrivateKey) -> None:
@@ -125,6 +129,7 @@ class Remote:
             for piece in () if body else response.iter_raw():
                 body += piece
                 self._check_size(len(body), allowed)
+        self._count(response, len(body))
         return self._answer(response, bytes(body))
 
     async def poll(self, client: httpx.AsyncClient, path: str, params: Mapping[str, str], wait_s: float) -> bytes:
@@ -138,6 +143,7 @@ class Remote:
                     async for piece in response.aiter_raw():
                         body += piece
                         self._check_size(len(body), allowed)
+        self._count(response, len(body))
         return self._answer(response, bytes(body))
 
     def close(self) -> None:
@@ -181,6 +187,10 @@ class Remote:
     def _check_size(self, size: int, allowed: int) -> None:
         if size > allowed:
             raise MessageTooLarge(f"{self.title} sent more than the {allowed:,} bytes that are accepted here.")
+
+    def _count(self, response: httpx.Response, received: int) -> None:
+        self.sent_bytes += int(response.request.headers.get("content-length", 0))
+        self.received_bytes += received
 
     def _answer(self, response: httpx.Response, body: bytes) -> bytes:
         if response.is_success:

@@ -39,12 +39,16 @@ class Session:
 
 
 def api_token(folder: Path) -> str:
-    """The api-token in ``folder``, made there at first start (256 bits, owner-only file).
+    """The api-token in ``folder``; made and raising as ``kept_token``."""
+    return kept_token(folder / API_TOKEN_FILE)
+
+
+def kept_token(path: Path) -> str:
+    """The token in ``path``, made there at first start (256 bits, owner-only file).
 
     Raises:
         StorageError: others can read the file, or it cannot be read or made.
     """
-    path = folder / API_TOKEN_FILE
     try:
         return read_secret(path).decode("ascii", "replace").strip()
     except NotFound:

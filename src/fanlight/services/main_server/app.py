@@ -17,15 +17,18 @@ from starlette.concurrency import run_in_threadpool
 from fanlight.protocol.exchange import PREFIX
 from fanlight.protocol.identities import Role
 from fanlight.services.federation import load_server_identity, moved
+from fanlight.services.http.address import known_address
 from fanlight.services.http.application import new_application
-from fanlight.services.http.health import health_router
+from fanlight.services.http.health import health_router, storage_checks
 from fanlight.services.http.hosts import authorities_of
+from fanlight.services.http.metrics import metrics_token
 from fanlight.services.http.problems import as_problem
 from fanlight.services.http.sessions import OwnerSessions, api_token
 from fanlight.services.http.signing_in import announce_login
 from fanlight.services.http.stopping import on_stop_signal
 from fanlight.services.main_server.changes_api import changes_router
 from fanlight.services.main_server.conductor import Conductor
+from fanlight.services.main_server.gauges import Gauges
 from fanlight.services.main_server.overview import Overview
 from fanlight.services.main_server.owner_api import owner_router
 from fanlight.services.main_server.protocol_api import protocol_router
@@ -75,7 +78,7 @@ def create_app(
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         announce_login("main server", settings.host, settings.port, sessions)
         conducting = asyncio.create_task(_conduct(service, conductor))
-        with on_stop_signal(service.wake_all):
+        with on_stop_signal(service.wake_all), known_address(settings.state, settings.host, settings.port):
             yield
         conducting.cancel()
         await asyncio.wait((conducting,))  # it may be at the database
@@ -84,11 +87,13 @@ def create_app(
     app = new_application(
         "Fanlight main server",
         sessions,
+        metrics_token=metrics_token(settings.state),
         hosts=settings.hosts,
         large_bodies=(PREFIX,),
         lifespan=lifespan,
     )
-    app.include_router(health_router(ROLE))
+    app.state.metrics.registry.register(Gauges(service, overview))
+    app.include_router(health_router(ROLE, storage_checks(service.database, settings.state)))
     authorities = authorities_of(identity.main_url, settings.host, settings.port)
     app.include_router(protocol_router(service, authorities))
     app.include_router(owner_router(service, conductor, overview, steps))
@@ -105,7 +110,8 @@ async def _conduct(service: MainService, conductor: Conductor) -> None:
             while await run_in_threadpool(conductor.advance):
                 pass
             await run_in_threadpool(service.spread_news)
+            service.policy_problem = None
         except Exception as error:  # noqa: BLE001 - the loop must survive whatever happens in it
-            problem = as_problem(error)
+            service.policy_problem = problem = as_problem(error)
             log.warning("the policy could not go on", slug=problem.slug, problem=problem.message)
         await service.policy.wait_beyond(version, TICK_S)

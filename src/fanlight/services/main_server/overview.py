@@ -39,6 +39,7 @@ class Overview:
     def status(self) -> dict[str, Any]:
         """The whole at a glance."""
         service, policy = self._service, self._service.task.policy
+        census = self.census()
         with service.database.transaction() as tx:
             stored = round_table.latest(tx)
             model = service.models.current(tx)
@@ -55,6 +56,9 @@ class Overview:
                 "round": lines.round_lines(tx, service, [stored])[0] if stored else None,
                 "reports": round_table.arrived(tx, stored.mh) if stored else 0,
                 "model": {"version": model.number, "sha256": model.sha256.hex()},
+                "accuracy": lines.received(service, measurements.of_model(tx, model.sha256)).get("accuracy"),
+                "devices": census,
+                "problem": service.policy_problem.message if service.policy_problem else None,
                 "devices_with_model": self._holders(tx, model),
                 "finished": self._conductor.course.finished(tx),
                 "held": asdict(held) if (held := self._conductor.course.hold(tx)) else None,

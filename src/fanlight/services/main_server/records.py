@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, func, select
 
+from fanlight.core.segments import layout_length
 from fanlight.services.main_server import class_proposals, lines, measurements, model_card, round_table
 from fanlight.services.main_server.models import Version
 from fanlight.services.main_server.overview import Overview
+from fanlight.services.main_server.round_table import Stored
 from fanlight.services.main_server.service import MainService
 from fanlight.services.server.log_reader import LogReader
 from fanlight.storage.tables import main as tables
@@ -55,6 +57,19 @@ class Records:
                 "reports": self._reports(tx, line.mh),
                 "figures": self._overview.figures_of(tx, measurements.of_round(tx, number)),
             }
+
+    def bytes(self, number: int) -> dict[str, int | None]:
+        """What one round cost main in bytes.
+
+        Returns:
+            ``round``; ``model``: the file that it started from; ``models_sent``: that, for each device that has said so
+            far that it has fetched it; ``receipts``: all that arrived; ``sum``: None before it is released.
+
+        Raises:
+            NotFound: there is no such round.
+        """
+        with self._service.database.transaction() as tx:
+            return {"round": number} | self._bytes(tx, round_table.whole(tx, number))
 
     def models(self, page: int = 1) -> dict[str, Any]:
         """A page of versions, newest first."""
@@ -130,6 +145,21 @@ class Records:
             .order_by(known.received_at)
         )
         return [{"device": row.dev.hex(), "name": row.name, "received_at": row.received_at} for row in rows]
+
+    @staticmethod
+    def _bytes(tx: Connection, stored: Stored) -> dict[str, int | None]:
+        models, fetched, beacons = tables.models.c, tables.device_models.c, tables.beacons.c
+        size = tx.execute(select(func.length(models.content)).where(models.sha256 == stored.model)).scalar_one()
+        until = stored.ended_at if stored.ended_at is not None else float("inf")
+        holders = select(func.count()).where(fetched.model == stored.model, fetched.fetched_at <= until)
+        receipts = select(func.coalesce(func.sum(func.length(beacons.receipt)), 0)).where(beacons.mh == stored.mh)
+        released = 4 * layout_length(stored.record.terms.layout) if stored.released_at is not None else None
+        return {
+            "model": size,
+            "models_sent": size * tx.execute(holders).scalar_one(),
+            "receipts": tx.execute(receipts).scalar_one(),
+            "sum": released,
+        }
 
     @staticmethod
     def _number_of(tx: Connection, sha256: bytes) -> int | None:

@@ -32,6 +32,10 @@ def records_router(records: Records) -> APIRouter:
         text = model_card.as_markdown(records.card(version))
         return _download(Response(text, media_type="text/markdown"), f"fanlight-model-{version}.md")
 
+    @router.get("/api/v1/rounds/{number}/bytes")
+    def round_bytes(number: Which) -> dict[str, int | None]:
+        return records.bytes(number)
+
     @router.get("/api/v1/class-proposals")
     def proposals() -> dict[str, Any]:
         return {"proposals": records.class_proposals()}

@@ -29,6 +29,7 @@ from fanlight.services.main_server.proposals import Proposals
 from fanlight.services.main_server.round_table import RoundLine, Stored
 from fanlight.services.server.chained_log import ChainedLog
 from fanlight.services.server.incidents import SECOND_RECEIPT, UNLISTED_RECEIPT
+from fanlight.services.server.round_journal import RoundJournal
 from fanlight.services.server.round_keys import RoundKeys
 from fanlight.storage.database import Database
 from fanlight.storage.tables import main as tables
@@ -45,6 +46,9 @@ class Rounds:
         machine: main's identity.
         signers: current public key by device, of those whose reports count in the round with this manifest hash.
         clock: unix seconds.
+
+    Attributes:
+        journal: what has happened to them.
     """
 
     def __init__(
@@ -66,6 +70,7 @@ class Rounds:
         self._machine = machine
         self._signers = signers
         self._clock = clock
+        self.journal = RoundJournal(clock)
         self._proofs: OrderedDict[bytes, Mapping[bytes, InclusionProof]] = OrderedDict()
 
     def countersign(self, data: bytes) -> bytes:
@@ -75,6 +80,7 @@ class Rounds:
             step = self._machine.open(stored.record, data)
             opened = {} if stored.opened_at else {"opened_at": self._clock()}
             self._save(tx, step, **opened)
+        self._say(stored, step.record, kind=stored.kind)
         return step.reply
 
     def beacon(self, mh: bytes, device: bytes, data: bytes) -> None:
@@ -91,6 +97,8 @@ class Rounds:
                     self._log.append(tx, [LogEntry(UNLISTED_RECEIPT, data)])
             elif row.report_id != receipt.report_id:
                 self._log.append_once(tx, LogEntry(SECOND_RECEIPT, data))
+        if row is None:
+            self.journal.took("receipt taken", record.number, mh, device, len(data))
 
     def ask(self, order: Order, tx: Connection) -> bytes:
         """Ask the aggregator to do something with the open round; returns its manifest hash.
@@ -139,6 +147,7 @@ class Rounds:
         with self._database.transaction() as tx:
             self._refuse_changed(tx, stored)
             self._save(tx, step, judged_at=stored.judged_at or self._clock())
+        self._say_verdict(stored, step.record)
         return step.reply
 
     def release(self, data: bytes, vector: NDArray[np.uint32]) -> bytes:
@@ -161,6 +170,7 @@ class Rounds:
             self._save(tx, step, **ended, asked=Order.NONE.value)
         # Only now: if the transaction had failed, the key would still be needed.
         self._keys.destroy(stored.number)
+        self._say(stored, step.record, devices=count, bytes=vector.nbytes, reason=reason)
         return step.reply
 
     def most_words(self) -> int:
@@ -179,6 +189,7 @@ class Rounds:
             else:
                 step = self._machine.countersigned(stored.record, data)
                 self._save(tx, step)
+        self._say(stored, step.record, reason=outcome.reason)
         if outcome.result == Result.ABANDONED:
             self._keys.destroy(stored.number)
 
@@ -192,8 +203,10 @@ class Rounds:
             stored = round_table.latest(tx)
             if stored is None or stored.at is not State.RELEASED:
                 raise self.why_not_publish(stored)
-            self._save(tx, self._machine.publish(stored.record))
+            step = self._machine.publish(stored.record)
+            self._save(tx, step)
             self._models.publish(tx, stored.number)
+        self._say(stored, step.record)
         return stored.number
 
     @staticmethod
@@ -239,6 +252,17 @@ class Rounds:
             measurements.store(tx, stored.number, stored.model, step.totals)
             self._models.add(tx, step.totals, stored.model, stored.number, self._clock())
             self._proposals.adapt_clip(tx, stored.record.terms, step.totals)
+
+    def _say_verdict(self, stored: Stored, record: Record) -> None:
+        verdict = self._machine.verdict(record)
+        if stored.state == record.state or verdict is None:
+            return
+        for entry in verdict.rejected:
+            self.journal.rejected(record.mh, entry.device, entry.reason)
+        self._say(stored, record, accepted=len(verdict.accepted), rejected=len(verdict.rejected))
+
+    def _say(self, stored: RoundLine, record: Record, **facts: object) -> None:
+        self.journal.moved(record.number, record.mh, stored.state, record.state, **facts)
 
     @staticmethod
     def _refuse_changed(tx: Connection, stored: Stored) -> None:

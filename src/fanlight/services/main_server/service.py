@@ -25,6 +25,7 @@ from fanlight.protocol.manifest import Proposal, invite
 from fanlight.protocol.report import READINESS, Readiness
 from fanlight.services.federation import ServerIdentity
 from fanlight.services.http.jobs import Jobs
+from fanlight.services.http.problems import Problem
 from fanlight.services.http.waiting import Notifier
 from fanlight.services.main_server import class_proposals, device_models, round_table
 from fanlight.services.main_server.models import Models
@@ -112,6 +113,7 @@ class MainService:
         self._news_since: float | None = None
         self._declined: dict[bytes, set[bytes]] = {}
         self.aggregator_seen_at: float | None = None
+        self.policy_problem: Problem | None = None  # why the policy cannot go on
         self.membership.load()
         with self.database.transaction() as tx:
             self.models.ensure_first(tx, clock())

@@ -1,0 +1,180 @@
+"""What ``fanlight status`` sees: where the roles of a folder are, and how each one stands at the moment."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from fanlight.cli.owner_client import OwnerClient
+from fanlight.errors import FanlightError, NotPossibleNow
+from fanlight.services.http.address import ADDRESS_FILE
+from fanlight.services.http.sessions import API_TOKEN_FILE
+
+NO_ANSWER: Final = "no answer"
+_DEPTH: Final = 4
+_ADDRESS_LIMIT: Final = 300
+_TIMEOUT_S: Final = 5.0
+_MOST_AT_ONCE: Final = 16
+_ORDER: Final = ("main", "aggregator")
+
+
+@dataclass(frozen=True)
+class Look:
+    """How one role stands; None, or an empty text, where it does not know or has no such thing.
+
+    Attributes:
+        role: ``main``, ``aggregator``, ``device``; empty if it does not answer.
+        name: what people call it. url: where it answers.
+        state: is it well.
+        round, phase: the newest round, and how far it is there.
+        reports, needed: of that round.
+        here, enrolled: devices.
+        model: version of the current model. accuracy: its, a fraction.
+        problem: the last one.
+    """
+
+    role: str
+    name: str
+    url: str
+    state: str
+    round: int | None = None
+    phase: str = ""
+    reports: int | None = None
+    needed: int | None = None
+    here: int | None = None
+    enrolled: int | None = None
+    model: int | None = None
+    accuracy: float | None = None
+    problem: str = ""
+
+
+def find_roles(state: Path) -> list[OwnerClient]:
+    """The roles that run, or have died, somewhere below ``state``; of several at one address the latest.
+
+    Raises:
+        NotPossibleNow: there is none.
+    """
+    found: dict[str, tuple[int, OwnerClient]] = {}
+    for file in _address_files(state):
+        try:
+            started, url = file.stat().st_mtime_ns, file.read_text(encoding="utf-8")[:_ADDRESS_LIMIT].strip()
+        except (OSError, UnicodeDecodeError):  # it has ended meanwhile
+            continue
+        if url.startswith("http") and started >= found.get(url, (0, None))[0]:
+            client = OwnerClient(_name(state, file.parent), url, file.parent / API_TOKEN_FILE, _TIMEOUT_S)
+            found[url] = (started, client)
+    if not found:
+        raise NotPossibleNow(
+            f"Nothing of Fanlight runs with its state below {state}.",
+            next="Start something, for example: fanlight demo - or say where it is: --state DIR, "
+            "or --url URL --token-file FILE.",
+            slug="nothing-runs",
+        )
+    return sorted((client for _, client in found.values()), key=lambda client: _place(client.name))
+
+
+def look_at(roles: Sequence[OwnerClient]) -> list[Look]:
+    """How each of them stands now; all are asked at once."""
+    with ThreadPoolExecutor(max_workers=min(_MOST_AT_ONCE, len(roles))) as asking:
+        return list(asking.map(_look, roles))
+
+
+def _address_files(state: Path) -> list[Path]:
+    levels = ("*/" * depth + ADDRESS_FILE for depth in range(_DEPTH + 1))
+    return [file for level in levels for file in state.glob(level) if (file.parent / API_TOKEN_FILE).is_file()]
+
+
+def _name(state: Path, folder: Path) -> str:
+    return folder.name or folder.resolve().name or str(state)
+
+
+def _place(name: str) -> tuple[int, str]:
+    return (_ORDER.index(name) if name in _ORDER else len(_ORDER), name)
+
+
+def _look(role: OwnerClient) -> Look:
+    try:
+        status = role.get("/api/v1/status")
+        return _READERS[status["role"]](role, status)
+    except FanlightError as error:
+        return Look("", role.name, role.url, NO_ANSWER, problem=error.message)
+    except (KeyError, TypeError, AttributeError):
+        problem = "Something else answers there, or another version of Fanlight."
+        return Look("", role.name, role.url, NO_ANSWER, problem=problem)
+
+
+def _main(role: OwnerClient, status: Mapping[str, Any]) -> Look:
+    line, devices = status["round"] or {}, status["devices"]
+    alone = "" if status["aggregator_connected"] else "The secure aggregator is not connected."
+    incidents = f"{status['incidents']} incidents: see the log page." if status["incidents"] else ""
+    return Look(
+        role="main",
+        name="main server",
+        url=role.url,
+        state="finished" if status["finished"] else "running",
+        round=line.get("round"),
+        phase=line.get("state", ""),
+        reports=status["reports"] if line else None,
+        needed=status["k_min"],
+        here=devices["here"],
+        enrolled=devices["here"] + devices["away"] + devices["waiting"],
+        model=status["model"]["version"],
+        accuracy=status["accuracy"],
+        problem=status["problem"] or alone or _why_ended(line) or incidents,
+    )
+
+
+def _why_ended(line: Mapping[str, Any]) -> str:
+    """Why the newest round gave no model, if it did not."""
+    over = line.get("state") in ("failed", "abandoned")
+    return f"Round {line['round']} {line['state']}: {line['reason'] or 'no reason given'}." if over else ""
+
+
+def _aggregator(role: OwnerClient, status: Mapping[str, Any]) -> Look:
+    line = status["round"] or {}
+    return Look(
+        role="aggregator",
+        name="secure aggregator",
+        url=role.url,
+        state="running",
+        round=line.get("round"),
+        phase=line.get("state", ""),
+        reports=status["reports"] if line else None,
+        needed=line.get("k_min"),
+        enrolled=status["members"],
+        problem=status["main_problem"] or "",
+    )
+
+
+def _device(role: OwnerClient, status: Mapping[str, Any]) -> Look:
+    line, model, problem = status["round"] or {}, status["model"] or {}, status["problem"] or {}
+    return Look(
+        role="device",
+        name=f"device {status['name']}",
+        url=role.url,
+        state=_state_of_device(status),
+        round=line.get("round"),
+        phase=line.get("report") or status["preparation"],
+        model=model.get("version"),
+        accuracy=status["accuracy"],
+        problem=problem.get("message", ""),
+    )
+
+
+def _state_of_device(status: Mapping[str, Any]) -> str:
+    known = (
+        (status["left"], "has left"),
+        (status["paused"], "paused"),
+        (not all(status["enrolled"].values()), "not enrolled"),
+    )
+    return next((state for so, state in known if so), "running")
+
+
+_READERS: Final[Mapping[str, Callable[[OwnerClient, Mapping[str, Any]], Look]]] = {
+    "main": _main,
+    "aggregator": _aggregator,
+    "device": _device,
+}

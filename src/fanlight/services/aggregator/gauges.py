@@ -1,0 +1,46 @@
+"""How the aggregator stands, read anew for each look at ``/metrics``: members, rounds, what it holds, main."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from fanlight.protocol.aggregator_round import TERMINAL, State
+from fanlight.services.aggregator.service import AggregatorService
+
+
+class Gauges(Collector):
+    """The aggregator's.
+
+    Args:
+        service: what is looked at.
+    """
+
+    def __init__(self, service: AggregatorService) -> None:
+        self._service = service
+
+    def collect(self) -> Iterable[Metric]:
+        """All figures, for a registry."""
+        rounds = self._service.rounds
+        yield from rounds.journal.collect()
+        enrolled, members = len(self._service.membership.public_keys()), len(rounds.confirmed)
+        devices = GaugeMetricFamily("fanlight_devices", "Devices, by what they are.", labels=["state"])
+        devices.add_metric(["member"], members)
+        devices.add_metric(["waiting"], max(0, enrolled - members))
+        yield devices
+        counted, stored = rounds.counts(), rounds.latest()
+        total = CounterMetricFamily("fanlight_rounds", "Rounds that came to this end.", labels=["state"])
+        for state in sorted(TERMINAL):
+            total.add_metric([state.value], counted.get(state.value, 0))
+        yield total
+        now = GaugeMetricFamily("fanlight_round_state", "1 for the newest round's state.", labels=["state"])
+        for state in State:
+            now.add_metric([state.value], stored is not None and stored.record.at is state)
+        yield now
+        yield GaugeMetricFamily("fanlight_round", "The newest round's number.", stored.record.number if stored else 0)
+        here = rounds.count(stored.record.mh) if stored else 0
+        yield GaugeMetricFamily("fanlight_round_reports", "Reports taken for it.", here)
+        well = not self._service.why_without_main()
+        yield GaugeMetricFamily("fanlight_main_reachable", "Can main's orders be followed?", float(well))

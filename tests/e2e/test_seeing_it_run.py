@@ -1,0 +1,222 @@
+"""A whole demo in real processes, as its operator sees it: status, readiness, metrics, bytes, logs without secrets."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from fanlight.cli.demo_folder import DemoFolder
+from fanlight.cli.owner_client import OwnerClient
+from tests.e2e.terminals import LIMIT_S, Terminals, free_ports, until
+
+ROUNDS = 2
+SHORTEST_SECRET = 16
+
+
+@dataclass
+class Demo:
+    """A demo that has run its rounds, and still runs."""
+
+    state: Path
+    folder: DemoFolder
+    roles: dict[str, OwnerClient]
+    terminals: Terminals
+
+    def fanlight(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "fanlight", *arguments],
+            env={**os.environ, "COLUMNS": "220"},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=LIMIT_S,
+        )
+
+    def metrics(self, role: str) -> dict[tuple[str, str], float]:
+        """Value by name and first label's value."""
+        token = (self.roles[role].state / "metrics-token").read_text().strip()
+        answer = httpx.get(
+            f"{self.roles[role].url}/metrics", headers={"Authorization": f"Bearer {token}"}, trust_env=False
+        )
+        assert answer.status_code == 200, answer.text
+        return {
+            (sample.name, next(iter(sample.labels.values()), "")): sample.value
+            for family in text_string_to_metric_families(answer.text)
+            for sample in family.samples
+        }
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
+    place = tmp_path_factory.mktemp("seen")
+    [base] = free_ports(1)
+    variables = {f"FANLIGHT_{role}_LOG_FORMAT": "json" for role in ("SERVER", "AGGREGATOR", "DEVICE")}
+    terminals = Terminals(place, {**os.environ, **variables})
+    try:
+        state = place / "state"
+        terminals.start(
+            f"exec {sys.executable} -m fanlight demo --dataset shapes --rounds {ROUNDS} --port-base {base} "
+            f"--state {state}",
+            base,
+        )
+        folder = DemoFolder(state / "demo")
+        roles = {
+            "main": OwnerClient.here("main", base, folder.main),
+            "aggregator": OwnerClient.here("aggregator", base + 3, folder.aggregator),
+            "device-1": OwnerClient.here("device-1", base + 1, folder.device(1)),
+            "device-2": OwnerClient.here("device-2", base + 2, folder.device(2)),
+        }
+        until(lambda: roles["main"].get("/api/v1/status")["finished"], "the demo has run its rounds")
+        for name in ("device-1", "device-2"):
+            sent = roles[name]
+            until(
+                lambda sent=sent: all(line["state"] == "ended" for line in sent.get("/api/v1/sent")["sent"]),  # type: ignore[misc]
+                "the device knows how its rounds ended",
+            )
+        yield Demo(state, folder, roles, terminals)
+    finally:
+        terminals.close()
+
+
+@pytest.mark.timeout(4 * LIMIT_S)
+def test_status_finds_every_role(demo: Demo) -> None:
+    answer = demo.fanlight("status", "--json", "--state", str(demo.state))
+    assert answer.returncode == 0, answer.stderr
+    looks = {look["name"]: look for look in json.loads(answer.stdout)["roles"]}
+    assert list(looks) == ["main server", "secure aggregator", "device device-1", "device device-2"]
+    main = looks["main server"]
+    assert (main["state"], main["phase"], main["reports"], main["needed"]) == ("finished", "complete", 2, 2)
+    assert (main["here"], main["enrolled"], main["model"]) == (2, 2, ROUNDS)
+    assert 0 < main["accuracy"] <= 1
+    assert main["round"] == looks["secure aggregator"]["round"] >= ROUNDS
+    assert {look["problem"] for look in looks.values()} == {""}
+
+
+@pytest.mark.timeout(4 * LIMIT_S)
+def test_status_as_a_table_and_of_one_address(demo: Demo) -> None:
+    answer = demo.fanlight("status", "--state", str(demo.state))  # no terminal: once
+    assert answer.returncode == 0, answer.stderr
+    for words in ("main server", "secure aggregator", "device device-1", "complete", "2/2", "last problem"):
+        assert words in answer.stdout
+    role = demo.roles["aggregator"]
+    answer = demo.fanlight("status", "--url", role.url, "--token-file", str(role.token_file), "--once")
+    assert answer.returncode == 0, answer.stderr
+    assert "secure aggregator" in answer.stdout
+    assert "main server" not in answer.stdout
+
+
+def test_every_role_is_ready(demo: Demo) -> None:
+    for role in demo.roles.values():
+        answer = httpx.get(f"{role.url}/readyz", trust_env=False)
+        assert (answer.status_code, answer.json()["reasons"]) == (200, {})
+
+
+def test_metrics_tell_of_rounds_devices_and_bytes(demo: Demo) -> None:
+    main, aggregator, device = (demo.metrics(role) for role in ("main", "aggregator", "device-1"))
+    rounds = main[("fanlight_round", "")]
+    assert main[("fanlight_rounds_total", "complete")] == rounds >= ROUNDS
+    assert aggregator[("fanlight_rounds_total", "finished")] == rounds
+    assert main[("fanlight_devices", "here")] == aggregator[("fanlight_devices", "member")] == 2
+    for phase in ("open", "judged", "released"):
+        assert main[("fanlight_round_phase_seconds_count", phase)] == rounds
+    for phase in ("offered", "collecting", "closed", "agreed", "released"):
+        assert aggregator[("fanlight_round_phase_seconds_count", phase)] == rounds
+    assert aggregator[("fanlight_reports_taken_total", "")] == 2 * rounds
+    came = aggregator[("fanlight_received_bytes_total", "/protocol/v1/rounds/{mh}/reports/{device}")]
+    assert came == aggregator[("fanlight_reports_taken_bytes_total", "")] > 0
+    assert device[("fanlight_remote_sent_bytes_total", "aggregator")] > came / 3
+    assert device[("fanlight_remote_received_bytes_total", "main")] > 0
+
+
+def test_no_label_names_a_device(demo: Demo) -> None:
+    names = ["device-1", "device-2"] + [line["device"] for line in demo.roles["main"].get("/api/v1/devices")["devices"]]
+    for role, client in demo.roles.items():
+        token = (client.state / "metrics-token").read_text().strip()
+        text = httpx.get(f"{client.url}/metrics", headers={"Authorization": f"Bearer {token}"}, trust_env=False).text
+        assert not [name for name in names if name in text], role
+
+
+def test_all_parties_count_the_same_bytes(demo: Demo) -> None:
+    sent = {name: demo.roles[name].get("/api/v1/sent")["sent"] for name in ("device-1", "device-2")}
+    for number in range(1, ROUNDS + 1):
+        there = demo.roles["aggregator"].get(f"/api/v1/rounds/{number}/reports")
+        taken = {report["name"]: report["bytes"] for report in there["reports"]}
+        mine = {name: line["bytes"] for name, lines in sent.items() for line in lines if line["round"] == number}
+        assert taken == mine
+        assert there["bytes"] == sum(mine.values())
+        shown = demo.roles["main"].get(f"/api/v1/rounds/{number}/bytes")
+        begun = {line["model_bytes"] for lines in sent.values() for line in lines if line["round"] == number}
+        assert begun == {shown["model"]}
+        assert shown["models_sent"] == 2 * shown["model"]
+        assert shown["receipts"] > 0
+        assert 0 < shown["sum"] < min(mine.values())  # a report is a masked vector of the same length, and an envelope
+
+
+def test_logs_tell_of_each_round_and_of_no_secret(demo: Demo) -> None:
+    logs = {role: demo.folder.log(role).read_text() for role in demo.roles}
+    for role in ("main", "aggregator"):
+        told = [line for line in events(logs[role]) if line["event"] == "round moved"]
+        assert {line["round"] for line in told} >= set(range(1, ROUNDS + 1))
+        assert all(re.fullmatch("[0-9a-f]{12}", line["mh"]) for line in told)
+        reports = [line for line in events(logs[role]) if line["event"].endswith(" taken")]
+        assert all(len(line["device"]) == 32 and line["bytes"] > 0 and line["request"] for line in reports)
+        assert len(reports) >= 2 * ROUNDS
+    for role in ("device-1", "device-2"):
+        told = [(line["round"], line["event"]) for line in events(logs[role]) if "round" in line]
+        for number in range(1, ROUNDS + 1):
+            steps = [event for at, event in told if at == number]
+            assert steps == ["report committed", "report delivered", "round ended"]
+    forbidden = secrets_of(demo)
+    assert len(forbidden) > 10
+    for role, text in logs.items():
+        assert "Traceback" not in text
+        lines = "\n".join(line for line in text.splitlines() if "log in at http" not in line)  # the owner's own link
+        assert not [what for what, secret in forbidden if secret in lines], role
+
+
+def events(text: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in text.splitlines() if line.startswith("{")]
+
+
+def secrets_of(demo: Demo) -> list[tuple[str, str]]:
+    """Where each secret lies, and the ways in which it could be written: keys, tokens, names of pictures."""
+    files = [
+        file
+        for file in demo.folder.root.rglob("*")
+        if file.is_file() and (file.suffix == ".key" or file.name.endswith("-token") or file.parent.name == "tokens")
+    ]
+    found = [(file.name, writing) for file in files for writing in writings(file)]
+    pictures = (file for file in (demo.state / "pictures").rglob("*") if file.suffix in (".png", ".jpg"))
+    return found + [("picture", f"/{file.name}") for file in pictures]
+
+
+def writings(file: Path) -> Iterator[str]:
+    data = file.read_bytes()
+    words = re.findall(rb"[A-Za-z0-9_+/=-]+", data) if data.isascii() else [data]
+    for word in words:
+        if len(word) < SHORTEST_SECRET or b"PRIVATE" in word or b"http" in word:
+            continue
+        text = word.decode("latin-1")
+        yield from (text, word.hex(), base64.b64encode(word).decode())
+
+
+@pytest.mark.timeout(4 * LIMIT_S)
+def test_when_all_has_ended_status_says_so(demo: Demo) -> None:
+    demo.terminals.close()
+    answer = demo.fanlight("status", "--state", str(demo.state))
+    assert answer.returncode == 1
+    assert "Nothing of Fanlight runs" in answer.stderr
+    assert "What to do: Start something" in answer.stderr
+    assert answer.stdout == ""
