@@ -107,7 +107,7 @@ def start_role(federation: Federation, name: str) -> None:
         state = made / name
         words = ["server" if name == "main" else name, "--state", state, "--port", port]
     federation.processes.start(name, [str(word) for word in words], federation.folder / f"{name}.log")
-    federation.roles[name] = OwnerClient(name, port, state)
+    federation.roles[name] = OwnerClient.here(name, port, state)
 
 
 def wait_for_all(federation: Federation, names: Sequence[str]) -> None:

@@ -69,7 +69,8 @@ def test_addresses_and_tokens_come_in_pairs(capsys: pytest.CaptureFixture[str]) 
 
 def test_trouble_is_shown_beside_what_goes_well(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with running(tmp_path) as world:
-        world.enrolled(2)
+        for device in world.enrolled(2):
+            device.offer()
         world.stop_aggregator()
         died(tmp_path / "earlier" / "main", f"http://localhost:{world.ports['main'].number}")
         [main_server] = look_at(find_roles(tmp_path))

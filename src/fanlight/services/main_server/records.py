@@ -58,7 +58,7 @@ class Records:
                 "figures": self._overview.figures_of(tx, measurements.of_round(tx, number)),
             }
 
-    def bytes(self, number: int) -> dict[str, int | None]:
+    def traffic(self, number: int) -> dict[str, int | None]:
         """What one round cost main in bytes.
 
         Returns:
@@ -69,7 +69,7 @@ class Records:
             NotFound: there is no such round.
         """
         with self._service.database.transaction() as tx:
-            return {"round": number} | self._bytes(tx, round_table.whole(tx, number))
+            return {"round": number} | self._traffic(tx, round_table.whole(tx, number))
 
     def models(self, page: int = 1) -> dict[str, Any]:
         """A page of versions, newest first."""
@@ -147,7 +147,7 @@ class Records:
         return [{"device": row.dev.hex(), "name": row.name, "received_at": row.received_at} for row in rows]
 
     @staticmethod
-    def _bytes(tx: Connection, stored: Stored) -> dict[str, int | None]:
+    def _traffic(tx: Connection, stored: Stored) -> dict[str, int | None]:
         models, fetched, beacons = tables.models.c, tables.device_models.c, tables.beacons.c
         size = tx.execute(select(func.length(models.content)).where(models.sha256 == stored.model)).scalar_one()
         until = stored.ended_at if stored.ended_at is not None else float("inf")

@@ -34,7 +34,7 @@ def records_router(records: Records) -> APIRouter:
 
     @router.get("/api/v1/rounds/{number}/bytes")
     def round_bytes(number: Which) -> dict[str, int | None]:
-        return records.bytes(number)
+        return records.traffic(number)
 
     @router.get("/api/v1/class-proposals")
     def proposals() -> dict[str, Any]:
