@@ -34,6 +34,22 @@ def free_ports(count: int) -> list[int]:
             probe.close()
 
 
+def free_base() -> int:
+    """A port followed by five more that nobody listens on."""
+    for base in range(20_000 + os.getpid() % 500 * 20, 40_000, 20):
+        probes = [socket.socket() for _ in range(6)]
+        try:
+            for offset, probe in enumerate(probes):
+                probe.bind(("localhost", base + offset))
+        except OSError:
+            continue
+        finally:
+            for probe in probes:
+                probe.close()
+        return base
+    raise AssertionError("no free ports")
+
+
 def until(found: Callable[[], T | None], what: str) -> T:
     """Ask again until the answer is neither None nor False."""
     deadline = time.monotonic() + LIMIT_S

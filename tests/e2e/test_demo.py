@@ -17,23 +17,9 @@ from typing import Any
 
 import pytest
 
+from tests.e2e.terminals import free_base
+
 LIMIT_S = 150
-
-
-def free_base() -> int:
-    """A port followed by four more that nobody listens on."""
-    for base in range(20_000 + os.getpid() % 500 * 20, 40_000, 20):
-        probes = [socket.socket() for _ in range(6)]
-        try:
-            for offset, probe in enumerate(probes):
-                probe.bind(("localhost", base + offset))
-        except OSError:
-            continue
-        finally:
-            for probe in probes:
-                probe.close()
-        return base
-    raise AssertionError("no free ports")
 
 
 class Demo:

@@ -19,7 +19,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from fanlight.cli.demo_folder import DemoFolder
 from fanlight.cli.owner_client import OwnerClient
-from tests.e2e.terminals import LIMIT_S, Terminals, free_ports, until
+from tests.e2e.terminals import LIMIT_S, Terminals, free_base, until
 
 ROUNDS = 2
 SHORTEST_SECRET = 16
@@ -61,7 +61,7 @@ class Demo:
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
     place = tmp_path_factory.mktemp("seen")
-    [base] = free_ports(1)
+    base = free_base()
     terminals = Terminals(place, os.environ)
     try:
         state = place / "state"
