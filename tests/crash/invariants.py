@@ -36,8 +36,10 @@ from fanlight.protocol.contribution import W_MAX
 from fanlight.protocol.device_round import Record as DeviceRecord
 from fanlight.protocol.exchange import PREFIX
 from fanlight.protocol.identities import Role
+from fanlight.protocol.main_server import SUM_LOST
 from fanlight.protocol.manifest import Manifest, SignedManifest
 from fanlight.protocol.report import Envelope, Receipt, report_id
+from fanlight.services.aggregator.rounds import DEAD_ROUND
 from fanlight.services.federation import load_server_identity
 from fanlight.services.main_server.round_table import RECORD_LIMIT
 from fanlight.services.server.chained_log import ChainedLog
@@ -50,6 +52,7 @@ from tests.crash.role import until
 from tests.services_world import chain_types
 
 ONCE: Final[dict[str, type[Close | Verdict | Release]]] = {"close": Close, "verdict": Verdict, "release": Release}
+LOST: Final = frozenset({*DEAD_ROUND, SUM_LOST})
 SERVERS: Final = {"main": (Role.MAIN, main_tables.log), "aggregator": (Role.AGGREGATOR, aggregator_tables.log)}
 
 
@@ -113,6 +116,8 @@ class Invariants:
 
     def _check_answers_to_aggregator(self) -> None:
         rounds = self.main_rounds.values()
+        given_up = {row.reason for row in self._rows("main", main_tables.rounds)}
+        assert not given_up & LOST, f"a round was given up because of what was promised to be safe: {given_up & LOST}"
         for path, known in {
             "/aggregator/manifest": {record.manifest for record in rounds},
             "/aggregator/close": {record.verdict for record in rounds},
