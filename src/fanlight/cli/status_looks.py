@@ -28,12 +28,12 @@ class Look:
     Attributes:
         role: ``main``, ``aggregator``, ``device``; empty if it does not answer.
         name: what people call it. url: where it answers.
-        state: is it well.
+        state: is it well; at a main server that opens no round, why: ``paused``, ``quiet``, ``all-done`` and so on.
         round, phase: the newest round, and how far it is there.
         reports, needed: of that round.
         here, enrolled: devices.
         model: version of the current model. accuracy: its, a fraction.
-        problem: the last one.
+        problem: the last one, or why no round opens.
     """
 
     role: str
@@ -109,12 +109,13 @@ def _look(role: OwnerClient) -> Look:
 def _main(role: OwnerClient, status: Mapping[str, Any]) -> Look:
     line, devices = status["round"] or {}, status["devices"]
     alone = "" if status["aggregator_connected"] else "The secure aggregator is not connected."
+    held = status["held"] or {"reason": "running", "title": "", "message": ""}
     incidents = f"{status['incidents']} incidents: see the log page." if status["incidents"] else ""
     return Look(
         role="main",
         name="main server",
         url=role.url,
-        state="finished" if status["finished"] else "running",
+        state=held["reason"],
         round=line.get("round"),
         phase=line.get("state", ""),
         reports=status["reports"] if line else None,
@@ -123,7 +124,11 @@ def _main(role: OwnerClient, status: Mapping[str, Any]) -> Look:
         enrolled=devices["here"] + devices["away"] + devices["waiting"],
         model=status["model"]["version"],
         accuracy=status["accuracy"],
-        problem=status["problem"] or alone or _why_ended(line) or incidents,
+        problem=status["problem"]
+        or alone
+        or _why_ended(line)
+        or incidents
+        or f"{held['title']} {held['message']}".strip(),
     )
 
 

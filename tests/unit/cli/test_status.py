@@ -76,6 +76,10 @@ def test_trouble_is_shown_beside_what_goes_well(tmp_path: Path, capsys: pytest.C
         [main_server] = look_at(find_roles(tmp_path))
         assert (main_server.phase, main_server.reports, main_server.needed) == ("open", 0, 2)
         assert (main_server.here, main_server.enrolled) == (2, 2)
+        assert main_server.state == "running"
+        world.main.service.change_policy(paused=True)
+        [main_server] = look_at(find_roles(tmp_path))
+        assert main_server.state == "paused"
         wrong = tmp_path / "wrong" / "api-token"
         wrong.parent.mkdir()
         wrong.write_text("guessed\n")
