@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from fastapi import FastAPI
 
+from fanlight.consoles.console import STATIC_FOLDER
 from fanlight.services.http.headers import CONTENT_SECURITY_POLICY
 from tests.unit.consoles.federation import (
     AGGREGATOR_URL,
@@ -113,6 +114,12 @@ def test_pages_obey_the_strict_policy(role: Role) -> None:
         assert not page.all("style")
         assert all("style" not in attributes for _tag, attributes in page.elements)
         assert page.scripts() == OUR_SCRIPTS
+        sheets = [link["href"] for link in page.all("link") if link["rel"] == "stylesheet"]
+        assert [sheet for sheet in sheets if "/vendor/" not in sheet] == ["/static/fanlight.css"]
+
+
+def test_there_is_one_style_sheet() -> None:
+    assert [path.name for path in STATIC_FOLDER.glob("*.css")] == ["fanlight.css"]
 
 
 @pytest.mark.parametrize(
