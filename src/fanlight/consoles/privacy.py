@@ -90,6 +90,7 @@ def privacy_router(console: Console, role: DeviceRole) -> APIRouter:
             wrong=typed.wrong() if typed else {},
             effect=guide.effect_on_round(role),
             supply=guide.supply(role),
+            state_folder=role.settings.state,
             fewest=FEWEST,
             sent=device_status.sent(role, NEWEST)["sent"][::-1],
             total=role.store.count_reports(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -131,3 +132,30 @@ def test_a_pause_keeps_what_has_not_arrived(federation: FakeFederation, device: 
     device.rounds.wishes.pause(False)
     turn(device)
     assert len(federation.uploads) == 1
+
+
+def _made(state: Path) -> list[Path]:
+    return [path for name in ("thumbnails", "features") for path in (state / name).rglob("*") if path.is_file()]
+
+
+def test_leaving_deletes_what_was_made_of_the_pictures(federation: FakeFederation, device: DeviceRole) -> None:
+    announced(device)
+    device.library.thumbnail(device.library.page().pictures[0].sha256)
+    assert len(_made(device.settings.state)) > 10
+    device.leave()
+    assert not _made(device.settings.state)
+    assert device.library.page().total == 10
+
+
+def test_with_the_folder_of_pictures_goes_what_was_made_of_them(
+    federation: FakeFederation, tmp_path: Path, drawn: Path
+) -> None:
+    data = Path(shutil.copytree(drawn, tmp_path / "data"))
+    role = federation.device(tmp_path / "device-2", data)
+    announced(role)
+    role.library.thumbnail(role.library.page().pictures[0].sha256)
+    assert _made(role.settings.state)
+    shutil.rmtree(data)
+    assert status.status(role)["pictures"]["error"]["slug"] == "data-folder-gone"
+    assert not _made(role.settings.state)
+    role.stop()

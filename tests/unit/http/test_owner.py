@@ -106,7 +106,8 @@ def test_the_holder_of_the_api_token_gets_a_fresh_link() -> None:
 def test_logging_out_ends_the_session() -> None:
     http, csrf = logged_in()
     cookies = dict(http.cookies)
-    assert http.post("/logout", data={"csrf": csrf}).status_code == 303
+    gone = http.post("/logout", data={"csrf": csrf})
+    assert (gone.status_code, gone.headers["clear-site-data"]) == (303, '"cache"')
     http.cookies.update(cookies)
     assert http.get("/page").status_code == 401
 

@@ -22,7 +22,8 @@ from fanlight.services.http.owner import Owner, require_owner, require_owner_pos
 
 PICTURES = "/api/v1/pictures"
 CHANGE_LIMIT_BYTES = 1 << 20
-_FOREVER = {"Cache-Control": "private, max-age=31536000, immutable"}  # the address names the content
+_ASK_FIRST = "private, no-cache"
+"""Browsers may keep thumbnails, but ask each time whether the picture is still there."""
 
 Reader = Annotated[Owner, Depends(require_owner)]
 Actor = Annotated[Owner, Depends(require_owner_post)]
@@ -86,13 +87,17 @@ def _looking(library: Library) -> APIRouter:
         return {"pictures": [picture_json(picture) for picture in library.suggestions(number)]}
 
     @router.get("/pictures/{sha256}/thumbnail")
-    def thumbnail(sha256: str, _owner: Reader) -> Response:
-        return FileResponse(library.thumbnail(sha256), media_type="image/webp", headers=_FOREVER)
+    def thumbnail(request: Request, sha256: str, _owner: Reader) -> Response:
+        path = library.thumbnail(sha256)
+        headers = {"Cache-Control": _ASK_FIRST, "ETag": f'"{sha256}"'}  # the address names the content
+        if request.headers.get("if-none-match") == headers["ETag"]:
+            return Response(status_code=304, headers=headers)
+        return FileResponse(path, media_type="image/webp", headers=headers)
 
     @router.get("/pictures/{sha256}/original")
     def original(sha256: str, _owner: Reader) -> Response:
         path, kind = library.original(sha256), library.media_type(sha256)
-        return FileResponse(path, media_type=kind, headers=_FOREVER)
+        return FileResponse(path, media_type=kind, headers={"Cache-Control": "no-store"})
 
     return router
 

@@ -8,6 +8,7 @@ cache.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -16,13 +17,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from fanlight.errors import DataError, FanlightError
+from fanlight.errors import DataError, FanlightError, StorageError
 from fanlight.learning.backbones import compile_backbone
 from fanlight.learning.feature_cache import FeatureCache
 from fanlight.learning.features import FeatureExtractor
 from fanlight.learning.folders import PARTS, Hashes, LabelledPicture, PictureSet, scan
 from fanlight.protocol.contribution import COUNT_MAX
 from fanlight.protocol.plan import Plan
+from fanlight.services.device import made
 
 OnProgress = Callable[[int, int], None]
 
@@ -80,17 +82,28 @@ class Pictures:
         self._memory: dict[str, NDArray[np.float32]] = {}
 
     def check_folder(self) -> None:
-        """Quickly, before a step is started.
+        """Quickly, before a step is started.  With the folder goes what was made of the pictures in it.
 
         Raises:
             DataError: the folder is not there.
         """
         if not self.folder.is_dir():
+            with contextlib.suppress(StorageError):  # that the folder is gone is said first; this is tried each time
+                self.forget_made()
             raise DataError(
                 f"The folder {self.folder} with the pictures is not there.",
                 slug="data-folder-gone",
                 next="Was it moved, or its disk taken out? Put it back.",
             )
+
+    def forget_made(self) -> None:
+        """Delete thumbnails and features; they are made again when they are needed.
+
+        Raises:
+            StorageError: the disk refuses.
+        """
+        self._memory = {}
+        made.forget_all(self._state)
 
     @property
     def lacks_training(self) -> bool:
@@ -159,7 +172,9 @@ class Pictures:
         key = (plan.backbone, plan.picture_size)
         if self._extractor is None or self._extractor[0] != key:
             compiled = compile_backbone(plan.backbone, self._state / "backbones")
-            cache = FeatureCache(self._state / "features", compiled.sha256, plan.picture_size, compiled.features)
+            cache = FeatureCache(
+                made.features_folder(self._state), compiled.sha256, plan.picture_size, compiled.features
+            )
             extractor = FeatureExtractor(compiled, plan.picture_size, cache, threads=self._threads, batch=self._batch)
             self._extractor, self._memory = (key, extractor), {}
         return self._extractor[1]

@@ -87,8 +87,15 @@ class DeviceRole:
         self.store.evidence.acknowledge(int(self.chances.clock()))
 
     def leave(self) -> None:
-        """Leave the federation: here at once, at each server as soon as it can be told (see ``Membership.leave``)."""
+        """Leave the federation: here at once, at each server as soon as it can be told (see ``Membership.leave``).
+
+        What was made of the pictures is deleted; the pictures are the owner's.
+
+        Raises:
+            StorageError: the disk failed; the servers are told all the same, by the agent.
+        """
         self.rounds.wishes.leave(True)
+        self.pictures.forget_made()
         self.membership.leave()
         self.pages.notify()
 

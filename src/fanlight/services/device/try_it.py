@@ -26,6 +26,7 @@ from fanlight.learning.feature_cache import FeatureCache
 from fanlight.learning.features import open_session
 from fanlight.learning.heads import SoftmaxHead, softmax
 from fanlight.learning.model_file import HeadModel
+from fanlight.services.device.made import features_folder
 from fanlight.services.device.role import DeviceRole
 
 Which = Literal["own", "global"]
@@ -157,7 +158,7 @@ class TryIt:
         return [sha256 for sha256, x in rows if x is not None and int(head.logits(x[None])[0].argmax()) == named]
 
     def _features(self, model: HeadModel) -> FeatureCache:
-        folder = self._role.settings.state / "features"
+        folder = features_folder(self._role.settings.state)
         return FeatureCache(folder, model.backbone_sha256, model.picture_size, model.weight.shape[0])
 
     def _backbone(self, model: HeadModel) -> CompiledBackbone:

@@ -111,11 +111,12 @@ async def login_form(request: Request) -> Response:
 
 @router.post("/logout")
 async def logout(request: Request, _owner: Annotated[Owner, Depends(require_owner_post)]) -> Response:
-    """End this browser's session."""
+    """End this browser's session; what the browser kept of the pages goes too."""
     sessions = _sessions(request)
     sessions.log_out(request.cookies.get(sessions.cookie_name, ""))
     response = RedirectResponse(LOGIN_PATH, status_code=303)
     response.delete_cookie(sessions.cookie_name, path="/", httponly=True, samesite="strict")
+    response.headers["Clear-Site-Data"] = '"cache"'
     return response
 
 

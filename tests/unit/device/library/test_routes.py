@@ -55,17 +55,23 @@ def test_pictures_are_added_suggested_confirmed_and_deleted(served: tuple[TestCl
     assert client.post("/api/v1/pictures/restore", json={"pictures": ids}).json() == {"count": 0}
 
 
-def test_files_go_to_the_owner_only_and_may_be_kept_by_that_browser_only(
+def test_files_go_to_the_owner_only_and_no_browser_keeps_what_was_deleted(
     served: tuple[TestClient, DeviceRole],
 ) -> None:
-    client, _role = served
+    client, role = served
     picture = client.get("/api/v1/pictures").json()["pictures"][0]
     for address, kind in ((picture["thumbnail"], "image/webp"), (picture["original"], "image/png")):
         answer = client.get(address)
         assert (answer.status_code, answer.headers["content-type"]) == (200, kind)
-        assert answer.headers["cache-control"].startswith("private")
+        assert answer.headers["cache-control"] == ("no-store" if kind == "image/png" else "private, no-cache")
         assert answer.headers["x-content-type-options"] == "nosniff"
         assert client.get(address, headers={"Authorization": "Bearer wrong"}).status_code == 401
+    known = {"If-None-Match": client.get(picture["thumbnail"]).headers["etag"]}
+    kept = client.get(picture["thumbnail"], headers=known)
+    assert (kept.status_code, kept.content) == (304, b"")
+    role.library.delete([picture["sha256"]])
+    role.library.empty_bin()
+    assert client.get(picture["thumbnail"], headers=known).status_code == 404
     assert client.get("/pictures/..%2f..%2fapi-token/original").status_code == 404
     assert client.get(f"/pictures/{'0' * 64}/thumbnail").status_code == 404
 

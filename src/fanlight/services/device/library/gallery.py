@@ -14,7 +14,7 @@ from pathlib import Path
 from fanlight.errors import NotFound, NotPossibleNow, from_os_error
 from fanlight.learning import pictures
 from fanlight.learning.atomic_file import write_atomically
-from fanlight.learning.feature_cache import forget_features
+from fanlight.services.device import made
 from fanlight.services.device.library import doubles, findings, measure, reading
 from fanlight.services.device.library.conditions import blurred, condition, tiny
 from fanlight.services.device.library.index import Index
@@ -136,7 +136,7 @@ class Gallery:
         Raises:
             NotFound, PictureError: the picture is gone, or has been damaged since it was read.
         """
-        target = self._thumbnail_path(self.picture(sha256).sha256)
+        target = made.thumbnail_path(self._around.state, self.picture(sha256).sha256)
         if not target.is_file():
             path = self.original(sha256)
             small = measure.thumbnail(pictures.read(path), path.name)
@@ -204,12 +204,8 @@ class Gallery:
 
     def _settle(self, layout: Layout) -> None:
         for sha256 in reading.settle(layout, self._index, self._around.classes()):
-            self._thumbnail_path(sha256).unlink(missing_ok=True)
-            forget_features(self._around.state / "features", sha256)
+            made.forget(self._around.state, sha256)
         self._changes += 1
-
-    def _thumbnail_path(self, sha256: str) -> Path:
-        return self._around.state / "thumbnails" / sha256[:2] / f"{sha256[2:]}.webp"
 
     def _find_doubles(self) -> Doubles:
         """Worked out once after each change; one that comes meanwhile makes it be worked out again."""

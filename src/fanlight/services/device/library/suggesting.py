@@ -11,6 +11,7 @@ from fanlight.learning.feature_cache import FeatureCache
 from fanlight.learning.features import FeatureExtractor
 from fanlight.learning.inference import Prediction, Predictor
 from fanlight.learning.model_file import HeadModel
+from fanlight.services.device.made import features_folder
 
 Predict = Callable[[Path], Prediction | None]
 """What a picture shows; None if it cannot be used."""
@@ -28,7 +29,7 @@ def predictor(model: HeadModel, state: Path, threads: int) -> Predict:
         ModelError: model and backbone do not fit.
     """
     compiled = compile_backbone(model.backbone_id, state / "backbones")
-    cache = FeatureCache(state / "features", compiled.sha256, model.picture_size, compiled.features)
+    cache = FeatureCache(features_folder(state), compiled.sha256, model.picture_size, compiled.features)
     asked = Predictor(model, FeatureExtractor(compiled, model.picture_size, cache, threads=threads))
 
     def predict(path: Path) -> Prediction | None:
