@@ -60,7 +60,14 @@ def texts(folder: Path) -> list[bytes]:
 def writings(secret: bytes) -> list[str]:
     """How the beginning of a secret could be written."""
     start = secret[:ENOUGH]
-    return [start.hex(), repr(start)[2:-1], base64.b64encode(start).decode(), base64.urlsafe_b64encode(start).decode()]
+    quoted = repr(start)[2:-1]
+    return [
+        start.hex(),
+        quoted,
+        quoted.replace("\\", "\\\\"),
+        base64.b64encode(start).decode(),
+        base64.urlsafe_b64encode(start).decode(),
+    ]
 
 
 def a_round(world: World, devices: list[ProtocolDevice]) -> list[bytes]:

@@ -30,6 +30,11 @@ def test_secret_looking_keys_are_dropped_at_any_depth(key: str) -> None:
     }
 
 
+def test_bytes_are_not_written_out() -> None:
+    event = {"key": b"\x01\x02", "inner": {"y": bytearray(5)}, "device": "ab"}
+    assert drop_secrets(None, "info", event) == {"key": "[2 bytes]", "inner": {"y": "[5 bytes]"}, "device": "ab"}
+
+
 def test_json_lines_go_to_standard_error_without_secrets(capsys: pytest.CaptureFixture[str]) -> None:
     configure_logging(json=True)
     structlog.get_logger("fanlight").info("enrolled", device="ab", token="s3cret")

@@ -30,7 +30,7 @@ _TALKATIVE = ("httpx", "httpcore", "alembic.runtime.migration")  # a line a requ
 
 
 def drop_secrets(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """A structlog processor: values under secret-looking keys, and tokens inside texts, do not reach the log."""
+    """A structlog processor: values under secret-looking keys, bytes, and tokens inside texts do not reach the log."""
     for key, value in event.items():
         event[key] = _clean(key, value)
     return event
@@ -87,6 +87,8 @@ def _clean(key: str, value: Any) -> Any:
         return DROPPED
     if isinstance(value, str):
         return _SECRET_IN_TEXT.sub(lambda found: f"{found[1] or found[2]}{DROPPED}", value)
+    if isinstance(value, bytes | bytearray | memoryview):  # ids are logged as hexadecimal digits; the rest are keys
+        return f"[{len(value)} bytes]"
     if isinstance(value, Mapping):
         return {inner: _clean(str(inner), content) for inner, content in value.items()}
     return value
