@@ -137,9 +137,7 @@ class Course:
         self._service.log.append(tx, [LogEntry(RESUMED, b"")])
 
     def _keep(self, tx: Connection, stop: Stop, by: Score, best: Score) -> None:
-        notes.keep(tx, notes.STOPPED, stop)
-        notes.keep(tx, notes.STOPPED_BY, by.version)
-        notes.keep(tx, notes.STOPPED_AT, best.version)
+        notes.keep_all(tx, {notes.STOPPED: stop, notes.STOPPED_BY: by.version, notes.STOPPED_AT: best.version})
         reason = _REASONS[stop]
         self._service.log.append(tx, [LogEntry(STOPPED, codec.encode([reason.value, by.version, best.version]))])
         self._service.promotion.restore(tx, best.version, reason)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 from sqlalchemy import Connection, select
@@ -55,7 +56,18 @@ def read(tx: Connection, key: str, default: int) -> int:
     return default if value is None else int(value)
 
 
+def read_all(tx: Connection, defaults: Mapping[str, int]) -> dict[str, int]:
+    """The numbers under some keys, at once."""
+    found = tx.execute(select(settings).where(settings.c.key.in_(defaults)))
+    return {**defaults, **{row.key: int(row.value) for row in found}}
+
+
 def keep(tx: Connection, key: str, value: int) -> None:
     """Remember ``value`` under ``key``."""
-    row = insert(settings).values(key=key, value=b"%d" % value)
+    keep_all(tx, {key: value})
+
+
+def keep_all(tx: Connection, values: Mapping[str, int]) -> None:
+    """Remember some numbers, by key, at once."""
+    row = insert(settings).values([{"key": key, "value": b"%d" % value} for key, value in values.items()])
     tx.execute(row.on_conflict_do_update(index_elements=["key"], set_={"value": row.excluded.value}))

@@ -54,9 +54,9 @@ class Proposals:
         failed = previous is not None and previous.at is State.FAILED
         attempt = (previous.record.attempt if previous else 0) + (failed or notes.read(tx, notes.ATTEMPT_UP, 0))
         proposal = self._terms(tx, kind, number, attempt, cohort, key.public)
-        notes.keep(tx, notes.ATTEMPT_UP, 0)
-        notes.keep(tx, notes.SUPPORTERS, self.tasks.task.policy.supporters)
-        WaitingRules.of_policy(self.tasks.task.policy).keep(tx)
+        policy = self.tasks.task.policy
+        rules = WaitingRules.of_policy(policy).as_notes()
+        notes.keep_all(tx, {notes.ATTEMPT_UP: 0, notes.SUPPORTERS: policy.supporters} | rules)
         step = self.machine.propose(previous.record if previous else None, proposal, cohort)
         # Before the row: a proposal without its key would be a dead round.
         self.keys.store(number, key)

@@ -16,8 +16,7 @@ from fanlight.storage.tables import main as tables
 def begin_anew(tx: Connection, version: int) -> None:
     """Count from here: from ``version``, which is the current one."""
     line = round_table.latest_line(tx)
-    notes.keep(tx, notes.SINCE_ROUND, line.number if line else 0)
-    notes.keep(tx, notes.SINCE_VERSION, version)
+    notes.keep_all(tx, {notes.SINCE_ROUND: line.number if line else 0, notes.SINCE_VERSION: version})
 
 
 class Scores:

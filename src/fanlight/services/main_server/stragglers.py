@@ -35,18 +35,16 @@ class WaitingRules:
     @classmethod
     def of_newest(cls, tx: Connection, policy: Policy) -> WaitingRules:
         """What the newest round goes by; ``policy`` if it was proposed before this was kept."""
-        now = cls.of_policy(policy)
-        return cls(
-            notes.read(tx, notes.WAIT_S, now.wait_s),
-            notes.read(tx, notes.EXPECTED_PERCENT, now.expected_percent),
-            notes.read(tx, notes.ENOUGH, now.enough),
-        )
+        kept = notes.read_all(tx, cls.of_policy(policy).as_notes())
+        return cls(kept[notes.WAIT_S], kept[notes.EXPECTED_PERCENT], kept[notes.ENOUGH])
 
-    def keep(self, tx: Connection) -> None:
-        """Remember them for the round that is being proposed."""
-        notes.keep(tx, notes.WAIT_S, self.wait_s)
-        notes.keep(tx, notes.EXPECTED_PERCENT, self.expected_percent)
-        notes.keep(tx, notes.ENOUGH, self.enough)
+    def as_notes(self) -> dict[str, int]:
+        """What to keep of them for the round that is being proposed."""
+        return {
+            notes.WAIT_S: self.wait_s,
+            notes.EXPECTED_PERCENT: self.expected_percent,
+            notes.ENOUGH: self.enough,
+        }
 
     def are_content(self, reported: int, missing: int, waited_s: float) -> bool:
         """May a round end that has enough reports for a sum?
