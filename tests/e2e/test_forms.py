@@ -14,7 +14,7 @@ from fanlight.services.device.settings import DeviceSettings
 from fanlight.services.federation import init_federation, issue_token_file
 from fanlight.services.main_server.task import Task
 from tests.e2e.browser import PHONE, chromium, too_wide, violations, visit
-from tests.e2e.test_pages import Served, logged_in, served, shoot
+from tests.e2e.test_pages import Served, logged_in, served
 
 FLOOR = "Fewest devices in a sum"
 PAUSED = "Paused: nothing is sent."
@@ -82,7 +82,6 @@ def test_a_button_that_was_pressed_says_so_and_is_pressed_once(browser: Browser,
         assert "working" in button.evaluate("button => getComputedStyle(button, '::after').content")
         assert not violations(page, "color-contrast")
         assert too_wide(page) <= 0
-        shoot(page, "busy-phone")
         with page.expect_response(f"{device.url}/privacy"):  # it is kept fresh meanwhile
             pass
         page.keyboard.press("Enter")

@@ -21,7 +21,7 @@ from fanlight.services.main_server.app import MainServerParts, create_app
 from fanlight.services.main_server.settings import MainServerSettings
 from fanlight.services.main_server.task import Task
 from tests.e2e.browser import DESK, PHONE, chromium, too_wide, violations, visit
-from tests.e2e.test_pages import Served, logged_in, served, shoot
+from tests.e2e.test_pages import Served, logged_in, served
 
 ADDRESSES = {"main_url": "http://localhost:1", "aggregator_url": "http://localhost:2"}
 
@@ -132,17 +132,16 @@ def test_the_drawing_of_who_sees_what_fits(
 ) -> None:
     app = apps.aggregator(AggregatorSettings(state=folder_of(tmp_path) / "aggregator"))
     with socket.create_server(("127.0.0.1", 0)) as listener, served("aggregator", app, listener) as server:
-        shown(browser, server, "/", f"drawing-{window['width']}-{'dark' if dark else 'light'}", window, dark)
-        shown(browser, server, "/libraries", f"libraries-{window['width']}-{'dark' if dark else 'light'}", window, dark)
+        shown(browser, server, "/", window, dark)
+        shown(browser, server, "/libraries", window, dark)
 
 
-def shown(browser: Browser, server: Served, path: str, name: str, window: dict[str, int], dark: bool) -> None:
+def shown(browser: Browser, server: Served, path: str, window: dict[str, int], dark: bool) -> None:
     with logged_in(browser, server, window, dark=dark) as context:  # type: ignore[arg-type]
         page, wrong = visit(context)
         page.goto(server.url + path)
         assert too_wide(page) <= 0
         assert violations(page) == []
-        shoot(page, name)
         assert not wrong
 
 
@@ -173,7 +172,6 @@ def test_a_chart_is_drawn_under_the_strict_policy(browser: Browser, tmp_path: Pa
                 expect(figure.locator("canvas")).to_be_visible()
                 expect(figure).to_contain_text("Accuracy, held out")
                 assert too_wide(page) <= 0
-                shoot(page, f"chart-{window['width']}-{'dark' if dark else 'light'}")
                 assert not wrong
         with logged_in(browser, server, scripts=False) as context:
             page, _wrong = visit(context)
@@ -202,7 +200,6 @@ def test_an_owner_changes_a_floor_and_pauses(browser: Browser, tmp_path: Path, s
                 if scripts:
                     assert too_wide(page) <= 0
                     assert violations(page) == []
-                shoot(page, f"privacy-{window['width']}")
                 page.get_by_role("button", name="Go on").click()
                 expect(page.get_by_role("button", name="Pause")).to_be_visible()
                 assert not wrong

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pytest
 import uvicorn
 from fastapi import FastAPI
-from playwright.sync_api import Browser, BrowserContext, Locator, Page, ViewportSize, expect
+from playwright.sync_api import Browser, BrowserContext, ViewportSize, expect
 
 from fanlight import apps
 from fanlight.consoles import main_server as main_server_pages
@@ -27,8 +25,6 @@ from fanlight.services.main_server.settings import MainServerSettings
 from fanlight.services.main_server.task import Task
 from tests.e2e.browser import DESK, PHONE, chromium, too_wide, violations, visit
 
-SHOTS = os.environ.get("FANLIGHT_SCREENSHOTS")
-"""A folder; with this variable set, the tests leave a screenshot of each page there."""
 CLASSES = ("cat", "dog", "<b>not bold", "ن" * 64, "W" * 64)
 PATHS = {
     "main": ("/", "/aggregate_models", "/send_model_clients", "/measure"),
@@ -114,7 +110,6 @@ def test_a_stranger_logs_in_by_pasting_the_link_and_comes_where_they_wanted(
         page, wrong = visit(context)
         page.goto(f"{server.url}/aggregate_models")
         assert page.url.startswith(f"{server.url}/login")
-        shoot(page, "login-phone")
         link = server.login_link()
         page.get_by_label("Login link or api-token").fill(link)
         page.get_by_role("button", name="Log in").click()
@@ -136,7 +131,6 @@ def test_pages_fit_the_screen(browser: Browser, servers: dict[str, Served], role
             page.goto(servers[role].url + path)
             assert too_wide(page) <= 0, path
             assert violations(page) == [], path
-            shoot(page, f"{role}{path.replace('/', '-').rstrip('-')}-{window}-{'dark' if dark else 'light'}")
         assert not wrong
 
 
@@ -169,7 +163,6 @@ def test_figures_fit_the_screen(browser: Browser, measured: Served, window: str,
         expect(page.get_by_role("region", name="what was taken for what")).to_have_count(2)
         assert too_wide(page) <= 0
         assert violations(page) == []
-        shoot(page.locator("#figures"), f"figures-{window}-{'dark' if dark else 'light'}")
         assert not wrong
 
 
@@ -205,7 +198,6 @@ def test_a_step_that_is_not_possible(browser: Browser, servers: dict[str, Served
             expect(notice).to_contain_text("Nothing was changed.")
             assert too_wide(page) <= 0
             assert not violations(page, "color-contrast")
-            shoot(page, f"{role}-problem-in-place-phone")
             page.get_by_role("button", name="Close").click()
             expect(notice).to_be_hidden()
         assert page.evaluate("window.same"), "the page was loaded anew"
@@ -224,7 +216,6 @@ def test_a_step_that_is_not_possible_without_scripts(browser: Browser, servers: 
         expect(page.get_by_text("no-open-round")).to_be_visible()
         expect(page.get_by_role("heading", name="Not possible now")).to_be_visible()
         assert too_wide(page) <= 0
-        shoot(page, f"{role}-problem-phone")
         page.get_by_role("link", name="Back to the step").click()
         assert page.url == server.url + path
 
@@ -247,10 +238,3 @@ def test_a_page_follows_what_happens(browser: Browser, servers: dict[str, Served
         expect(page.get_by_role("heading", level=1)).to_have_text("Waiting for devices.", timeout=15_000)
         assert page.evaluate("window.same")
         assert not wrong
-
-
-def shoot(what: Page | Locator, name: str) -> None:
-    if SHOTS:
-        Path(SHOTS).mkdir(parents=True, exist_ok=True)
-        path = Path(SHOTS) / f"{name}.png"
-        _ = what.screenshot(path=path, full_page=True) if isinstance(what, Page) else what.screenshot(path=path)

@@ -22,7 +22,7 @@ from fanlight.services.device.role import Chances, DeviceRole
 from fanlight.services.device.settings import DeviceSettings
 from fanlight.services.federation import issue_token_file
 from tests.e2e.browser import DESK, PHONE, chromium, too_wide, violations, visit
-from tests.e2e.test_pages import WINDOWS, Served, logged_in, served, shoot
+from tests.e2e.test_pages import WINDOWS, Served, logged_in, served
 from tests.unit.device.federation import NOW, PLAN, FakeFederation
 from tests.unit.device.joined import done
 
@@ -347,6 +347,4 @@ def test_pages_fit_the_screen(browser: Browser, device: tuple[Served, DeviceRole
             page.goto(server.url + path)
             assert too_wide(page) <= 0, path
             assert violations(page) == [], path
-            name = path.strip("/").translate(str.maketrans("/?=&", "----"))[:40]
-            shoot(page, f"device-{name}-{window}-{'dark' if dark else 'light'}")
         assert not wrong
