@@ -72,6 +72,20 @@ def test_who_left_unheard_can_come_back_and_who_was_heard_cannot(
     assert status.status(device)["left"]
 
 
+def test_who_came_back_after_the_loop_had_looked_is_not_thrown_out(
+    federation: FakeFederation, device: DeviceRole
+) -> None:
+    turn(device)
+    federation.down |= {"main", "aggregator"}
+    device.leave()
+    assert device.agent._has_left  # the loop has looked, and is about to tell the servers
+    device.come_back()
+    federation.down.clear()
+    device.agent._say_goodbye()
+    assert not federation.departed
+    assert not device.store.departure.told
+
+
 def test_leaving_goes_on_after_a_restart(
     federation: FakeFederation, device: DeviceRole, tmp_path: Path, drawn: Path
 ) -> None:

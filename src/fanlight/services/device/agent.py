@@ -168,7 +168,7 @@ class Agent:
         """Tell the servers that do not know it yet that this device has left; seconds to wait afterwards."""
         if self._membership.has_told_all:
             return _LEFT_S
-        self._membership.leave()
+        self._membership.say_goodbye()
         self._on_change()
         return self._leaving.next()
 

@@ -8,7 +8,8 @@ safe for a power cut: new key beside the old one, record, servers one by one, ne
 gone, copy of the new key gone.
 
 Leaving holds on this device at once, whether a server answers or not. A server that has heard of it refuses this device
-for good; as long as none has, the device can come back.
+for good; as long as none has, the device can come back. Whether it is to leave is looked at under the lock under which
+the servers are told, so that who has come back is not told of any more.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from fanlight.protocol.exchange import Welcome
 from fanlight.services.device.client import Server
 from fanlight.services.device.identity import Identity
 from fanlight.services.device.store import Departure, DeviceStore, KeyChange
+from fanlight.services.device.wishes import Wishes
 from fanlight.services.federation import Token
 
 
@@ -36,6 +38,7 @@ class Membership:
     Attributes:
         token: lets it join, once.
         servers: ``main`` and ``aggregator``.
+        wishes: say whether it is to leave.
         clock: unix seconds.
         not_told: what was wrong when a server was last told that this device leaves, by server.
     """
@@ -44,6 +47,7 @@ class Membership:
     identity: Identity
     store: DeviceStore
     servers: Mapping[str, Server]
+    wishes: Wishes
     clock: Callable[[], float]
     not_told: dict[str, FanlightError] = field(default_factory=dict)
     _changing: threading.Lock = field(default_factory=threading.Lock)
@@ -176,8 +180,18 @@ class Membership:
         return set(self.store.departure.told) == set(self.servers)
 
     def leave(self) -> None:
-        """Tell the servers that do not know it yet that this device leaves; why one could not be is in ``not_told``."""
+        """Leave from now on, and tell the servers, as in ``say_goodbye``."""
+        self.wishes.leave(True)  # before the lock: a server that hangs must not keep anybody here
+        self.say_goodbye()
+
+    def say_goodbye(self) -> None:
+        """Tell the servers that do not know it yet that this device leaves; why one could not be is in ``not_told``.
+
+        Nothing, if its owner does not want it to leave any more.
+        """
         with self._changing:
+            if not self.wishes.kept.left:
+                return
             with contextlib.suppress(FanlightError):
                 self._resume()  # a server that is in between would not know the key
             for name, server in self.servers.items():
@@ -198,21 +212,21 @@ class Membership:
         self.store.depart(Departure(told=(*told, name)))
 
     def come_back(self) -> None:
-        """Forget that this device was to leave, if no server knows of it yet.
+        """Leave no more, if no server knows of it yet.
 
         Raises:
             NotPossibleNow: one does, for good.
         """
         with self._changing:
-            told = self.store.departure.told
-        if told:
-            raise NotPossibleNow(
-                "This device has left for good: a server knows it.",
-                slug="left",
-                next="Ask the operator for a new token, and start the device with it and an empty state folder. "
-                "The pictures can stay where they are.",
-            )
-        self.not_told.clear()
+            if self.store.departure.told:
+                raise NotPossibleNow(
+                    "This device has left for good: a server knows it.",
+                    slug="left",
+                    next="Ask the operator for a new token, and start the device with it and an empty state folder. "
+                    "The pictures can stay where they are.",
+                )
+            self.wishes.leave(False)
+            self.not_told.clear()
 
     def _check(self, welcome: Welcome) -> None:
         if welcome.device != self.identity.device.device:

@@ -92,12 +92,11 @@ class DeviceRole:
         What was made of the pictures is deleted; the pictures are the owner's.
 
         Raises:
-            StorageError: the disk failed; the servers are told all the same, by the agent.
+            StorageError: the disk failed; this device has left all the same.
         """
-        self.rounds.wishes.leave(True)
-        self.pictures.forget_made()
         self.membership.leave()
         self.pages.notify()
+        self.pictures.forget_made()
 
     def come_back(self) -> None:
         """Undo ``leave`` before any server knows of it.
@@ -106,7 +105,6 @@ class DeviceRole:
             NotPossibleNow: one does.
         """
         self.membership.come_back()
-        self.rounds.wishes.leave(False)
         self.pages.notify()
 
     def stop(self) -> None:
@@ -174,7 +172,7 @@ def _build(
     pages, stopping = Notifier(), threading.Event()
     jobs = Jobs(on_change=pages.notify)
     steps = Steps(rounds, jobs, chances.jitter, chances.sleep or stopping.wait)
-    membership = Membership(token, identity, store, {"main": main, "aggregator": aggregator}, chances.clock)
+    membership = Membership(token, identity, store, {"main": main, "aggregator": aggregator}, wishes, chances.clock)
     membership.recover()
     agent = Agent(
         membership,

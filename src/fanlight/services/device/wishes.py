@@ -5,6 +5,7 @@ The settings that the device was started with hold until the owner says otherwis
 
 from __future__ import annotations
 
+import threading
 from typing import Final
 
 from fanlight.errors import Refused, SettingsError
@@ -64,6 +65,7 @@ class Wishes:
     def __init__(self, store: DeviceStore, settings: DeviceSettings) -> None:
         self._store = store
         self._settings = settings
+        self._keeping = threading.Lock()
 
     @property
     def kept(self) -> Kept:
@@ -115,4 +117,5 @@ class Wishes:
             raise Refused("You have paused this device.", slug=PAUSED, next="Let it go on, on the page Privacy.")
 
     def _keep(self, **changes: int | bool) -> None:
-        self._store.keep(_KEY, self.kept.with_(**changes).encode())
+        with self._keeping:  # a pause does not undo a leaving that comes at the same moment
+            self._store.keep(_KEY, self.kept.with_(**changes).encode())
