@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from fanlight.protocol import codec
 
 VECTOR_CHUNK_BYTES: Final = 1 << 20
+HASH_BYTES: Final = 32
 
 
 def digest(label: str, *parts: codec.Value) -> bytes:
@@ -34,11 +35,11 @@ def key_id(public_key: bytes) -> bytes:
 class VectorDigest:
     """H(y) over a vector that arrives in pieces: H([label, length, SHA-256 of each 1 MiB chunk]).
 
-    Chunk hashes let a later resumable upload check what it already has.
+    Chunk hashes let a resumed upload check what is there already.
     """
 
     def __init__(self) -> None:
-        self._chunks: list[codec.Value] = []
+        self._chunks: list[bytes] = []
         self._current = hashlib.sha256()
         self._filled = 0
         self._length = 0
@@ -57,14 +58,23 @@ class VectorDigest:
 
     def digest(self) -> bytes:
         """The 32-byte hash of all that was appended; call once, at the end."""
+        return vector_digest_of(self._length, self.chunks())
+
+    def chunks(self) -> list[bytes]:
+        """The 32-byte SHA-256 of each chunk of all that was appended; call at the end."""
         if self._filled:
             self._finish_chunk()
-        return digest("fanlight/vector/v1", self._length, self._chunks)
+        return self._chunks
 
     def _finish_chunk(self) -> None:
         self._chunks.append(self._current.digest())
         self._current = hashlib.sha256()
         self._filled = 0
+
+
+def vector_digest_of(size: int, chunks: Sequence[bytes]) -> bytes:
+    """H(y) of a vector of ``size`` bytes from the SHA-256 of its chunks."""
+    return digest("fanlight/vector/v1", size, list(chunks))
 
 
 def vector_digest(pieces: Iterable[bytes | memoryview]) -> bytes:

@@ -1,7 +1,8 @@
 """What one device says in one round: a signed header, two sealed seeds and the masked vector; and the receipt for it.
 
 The body of an upload is ``MAGIC ‖ length of the envelope (4 bytes, big-endian) ‖ envelope ‖ y``. The envelope is read
-and checked before a byte of y is stored; y itself is streamed to disk while it is hashed.
+and checked before a byte of y is stored. A y of more than ``WHOLE_BYTES`` may take several tries: the SHA-256 of each
+of its chunks, from which H(y) is made, stand before it, so that each chunk can be checked when it comes.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from fanlight.errors import MalformedMessage
 from fanlight.protocol import signing
-from fanlight.protocol.digests import digest
+from fanlight.protocol.digests import VECTOR_CHUNK_BYTES, digest
 from fanlight.protocol.message import U63, Blob, DeviceId, Hash, Message, Name, SealedSeed, Time
 
 REPORT = "fanlight/report/v1"
@@ -23,6 +24,8 @@ READINESS = "fanlight/readiness/v1"
 MAGIC: Final = b"FLR1"
 ENVELOPE_LIMIT: Final = 4096
 PREFIX_BYTES: Final = len(MAGIC) + 4
+WHOLE_BYTES: Final = VECTOR_CHUNK_BYTES
+"""A y of at most so many bytes comes in one request."""
 
 
 class ReportHeader(Message):
@@ -98,6 +101,11 @@ def body_prefix(envelope: Envelope) -> bytes:
     """All bytes of an upload's body before y."""
     data = envelope.encode()
     return MAGIC + len(data).to_bytes(4, "big") + data
+
+
+def chunk_count(size: int) -> int:
+    """How many chunks a y of ``size`` bytes has."""
+    return -(-size // VECTOR_CHUNK_BYTES)
 
 
 def envelope_length(prefix: bytes) -> int:

@@ -1,7 +1,8 @@
 """A folder of files that are too large for a database row: masked vectors, models, reports.
 
 A file appears under its name only when all of it is on the disk: bytes go to a partial file, which is synced, renamed
-and then made durable by syncing the folder.  Partial files of an earlier process are swept away at start.
+and then made durable by syncing the folder.  Partial files of an earlier process are swept away at start; unfinished
+ones, which arrive over several tries, are kept until somebody gives them up.
 """
 
 from __future__ import annotations
@@ -16,11 +17,14 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from fanlight.errors import MalformedMessage, MessageTooLarge, NotFound, StorageError, disk_full, from_os_error
+from fanlight.storage.failures import os_failures
 from fanlight.storage.folders import OWNER_ONLY_FILE, make_private_folder, sync_folder
+from fanlight.storage.unfinished import Unfinished
 
 # lower case only: some file systems do not tell cases apart; no leading dot: those are partial files
 _NAME = re.compile(r"[0-9a-z][0-9a-z_-]{0,159}(\.[0-9a-z]{1,16})?")
 _PARTIAL = ".partial"
+_UNFINISHED = ".unfinished"
 _partial_numbers = itertools.count()
 
 
@@ -55,7 +59,7 @@ class BlobWriter:
         """
         if self._size + len(piece) > self._limit:
             raise MessageTooLarge(f"{self._target.name}: more than {self._limit:,} bytes.")
-        with _failures(self._target.parent):
+        with os_failures(self._target.parent):
             self._stream.write(piece)
         self._digest.update(piece)
         self._size += len(piece)
@@ -69,7 +73,7 @@ class BlobWriter:
         """
         if self._expected is not None and self._size != self._expected:
             raise MalformedMessage(f"{self._target.name}: {self._size:,} bytes instead of {self._expected:,}.")
-        with _failures(self._target.parent):
+        with os_failures(self._target.parent):
             self._stream.flush()
             os.fsync(self._stream.fileno())
             self._stream.close()
@@ -98,7 +102,7 @@ class BlobFolder:
     def __init__(self, root: Path) -> None:
         self.root = root
         make_private_folder(root)
-        with _failures(root):
+        with os_failures(root):
             for leftover in root.glob(f".*{_PARTIAL}"):
                 leftover.unlink()
 
@@ -119,7 +123,7 @@ class BlobFolder:
         if expected_size is not None:
             self._check_room(name, expected_size, limit)
         partial = self.root / f".{name}.{os.getpid()}-{next(_partial_numbers)}{_PARTIAL}"
-        with _failures(self.root):
+        with os_failures(self.root):
             writer = BlobWriter(target, partial, expected_size, limit)
         try:
             yield writer
@@ -140,7 +144,7 @@ class BlobFolder:
             NotFound: there is no such file.
             StorageError: bad name, or the disk failed.
         """
-        with self.open(name) as stream, _failures(self.root):
+        with self.open(name) as stream, os_failures(self.root):
             return stream.read()
 
     def open(self, name: str) -> BinaryIO:
@@ -164,13 +168,33 @@ class BlobFolder:
 
     def delete(self, name: str) -> None:
         """Delete the file ``name`` durably; a missing one is no error."""
-        with _failures(self.root):
+        with os_failures(self.root):
             self._path(name).unlink(missing_ok=True)
             sync_folder(self.root)
 
+    def unfinished(self, name: str, expected_size: int, limit: int) -> Unfinished:
+        """What has arrived of the file ``name``, to be continued; arguments and errors as in ``writer``."""
+        target, path = self._path(name), self.root / f".{name}{_UNFINISHED}"
+        here = path.stat().st_size if path.exists() else 0
+        self._check_room(name, expected_size, limit, here)
+        return Unfinished(path, target)
+
+    def give_up(self, name: str) -> None:
+        """Delete what has arrived of the unfinished file ``name``, if anything."""
+        self._path(name)
+        with os_failures(self.root):
+            (self.root / f".{name}{_UNFINISHED}").unlink(missing_ok=True)
+
+    def give_up_all(self, keep: str = "") -> None:
+        """Delete all unfinished files, except that of ``keep``."""
+        with os_failures(self.root):
+            for path in self.root.glob(f".*{_UNFINISHED}"):
+                if path.name != f".{keep}{_UNFINISHED}":
+                    path.unlink(missing_ok=True)
+
     def names(self) -> list[str]:
         """The names of all complete files, sorted."""
-        with _failures(self.root):
+        with os_failures(self.root):
             return sorted(path.name for path in self.root.iterdir() if _NAME.fullmatch(path.name))
 
     def _path(self, name: str) -> Path:
@@ -178,19 +202,11 @@ class BlobFolder:
             raise StorageError(f"{name!r} is no name for a file in {self.root}.", slug="bad-file-name")
         return self.root / name
 
-    def _check_room(self, name: str, size: int, limit: int) -> None:
+    def _check_room(self, name: str, size: int, limit: int, here: int = 0) -> None:
         if size > limit:
             raise MessageTooLarge(f"{name}: {size:,} bytes; at most {limit:,} are accepted.")
-        with _failures(self.root):
+        with os_failures(self.root):
             disk = os.statvfs(self.root)
         free = disk.f_bavail * disk.f_frsize
-        if free < size:
-            raise disk_full(str(self.root), missing_bytes=size - free)
-
-
-@contextmanager
-def _failures(folder: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise from_os_error(error, str(folder)) from error
+        if free < size - here:
+            raise disk_full(str(self.root), missing_bytes=size - here - free)

@@ -1,4 +1,4 @@
-"""What a database can do to us, as ``StorageError`` with advice that fits the cause.
+"""What a disk or a database can do to us, as ``StorageError`` with advice that fits the cause.
 
 Slugs: ``disk-full``, ``storage-conflict`` (a row contradicts another), ``storage-busy`` (another process holds the
 database), ``storage-failed`` (everything else).
@@ -7,12 +7,24 @@ database), ``storage-failed`` (everything else).
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 from sqlalchemy.exc import DBAPIError
 
-from fanlight.errors import StorageError, disk_full
+from fanlight.errors import StorageError, disk_full, from_os_error
 
 _PRIMARY_CODE = 0xFF  # SQLite keeps the primary result code in the low byte of the extended one
+
+
+@contextmanager
+def os_failures(place: Path) -> Iterator[None]:
+    """What the operating system refuses inside this block, at ``place``, as a ``StorageError``."""
+    try:
+        yield
+    except OSError as error:
+        raise from_os_error(error, str(place)) from error
 
 
 def from_database_error(error: Exception, place: str) -> StorageError:

@@ -16,15 +16,15 @@ from sqlalchemy import Connection, delete, func, insert, select, update
 
 from fanlight.core import ring
 from fanlight.core.masks import MaskStream
-from fanlight.errors import NotAuthentic, NotEnrolled, NotFound, NotPossibleNow, StorageError
+from fanlight.errors import NotAuthentic, NotEnrolled, NotFound, NotPossibleNow, RemoteError, StorageError
 from fanlight.protocol.aggregator import Aggregator
-from fanlight.protocol.aggregator_round import TABLE, TERMINAL, Event, Held, Record, Step
+from fanlight.protocol.aggregator_round import TABLE, TERMINAL, Event, Held, Record, State, Step
 from fanlight.protocol.closing import Release
 from fanlight.protocol.digests import vector_digest
 from fanlight.protocol.manifest import Proposal, SignedManifest
-from fanlight.protocol.report import PREFIX_BYTES, Envelope, ReportHeader
+from fanlight.protocol.report import PREFIX_BYTES, REPORT, Envelope, ReportHeader
 from fanlight.protocol.sealing import MASK_AGGREGATOR, mask_key, open_seed
-from fanlight.protocol.signing import Signed
+from fanlight.protocol.signing import Signed, verify_bytes
 from fanlight.services.server.chained_log import ChainedLog
 from fanlight.services.server.membership import Membership
 from fanlight.services.server.round_journal import RoundJournal
@@ -153,6 +153,30 @@ class Rounds:
             self._save(tx, step)
         self._say(record, step.record)
 
+    def check_member(self, device: bytes) -> bytes:
+        """The public key of a device that is a member at both servers.
+
+        Raises:
+            NotEnrolled: it is not.
+        """
+        known = self._membership.resolve(device.hex())
+        if known is None or device not in self.confirmed:
+            raise NotEnrolled(
+                "This device is not (yet) a member at both servers.",
+                next="Wait a moment and send again; if it stays so, enrol with a fresh token.",
+                slug="not-confirmed" if known else "not-enrolled",
+                device=device.hex(),
+            )
+        return self._membership.public_keys()[device]
+
+    def is_signed_by(self, mh: bytes, device: bytes, envelope: Envelope) -> bool:
+        """Has this device signed a report of this round with this envelope?"""
+        try:
+            header = ReportHeader.decode(verify_bytes(self.check_member(device), REPORT, envelope.header))
+        except RemoteError:
+            return False
+        return (header.mh, header.device) == (mh, device)
+
     def check_report(self, mh: bytes, device: bytes, envelope: Envelope) -> ReportHeader:
         """Everything that can be checked before y arrives.
 
@@ -160,14 +184,7 @@ class Rounds:
             NotFound: no such round. NotEnrolled: the device is not a member at both servers.
             NotAuthentic, Refused, NotPossibleNow: see the machine.
         """
-        public_key = self._membership.public_keys().get(device)
-        if public_key is None or device not in self.confirmed:
-            raise NotEnrolled(
-                "This device is not (yet) a member at both servers.",
-                next="Wait a moment and send again; if it stays so, enrol with a fresh token.",
-                slug="not-confirmed" if public_key else "not-enrolled",
-                device=device.hex(),
-            )
+        public_key = self.check_member(device)
         with self._database.transaction() as tx:
             stored = self._by_hash(tx, mh)
         key = self._keys.load(stored.record.number)
@@ -368,6 +385,8 @@ class Rounds:
         for file in self._files.names():
             if file not in kept:
                 self._files.delete(file)
+        if live is None or live.at is not State.COLLECTING:
+            self._files.give_up_all()
 
     def _forget_if_over(self, record: Record) -> None:
         """Destroy the round's key and every y, once the outcome is stored."""
@@ -380,6 +399,7 @@ class Rounds:
             ]
         for file in (*files, _sum_file(record)):
             self._files.delete(file)
+        self._files.give_up_all()
 
     def _current(self, tx: Connection) -> Stored:
         stored = self._latest(tx)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+import itertools
+import os
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import BinaryIO, Final
 
@@ -14,11 +16,11 @@ from fanlight.errors import MalformedMessage, NotAuthentic
 from fanlight.learning.model_file import MAX_MODEL_BYTES
 from fanlight.protocol import signing
 from fanlight.protocol.closing import OutcomeForDevice
+from fanlight.protocol.digests import VectorDigest
 from fanlight.protocol.exchange import OFFER, PREFIX, Offer, Welcome
 from fanlight.protocol.identities import Trust
-from fanlight.protocol.report import Envelope, body_prefix
-from fanlight.services.http.remote import CBOR, Remote
-from fanlight.services.http.signature_profile import CLOCK_SKEW, content_digest
+from fanlight.protocol.report import WHOLE_BYTES, Envelope, body_prefix
+from fanlight.services.http.remote import CBOR, UNSIGNED, Remote
 
 _PIECE: Final = 1 << 20
 _AT_ONCE: Final = httpx.Timeout(5)
@@ -112,34 +114,46 @@ class AggregatorClient(Server):
     def upload(self, mh: bytes, device: bytes, envelope: Envelope, y: BinaryIO, length: int) -> bytes:
         """Send a report from its stored file; the signed receipt.
 
+        A large one goes on where an earlier try ended. The report's own signature is all that proves where it is from.
+
         Args:
             mh, device: the round and this device.
             envelope: the report without y.
             y: the stored file, opened; little-endian uint32.
             length: words in y.
         """
-        try:
-            return self._upload_once(mh, device, envelope, y, length)
-        except NotAuthentic as error:
-            if error.slug != CLOCK_SKEW:
-                raise
-            return self._upload_once(mh, device, envelope, y, length)  # the right time is known now
-
-    def _upload_once(self, mh: bytes, device: bytes, envelope: Envelope, y: BinaryIO, length: int) -> bytes:
-        prefix = body_prefix(envelope)
-        digest, size = hashlib.sha256(), 0
-        for piece in _pieces(prefix, y):
-            digest.update(piece)
-            size += len(piece)
-        if size != len(prefix) + 4 * length:
+        size, path = 4 * length, f"{PREFIX}/rounds/{mh.hex()}/reports/{device.hex()}"
+        if y.seek(0, os.SEEK_END) != size:
             raise MalformedMessage("The stored report is damaged: its length is wrong.", slug="damaged-report")
-        headers = {**CBOR, "Content-Length": str(size), "Content-Digest": content_digest(digest.digest())}
-        path = f"{PREFIX}/rounds/{mh.hex()}/reports/{device.hex()}"
-        return self.remote.send("PUT", path, content=_pieces(prefix, y), headers=headers, timeout=_UPLOAD_TIMEOUT)
+        front = body_prefix(envelope)
+        if size <= WHOLE_BYTES:
+            return self._send("PUT", path, front, y, 0, CBOR)
+        digest = VectorDigest()
+        for piece in _pieces(y, 0):
+            digest.update(piece)
+        front += b"".join(digest.chunks())
+        answer = self.remote.ask("POST", path, content=front, auth=UNSIGNED)
+        if answer.content:
+            return answer.content
+        start = _offset(answer.headers, size)
+        more = {"Content-Type": "application/partial-upload", "Upload-Complete": "?1", "Upload-Offset": str(start)}
+        return self._send("PATCH", path, front, y, start, more)
+
+    def _send(self, method: str, path: str, front: bytes, y: BinaryIO, start: int, headers: Mapping[str, str]) -> bytes:
+        length = len(front) + y.seek(0, os.SEEK_END) - start
+        fields = {**headers, "Content-Length": str(length)}
+        content = itertools.chain([front], _pieces(y, start))
+        return self.remote.send(method, path, content=content, headers=fields, auth=UNSIGNED, timeout=_UPLOAD_TIMEOUT)
 
 
-def _pieces(prefix: bytes, y: BinaryIO) -> Iterator[bytes]:
-    y.seek(0)
-    yield prefix
+def _pieces(y: BinaryIO, start: int) -> Iterator[bytes]:
+    y.seek(start)
     while piece := y.read(_PIECE):
         yield piece
+
+
+def _offset(headers: Mapping[str, str], size: int) -> int:
+    text = headers.get("Upload-Offset", "")
+    if not (text.isascii() and text.isdigit() and len(text) < 20 and int(text) <= size):
+        raise MalformedMessage("The secure aggregator does not say where to continue.", slug="bad-offset")
+    return int(text)

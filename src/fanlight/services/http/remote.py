@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
 import httpx
@@ -30,6 +30,8 @@ from fanlight.services.http.hosts import LOOPBACK_HOSTS
 from fanlight.services.http.signing import SignedRequests
 
 CBOR: Final = {"Content-Type": "application/cbor"}
+UNSIGNED: Final = httpx.Auth()
+"""For a request whose body speaks for itself."""
 PROBLEM_LIMIT: Final = 1 << 16
 MESSAGE_LIMIT: Final = 1 << 20
 _TIMEOUT: Final = httpx.Timeout(30, connect=10)
@@ -44,6 +46,13 @@ _BY_STATUS: Final[Mapping[int, type[RemoteError]]] = {
     429: Refused,
 }
 _MEMBERSHIP: Final = frozenset({"not-enrolled", "revoked", "left"})
+
+
+class Answer(NamedTuple):
+    """What a server answered: its header fields, and the body."""
+
+    headers: Mapping[str, str]
+    content: bytes
 
 
 class Remote:
@@ -102,7 +111,11 @@ class Remote:
         hooks = {"response": [self._check_before_signer_async]}
         return httpx.AsyncClient(transport=self._transport, event_hooks=hooks, **self._options)
 
-    def send(
+    def send(self, method: str, path: str, **options: Any) -> bytes:
+        """As ``ask``; the answer's body only."""
+        return self.ask(method, path, **options).content
+
+    def ask(
         self,
         method: str,
         path: str,
@@ -112,8 +125,8 @@ class Remote:
         auth: httpx.Auth | None = None,
         limit: int = MESSAGE_LIMIT,
         timeout: httpx.Timeout = _TIMEOUT,
-    ) -> bytes:
-        """One request; the answer's body, at most ``limit`` bytes.
+    ) -> Answer:
+        """One request; the answer, with at most ``limit`` bytes.
 
         Raises:
             RemoteError: a problem that the server named (its slug is kept), or no usable answer.
@@ -130,7 +143,7 @@ class Remote:
                 body += piece
                 self._check_size(len(body), allowed)
         self._count(response, len(body))
-        return self._answer(response, bytes(body))
+        return Answer(response.headers, self._answer(response, bytes(body)))
 
     async def poll(self, client: httpx.AsyncClient, path: str, params: Mapping[str, str], wait_s: float) -> bytes:
         """As ``send``, for a GET that may take ``wait_s`` seconds and can be cancelled."""

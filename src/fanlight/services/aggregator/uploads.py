@@ -1,0 +1,329 @@
+"""How a report arrives: what it says of itself is checked before its vector is taken, and each chunk before it is kept.
+
+A report's own signature serves as the request's: the header names device, round and H(y), and only the device can sign
+it. So whoever carries a report can do no more than the device asked for: the same bytes again get the same receipt, and
+other bytes are refused. A replay can waste the time of one connection and nothing else.
+
+- A *small* report comes in one request: ``beginning ‖ y``.
+- A *large* one comes in two: first the question what is here already, ``beginning ‖ hashes of all chunks``, which the
+  signed H(y) vouches for; then ``beginning ‖ hashes ‖ the rest of y``. Each chunk (1 MiB) is compared with its hash
+  before it is written, so what is on the disk is right whoever sent it, and what a crash spoilt is found by asking.
+
+Nothing is allocated or written for a sender before the signature of a member has verified.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from typing import Final
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import ClientDisconnect, Request
+
+from fanlight.errors import (
+    Conflict,
+    FanlightError,
+    MalformedMessage,
+    MessageTooLarge,
+    NotPossibleNow,
+    Refused,
+    RemoteError,
+)
+from fanlight.protocol.digests import HASH_BYTES, VECTOR_CHUNK_BYTES, vector_digest, vector_digest_of
+from fanlight.protocol.report import (
+    ENVELOPE_LIMIT,
+    PREFIX_BYTES,
+    WHOLE_BYTES,
+    Envelope,
+    ReportHeader,
+    chunk_count,
+    envelope_length,
+)
+from fanlight.services.aggregator.service import AggregatorService
+from fanlight.services.http.limits import declared_length, too_large
+from fanlight.storage.unfinished import Unfinished
+
+_FRONT_LIMIT: Final = PREFIX_BYTES + ENVELOPE_LIMIT
+AT_ONCE: Final = 4
+"""Most uploads of one device at a time: one, and what is left of those whose connections have died."""
+PATIENCE_S: Final = 60.0
+"""A sender that says nothing for so long is gone."""
+
+
+@dataclass(frozen=True)
+class Admitted:
+    """A report that may arrive: its round and device, envelope and checked header."""
+
+    mh: bytes
+    device: bytes
+    envelope: Envelope
+    header: ReportHeader
+
+    @property
+    def size(self) -> int:
+        """Bytes of y."""
+        return 4 * self.header.length
+
+    @property
+    def file(self) -> str:
+        """The name of the file of y: no other report can ever end up in it."""
+        return self.envelope.report_id.hex()
+
+    def refuse_length(self, found: str) -> Refused:
+        """The error for a vector of another length."""
+        message = f"The vector has {found} bytes; {self.header.length} words were signed."
+        return Refused(message, slug="wrong-length", device=self.device.hex())
+
+    def refuse_vector(self) -> Refused:
+        """The error for other bytes than the signed ones."""
+        return Refused("The vector is not the one that was signed.", slug="swapped-vector", device=self.device.hex())
+
+
+class Body:
+    """The body of one request, in order; never more than one piece of it is held unread."""
+
+    def __init__(self, request: Request) -> None:
+        self._declared = declared_length(request.headers)
+        self._pieces = request.stream()
+        self._rest = b""
+        self._read = 0
+
+    async def envelope(self) -> Envelope:
+        """What every upload begins with.
+
+        Raises:
+            MalformedMessage: it does not.
+        """
+        length = envelope_length(await self.exactly(PREFIX_BYTES))
+        return Envelope.decode(await self.exactly(length), limit=ENVELOPE_LIMIT)
+
+    def check_declared(self, report: Admitted, start: int) -> None:
+        """Refuse a ``Content-Length`` that has no room for y from ``start`` on, or more than that."""
+        if self._declared is not None and self._declared != self._read + report.size - start:
+            raise report.refuse_length(str(self._declared - self._read + start))
+
+    async def exactly(self, size: int) -> bytes:
+        """The next ``size`` bytes.
+
+        Raises:
+            MalformedMessage: it ends before.
+        """
+        found = bytearray()
+        while len(found) < size:
+            piece = await self._next()
+            if not piece:
+                raise MalformedMessage("The report ends too early.")
+            found += piece
+        self._rest = bytes(found[size:])
+        self._read += size
+        return bytes(found[:size])
+
+    async def chunks(self, report: Admitted, start: int) -> AsyncIterator[bytes]:
+        """What follows: y from its byte ``start`` to its end, a chunk at a time.
+
+        Raises:
+            Refused: it is shorter or longer.
+        """
+        at, chunk = start, bytearray()
+        while piece := await self._next():
+            if at + len(chunk) + len(piece) > report.size:
+                raise report.refuse_length(f"more than {report.size}")
+            chunk += piece
+            while len(chunk) >= VECTOR_CHUNK_BYTES:
+                yield bytes(chunk[:VECTOR_CHUNK_BYTES])
+                del chunk[:VECTOR_CHUNK_BYTES]
+                at += VECTOR_CHUNK_BYTES
+        if at + len(chunk) < report.size:
+            raise report.refuse_length(f"only {at + len(chunk)}")
+        if chunk:
+            yield bytes(chunk)
+
+    async def end(self) -> None:
+        """Nothing may follow.
+
+        Raises:
+            MalformedMessage: something does.
+        """
+        if await self._next():
+            raise MalformedMessage("More follows than belongs to a report.")
+
+    async def _next(self) -> bytes:
+        """The next bytes; none at the end."""
+        piece, self._rest = self._rest, b""
+        try:
+            while not piece:
+                async with asyncio.timeout(PATIENCE_S):
+                    piece = await anext(self._pieces)
+        except StopAsyncIteration:
+            return b""
+        except (ClientDisconnect, TimeoutError):
+            raise MalformedMessage("The connection ended before the report did.", slug="cut-short") from None
+        return piece
+
+
+class Uploads:
+    """The reports that are arriving.
+
+    Each method reads one request of a device for a round, and
+
+    Raises:
+        NotEnrolled, NotFound, NotAuthentic, Refused, NotPossibleNow: see ``Rounds.check_report``.
+        MalformedMessage, MessageTooLarge: the body is not what it must be. Conflict: it does not continue what is here.
+        StorageError: the disk is full or failed.
+    """
+
+    def __init__(self, service: AggregatorService) -> None:
+        self._service = service
+        self._rounds = service.rounds
+        self._files = service.files
+        self._under_way: Counter[bytes] = Counter()
+        self._begun: dict[bytes, str] = {}
+
+    async def whole(self, request: Request, mh: bytes, device: bytes) -> bytes:
+        """A small report; returns the signed receipt."""
+        declared = declared_length(request.headers)
+        if declared is not None and declared > _FRONT_LIMIT + WHOLE_BYTES:
+            raise too_large(_FRONT_LIMIT + WHOLE_BYTES)
+        async with self._arriving(request, mh, device) as (body, report):
+            if isinstance(report, bytes):
+                return report
+            if report.size > WHOLE_BYTES:
+                raise MessageTooLarge(f"A report of more than {WHOLE_BYTES:,} bytes comes in parts.")
+            body.check_declared(report, 0)
+            y = [chunk async for chunk in body.chunks(report, 0)]
+            return await run_in_threadpool(self._take_whole, report, y)
+
+    async def ask(self, request: Request, mh: bytes, device: bytes) -> tuple[int, bytes]:
+        """How many bytes of a large report's y are here, and its receipt if it was taken already."""
+        async with self._arriving(request, mh, device) as (body, report):
+            if isinstance(report, bytes):
+                return 0, report
+            hashes = await self._hashes(body, report)
+            await body.end()
+            with await run_in_threadpool(self._open, report) as file:
+                return await run_in_threadpool(_verified, file, hashes), b""
+
+    async def rest(self, request: Request, mh: bytes, device: bytes, start: int) -> bytes:
+        """The rest of a large report from byte ``start`` of y on; returns the signed receipt.
+
+        What has arrived when the connection breaks stays, in whole chunks.
+        """
+        async with self._arriving(request, mh, device) as (body, report):
+            if isinstance(report, bytes):
+                return report
+            hashes = await self._hashes(body, report)
+            body.check_declared(report, start)
+            with await run_in_threadpool(self._open, report) as file:
+                here = await run_in_threadpool(_verified, file, hashes)
+                if start != here:
+                    raise Conflict(
+                        f"{here} bytes are here, not {start}.", slug="wrong-offset", next="Ask, and continue."
+                    )
+                async for chunk in body.chunks(report, start):
+                    await run_in_threadpool(_keep, file, here, chunk, hashes, report)
+                    here += len(chunk)
+                await run_in_threadpool(file.commit)
+            return await run_in_threadpool(self._take, report)
+
+    @asynccontextmanager
+    async def _arriving(
+        self, request: Request, mh: bytes, device: bytes
+    ) -> AsyncIterator[tuple[Body, Admitted | bytes]]:
+        """The body after the envelope, and the report if it may arrive, or the receipt if it is here already.
+
+        Why a member's report was refused is noted for the owner to see, once the device has signed it.
+        """
+        self._rounds.check_member(device)  # strangers are not listened to
+        body, envelope = Body(request), None
+        try:
+            envelope = await body.envelope()
+            report = await run_in_threadpool(self._admit, mh, device, envelope)
+            with self._counted(device):
+                yield body, report
+        except (RemoteError, NotPossibleNow) as error:  # its sender's fault, or too late; not our disk's
+            cut = isinstance(error, MalformedMessage) or error.slug == "wrong-offset"
+            if envelope is not None and not cut:
+                await run_in_threadpool(self._note, mh, device, envelope, error.slug)
+            raise
+
+    def _admit(self, mh: bytes, device: bytes, envelope: Envelope) -> Admitted | bytes:
+        held = self._rounds.holds(mh, device)
+        if held is not None and held[0] == envelope.report_id.hex():
+            return held[1]  # our answer was lost: the same one again, also after the close
+        header = self._rounds.check_report(mh, device, envelope)
+        if held is not None:  # a second report: refused by its header alone
+            return self._rounds.take_report(mh, envelope, header, held[0])
+        return Admitted(mh, device, envelope, header)
+
+    @contextmanager
+    def _counted(self, device: bytes) -> Iterator[None]:
+        if self._under_way[device] >= AT_ONCE:
+            raise Refused(
+                "Too many uploads of this device are under way.",
+                slug="too-many-requests",
+                next="Wait until one has ended.",
+                device=device.hex(),
+            )
+        self._under_way[device] += 1
+        try:
+            yield
+        finally:
+            self._under_way[device] -= 1
+            if not self._under_way[device]:
+                del self._under_way[device]
+
+    def _note(self, mh: bytes, device: bytes, envelope: Envelope, slug: str) -> None:
+        if self._rounds.is_signed_by(mh, device, envelope):
+            self._service.note_refusal(mh, device, slug)
+
+    async def _hashes(self, body: Body, report: Admitted) -> list[bytes]:
+        data = await body.exactly(HASH_BYTES * chunk_count(report.size))
+        hashes = [data[start : start + HASH_BYTES] for start in range(0, len(data), HASH_BYTES)]
+        if vector_digest_of(report.size, hashes) != report.header.y_hash:
+            raise report.refuse_vector()
+        return hashes
+
+    def _open(self, report: Admitted) -> Unfinished:
+        """The file of y as far as it is here. Of each device there is only one: another one of its is given up."""
+        before = self._begun.get(report.device, report.file)
+        if before != report.file:
+            self._files.give_up(before)
+        self._begun[report.device] = report.file
+        return self._files.unfinished(report.file, report.size, report.size)
+
+    def _take_whole(self, report: Admitted, y: list[bytes]) -> bytes:
+        if vector_digest(y) != report.header.y_hash:
+            raise report.refuse_vector()
+        self._files.write_stream(report.file, y, report.size, report.size)
+        return self._take(report)
+
+    def _take(self, report: Admitted) -> bytes:
+        """Its y lies durably in its file; returns the signed receipt."""
+        try:
+            return self._rounds.take_report(report.mh, report.envelope, report.header, report.file)
+        except FanlightError:
+            held = self._rounds.holds(report.mh, report.device)
+            if held is None or held[0] != report.file:
+                self._files.delete(report.file)
+            raise
+
+
+def _verified(file: Unfinished, hashes: Sequence[bytes]) -> int:
+    """How many bytes from the file's beginning are whole chunks of y."""
+    here = 0
+    for piece, expected in zip(file.pieces(VECTOR_CHUNK_BYTES), hashes, strict=False):
+        if hashlib.sha256(piece).digest() != expected:
+            break
+        here += len(piece)
+    return here
+
+
+def _keep(file: Unfinished, at: int, chunk: bytes, hashes: Sequence[bytes], report: Admitted) -> None:
+    if hashlib.sha256(chunk).digest() != hashes[at // VECTOR_CHUNK_BYTES]:
+        raise report.refuse_vector()
+    file.write(at, chunk)
