@@ -12,7 +12,7 @@ import io
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from email.utils import formatdate
@@ -271,13 +271,15 @@ class Sent:
 class World:
     """A federation in ``folder``. Keyword arguments are the policy's; two devices are enough unless told otherwise."""
 
-    def __init__(self, folder: Path, **policy: Any) -> None:
+    def __init__(self, folder: Path, *, classes: Sequence[str] = CLASSES, **policy: Any) -> None:
         self.folder = folder
         self.clock = Clock()
         self.ports = {"main": Port(), "aggregator": Port()}
         self.federation = folder / "federation"
         self.policy = Policy(**{"demo": True, "k_min": 2, "n_max": 50, "r_max_percent": 34, **policy})
-        self.task = Task(classes=CLASSES, picture_size=PICTURE_SIZE, training=Training(epochs=2), policy=self.policy)
+        self.task = Task(
+            classes=tuple(classes), picture_size=PICTURE_SIZE, training=Training(epochs=2), policy=self.policy
+        )
         self.main: MainServerParts
         self.aggregator: AggregatorParts
         self.devices: list[ServiceDevice] = []

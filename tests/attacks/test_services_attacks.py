@@ -41,6 +41,7 @@ from fanlight.services.federation import Token, issue_token_file
 from fanlight.services.http.remote import Remote
 from fanlight.services.http.signature_profile import content_digest
 from fanlight.services.http.signing import SignedRequests
+from fanlight.storage.blobs import BlobFolder
 from tests.services_world import ProtocolDevice, Sent, World, contribution_of, running, wait
 
 ROUTES_OF_THE_AGGREGATOR = [
@@ -595,12 +596,13 @@ def test_a_forged_beacon(world: World, device: ProtocolDevice) -> None:
     refused(world, lambda: other.main.beacon(bytes(32), theirs), "not-found")
 
 
-def test_anothers_readiness_and_a_model_that_there_is_not(world: World, device: ProtocolDevice) -> None:
+def test_anothers_readiness_and_a_model_that_there_is_not(world: World, device: ProtocolDevice, tmp_path: Path) -> None:
     other, offer = member(world), device.offer()
     plan = world.task.plan
     refused(world, lambda: device.main.announce(other.device.announce(plan, offer.model, 1)), "not-authentic")
     refused(world, lambda: device.main.acknowledge_model(bytes(32)), "not-found")
-    refused(world, lambda: device.main.model(bytes(32)), "not-found")
+    with BlobFolder(tmp_path / "models").unfinished("model", 0, 0) as begun:
+        refused(world, lambda: device.main.model(bytes(32), begun), "not-found")
     refused(world, lambda: device.outcome(bytes(32)), "not-found")
     refused(world, lambda: device.outcome(manifest_of(device).hash), "round-not-over")
 

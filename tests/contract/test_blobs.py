@@ -139,3 +139,60 @@ except StorageError as error:
         [sys.executable, "-c", script, str(tmp_path / "blobs")], capture_output=True, text=True, check=True, timeout=60
     )
     assert answer.stdout.strip() == "disk-full []"
+
+
+def test_an_unfinished_file_is_kept_over_a_restart_and_seen_when_it_is_committed(folder: BlobFolder) -> None:
+    with folder.unfinished("x", 1500, 1500) as begun:
+        begun.write(0, PIECES[0])
+    assert not folder.exists("x")
+    assert folder.names() == []
+    again = BlobFolder(folder.root)
+    with again.unfinished("x", 1500, 1500) as begun:
+        assert begun.size == 1000
+        assert list(begun.pieces(600)) == [b"a" * 600, b"a" * 400]
+        begun.write(1000, PIECES[2])
+        begun.commit()
+    assert again.read("x") == CONTENT
+    assert [path.name for path in folder.root.iterdir()] == ["x"]
+    assert stat.S_IMODE((folder.root / "x").stat().st_mode) == 0o600
+
+
+def test_an_unfinished_file_that_is_given_up_cannot_be_committed(folder: BlobFolder) -> None:
+    with folder.unfinished("x", 10, 10) as begun, folder.unfinished("y", 10, 10):
+        folder.give_up("x")
+        folder.give_up("z")
+        with pytest.raises(NotFound, match="given up"):
+            begun.commit()
+    assert [path.name for path in folder.root.iterdir()] == [".y.unfinished"]
+    with folder.unfinished("z", 10, 10):
+        folder.give_up_all(keep="y")
+    assert [path.name for path in folder.root.iterdir()] == [".y.unfinished"]
+    folder.give_up_all()
+    assert list(folder.root.iterdir()) == []
+
+
+def test_two_who_finish_the_same_file_both_succeed(folder: BlobFolder) -> None:
+    with folder.unfinished("x", 4, 4) as first, folder.unfinished("x", 4, 4) as second:
+        for begun in (first, second):
+            begun.write(0, b"same")
+        first.commit()
+        second.commit()
+    assert folder.read("x") == b"same"
+
+
+def test_an_unfinished_file_begun_anew(folder: BlobFolder) -> None:
+    with folder.unfinished("x", 4, 4) as begun:
+        begun.write(0, b"wrong")
+        begun.clear()
+        assert begun.size == 0
+
+
+def test_an_unfinished_file_without_room_or_above_the_limit(folder: BlobFolder) -> None:
+    with pytest.raises(MessageTooLarge):
+        folder.unfinished("x", 11, 10)
+    with pytest.raises(StorageError) as error:
+        folder.unfinished("x", 1 << 60, 1 << 60)
+    assert error.value.slug == "disk-full"
+    with pytest.raises(StorageError, match="no name"):
+        folder.unfinished("../x", 1, 1)
+    assert list(folder.root.iterdir()) == []

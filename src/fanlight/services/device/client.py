@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import os
 from collections.abc import Iterator, Mapping
@@ -20,7 +19,9 @@ from fanlight.protocol.digests import VectorDigest
 from fanlight.protocol.exchange import OFFER, PREFIX, Offer, Welcome
 from fanlight.protocol.identities import Trust
 from fanlight.protocol.report import WHOLE_BYTES, Envelope, body_prefix
+from fanlight.services.device.download import download
 from fanlight.services.http.remote import CBOR, UNSIGNED, Remote
+from fanlight.storage.unfinished import Unfinished
 
 _PIECE: Final = 1 << 20
 _AT_ONCE: Final = httpx.Timeout(5)
@@ -70,16 +71,9 @@ class MainClient(Server):
         path = f"{PREFIX}/offer?after=0&wait=0"
         return self._read_offer(self.remote.send("GET", path, headers={}, timeout=_AT_ONCE))
 
-    def model(self, sha256: bytes) -> bytes:
-        """The model file with this hash.
-
-        Raises:
-            NotAuthentic: the file that came is another one.
-        """
-        data = self.remote.send("GET", f"{PREFIX}/models/{sha256.hex()}", headers={}, limit=MAX_MODEL_BYTES)
-        if hashlib.sha256(data).digest() != sha256:
-            raise NotAuthentic("The model file is not the one that was offered.", slug="model-altered")
-        return data
+    def model(self, sha256: bytes, begun: Unfinished) -> bytes:
+        """The model file with this hash; ``begun`` holds what has arrived, and errors are as in ``download``."""
+        return download(self.remote, f"{PREFIX}/models/{sha256.hex()}", sha256, begun, MAX_MODEL_BYTES)
 
     def acknowledge_model(self, sha256: bytes) -> None:
         """This device has fetched and verified the model."""

@@ -41,6 +41,7 @@ from fanlight.storage.blobs import BlobFolder
 from fanlight.storage.database import Database
 from fanlight.storage.migrating import migrate
 from fanlight.storage.tables.device import answered, refusals, reports, rounds, settings
+from fanlight.storage.unfinished import Unfinished
 
 DATABASE_FILE: Final = "state.sqlite3"
 MODEL_FOLDER: Final = "models"
@@ -175,12 +176,19 @@ class DeviceStore:
         """
         if file is not None:
             self._write_model("global", held.sha256, file)
+            self._models.give_up_all()
         with self._changing_values() as tx:
             _keep(tx, _HELD, held.encode())
             prepared = _prepared(tx)
             if prepared and not _made_for(prepared, held):
                 _move(tx, prepared, PreparationEvent.NEW_MODEL)
         self._delete_models("global", held.sha256)
+
+    def unfinished_model(self, sha256: bytes) -> Unfinished:
+        """What has arrived of a global model, to be continued; there is only one such file, and ``hold`` ends it."""
+        name = _model_name("global", sha256)
+        self._models.give_up_all(keep=name)
+        return self._models.unfinished(name, 0, MAX_MODEL_BYTES)
 
     def measured(self, held: Held, measured: StoredCounts) -> None:
         """Keep what the global model ``held`` was measured to be; a newer one may have come meanwhile."""

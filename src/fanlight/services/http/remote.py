@@ -55,6 +55,14 @@ class Answer(NamedTuple):
     content: bytes
 
 
+class Download(NamedTuple):
+    """A file on its way: the answer's status and header fields, and its bytes as they come."""
+
+    status: int
+    headers: Mapping[str, str]
+    pieces: Iterator[bytes]
+
+
 class Remote:
     """A server.
 
@@ -137,13 +145,25 @@ class Remote:
                 method, path, content=content, headers=dict(headers), auth=auth or self.auth, timeout=timeout
             ) as response,
         ):
-            allowed = self._allowed(response, limit)
-            body = bytearray(self._read_before(response))
-            for piece in () if body else response.iter_raw():
-                body += piece
-                self._check_size(len(body), allowed)
+            body = self._read(response, limit)
         self._count(response, len(body))
-        return Answer(response.headers, self._answer(response, bytes(body)))
+        return Answer(response.headers, self._answer(response, body))
+
+    @contextmanager
+    def download(self, path: str, headers: Mapping[str, str], limit: int) -> Generator[Download, None, None]:
+        """A file of at most ``limit`` bytes, or a part of it, to be read inside the block; errors as in ``ask``.
+
+        The status is 200, 206, or 416: there is no such part.
+        """
+        with self.failures(), self.client.stream("GET", path, headers=dict(headers), auth=self.auth) as response:
+            if response.status_code not in (200, 206, 416):
+                self._answer(response, self._read(response, limit))
+                raise Unreachable(f"{self.title} sent no file.", slug="bad-answer")
+            self._allowed(response, limit)
+            try:
+                yield Download(response.status_code, response.headers, response.iter_raw())
+            finally:
+                self._count(response, response.num_bytes_downloaded)
 
     async def poll(self, client: httpx.AsyncClient, path: str, params: Mapping[str, str], wait_s: float) -> bytes:
         """As ``send``, for a GET that may take ``wait_s`` seconds and can be cancelled."""
@@ -174,6 +194,14 @@ class Remote:
                 f"{self.title} at {self.url} does not answer: {reason}.",
                 next="Is it running, and is the address right?",
             ) from error
+
+    def _read(self, response: httpx.Response, limit: int) -> bytes:
+        allowed = self._allowed(response, limit)
+        body = bytearray(self._read_before(response))
+        for piece in () if body else response.iter_raw():
+            body += piece
+            self._check_size(len(body), allowed)
+        return bytes(body)
 
     def _read_before(self, response: httpx.Response) -> bytes:
         """The body, if ``SignedRequests`` has read it to learn the server's time."""

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Depends
 from starlette.requests import Request
 from starlette.responses import Response
 
+from fanlight.services.http.content import content_response
 from fanlight.services.http.job_routes import accepted, jobs_router
 from fanlight.services.http.owner import require_owner, require_owner_post
 from fanlight.services.main_server.conductor import Conductor
@@ -27,12 +28,10 @@ def owner_router(service: MainService, conductor: Conductor, overview: Overview,
     router.include_router(_overview_routes(overview))
 
     @router.get("/api/v1/models/{version}/file", dependencies=READ)
-    def model_file(version: Which) -> Response:
+    def model_file(request: Request, version: Which) -> Response:
         with service.database.transaction() as tx:
-            content = service.models.file_of(tx, version)
-        name = f"fanlight-model-{version}.safetensors"
-        headers = {"Content-Disposition": f'attachment; filename="{name}"'}
-        return Response(content, media_type="application/octet-stream", headers=headers)
+            content, sha256 = service.models.file_of(tx, version), service.models.version(tx, version).sha256
+        return content_response(request, content, sha256, f"fanlight-model-{version}.safetensors")
 
     @router.post("/api/v1/measure", dependencies=CHANGE)
     def measure(request: Request) -> Response:

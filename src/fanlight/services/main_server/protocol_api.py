@@ -15,6 +15,7 @@ from fanlight.errors import MalformedMessage
 from fanlight.protocol.closing import CLOSE_LIMIT
 from fanlight.protocol.exchange import PREFIX
 from fanlight.services.http.bodies import read_body
+from fanlight.services.http.content import content_response
 from fanlight.services.http.nonces import NonceWindow
 from fanlight.services.http.signatures import SignatureVerifier
 from fanlight.services.main_server.presence import LONGEST_OFFER_WAIT_S
@@ -71,8 +72,8 @@ def _device_routes(sender: Sender, service: MainService) -> APIRouter:
     @router.get("/models/{sha256}")
     async def model(request: Request, sha256: str) -> Response:
         sender(request)
-        content = await run_in_threadpool(service.model, hash_in_path(sha256))
-        return Response(content, media_type="application/octet-stream")
+        wanted = hash_in_path(sha256)
+        return content_response(request, await run_in_threadpool(service.model, wanted), wanted)
 
     @router.post("/models/{sha256}/acknowledgements", status_code=204)
     async def acknowledge(request: Request, sha256: str) -> Response:
