@@ -171,13 +171,19 @@ def test_an_unfinished_file_that_is_given_up_cannot_be_committed(folder: BlobFol
     assert list(folder.root.iterdir()) == []
 
 
-def test_two_who_finish_the_same_file_both_succeed(folder: BlobFolder) -> None:
+def test_two_who_finish_the_same_file_both_succeed_though_a_third_begins_it_anew(folder: BlobFolder) -> None:
     with folder.unfinished("x", 4, 4) as first, folder.unfinished("x", 4, 4) as second:
         for begun in (first, second):
             begun.write(0, b"same")
         first.commit()
-        second.commit()
+        with folder.unfinished("x", 4, 4) as third:
+            assert third.size == 0
+            second.commit()
+            assert folder.read("x") == b"same", "what is empty takes nothing's place"
+            third.write(0, b"same")
+            third.commit()
     assert folder.read("x") == b"same"
+    assert [path.name for path in folder.root.iterdir()] == ["x"]
 
 
 def test_an_unfinished_file_begun_anew(folder: BlobFolder) -> None:

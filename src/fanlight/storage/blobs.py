@@ -11,6 +11,7 @@ import hashlib
 import itertools
 import os
 import re
+import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -101,6 +102,7 @@ class BlobFolder:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self._renaming = threading.Lock()
         make_private_folder(root)
         with os_failures(root):
             for leftover in root.glob(f".*{_PARTIAL}"):
@@ -177,17 +179,17 @@ class BlobFolder:
         target, path = self._path(name), self.root / f".{name}{_UNFINISHED}"
         here = path.stat().st_size if path.exists() else 0
         self._check_room(name, expected_size, limit, here)
-        return Unfinished(path, target)
+        return Unfinished(path, target, self._renaming)
 
     def give_up(self, name: str) -> None:
         """Delete what has arrived of the unfinished file ``name``, if anything."""
         self._path(name)
-        with os_failures(self.root):
+        with os_failures(self.root), self._renaming:
             (self.root / f".{name}{_UNFINISHED}").unlink(missing_ok=True)
 
     def give_up_all(self, keep: str = "") -> None:
         """Delete all unfinished files, except that of ``keep``."""
-        with os_failures(self.root):
+        with os_failures(self.root), self._renaming:
             for path in self.root.glob(f".*{_UNFINISHED}"):
                 if path.name != f".{keep}{_UNFINISHED}":
                     path.unlink(missing_ok=True)

@@ -7,6 +7,7 @@ anything after a power cut.
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
@@ -26,9 +27,10 @@ class Unfinished:
         StorageError: from every method: the disk is full or failed.
     """
 
-    def __init__(self, path: Path, target: Path) -> None:
+    def __init__(self, path: Path, target: Path, renaming: threading.Lock) -> None:
         self._path = path
         self._target = target
+        self._renaming = renaming  # whoever renames or deletes an unfinished file of the folder holds it
         with os_failures(path.parent):
             self._handle = os.open(path, os.O_RDWR | os.O_CREAT, OWNER_ONLY_FILE)
 
@@ -78,9 +80,15 @@ class Unfinished:
         """
         with os_failures(self._path.parent):
             os.fsync(self._handle)
-            try:
-                self._path.replace(self._target)
-            except FileNotFoundError:
-                if not self._target.is_file():  # else another one, which wrote the same bytes, was faster
-                    raise NotFound(f"{self._target.name} was given up while it arrived.") from None
+            with self._renaming:
+                if self._is_ours():  # else another one, which wrote the same bytes, was faster, and a third began anew
+                    self._path.replace(self._target)
+                elif not self._target.is_file():
+                    raise NotFound(f"{self._target.name} was given up while it arrived.")
             sync_folder(self._path.parent)
+
+    def _is_ours(self) -> bool:
+        try:
+            return os.path.samestat(self._path.stat(), os.fstat(self._handle))
+        except FileNotFoundError:
+            return False

@@ -233,6 +233,14 @@ class Rounds:
             row = tx.execute(found).first()
         return (row.file, row.receipt) if row else None
 
+    def needs(self, mh: bytes, device: bytes, file: str) -> bool:
+        """Is ``file`` a report of a round that is not over?"""
+        held = self.holds(mh, device)
+        if held is None or held[0] != file:
+            return False
+        with self._database.transaction() as tx:
+            return self._by_hash(tx, mh).record.at not in TERMINAL
+
     def count(self, mh: bytes) -> int:
         """How many reports we hold."""
         with self._database.transaction() as tx:

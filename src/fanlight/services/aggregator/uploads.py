@@ -307,8 +307,7 @@ class Uploads:
         try:
             return self._rounds.take_report(report.mh, report.envelope, report.header, report.file)
         except FanlightError:
-            held = self._rounds.holds(report.mh, report.device)
-            if held is None or held[0] != report.file:
+            if not self._rounds.needs(report.mh, report.device, report.file):
                 self._files.delete(report.file)
             raise
 
