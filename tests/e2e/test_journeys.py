@@ -211,7 +211,7 @@ def seven_steps(them: People, version: int) -> None:
     them.aggregator.step("Release", "Send Aggregated Model to Main Server")
     them.main.step("Publish", "Send Aggregated Models to Federated Clients")
     them.first.go("Overview")
-    them.first.see(f"Version {version} is here, with what your pictures taught it.")
+    them.first.see(f"Version {version} is here")
     them.first.see(f"of your test pictures are named rightly by version {version} of the model")
     them.main.step("Measure", "Measure")
     them.main.go("Models")

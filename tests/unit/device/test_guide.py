@@ -57,15 +57,64 @@ def test_the_whole_way(federation: FakeFederation, tmp_path: Path, drawn: Path) 
     turn(role)
     thing = now(role)
     assert (thing.name, thing.step, places(thing)) == ("better", "/modeltrain", "ddddddn")
-    assert thing.title.startswith(f"Version {role.offers.current and role.offers.current.model_version} is here")
+    assert (
+        thing.title == f"Version {version(role)} is here, as good as the one before."
+    )  # each names all pictures alike
     role.stop()
 
 
-def test_by_itself_nothing_is_asked_of_the_owner(federation: FakeFederation, device: DeviceRole) -> None:
+def test_a_version_that_came_is_compared_with_the_one_before(federation: FakeFederation, device: DeviceRole) -> None:
+    turn(device)
+    done(device, device.steps.train())
+    own = (device.store.folder / "models").iterdir()
+    trained = next(path.read_bytes() for path in own if path.read_bytes() != federation.model)
+    learned_once(federation, device, trained)
+    before, after = (line["metrics"]["accuracy"] for line in status.learning(device)["versions"])
+    assert before < after == 1.0
+    thing = now(device)
+    assert thing.title == f"Version {version(device)} is here, and it is better."
+    assert "100.0 % of your test pictures rightly, before 50.0 %" in thing.text
+    learned_once(federation, device, first_model(version=2))
+    thing = now(device)
+    assert thing.title == f"Version {version(device)} is here, but on your pictures it is worse."
+    assert "50.0 % of your test pictures rightly, before 100.0 %" in thing.text
+    assert "the main server's operator can go back" in thing.text
+
+
+def version(role: DeviceRole) -> int:
+    assert role.store.held is not None
+    return role.store.held.version
+
+
+def learned_once(federation: FakeFederation, role: DeviceRole, model: bytes) -> None:
+    """A round with this device in it, and the model that came of it."""
+    done(role, role.steps.train())
+    done(role, role.steps.announce())
+    federation.open_round()
+    turn(role)
+    done(role, role.steps.send())
+    federation.end_round(Result.RELEASED)
+    federation.publish(model)
+    turn(role)
+    turn(role)
+
+
+def test_by_itself_nothing_is_asked_of_the_owner_but_labels(
+    federation: FakeFederation, tmp_path: Path, drawn: Path
+) -> None:
     federation.by_itself = True
+    data = Path(shutil.copytree(drawn, tmp_path / "data"))
+    device = federation.device(tmp_path / "device-2", data)
     turn(device)
     thing = now(device)
-    assert (thing.title, thing.step) == ("All by itself.", "")
+    assert (thing.title, thing.step, thing.href) == ("All by itself.", "", "/learning")
+    assert "You need do nothing." in thing.text
+    (data / UNLABELLED).mkdir()
+    (data / "bright" / "0.png").rename(data / UNLABELLED / "0.png")
+    thing = now(device)
+    assert (thing.title, thing.href) == ("All by itself.", "/pictures?state=unlabelled")
+    assert "nothing" not in thing.text
+    device.stop()
 
 
 @pytest.mark.parametrize("wish", ["pause", "leave"])

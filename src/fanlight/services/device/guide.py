@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 from fanlight.errors import FanlightError
-from fanlight.protocol.device import needs_training
 from fanlight.protocol.device_round import Delivery, Preparation
 from fanlight.protocol.manifest import Manifest
+from fanlight.services.device.arrival import about_newer_version
 from fanlight.services.device.library import Filter, Library, Picture, State
 from fanlight.services.device.library.findings import FEW
 from fanlight.services.device.role import DeviceRole
@@ -19,9 +19,6 @@ Place = Literal["done", "now", "later"]
 STRIP: Final = 8
 """Pictures in the strip of the start page."""
 
-_LOOK_BACK: Final = 10
-"""Rounds among which the last one with training is looked for; the others only measured."""
-
 _WAY: Final = (
     ("pictures", "Put pictures in", "/pictures"),
     ("label", "Say what they show", "/pictures?state=unlabelled"),
@@ -29,7 +26,7 @@ _WAY: Final = (
     ("announce", "Announce", "/sendstatus"),
     ("send", "Send", "/sendmodel"),
     ("wait", "Wait for the others", "/learning"),
-    ("better", "A better model", "/learning"),
+    ("better", "The new model", "/learning"),
 )
 _WAY_OF: Final = {"join": "pictures", "model": "pictures", "reading": "pictures"}
 
@@ -115,7 +112,7 @@ def _newest(library: Library, number: int) -> tuple[Picture, ...]:
 
 def now(role: DeviceRole, found: Supply, views: Sequence[StepView]) -> Now:
     """What to do now, with what there is to learn from and the three steps as they are."""
-    thing = _out(role) or _alone(role) or _to_learn_from(found) or _busy(views) or _of_the_round(role)
+    thing = _out(role) or _alone(role) or _to_learn_from(found) or _busy(views) or _of_the_round(role, found)
     return replace(_possible(thing, views), stages=_stages(thing.name))
 
 
@@ -183,7 +180,7 @@ def _busy(views: Sequence[StepView]) -> Now | None:
     return None
 
 
-def _of_the_round(role: DeviceRole) -> Now:
+def _of_the_round(role: DeviceRole, found: Supply) -> Now:
     asks: dict[Preparation, Callable[[DeviceRole], Now]] = {
         Preparation.IDLE: _train,
         Preparation.TRAINED: _announce,
@@ -194,17 +191,20 @@ def _of_the_round(role: DeviceRole) -> Now:
     offer = role.offers.current
     if offer is None or not offer.by_itself or not thing.step:
         return thing
-    text = "This federation runs by itself: in each round the device trains, announces and sends. You need do nothing."
-    return Now(thing.name, "All by itself.", text, "/learning", "See what it learns")
+    title = thing.title if thing.name == "better" else "All by itself."
+    text = "This federation runs by itself: in each round the device trains, announces and sends."
+    if not found.waiting:
+        return Now(thing.name, title, f"{text} You need do nothing.", "/learning", "See what it learns")
+    text += " Only one thing it cannot do: say what your pictures show."
+    return Now(thing.name, title, text, "/pictures?state=unlabelled", "Say what they show")
 
 
 def _train(role: DeviceRole) -> Now:
-    better = _better(role)
+    came = about_newer_version(role)
+    if came:
+        return Now("better", *came, label="Train", step="/modeltrain")
     text = "Trains on your pictures, here. Nothing leaves this device by that."
-    title = "Now let it learn from your pictures."
-    if better:
-        title, text = better, "Train again, with new pictures if you have some, and it gets better still."
-    return Now("better" if better else "train", title, text, label="Train", step="/modeltrain")
+    return Now("train", "Now let it learn from your pictures.", text, label="Train", step="/modeltrain")
 
 
 def _announce(_role: DeviceRole) -> Now:
@@ -220,7 +220,7 @@ def _send(_role: DeviceRole) -> Now:
 def _wait(role: DeviceRole) -> Now:
     offer = role.offers.current
     whose = "both servers" if offer is None or offer.by_itself else "the operators of both servers (steps 4 to 6)"
-    text = f"When the others have sent theirs, {whose} add everything up, and the better model comes here by itself."
+    text = f"When the others have sent theirs, {whose} add everything up, and the new model comes here by itself."
     return Now("wait", "Sent. Now wait for the others.", text, "/learning", "What it has learned so far")
 
 
@@ -230,17 +230,6 @@ def _possible(thing: Now, views: Sequence[StepView]) -> Now:
     if view is None or view.possible:
         return thing
     return replace(thing, text=f"{view.reason} {view.next}".strip(), href=thing.step, label="See the step", step="")
-
-
-def _better(role: DeviceRole) -> str:
-    """A sentence about the version that this device's last report helped to make; empty if there is none."""
-    rounds, held = [line for line in role.store.rounds(_LOOK_BACK) if needs_training(line.kind)], role.store.held
-    if held is None or not rounds or not rounds[-1].included:
-        return ""
-    before = rounds[-1].learned
-    if before.model_version is None or held.version <= before.model_version:
-        return ""
-    return f"Version {held.version} is here, with what your pictures taught it."
 
 
 def _stages(name: str) -> tuple[Stage, ...]:
