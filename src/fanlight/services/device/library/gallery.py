@@ -18,8 +18,9 @@ from fanlight.services.device import made
 from fanlight.services.device.library import doubles, findings, measure, reading
 from fanlight.services.device.library.conditions import blurred, condition, tiny
 from fanlight.services.device.library.index import Index
-from fanlight.services.device.library.layout import Layout, changed_at, normal
+from fanlight.services.device.library.layout import Layout, normal
 from fanlight.services.device.library.records import Beside, Counts, Filter, Finding, Page, Picture, Problem, State
+from fanlight.services.device.library.stamps import Stamps
 from fanlight.services.device.library.surroundings import Surroundings
 from fanlight.services.http.jobs import Job
 
@@ -49,7 +50,7 @@ class Gallery:
         self._index = Index(around.database)
         self._changing = threading.RLock()
         self._reading = threading.Lock()
-        self._stamps: dict[str, int] = {}
+        self._stamps = Stamps()
         self._changes = 0
         self._doubles = Doubles(-1, [], [])
 
@@ -171,7 +172,7 @@ class Gallery:
 
     def notice(self) -> None:
         """See whether the folder has changed, and read what is new: a little at once, much by a job."""
-        if self._stamps and all(changed_at(folder) == stamp for folder, stamp in self._stamps.items()):
+        if self._stamps.hold:
             return
         if self.reading_job or self._reading.locked():
             return
@@ -192,7 +193,7 @@ class Gallery:
             with self._changing:
                 reading.forget_gone(layout, self._index)
                 self._settle(layout)
-            self._stamps = stamps
+            self._stamps.keep(stamps)
 
     # -- inside
 

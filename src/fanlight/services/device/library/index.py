@@ -31,6 +31,12 @@ class Index:
             rows = tx.execute(select(picture_files)).all()
         return {row.path: (FileSeen(row.path, row.size, row.modified_ns), row.sha256) for row in rows}
 
+    def contents(self) -> dict[str, str]:
+        """The content hash of every file that is a picture, by path."""
+        query = select(picture_files.c.path, picture_files.c.sha256).where(picture_files.c.sha256.is_not(None))
+        with self._database.transaction() as tx:
+            return {row.path: row.sha256 for row in tx.execute(query)}
+
     def files_of(self, ids: Collection[str]) -> dict[str, list[str]]:
         """The paths of pictures."""
         found: dict[str, list[str]] = {}

@@ -146,7 +146,8 @@ class Library(Gallery):
 
     def _perform(self, layout: Layout, kind: str, moves: list[tuple[str, str]]) -> int:
         try:
-            return moving.perform(layout, self._index, self._history, kind, moves, self._now())
+            with self._stamps.moving(layout.root, moves):
+                return moving.perform(layout, self._index, self._history, kind, moves, self._now())
         finally:
             self._settle(layout)
 

@@ -69,7 +69,7 @@ def forget_gone(layout: Layout, index: Index) -> None:
 
 def settle(layout: Layout, index: Index, classes: Sequence[str]) -> set[str]:
     """Work out where every picture stands; the pictures that no file holds any more."""
-    wanted = _standings(layout, ((path, sha) for path, (_file, sha) in index.files().items() if sha), classes)
+    wanted = _standings(layout, index.contents().items(), classes)
     before = index.places()
     gone = set(before) - set(wanted)
     index.place({sha256: place for sha256, place in wanted.items() if before.get(sha256) != place}, gone)
