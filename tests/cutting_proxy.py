@@ -62,6 +62,7 @@ class CuttingProxy:
             way.cancel()
         for line in (writer, to_there):
             line.close()  # what was handed on arrives; an abort would take back what the kernel holds
+        await asyncio.gather(*ways, writer.wait_closed(), to_there.wait_closed(), return_exceptions=True)
 
     async def _hand_on(
         self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, way: str, left: list[int] | None
