@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -38,18 +39,24 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def device(tmp_path: Path) -> Iterator[tuple[Served, DeviceRole]]:
+    with trained_device(tmp_path) as made:
+        yield made
+
+
+@contextmanager
+def trained_device(folder: Path) -> Iterator[tuple[Served, DeviceRole]]:
     """A device that has trained on 40 drawn shapes, and serves its pages."""
     head = zero_head(PLAN.features, len(shapes.CLASSES))
     model = HeadModel(
         "default", 0, shapes.CLASSES, PLAN.backbone, PLAN.backbone_hash.hex(), SIZE, head.weight, head.bias
     )
     plan = PLAN.with_(classes=shapes.CLASSES, picture_size=SIZE, epochs=10)
-    federation = FakeFederation(tmp_path / "federation", plan=plan, model=model_file.encode(model))
+    federation = FakeFederation(folder / "federation", plan=plan, model=model_file.encode(model))
     for name in shapes.CLASSES:
-        draw(tmp_path / "data" / name, name, 10)
+        draw(folder / "data" / name, name, 10)
     token = issue_token_file(federation.folder, "porch", NOW + 1000)
     settings = DeviceSettings(
-        token=token, state=tmp_path / "state", data=tmp_path / "data", accept_demo=True, port=8001, name=HOSTILE
+        token=token, state=folder / "state", data=folder / "data", accept_demo=True, port=8001, name=HOSTILE
     )
     chances = Chances(clock=lambda: float(NOW), jitter=lambda: 0.0, sleep=lambda _s: None)
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -98,7 +105,7 @@ def test_pictures_are_put_in_labelled_by_keyboard_and_taken_back(
         page.set_input_files("#files", new)
         page.get_by_role("button", name="Put in").click()
         shows(page, "3 pictures put in.")
-        boxes = page.locator("[data-gallery] input[type=checkbox]")
+        boxes = page.locator(".tile-picture input[type=checkbox]")
         expect(boxes).to_have_count(3)
         boxes.first.focus()
         page.keyboard.press("Space")
@@ -133,7 +140,7 @@ def test_one_goes_on_labelling_while_the_last_is_under_way(
         page, wrong = opened(context, f"{server.url}/pictures")
         page.set_input_files("#files", draw(tmp_path / "new", "square", 3, "new-"))
         page.get_by_role("button", name="Put in").click()
-        boxes = page.locator("[data-gallery] input[type=checkbox]")
+        boxes = page.locator(".tile-picture input[type=checkbox]")
         expect(boxes).to_have_count(3)
         page.route("**/pictures/change*", hold_the_first)
         for place, key in enumerate("12"):
@@ -255,7 +262,7 @@ def test_the_bin_gives_back_and_is_emptied(browser: Browser, device: tuple[Serve
     role.library.delete(some)
     with logged_in(browser, server, scripts=False) as context:
         page, _wrong = opened(context, f"{server.url}/pictures?state=deleted")
-        page.locator("[data-gallery] input[type=checkbox]").first.check()
+        page.locator(".tile-picture input[type=checkbox]").first.check()
         page.get_by_role("button", name="Restore").click()
         expect(page.get_by_text("1 picture put back.")).to_be_visible()
         page.get_by_text("Empty the bin").click()
@@ -279,7 +286,7 @@ def test_fingers_choose_and_hold(browser: Browser, device: tuple[Served, DeviceR
         expect(page.get_by_text("5 chosen")).to_be_visible()
         page.get_by_role("button", name="All", exact=True).click()
         expect(page.get_by_text("40 chosen")).to_be_visible()
-        boxes = page.locator("[data-gallery] input[type=checkbox]")
+        boxes = page.locator(".tile-picture input[type=checkbox]")
         boxes.nth(20).focus()
         bar = page.get_by_role("group", name="With the chosen pictures").bounding_box()
         tile = boxes.nth(20).bounding_box()
@@ -296,7 +303,7 @@ def test_all_of_it_works_without_scripts(browser: Browser, device: tuple[Served,
         page, _wrong = opened(context, f"{server.url}/pictures")
         page.set_input_files("#files", new)
         page.get_by_role("button", name="Put in").click()
-        for box in page.locator("[data-gallery] input[type=checkbox]").all():
+        for box in page.locator(".tile-picture input[type=checkbox]").all():
             box.check()
         page.get_by_role("group", name="With the chosen pictures").get_by_role("button", name="circle").click()
         expect(page.get_by_text("2 pictures labelled.")).to_be_visible()

@@ -8,7 +8,7 @@
 const HOLD_MS = 450;
 
 const gallery = () => document.querySelector("[data-gallery]");
-const boxes = () => Array.from(gallery()?.querySelectorAll('input[type="checkbox"]') ?? []);
+const boxes = () => Array.from(gallery()?.querySelectorAll('.tile-picture input[type="checkbox"]') ?? []);
 const tileOf = (target) => (target instanceof Element ? target.closest("[data-gallery] .tile-picture") : null);
 const boxIn = (tile) => tile?.querySelector('input[type="checkbox"]') ?? null;
 const open = (tile) => tile.querySelector("a.open").click();
@@ -102,7 +102,7 @@ document.addEventListener("keydown", (event) => {
 
 document.addEventListener("click", (event) => {
   if (event.target.closest?.("[data-choose-all]")) chooseAll();
-  const box = event.target.closest?.('[data-gallery] input[type="checkbox"]');
+  const box = event.target.closest?.('[data-gallery] .tile-picture input[type="checkbox"]');
   if (!box) return;
   if (event.shiftKey) chooseTo(box);
   anchor = box;

@@ -1,0 +1,133 @@
+"""The ways in which pictures come in, and are chosen, by the browser's own events: choosers, drops, paste, Shift."""
+
+from __future__ import annotations
+
+import base64
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Locator, Page, expect
+
+from fanlight.learning.datasets import shapes
+from fanlight.services.device.library.records import State
+from fanlight.services.device.role import DeviceRole
+from tests.e2e.browser import DESK, chromium
+from tests.e2e.test_pages import Served, logged_in
+from tests.e2e.test_pictures_page import draw, labels, opened, trained_device
+
+PASTE = """names => {
+  const bag = new DataTransfer();
+  for (const [name, text] of names)
+    bag.items.add(new File([Uint8Array.from(atob(text), one => one.charCodeAt(0))], name, { type: "image/png" }));
+  const event = new ClipboardEvent("paste", { clipboardData: bag, bubbles: true, cancelable: true });
+  return document.body.dispatchEvent(event);
+}"""
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as found:
+        yield found
+
+
+@pytest.fixture
+def device(tmp_path: Path) -> Iterator[tuple[Served, DeviceRole]]:
+    with trained_device(tmp_path) as made:
+        yield made
+
+
+def choose(page: Page, chooser: Locator, files: list[Path]) -> None:
+    """As a person does: open the browser's dialogue, pick files in it."""
+    with page.expect_file_chooser() as opened_one:
+        chooser.click()
+    opened_one.value.set_files(files)
+
+
+def drop(page: Page, paths: list[Path]) -> None:
+    """Files and folders, dragged from outside and let go over the page."""
+    session = page.context.new_cdp_session(page)
+    data = {"items": [], "files": [str(path) for path in paths], "dragOperationsMask": 1}
+    for kind in ("dragEnter", "dragOver", "drop"):
+        session.send("Input.dispatchDragEvent", {"type": kind, "x": 600, "y": 300, "data": data})
+
+
+def unlabelled(role: DeviceRole) -> int:
+    return role.library.counts().states[State.UNLABELLED]
+
+
+def test_choosers_take_several_files_a_zip_and_the_camera(
+    browser: Browser, device: tuple[Served, DeviceRole], tmp_path: Path
+) -> None:
+    server, role = device
+    several, zipped, taken = (draw(tmp_path / name, "star", 3, name) for name in ("several", "zipped", "camera"))
+    with zipfile.ZipFile(tmp_path / "some.zip", "w") as file:
+        for path in zipped:
+            file.write(path, f"holiday/{path.name}")
+    with logged_in(browser, server, DESK) as context:
+        page, wrong = opened(context, f"{server.url}/pictures")
+        files = page.get_by_label("Pictures, or a ZIP file of them")
+        choose(page, files, several)
+        page.get_by_role("button", name="Put in", exact=True).click()
+        expect(page.locator("#added")).to_contain_text("3 pictures put in.")
+        assert unlabelled(role) == 3
+        choose(page, files, [tmp_path / "some.zip"])
+        page.get_by_role("button", name="Put in", exact=True).click()
+        expect(page.get_by_role("heading", level=1)).to_have_text("6 pictures wait for a label.")
+        assert unlabelled(role) == 6
+        choose(page, page.get_by_text("Camera", exact=True), taken[:1])
+        expect(page.locator("#added")).to_contain_text("1 picture put in.")
+        assert unlabelled(role) == 7
+        assert not wrong
+
+
+def test_files_and_a_folder_are_dropped(browser: Browser, device: tuple[Served, DeviceRole], tmp_path: Path) -> None:
+    server, role = device
+    files = draw(tmp_path / "files", "square", 2, "loose-")
+    draw(tmp_path / "holiday" / "star", "star", 105, "deep-")  # more than a folder's reader gives at once
+    draw(tmp_path / "holiday" / "elsewhere", "square", 1, "deep-")
+    with logged_in(browser, server, DESK) as context:
+        page, wrong = opened(context, f"{server.url}/pictures")
+        drop(page, [*files, tmp_path / "holiday"])
+        expect(page.get_by_text("Folders are named like classes: ")).to_contain_text("star (105)")
+        page.get_by_role("button", name="Yes, label them so").click()
+        expect(page.locator("#added")).to_contain_text("108 pictures put in")
+        assert labels(role)["star"] == 10 + 105
+        assert unlabelled(role) == 3
+        assert not wrong
+
+
+def test_pictures_are_pasted(browser: Browser, device: tuple[Served, DeviceRole], tmp_path: Path) -> None:
+    server, role = device
+    some = [
+        [path.name, base64.b64encode(path.read_bytes()).decode()] for path in draw(tmp_path / "new", "star", 2, "p")
+    ]
+    with logged_in(browser, server, DESK) as context:
+        page, wrong = opened(context, f"{server.url}/pictures")
+        assert page.evaluate(PASTE, []), "what holds no files is the browser's"
+        assert not page.evaluate(PASTE, some), "the page takes it"
+        expect(page.locator("#added")).to_contain_text("2 pictures put in.")
+        assert unlabelled(role) == 2
+        assert not wrong
+
+
+def test_shift_takes_everything_in_between(browser: Browser, device: tuple[Served, DeviceRole]) -> None:
+    server, role = device
+    with logged_in(browser, server, DESK) as context:
+        page, wrong = opened(context, f"{server.url}/pictures?state=labelled&label={shapes.CLASSES[0]}")
+        tiles = page.locator(".tile-picture label")
+        boxes = page.locator(".tile-picture input[type=checkbox]")
+        tiles.nth(2).click()
+        tiles.nth(5).click(modifiers=["Shift"])
+        expect(page.get_by_text("4 chosen")).to_be_visible()
+        assert [box.is_checked() for box in boxes.all()] == [2 <= place <= 5 for place in range(10)]
+        tiles.nth(4).click(modifiers=["Shift"])  # and back: those two are left out again
+        expect(page.get_by_text("2 chosen")).to_be_visible()
+        boxes.nth(7).focus()
+        page.keyboard.press("Shift+ArrowRight")
+        expect(page.get_by_text("4 chosen")).to_be_visible()
+        page.keyboard.press("2")
+        expect(page.get_by_text("4 pictures labelled.")).to_be_visible()
+        assert [labels(role)[name] for name in shapes.CLASSES[:2]] == [6, 14]
+        assert not wrong
