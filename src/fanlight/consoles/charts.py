@@ -18,6 +18,10 @@ _VERSIONS: Final[tuple[Source, ...]] = (
     ("loss", "Loss", "loss"),
     ("balanced_accuracy", "Balanced accuracy", "share"),
 )
+_ROUNDS: Final[tuple[Source, ...]] = (
+    ("received_accuracy", "Global model", "share"),
+    ("local_accuracy", "Own model", "share"),
+)
 _EPOCHS: Final[tuple[Source, ...]] = (
     ("train_accuracy", "Accuracy, training", "share"),
     ("valid_accuracy", "Accuracy, held out", "share"),
@@ -33,6 +37,14 @@ def versions_chart(models: Sequence[Mapping[str, Any]]) -> Chart | None:
         return None
     figures = [model["metrics"] for model in measured]
     return _chart("Version of the model", [model["version"] for model in measured], figures, _VERSIONS)
+
+
+def rounds_chart(lines: Sequence[Mapping[str, Any]]) -> Chart | None:
+    """What the global model and the device's own one were worth, round by round; None below two measured rounds."""
+    measured = [line for line in lines if any(line[key] is not None for key, _label, _scale in _ROUNDS)]
+    if len(measured) < 2:
+        return None
+    return _chart("Round", [line["round"] for line in measured], measured, _ROUNDS)
 
 
 def epochs_chart(points: Sequence[Mapping[str, Any]]) -> Chart | None:
@@ -57,5 +69,5 @@ def _chart(x_label: str, x: list[int], figures: Sequence[Mapping[str, Any]], sou
 
 
 CHARTS: Final[Mapping[str, Callable[..., Any]]] = {
-    function.__name__: function for function in (versions_chart, epochs_chart)
+    function.__name__: function for function in (versions_chart, rounds_chart, epochs_chart)
 }

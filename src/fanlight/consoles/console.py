@@ -38,10 +38,10 @@ class Console:
     Args:
         role: which of the three.
         name: what the owner calls the process, where there are many of its role.
-        steps: (route, label) of the pages of its steps, in the order of the round.
+        pages: (route, label) of the pages that every page leads to, in this order.
     """
 
-    def __init__(self, role: RoleName, steps: Sequence[tuple[str, str]], name: str = "") -> None:
+    def __init__(self, role: RoleName, pages: Sequence[tuple[str, str]], name: str = "") -> None:
         self._environment = Environment(
             loader=PackageLoader("fanlight.consoles"),
             autoescape=True,
@@ -54,14 +54,14 @@ class Console:
             role=role,
             role_title=ROLE_TITLES[role],
             process_name=name,
-            step_links=tuple(steps),
+            page_links=tuple(pages),
             the_round=ROUND,
             numbers_of=lambda route: numbers_of(role, route),
             meanings=meanings,
             title_of=lambda route: title_of(role, route),
             version=__version__,
         )
-        self._step_routes = frozenset(route for route, _label in steps)
+        self._routes = tuple(route for route, _label in pages)
 
     def page(self, request: Request, owner: Owner, template: str, **context: Any) -> HTMLResponse:
         """A page for the owner, who is logged in."""
@@ -69,10 +69,15 @@ class Console:
 
     def problem(self, request: Request, problem: Problem) -> Response:
         """The page of an error: what happened, its stable name, what to do, and the way back."""
-        back = request.url.path if request.method == "POST" and request.url.path in self._step_routes else "/"
-        page = self._draw("problem.html", path="", owner=None, problem=problem, back=back)
+        page = self._draw("problem.html", path="", owner=None, problem=problem, back=self._back(request))
         page.status_code = problem.status
         return page
+
+    def _back(self, request: Request) -> str:
+        """The page whose form this was, or to which the address belongs; never the address that has just failed."""
+        path = request.url.path
+        found = (route for route in self._routes if path.startswith(f"{route}/"))
+        return path if request.method == "POST" and path in self._routes else next(found, "/")
 
     def login(self, request: Request, message: str) -> Response:
         """The page that asks for the login link; where it leads to afterwards is checked when it is used."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Final
 
@@ -30,13 +29,14 @@ TRY_IT: Final = "/learning/try"
 TAKEN_FOR: Final = "/learning/pictures"
 MOST_CELLS: Final = 16
 """Classes up to which a confusion matrix can be read on a page."""
+MOST_PAIRS: Final = 12
+"""Pairs of classes that are named where there is no matrix."""
 NEWEST: Final = 50
+"""Rounds in the list; the JSON API has them all."""
 CHARTED: Final = 100
 """Rounds of a chart; the JSON API has them all."""
-"""Rounds in the list; the JSON API has them all."""
 MOST_SHOWN: Final = 120
 """Pictures behind one cell of it that are shown."""
-_WIDTH, _HEIGHT = 640, 180
 
 
 @dataclass(frozen=True)
@@ -56,17 +56,12 @@ class ClassFigures:
 
 
 @dataclass(frozen=True)
-class Curve:
-    """Accuracy over rounds as a line of an SVG drawing, 640 by 180, and its last value."""
+class MixedUp:
+    """Test pictures that show one class and were named another: the classes' numbers, and how many."""
 
-    label: str
-    points: tuple[tuple[float, float], ...]
-    last: float
-
-    @property
-    def path(self) -> str:
-        """As SVG reads it."""
-        return " ".join(f"{x:.1f},{y:.1f}" for x, y in self.points)
+    shows: int
+    named: int
+    pictures: int
 
 
 def bounded(request: Request, _owner: Annotated[Owner, Depends(require_owner)]) -> None:
@@ -172,16 +167,16 @@ def class_figures(learning: dict[str, Any]) -> list[ClassFigures]:
     ]
 
 
-def curves(rounds: Sequence[dict[str, Any]]) -> list[Curve]:
-    """Accuracy over the rounds, the global model's and the own one's; none for fewer than two rounds."""
-    found = []
-    for label, key in (("Global model", "received_accuracy"), ("Own model", "local_accuracy")):
-        values = [(index, line[key]) for index, line in enumerate(rounds) if line[key] is not None]
-        if len(values) >= 2:
-            step = _WIDTH / max(len(rounds) - 1, 1)
-            points = tuple((index * step, _HEIGHT * (1 - value)) for index, value in values)
-            found.append(Curve(label, points, values[-1][1]))
-    return found
+def mixed_up(metrics: dict[str, Any] | None) -> list[MixedUp]:
+    """The pairs of classes that a model mixes up most often, at most ``MOST_PAIRS`` of them."""
+    confusion = metrics["confusion"] if metrics else []
+    pairs = [
+        MixedUp(shows, named, pictures)
+        for shows, row in enumerate(confusion)
+        for named, pictures in enumerate(row)
+        if pictures and shows != named
+    ]
+    return sorted(pairs, key=lambda pair: (-pair.pictures, pair.shows, pair.named))[:MOST_PAIRS]
 
 
 def _context(role: DeviceRole) -> dict[str, Any]:
@@ -193,7 +188,7 @@ def _context(role: DeviceRole) -> dict[str, Any]:
         "received": received,
         "own": own,
         "rows": class_figures(learning),
-        "curves": curves(learning["rounds"]),
+        "mixed_up": {"own": mixed_up(own), "global": mixed_up(received)},
         "most_cells": MOST_CELLS,
         "newest": NEWEST,
         "total": role.store.count_rounds(),

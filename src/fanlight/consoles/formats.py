@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final, Literal
 
+from fanlight.consoles.reasons import plainly
+
 Tone = Literal["good", "busy", "warn", "bad", "quiet"]
 
 NOTHING: Final = "–"
@@ -112,7 +114,7 @@ def _utc(unix_s: float) -> datetime:
 
 _RESULTS: Final[Mapping[str, tuple[str, Callable[[Any], str]]]] = {
     "round": ("Round", number),
-    "state": ("State", str),
+    "state": ("State", plainly),
     "model_version": ("Started from version", number),
     "examples": ("Pictures learned from", number),
     "epochs": ("Passes", number),

@@ -1,4 +1,4 @@
-"""Why a round or a report came to nothing, in words: what stands behind the names that both servers sign."""
+"""Names that both servers sign and programs read, in words: why something came to nothing, kinds, how far it is."""
 
 from __future__ import annotations
 
@@ -44,4 +44,21 @@ def why(slug: str | None) -> str:
     return "" if not slug or slug == "ok" else _WORDS.get(slug, slug)
 
 
-REASONS: Final[Mapping[str, Callable[..., Any]]] = {"why": why}
+_PLAINLY: Final[Mapping[str, str]] = {
+    "train": "training",
+    "measure": "measuring",
+    "idle": "not trained yet",
+    "committed": "not arrived yet",
+    "receipted": "arrived",
+    "confirmed": "arrived, and confirmed",
+    "ended": "round over",
+    "abandoned": "given up",
+}
+
+
+def plainly(name: str) -> str:
+    """The kind of a round, or how far a round, a report or a device is; the name itself if it is a plain word."""
+    return _PLAINLY.get(name, name)
+
+
+REASONS: Final[Mapping[str, Callable[..., Any]]] = {"why": why, "plainly": plainly}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import shutil
 import threading
 from collections.abc import Iterator
@@ -17,8 +18,11 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 from fanlight.consoles import device as device_pages
-from fanlight.consoles.device_learning import class_figures, curves
+from fanlight.consoles import device_learning
+from fanlight.consoles.charts import rounds_chart
+from fanlight.consoles.device_learning import class_figures, mixed_up
 from fanlight.learning.heads import SoftmaxHead
+from fanlight.protocol.closing import Result
 from fanlight.services.device import status as device_status
 from fanlight.services.device.app import create_app
 from fanlight.services.device.role import Chances, DeviceRole
@@ -30,7 +34,7 @@ from fanlight.services.http.jobs import Progress
 from tests.unit.consoles.federation import HOSTILE, SCRIPT, Page, device, make_folder, owner, stranger
 from tests.unit.consoles.test_device_pages import learning
 from tests.unit.device.federation import CLASSES, NOW, PLAN, FakeFederation, draw_pictures
-from tests.unit.device.joined import done, turn
+from tests.unit.device.joined import announced, done, turn
 
 URL = "http://localhost:8001"
 
@@ -206,12 +210,76 @@ def test_classes_are_matched_by_name_and_rounds_become_lines() -> None:
     cat, dog = class_figures(data)
     assert (cat.name, cat.pictures, cat.received, cat.own, dog.change) == ("cat", 2, 0.61, 0.82, None)
     lines: list[dict[str, Any]] = [
-        {"received_accuracy": 0.5, "local_accuracy": None},
-        {"received_accuracy": 1.0, "local_accuracy": 0.9},
+        {"round": 3, "received_accuracy": 0.5, "local_accuracy": None},
+        {"round": 4, "received_accuracy": None, "local_accuracy": None},
+        {"round": 5, "received_accuracy": 1.0, "local_accuracy": 0.9},
     ]
-    (curve,) = curves(lines)
-    assert curve.path == "0.0,90.0 640.0,0.0"
-    assert not curves(lines[:1])
+    assert rounds_chart(lines) == {
+        "x": [3, 5],
+        "x_label": "Round",
+        "series": [
+            {"label": "Global model", "scale": "share", "values": [0.5, 1.0]},
+            {"label": "Own model", "scale": "share", "values": [None, 0.9]},
+        ],
+    }
+    assert rounds_chart(lines[:2]) is None
+
+
+def test_where_the_matrix_is_too_large_the_pairs_mixed_up_most_lead_to_their_pictures(
+    served: tuple[TestClient, DeviceRole], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    browser, role = served
+    done(role, role.steps.train())
+    monkeypatch.setattr(device_learning, "MOST_CELLS", 1)
+    page = Page.of(browser.get("/learning"))
+    assert "There are too many classes for a table of all" in page.text
+    assert "None: all test pictures are named rightly." in page.text  # the own model
+    (address,) = {link["href"] for link in page.all("a") if "model=global" in link.get("href", "")}
+    assert browser.get(address).status_code == 200
+
+
+def test_after_a_failed_try_the_way_leads_back_to_the_page(served: tuple[TestClient, DeviceRole]) -> None:
+    browser, _role = served
+    for answer, back in (
+        (try_it(browser, b"no picture"), "/learning"),
+        (browser.get("/learning/pictures?model=own&shows=0&named=0"), "/learning"),
+        (browser.get(f"/pictures/{'0' * 64}"), "/pictures"),
+        (browser.get("/nowhere"), "/"),
+    ):
+        assert answer.status_code >= 400
+        assert [link["href"] for link in Page.of(answer).all("a") if link.get("class") == "button"] == [back]
+
+
+def test_a_round_stands_in_plain_words(tmp_path: Path) -> None:
+    federation = FakeFederation(tmp_path / "federation")
+    token = issue_token_file(federation.folder, "porch", NOW + 1000)
+    settings = DeviceSettings(
+        token=token, state=tmp_path / "state", data=draw_pictures(tmp_path / "data"), accept_demo=True, port=8001
+    )
+    chances = Chances(clock=lambda: float(NOW), jitter=lambda: 0.0, sleep=lambda _s: None)
+    app, role = create_app(settings, chances=chances, transport=federation.transport)
+    device_pages.install(app, role)
+    browser = owner(app, URL)
+    announced(role)
+    assert "has trained and announced" in Page.of(browser.get("/sendmodel")).text
+    federation.open_round()
+    turn(role)
+    done(role, role.steps.send())
+    assert "arrived, and confirmed" in Page.of(browser.get("/privacy")).text
+    federation.end_round(Result.ABANDONED)
+    turn(role)
+    for path in ("/", "/learning", "/privacy"):
+        text = Page.of(browser.get(path)).text
+        assert not re.search(r"\b(idle|committed|receipted|ended|abandoned|Preparation|epoch)\b", text), path
+    assert "given up" in Page.of(browser.get("/learning")).text
+    role.stop()
+
+
+def test_the_pairs_that_are_mixed_up_most_come_first_and_right_ones_not_at_all() -> None:
+    found = mixed_up({"confusion": [[9, 1, 0], [0, 9, 3], [2, 0, 9]]})
+    assert [(pair.shows, pair.named, pair.pictures) for pair in found] == [(1, 2, 3), (2, 0, 2), (0, 1, 1)]
+    assert not mixed_up(None)
+    assert len(mixed_up({"confusion": [[1] * 20] * 20})) == 12
 
 
 @pytest.mark.parametrize("name", HOSTILE, ids=lambda name: name[:12].encode("unicode_escape").decode())

@@ -1,6 +1,6 @@
 // What htmx leaves to a page. htmx itself sends the forms, keeps a page fresh that is marked data-refresh, and puts the
 // answer into <main> node by node, so that what somebody types, has chosen, opened or focused stays (see layout.html,
-// docs/adr/0010-htmx.md). Everything works without any of this, by loading pages.
+// docs/adr/0011-htmx.md). Everything works without any of this, by loading pages.
 "use strict";
 
 const notice = document.querySelector("#notice");

@@ -118,7 +118,9 @@ class Learner:
         def on_epoch(done: EpochProgress) -> None:
             epochs.append(Epoch.of(_point(done)))
             share = _FEATURES_SHARE + (1 - _FEATURES_SHARE) * done.epoch / done.epochs
-            text = f"epoch {done.epoch} of {done.epochs}: training accuracy {done.train_accuracy:.0%}"
+            text = (
+                f"pass {done.epoch} of at most {done.epochs}: {done.train_accuracy:.0%} of the training pictures right"
+            )
             progress(share, text, _point(done))
 
         result = train(

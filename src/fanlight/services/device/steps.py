@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from fanlight.errors import DataError, FanlightError, NotAuthentic, NotPossibleNow, Refused, RemoteError, Unreachable
-from fanlight.protocol.device_round import PREPARATION, Delivery, PreparationEvent, Record
+from fanlight.protocol.device_round import PREPARATION, Delivery, Preparation, PreparationEvent, Record
 from fanlight.protocol.report import PREFIX_BYTES, Envelope
 from fanlight.services.device.backoff import Backoff
 from fanlight.services.device.learner import nothing_to_learn_from
@@ -24,6 +24,12 @@ ANNOUNCE: Final = "Sending the status"
 SEND: Final = "Sending the model"
 MEASURE: Final = "Measuring"
 _TRIES: Final = 6
+_SO_FAR: Final = {
+    Preparation.IDLE: "has not trained this version yet",
+    Preparation.TRAINED: "has trained",
+    Preparation.ANNOUNCED: "has trained and announced",
+    Preparation.SENT: "has sent what it learned",
+}
 
 
 @dataclass(frozen=True)
@@ -175,7 +181,7 @@ class Steps:
     def _facts(self) -> tuple[tuple[str, str], ...]:
         held, prepared = self.rounds.store.held, self.rounds.offers.prepared
         facts = [("Global model", f"version {held.version}" if held else "none yet")]
-        facts.append(("Preparation", self.rounds.offers.preparation.value))
+        facts.append(("This device", _SO_FAR[self.rounds.offers.preparation]))
         if prepared:
             accuracy = prepared.local.metrics.accuracy
             facts.append(("Training pictures", str(prepared.examples)))

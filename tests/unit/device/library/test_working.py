@@ -213,6 +213,8 @@ def test_the_pictures_beside_one_are_those_that_the_gallery_shows(desk: Desk) ->
             neighbours = (shown[at - 1] if at else None, shown[at + 1] if at + 1 < len(shown) else None)
             assert (beside.previous, beside.next) == neighbours
             assert (beside.number, beside.total) == (at + 1, len(shown))
+    outside = desk.library.beside(shown[0], Filter(State.DELETED))
+    assert (outside.number, outside.total) == (0, 0)
     assert desk.library.shows(Filter(label="dark"), shown[0])
     assert not desk.library.shows(Filter(label="bright"), shown[0])
 

@@ -167,7 +167,8 @@ class Index:
             before = nearest(some.where(key < here).order_by(first.desc(), c.path.desc()))
             after = nearest(some.where(key > here).order_by(first, c.path))
             count = select(func.count()).select_from(pictures)
-            number = 1 + tx.execute(count.where(condition, key < here)).scalar_one()
+            held = tx.execute(count.where(condition, c.sha256 == picture.sha256)).scalar_one()
+            number = held and 1 + tx.execute(count.where(condition, key < here)).scalar_one()
             total = tx.execute(count.where(condition)).scalar_one()
         return Beside(before, after, number, total)
 

@@ -83,7 +83,10 @@ class Page:
 
 @dataclass(frozen=True)
 class Beside:
-    """A picture among others: SHA-256 of the ``previous`` and ``next`` one; it is ``number`` (from 1) of ``total``."""
+    """A picture among others: SHA-256 of the ``previous`` and ``next`` one; it is ``number`` (from 1) of ``total``.
+
+    ``number`` is 0 if it is none of them.
+    """
 
     previous: str | None
     next: str | None
