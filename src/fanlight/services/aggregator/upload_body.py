@@ -1,0 +1,129 @@
+"""The body of an upload as it comes over the line: bounded by what was signed, before anything is allocated for it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Final
+
+from starlette.requests import ClientDisconnect, Request
+
+from fanlight.errors import MalformedMessage, Refused
+from fanlight.protocol.digests import VECTOR_CHUNK_BYTES
+from fanlight.protocol.report import ENVELOPE_LIMIT, PREFIX_BYTES, Envelope, ReportHeader, envelope_length
+from fanlight.services.http.limits import declared_length
+
+PATIENCE_S: Final = 60.0
+"""A sender that says nothing for so long is gone."""
+
+
+@dataclass(frozen=True)
+class Admitted:
+    """A report that may arrive: its round and device, envelope and checked header."""
+
+    mh: bytes
+    device: bytes
+    envelope: Envelope
+    header: ReportHeader
+
+    @property
+    def size(self) -> int:
+        """Bytes of y."""
+        return 4 * self.header.length
+
+    @property
+    def file(self) -> str:
+        """The name of the file of y: no other report can ever end up in it."""
+        return self.envelope.report_id.hex()
+
+    def refuse_length(self, found: str) -> Refused:
+        """The error for a vector of another length."""
+        message = f"The vector has {found} bytes; {self.header.length} words were signed."
+        return Refused(message, slug="wrong-length", device=self.device.hex())
+
+    def refuse_vector(self) -> Refused:
+        """The error for other bytes than the signed ones."""
+        return Refused("The vector is not the one that was signed.", slug="swapped-vector", device=self.device.hex())
+
+
+class Body:
+    """The body of one request, in order; never more than one piece of it is held unread."""
+
+    def __init__(self, request: Request) -> None:
+        self._declared = declared_length(request.headers)
+        self._pieces = request.stream()
+        self._rest = b""
+        self._read = 0
+
+    async def envelope(self) -> Envelope:
+        """What every upload begins with.
+
+        Raises:
+            MalformedMessage: it does not.
+        """
+        length = envelope_length(await self.exactly(PREFIX_BYTES))
+        return Envelope.decode(await self.exactly(length), limit=ENVELOPE_LIMIT)
+
+    def check_declared(self, report: Admitted, start: int) -> None:
+        """Refuse a ``Content-Length`` that has no room for y from ``start`` on, or more than that."""
+        if self._declared is not None and self._declared != self._read + report.size - start:
+            raise report.refuse_length(str(self._declared - self._read + start))
+
+    async def exactly(self, size: int) -> bytes:
+        """The next ``size`` bytes.
+
+        Raises:
+            MalformedMessage: it ends before.
+        """
+        found = bytearray()
+        while len(found) < size:
+            piece = await self._next()
+            if not piece:
+                raise MalformedMessage("The report ends too early.")
+            found += piece
+        self._rest = bytes(found[size:])
+        self._read += size
+        return bytes(found[:size])
+
+    async def chunks(self, report: Admitted, start: int) -> AsyncIterator[bytes]:
+        """What follows: y from its byte ``start`` to its end, a chunk at a time.
+
+        Raises:
+            Refused: it is shorter or longer.
+        """
+        at, chunk = start, bytearray()
+        while piece := await self._next():
+            if at + len(chunk) + len(piece) > report.size:
+                raise report.refuse_length(f"more than {report.size}")
+            chunk += piece
+            while len(chunk) >= VECTOR_CHUNK_BYTES:
+                yield bytes(chunk[:VECTOR_CHUNK_BYTES])
+                del chunk[:VECTOR_CHUNK_BYTES]
+                at += VECTOR_CHUNK_BYTES
+        if at + len(chunk) < report.size:
+            raise report.refuse_length(f"only {at + len(chunk)}")
+        if chunk:
+            yield bytes(chunk)
+
+    async def end(self) -> None:
+        """Nothing may follow.
+
+        Raises:
+            MalformedMessage: something does.
+        """
+        if await self._next():
+            raise MalformedMessage("More follows than belongs to a report.")
+
+    async def _next(self) -> bytes:
+        """The next bytes; none at the end."""
+        piece, self._rest = self._rest, b""
+        try:
+            while not piece:
+                async with asyncio.timeout(PATIENCE_S):
+                    piece = await anext(self._pieces)
+        except StopAsyncIteration:
+            return b""
+        except (ClientDisconnect, TimeoutError):
+            raise MalformedMessage("The connection ended before the report did.", slug="cut-short") from None
+        return piece
