@@ -10,6 +10,7 @@ from starlette.requests import Request
 
 from fanlight.consoles.formats import count
 from fanlight.errors import DataError
+from fanlight.services.device.library.actions import ACTIONS
 from fanlight.services.device.library.library import Library
 
 NUMBER_KEYS: Final = 9
@@ -51,12 +52,9 @@ def change(library: Library, form: FormData) -> tuple[str, int]:
         undone = library.undo()
         return undone.count if undone else 0
 
+    if kind in ACTIONS:
+        return kind, ACTIONS[kind](library, ids, _text(form, "label"))
     buttons: dict[str, Callable[[], int]] = {
-        "assign": lambda: library.assign(ids, _text(form, "label")),
-        "confirm": lambda: library.confirm(ids),
-        "unusable": lambda: library.set_unusable(ids),
-        "delete": lambda: library.delete(ids),
-        "restore": lambda: library.restore(ids),
         "empty": library.empty_bin,
         "suggest": suggest,
         "propose": propose,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Annotated, Any
 
@@ -14,6 +14,7 @@ from starlette.responses import FileResponse, Response
 
 from fanlight.errors import MalformedMessage
 from fanlight.services.device.library import Filter, Library, Picture, Problem, State
+from fanlight.services.device.library.actions import ACTIONS, Action
 from fanlight.services.device.library.gallery import PAGE_SIZE
 from fanlight.services.device.upload_form import Upload, uploaded
 from fanlight.services.http.job_routes import accepted
@@ -113,21 +114,14 @@ def _changing(library: Library) -> APIRouter:
         finally:
             await upload.form.close()
 
-    actions: Mapping[str, Callable[[Change], int]] = {
-        "assign": lambda change: library.assign(change.pictures, change.label),
-        "confirm": lambda change: library.confirm(change.pictures),
-        "unusable": lambda change: library.set_unusable(change.pictures),
-        "delete": lambda change: library.delete(change.pictures),
-        "restore": lambda change: library.restore(change.pictures),
-    }
-
-    def route(action: Callable[[Change], int]) -> Callable[..., Any]:
+    def route(action: Action) -> Callable[..., Any]:
         async def change(request: Request, _owner: Actor) -> dict[str, int]:
-            return {"count": await run_in_threadpool(action, await read_change(request))}
+            given = await read_change(request)
+            return {"count": await run_in_threadpool(action, library, given.pictures, given.label)}
 
         return change
 
-    for name, action in actions.items():
+    for name, action in ACTIONS.items():
         router.add_api_route(f"/{name}", route(action), methods=["POST"], dependencies=short)
 
     @router.post("/empty-bin", dependencies=short)
