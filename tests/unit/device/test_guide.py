@@ -12,7 +12,7 @@ from fanlight.learning.folders import UNLABELLED
 from fanlight.protocol.closing import Result
 from fanlight.services.device import guide, status
 from fanlight.services.device.role import DeviceRole
-from tests.unit.device.federation import FakeFederation, first_model
+from tests.unit.device.federation import PLAN, FakeFederation, first_model
 from tests.unit.device.joined import done, turn
 
 
@@ -64,6 +64,7 @@ def test_the_whole_way(federation: FakeFederation, tmp_path: Path, drawn: Path) 
 
 
 def test_a_version_that_came_is_compared_with_the_one_before(federation: FakeFederation, device: DeviceRole) -> None:
+    federation.plan = PLAN.with_(epochs=40, patience=40)  # long enough to be right whatever the order of the pictures
     turn(device)
     done(device, device.steps.train())
     own = (device.store.folder / "models").iterdir()
