@@ -504,7 +504,7 @@ def test_a_sum_swapped_on_the_way_is_refused() -> None:
     assert slug_of(caught) == "swapped-sum"
 
 
-@pytest.mark.parametrize("size", [0, 1, 21, 23])
+@pytest.mark.parametrize("size", [1, 21, 23])
 def test_a_sum_of_another_length_is_refused(size: int) -> None:
     told = started().collect().agree()
     with pytest.raises(Refused) as caught:
