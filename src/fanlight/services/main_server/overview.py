@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any, Final
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, case, func, select
 
 from fanlight.protocol.exchange import Order
 from fanlight.protocol.main_round import State
@@ -43,6 +43,7 @@ class Overview:
         with service.database.transaction() as tx:
             stored = round_table.latest(tx)
             model = service.models.current(tx)
+            having, members = self._members(tx, model)
             return {
                 "role": "main",
                 "federation": service.identity.trust.fid.hex(),
@@ -51,7 +52,7 @@ class Overview:
                 "by_itself": policy.by_itself,
                 "demo": policy.demo,
                 "k_min": policy.k_min,
-                "members": len(service.confirmed(tx)),
+                "members": members,
                 "aggregator_connected": service.aggregator_connected,
                 "round": lines.round_lines(tx, service, [stored])[0] if stored else None,
                 "reports": round_table.arrived(tx, stored.mh) if stored else 0,
@@ -59,7 +60,7 @@ class Overview:
                 "accuracy": lines.received(service, measurements.of_model(tx, model.sha256)).get("accuracy"),
                 "devices": census,
                 "problem": service.policy_problem.message if service.policy_problem else None,
-                "devices_with_model": self._holders(tx, model),
+                "devices_with_model": having,
                 "finished": self._conductor.course.finished(tx),
                 "held": asdict(held) if (held := self._conductor.course.hold(tx)) else None,
                 "incidents": incident_count(tx, service.log),
@@ -123,27 +124,11 @@ class Overview:
             ]
 
     def census(self) -> dict[str, int]:
-        """How many devices are ``here``, ``away``, ``waiting`` for the aggregator, ``revoked``, ``left``."""
-        with self._service.database.transaction() as tx:
-            known, there = tables.devices.c, tables.enrolled_at_aggregator.c
-            rows = tx.execute(
-                select(known.dev, known.revoked_at, known.left_at, there.dev.label("there")).outerjoin(
-                    tables.enrolled_at_aggregator, there.dev == known.dev
-                )
-            ).all()
-        counted = dict.fromkeys(("here", "away", "waiting", "revoked", "left"), 0)
-        for row in rows:
-            counted[self._whereabouts(row)] += 1
+        """How many devices are at each of ``WHEREABOUTS``."""
+        counted = dict.fromkeys(WHEREABOUTS, 0)
+        for device in self.devices():
+            counted[_whereabouts(device)] += 1
         return counted
-
-    def _whereabouts(self, row: Any) -> str:
-        if row.revoked_at is not None:
-            return "revoked"
-        if row.left_at is not None:
-            return "left"
-        if row.there is None:
-            return "waiting"
-        return "here" if self._service.presence.is_present(row.dev) else "away"
 
     def devices(self) -> list[dict[str, Any]]:
         """All enrolled devices."""
@@ -170,7 +155,7 @@ class Overview:
             why_not = service.rounds.why_not_ask(tx, stored, Order.FINISH)
             arrived = round_table.arrived(tx, stored.mh) if stored else 0
             model = service.models.current(tx)
-            holders, devices = self._holders(tx, model), self._count(tx)
+            having, members = self._members(tx, model)
             measuring = self._measuring(tx, model)
         facts = [("Round", f"{stored.number}, {stored.state}" if stored else "none yet")]
         publishable = stored is not None and stored.at is State.RELEASED
@@ -197,7 +182,7 @@ class Overview:
                 facts=(
                     *facts,
                     ("Current model", f"version {model.number}"),
-                    ("Devices that have it", f"{holders} of {devices}"),
+                    ("Devices that have it", f"{having} of {members}"),
                 ),
                 job=service.jobs.latest(PUBLISH),
             ),
@@ -230,14 +215,16 @@ class Overview:
         )
 
     @staticmethod
-    def _count(tx: Connection) -> int:
-        return int(tx.execute(select(func.count()).select_from(tables.devices)).scalar_one())
-
-    @staticmethod
-    def _holders(tx: Connection, model: Version) -> int:
-        """How many devices have said that they have this version."""
-        holders = select(func.count()).select_from(tables.devices).where(tables.devices.c.has_model == model.sha256)
-        return int(tx.execute(holders).scalar_one())
+    def _members(tx: Connection, model: Version) -> tuple[int, int]:
+        """Devices that are members at both servers: how many have said that they have this version, and all."""
+        known, there = tables.devices.c, tables.enrolled_at_aggregator.c
+        having, members = tx.execute(
+            select(func.count(case((known.has_model == model.sha256, 1))), func.count())
+            .select_from(tables.devices)
+            .join(tables.enrolled_at_aggregator, there.dev == known.dev)
+            .where(known.revoked_at.is_(None), known.left_at.is_(None))
+        ).one()
+        return having, members
 
     def _devices(self, tx: Connection, model: Version) -> list[dict[str, Any]]:
         service, columns = self._service, tables.devices.c
