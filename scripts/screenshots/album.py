@@ -1,4 +1,4 @@
-"""Small PNG files of pages, and the page of the documentation that shows them all."""
+"""Small WebP files of pages, and the page of the documentation that shows them all."""
 
 from __future__ import annotations
 
@@ -26,10 +26,11 @@ _SIZES: Final[dict[Window, ViewportSize]] = {
     "desk": {"width": 1280, "height": 800},
     "phone": {"width": 390, "height": 844},
 }
-_TALLEST: Final[dict[Window, int]] = {"desk": 1150, "phone": 1150}
+_TALLEST: Final[dict[Window, int]] = {"desk": 1250, "phone": 1350}
 """Pixels of a page that are shown; what is below is cut off."""
-LARGEST_BYTES: Final = 40_000
-_COLOURS: Final = (128, 64, 40)
+LARGEST_BYTES: Final = 149_000
+_MARGIN: Final = 24
+"""Pixels above a part that is shown, and below."""
 _SETTLED: Final = """async () => {
   for (const image of document.images) image.loading = "eager";
   const undrawn = () => document.querySelector("figure[data-chart]:not([data-drawn])") !== null;
@@ -38,6 +39,7 @@ _SETTLED: Final = """async () => {
   await document.fonts.ready;
   await new Promise(resolve => setTimeout(resolve, 150));
 }"""
+_SCROLLED: Final = f"part => scrollTo(0, part.getBoundingClientRect().top + scrollY - {_MARGIN})"
 
 
 @dataclass
@@ -46,7 +48,7 @@ class Album:
 
     Args:
         browser: Chromium.
-        folder: where the PNG files go.
+        folder: where the WebP files go.
     """
 
     browser: Browser
@@ -66,8 +68,16 @@ class Album:
         page.goto(role.login_link())
         return page
 
-    def take(self, page: Page, name: str, caption: str, views: Sequence[View] = (DESK, PHONE)) -> None:
-        """Save the page as it is now, once for each view."""
+    def take(
+        self, page: Page, name: str, caption: str, views: Sequence[View] = (DESK, PHONE), part: str = "html"
+    ) -> None:
+        """Save the page as it is now, once for each view: all of it, or what is to be seen of one part (a selector).
+
+        Raises:
+            Error: the part does not come.
+        """
+        shown = page.locator(part).first
+        shown.wait_for()
         if page.get_by_text("unexpected-error").count():
             logs = "\n".join(log.read_text(errors="replace")[-5000:] for log in Path().rglob("*.log"))
             raise RuntimeError(f"{logs}\n{page.url} failed: {page.locator('main').inner_text()}")
@@ -76,13 +86,15 @@ class Album:
             page.set_viewport_size(_SIZES[window])
             page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
             page.evaluate(_SETTLED)
-            tall = int(page.evaluate("document.documentElement.scrollHeight"))
+            tall = int(shown.evaluate("part => part.getBoundingClientRect().height")) + 2 * _MARGIN * (part != "html")
             size = _SIZES[window]
             height = max(size["height"], min(tall, _TALLEST[window]))
             page.set_viewport_size({"width": size["width"], "height": height})  # so that bars at the bottom stay there
+            shown.evaluate(_SCROLLED)
+            page.evaluate(_SETTLED)
             shot = page.screenshot(animations="disabled")
-            files.append(f"{name}-{window}{'-dark' if scheme == 'dark' else ''}.png")
-            (self.folder / files[-1]).write_bytes(small(shot))
+            files.append(f"{name}-{window}{'-dark' if scheme == 'dark' else ''}.webp")
+            (self.folder / files[-1]).write_bytes(written(shot))
         page.set_viewport_size(_SIZES["desk"])
         page.emulate_media(color_scheme="light")
         self.chapters[self._chapter].append(Entry(caption, tuple(files)))
@@ -90,7 +102,7 @@ class Album:
     def remove_others(self) -> None:
         """Delete pictures of earlier runs that this one did not take."""
         taken = {file for entries in self.chapters.values() for entry in entries for file in entry.files}
-        for path in self.folder.glob("*.png"):
+        for path in self.folder.iterdir():
             if path.name not in taken:
                 path.unlink()
 
@@ -118,16 +130,17 @@ class Entry:
     files: tuple[str, ...]
 
 
-def small(png: bytes) -> bytes:
-    """The same picture with as many colours as fit into ``LARGEST_BYTES``, or with the fewest that are tried."""
-    picture = Image.open(io.BytesIO(png)).convert("RGB")
-    for colours in _COLOURS:
-        written = io.BytesIO()
-        few = picture.quantize(colours, Image.Quantize.MAXCOVERAGE, kmeans=3, dither=Image.Dither.NONE)
-        few.save(written, "PNG", optimize=True)
-        if written.tell() <= LARGEST_BYTES:
-            break
-    return written.getvalue()
+def written(png: bytes) -> bytes:
+    """The same picture as WebP.
+
+    Raises:
+        ValueError: it is too large for the documentation.
+    """
+    file = io.BytesIO()
+    Image.open(io.BytesIO(png)).convert("RGB").save(file, "WEBP", quality=70, method=6)
+    if file.tell() > LARGEST_BYTES:
+        raise ValueError(f"A picture of {file.tell():,} bytes, more than {LARGEST_BYTES:,}.")
+    return file.getvalue()
 
 
 def _plain(caption: str) -> str:
@@ -135,4 +148,4 @@ def _plain(caption: str) -> str:
 
 
 def _view(file: str) -> str:
-    return "phone" if "-phone" in file else "dark" if file.endswith("-dark.png") else "desk"
+    return "phone" if "-phone" in file else "dark" if file.endswith("-dark.webp") else "desk"

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from pathlib import Path
 
-from playwright.sync_api import Error, Page, Route
+from playwright.sync_api import Page, Route
 
 from fanlight.cli.owner_client import OwnerClient
 from fanlight.services.main_server.task import Policy, Training
 from scripts.screenshots.album import Album
-from scripts.screenshots.federation import federation, prepared, wait
+from scripts.screenshots.federation import Federation, federation, prepared, wait
 
 DEMO = "--accept-demo"
 
@@ -29,12 +28,15 @@ def by_hand(album: Album, folder: Path) -> None:
         album.take(operator, "main-round-open", "A demonstration: round 1 is open, nothing has been sent.")
         upload(album, owner, left, sorted(homes[1].rglob("*.png"))[:3])
         press(owner, left, "/modeltrain")
-        owner.locator(".job").wait_for()
-        with suppress(Error):  # on a busy machine it may be over before anybody looks
-            owner.locator(".job").get_by_text("epoch").wait_for(timeout=15_000)
+        owner.locator(".job").get_by_text("of the training pictures").wait_for()
         album.take(owner, "device-training", "Training is under way.")
+        press(owner, left, "/modeltrain")  # waits for the last one, so that this one is seen from its beginning
         owner.goto(left.url)
+        owner.locator(".job").first.wait_for()
         album.take(owner, "device-overview-training", "The start page meanwhile.")
+        press(owner, left, "/modeltrain")
+        owner.goto(f"{left.url}/learning")
+        album.take(owner, "device-learning-training", "The course of the training, while it runs.", part="#training")
         problems(album, operator, world.main)
 
         strict = world.start_device("strict", homes[2])
@@ -43,18 +45,19 @@ def by_hand(album: Album, folder: Path) -> None:
         looked_through(stranger)
         album.take(stranger, "device-refuses", "A device that takes part in no demonstration.")
         stranger.goto(f"{strict.url}/privacy")
-        to_the_top(stranger, "#refused")
-        album.take(stranger, "device-refused", "A round was refused, and why.")
+        album.take(stranger, "device-refused", "A round was refused, and why.", part="#refused")
 
         token = folder / "federation" / "tokens" / "right.json"
         world.start_device("copy of right", homes[3], DEMO, token=token)
         wait(lambda: world.main.get("/api/v1/status")["incidents"], "the copied token is noticed")
         operator.goto(world.main.url)
-        to_the_top(operator, "#incidents")
-        album.take(operator, "main-incident", "What should not have happened: a token was used by two devices.")
-
-        world.stop(world.main)
-        gone(album, album.open(right), right)
+        album.take(
+            operator,
+            "main-incident",
+            "What should not have happened: a token was used by two devices.",
+            part="#incidents",
+        )
+        gone(album, world, operator, right)
 
 
 def upload(album: Album, page: Page, device: OwnerClient, files: list[Path]) -> None:
@@ -86,33 +89,61 @@ def problems(album: Album, page: Page, main: OwnerClient) -> None:
     album.chapter("Problems")
     page.goto(f"{main.url}/aggregate_models")
     album.take(page, "main-step-not-yet", "A step that cannot run yet says why, and what to do.")
-    button = page.locator("form.act button")
-    button.evaluate("button => { button.disabled = false; }")
-    button.click()
+    press_all_the_same(page)
     page.locator("#problem").wait_for()
     album.take(page, "main-problem", "The same step, asked for all the same.")
+    page.goto(f"{main.url}/task")
+    page.locator("details:has(#policy-k_min) > summary").click()
+    page.locator("#policy-k_min").fill("1")
+    page.locator("#policy-k_min").evaluate("input => { input.form.noValidate = true; input.form.requestSubmit(); }")
+    album.take(
+        page,
+        "main-wrong-number",
+        "A number that the policy cannot have is told where it stands.",
+        part="section:has(.wrong-input)",
+    )
+    page.goto(f"{main.url}/rounds?page=99")
+    album.take(page, "main-beyond-the-last", "A page beyond the last.")
     page.goto(f"{main.url}/rounds/99")
     album.take(page, "main-not-found", "An address that leads nowhere.")
-    page.goto(f"{main.url}/devices")
     page.context.clear_cookies()
-    page.get_by_role("link", name="Task").first.click()
+    page.goto(f"{main.url}/task")
     album.take(page, "main-login", "The session is over: log in, and be back on the page that was asked for.")
     page.goto(f"{main.url}/login?token=used")
     album.take(page, "main-login-refused", "A login link works once.")
     page.goto(main.login_link())
 
 
-def gone(album: Album, page: Page, device: OwnerClient) -> None:
-    """A device whose main server has been stopped."""
+def press_all_the_same(page: Page) -> None:
+    """The button of a step that is not possible."""
+    button = page.locator("form.act button")
+    button.evaluate("button => { button.disabled = false; button.click(); }")
+
+
+def gone(album: Album, world: Federation, operator: Page, device: OwnerClient) -> None:
+    """The main server is stopped while people look at it, and go on elsewhere."""
+    other = album.open(world.aggregator)
+    operator.goto(f"{world.main.url}/aggregate_models")
+    world.stop(world.main)
+    press_all_the_same(operator)
+    album.take(operator, "main-no-answer", "The server behind an open page has stopped.", part="[data-no-answer]")
+    other.get_by_text("The main server cannot be reached").wait_for()
+    album.take(other, "aggregator-main-gone", "The aggregator does not reach the main server.")
+    page = album.open(device)
     wait(lambda: device.get("/api/v1/status")["problem"], "the device notices")
     page.goto(device.url)
     looked_through(page)
     album.take(page, "device-main-gone", "The main server does not answer.")
+    page.goto(f"{device.url}/privacy")
+    leave(page)
+    page.get_by_text("not told yet").first.wait_for()
+    album.take(page, "device-left-not-told", "A device that left while a server does not answer.", part="#leave")
 
 
-def to_the_top(page: Page, selector: str) -> None:
-    """Show a part of the page first, for the picture."""
-    page.locator(selector).evaluate("part => document.querySelector('main').prepend(part)")
+def leave(page: Page) -> None:
+    """Leave the federation, on the page Privacy."""
+    page.locator("#sure").check()
+    page.get_by_role("button", name="Leave the federation").click()
 
 
 def looked_through(page: Page) -> None:

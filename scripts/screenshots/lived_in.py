@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Final
 
@@ -10,6 +12,7 @@ from playwright.sync_api import Page
 from fanlight.cli.owner_client import OwnerClient
 from fanlight.services.main_server.task import Policy, Training
 from scripts.screenshots.album import DESK, DESK_DARK, PHONE, Album
+from scripts.screenshots.by_hand import leave
 from scripts.screenshots.federation import Federation, federation, new_pictures, prepared, wait
 
 ROUNDS: Final = 6
@@ -29,6 +32,8 @@ def lived_in(album: Album, folder: Path) -> None:
         main_server(album, world)
         aggregator(album, world)
         device(album, devices[0], new_pictures(folder / "new", 5))
+        album.chapter("An altered log")
+        broken(album, world)
 
 
 def main_server(album: Album, world: Federation) -> None:
@@ -60,9 +65,13 @@ def aggregator(album: Album, world: Federation) -> None:
     album.chapter("Secure aggregator")
     page, url = album.open(world.aggregator), world.aggregator.url
     album.take(page, "aggregator-overview", "The start page.")
-    drawing = page.locator(".flow")
-    drawing.evaluate("flow => { document.querySelector('main').replaceChildren(flow.closest('section')); }")
-    album.take(page, "aggregator-split-trust", "Who sees what, drawn with this federation's real numbers.", BEST)
+    album.take(
+        page,
+        "aggregator-split-trust",
+        "Who sees what, drawn with this federation's real numbers.",
+        BEST,
+        part="section:has(> .flow)",
+    )
     for path, name, caption in (
         ("/rounds", "aggregator-rounds", "All rounds, and whose report was refused and why."),
         ("/log", "aggregator-log", "Its log, a chain as the main server's."),
@@ -80,9 +89,11 @@ def device(album: Album, home: OwnerClient, new: list[Path]) -> None:
     page.goto(home.url)
     album.take(page, "device-overview", "The start page: one thing to do now.", BEST)
     page.goto(f"{home.url}/learning")
+    album.take(page, "device-learning", "Learning: before and after, on this device's own test pictures.", BEST)
     album.take(
-        page, "device-learning", "Learning: before and after, class by class, and what was taken for what.", BEST
+        page, "device-learning-classes", "Class by class, and what was taken for what.", part="section:has(.confusion)"
     )
+    album.take(page, "device-learning-course", "How the last training went.", part="#course")
     cell = page.locator(".confusion .wrong a").first
     (cell if cell.count() else page.locator(".confusion .right a").first).click()
     album.take(page, "device-taken-for", "The pictures behind one number of the table.")
@@ -90,23 +101,67 @@ def device(album: Album, home: OwnerClient, new: list[Path]) -> None:
     page.set_input_files("#try-picture", new[4])
     page.get_by_role("button", name="What is it?").click()
     page.wait_for_selector("#tried")
-    album.take(page, "device-try-it", "Try it: a picture, the answers of both models, and where in it they look.")
+    album.take(
+        page,
+        "device-try-it",
+        "Try it: a picture, the answers of both models, and where in it they look.",
+        part="#tried",
+    )
     for path, name, caption in (
-        ("/privacy", "device-privacy", "Privacy: what left, what was refused, the floors, pause and leave."),
         ("/modeltrain", "device-train", "The training, pass by pass."),
         ("/sendmodel", "device-send", "A step whose turn has not come."),
     ):
         page.goto(home.url + path)
         album.take(page, name, caption)
+    privacy(album, page, home)
+
+
+def privacy(album: Album, page: Page, home: OwnerClient) -> None:
+    """What left, what the owner allows, and their way out."""
+    page.goto(f"{home.url}/privacy")
+    album.take(page, "device-privacy", "Privacy: what left this device, with a picture of the masked bytes.")
+    album.take(page, "device-pause-and-leave", "Pause, and leave: what happens to what.", part="#pause, #leave")
+    page.locator("#k_min").fill("1")
+    page.get_by_role("button", name="Keep these floors").click()
+    album.take(page, "device-wrong-floor", "A floor that cannot be is told where it stands.", part="#floors:has(.bad)")
+    page.goto(f"{home.url}/privacy")
+    page.get_by_role("button", name="Pause").click()
+    page.get_by_role("heading", name="Paused").wait_for()
+    page.goto(home.url)
+    album.take(page, "device-paused", "A paused device: nothing is sent.")
+    page.goto(f"{home.url}/privacy")
+    album.take(page, "device-go-on", "Where it goes on again.", part="#pause")
+    leave(page)
+    page.locator("#leave").get_by_text("knows it").nth(1).wait_for()
+    page.goto(home.url)
+    album.take(page, "device-left", "A device that has left.")
+    page.goto(f"{home.url}/privacy")
+    album.take(page, "device-left-told", "Both servers know of it.", part="#leave")
+
+
+def broken(album: Album, world: Federation) -> None:
+    """Somebody has changed an entry of the main server's log."""
+    with closing(sqlite3.connect(world.main.state / "state.sqlite3", timeout=60)) as file, file:
+        file.execute("UPDATE log SET payload = x'00' WHERE seq = 3")
+    page = album.open(world.main)
+    page.goto(f"{world.main.url}/log?again=true")
+    page.get_by_text("The chain is broken").first.wait_for()
+    album.take(page, "main-log-broken", "Somebody has changed an entry of the log.")
 
 
 def pictures(album: Album, page: Page, url: str, new: list[Path]) -> None:
     """The gallery with what an owner does in it."""
     page.goto(f"{url}/pictures")
-    page.set_input_files("#files", new)
+    nothing = new[0].with_name("notes.txt")
+    nothing.write_text("Buy a ladder.")
+    page.set_input_files("#files", [*new, nothing])
     page.get_by_role("button", name="Put in", exact=True).click()
     page.locator("#added").wait_for()
-    album.take(page, "device-pictures-new", "New pictures were put in and wait for a label.")
+    album.take(
+        page,
+        "device-pictures-new",
+        "New pictures were put in and wait for a label; a file that holds none was not taken.",
+    )
     page.get_by_role("button", name="Suggest labels").click()
     page.get_by_role("button", name="Yes, right").first.wait_for(state="attached")
     page.goto(f"{url}/pictures?state=suggested")

@@ -27,7 +27,11 @@ def no_devices(album: Album, folder: Path) -> None:
             album.take(page, f"empty-main{path.replace('/', '-')}", caption)
         world.start_aggregator()
         wait(lambda: world.main.get("/api/v1/status")["aggregator_connected"], "the aggregator is connected")
-        album.take(album.open(world.aggregator), "empty-aggregator", "The aggregator waits for the first round.")
+        page, url = album.open(world.aggregator), world.aggregator.url
+        album.take(page, "empty-aggregator", "The aggregator waits for the first round.")
+        for path, caption in (("/rounds", "The aggregator has seen no round."), ("/log", "It has logged nothing.")):
+            page.goto(url + path)
+            album.take(page, f"empty-aggregator{path.replace('/', '-')}", caption)
 
 
 def no_pictures(album: Album, folder: Path) -> None:
