@@ -49,7 +49,9 @@ class Console:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        self._environment.filters.update({**FILTERS, **CHARTS, **REASONS, **TIMELINES, "linked": linked_for(role)})
+        self._environment.filters.update(
+            {**FILTERS, **CHARTS, **REASONS, **TIMELINES, "linked": linked_for(role, dict(pages))}
+        )
         self._environment.globals.update(
             role=role,
             role_title=ROLE_TITLES[role],

@@ -212,10 +212,11 @@ def test_a_round_is_shown_in_each_state(browser: TestClient, monkeypatch: pytest
 
 
 def test_rounds_show_accuracy_before_and_after(browser: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    held = {"reason": "all-done", "title": "All rounds are done.", "message": "Version 1 is current.", "until": None}
-    show(monkeypatch, status=status(finished=True, held=held))
+    held = {"reason": "all-done", "title": "All rounds are done.", "message": "Version 1 is current."}
+    show(monkeypatch, status=status(finished=True, held=held | {"next": "Raise the number (/task).", "until": None}))
     text = Page.of(browser.get("/")).text
     assert "All rounds are done." in text
+    assert "Raise the number (Task)." in text
     for figure in ("50.0 %", "93.0 %", "+43.0", "12.5 s"):
         assert figure in text
 
@@ -228,6 +229,16 @@ def test_only_the_last_rounds_are_on_the_overview(tmp_path: Path) -> None:
     links = [link["href"] for link in page.all("a") if re.fullmatch(r"/rounds/[0-9]+", link["href"])]
     assert set(links) == {f"/rounds/{number}" for number in range(4, 9)}
     assert "All 8 rounds" in page.text
+
+
+def test_a_measuring_round_tells_of_no_announcements_and_no_new_model(
+    browser: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for kind, told in (("train", True), ("measure", False)):
+        show(monkeypatch, timeline=timeline("porch") | {"kind": kind})
+        text = Page.of(browser.get("/")).text
+        assert ("have announced" in text, "have the new model" in text) == (told, told)
+        assert "reports arrived" in text
 
 
 def test_each_device_stands_in_the_timeline(browser: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -312,6 +323,22 @@ def test_measure_without_a_token_from_the_page_is_refused(browser: TestClient) -
     response = browser.post("/measure")
     assert response.status_code == 403
     assert "csrf" in Page.of(response).text
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "back"),
+    [
+        ("POST", "/measure", "/measure"),
+        ("POST", "/models/7/note", "/models"),
+        ("GET", "/models/7", "/models"),
+        ("GET", "/models?page=x", "/"),
+        ("GET", "/modelsX", "/"),
+    ],
+)
+def test_what_did_not_work_leads_back_to_its_page(browser: TestClient, method: str, path: str, back: str) -> None:
+    response = browser.request(method, path)
+    assert response.status_code >= 400
+    assert {"class": "button", "href": back} in Page.of(response).all("a")
 
 
 def test_measure_says_why_it_cannot_be_done(browser: TestClient) -> None:

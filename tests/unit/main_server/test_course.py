@@ -201,6 +201,7 @@ def test_quiet_hours_hold_rounds_until_they_end(folder: Path) -> None:
         "reason": "quiet",
         "title": "Quiet until 06:00 (Europe/Berlin).",
         "message": "No round opens in the quiet hours.",
+        "next": "Wait, or change the quiet hours (/task).",
         "until": datetime(2026, 11, 25, 5, tzinfo=UTC).timestamp(),
     }
     assert not parts.conductor.advance()

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 from sqlalchemy import update
 
+from fanlight.errors import NotPossibleNow
 from fanlight.services.main_server.app import MainServerParts
 from fanlight.storage.tables.main import devices
-from tests.unit.main_server.past import add_member, server
+from tests.unit.main_server.past import add_member, add_round, server
 
 
 @pytest.fixture
@@ -18,6 +19,33 @@ def parts(tmp_path: Path) -> Iterator[MainServerParts]:
     _app, made = server(tmp_path / "federation", demo=True)
     yield made
     made.service.close()
+
+
+def test_when_no_round_opens_any_more_the_steps_say_so_and_what_to_do(parts: MainServerParts) -> None:
+    for number in range(1, 6):
+        add_member(parts, number)
+    parts.service.change_policy(by_itself=True, rounds=1)
+    add_round(parts, 1)
+    for number in range(2, 5):
+        add_round(parts, number, kind="measure", state="abandoned")
+    aggregate, publish, _measure = parts.overview.steps()
+    assert aggregate.reason == "No round is open. All rounds are done."
+    assert publish.reason == "There is no new model to publish. All rounds are done."
+    for step in (aggregate, publish):
+        assert "Training rounds by the policy: 1. For more, raise that number" in step.next
+        assert not step.possible
+    for refused in (parts.steps.aggregate, parts.steps.publish):
+        with pytest.raises(NotPossibleNow, match=r"All rounds are done\."):
+            refused()
+    parts.service.change_policy(rounds=2)
+    assert "A round opens when" in parts.overview.steps()[0].next
+
+
+def test_a_pause_is_ended_on_the_page_of_the_task(parts: MainServerParts) -> None:
+    parts.service.change_policy(paused=True)
+    for step in parts.overview.steps()[:2]:
+        assert "Rounds are paused." in step.reason
+        assert step.next == "To train on, let rounds go on (/task)."
 
 
 def test_who_has_left_or_is_revoked_counts_neither_among_those_that_have_the_model_nor_among_all(

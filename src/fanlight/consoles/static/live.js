@@ -65,3 +65,6 @@ async function drawCharts() {
 
 document.addEventListener("htmx:after:swap", drawCharts);
 drawCharts();
+
+// On a phone the pages' names stand in one row that scrolls: the present one is in sight.
+document.querySelector(".tabs [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });

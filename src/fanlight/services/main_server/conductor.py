@@ -16,6 +16,7 @@ from fanlight.protocol.plan import Kind
 from fanlight.services.main_server import measurements, notes, round_table
 from fanlight.services.main_server.course import Course
 from fanlight.services.main_server.round_table import RoundLine, Stored
+from fanlight.services.main_server.rounds import Rounds
 from fanlight.services.main_server.service import MainService
 from fanlight.services.main_server.stragglers import WaitingRules
 from fanlight.services.main_server.task import Policy
@@ -51,6 +52,27 @@ class Conductor:
             notes.keep(tx, notes.MEASURE_NEXT, 1)
         self._service.notify(orders=True)
 
+    def why_not_aggregate(self, tx: Connection) -> NotPossibleNow | None:
+        """Why the newest round cannot be finished now, or None."""
+        stored = round_table.latest(tx)
+        why_not = self._service.rounds.why_not_ask(tx, stored, Order.FINISH)
+        return why_not and (self._why_none_opens(tx, stored, "No round is open.", why_not.slug) or why_not)
+
+    def why_not_publish(self, tx: Connection) -> NotPossibleNow | None:
+        """Why there is nothing to publish, or None."""
+        line = round_table.latest_line(tx)
+        if line is not None and line.at is State.RELEASED:
+            return None
+        why_not = Rounds.why_not_publish(line)
+        return self._why_none_opens(tx, line, "There is no new model to publish.", why_not.slug) or why_not
+
+    def _why_none_opens(
+        self, tx: Connection, line: RoundLine | None, message: str, slug: str | None
+    ) -> NotPossibleNow | None:
+        """What to say where no round is under way and none opens either; None otherwise."""
+        hold = self.course.hold(tx) if line is None or line.is_over else None
+        return None if hold is None else NotPossibleNow(f"{message} {hold.title}", next=hold.next, slug=slug)
+
     def why_not_measure(self, tx: Connection) -> NotPossibleNow | None:
         """Why the current model cannot be measured now, or None."""
         model, members, needed = self._service.models.current(tx), len(self._service.confirmed(tx)), self._policy.k_min
@@ -72,7 +94,7 @@ class Conductor:
             )
         hold = self.course.why_not_even_measure()
         if hold is not None:
-            return NotPossibleNow(hold.title, next=hold.message, slug=hold.reason)
+            return NotPossibleNow(hold.title, next=hold.next, slug=hold.reason)
         line = round_table.latest_line(tx)
         return None if line is None or line.is_over else self._why_not_give_way(tx, line)
 

@@ -29,6 +29,7 @@ STOPPED: Final = "stopped"
 RESUMED: Final = "resumed"
 """Type of the log entry: the operator lets rounds go on after a stop; its payload is empty."""
 _MEASURING_TRIES: Final = 3
+_GO_ON: Final = "To train on, let rounds go on (/task)."
 
 
 class Stop(IntEnum):
@@ -49,12 +50,14 @@ class Hold:
     Attributes:
         reason: ``dropped``, ``no-better``, ``paused``, ``all-done`` or ``quiet``; stable, for machines.
         title, message: for people.
+        next: what the operator can do about it.
         until: unix seconds; None if it takes the operator to end it.
     """
 
     reason: str
     title: str
     message: str
+    next: str
     until: float | None = None
 
 
@@ -109,18 +112,21 @@ class Course:
         if self._policy.paused:
             return self.why_not_even_measure()
         if self._all_done(tx):
-            return Hold("all-done", "All rounds are done.", self._current(tx))
+            number = self._policy.rounds
+            advice = f"Training rounds by the policy: {number}. For more, raise that number, or set 0: no end (/task)."
+            return Hold("all-done", "All rounds are done.", self._current(tx), advice)
         return self.why_not_even_measure()
 
     def why_not_even_measure(self) -> Hold | None:
         """Why no round of any kind opens now."""
         if self._policy.paused:
-            return Hold("paused", "Rounds are paused.", "No round opens until you let rounds go on.")
+            return Hold("paused", "Rounds are paused.", "No round opens until you let rounds go on.", _GO_ON)
         quiet, now = self._policy.quiet, self._service.clock()
         until = quiet.until(now) if quiet else None
         if quiet is None or until is None:
             return None
-        return Hold("quiet", f"Quiet until {quiet.in_words(until)}.", "No round opens in the quiet hours.", until)
+        title, advice = f"Quiet until {quiet.in_words(until)}.", "Wait, or change the quiet hours (/task)."
+        return Hold("quiet", title, "No round opens in the quiet hours.", advice, until)
 
     def finished(self, tx: Connection) -> bool:
         """Does no further round open, unless the operator changes something?"""
@@ -150,12 +156,12 @@ class Course:
                 f"Version {by} named {self._right(tx, by)} of the held-out pictures rightly, "
                 f"version {best} had named {self._right(tx, best)}."
             )
-            return Hold(reason, "Stopped: the accuracy dropped.", f"{message} {current}")
+            return Hold(reason, "Stopped: the accuracy dropped.", f"{message} {current}", _GO_ON)
         message = (
             f"No version up to {by} named more of the held-out pictures rightly than version {best}, "
             f"{self._right(tx, best)}."
         )
-        return Hold(reason, "Done: it gets no better.", f"{message} {current}")
+        return Hold(reason, "Done: it gets no better.", f"{message} {current}", _GO_ON)
 
     def _right(self, tx: Connection, version: int) -> str:
         measured = measurements.of_model(tx, self._service.models.version(tx, version).sha256)

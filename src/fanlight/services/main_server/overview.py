@@ -7,15 +7,12 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, case, func, select
 
-from fanlight.protocol.exchange import Order
-from fanlight.protocol.main_round import State
 from fanlight.protocol.plan import Kind
 from fanlight.services.http.steps import StepView
 from fanlight.services.main_server import lines, measurements, round_table, timeline
 from fanlight.services.main_server.conductor import Conductor
 from fanlight.services.main_server.measurements import Measurement
 from fanlight.services.main_server.models import Version
-from fanlight.services.main_server.rounds import Rounds
 from fanlight.services.main_server.service import MainService
 from fanlight.services.server.incidents import incident_count, incidents
 from fanlight.storage.tables import main as tables
@@ -152,14 +149,12 @@ class Overview:
         service = self._service
         with service.database.transaction() as tx:
             stored = round_table.latest(tx)
-            why_not = service.rounds.why_not_ask(tx, stored, Order.FINISH)
+            why_not, nothing = self._conductor.why_not_aggregate(tx), self._conductor.why_not_publish(tx)
             arrived = round_table.arrived(tx, stored.mh) if stored else 0
             model = service.models.current(tx)
             having, members = self._members(tx, model)
             measuring = self._measuring(tx, model)
         facts = [("Round", f"{stored.number}, {stored.state}" if stored else "none yet")]
-        publishable = stored is not None and stored.at is State.RELEASED
-        nothing = Rounds.why_not_publish(stored)
         return [
             StepView(
                 route=AGGREGATE,
@@ -176,9 +171,9 @@ class Overview:
                 route=PUBLISH,
                 button="Send Aggregated Models to Federated Clients",
                 explanation="Publishes the new version. Devices fetch it, check it and say that they have it.",
-                possible=publishable,
-                reason="A new model is ready." if publishable else nothing.message,
-                next="Devices fetch it by themselves; the next round opens." if publishable else nothing.next,
+                possible=nothing is None,
+                reason=nothing.message if nothing else "A new model is ready.",
+                next=nothing.next if nothing else "Devices fetch it by themselves; the next round opens.",
                 facts=(
                     *facts,
                     ("Current model", f"version {model.number}"),

@@ -13,7 +13,6 @@ from fanlight.services.main_server import measurements, notes, round_table
 from fanlight.services.main_server.conductor import Conductor
 from fanlight.services.main_server.overview import AGGREGATE, MEASURE, PUBLISH
 from fanlight.services.main_server.round_table import RoundLine
-from fanlight.services.main_server.rounds import Rounds
 from fanlight.services.main_server.service import MainService
 
 ANSWER_WITHIN_S: Final = 60.0
@@ -35,7 +34,7 @@ class Steps:
             NotPossibleNow: no open round, or too few reports.
         """
         with self._service.database.transaction() as tx:
-            why_not = self._service.rounds.why_not_ask(tx, round_table.latest(tx), Order.FINISH)
+            why_not = self._conductor.why_not_aggregate(tx)
         if why_not is not None:
             raise why_not
         return self._service.jobs.start(AGGREGATE, self._aggregate)
@@ -46,9 +45,10 @@ class Steps:
         Raises:
             NotPossibleNow: no round is released.
         """
-        stored = self._service.latest()
-        if stored is None or stored.at is not State.RELEASED:
-            raise Rounds.why_not_publish(stored)
+        with self._service.database.transaction() as tx:
+            why_not = self._conductor.why_not_publish(tx)
+        if why_not is not None:
+            raise why_not
         return self._service.jobs.start(PUBLISH, self._publish)
 
     def measure(self) -> Job:
