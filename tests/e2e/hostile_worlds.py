@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +14,8 @@ from fastapi import FastAPI
 from PIL import Image
 from sqlalchemy import insert, update
 
+from benchmarks.stores.aggregator import fill_aggregator
+from benchmarks.stores.past import Servers, past_rounds
 from fanlight.consoles import aggregator as aggregator_pages
 from fanlight.consoles import device as device_pages
 from fanlight.errors import RemoteError
@@ -20,15 +23,19 @@ from fanlight.learning import model_file
 from fanlight.learning.folders import DELETED, NOT_USABLE, UNLABELLED
 from fanlight.learning.heads import zero_head
 from fanlight.learning.model_file import HeadModel
+from fanlight.protocol.identities import Role
+from fanlight.services.aggregator.app import AggregatorParts
 from fanlight.services.aggregator.app import create_app as create_aggregator
 from fanlight.services.aggregator.settings import AggregatorSettings
 from fanlight.services.device.agent import Trouble
 from fanlight.services.device.app import create_app as create_device
 from fanlight.services.device.role import Chances, DeviceRole
 from fanlight.services.device.settings import DeviceSettings
-from fanlight.services.federation import issue_token_file
+from fanlight.services.federation import issue_token_file, load_server_identity
 from fanlight.services.http.jobs import Jobs
 from fanlight.services.http.problems import Problem
+from fanlight.services.main_server.task import TASK_FILE, Task
+from fanlight.storage.tables import aggregator as aggregator_tables
 from fanlight.storage.tables import main as main_tables
 from tests.attacks.test_hostile_names import enrol
 from tests.e2e.test_pages import Served, served
@@ -76,14 +83,33 @@ def main_server(folder: Path) -> Iterator[World]:
 
 @contextmanager
 def aggregator(folder: Path) -> Iterator[World]:
-    """What the main server says to it."""
-    app, parts = create_aggregator(AggregatorSettings(state=make_folder(folder) / "aggregator"))
+    """What the main server says to it, and devices whose reports it took or refused."""
+    made = make_folder(folder)
+    app, parts = create_aggregator(AggregatorSettings(state=made / "aggregator"))
     aggregator_pages.install(app, parts)
+    main, task = load_server_identity(made / "main", Role.MAIN), Task.load(made / "main" / TASK_FILE)
+    devices = [_enrolled(parts, text) for text in TEXTS.values()]
+    rounds = list(past_rounds(Servers(main, parts.service.identity, task), devices, 2))
+    fill_aggregator(parts.service, devices, rounds)
+    with parts.service.database.transaction() as tx:
+        for device in devices:
+            refused = {"mh": rounds[-1].mh, "dev": device, "reason": ELEMENT, "times": 2, "last_at": 1.0}
+            tx.execute(insert(aggregator_tables.refusals).values(**refused))
     text = "".join(TEXTS.values())
     parts.service.main_problem = Problem(502, "bad-answer", text, text)
     fail(parts.service.jobs, "/aggregate_models", "/send_model_secagg")
-    with on_a_port("aggregator", app) as made:
-        yield World(made, {}, ())
+    with on_a_port("aggregator", app) as served_here:
+        yield World(served_here, {"number": "1"}, ())
+
+
+def _enrolled(parts: AggregatorParts, name: str) -> bytes:
+    """A device of this name, as an older version may have let it in."""
+    dev = hashlib.sha256(name.encode()).digest()[:16]
+    keys = {"public_key": dev * 2, "token_key": dev[::-1] * 2}
+    row = insert(aggregator_tables.devices).values(dev=dev, name=name, enrolment=b"", enrolled_at=1.0, **keys)
+    with parts.service.database.transaction() as tx:
+        tx.execute(row.values(told_main=True))
+    return dev
 
 
 @contextmanager
