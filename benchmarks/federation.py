@@ -74,7 +74,7 @@ def federation(
     task = Task(
         classes=tuple(f"class {number}" for number in range(classes)),
         backbone=backbone_id(features),
-        policy=Policy(demo=True, k_min=2, by_itself=True, **policy),
+        policy=Policy(**{"demo": True, "k_min": 2, "by_itself": True, **policy}),
     )
     init_federation(
         made,
@@ -97,9 +97,7 @@ def start_role(federation: Federation, name: str) -> None:
     made, port = federation.folder / "federation", federation.ports[name]
     if name.startswith("device"):
         state = federation.folder / name
-        token = made / "tokens" / f"{name}.json"
-        if not token.exists():
-            issue_token_file(made, name, int(time.time()) + _DAY_S)
+        token = issue_token(federation, name)
         pictures = federation.folder / "pictures"
         pictures.mkdir(exist_ok=True)
         words = ["device", "--token", token, "--data", pictures, "--state", state, "--port", port, "--accept-demo"]
@@ -108,6 +106,13 @@ def start_role(federation: Federation, name: str) -> None:
         words = ["server" if name == "main" else name, "--state", state, "--port", port]
     federation.processes.start(name, [str(word) for word in words], federation.folder / f"{name}.log")
     federation.roles[name] = OwnerClient.here(name, port, state)
+
+
+def issue_token(federation: Federation, name: str) -> Path:
+    """The file with which device ``name`` joins, made if it is not there."""
+    made = federation.folder / "federation"
+    token = made / "tokens" / f"{name}.json"
+    return token if token.exists() else issue_token_file(made, name, int(time.time()) + _DAY_S)
 
 
 def wait_for_all(federation: Federation, names: Sequence[str]) -> None:

@@ -1,0 +1,100 @@
+"""A device without pictures and without a process: the protocol's device and the device's own HTTP client.
+
+Import it after ``idle.register``: what a device allows is read from the registry of backbones.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import tempfile
+import time
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from fanlight.core.randomness import Keystream
+from fanlight.errors import NotFound
+from fanlight.learning.model_file import MAX_MODEL_BYTES
+from fanlight.protocol import identities
+from fanlight.protocol.contribution import Contribution, Measured
+from fanlight.protocol.device import Device
+from fanlight.protocol.device_round import Floors, History
+from fanlight.protocol.digests import device_id
+from fanlight.protocol.manifest import Manifest, SignedManifest
+from fanlight.protocol.plan import Kind, Plan
+from fanlight.protocol.report import Envelope
+from fanlight.protocol.signing import raw_public_key
+from fanlight.services.device.client import AggregatorClient, MainClient
+from fanlight.services.device.offers import allowed_backbones
+from fanlight.services.federation import read_token
+from fanlight.services.http.remote import Remote
+from fanlight.storage.blobs import BlobFolder
+
+_FLOORS: Final = {"k_min": 2, "accept_demo": True, "answers_per_day": 100_000, "heads": frozenset({"softmax"})}
+_EXAMPLES: Final = 100
+
+
+class Member:
+    """One device of a federation.
+
+    Args:
+        token: its file from the federation's owner.
+    """
+
+    def __init__(self, token: Path) -> None:
+        self._token, private = read_token(token), Ed25519PrivateKey.generate()
+        self._private = private
+        trust = self._token.trust
+        self._device = Device(private, device_id(trust.fid, raw_public_key(private)), trust)
+        key_id = self._device.device.hex()
+        self._remotes = [
+            Remote(title, url, key_id=key_id, private=private, clock=time.time)
+            for title, url in (("Main", self._token.main_url), ("The aggregator", self._token.aggregator_url))
+        ]
+        self._main, self._aggregator = MainClient(self._remotes[0], trust), AggregatorClient(self._remotes[1])
+
+    def enrol(self) -> None:
+        """Join at both servers."""
+        token = self._token
+        message = identities.enrol(token.trust.fid, token.certificate, token.private, self._private)
+        for server in (self._main, self._aggregator):
+            server.enrol(message, self._private)
+
+    def report(self) -> None:
+        """Fetch the model, check the open round, and report in it: a random update, and every picture right."""
+        offer = self._main.offer()
+        if offer.manifest is None:
+            raise NotFound("No round is open for this device.")
+        self._fetch(offer.model)
+        signed = SignedManifest.decode(offer.manifest)
+        plan = Plan.decode(offer.plan).of_kind(Kind(Manifest.decode(signed.payload).proposal.kind))
+        now, floors = int(time.time()), Floors(backbones=allowed_backbones(), **_FLOORS)  # type: ignore[arg-type]
+        manifest = self._device.check_manifest(signed, plan, offer.model, offer.invitation, floors, History({}, 0), now)
+        record, y = self._device.commit(signed, manifest, _contribution(plan), Keystream(os.urandom(32)), now)
+        envelope, data = Envelope.decode(record.envelope), io.BytesIO(y.astype("<u4").tobytes())
+        receipt = self._aggregator.upload(record.mh, self._device.device, envelope, data, record.length)
+        record = self._device.take_receipt(record, receipt)
+        self._main.beacon(record.mh, record.receipt)
+
+    def _fetch(self, sha256: bytes) -> None:
+        with (
+            tempfile.TemporaryDirectory() as folder,
+            BlobFolder(Path(folder)).unfinished(sha256.hex(), 0, MAX_MODEL_BYTES) as begun,
+        ):
+            self._main.model(sha256, begun)
+        self._main.acknowledge_model(sha256)
+
+    def close(self) -> None:
+        """Close its connections."""
+        for remote in self._remotes:
+            remote.close()
+
+
+def _contribution(plan: Plan) -> Contribution:
+    classes = len(plan.classes)
+    right = Measured(np.diag(np.full(classes, 5, np.int64)), 1.0)
+    update = np.random.default_rng().normal(0.0, 1e-4, plan.parameters) if plan.kind == Kind.TRAIN else None
+    return Contribution(_EXAMPLES, update, right, right, np.ones(classes, np.bool_))

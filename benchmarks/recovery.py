@@ -1,0 +1,201 @@
+"""How soon does a round go on after ``kill -9``, and when does a round end that waits for the dead?
+
+    make bench NAME=recovery ARGS="--json"
+
+Main server, aggregator and devices are processes of their own, started by the program's own commands; only the learning
+is replaced (``benchmarks/idle.py``). Rounds run by themselves, one after the other, so a kill at any moment hits one in
+the middle. Time counts from the command that starts the killed process again (interpreter and imports included) to the
+next change of the main server's rounds in its database. The round that was hit must end complete.
+
+A dead device: three devices, one of them is killed and stays dead. Rounds then end as soon as the policy is content;
+where it cannot be, because three reports are demanded, at the end of their window. A device that is frozen, so that its
+connections stand, is waited for as long as the policy says.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sqlite3
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script, only this folder would be on the path
+
+from benchmarks.federation import Federation, federation
+from benchmarks.report import Figure, Report
+from fanlight.learning.datasets.chance import Chance
+
+VICTIMS = ("main", "aggregator", "device-1")
+LIMIT_S = 2.0
+"""From the start command to the round going on."""
+GRACE_S = 1.0
+"""How much later than its deadline a round may be seen to end, on a machine that does other work as well."""
+WAIT_S, WINDOW_S = 2, 3
+_STILL_S = 0.3
+_TICK_S = 0.002
+_TOO_LONG_S = 120.0
+_WARM_UP = 3
+_ROUNDS = "SELECT number, state, opened_at, judged_at, released_at, ended_at, hex(record) FROM rounds ORDER BY number"
+_REPORTERS = "SELECT COUNT(DISTINCT dev) FROM beacons"
+
+Rounds = list[tuple[Any, ...]]
+
+
+def main() -> int:
+    """Parse, measure, print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kills", type=int, default=5, help="of each role")
+    parser.add_argument("--rounds", type=int, default=5, help="to watch with a device that is dead")
+    parser.add_argument("--seed", type=int, default=1, help="of the moments at which roles are killed")
+    parser.add_argument("--json", action="store_true", help="print one JSON line as well")
+    arguments = parser.parse_args()
+    figures = measure_kills(arguments.kills, arguments.seed)
+    figures += measure_dead_device(arguments.rounds)
+    return Report("recovery", tuple(figures)).show(as_json=arguments.json)
+
+
+@contextmanager
+def at_work(devices: int, **policy: Any) -> Iterator[Federation]:
+    """A federation whose rounds follow one another."""
+    with (
+        tempfile.TemporaryDirectory(prefix="fanlight-recovery-") as folder,
+        federation(Path(folder), devices=devices, features=49, classes=2, policy={"rounds": 0, **policy}) as running,
+    ):
+        wait_for(running, lambda: len(completed(rounds_of(running))) >= _WARM_UP, "the first rounds are complete")
+        wait_for(running, lambda: ask(running, _REPORTERS) == [(devices,)], "every device has reported")
+        yield running
+
+
+# -- kill -9
+
+
+def measure_kills(kills: int, seed: int) -> list[Figure]:
+    """Kill each role again and again; the slowest recovery of each, and what became of all rounds."""
+    chance, figures = Chance("recovery", seed), []
+    with at_work(2) as running:
+        for victim in VICTIMS:
+            seconds = []
+            for _ in range(kills):
+                time.sleep(chance.uniform(0.05, 0.3))
+                seconds.append(recover(running, victim))
+            figures.append(Figure(f"{victim} killed {kills} times, slowest", max(seconds), "s", at_most=LIMIT_S))
+            figures.append(Figure(f"{victim} killed, fastest", min(seconds), "s"))
+        states = [row[1] for row in rounds_of(running)]
+    figures.append(Figure("rounds complete", states.count("complete"), "rounds"))
+    figures.append(Figure("rounds abandoned", states.count("abandoned"), "rounds", at_most=0))
+    return figures
+
+
+def recover(running: Federation, victim: str) -> float:
+    """Kill ``victim`` and start it again: seconds from the command to the next change; the round then ends."""
+    process = running.processes.running[victim].popen
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    before = still(running)
+    started = time.monotonic()
+    running.processes.start_again(victim)
+    wait_for(running, lambda: rounds_of(running) != before, f"the round goes on after {victim} was killed")
+    seconds = time.monotonic() - started
+    count = len(completed(before))
+    wait_for(running, lambda: len(completed(rounds_of(running))) > count + 1, f"rounds go on without {victim}'s death")
+    return seconds
+
+
+def still(running: Federation) -> Rounds:
+    """The rounds, as soon as nothing changes any more: what was under way has stopped at whoever is dead.
+
+    Raises:
+        SystemExit: rounds go on as if nobody had died.
+    """
+    deadline, rounds = time.monotonic() + _TOO_LONG_S, rounds_of(running)
+    while time.monotonic() < deadline:
+        time.sleep(_STILL_S)
+        before, rounds = rounds, rounds_of(running)
+        if rounds == before:
+            return rounds
+    raise SystemExit("rounds go on although one process they need is dead")
+
+
+# -- a device that is dead
+
+
+def measure_dead_device(rounds: int) -> list[Figure]:
+    """The longest round of each kind, against when it had to end."""
+    content = longest(rounds, signal.SIGKILL, wait_s=600, window_s=600)
+    waited = longest(rounds, signal.SIGSTOP, wait_s=WAIT_S, window_s=600)
+    enough = longest(rounds, signal.SIGSTOP, wait_s=600, window_s=600, expected_percent=60)
+    passed = longest(rounds, signal.SIGKILL, k_min=3, window_s=WINDOW_S)
+    return [
+        Figure("one of three dead, policy content with two: longest round", content, "s", at_most=GRACE_S),
+        Figure("one of three frozen, 60 % are enough: longest round", enough, "s", at_most=GRACE_S),
+        Figure(f"one of three frozen, waits {WAIT_S} s: longest round", waited, "s", at_most=WAIT_S + GRACE_S),
+        Figure(f"one too few, window {WINDOW_S} s: longest round", passed, "s", at_most=WINDOW_S + GRACE_S),
+    ]
+
+
+def longest(rounds: int, end: signal.Signals, **policy: Any) -> float:
+    """Stop the third device for ever; the longest of the rounds that follow the one that was open."""
+    with at_work(3, **policy) as running:
+        process = running.processes.running["device-3"].popen
+        os.killpg(process.pid, end)
+        if end is signal.SIGKILL:
+            process.wait()
+            running.processes.leave_out("device-3")
+        first = rounds_of(running)[-1][0] + 1
+        wait_for(running, lambda: len(over(running, first)) >= rounds, "rounds end without device-3")
+        seconds = max(row[5] - row[2] for row in over(running, first)[:rounds])
+        if end is signal.SIGSTOP:
+            os.killpg(process.pid, signal.SIGCONT)
+        return float(seconds)
+
+
+def over(running: Federation, first: int) -> Rounds:
+    """The rounds from number ``first`` on that have ended."""
+    return [row for row in rounds_of(running) if row[0] >= first and row[5] is not None]
+
+
+# -- what is so
+
+
+def rounds_of(running: Federation) -> Rounds:
+    """All rounds as the main server's database has them, oldest first; the server may be dead."""
+    return ask(running, _ROUNDS)
+
+
+def ask(running: Federation, query: str) -> Rounds:
+    """What the main server's database answers, which is only read."""
+    path = running.folder / "federation" / "main" / "state.sqlite3"
+    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=10)) as database:
+        return database.execute(query).fetchall()
+
+
+def completed(rounds: Rounds) -> Rounds:
+    """Those with a sum."""
+    return [row for row in rounds if row[1] == "complete"]
+
+
+def wait_for(running: Federation, found: Callable[[], bool], what: str) -> None:
+    """Look until it is so.
+
+    Raises:
+        SystemExit: it takes too long.
+        LocalError: a process has ended by itself.
+    """
+    deadline = time.monotonic() + _TOO_LONG_S
+    while not found():
+        for death in running.processes.ended().values():
+            raise death
+        if time.monotonic() > deadline:
+            raise SystemExit(f"it never happened: {what}")
+        time.sleep(_TICK_S)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
