@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -28,36 +28,43 @@ Power = Literal["on", "names lost", "contents lost"]
 """What dies: the process alone, or the machine (see ``disk``)."""
 
 ROLES: Final = ("main", "aggregator", "device-1", "device-2")
+SERVERS: Final = ROLES[:2]
 DEVICES: Final = ROLES[2:]
 _PATIENCE_S: Final = 3.0
 _TOKENS_HOLD_S: Final = 400 * 86_400
 
 
 class Federation:
-    """Main server, aggregator and two devices with pictures of shapes; every step is by hand.
+    """Main server, aggregator and devices with pictures of shapes; every step is by hand unless the policy says else.
 
     Args:
         folder: an empty folder.
-        pictures: of both devices.
+        pictures: a folder for each device.
+        servers_at: ports at which others find the servers, if those are not their own.
         policy: changes to the task's policy.
     """
 
-    def __init__(self, folder: Path, pictures: tuple[Path, ...], **policy: Any) -> None:
+    def __init__(
+        self, folder: Path, pictures: tuple[Path, ...], servers_at: Mapping[str, int] | None = None, **policy: Any
+    ) -> None:
         self.home = folder / "federation"
-        ports = dict(zip(ROLES, free_ports(len(ROLES)), strict=True))
+        self.devices = tuple(f"device-{number}" for number in range(1, len(pictures) + 1))
+        names = (*SERVERS, *self.devices)
+        ports = dict(zip(names, free_ports(len(names)), strict=True))
+        found = {**ports, **(servers_at or {})}
         chosen = Policy(**{"demo": True, "k_min": 2, "r_max_percent": 34, **policy})
         self.task = Task(classes=shapes.CLASSES, picture_size=32, training=Training(epochs=2), policy=chosen)
         init_federation(
             self.home,
-            main_url=f"http://{HOST}:{ports['main']}",
-            aggregator_url=f"http://{HOST}:{ports['aggregator']}",
+            main_url=f"http://{HOST}:{found['main']}",
+            aggregator_url=f"http://{HOST}:{found['aggregator']}",
             task_json=self.task.to_json(),
         )
         self.roles: dict[str, Role] = {}
-        for name in ROLES[:2]:
+        for name in SERVERS:
             words = ["server" if name == "main" else name]
             self.roles[name] = Role(name, self.home / name, folder / f"watch-{name}", ports[name], words)
-        for name, data in zip(DEVICES, pictures, strict=True):
+        for name, data in zip(self.devices, pictures, strict=True):
             token = issue_token_file(self.home, name, int(time.time()) + _TOKENS_HOLD_S)
             words = ["device", "--token", str(token), "--data", str(data), "--accept-demo"]
             self.roles[name] = Role(name, folder / name, folder / f"watch-{name}", ports[name], words)
@@ -122,7 +129,7 @@ class Federation:
             return False  # or what is open by now would be taken for the round that is meant
         if version > before:
             return self.is_measured(version) or self._measure()
-        for name in DEVICES:
+        for name in self.devices:
             self._report(name)
         self._finish()
         return False
@@ -165,14 +172,14 @@ class Federation:
     def is_at_rest(self) -> bool:
         """Is a training round open at both servers, both devices know it, and nothing older is under way?"""
         self.revive()
-        at = [self.ask(name, "/api/v1/status") for name in ROLES]
+        at = [self.ask(name, "/api/v1/status") for name in self.roles]
         if not all(at) or at[0]["round"] is None or at[1]["round"] is None:
             return False
         number = at[0]["round"]["round"]
         opened = (at[0]["round"]["state"], at[1]["round"]["state"], at[1]["round"]["round"])
         same = all(status["round"] and status["round"]["round"] == number for status in at[2:])
         fetched = all(status["model"] == at[0]["model"] for status in at[2:])
-        told = [self.ask(name, "/api/v1/learning") for name in DEVICES]
+        told = [self.ask(name, "/api/v1/learning") for name in self.devices]
         ended = all(answer and all(line["result"] for line in answer["rounds"]) for answer in told)
         return same and fetched and ended and opened == ("open", "collecting", number)
 
@@ -194,7 +201,7 @@ class Federation:
     def summary(self) -> str:
         """Where everybody is, for the message of a failure."""
         lines = [f"deaths: {self.deaths[-3:]}, power {self.power}"]
-        for name in ROLES:
+        for name in self.roles:
             status = self.ask(name, "/api/v1/status") or {}
             lines.append(f"{name}: {json.dumps(status.get('round'))} {json.dumps(status.get('problem'))}")
         return "\n".join(lines)

@@ -47,7 +47,7 @@ from fanlight.storage.database import Database
 from fanlight.storage.tables import aggregator as aggregator_tables
 from fanlight.storage.tables import device as device_tables
 from fanlight.storage.tables import main as main_tables
-from tests.crash.federation import DEVICES, Federation
+from tests.crash.federation import Federation
 from tests.crash.role import until
 from tests.services_world import chain_types
 
@@ -84,7 +84,7 @@ class Invariants:
         self.receipts = {(row.mh, row.dev): row.receipt for row in self._rows("aggregator", aggregator_tables.reports)}
         self.sent = {
             name: [DeviceRecord.decode(row.record) for row in self._rows(name, device_tables.reports)]
-            for name in DEVICES
+            for name in self.federation.devices
         }
 
     # -- 1
@@ -92,7 +92,7 @@ class Invariants:
     def _check_answers_to_devices(self) -> None:
         known = {row.dev for row in self._rows("main", main_tables.devices)}
         known &= {row.dev for row in self._rows("aggregator", aggregator_tables.devices)}
-        for name in DEVICES:
+        for name in self.federation.devices:
             device = bytes.fromhex((self.federation.roles[name].state / "device.id").read_text().split()[1])
             assert device in known, f"{name} was welcomed and is forgotten"
             shown = set()
@@ -151,7 +151,7 @@ class Invariants:
 
     def _check_reports(self) -> None:
         sealed, hashes = [], []
-        for name in DEVICES:
+        for name in self.federation.devices:
             answered: dict[Any, list[Result]] = defaultdict(list)
             for record in self.sent[name]:
                 envelope = Envelope.decode(record.envelope)
@@ -187,7 +187,7 @@ class Invariants:
     def _plain_sum(self, record: main_round.Record) -> NDArray[np.int64]:
         accepted = set(_verdict(record).accepted)
         listed = self._listed(record)
-        folders = [self.federation.roles[name].folder for name in DEVICES]
+        folders = [self.federation.roles[name].folder for name in self.federation.devices]
         vectors = []
         for device in accepted:
             name = f"{report_id(listed[device]).hex()}.npy"
@@ -225,7 +225,7 @@ class Invariants:
         for name in SERVERS:
             keys = (self.federation.roles[name].state / "round-keys").iterdir()
             found += [path for path in keys if path.name != live]
-        for name in ("aggregator", *DEVICES):
+        for name in ("aggregator", *self.federation.devices):
             found += (self.federation.roles[name].state / "reports").iterdir()
         return [str(path) for path in found]
 
