@@ -6,6 +6,7 @@
 PYTHON ?= python3
 ARGS ?=
 NAME ?=
+MINUTES ?= 30
 
 VENV := .venv
 TORCH_VENV := .venv-torch
@@ -15,7 +16,7 @@ PIP := -m pip --disable-pip-version-check install --quiet --constraint constrain
 INPUTS := pyproject.toml constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-torch test-long lint bench screenshots clean
+.PHONY: help demo test test-torch test-long soak lint bench screenshots clean
 
 help:  ## list these targets
 	@awk -F ':.*##' '/^[a-z-]+:.*##/ { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -34,6 +35,9 @@ test-torch: $(TORCH_VENV)/.stamp $(DATA)/.stamp  ## compare with PyTorch, in an 
 test-long: $(VENV)/.stamp-dev $(DATA)/.stamp  ## the tests marked long, and many more random examples of the others
 	@$(BIN)/python scripts/install_debian_packages.py tests/debian-packages.txt
 	@FANLIGHT_LONG=1 $(BIN)/python -m pytest -n 2 --timeout 1800 -m "not torch" --ignore=tests/torch tests $(ARGS)
+
+soak: $(VENV)/.stamp-dev $(DATA)/.stamp  ## real processes, and all that can go wrong: make soak MINUTES=30 ARGS="--json"
+	@$(BIN)/python -m tests.crash.soak --minutes $(MINUTES) $(ARGS)
 
 lint: $(VENV)/.stamp-dev  ## formatting, style, types, layers
 	@$(BIN)/ruff format --check .

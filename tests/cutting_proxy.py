@@ -22,17 +22,17 @@ class CuttingProxy:
         up, down: bytes handed on to the server, and from it.
     """
 
-    def __init__(self, target: int, cuts: list[int]) -> None:
+    def __init__(self, target: int, cuts: list[int], port: int = 0) -> None:
         self.cuts = list(cuts)
         self.up = self.down = 0
-        self.port = 0
+        self.port = port  # 0: a free one
         self._target = target
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever)
 
     def start(self) -> None:
         self._thread.start()
-        listening = asyncio.start_server(self._serve, HOST, 0)
+        listening = asyncio.start_server(self._serve, HOST, self.port)
         self._server = asyncio.run_coroutine_threadsafe(listening, self._loop).result()
         self.port = self._server.sockets[0].getsockname()[1]
 
@@ -51,7 +51,11 @@ class CuttingProxy:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         left = [self.cuts.pop(0)] if self.cuts else None
-        there, to_there = await asyncio.open_connection(HOST, self._target)
+        try:
+            there, to_there = await asyncio.open_connection(HOST, self._target)
+        except OSError:  # nobody is there
+            writer.close()
+            return
         ways = [
             asyncio.create_task(self._hand_on(reader, to_there, "up", left)),
             asyncio.create_task(self._hand_on(there, writer, "down", left)),

@@ -5,16 +5,14 @@ Each ends with whole rounds and all invariants, and meanwhile somebody says what
 
 from __future__ import annotations
 
-import shutil
-import subprocess
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.crash.federation import DEVICES, ROLES, Federation, running
+from tests.crash.full_disk import fill, small_disk
 from tests.crash.invariants import Invariants
 from tests.crash.role import HOST, until
 from tests.e2e.terminals import free_ports
@@ -114,39 +112,12 @@ def test_a_server_moves_to_another_port(moved: str, tmp_path: Path, pictures: tu
         Invariants(federation).check()
 
 
-@contextmanager
-def small_disk(folder: Path, size: str) -> Iterator[None]:
-    """``folder`` on a file system of its own that holds no more than ``size``."""
-    require("tmpfs")
-    before = folder.with_name(f"{folder.name}-before")
-    folder.rename(before)
-    folder.mkdir(mode=0o700)
-    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size},mode=0700", "none", folder], check=True)
-    try:
-        shutil.copytree(before, folder, dirs_exist_ok=True)
-        yield
-    finally:
-        subprocess.run(["umount", folder], check=True)
-
-
-def fill(folder: Path) -> Path:
-    """Leave no room in ``folder``; the file that takes it."""
-    filler = folder / "filler"
-    with filler.open("wb", buffering=0) as file:
-        for piece in (1 << 16, 1 << 12, 1):
-            try:
-                while True:
-                    file.write(bytes(piece))
-            except OSError:
-                continue
-    return filler
-
-
 @pytest.mark.parametrize("full", ROLES[:3])
 def test_a_full_disk_stops_a_step_and_no_more(full: str, tmp_path: Path, pictures: tuple[Path, ...]) -> None:
     federation = Federation(tmp_path, pictures)
     state = federation.roles[full].state
     state.mkdir(exist_ok=True)
+    require("tmpfs")
     with small_disk(state, "64m"):
         try:
             federation.start()

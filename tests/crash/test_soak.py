@@ -1,0 +1,50 @@
+"""The soak itself: a short one finds nothing, and what is wrong makes it fail."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.crash.soak import MOST_DISK_MB, Soak, soak
+
+pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]
+
+
+def test_a_short_soak_disturbs_and_finds_nothing(tmp_path: Path) -> None:
+    found = soak(20, 1, tmp_path)
+    assert found["violation"] is None
+    assert found["checks"] >= 1
+    assert sum(found["disturbances"].values()) >= 2
+    assert found["rounds"]["complete"] >= 3
+    assert all(last > 10 for _, last in found["memory_mb"].values())
+
+
+def test_memory_that_grows_and_a_full_folder_are_violations(tmp_path: Path) -> None:
+    run = Soak(tmp_path, 1)
+    run.memory["main"] = [100.0] * 8
+    run.disk = {"main": 1.0}
+    run._check_sizes()
+    run.disk = {"main": MOST_DISK_MB + 1}
+    with pytest.raises(AssertionError, match="main keeps"):
+        run._check_sizes()
+    run.memory["main"] = [100.0] * 4 + [300.0] * 4
+    with pytest.raises(AssertionError, match="main grew"):
+        run._check_sizes()
+    run.federation.close()
+
+
+def test_a_wrong_sum_is_a_violation(tmp_path: Path) -> None:
+    run = Soak(tmp_path, 1)
+    check = run._invariants.check
+
+    def with_a_wrong_vector() -> None:
+        mine, other = (run.federation.roles[name].folder for name in run.federation.devices[:2])
+        foreign = next(other.glob("*.npy")).read_bytes()
+        for vector in mine.glob("*.npy"):
+            vector.write_bytes(foreign)
+        check()
+
+    run._invariants.check = with_a_wrong_vector  # type: ignore[method-assign]
+    with pytest.raises(AssertionError, match="Not equal to tolerance"):
+        run.run(0)
