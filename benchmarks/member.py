@@ -1,7 +1,4 @@
-"""A device without pictures and without a process: the protocol's device and the device's own HTTP client.
-
-Import it after ``idle.register``: what a device allows is read from the registry of backbones.
-"""
+"""A device without pictures and without a process: the protocol's device and the device's own HTTP client."""
 
 from __future__ import annotations
 
@@ -17,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from fanlight.core.randomness import Keystream
 from fanlight.errors import NotFound
+from fanlight.learning import backbones
 from fanlight.learning.model_file import MAX_MODEL_BYTES
 from fanlight.protocol import identities
 from fanlight.protocol.contribution import Contribution, Measured
@@ -28,7 +26,6 @@ from fanlight.protocol.plan import Kind, Plan
 from fanlight.protocol.report import Envelope
 from fanlight.protocol.signing import raw_public_key
 from fanlight.services.device.client import AggregatorClient, MainClient
-from fanlight.services.device.offers import allowed_backbones
 from fanlight.services.federation import read_token
 from fanlight.services.http.remote import Remote
 from fanlight.storage.blobs import BlobFolder
@@ -71,7 +68,7 @@ class Member:
         self._fetch(offer.model)
         signed = SignedManifest.decode(offer.manifest)
         plan = Plan.decode(offer.plan).of_kind(Kind(Manifest.decode(signed.payload).proposal.kind))
-        now, floors = int(time.time()), Floors(backbones=allowed_backbones(), **_FLOORS)  # type: ignore[arg-type]
+        now, floors = int(time.time()), Floors(backbones=_registered(), **_FLOORS)  # type: ignore[arg-type]
         manifest = self._device.check_manifest(signed, plan, offer.model, offer.invitation, floors, History({}, 0), now)
         record, y = self._device.commit(signed, manifest, _contribution(plan), Keystream(os.urandom(32)), now)
         envelope, data = Envelope.decode(record.envelope), io.BytesIO(y.astype("<u4").tobytes())
@@ -91,6 +88,11 @@ class Member:
         """Close its connections."""
         for remote in self._remotes:
             remote.close()
+
+
+def _registered() -> dict[str, bytes]:
+    """All backbones as of now, the stand-in too, whatever was imported before it was registered."""
+    return {entry.id: bytes.fromhex(entry.compiled_sha256) for entry in backbones.BACKBONES.values()}
 
 
 def _contribution(plan: Plan) -> Contribution:
