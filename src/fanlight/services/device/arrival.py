@@ -5,20 +5,25 @@ from __future__ import annotations
 from typing import Final
 
 from fanlight.protocol.device import needs_training
-from fanlight.services.device.learned import StoredCounts
+from fanlight.services.device.learned import Learned, StoredCounts
 from fanlight.services.device.role import DeviceRole
 
 _LOOK_BACK: Final = 10
 """Rounds among which the last one with training is looked for; the others only measured."""
 
 
+def is_awaited(role: DeviceRole) -> bool:
+    """Is the sum of a round with this device known, and its version not published yet? What is trained now is lost."""
+    held, before = role.store.held, _last_counted(role)
+    if held is None or before is None or role.offers.manifest is not None:
+        return False
+    return before.model_version == held.version
+
+
 def about_newer_version(role: DeviceRole) -> tuple[str, str] | None:
     """Title and text: how good it is here, and what to do next; None as long as none came."""
-    rounds, held = [line for line in role.store.rounds(_LOOK_BACK) if needs_training(line.kind)], role.store.held
-    if held is None or not rounds or not rounds[-1].included:
-        return None
-    before = rounds[-1].learned
-    if before.model_version is None or held.version <= before.model_version:
+    held, before = role.store.held, _last_counted(role)
+    if held is None or before is None or before.model_version is None or held.version <= before.model_version:
         return None
     again = "Train again, with new pictures if you have some: the next version learns from them too."
     old, new = _accuracy(before.received), _accuracy(held.measured)
@@ -31,6 +36,12 @@ def about_newer_version(role: DeviceRole) -> tuple[str, str] | None:
         return f"{here}, as good as the one before.", f"{_right(new)}. {again}"
     back = "Only the main server's operator can go back to an earlier version."
     return f"{here}, but on your pictures it is worse.", f"{_right(new)}, before {100 * old:.1f} %. {again} {back}"
+
+
+def _last_counted(role: DeviceRole) -> Learned | None:
+    """What this device had learned when it reported in the last round with training; None if that did not count."""
+    rounds = [line for line in role.store.rounds(_LOOK_BACK) if needs_training(line.kind)]
+    return rounds[-1].learned if rounds and rounds[-1].included else None
 
 
 def _accuracy(counts: StoredCounts | None) -> float | None:

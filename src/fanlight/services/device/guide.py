@@ -9,7 +9,7 @@ from typing import Final, Literal
 from fanlight.errors import FanlightError
 from fanlight.protocol.device_round import Delivery, Preparation
 from fanlight.protocol.manifest import Manifest
-from fanlight.services.device.arrival import about_newer_version
+from fanlight.services.device.arrival import about_newer_version, is_awaited
 from fanlight.services.device.library import Filter, Library, Picture, State
 from fanlight.services.device.library.findings import FEW
 from fanlight.services.device.role import DeviceRole
@@ -200,6 +200,9 @@ def _of_the_round(role: DeviceRole, found: Supply) -> Now:
 
 
 def _train(role: DeviceRole) -> Now:
+    if is_awaited(role):
+        text = "The sum is known, with yours in it. The new model comes here when the main server publishes it."
+        return Now("wait", "Added up. Now wait for the new model.", text, "/learning", "What it has learned so far")
     came = about_newer_version(role)
     if came:
         return Now("better", *came, label="Train", step="/modeltrain")

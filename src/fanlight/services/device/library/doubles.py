@@ -18,7 +18,7 @@ ALIKE_BITS = 4
 Measured on the 369 stamps of Tux Paint: of 17,321 pairs of different stamps of a class it takes 5 for alike (4 of them
 are); it finds 98 % of those scaled to 60 %, 98 % of those saved as JPEG of quality 60, and 42 % of those with 3 % cut
 off two sides.  With 6 bits the last are 71 %, but 10 pairs of stamps, and 34 of 3,540 pairs of drawn shapes (at 4: 6)
-are taken for alike; and on the page all but the first are chosen, to be put aside.
+are taken for alike. So the page says that they may be copies, and chooses none of them in advance.
 """
 
 _BITS = 64

@@ -44,7 +44,7 @@ def of_pictures(blurred: int, tiny: int, duplicates: int, unreadable: int) -> It
         text = f"{_are(tiny)} smaller than {TINY_BELOW} pixels."
         yield Finding(Problem.TINY, text, tiny, Filter(problem=Problem.TINY))
     if duplicates:
-        text = f"{_look(duplicates)} like another one. Keep one of each: copies teach nothing new."
+        text = f"{_look(duplicates)} like another one. Look whether they are copies: those teach nothing new."
         yield Finding(Problem.DUPLICATES, text, duplicates, Filter(problem=Problem.DUPLICATES))
     if unreadable:
         files = "1 file is" if unreadable == 1 else f"{unreadable:,} files are"
