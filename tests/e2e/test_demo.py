@@ -166,7 +166,7 @@ def test_a_device_that_dies_is_started_again_and_takes_part_again(started: Any) 
 
 @pytest.mark.timeout(2 * LIMIT_S)
 def test_a_device_that_dies_again_is_left_out_and_the_rounds_go_on(started: Any) -> None:
-    demo = started("--dataset", "shapes", "--devices", 3, "--rounds", 3, "--exit", "--json")
+    demo = started("--dataset", "shapes", "--devices", 3, "--rounds", 6, "--exit", "--json")
     demo.until_said("round 1: published")
     demo.kill("device-3")
     demo.until_said("device-3 is started again")
@@ -175,8 +175,8 @@ def test_a_device_that_dies_again_is_left_out_and_the_rounds_go_on(started: Any)
     assert code == 0, demo.errors.read_text()
     assert "device-3 is left out; the demo goes on with 2 devices" in demo.errors.read_text()
     result = json.loads(out)
-    assert len(result["rounds"]) == 3
-    assert result["rounds"][2]["participants"] == 2
+    assert len(result["rounds"]) == 6
+    assert result["rounds"][-1]["participants"] == 2  # the first ones may have ended before it died
     for entry in result["rounds"]:
         assert entry["accuracy_after"] is not None
         assert entry["local_accuracy"]["device-3"] is None
