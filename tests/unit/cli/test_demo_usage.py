@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.e2e.terminals import free_base
 from tests.unit.learning.drawn import pictures
 
 Fanlight = Callable[..., Any]
@@ -47,11 +48,11 @@ def test_wrong_usage(fanlight: Fanlight, tmp_path: Path, arguments: str, said: s
 
 @pytest.mark.parametrize("which", [0, 1, 2, 3])
 def test_a_taken_port_is_named(fanlight: Fanlight, tmp_path: Path, which: int) -> None:
-    with socket.create_server(("localhost", 0)) as taken:
-        port = taken.getsockname()[1]
-        ran = fanlight("demo", "--state", tmp_path / "state", "--port-base", port - which)
+    base = free_base()  # its neighbours are free too, or one of those would be named
+    with socket.create_server(("localhost", base + which)):
+        ran = fanlight("demo", "--state", tmp_path / "state", "--port-base", base)
     assert (ran.code, ran.out) == (1, "")
-    assert f"Port {port} of localhost is taken" in ran.err
+    assert f"Port {base + which} of localhost is taken" in ran.err
     assert "--port-base" in ran.err
     assert not (tmp_path / "state").exists()
 
@@ -62,7 +63,7 @@ def test_missing_data_are_named_with_how_to_get_them(
     from fanlight.learning.datasets import locate
 
     monkeypatch.setattr(locate.Places, "find", _not_here)
-    ran = fanlight("demo", "--state", tmp_path / "state", "--dataset", "digits", "--port-base", 28_400)
+    ran = fanlight("demo", "--state", tmp_path / "state", "--dataset", "digits", "--port-base", free_base())
     assert (ran.code, ran.out) == (1, "")
     assert "not on this machine" in ran.err
     assert "What to do: " in ran.err
@@ -77,7 +78,9 @@ def _not_here(_places: object, relative: str, *, what: str, next: str, **_: obje
 def test_a_folder_without_pictures_is_named(fanlight: Fanlight, tmp_path: Path) -> None:
     for name in ("a", "b"):
         (tmp_path / "pictures" / name).mkdir(parents=True)
-    ran = fanlight("demo", "--state", tmp_path / "state", "--dataset", tmp_path / "pictures", "--port-base", 28_400)
+    ran = fanlight(
+        "demo", "--state", tmp_path / "state", "--dataset", tmp_path / "pictures", "--port-base", free_base()
+    )
     assert ran.code == 1
     assert "no picture that can be used" in ran.err
 
@@ -96,7 +99,7 @@ def test_a_folder_that_cannot_be_meant_is_wrong_usage(
     (tmp_path / "own").mkdir()
     for name in folders:
         (tmp_path / "own" / name).mkdir(parents=True)
-    given = ("--dataset", tmp_path / "own", "--devices", devices, "--port-base", 28_400)
+    given = ("--dataset", tmp_path / "own", "--devices", devices, "--port-base", free_base())
     ran = fanlight("demo", "--state", tmp_path / "state", *given)
     assert (ran.code, ran.out) == (2, "")
     assert said in ran.err
@@ -111,6 +114,6 @@ def test_bad_pictures_of_a_folder_are_named(
     for start, name in enumerate(("cat", "dog")):
         pictures(tmp_path / "own" / name, 5, 10 * start)
     (tmp_path / "own" / "cat" / "bad.png").write_bytes(b"no picture")
-    ran = fanlight("demo", "--state", tmp_path / "state", "--dataset", tmp_path / "own", "--port-base", 28_400)
+    ran = fanlight("demo", "--state", tmp_path / "state", "--dataset", tmp_path / "own", "--port-base", free_base())
     assert ran.code == 0
     assert "own/cat/bad.png" in ran.err
