@@ -26,11 +26,12 @@ from fanlight.protocol.plan import Kind, Plan
 from fanlight.protocol.report import Envelope
 from fanlight.protocol.signing import raw_public_key
 from fanlight.services.device.client import AggregatorClient, MainClient
+from fanlight.services.device.wishes import HEADS
 from fanlight.services.federation import read_token
 from fanlight.services.http.remote import Remote
 from fanlight.storage.blobs import BlobFolder
 
-_FLOORS: Final = {"k_min": 2, "accept_demo": True, "answers_per_day": 100_000, "heads": frozenset({"softmax"})}
+_ANSWERS_PER_DAY: Final = 100_000
 _EXAMPLES: Final = 100
 
 
@@ -68,7 +69,8 @@ class Member:
         self._fetch(offer.model)
         signed = SignedManifest.decode(offer.manifest)
         plan = Plan.decode(offer.plan).of_kind(Kind(Manifest.decode(signed.payload).proposal.kind))
-        now, floors = int(time.time()), Floors(backbones=_registered(), **_FLOORS)  # type: ignore[arg-type]
+        now = int(time.time())
+        floors = Floors(2, accept_demo=True, answers_per_day=_ANSWERS_PER_DAY, backbones=_registered(), heads=HEADS)
         manifest = self._device.check_manifest(signed, plan, offer.model, offer.invitation, floors, History({}, 0), now)
         record, y = self._device.commit(signed, manifest, _contribution(plan), Keystream(os.urandom(32)), now)
         envelope, data = Envelope.decode(record.envelope), io.BytesIO(y.astype("<u4").tobytes())

@@ -10,4 +10,4 @@ PROCFILE = (Path(__file__).parents[2] / "Procfile").read_text()
 
 def test_only_the_servers_listen_on_all_addresses() -> None:
     bound = {line.split(":")[0]: re.findall(r"--bind (\S+):\$PORT", line) for line in PROCFILE.splitlines()}
-    assert bound == {"main": ["0.0.0.0"], "aggregator": ["0.0.0.0"], "device": ["localhost"]}  # noqa: S104
+    assert bound == {"main": ["0.0.0.0"], "aggregator": ["0.0.0.0"], "device": ["localhost"]}

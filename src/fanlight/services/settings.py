@@ -64,9 +64,9 @@ class RoleSettings(BaseSettings):
         cls,
         settings_cls: type[BaseSettings],  # noqa: ARG003 the library passes all by name
         init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003 the same
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 the same
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 the same
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Only what the caller passes (rule 3)."""
         return (init_settings,)

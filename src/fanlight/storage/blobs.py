@@ -51,7 +51,7 @@ class BlobWriter:
             "wb",
         )
 
-    def write(self, piece: bytes) -> None:
+    def write(self, piece: bytes | memoryview) -> None:
         """Append ``piece``.
 
         Raises:
@@ -132,7 +132,9 @@ class BlobFolder:
         finally:
             writer.discard()
 
-    def write_stream(self, name: str, chunks: Iterable[bytes], expected_size: int | None, limit: int) -> Written:
+    def write_stream(
+        self, name: str, chunks: Iterable[bytes | memoryview], expected_size: int | None, limit: int
+    ) -> Written:
         """Write all ``chunks`` to the file ``name``; arguments and errors as in ``writer`` and ``BlobWriter``."""
         with self.writer(name, expected_size, limit) as writer:
             for chunk in chunks:

@@ -11,7 +11,7 @@ from fanlight.services.http.address import known_address, local_url
     ("host", "url"),
     [
         ("localhost", "http://localhost:8000"),
-        ("0.0.0.0", "http://localhost:8000"),  # noqa: S104
+        ("0.0.0.0", "http://localhost:8000"),
         ("::", "http://localhost:8000"),
         ("fd00::1", "http://[fd00::1]:8000"),
         ("lights.example", "http://lights.example:8000"),

@@ -258,10 +258,7 @@ class DeviceStore:
             NotPossibleNow: the preparation is another one by now.
         """
         name, data = _y_name(record.mh), y.astype("<u4", copy=False).data.cast("B")
-        with self._reports.writer(name, expected_size=len(data), limit=len(data)) as writer:
-            for start in range(0, len(data), 1 << 20):
-                writer.write(data[start : start + (1 << 20)])  # type: ignore[arg-type]
-            writer.commit()
+        self._reports.write_stream(name, [data], len(data), len(data))
         line = {"mh": record.mh, "number": record.number, "kind": record.kind, "learned": learned.encode()}
         values = {"mh": record.mh, "delivery": record.delivery, "committed_at": record.committed_at}
         with self._changing_values() as tx:

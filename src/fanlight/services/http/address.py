@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Final
 
@@ -15,7 +16,7 @@ import structlog
 log = structlog.get_logger(__name__)
 
 ADDRESS_FILE: Final = "address"
-_EVERYWHERE: Final = frozenset({"0.0.0.0", "::", "127.0.0.1", "localhost"})  # noqa: S104 - compared, not bound
+_LOOPBACK: Final = frozenset({"127.0.0.1", "localhost"})
 
 
 @contextmanager
@@ -35,5 +36,14 @@ def known_address(state: Path, host: str, port: int) -> Iterator[None]:
 
 def local_url(host: str, port: int) -> str:
     """The address at which a program on this machine reaches what listens on ``host``."""
-    name = "localhost" if host in _EVERYWHERE else f"[{host}]" if ":" in host else host
-    return f"http://{name}:{port}"
+    if host in _LOOPBACK or _is_every_address(host):
+        host = "localhost"
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+def _is_every_address(host: str) -> bool:
+    """Does this mean all addresses of this machine, as ``::`` does?"""
+    try:
+        return ip_address(host).is_unspecified
+    except ValueError:  # a name
+        return False

@@ -34,7 +34,7 @@ from fanlight.services.http.owner import require_owner
 from fanlight.services.http.sessions import kept_token, same
 
 METRICS_PATH: Final = "/metrics"
-METRICS_TOKEN_FILE: Final = "metrics-token"  # noqa: S105 a file's name
+METRICS_TOKEN_FILE: Final = Path("metrics-token")
 NO_ROUTE: Final = "none"
 """The label of requests that reached no route: not found, for another host, too long."""
 
@@ -42,7 +42,7 @@ _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE"})
 _SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
 
-disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for each one, which nobody draws
+disable_created_metrics()  # a second series for each one, which nobody draws
 
 
 class Metrics:

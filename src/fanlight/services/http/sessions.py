@@ -18,12 +18,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import Any, Final
 
 from fanlight.errors import NotFound
 from fanlight.storage.secret_files import read_secret, write_secret
 
-API_TOKEN_FILE = "api-token"  # noqa: S105 a file's name
+API_TOKEN_FILE: Final = Path("api-token")
 SESSION_S = 7 * 86_400
 LINK_S = 86_400
 _MOST_SESSIONS = 100

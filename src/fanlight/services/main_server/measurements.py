@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from sqlalchemy import Connection, SelectBase, exists, insert, select
 
 from fanlight.core.metrics import Metrics
+from fanlight.errors import StorageError
 from fanlight.protocol import codec
 from fanlight.protocol.contribution import LOSS_SCALE, Measured, Totals
 from fanlight.services.main_server.shown_figures import level_of, shown
@@ -111,5 +112,7 @@ def _encode(measured: Measured) -> bytes:
 
 
 def _decode(data: bytes) -> Metrics:
-    matrix, loss = codec.decode(data)  # type: ignore[misc]
-    return Metrics.from_confusion(np.array(matrix, np.int64), loss / LOSS_SCALE)  # type: ignore[operator]
+    match codec.decode(data):
+        case [list(matrix), int(loss)]:
+            return Metrics.from_confusion(np.array(matrix, np.int64), loss / LOSS_SCALE)
+    raise StorageError("The stored counts of a round are damaged.", slug="damaged-measurement")

@@ -124,7 +124,9 @@ class Policy(_Section):
         limits = cls.model_fields[field].metadata
         (low,) = [limit.ge for limit in limits if isinstance(limit, Ge)]
         (high,) = [limit.le for limit in limits if isinstance(limit, Le)]
-        return int(low), int(high)  # type: ignore[call-overload]
+        assert isinstance(low, int)
+        assert isinstance(high, int)
+        return low, high
 
 
 class Task(_Section):
