@@ -6,57 +6,41 @@ import json
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fanlight.cli.running_roles import STATE, State, TokenFiles, Urls, roles_of
 from fanlight.core.printable import printable
-from fanlight.errors import Unreachable, UsageError
+from fanlight.errors import Unreachable
 
 if TYPE_CHECKING:
+    from rich.console import Group
     from rich.table import Table
 
     from fanlight.cli.owner_client import OwnerClient
     from fanlight.cli.status_looks import Look
 
-_STATE = Path("fanlight-state")
 _EVERY_S = 1.0
 _COLUMNS = ("role", "address", "state", "round", "phase", "reports", "devices", "model", "accuracy", "last problem")
 
 
 def status(
-    state: Annotated[
-        Path,
-        typer.Option(
-            metavar="DIR",
-            help="Show the roles that keep their state in this folder or below it: a demo's, a federation's, a role's.",
-        ),
-    ] = _STATE,
-    url: Annotated[
-        list[str] | None,
-        typer.Option(metavar="URL", help="Show the role at this address instead; may be repeated.", show_default=False),
-    ] = None,
-    token_file: Annotated[
-        list[Path] | None,
-        typer.Option(
-            metavar="FILE",
-            help="The file api-token of its state folder; as many as addresses, in their order.",
-            show_default=False,
-        ),
-    ] = None,
+    state: State = STATE,
+    url: Urls = None,
+    token_file: TokenFiles = None,
     once: Annotated[bool, typer.Option("--once", help="Show the table once, and end.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one line of JSON, and end.")] = False,
 ) -> None:
     """Show how the roles stand: round and phase, reports, devices, the model's accuracy, the last problem.
 
     The table follows what happens until Ctrl-C. Where the output is no terminal, it is shown once. In "reports", the
-    second number is the fewest that the round needs; in "devices", how many are enrolled. A role that has died is shown
-    with "no answer"; the exit code is 1 if none answers.
+    second number is the fewest that the round needs; in "devices", how many are enrolled. Why no round opens stands
+    below. A role that has died is shown with "no answer"; the exit code is 1 if none answers.
     """
     from fanlight.cli.status_looks import NO_ANSWER, look_at
 
-    roles = _roles(state, url or [], token_file or [])
+    roles = roles_of(state, url, token_file)
     looks = look_at(roles)
     if as_json:
         print(json.dumps({"roles": [asdict(look) for look in looks]}, ensure_ascii=False))
@@ -71,20 +55,6 @@ def status(
         raise typer.Exit(1)
 
 
-def _roles(state: Path, urls: Sequence[str], token_files: Sequence[Path]) -> list[OwnerClient]:
-    from fanlight.cli.owner_client import OwnerClient
-    from fanlight.cli.status_looks import find_roles
-
-    if len(urls) != len(token_files):
-        raise UsageError(
-            "Give as many --token-file as --url.",
-            next="The file is api-token in the role's state folder; without both, --state DIR finds all by itself.",
-        )
-    if not urls:
-        return find_roles(state)
-    return [OwnerClient(url, url.rstrip("/"), file) for url, file in zip(urls, token_files, strict=True)]
-
-
 def _show(roles: Sequence[OwnerClient], looks: Sequence[Look], *, once: bool) -> None:
     from rich.console import Console
     from rich.live import Live
@@ -93,15 +63,24 @@ def _show(roles: Sequence[OwnerClient], looks: Sequence[Look], *, once: bool) ->
 
     console = Console(highlight=False)
     if once or not console.is_terminal:
-        console.print(_table(looks))
+        console.print(_drawn(looks))
         return
-    with Live(_table(looks), console=console, auto_refresh=False, screen=False) as live:
+    with Live(_drawn(looks), console=console, auto_refresh=False, screen=False) as live:
         try:
             while True:
                 time.sleep(_EVERY_S)
-                live.update(_table(look_at(roles)), refresh=True)
+                live.update(_drawn(look_at(roles)), refresh=True)
         except KeyboardInterrupt:
             return
+
+
+def _drawn(looks: Sequence[Look]) -> Group:
+    """The table, and below it why no round opens, if none does."""
+    from rich.console import Group
+    from rich.text import Text
+
+    held = [f"No round opens now: {look.no_round}" for look in looks if look.no_round]
+    return Group(_table(looks), *(Text(printable(line)) for line in held))
 
 
 def _table(looks: Sequence[Look]) -> Table:

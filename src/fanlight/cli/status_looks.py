@@ -1,24 +1,17 @@
-"""What ``fanlight status`` sees: where the roles of a folder are, and how each one stands at the moment."""
+"""What ``fanlight status`` sees: how each role stands at the moment."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
 from fanlight.cli.owner_client import OwnerClient
-from fanlight.errors import FanlightError, NotPossibleNow
-from fanlight.services.http.address import ADDRESS_FILE
-from fanlight.services.http.sessions import API_TOKEN_FILE
+from fanlight.errors import FanlightError
 
 NO_ANSWER: Final = "no answer"
-_DEPTH: Final = 4
-_ADDRESS_LIMIT: Final = 300
-_TIMEOUT_S: Final = 5.0
 _MOST_AT_ONCE: Final = 16
-_ORDER: Final = ("main", "aggregator")
 
 
 @dataclass(frozen=True)
@@ -33,7 +26,8 @@ class Look:
         reports, needed: of that round.
         here, enrolled: devices.
         model: version of the current model. accuracy: its, a fraction.
-        problem: the last one, or why no round opens.
+        problem: the last one.
+        no_round: why the main server opens none.
     """
 
     role: str
@@ -49,50 +43,13 @@ class Look:
     model: int | None = None
     accuracy: float | None = None
     problem: str = ""
-
-
-def find_roles(state: Path) -> list[OwnerClient]:
-    """The roles that run, or have died, somewhere below ``state``; of several at one address the latest.
-
-    Raises:
-        NotPossibleNow: there is none.
-    """
-    found: dict[str, tuple[int, OwnerClient]] = {}
-    for file in _address_files(state):
-        try:
-            started, url = file.stat().st_mtime_ns, file.read_text(encoding="utf-8")[:_ADDRESS_LIMIT].strip()
-        except (OSError, UnicodeDecodeError):  # it has ended meanwhile
-            continue
-        if url.startswith("http") and started >= found.get(url, (0, None))[0]:
-            client = OwnerClient(_name(state, file.parent), url, file.parent / API_TOKEN_FILE, _TIMEOUT_S)
-            found[url] = (started, client)
-    if not found:
-        raise NotPossibleNow(
-            f"Nothing of Fanlight runs with its state below {state}.",
-            next="Start something, for example: fanlight demo - or say where it is: --state DIR, "
-            "or --url URL --token-file FILE.",
-            slug="nothing-runs",
-        )
-    return sorted((client for _, client in found.values()), key=lambda client: _place(client.name))
+    no_round: str = ""
 
 
 def look_at(roles: Sequence[OwnerClient]) -> list[Look]:
     """How each of them stands now; all are asked at once."""
     with ThreadPoolExecutor(max_workers=min(_MOST_AT_ONCE, len(roles))) as asking:
         return list(asking.map(_look, roles))
-
-
-def _address_files(state: Path) -> list[Path]:
-    levels = ("*/" * depth + ADDRESS_FILE for depth in range(_DEPTH + 1))
-    return [file for level in levels for file in state.glob(level) if (file.parent / API_TOKEN_FILE).is_file()]
-
-
-def _name(state: Path, folder: Path) -> str:
-    return folder.name or folder.resolve().name or str(state)
-
-
-def _place(name: str) -> tuple[int, str]:
-    return (_ORDER.index(name) if name in _ORDER else len(_ORDER), name)
 
 
 def _look(role: OwnerClient) -> Look:
@@ -124,11 +81,8 @@ def _main(role: OwnerClient, status: Mapping[str, Any]) -> Look:
         enrolled=devices["here"] + devices["away"] + devices["waiting"],
         model=status["model"]["version"],
         accuracy=status["accuracy"],
-        problem=status["problem"]
-        or alone
-        or _why_ended(line)
-        or incidents
-        or f"{held['title']} {held['message']}".strip(),
+        problem=status["problem"] or alone or _why_ended(line) or incidents,
+        no_round=f"{held['title']} {held['message']}".strip(),
     )
 
 

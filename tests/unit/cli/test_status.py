@@ -4,10 +4,12 @@ import json
 import os
 from pathlib import Path
 
+import httpx
 import pytest
 
 from fanlight.cli import main
-from fanlight.cli.status_looks import NO_ANSWER, find_roles, look_at
+from fanlight.cli.running_roles import find_roles
+from fanlight.cli.status_looks import NO_ANSWER, look_at
 from fanlight.errors import NotPossibleNow
 from tests.e2e.terminals import free_ports
 from tests.services_world import running
@@ -87,3 +89,24 @@ def test_trouble_is_shown_beside_what_goes_well(tmp_path: Path, capsys: pytest.C
         with pytest.raises(SystemExit):
             main(["status", "--url", world.ports["main"].url, "--token-file", str(wrong)])
         assert "401" in capsys.readouterr().err
+
+
+def test_a_fresh_login_link_logs_in_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with running(tmp_path) as world:
+        world.stop_aggregator()
+        with pytest.raises(SystemExit) as caught:
+            main(["login-link", "--state", str(tmp_path)])
+        assert caught.value.code == 0
+        [line] = capsys.readouterr().out.splitlines()
+        name, _, link = line.partition(": ")
+        assert name == "main"
+        assert [httpx.get(link).status_code for _ in range(2)] == [303, 401]
+
+
+def test_who_gives_no_login_link_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    [port] = free_ports(1)
+    died(tmp_path / "main", f"http://localhost:{port}")
+    with pytest.raises(SystemExit) as caught:
+        main(["login-link", "--state", str(tmp_path)])
+    assert caught.value.code == 1
+    assert "main does not answer" in capsys.readouterr().err

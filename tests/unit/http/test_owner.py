@@ -1,3 +1,5 @@
+import json
+import os
 import stat
 from pathlib import Path
 
@@ -6,6 +8,7 @@ from starlette.testclient import TestClient
 
 from fanlight.errors import StorageError
 from fanlight.services.http.sessions import LINK_S, SESSION_S, OwnerSessions, api_token
+from fanlight.storage.secret_files import write_secret
 from tests.unit.http.support import BASE, TOKEN, Clock, client, make_app, slug
 
 HTML = {"Accept": "text/html"}
@@ -62,9 +65,22 @@ def test_not_logged_in_is_303_for_browsers_and_401_for_programs() -> None:
     http = client(make_app())
     page = http.get("/page", headers=HTML)
     assert (page.status_code, page.headers["location"]) == (303, "/login?next=/page")
+    assert (
+        http.get("/page?page=2&again=true", headers=HTML).headers["location"]
+        == "/login?next=/page%3Fpage%3D2%26again%3Dtrue"
+    )
     assert http.post("/step", headers=HTML).headers["location"] == "/login"
     refused = http.get("/page")
     assert (refused.status_code, slug(refused)) == (401, "login-required")
+
+
+@pytest.mark.parametrize(
+    ("referer", "place"),
+    [(f"{BASE}/page?page=2", "?next=/page%3Fpage%3D2"), ("https://evil.example/page", ""), ("http://[x", "")],
+)
+def test_after_a_form_that_came_too_late_one_is_led_back_to_its_page(referer: str, place: str) -> None:
+    answer = client(make_app()).post("/step", headers=HTML | {"Referer": referer})
+    assert (answer.status_code, answer.headers["location"]) == (303, f"/login{place}")
 
 
 def test_a_session_posts_with_its_csrf_token_in_header_or_form() -> None:
@@ -119,8 +135,70 @@ def test_links_and_sessions_end() -> None:
     clock.now += LINK_S + 1
     assert client(app).get(late).status_code == 401
     http, _ = logged_in(clock)
+    assert "over" not in http.get("/login").text
     clock.now += SESSION_S + 1
     assert http.get("/page").status_code == 401
+    assert "Your session is over; nothing was changed." in http.get("/login").text
+
+
+def kept(folder: Path, token: str = TOKEN, clock: Clock | None = None) -> OwnerSessions:
+    return OwnerSessions("device", 8001, token, clock or Clock(), folder / "sessions")
+
+
+def test_a_session_outlives_a_restart_with_its_csrf_token(tmp_path: Path) -> None:
+    clock = Clock()
+    cookie = kept(tmp_path, clock=clock).log_in(TOKEN) or ""
+    again = kept(tmp_path, clock=clock).session(cookie)
+    assert again is not None
+    assert again == kept(tmp_path, clock=clock).session(cookie)
+    assert again.csrf not in ("", cookie)
+    clock.now = again.ends_at
+    assert kept(tmp_path, clock=clock).session(cookie) is None
+
+
+def test_the_file_of_sessions_logs_nobody_in(tmp_path: Path) -> None:
+    cookie = kept(tmp_path).log_in(TOKEN) or ""
+    file = tmp_path / "sessions"
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert cookie not in file.read_text()
+    [digest] = json.loads(file.read_text())
+    assert kept(tmp_path).session(digest) is None
+    file.chmod(0o644)
+    with pytest.raises(StorageError, match="other users"):
+        kept(tmp_path)
+
+
+def test_a_new_api_token_ends_all_sessions(tmp_path: Path) -> None:
+    cookie = kept(tmp_path).log_in(TOKEN) or ""
+    assert kept(tmp_path, token="another").session(cookie) is None
+
+
+def test_who_has_logged_out_is_not_let_in_after_a_restart(tmp_path: Path) -> None:
+    sessions = kept(tmp_path)
+    gone, stays = sessions.log_in(TOKEN) or "", sessions.log_in(TOKEN) or ""
+    sessions.log_out(gone)
+    again = kept(tmp_path)
+    assert again.session(gone) is None
+    assert again.session(stays)
+
+
+def test_where_logging_out_cannot_be_written_down_all_end_with_the_restart(tmp_path: Path) -> None:
+    sessions = kept(tmp_path)
+    cookie, other = sessions.log_in(TOKEN) or "", sessions.log_in(TOKEN) or ""
+    tmp_path.joinpath(f".sessions.{os.getpid()}.partial").mkdir()  # as a disk that takes no further file
+    sessions.log_out(cookie)
+    assert sessions.session(other)
+    assert sessions.session(sessions.log_in(TOKEN) or ""), "the owner can still come in"
+    again = kept(tmp_path)
+    assert again.session(cookie) is None
+    assert again.session(other) is None
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"a": "b"}', "\xff"])
+def test_a_damaged_file_of_sessions_is_as_good_as_none(tmp_path: Path, content: str) -> None:
+    write_secret(tmp_path / "sessions", content.encode("latin-1"))
+    cookie = kept(tmp_path).log_in(TOKEN) or ""
+    assert kept(tmp_path).session(cookie)
 
 
 def test_sessions_and_links_are_bounded_and_the_oldest_goes_first() -> None:

@@ -28,7 +28,7 @@ from fanlight.services.http.application import new_application
 from fanlight.services.http.health import health_router, storage_checks
 from fanlight.services.http.hosts import authorities_of
 from fanlight.services.http.metrics import metrics_token
-from fanlight.services.http.sessions import OwnerSessions, api_token
+from fanlight.services.http.sessions import OwnerSessions
 from fanlight.services.http.signing_in import announce_login
 from fanlight.services.http.stopping import on_stop_signal
 
@@ -64,7 +64,7 @@ def create_app(
     )
     service = AggregatorService(settings.state, identity, clock, random_bytes)
     steps, records = Steps(service), Records(service)
-    sessions = OwnerSessions(ROLE, settings.port, api_token(settings.state), clock)
+    sessions = OwnerSessions.of(ROLE, settings.port, settings.state, clock)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:

@@ -19,7 +19,7 @@ from fanlight.services.http.address import known_address
 from fanlight.services.http.application import new_application
 from fanlight.services.http.health import health_router, storage_checks
 from fanlight.services.http.metrics import metrics_token
-from fanlight.services.http.sessions import OwnerSessions, api_token
+from fanlight.services.http.sessions import OwnerSessions
 from fanlight.services.http.signing_in import announce_login
 from fanlight.services.http.stopping import on_stop_signal
 
@@ -46,7 +46,7 @@ def create_app(
         NotFound, NotAuthentic, SettingsError, StorageError: see ``build_role``.
     """
     role = build_role(settings, chances=chances, transport=transport)
-    sessions = OwnerSessions("device", settings.port, api_token(settings.state), role.chances.clock)
+    sessions = OwnerSessions.of("device", settings.port, settings.state, role.chances.clock)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:

@@ -14,6 +14,7 @@ from typing import Annotated, Literal
 from urllib.parse import parse_qs, urlsplit
 
 from fastapi import APIRouter, Depends, FastAPI
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
@@ -24,6 +25,10 @@ from fanlight.services.http.sessions import SESSION_S, OwnerSessions, Session, s
 RenderLogin = Callable[[Request, str], Response]
 
 _FORM_TYPES = ("application/x-www-form-urlencoded", "multipart/form-data")
+_COOKIE_S = 10 * SESSION_S
+"""Browsers keep the cookie of a session that is over, so that the login can say so."""
+_OVER = "Your session is over; nothing was changed."
+_WRONG_LINK = "This link was used already, is too old, or is not from this server."
 
 
 @dataclass(frozen=True)
@@ -96,8 +101,8 @@ router = APIRouter(include_in_schema=False)
 async def login_page(request: Request, token: str = "", next: str = "/") -> Response:
     """Log in by the link from the terminal, or ask for it."""
     if not token:
-        return _ask(request, "")
-    return _log_in(request, token, next)
+        return _ask(request, _OVER if _is_over(request) else "")
+    return await _log_in(request, token, next)
 
 
 @router.post(LOGIN_PATH)
@@ -106,14 +111,14 @@ async def login_form(request: Request) -> Response:
     refuse_foreign_origin(request)
     form = await request.form()
     given = str(form.get("token", "")).strip()
-    return _log_in(request, _token_in(given), str(form.get("next", "/")))
+    return await _log_in(request, _token_in(given), str(form.get("next", "/")))
 
 
 @router.post("/logout")
 async def logout(request: Request, _owner: Annotated[Owner, Depends(require_owner_post)]) -> Response:
     """End this browser's session; what the browser kept of the pages goes too."""
     sessions = _sessions(request)
-    sessions.log_out(request.cookies.get(sessions.cookie_name, ""))
+    await run_in_threadpool(sessions.log_out, request.cookies.get(sessions.cookie_name, ""))
     response = RedirectResponse(LOGIN_PATH, status_code=303)
     response.delete_cookie(sessions.cookie_name, path="/", httponly=True, samesite="strict")
     response.headers["Clear-Site-Data"] = '"cache"'
@@ -137,6 +142,11 @@ def _session(request: Request) -> Session | None:
     return sessions.session(request.cookies.get(sessions.cookie_name, ""))
 
 
+def _is_over(request: Request) -> bool:
+    """Has this browser been logged in, and is it no more?  Logging out takes its cookie away."""
+    return bool(request.cookies.get(_sessions(request).cookie_name)) and _session(request) is None
+
+
 async def _given_csrf(request: Request) -> str:
     header = request.headers.get("x-csrf-token")
     if header is not None:
@@ -146,16 +156,16 @@ async def _given_csrf(request: Request) -> str:
     return ""
 
 
-def _log_in(request: Request, given: str, next_page: str) -> Response:
+async def _log_in(request: Request, given: str, next_page: str) -> Response:
     sessions = _sessions(request)
-    cookie = sessions.log_in(given)
+    cookie = await run_in_threadpool(sessions.log_in, given)
     if cookie is None:
-        return _ask(request, "This link was used already, is too old, or is not from this server.", status=401)
+        return _ask(request, _WRONG_LINK, status=401)
     response = RedirectResponse(_own_page(next_page), status_code=303)
     response.set_cookie(
         sessions.cookie_name,
         cookie,
-        max_age=SESSION_S,
+        max_age=_COOKIE_S,
         path="/",
         httponly=True,
         samesite="strict",

@@ -10,7 +10,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import structlog
 from fastapi import FastAPI
@@ -114,9 +114,16 @@ def respond(request: Request, problem: Problem, headers: Mapping[str, str] | Non
 
 
 def _login_url(request: Request) -> str:
-    if request.method != "GET":  # after logging in, a step must be asked for again
+    """The way to the login, and from there back to where the browser was: a form has to be sent again."""
+    address = str(request.url) if request.method == "GET" else request.headers.get("referer", "")
+    try:
+        here = urlsplit(address)
+    except ValueError:
         return LOGIN_PATH
-    return f"{LOGIN_PATH}?next={quote(request.url.path, safe='/')}"
+    if here.netloc != request.headers.get("host"):
+        return LOGIN_PATH
+    place = f"{here.path}?{here.query}" if here.query else here.path
+    return f"{LOGIN_PATH}?next={quote(place, safe='/')}"
 
 
 async def _on_fanlight_error(request: Request, error: Exception) -> Response:

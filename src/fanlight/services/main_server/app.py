@@ -23,7 +23,7 @@ from fanlight.services.http.health import health_router, storage_checks
 from fanlight.services.http.hosts import authorities_of
 from fanlight.services.http.metrics import metrics_token
 from fanlight.services.http.problems import as_problem
-from fanlight.services.http.sessions import OwnerSessions, api_token
+from fanlight.services.http.sessions import OwnerSessions
 from fanlight.services.http.signing_in import announce_login
 from fanlight.services.http.stopping import on_stop_signal
 from fanlight.services.main_server.changes_api import changes_router
@@ -72,7 +72,7 @@ def create_app(
     conductor = Conductor(service)
     overview, steps = Overview(service, conductor), Steps(service, conductor)
     records = Records(service, overview)
-    sessions = OwnerSessions(ROLE, settings.port, api_token(settings.state), clock)
+    sessions = OwnerSessions.of(ROLE, settings.port, settings.state, clock)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
