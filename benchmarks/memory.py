@@ -20,19 +20,17 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from PIL import Image
-
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script, only this folder would be on the path
 
 from benchmarks.accuracy import free_port_base
 from benchmarks.federation import Federation, federation, issue_token
 from benchmarks.idle import register
 from benchmarks.report import Figure, Report
+from benchmarks.shapes import draw
 
 DEVICE_MB, SERVER_MB = 300, 150
 """Megabytes are 10^6 bytes."""
 PICTURES, DEVICES, ROUNDS = 1_000, 100, 20
-_SIDE = 128
 _FEATURES, _CLASSES = 1280, 10
 _AT_ONCE = 8
 _PATIENCE_S = 600.0
@@ -75,19 +73,6 @@ def training_devices(pictures: int) -> list[Figure]:
         for device in sorted(peaks)
         if device.startswith("device")
     ]
-
-
-def draw(folder: Path, count: int) -> None:
-    """So many pictures of shapes in folders of their classes."""
-    from fanlight.learning.datasets import shapes
-    from fanlight.learning.datasets.chance import Chance
-
-    chance = Chance("memory", 0)
-    for number in range(count):
-        name = shapes.CLASSES[number % len(shapes.CLASSES)]
-        place = folder / name / f"{number}.png"
-        place.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(shapes.draw(name, chance)).resize((_SIDE, _SIDE)).save(place)
 
 
 # -- servers

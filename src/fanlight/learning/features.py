@@ -4,7 +4,7 @@ Standardisation by the backbone's fixed statistics is part of the compiled graph
 is cached and returned is standardised, and the backbone's digest says with which statistics.
 
 Memory grows with the batch (148 MB of process at 8 pictures of 128 px, 461 MB at 64) while speed hardly does, hence
-small batches; decoding runs ahead on threads of its own while the backbone works.
+small batches; on threads of its own, decoding runs ahead and the cache is written behind while the backbone works.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ Pixels = NDArray[np.uint8]
 Progress = Callable[[int, int], None]
 
 _BATCHES_AHEAD = 2
+_BATCHES_BEHIND = 2
 
 
 def _ignore(done: int, total: int) -> None:
@@ -92,14 +93,18 @@ class FeatureExtractor:
         missing = [i for i, path in enumerate(paths) if not self._fill(rows, i, path)]
         done = len(paths) - len(missing)
         report(done, len(paths))
-        for batch in self._decode(paths, missing):
-            features = self.run(np.stack([picture.pixels for picture in batch]))
-            for picture, vector in zip(batch, features, strict=True):
-                rows[picture.index] = vector
-                if self._cache:
-                    self._cache.put(picture.content, vector)
-            done += len(batch)
-            report(done, len(paths))
+        with ThreadPoolExecutor(self._threads, "pictures") as pool:
+            behind: deque[Future[None]] = deque()
+            for batch in self._decode(pool, paths, missing):
+                features = self.run(np.stack([picture.pixels for picture in batch]))
+                rows[[picture.index for picture in batch]] = features
+                behind.append(pool.submit(self._keep, batch, features))
+                if len(behind) > _BATCHES_BEHIND:
+                    behind.popleft().result()
+                done += len(batch)
+                report(done, len(paths))
+            for kept in behind:
+                kept.result()
         return rows
 
     def run(self, pixels: Pixels) -> Features:
@@ -121,17 +126,23 @@ class FeatureExtractor:
         rows[i] = vector
         return True
 
-    def _decode(self, paths: Sequence[Path], missing: Sequence[int]) -> Iterator[list[_Decoded]]:
+    def _keep(self, batch: Sequence[_Decoded], features: Features) -> None:
+        if self._cache:
+            for picture, vector in zip(batch, features, strict=True):
+                self._cache.put(picture.content, vector)
+
+    def _decode(
+        self, pool: ThreadPoolExecutor, paths: Sequence[Path], missing: Sequence[int]
+    ) -> Iterator[list[_Decoded]]:
         """Batches of the missing pictures, decoded a bounded way ahead of their use."""
         ahead: deque[list[Future[_Decoded]]] = deque()
-        with ThreadPoolExecutor(self._threads, "decode") as pool:
-            for start in range(0, len(missing), self._batch):
-                batch = missing[start : start + self._batch]
-                ahead.append([pool.submit(_decode, i, paths[i], self.size) for i in batch])
-                if len(ahead) > _BATCHES_AHEAD:
-                    yield [future.result() for future in ahead.popleft()]
-            while ahead:
+        for start in range(0, len(missing), self._batch):
+            batch = missing[start : start + self._batch]
+            ahead.append([pool.submit(_decode, i, paths[i], self.size) for i in batch])
+            if len(ahead) > _BATCHES_AHEAD:
                 yield [future.result() for future in ahead.popleft()]
+        while ahead:
+            yield [future.result() for future in ahead.popleft()]
 
 
 @dataclass(frozen=True)

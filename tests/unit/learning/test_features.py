@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from fanlight.errors import ModelError, PictureError
+from fanlight.errors import ModelError, PictureError, StorageError
 from fanlight.learning import pictures
 from fanlight.learning.backbones import CompiledBackbone, compile_backbone
 from fanlight.learning.feature_cache import FeatureCache
@@ -133,6 +133,16 @@ def test_a_bad_picture_is_named_and_the_good_ones_before_it_stay_cached(
         FeatureExtractor(backbone, SIZE, cache if cached else None, batch=1).extract([*photos[:2], bad, *photos[2:]])
     kept = sum(path.is_file() for path in cache.folder.rglob("*"))
     assert kept == (2 if cached else 0)
+
+
+@pytest.mark.parametrize("count", [1, 5])
+def test_a_cache_that_cannot_be_written_is_a_storage_error(
+    count: int, backbone: CompiledBackbone, photos: list[Path], tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("in the way")
+    cache = FeatureCache(tmp_path / "file", backbone.sha256, SIZE, backbone.features)
+    with pytest.raises(StorageError):
+        FeatureExtractor(backbone, SIZE, cache, batch=1).extract(photos[:count])
 
 
 def test_features_are_kept_under_the_hash_of_the_bytes_they_came_from(
