@@ -10,6 +10,7 @@
     │   ├── DataError               a folder of pictures or a data set cannot be used
     │   ├── ModelError              a model, backbone or checkpoint file is not what it should be
     │   ├── NotPossibleNow          a step was asked for that the present state does not allow
+    │   ├── Busy                    more is being asked for at once than this process has room for
     │   └── StorageError            the disk or the database failed us
     └── RemoteError                 the peer's: what came over the wire, or did not come
         ├── MalformedMessage        bytes that are not a valid message: length, type, range, unknown field
@@ -32,6 +33,8 @@ from typing import ClassVar, Final
 
 DISK_FULL: Final = "disk-full"
 """No room, quota used up, or file size limit."""
+DISK_FULL_RETRY_S: Final = 60.0
+"""Somebody has to make room first."""
 
 _NO_ROOM: Final = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
@@ -45,6 +48,7 @@ class FanlightError(Exception):
         slug: stable machine-readable name; defaults to the class's own.
         round_number: the round it happened in, if any.
         device: hexadecimal device id it concerns, if any.
+        retry_after_s: when trying again makes sense, in seconds from now on, if that is known.
     """
 
     default_slug: ClassVar[str] = "error"
@@ -57,6 +61,7 @@ class FanlightError(Exception):
         slug: str | None = None,
         round_number: int | None = None,
         device: str | None = None,
+        retry_after_s: float | None = None,
     ) -> None:
         super().__init__(message)
         self.message = message
@@ -64,6 +69,7 @@ class FanlightError(Exception):
         self.slug = slug or self.default_slug
         self.round_number = round_number
         self.device = device
+        self.retry_after_s = retry_after_s
 
 
 class LocalError(FanlightError):
@@ -92,6 +98,10 @@ class ModelError(LocalError):
 
 class NotPossibleNow(LocalError):
     default_slug = "not-possible-now"
+
+
+class Busy(LocalError):
+    default_slug = "busy"
 
 
 class StorageError(LocalError):
@@ -152,4 +162,5 @@ def disk_full(place: str, missing_bytes: int | None = None) -> StorageError:
         f"No room left on the disk that holds {place}.{missing}",
         next="Free some space on that disk, then try again; nothing was changed.",
         slug=DISK_FULL,
+        retry_after_s=DISK_FULL_RETRY_S,
     )

@@ -18,7 +18,7 @@ from fanlight.protocol.digests import VECTOR_CHUNK_BYTES, VectorDigest
 from fanlight.protocol.exchange import PREFIX
 from fanlight.protocol.manifest import SignedManifest
 from fanlight.protocol.report import ReportHeader, body_prefix, sign_report
-from fanlight.services.aggregator.uploads import AT_ONCE
+from fanlight.services.aggregator.uploads import AT_ONCE, RETRY_S
 from fanlight.services.http.remote import UNSIGNED
 from tests.large_reports import MANY_CLASSES, give_features
 from tests.services_world import ProtocolDevice, Sent, World, running, wait
@@ -228,7 +228,7 @@ def _is_busy(parts: Parts) -> bool:
     try:
         parts.ask()
     except Refused as error:
-        return error.slug == "too-many-requests"
+        return (error.slug, error.retry_after_s) == ("too-many-requests", RETRY_S)
     return False
 
 

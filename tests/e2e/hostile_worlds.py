@@ -142,7 +142,7 @@ def device(folder: Path) -> Iterator[World]:
         for text in TEXTS.values():
             role.store.refuse(text.encode()[:32], RemoteError(text, next=text, slug=text[:64]), NOW)
         everything = "".join(TEXTS.values())
-        role.agent.trouble = Trouble("bad-answer", everything, everything, NOW)
+        role.agent.trouble = Trouble("bad-answer", everything, everything, NOW, NOW)
         fail(role.jobs, "/sendstatus", "/sendmodel", "suggest")
         yield World(made, {"sha256": a_picture(role)}, addresses_of(role))
 

@@ -121,6 +121,8 @@ class FakeFederation:
     declined: list[str] = field(default_factory=list)
     knows_decline: bool = True
     departed: dict[str, bytes] = field(default_factory=dict)
+    busy: dict[str, str] = field(default_factory=dict)
+    slept: list[float] = field(default_factory=list)
     round_number: int = 0
 
     def __post_init__(self) -> None:
@@ -140,7 +142,7 @@ class FakeFederation:
         if not token.exists():
             issue_token_file(self.folder, state.name, NOW + 1000)
         settings = {"token": token, "state": state, "data": data, "accept_demo": True, "poll_wait_s": 0.0, **changes}
-        chances = Chances(clock=lambda: float(clock), jitter=lambda: 0.0, sleep=lambda _s: None)
+        chances = Chances(clock=lambda: float(clock), jitter=lambda: 0.5, sleep=self.slept.append)
         return build_role(DeviceSettings.model_validate(settings), chances=chances, transport=self.transport)
 
     def open_round(self, kind: Kind = Kind.TRAIN, **changes: Any) -> SignedManifest:
@@ -232,6 +234,8 @@ class FakeFederation:
         self.seen.append(f"{server} {request.method} {path.split('/')[1]}")
         if server in self.down:
             raise httpx.ConnectError("nobody is there", request=request)
+        if server in self.busy:
+            return reply(status=503, headers={"Retry-After": self.busy[server]})
         if request.method != "PUT":  # a report's own signature serves
             refusal = self._check_signature(request, server)
             if refusal is not None and not path.startswith("/enrolments"):

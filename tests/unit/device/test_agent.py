@@ -6,11 +6,10 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from fanlight.errors import Conflict, NotAuthentic, Refused
+from fanlight.errors import Conflict, NotAuthentic, Refused, Unreachable
 from fanlight.protocol.closing import Result
 from fanlight.protocol.signing import raw_public_key
 from fanlight.services.device import status
-from fanlight.services.device.backoff import Backoff
 from fanlight.services.device.role import DeviceRole
 from tests.unit.device.federation import FakeFederation, first_model
 from tests.unit.device.joined import turn
@@ -180,11 +179,21 @@ def test_whatever_happens_the_loop_goes_on(
     wait_until(lambda: device.store.held is not None)
 
 
-def test_waits_double_up_to_a_bound_with_jitter() -> None:
-    backoff = Backoff(lambda: 0.5, first_s=1.0, longest_s=5.0)
-    assert [backoff.next() for _ in range(5)] == [0.75, 1.5, 3.0, 3.75, 3.75]
-    backoff.reset()
-    assert backoff.next() == 0.75
+def test_it_comes_back_when_the_server_said_so(federation: FakeFederation, device: DeviceRole) -> None:
+    assert device.agent._note(Unreachable("Too much to do.", retry_after_s=40)) == 40 + 20 * 0.5
+    assert device.agent._note(Refused("Too many.", slug="too-many-requests", retry_after_s=6)) == 6 + 3 * 0.5
+    assert device.agent._note(Unreachable("Gone.")) == 1 * 0.5, "the second failure of its kind"
+    assert device.agent._note(Refused("No.")) == 1 * 0.5
+
+
+def test_a_busy_server_is_left_alone_for_as_long_as_it_asks(federation: FakeFederation, device: DeviceRole) -> None:
+    federation.busy["main"] = "1"
+    device.agent.start()
+    wait_until(lambda: device.agent.trouble is not None)
+    problem = status.status(device)["problem"]
+    assert problem["again_at"] >= problem["at"] + 1
+    federation.busy.clear()
+    wait_until(lambda: device.agent.trouble is None)
 
 
 def test_main_that_was_started_again_is_told_again_who_declines(

@@ -56,6 +56,13 @@ def test_a_problem_keeps_its_slug_and_advice(status: int, slug: str, kind: type[
     assert "The server" in caught.value.message
 
 
+@pytest.mark.parametrize(("status", "kind"), [(429, Refused), (503, Unreachable), (507, Unreachable)])
+def test_a_problem_keeps_when_to_come_back(status: int, kind: type[RemoteError]) -> None:
+    with pytest.raises(kind) as caught:
+        remote(lambda _request: reply(b"", status=status, headers={"Retry-After": "17"})).send("GET", "/")
+    assert caught.value.retry_after_s == 17
+
+
 @pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b'{"error": 5}', b'{"error": {"slug": 1}}', b"[" * 60_000])
 @pytest.mark.parametrize("status", [404, 500, 302])
 def test_an_answer_that_is_no_problem_of_ours_means_somebody_else_answers(status: int, body: bytes) -> None:

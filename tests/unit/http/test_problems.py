@@ -49,6 +49,20 @@ def test_the_one_shape(kind: type[errors.FanlightError]) -> None:
     assert answer.json() == {"error": {"slug": kind.default_slug, "message": "what happened", "next": "what to do"}}
 
 
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (errors.Busy("x", retry_after_s=2.1), (503, "3")),
+        (errors.Refused("x", slug="too-many-requests", retry_after_s=5), (429, "5")),
+        (errors.disk_full("/here"), (507, "60")),
+        (errors.Busy("x"), (503, None)),
+    ],
+)
+def test_who_knows_when_to_come_back_says_so(error: errors.FanlightError, expected: tuple[int, str | None]) -> None:
+    answer = client(app_that_raises(error)).get("/broken")
+    assert (answer.status_code, answer.headers.get("retry-after")) == expected
+
+
 def test_an_unexpected_error_gives_a_reference_and_no_details() -> None:
     http = client(app_that_raises(ZeroDivisionError("secret detail")))
     answer = http.get("/broken")

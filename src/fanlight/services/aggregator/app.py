@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -51,6 +52,7 @@ def create_app(
     *,
     clock: Callable[[], float] = time.time,
     random_bytes: Callable[[int], bytes] = os.urandom,
+    jitter: Callable[[], float] = random.random,
 ) -> tuple[FastAPI, AggregatorParts]:
     """Build the application of one aggregator; its state folder must be a federation's ``aggregator/``.
 
@@ -62,7 +64,7 @@ def create_app(
         main_url=settings.main_url,
         aggregator_url=settings.aggregator_url,
     )
-    service = AggregatorService(settings.state, identity, clock, random_bytes)
+    service = AggregatorService(settings.state, identity, clock, random_bytes, jitter)
     steps, records = Steps(service), Records(service)
     sessions = OwnerSessions.of(ROLE, settings.port, settings.state, clock)
 

@@ -23,6 +23,7 @@ from fanlight.services.aggregator import refusals
 from fanlight.services.aggregator.main_client import LONG_POLL_S, MainClient
 from fanlight.services.aggregator.rounds import DEAD_ROUND, Rounds, Stored, forget_reports
 from fanlight.services.federation import ServerIdentity
+from fanlight.services.http.backoff import Backoff
 from fanlight.services.http.jobs import Jobs
 from fanlight.services.http.problems import Problem, as_problem
 from fanlight.services.http.waiting import Notifier
@@ -39,8 +40,6 @@ from fanlight.storage.tables import aggregator as tables
 log = structlog.get_logger(__name__)
 
 ROLE: Final = "aggregator"
-_FIRST_BACK_OFF_S: Final = 0.2
-_LONGEST_BACK_OFF_S: Final = 5.0
 _ENROLMENTS_AT_ONCE: Final = 256
 _HEARD_S: Final = 2 * LONG_POLL_S
 
@@ -53,6 +52,7 @@ class AggregatorService:
         identity: its key and whom it trusts.
         clock: unix seconds.
         random_bytes: cryptographic source.
+        jitter: a number in [0, 1), fresh each call; nothing secret depends on it.
     """
 
     def __init__(
@@ -61,6 +61,7 @@ class AggregatorService:
         identity: ServerIdentity,
         clock: Callable[[], float],
         random_bytes: Callable[[int], bytes],
+        jitter: Callable[[], float],
     ) -> None:
         self.identity = identity
         self.clock = clock
@@ -90,6 +91,7 @@ class AggregatorService:
         # One thing at a time with main: the operator's buttons and main's orders must not interleave.
         self._work = threading.Lock()
         self._members_version = -1
+        self._backoff = Backoff(jitter, first_s=0.2, longest_s=5.0)
 
     def close(self) -> None:
         """Stop."""
@@ -146,20 +148,21 @@ class AggregatorService:
 
     async def run(self) -> None:
         """Follow main's orders until cancelled; back off while it cannot be reached."""
-        version, pause = 0, _FIRST_BACK_OFF_S
+        version = 0
         async with self.main.open_async() as client:
             while True:
                 try:
                     orders = await self.main.orders(client, version, self._patience() if version else 0)
                     await run_in_threadpool(self.follow, orders)
-                    version, pause = orders.version, _FIRST_BACK_OFF_S
+                    version = orders.version
+                    self._backoff.reset()
                     self.main_heard_at = self.clock()
                     self._note(None)
                     await run_in_threadpool(self._end_in_time)
                 except Exception as error:  # noqa: BLE001 - the loop must survive whatever happens in it
-                    self._note(as_problem(error))
-                    await asyncio.sleep(pause)
-                    pause = min(2 * pause, _LONGEST_BACK_OFF_S)
+                    problem = as_problem(error)
+                    self._note(problem)
+                    await asyncio.sleep(self._backoff.next(problem.retry_after_s))
                     await self._end_without_main()
 
     def _patience(self) -> float:

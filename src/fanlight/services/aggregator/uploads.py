@@ -15,9 +15,8 @@ Nothing is allocated or written for a sender before the signature of a member ha
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from typing import Final
 
 from starlette.concurrency import run_in_threadpool
@@ -29,7 +28,6 @@ from fanlight.errors import (
     MalformedMessage,
     MessageTooLarge,
     NotPossibleNow,
-    Refused,
     RemoteError,
 )
 from fanlight.protocol.digests import HASH_BYTES, VECTOR_CHUNK_BYTES, vector_digest, vector_digest_of
@@ -43,11 +41,16 @@ from fanlight.protocol.report import (
 from fanlight.services.aggregator.service import AggregatorService
 from fanlight.services.aggregator.upload_body import Admitted, Body
 from fanlight.services.http.limits import declared_length, too_large
+from fanlight.services.http.room import Room
 from fanlight.storage.unfinished import Unfinished
 
 _FRONT_LIMIT: Final = PREFIX_BYTES + ENVELOPE_LIMIT
 AT_ONCE: Final = 4
 """Most uploads of one device at a time: one, and what is left of those whose connections have died."""
+HELD_BYTES: Final = 64 << 20
+"""Most bytes that all uploads hold in memory: 64 large ones, or 1,200 of a head of 51 kB."""
+RETRY_S: Final = 5.0
+"""About as long as a large report takes over a good line."""
 
 
 class Uploads:
@@ -59,13 +62,14 @@ class Uploads:
         NotEnrolled, NotFound, NotAuthentic, Refused, NotPossibleNow: see ``Rounds.check_report``.
         MalformedMessage, MessageTooLarge: the body is not what it must be. Conflict: it does not continue what is here.
         StorageError: the disk is full or failed.
+        Busy: too many are arriving at once.
     """
 
     def __init__(self, service: AggregatorService) -> None:
         self._service = service
         self._rounds = service.rounds
         self._files = service.files
-        self._under_way: Counter[bytes] = Counter()
+        self._room = Room("uploads", each=AT_ONCE, total=HELD_BYTES, retry_s=RETRY_S)
         self._begun: dict[bytes, str] = {}
 
     async def whole(self, request: Request, mh: bytes, device: bytes) -> bytes:
@@ -127,7 +131,7 @@ class Uploads:
         try:
             envelope = await body.envelope()
             report = await run_in_threadpool(self._admit, mh, device, envelope)
-            with self._counted(device):
+            with self._room.taken(device, _held_at_once(report)):
                 yield body, report
         except (RemoteError, NotPossibleNow) as error:  # its sender's fault, or too late; not our disk's
             cut = isinstance(error, MalformedMessage) or error.slug == "wrong-offset"
@@ -143,23 +147,6 @@ class Uploads:
         if held is not None:  # a second report: refused by its header alone
             return self._rounds.take_report(mh, envelope, header, held[0])
         return Admitted(mh, device, envelope, header)
-
-    @contextmanager
-    def _counted(self, device: bytes) -> Iterator[None]:
-        if self._under_way[device] >= AT_ONCE:
-            raise Refused(
-                "Too many uploads of this device are under way.",
-                slug="too-many-requests",
-                next="Wait until one has ended.",
-                device=device.hex(),
-            )
-        self._under_way[device] += 1
-        try:
-            yield
-        finally:
-            self._under_way[device] -= 1
-            if not self._under_way[device]:
-                del self._under_way[device]
 
     def _note(self, mh: bytes, device: bytes, envelope: Envelope, slug: str) -> None:
         if self._rounds.is_signed_by(mh, device, envelope):
@@ -194,6 +181,11 @@ class Uploads:
             if not self._rounds.needs(report.mh, report.device, report.file):
                 self._files.delete(report.file)
             raise
+
+
+def _held_at_once(report: Admitted | bytes) -> int:
+    """Bytes of y that are in memory while it arrives."""
+    return min(report.size, VECTOR_CHUNK_BYTES) if isinstance(report, Admitted) else 0
 
 
 def _verified(file: Unfinished, hashes: Sequence[bytes]) -> int:

@@ -29,17 +29,15 @@ from fanlight.errors import (
 )
 from fanlight.protocol.device_round import Preparation
 from fanlight.protocol.exchange import Offer
-from fanlight.services.device.backoff import Backoff
 from fanlight.services.device.membership import Membership
 from fanlight.services.device.rounds import OTHER_MODEL, Rounds
 from fanlight.services.device.steps import Steps
+from fanlight.services.http.backoff import Backoff
 from fanlight.services.http.jobs import Job
-from fanlight.services.http.problems import as_problem
+from fanlight.services.http.problems import Problem, as_problem
 
 log = structlog.get_logger(__name__)
 
-_REFUSED_S = 60.0
-_SOON = 5
 _SIGN_OF_LIFE_S = 5.0
 _LEFT_S = 1.0
 _NOBODY_WAITS = frozenset({OTHER_MODEL, "window-passed", "not-invited"})
@@ -47,12 +45,13 @@ _NOBODY_WAITS = frozenset({OTHER_MODEL, "window-passed", "not-invited"})
 
 @dataclass(frozen=True)
 class Trouble:
-    """The last problem: since when (unix seconds), and what."""
+    """The last problem: what, when, and when the next try is (both in unix seconds)."""
 
     slug: str
     message: str
     next: str
     at: int
+    again_at: int
 
 
 class Agent:
@@ -84,7 +83,9 @@ class Agent:
         self._clock = clock
         self._poll_wait_s = poll_wait_s
         self._on_change = on_change
-        self._backoff = Backoff(jitter)
+        self._failing = Backoff(jitter)
+        # the first refusals may pass (servers that still tell each other who is a member); later ones hardly do
+        self._refused = Backoff(jitter, longest_s=120.0)
         self._ending = Backoff(jitter, first_s=1.0, longest_s=20.0)
         self._leaving = Backoff(jitter, first_s=2.0, longest_s=20.0)
         self._ask_at_once = True
@@ -134,7 +135,8 @@ class Agent:
                     await asyncio.sleep(self._note(error))
                 else:
                     self.trouble = None
-                    self._backoff.reset()
+                    self._failing.reset()
+                    self._refused.reset()
 
     async def _turn(self, client: httpx.AsyncClient) -> None:
         if self._has_left:
@@ -237,19 +239,25 @@ class Agent:
                 self._rounds.main.offer()
             ended = self._steps.jobs.wait(job.id, _SIGN_OF_LIFE_S)
         if ended.state == "failed" and ended.problem and not self._stopping.is_set():
-            raise NotPossibleNow(ended.problem.message, slug=ended.problem.slug, next=ended.problem.next)
+            raise _as_error(ended.problem)
 
     def _note(self, error: Exception) -> float:
         """Remember what went wrong; seconds to wait before the next try."""
         if self._stopping.is_set():
             return 0.0
         problem = as_problem(error)
-        self.trouble = Trouble(problem.slug, problem.message, problem.next, int(self._clock()))
+        hopeless = isinstance(error, (NotEnrolled, Refused, Conflict, NotAuthentic))
+        pause_s = (self._refused if hopeless else self._failing).next(problem.retry_after_s)
+        now = self._clock()
+        self.trouble = Trouble(problem.slug, problem.message, problem.next, int(now), int(now + pause_s))
         self._on_change()
         if isinstance(error, FanlightError):
             log.info("trying again later", slug=problem.slug, reason=problem.message, next=problem.next)
         if isinstance(error, NotEnrolled) and not self._has_left:
             self._membership.forget_enrolments()
-        # the first refusals may pass (servers that still tell each other who is a member); later ones hardly do
-        refused = isinstance(error, (NotEnrolled, Refused, Conflict, NotAuthentic))
-        return max(self._backoff.next(), _REFUSED_S if refused and self._backoff.failures > _SOON else 0.0)
+        return pause_s
+
+
+def _as_error(problem: Problem) -> NotPossibleNow:
+    """Why a job failed, as an error again."""
+    return NotPossibleNow(problem.message, slug=problem.slug, next=problem.next, retry_after_s=problem.retry_after_s)

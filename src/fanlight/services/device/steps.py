@@ -13,9 +13,9 @@ from typing import Any, Final
 from fanlight.errors import DataError, FanlightError, NotAuthentic, NotPossibleNow, Refused, RemoteError, Unreachable
 from fanlight.protocol.device_round import PREPARATION, Delivery, Preparation, PreparationEvent, Record
 from fanlight.protocol.report import PREFIX_BYTES, Envelope
-from fanlight.services.device.backoff import Backoff
 from fanlight.services.device.learner import nothing_to_learn_from
 from fanlight.services.device.rounds import Opening, Rounds, as_not_possible
+from fanlight.services.http.backoff import Backoff
 from fanlight.services.http.jobs import Job, Jobs, Progress
 from fanlight.services.http.steps import StepView
 
@@ -24,6 +24,8 @@ ANNOUNCE: Final = "Sending the status"
 SEND: Final = "Sending the model"
 MEASURE: Final = "Measuring"
 _TRIES: Final = 6
+_PATIENCE_S: Final = 5.0
+"""A button does not wait for longer before the next attempt; the agent does."""
 _SO_FAR: Final = {
     Preparation.IDLE: "has not trained this version yet",
     Preparation.TRAINED: "has trained",
@@ -233,15 +235,16 @@ class Steps:
             raise as_not_possible(error) from error
 
     def _deliver(self, record: Record, progress: Progress) -> dict[str, Any]:
-        backoff = Backoff(self.jitter, longest_s=5)
+        backoff = Backoff(self.jitter, longest_s=_PATIENCE_S)
         for attempt in range(1, _TRIES + 1):
             progress(0.5, "sending" if attempt == 1 else f"sending, attempt {attempt}")
             try:
                 return sent_json(self.rounds.deliver(record.mh))
             except RemoteError as error:
-                if attempt == _TRIES:
+                if attempt == _TRIES or (error.retry_after_s or 0.0) > _PATIENCE_S:
                     raise _later(error) from error
-            self.sleep(backoff.next())
+                pause_s = backoff.next(error.retry_after_s)
+            self.sleep(pause_s)
         raise AssertionError("the last attempt returns or raises")
 
 
@@ -273,4 +276,5 @@ def _already_sent(record: Record) -> NotPossibleNow:
 
 def _later(error: RemoteError) -> Unreachable:
     advice = "The report is kept, and this device goes on trying by itself until the round is over."
-    return Unreachable(error.message, slug=error.slug, next=f"{error.next} {advice}".strip())
+    said = f"{error.next} {advice}".strip()
+    return Unreachable(error.message, slug=error.slug, next=said, retry_after_s=error.retry_after_s)

@@ -45,7 +45,12 @@ class NonceWindow:
             if any(mark in bucket for bucket in self._buckets.values()):
                 raise NotAuthentic("This signed request was received before.", slug="replayed")
             if self._used[key_id] >= self._per_key or self._used.total() >= self._total:
-                raise Refused("Too many signed requests.", next="Wait some minutes.", slug="too-many-requests")
+                raise Refused(
+                    "Too many signed requests.",
+                    next="Wait some minutes.",
+                    slug="too-many-requests",
+                    retry_after_s=_BUCKET_S,
+                )
             self._buckets.setdefault(int(until) // _BUCKET_S, {})[mark] = key_id
             self._used[key_id] += 1
 

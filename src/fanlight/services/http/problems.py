@@ -7,9 +7,10 @@ consoles have set it.  The framework's own errors (404, 405, failed validation) 
 
 from __future__ import annotations
 
+import math
 import secrets
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from urllib.parse import quote, urlsplit
 
 import structlog
@@ -33,6 +34,7 @@ STATUS: Mapping[type[errors.FanlightError], int] = {
     errors.DataError: 422,
     errors.ModelError: 422,
     errors.NotPossibleNow: 409,
+    errors.Busy: 503,
     errors.StorageError: 500,
     errors.RemoteError: 400,
     errors.MalformedMessage: 400,
@@ -56,12 +58,19 @@ LOGIN_REQUIRED = "login-required"
 
 @dataclass(frozen=True)
 class Problem:
-    """An error as it goes out: HTTP ``status``, stable ``slug``, ``message``, and ``next`` (may be empty)."""
+    """An error as it goes out.
+
+    Attributes:
+        status: of HTTP.
+        slug: stable. message, next: for people; ``next`` may be empty.
+        retry_after_s: when to come back, in seconds, where the server knows.
+    """
 
     status: int
     slug: str
     message: str
     next: str = ""
+    retry_after_s: float | None = None
 
 
 RenderProblem = Callable[[Request, Problem], Response]
@@ -77,7 +86,7 @@ def status_of(error: errors.FanlightError) -> int:
 def as_problem(error: Exception) -> Problem:
     """``error`` as a problem; an unexpected one gets a reference that is logged with it, and gives away nothing."""
     if isinstance(error, errors.FanlightError):
-        return Problem(status_of(error), error.slug, error.message, error.next)
+        return Problem(status_of(error), error.slug, error.message, error.next, error.retry_after_s)
     reference = secrets.token_hex(4)
     log.error("unexpected error", reference=reference, exc_info=error)
     return Problem(
@@ -87,7 +96,7 @@ def as_problem(error: Exception) -> Problem:
 
 def problem_body(problem: Problem) -> dict[str, dict[str, str]]:
     """The JSON body of ``problem``."""
-    return {"error": {name: value for name, value in asdict(problem).items() if name != "status"}}
+    return {"error": {"slug": problem.slug, "message": problem.message, "next": problem.next}}
 
 
 def wants_html(request: Request) -> bool:
@@ -100,6 +109,8 @@ def respond(request: Request, problem: Problem, headers: Mapping[str, str] | Non
     extra = dict(headers or {})
     if problem.status == 401:
         extra["WWW-Authenticate"] = 'Bearer realm="fanlight"'  # RFC 9110, section 15.5.2: a 401 must name a scheme
+    if problem.retry_after_s is not None:
+        extra["Retry-After"] = str(math.ceil(problem.retry_after_s))
     if wants_html(request):
         if problem.slug == LOGIN_REQUIRED:
             return RedirectResponse(_login_url(request), status_code=303)

@@ -26,6 +26,7 @@ from fanlight.errors import (
     RemoteError,
     Unreachable,
 )
+from fanlight.services.http.backoff import retry_after_s
 from fanlight.services.http.hosts import LOOPBACK_HOSTS
 from fanlight.services.http.signing import SignedRequests
 
@@ -236,11 +237,12 @@ class Remote:
     def _answer(self, response: httpx.Response, body: bytes) -> bytes:
         if response.is_success:
             return body
-        raise remote_error(self.title, response.status_code, body)
+        told_s = retry_after_s(response.headers, self._clock())
+        raise remote_error(self.title, response.status_code, body, told_s)
 
 
-def remote_error(title: str, status: int, body: bytes) -> RemoteError:
-    """The error that a server's answer stands for; its slug and advice are kept."""
+def remote_error(title: str, status: int, body: bytes, told_s: float | None = None) -> RemoteError:
+    """The error that a server's answer stands for; its slug and advice are kept, and when it said to come back."""
     slug, message, advice = _problem(body)
     said = f"{title}: {message or f'status {status}'}"
     if status in (401, 403) and slug in _MEMBERSHIP:
@@ -248,7 +250,7 @@ def remote_error(title: str, status: int, body: bytes) -> RemoteError:
     kind = _BY_STATUS.get(status, Unreachable)
     if not slug and status == 404:
         kind = Unreachable  # some other program answers at that address
-    return kind(said, next=advice, slug=slug or None)
+    return kind(said, next=advice, slug=slug or None, retry_after_s=told_s)
 
 
 def _problem(body: bytes) -> tuple[str, str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -19,6 +20,7 @@ from fanlight.protocol.identities import Role
 from fanlight.services.federation import load_server_identity, moved
 from fanlight.services.http.address import known_address
 from fanlight.services.http.application import new_application
+from fanlight.services.http.backoff import Backoff
 from fanlight.services.http.health import health_router, storage_checks
 from fanlight.services.http.hosts import authorities_of
 from fanlight.services.http.metrics import metrics_token
@@ -42,6 +44,8 @@ log = structlog.get_logger(__name__)
 
 TICK_S: Final = 0.5
 """How often the policy looks at the clock at least; whatever happens wakes it at once."""
+LONGEST_PAUSE_S: Final = 10.0
+"""The same while it cannot go on."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +65,7 @@ def create_app(
     *,
     clock: Callable[[], float] = time.time,
     random_bytes: Callable[[int], bytes] = os.urandom,
+    jitter: Callable[[], float] = random.random,
 ) -> tuple[FastAPI, MainServerParts]:
     """Build the application of one main server; its state folder must be a federation's ``main/``.
 
@@ -77,7 +82,9 @@ def create_app(
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         announce_login("main server", settings.host, settings.port, sessions)
-        conducting = asyncio.create_task(_conduct(service, conductor))
+        conducting = asyncio.create_task(
+            _conduct(service, conductor, Backoff(jitter, first_s=TICK_S, longest_s=LONGEST_PAUSE_S))
+        )
         with on_stop_signal(service.wake_all), known_address(settings.state, settings.host, settings.port):
             yield
         conducting.cancel()
@@ -102,7 +109,7 @@ def create_app(
     return app, MainServerParts(service, conductor, overview, steps, sessions, records)
 
 
-async def _conduct(service: MainService, conductor: Conductor) -> None:
+async def _conduct(service: MainService, conductor: Conductor, backoff: Backoff) -> None:
     """The one place that runs the policy: after every change, and when the clock may have made something due."""
     while True:
         version = service.policy.version
@@ -110,8 +117,11 @@ async def _conduct(service: MainService, conductor: Conductor) -> None:
             while await run_in_threadpool(conductor.advance):
                 pass
             await run_in_threadpool(service.spread_news)
-            service.policy_problem = None
+            service.policy_problem, pause_s = None, TICK_S
+            backoff.reset()
         except Exception as error:  # noqa: BLE001 - the loop must survive whatever happens in it
-            service.policy_problem = problem = as_problem(error)
-            log.warning("the policy could not go on", slug=problem.slug, problem=problem.message)
-        await service.policy.wait_beyond(version, TICK_S)
+            problem, before = as_problem(error), service.policy_problem
+            if before is None or before.slug != problem.slug:
+                log.warning("the policy could not go on", slug=problem.slug, problem=problem.message)
+            service.policy_problem, pause_s = problem, max(TICK_S, backoff.next())
+        await service.policy.wait_beyond(version, pause_s)

@@ -1,0 +1,43 @@
+"""Waits between attempts: bounded, spread, and never before the moment that a server named."""
+
+from __future__ import annotations
+
+import random
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fanlight.services.http.backoff import LONGEST_TOLD_S, Backoff
+
+chances = st.floats(0, 1, exclude_max=True)
+seconds = st.floats(0.001, 3600)
+
+
+@given(chances, seconds, seconds, st.integers(1, 80))
+def test_a_wait_is_below_its_doubling_bound(chance: float, first_s: float, longest_s: float, failures: int) -> None:
+    backoff = Backoff(lambda: chance, first_s, longest_s)
+    waits = [backoff.next() for _ in range(failures)]
+    for number, wait_s in enumerate(waits):
+        assert 0 <= wait_s <= min(longest_s, first_s * 2.0**number)
+    backoff.reset()
+    assert backoff.next() == waits[0]
+
+
+@given(chances, st.floats(0, 1e9), st.integers(0, 40))
+def test_nobody_comes_back_before_it_was_told_to(chance: float, told_s: float, failures: int) -> None:
+    backoff = Backoff(lambda: chance, failures=failures)
+    wait_s, kept_s = backoff.next(told_s), min(told_s, LONGEST_TOLD_S)
+    assert kept_s <= wait_s <= kept_s + max(backoff.longest_s, kept_s / 2)
+
+
+@given(st.integers(0, 1 << 32), st.sampled_from([None, 1.0, 60.0]))
+def test_those_that_failed_together_do_not_come_back_together(seed: int, told_s: float | None) -> None:
+    """Of 1,000 that fail for the sixth time, no tenth of the time has more than twice its share."""
+    chance = random.Random(seed)
+    waits = [Backoff(chance.random, failures=5).next(told_s) for _ in range(1000)]
+    low, high = min(waits), max(waits)
+    share = [0] * 10
+    for wait_s in waits:
+        share[min(9, int(10 * (wait_s - low) / (high - low)))] += 1
+    assert max(share) < 200
+    assert high - low > 10
