@@ -6,6 +6,7 @@ from rich.console import Console
 from rich.table import Table
 
 from fanlight.cli.demo_result import Result, Round
+from fanlight.core.percent import percent
 
 _STATES = {
     "proposed": "being opened",
@@ -41,10 +42,10 @@ class Progress:
             table.add_row(
                 f"{entry.number}{' ' + entry.state if entry.failed else ''}",
                 str(entry.participants),
-                _percent(entry.figures["accuracy_before"]),
-                _percent(entry.figures["accuracy_after"]),
-                *(_percent(entry.local_accuracy.get(name)) for name in names),
-                _percent(entry.figures["balanced_accuracy_after"]),
+                percent(entry.figures["accuracy_before"]),
+                percent(entry.figures["accuracy_after"]),
+                *(percent(entry.local_accuracy.get(name)) for name in names),
+                percent(entry.figures["balanced_accuracy_after"]),
                 "-" if entry.seconds is None else f"{entry.seconds:.1f}",
             )
         self.console.print(table)
@@ -52,7 +53,3 @@ class Progress:
 
 def _why(entry: Round) -> str:
     return f" ({entry.reason})" if entry.failed and entry.reason else ""
-
-
-def _percent(figure: float | None) -> str:
-    return "-" if figure is None else f"{figure:.1%}"

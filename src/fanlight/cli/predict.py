@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from fanlight.core.percent import percent
 from fanlight.core.printable import printable
 from fanlight.errors import ModelError, PictureError
 
@@ -89,4 +90,4 @@ def _print(answer: dict[str, Any]) -> None:
         reason = answer["error"].removeprefix(f"{name}: ")  # which picture it is, most errors say themselves
         print(printable(f"{name}: {reason}"), file=sys.stderr)
     else:
-        print(printable(f"{name}: {answer['class']} ({answer['confidence']:.1%})"))
+        print(printable(f"{name}: {answer['class']} ({percent(answer['confidence'])})"))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fanlight.cli.running_roles import STATE, State, TokenFiles, Urls, roles_of
+from fanlight.core.percent import percent
 from fanlight.core.printable import printable
 from fanlight.errors import Unreachable
 
@@ -105,7 +106,7 @@ def _cells(look: Look) -> tuple[str, ...]:
         _of(look.reports, look.needed),
         _of(look.here, look.enrolled),
         _shown(look.model),
-        "-" if look.accuracy is None else f"{look.accuracy:.1%}",
+        "-" if look.accuracy is None else percent(look.accuracy),
         look.problem or "-",
     )
 

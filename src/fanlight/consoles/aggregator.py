@@ -11,6 +11,7 @@ from starlette.responses import Response
 from fanlight.consoles.console import Console
 from fanlight.consoles.events import events_router
 from fanlight.consoles.step_pages import Reader, step_router
+from fanlight.consoles.the_round import titled
 from fanlight.protocol.device import needs_training
 from fanlight.services.aggregator.app import AggregatorParts
 from fanlight.services.aggregator.glimpse import glimpse
@@ -18,7 +19,7 @@ from fanlight.services.aggregator.service import AggregatorService
 from fanlight.services.aggregator.step_jobs import AGGREGATE, RELEASE
 from fanlight.services.http.steps import StepView
 
-STEPS: Final = ((AGGREGATE, "Aggregate"), (RELEASE, "Release"))
+STEPS: Final = titled("aggregator", AGGREGATE, RELEASE)
 PAGES: Final = (("/rounds", "Rounds"), ("/log", "Log"))
 LAST_ROUNDS: Final = 5
 

@@ -14,13 +14,14 @@ from fanlight.consoles.device_pictures import PICTURES, pictures_router
 from fanlight.consoles.events import events_router
 from fanlight.consoles.privacy import PRIVACY, privacy_router
 from fanlight.consoles.step_pages import Reader, step_router
+from fanlight.consoles.the_round import titled
 from fanlight.services.device import guide
 from fanlight.services.device import status as device_status
 from fanlight.services.device.role import DeviceRole
 from fanlight.services.http.owner import Owner, require_owner_post
 from fanlight.services.http.steps import StepView
 
-STEPS: Final = (("/modeltrain", "Train"), ("/sendstatus", "Announce"), ("/sendmodel", "Send"))
+STEPS: Final = titled("device", "/modeltrain", "/sendstatus", "/sendmodel")
 LINKS: Final = ((PICTURES, "Pictures"), (LEARNING, "Learning"), *STEPS, (PRIVACY, "Privacy"))
 NEWEST: Final = 5
 """Lines of a list on the start page; the pages behind it have them all."""

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any, Final, Literal
 
 from fanlight.consoles.reasons import plainly
+from fanlight.core.percent import percent
 
 Tone = Literal["good", "busy", "warn", "bad", "quiet"]
 
@@ -39,11 +40,6 @@ _TONES: Final[Mapping[str, Tone]] = {
 def tone(state: object) -> Tone:
     """How a state is coloured; a state that is not known here stays quiet."""
     return _TONES.get(str(state), "quiet")
-
-
-def percent(fraction: float | None) -> str:
-    """A fraction in [0, 1] as ``93.4 %``."""
-    return NOTHING if fraction is None else f"{100 * fraction:.1f} %"
 
 
 def points(after: float | None, before: float | None) -> str:

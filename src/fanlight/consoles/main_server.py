@@ -12,13 +12,14 @@ from fanlight.consoles.console import Console
 from fanlight.consoles.events import events_router
 from fanlight.consoles.main_server_pages import PAGES, record_pages
 from fanlight.consoles.step_pages import Reader, step_router
+from fanlight.consoles.the_round import titled
 from fanlight.services.http.owner import Owner, require_owner_post
 from fanlight.services.http.steps import StepView
 from fanlight.services.main_server.app import MainServerParts
 from fanlight.services.main_server.numbers_in_paths import Which
 from fanlight.services.main_server.overview import AGGREGATE, MEASURE, PUBLISH
 
-STEPS: Final = ((AGGREGATE, "Aggregate"), (PUBLISH, "Publish"), (MEASURE, "Measure"))
+STEPS: Final = titled("main", AGGREGATE, PUBLISH, MEASURE)
 LINKS: Final = (*STEPS, *PAGES)
 LAST_ROUNDS: Final = 5
 

@@ -21,7 +21,7 @@ class RoundStep:
 
     Attributes:
         number: 1 to 7.
-        title: in two words.
+        title: in a word, the same on tabs, cards and pages.
         where: the role whose work it is.
         routes: the page of the step, at the roles that have one.
     """
@@ -33,11 +33,11 @@ class RoundStep:
 
 
 ROUND: Final = (
-    RoundStep(1, "Train locally", "each device", {"device": "/modeltrain"}),
+    RoundStep(1, "Train", "each device", {"device": "/modeltrain"}),
     RoundStep(2, "Announce", "each device", {"device": "/sendstatus"}),
-    RoundStep(3, "Send masked", "each device", {"device": "/sendmodel"}),
+    RoundStep(3, "Send", "each device", {"device": "/sendmodel"}),
     RoundStep(4, "Aggregate", "aggregator", {"aggregator": "/aggregate_models", "main": "/aggregate_models"}),
-    RoundStep(5, "Release the sum", "aggregator", {"aggregator": "/send_model_secagg", "main": "/aggregate_models"}),
+    RoundStep(5, "Release", "aggregator", {"aggregator": "/send_model_secagg", "main": "/aggregate_models"}),
     RoundStep(6, "Publish", "main server", {"main": "/send_model_clients"}),
     RoundStep(7, "Measure", "main server", {"main": "/measure"}),
 )
@@ -50,5 +50,10 @@ def numbers_of(role: RoleName, route: str) -> str:
 
 
 def title_of(role: RoleName, route: str) -> str:
-    """What a step's page performs, in words; the route itself if it is none of the seven."""
-    return " and ".join(step.title for step in ROUND if step.routes.get(role) == route).capitalize() or route
+    """What a step's page performs, in a word (the first step's); the route itself if it is none of the seven."""
+    return next((step.title for step in ROUND if step.routes.get(role) == route), route)
+
+
+def titled(role: RoleName, *routes: str) -> tuple[tuple[str, str], ...]:
+    """(route, title) of the pages of these steps, as tabs name them."""
+    return tuple((route, title_of(role, route)) for route in routes)

@@ -108,8 +108,8 @@ def test_each_change_is_said_once_and_the_table_shows_all() -> None:
     lines = written.getvalue().splitlines()
     assert lines == ["round 1: published", "round 2: abandoned (too few reports)"]
     progress.table(asked([COMPLETE, ABANDONED]))
-    assert "75.0%" in written.getvalue()
-    assert "90.0%" in written.getvalue()
+    assert "75.0 %" in written.getvalue()
+    assert "90.0 %" in written.getvalue()
 
 
 @pytest.mark.parametrize("missing", ["rounds", "finished", "model"])

@@ -86,7 +86,7 @@ def test_without_json_a_line_for_each_picture(fanlight: Fanlight, model: Path, p
     ran = fanlight("predict", picture, "--model", model)
     assert ran.code == 0
     assert ran.out.startswith(f"{picture}: ")
-    assert ran.out.rstrip().endswith("%)")
+    assert ran.out.rstrip().endswith(" %)")
 
 
 def test_without_a_model_the_error_says_how_to_get_one(

@@ -6,13 +6,14 @@ import pytest
 
 from fanlight.consoles import formats
 from fanlight.consoles.the_round import ROUND, numbers_of, title_of
+from fanlight.core.percent import percent
 
 
 @pytest.mark.parametrize(
     ("shown", "expected"),
     [
-        (formats.percent(0.9344), "93.4 %"),
-        (formats.percent(None), "–"),
+        (percent(0.9344), "93.4 %"),
+        (percent(None), "–"),
         (formats.points(0.93, 0.5), "+43.0"),
         (formats.points(0.5, 0.93), "−43.0"),
         (formats.points(None, 0.5), ""),
@@ -57,5 +58,5 @@ def test_the_round_knows_where_each_step_is_done() -> None:
     assert numbers_of("aggregator", "/aggregate_models") == "4"
     assert numbers_of("main", "/send_model_clients") == "6"
     assert numbers_of("device", "/elsewhere") == ""
-    assert title_of("main", "/aggregate_models") == "Aggregate and release the sum"
+    assert title_of("main", "/aggregate_models") == "Aggregate"
     assert title_of("device", "/elsewhere") == "/elsewhere"

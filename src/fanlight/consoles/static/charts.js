@@ -25,6 +25,8 @@ function load() {
   return library;
 }
 
+const TITLES = { share: "Named rightly", loss: "Loss" };
+
 const percent = (value) => (value == null ? "–" : `${(100 * value).toFixed(1)} %`);
 const loss = (value) => (value == null ? "–" : value.toFixed(3));
 
@@ -35,11 +37,11 @@ function options(data, figure) {
   const used = new Set(data.series.map((series) => series.scale));
   const axes = [{ ...axis, incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500], label: data.x_label, labelSize: 22 }];
   if (used.has("share")) {
-    axes.push({ ...axis, scale: "share", size: 56, values: (_plot, ticks) => ticks.map((t) => `${Math.round(100 * t)} %`) });
+    axes.push({ ...axis, scale: "share", label: TITLES.share, labelSize: 20, size: 52, values: (_plot, ticks) => ticks.map((t) => `${Math.round(100 * t)} %`) });
   }
   if (used.has("loss")) {
     const grid = used.has("share") ? { show: false } : axis.grid;
-    axes.push({ ...axis, scale: "loss", side: used.has("share") ? 1 : 3, size: 52, grid });
+    axes.push({ ...axis, scale: "loss", label: TITLES.loss, labelSize: 20, side: used.has("share") ? 1 : 3, size: 48, grid });
   }
   return {
     width: figure.clientWidth,

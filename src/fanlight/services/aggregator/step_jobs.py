@@ -54,6 +54,7 @@ class Steps:
                 explanation="Closes the round: fixes which reports count, and gets the main server's word on them. "
                 "This server sees only vectors that look like noise.",
                 possible=no_aggregate is None,
+                now=no_aggregate is None,
                 reason=no_aggregate.message if no_aggregate else f"{held} reports are here.",
                 next=no_aggregate.next
                 if no_aggregate
@@ -67,6 +68,7 @@ class Steps:
                 explanation="Takes this server's masks off the sum and sends the one result to the main server, "
                 "once. Then every report and the round's key are destroyed.",
                 possible=no_release is None,
+                now=no_release is None,
                 reason=no_release.message if no_release else "The set is agreed; the sum can be released.",
                 next=no_release.next if no_release else "Then the main server publishes it (/send_model_clients).",
                 facts=tuple(facts),

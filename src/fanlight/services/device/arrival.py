@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from fanlight.core.percent import percent
 from fanlight.protocol.device import needs_training
 from fanlight.services.device.learned import Learned, StoredCounts
 from fanlight.services.device.role import DeviceRole
@@ -31,11 +32,11 @@ def about_newer_version(role: DeviceRole) -> tuple[str, str] | None:
     if old is None or new is None:
         return f"{here}, with what your pictures taught it.", f"How good it is on your pictures is not known. {again}"
     if new > old:
-        return f"{here}, and it is better.", f"{_right(new)}, before {100 * old:.1f} %. {again}"
+        return f"{here}, and it is better.", f"{_right(new)}, before {percent(old)}. {again}"
     if new == old:
         return f"{here}, as good as the one before.", f"{_right(new)}. {again}"
     back = "Only the main server's operator can go back to an earlier version."
-    return f"{here}, but on your pictures it is worse.", f"{_right(new)}, before {100 * old:.1f} %. {again} {back}"
+    return f"{here}, but on your pictures it is worse.", f"{_right(new)}, before {percent(old)}. {again} {back}"
 
 
 def _last_counted(role: DeviceRole) -> Learned | None:
@@ -50,4 +51,4 @@ def _accuracy(counts: StoredCounts | None) -> float | None:
 
 
 def _right(share: float) -> str:
-    return f"It names {100 * share:.1f} % of your test pictures rightly"
+    return f"It names {percent(share)} of your test pictures rightly"

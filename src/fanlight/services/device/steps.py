@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
+from fanlight.core.percent import percent
 from fanlight.errors import DataError, FanlightError, NotAuthentic, NotPossibleNow, Refused, RemoteError, Unreachable
 from fanlight.protocol.device_round import PREPARATION, Delivery, Preparation, PreparationEvent, Record
 from fanlight.protocol.report import PREFIX_BYTES, Envelope
@@ -187,7 +188,7 @@ class Steps:
         if prepared:
             accuracy = prepared.local.metrics.accuracy
             facts.append(("Training pictures", str(prepared.examples)))
-            facts.append(("Accuracy of the local model", "no test pictures" if accuracy is None else f"{accuracy:.1%}"))
+            facts.append(("Accuracy of the local model", "no test pictures" if accuracy is None else percent(accuracy)))
         return tuple(facts)
 
     # -- jobs

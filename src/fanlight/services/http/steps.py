@@ -24,6 +24,8 @@ class StepView:
         next: what to do instead, or after it.
         facts: (name, value) pairs about its state, for reading.
         job: the step's running or latest job, if any.
+        now: is it the thing to do now; at most one of a role's steps is, and its button is the strong one.
+        done: has it been performed in this round.
     """
 
     route: str
@@ -34,3 +36,5 @@ class StepView:
     next: str
     facts: tuple[tuple[str, str], ...] = ()
     job: Job | None = None
+    now: bool = False
+    done: bool = False

@@ -14,6 +14,7 @@ from typing import Final
 
 from sqlalchemy import Connection
 
+from fanlight.core.percent import percent
 from fanlight.protocol import codec
 from fanlight.protocol.log import LogEntry
 from fanlight.protocol.plan import Kind
@@ -165,8 +166,7 @@ class Course:
 
     def _right(self, tx: Connection, version: int) -> str:
         measured = measurements.of_model(tx, self._service.models.version(tx, version).sha256)
-        share = measured.received.accuracy if measured else None
-        return "none" if share is None else f"{100 * share:.1f} %"
+        return percent(measured.received.accuracy if measured else None)
 
     def _current(self, tx: Connection) -> str:
         return f"Version {self._service.models.current(tx).number} is current."

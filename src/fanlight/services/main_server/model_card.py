@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from fanlight.core.percent import percent
 from fanlight.core.printable import printable
 from fanlight.learning.backbones import backbone
 from fanlight.services.main_server.task import Task
@@ -96,18 +97,14 @@ def _figures(metrics: dict[str, Any] | None) -> list[str]:
     if metrics.get("per_class"):
         lines += ["", "| Class | Pictures | Recall |", "|---|---|---|"]
         lines += [
-            f"| {_in_table(row['class'])} | {row['pictures']} | {_percent(row['recall'])} |"
+            f"| {_in_table(row['class'])} | {row['pictures']} | {percent(row['recall'])} |"
             for row in metrics["per_class"]
         ]
     return lines
 
 
 def _share(fraction: float | None) -> str:
-    return "" if fraction is None else f" ({_percent(fraction)})"
-
-
-def _percent(fraction: float | None) -> str:
-    return "–" if fraction is None else f"{100 * fraction:.1f} %"
+    return "" if fraction is None else f" ({percent(fraction)})"
 
 
 def _text(outside: str) -> str:

@@ -162,6 +162,7 @@ class Overview:
                 explanation="Asks the secure aggregator to close the round, and takes this server's masks off the sum "
                 "that it releases.",
                 possible=why_not is None,
+                now=why_not is None,
                 reason=why_not.message if why_not else f"{arrived} reports have arrived.",
                 next=why_not.next if why_not else "Then publish the new model (/send_model_clients).",
                 facts=(*facts, ("Reports", str(arrived))),
@@ -172,6 +173,7 @@ class Overview:
                 button="Send Aggregated Models to Federated Clients",
                 explanation="Publishes the new version. Devices fetch it, check it and say that they have it.",
                 possible=nothing is None,
+                now=nothing is None,
                 reason=nothing.message if nothing else "A new model is ready.",
                 next=nothing.next if nothing else "Devices fetch it by themselves; the next round opens.",
                 facts=(
