@@ -57,7 +57,7 @@ from fanlight.services.device.settings import DeviceSettings
 from fanlight.services.federation import Token, init_federation, issue_token_file, read_token
 from fanlight.services.http.remote import Remote
 from fanlight.services.http.sessions import API_TOKEN_FILE
-from fanlight.services.main_server import round_table
+from fanlight.services.main_server import members, round_table
 from fanlight.services.main_server.app import MainServerParts
 from fanlight.services.main_server.app import create_app as create_main
 from fanlight.services.main_server.settings import MainServerSettings
@@ -313,7 +313,7 @@ class World:
 
     def stop_main(self) -> None:
         if running := self._running.pop("main", None):
-            self.main.service.wake_all()  # as the signal to end does: nobody waits for an answer any more
+            self.main.service.news.close()  # as the signal to end does: nobody waits for an answer any more
             running.stop()
 
     def stop_aggregator(self) -> None:
@@ -410,7 +410,7 @@ class World:
         stored = aggregator.rounds.latest()
         with main.database.transaction() as tx:
             beacons = round_table.reports_by_device(tx, stored.record.mh) if stored else {}
-            confirmed = main.confirmed(tx)
+            confirmed = members.confirmed(tx)
         return {
             "reports": aggregator.rounds.count(stored.record.mh) if stored else 0,
             "files": self.report_files(),

@@ -44,7 +44,7 @@ def measure(parts: MainServerParts, right: int) -> None:
         counts = Measured(np.array([[right, 100 - right], [100 - right, right]]), 60.0)
         model = parts.service.models.current(tx).sha256
         measurements.store(tx, 1, model, Totals(count=2, received=counts, local=counts))
-    parts.service.notify()
+    parts.service.news.tell()
 
 
 def test_a_page_shows_a_change_without_being_loaded_again(browser: Browser, tmp_path: Path) -> None:
@@ -115,7 +115,7 @@ def test_a_chart_is_drawn_anew_only_if_its_figures_changed(browser: Browser, tmp
         expect(page.locator("figure.chart canvas")).to_be_visible()
         page.evaluate(kept.replace("===", "="))
         page.locator(".why").first.evaluate("node => { node.textContent = 'out of date'; }")
-        parts.service.notify()
+        parts.service.news.tell()
         expect(page.get_by_text("out of date")).to_have_count(0)
         assert page.evaluate(kept)
         learn(parts, epochs=3)
@@ -156,7 +156,7 @@ def learn(parts: MainServerParts, epochs: int) -> None:
 
     jobs = parts.service.jobs
     jobs.wait(jobs.start("/aggregate_models", work).id)
-    parts.service.notify()
+    parts.service.news.tell()
 
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])

@@ -17,6 +17,7 @@ from fanlight.protocol.manifest import SignedManifest
 from fanlight.protocol.report import RECEIPT, Receipt
 from fanlight.services.aggregator.app import create_app
 from fanlight.services.aggregator.settings import AggregatorSettings
+from fanlight.services.main_server import members, signed_answers
 from tests.services_world import World, running, wait
 
 
@@ -139,16 +140,16 @@ def test_who_is_confirmed_while_the_list_is_read_makes_another_version(
 ) -> None:
     with running(tmp_path) as world:
         service = world.main.service
-        real = service.confirmed
+        real = members.confirmed
 
         def slow(tx: Any) -> dict[bytes, bytes]:
             found = real(tx)
-            service.notify(members=True)
+            service.news.tell(members=True)
             return found
 
-        monkeypatch.setattr(service, "confirmed", slow)
-        listed = Members.decode(signing.Signed.decode(service.members()).payload)
-        assert listed.version < service.members_version
+        monkeypatch.setattr(members, "confirmed", slow)
+        listed = Members.decode(signing.Signed.decode(signed_answers.member_list(service)).payload)
+        assert listed.version < service.news.members_version
 
 
 def test_a_receipt_can_be_had_again_after_the_close(tmp_path: Path) -> None:

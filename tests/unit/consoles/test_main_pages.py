@@ -10,6 +10,7 @@ from starlette.testclient import TestClient
 
 from fanlight.errors import Refused, RemoteError
 from fanlight.protocol.exchange import ClassProposal
+from fanlight.services.main_server import announcements
 from fanlight.services.main_server.app import MainServerParts
 from fanlight.services.main_server.class_proposals import MOST_OF_A_DEVICE
 from fanlight.storage.tables import main as tables
@@ -241,7 +242,7 @@ def test_proposed_classes_are_shown_and_dismissed(parts: MainServerParts, browse
     with parts.service.database.transaction() as tx:
         tx.execute(tables.devices.insert().values(**device, enrolment=b"", enrolled_at=1))
     for name in ("fox", "fox", HOSTILE[0].replace("/", "")):
-        parts.service.take_class_proposal(b"d" * 16, ClassProposal(name=name).encode())
+        announcements.take_class_proposal(parts.service, b"d" * 16, ClassProposal(name=name).encode())
     assert [entry["name"] for entry in parts.records.class_proposals()] == ["fox", HOSTILE[0]]
     assert HOSTILE[0] in Page.of(browser.get("/task")).text
     assert post(browser, "/task", "/task/proposals/dismiss", name="fox") == 303
@@ -251,7 +252,7 @@ def test_proposed_classes_are_shown_and_dismissed(parts: MainServerParts, browse
 @pytest.mark.parametrize("name", ["cat", "a/b", " fox", "a\nb"])
 def test_what_cannot_be_proposed(parts: MainServerParts, name: str) -> None:
     with pytest.raises(RemoteError):
-        parts.service.take_class_proposal(b"d" * 16, ClassProposal(name=name).encode())
+        announcements.take_class_proposal(parts.service, b"d" * 16, ClassProposal(name=name).encode())
 
 
 def test_a_device_cannot_fill_the_page_with_proposals(parts: MainServerParts) -> None:
@@ -259,9 +260,9 @@ def test_a_device_cannot_fill_the_page_with_proposals(parts: MainServerParts) ->
     with parts.service.database.transaction() as tx:
         tx.execute(tables.devices.insert().values(**device, enrolment=b"", enrolled_at=1))
     for number in range(MOST_OF_A_DEVICE):
-        parts.service.take_class_proposal(b"d" * 16, ClassProposal(name=f"fox {number}").encode())
+        announcements.take_class_proposal(parts.service, b"d" * 16, ClassProposal(name=f"fox {number}").encode())
     with pytest.raises(Refused, match="may propose"):
-        parts.service.take_class_proposal(b"d" * 16, ClassProposal(name="one more").encode())
+        announcements.take_class_proposal(parts.service, b"d" * 16, ClassProposal(name="one more").encode())
 
 
 def test_a_round_is_given_up_by_its_button(parts: MainServerParts, browser: TestClient) -> None:

@@ -72,7 +72,7 @@ def test_measuring_is_a_job_that_ends_with_its_round(parts: MainServerParts, *, 
     with parts.service.database.transaction() as tx:
         ended = update(tables.rounds).where(tables.rounds.c.number == 2)
         tx.execute(ended.values(state="complete" if counted else "failed"))
-    parts.service.notify()
+    parts.service.news.tell()
     assert parts.service.jobs.wait(job.id, 30).state == state
 
 
@@ -117,7 +117,7 @@ def test_a_measurement_that_no_round_opens_for_ends_and_says_so(
 ) -> None:
     job, now = parts.steps.measure(), parts.service.clock()
     monkeypatch.setattr(parts.service, "clock", lambda: now + 1_000)
-    parts.service.notify()
+    parts.service.news.tell()
     ended = parts.service.jobs.wait(job.id, 30)
     assert ended.state == "failed"
     assert ended.problem is not None

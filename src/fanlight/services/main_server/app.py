@@ -85,7 +85,7 @@ def create_app(
         conducting = asyncio.create_task(
             _conduct(service, conductor, Backoff(jitter, first_s=TICK_S, longest_s=LONGEST_PAUSE_S))
         )
-        with on_stop_signal(service.wake_all), known_address(settings.state, settings.host, settings.port):
+        with on_stop_signal(service.news.close), known_address(settings.state, settings.host, settings.port):
             yield
         conducting.cancel()
         await asyncio.wait((conducting,))  # it may be at the database
@@ -112,11 +112,11 @@ def create_app(
 async def _conduct(service: MainService, conductor: Conductor, backoff: Backoff) -> None:
     """The one place that runs the policy: after every change, and when the clock may have made something due."""
     while True:
-        version = service.policy.version
+        version = service.news.policy.version
         try:
             while await run_in_threadpool(conductor.advance):
                 pass
-            await run_in_threadpool(service.spread_news)
+            await run_in_threadpool(service.news.spread, service.latest)
             service.policy_problem, pause_s = None, TICK_S
             backoff.reset()
         except Exception as error:  # noqa: BLE001 - the loop must survive whatever happens in it
@@ -124,4 +124,4 @@ async def _conduct(service: MainService, conductor: Conductor, backoff: Backoff)
             if before is None or before.slug != problem.slug:
                 log.warning("the policy could not go on", slug=problem.slug, problem=problem.message)
             service.policy_problem, pause_s = problem, max(TICK_S, backoff.next())
-        await service.policy.wait_beyond(version, pause_s)
+        await service.news.policy.wait_beyond(version, pause_s)

@@ -13,7 +13,7 @@ from fanlight.errors import NotPossibleNow
 from fanlight.protocol.exchange import Order
 from fanlight.protocol.main_round import State
 from fanlight.protocol.plan import Kind
-from fanlight.services.main_server import measurements, notes, round_table
+from fanlight.services.main_server import measurements, members, notes, round_table
 from fanlight.services.main_server.course import Course
 from fanlight.services.main_server.round_table import RoundLine, Stored
 from fanlight.services.main_server.rounds import Rounds
@@ -50,7 +50,7 @@ class Conductor:
             if line is not None and not line.is_over:
                 self._service.rounds.ask(Order.ABANDON, tx)
             notes.keep(tx, notes.MEASURE_NEXT, 1)
-        self._service.notify(orders=True)
+        self._service.news.tell(orders=True)
 
     def why_not_aggregate(self, tx: Connection) -> NotPossibleNow | None:
         """Why the newest round cannot be finished now, or None."""
@@ -75,16 +75,16 @@ class Conductor:
 
     def why_not_measure(self, tx: Connection) -> NotPossibleNow | None:
         """Why the current model cannot be measured now, or None."""
-        model, members, needed = self._service.models.current(tx), len(self._service.confirmed(tx)), self._policy.k_min
+        model, known, needed = self._service.models.current(tx), len(members.confirmed(tx)), self._policy.k_min
         if measurements.of_model(tx, model.sha256) is not None:
             return NotPossibleNow(
                 f"Version {model.number} has been measured.",
                 next="See its figures, or train the next version.",
                 slug="measured-already",
             )
-        if members < needed:
+        if known < needed:
             return NotPossibleNow(
-                f"{members} of the {needed} devices that a round needs are enrolled at both servers.",
+                f"{known} of the {needed} devices that a round needs are enrolled at both servers.",
                 next="Let more devices join.",
                 slug="too-few-devices",
             )
@@ -121,7 +121,7 @@ class Conductor:
             self._service.change_policy(paused=False)
         with self._service.database.transaction() as tx:
             self.course.go_on(tx)
-        self._service.notify()
+        self._service.news.tell()
 
     def abandon(self, number: int) -> None:
         """Give a round up that is under way: no sum of it is ever released, and devices keep what they have trained.
@@ -137,14 +137,14 @@ class Conductor:
             if line.is_over:
                 raise NotPossibleNow(f"Round {number} is over: it is {line.state}.", slug="round-over")
             self._service.rounds.ask(Order.ABANDON, tx)
-        self._service.notify(orders=True)
+        self._service.news.tell(orders=True)
 
     def _announced(self, tx: Connection, line: RoundLine) -> int:
         """Devices whose work for the open round would be lost with it."""
         columns, plan = devices.c, self._service.task.plan
         ready = select(columns.dev).where(columns.ready_plan == plan.hash, columns.ready_model == line.model)
-        members = self._service.confirmed(tx).keys() - self._service.declined(line.mh)
-        return len(members & set(tx.execute(ready).scalars()))
+        waited_for = members.confirmed(tx).keys() - self._service.presence.declined(line.mh)
+        return len(waited_for & set(tx.execute(ready).scalars()))
 
     def advance(self) -> bool:
         """Do the next thing that the policy asks for; was there one?"""
@@ -153,14 +153,14 @@ class Conductor:
             return self._change_model() or self._open_next()
         if line.at is State.RELEASED and (self._policy.by_itself or line.kind == Kind.MEASURE):
             self._service.rounds.publish()
-            self._service.notify(news=True)
+            self._service.news.tell(soon=True)
             return True
         return line.at is State.OPEN and line.asked is Order.NONE and self._finish_if_content(line)
 
     def _change_model(self) -> bool:
         if not self._service.promotion.change_now():
             return False
-        self._service.notify(news=True)
+        self._service.news.tell(soon=True)
         return True
 
     def _open_next(self) -> bool:
@@ -171,11 +171,11 @@ class Conductor:
             stopped = self.course.stop(tx)
             if not (stopped or self._propose(tx)):
                 return False
-        self._service.notify(orders=not stopped, news=stopped)
+        self._service.news.tell(orders=not stopped, soon=stopped)
         return True
 
     def _propose(self, tx: Connection) -> bool:
-        if len(self._service.confirmed(tx)) < self._policy.k_min:
+        if len(members.confirmed(tx)) < self._policy.k_min:
             return False
         kind = self.course.next_kind(tx)
         if kind is None:
@@ -193,7 +193,7 @@ class Conductor:
             if stored is None or stored.mh != line.mh or not self._is_content(tx, stored):
                 return False
             self._service.rounds.ask(Order.FINISH, tx)
-        self._service.notify(orders=True)
+        self._service.news.tell(orders=True)
         return True
 
     def _is_content(self, tx: Connection, stored: Stored) -> bool:
@@ -201,8 +201,8 @@ class Conductor:
         needed = stored.record.terms.k_min
         if len(rows) < needed:
             return False
-        expected = set(stored.record.cohort) or set(self._service.confirmed(tx))
-        silent = expected - {row.dev for row in rows} - self._service.declined(stored.mh)
+        expected = set(stored.record.cohort) or set(members.confirmed(tx))
+        silent = expected - {row.dev for row in rows} - self._service.presence.declined(stored.mh)
         missing = sum(self._service.presence.is_present(device) for device in silent)
         waited = self._service.clock() - sorted(row.received_at for row in rows)[needed - 1]
         return WaitingRules.of_newest(tx, self._policy).are_content(len(rows), missing, waited)

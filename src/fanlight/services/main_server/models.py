@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,8 @@ from fanlight.protocol.contribution import Totals
 from fanlight.services.main_server import notes
 from fanlight.services.main_server.task_file import TaskFile
 from fanlight.storage.tables.main import models, rounds
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -116,7 +118,13 @@ class Models:
             NotFound: there is none.
         """
         found = select(models.c.content).where(models.c.sha256 == sha256, models.c.published)
-        return _present(tx.execute(found).scalar(), f"with the hash {sha256.hex()}")
+        content: bytes = _present(tx.execute(found).scalar(), f"with the hash {sha256.hex()}")
+        return content
+
+    def check_published(self, tx: Connection, sha256: bytes) -> None:
+        """Nothing if there is a published version with this hash, else as ``content``."""
+        found = select(models.c.version).where(models.c.sha256 == sha256, models.c.published)
+        _present(tx.execute(found).scalar(), f"with the hash {sha256.hex()}")
 
     def file_of(self, tx: Connection, number: int) -> bytes:
         """The file of a version, published or not.
@@ -125,7 +133,8 @@ class Models:
             NotFound: there is none.
         """
         found = select(models.c.content).where(models.c.version == number)
-        return _present(tx.execute(found).scalar(), f"version {number}")
+        content: bytes = _present(tx.execute(found).scalar(), f"version {number}")
+        return content
 
     def from_round(self, tx: Connection, number: int) -> Version | None:
         """The version that round ``number`` made, if any."""
@@ -218,7 +227,7 @@ def _version(row: Any) -> Version:
     return Version(row.version, row.sha256, row.size, row.created_at, row.round, row.published)
 
 
-def _present(content: bytes | None, which: str) -> bytes:
-    if content is None:
+def _present(found: T | None, which: str) -> T:
+    if found is None:
         raise NotFound(f"There is no model {which}.")
-    return content
+    return found

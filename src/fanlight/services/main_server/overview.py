@@ -9,7 +9,7 @@ from sqlalchemy import Connection, case, func, select
 
 from fanlight.protocol.plan import Kind
 from fanlight.services.http.steps import StepView
-from fanlight.services.main_server import lines, measurements, round_table, timeline
+from fanlight.services.main_server import lines, measurements, members, round_table, timeline
 from fanlight.services.main_server.conductor import Conductor
 from fanlight.services.main_server.measurements import Measurement
 from fanlight.services.main_server.models import Version
@@ -40,7 +40,7 @@ class Overview:
         with service.database.transaction() as tx:
             stored = round_table.latest(tx)
             model = service.models.current(tx)
-            having, members = self._members(tx, model)
+            having, known = self._members(tx, model)
             return {
                 "role": "main",
                 "federation": service.identity.trust.fid.hex(),
@@ -49,7 +49,7 @@ class Overview:
                 "by_itself": policy.by_itself,
                 "demo": policy.demo,
                 "k_min": policy.k_min,
-                "members": members,
+                "members": known,
                 "aggregator_connected": service.aggregator_connected,
                 "round": lines.round_lines(tx, service, [stored])[0] if stored else None,
                 "reports": round_table.arrived(tx, stored.mh) if stored else 0,
@@ -152,7 +152,7 @@ class Overview:
             why_not, nothing = self._conductor.why_not_aggregate(tx), self._conductor.why_not_publish(tx)
             arrived = round_table.arrived(tx, stored.mh) if stored else 0
             model = service.models.current(tx)
-            having, members = self._members(tx, model)
+            having, known = self._members(tx, model)
             measuring = self._measuring(tx, model)
         facts = [("Round", f"{stored.number}, {stored.state}" if stored else "none yet")]
         return [
@@ -179,7 +179,7 @@ class Overview:
                 facts=(
                     *facts,
                     ("Current model", f"version {model.number}"),
-                    ("Devices that have it", f"{having} of {members}"),
+                    ("Devices that have it", f"{having} of {known}"),
                 ),
                 job=service.jobs.latest(PUBLISH),
             ),
@@ -214,18 +214,18 @@ class Overview:
     @staticmethod
     def _members(tx: Connection, model: Version) -> tuple[int, int]:
         """Devices that are members at both servers: how many have said that they have this version, and all."""
-        known, there = tables.devices.c, tables.enrolled_at_aggregator.c
-        having, members = tx.execute(
-            select(func.count(case((known.has_model == model.sha256, 1))), func.count())
+        here, there = tables.devices.c, tables.enrolled_at_aggregator.c
+        having, known = tx.execute(
+            select(func.count(case((here.has_model == model.sha256, 1))), func.count())
             .select_from(tables.devices)
-            .join(tables.enrolled_at_aggregator, there.dev == known.dev)
-            .where(known.revoked_at.is_(None), known.left_at.is_(None))
+            .join(tables.enrolled_at_aggregator, there.dev == here.dev)
+            .where(here.revoked_at.is_(None), here.left_at.is_(None))
         ).one()
-        return having, members
+        return having, known
 
     def _devices(self, tx: Connection, model: Version) -> list[dict[str, Any]]:
         service, columns = self._service, tables.devices.c
-        confirmed = service.confirmed(tx)
+        confirmed = members.confirmed(tx)
         plan = service.task.plan.hash
         return [
             {

@@ -1,4 +1,7 @@
-"""Which devices are there: those that asked for an offer a moment ago. Kept in memory; a restart asks anew."""
+"""Which devices are there, and which of them will not report in the open round.
+
+Kept in memory: after a restart, devices ask for an offer anew, and say so again.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ PRESENT_S: Final = LONGEST_OFFER_WAIT_S + 5.0
 
 
 class Presence:
-    """When each device was last heard of.
+    """When each device was last heard of, and who will not report.
 
     Args:
         clock: unix seconds.
@@ -22,6 +25,7 @@ class Presence:
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._seen: dict[bytes, float] = {}
+        self._declined: dict[bytes, set[bytes]] = {}
 
     def see(self, device: bytes) -> bool:
         """Note that a device is there; was it away before?"""
@@ -36,3 +40,13 @@ class Presence:
     def is_present(self, device: bytes) -> bool:
         """Was the device heard of in the last ``PRESENT_S`` seconds?"""
         return self._clock() - self._seen.get(device, float("-inf")) < PRESENT_S
+
+    def decline(self, device: bytes, mh: bytes) -> None:
+        """The device will not report in the round with this manifest."""
+        if mh not in self._declined:
+            self._declined = {mh: set()}  # those of earlier rounds are of no use any more
+        self._declined[mh].add(device)
+
+    def declined(self, mh: bytes) -> set[bytes]:
+        """The devices that have said they will not report in this round."""
+        return self._declined.get(mh, set())

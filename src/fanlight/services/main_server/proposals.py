@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, insert
@@ -15,7 +15,7 @@ from fanlight.protocol.main_round import State
 from fanlight.protocol.main_server import MainServer
 from fanlight.protocol.manifest import SUITE, Proposal, cohort_hash
 from fanlight.protocol.plan import Kind
-from fanlight.services.main_server import measurements, notes, round_table
+from fanlight.services.main_server import measurements, members, notes, round_table
 from fanlight.services.main_server.models import Models
 from fanlight.services.main_server.stragglers import WaitingRules
 from fanlight.services.main_server.task_file import TaskFile
@@ -31,7 +31,6 @@ class Proposals:
     Attributes:
         machine: main's identity.
         tasks, models, keys, log: main's.
-        members: current public key by device, of those enrolled at both servers.
     """
 
     machine: MainServer
@@ -39,7 +38,6 @@ class Proposals:
     models: Models
     keys: RoundKeys
     log: ChainedLog
-    members: Callable[[Connection], dict[bytes, bytes]]
 
     def propose(self, tx: Connection, kind: Kind) -> None:
         """Begin the next round.
@@ -101,5 +99,5 @@ class Proposals:
 
     def _sample(self, tx: Connection) -> Sequence[bytes]:
         size = self.tasks.task.policy.sample_size
-        members = sorted(self.members(tx))
-        return random.SystemRandom().sample(members, min(size, len(members))) if size else ()
+        known = sorted(members.confirmed(tx))
+        return random.SystemRandom().sample(known, min(size, len(known))) if size else ()

@@ -18,6 +18,7 @@ from fanlight.services.http.bodies import read_body
 from fanlight.services.http.content import content_response
 from fanlight.services.http.nonces import NonceWindow
 from fanlight.services.http.signatures import SignatureVerifier
+from fanlight.services.main_server import announcements, signed_answers
 from fanlight.services.main_server.presence import LONGEST_OFFER_WAIT_S
 from fanlight.services.main_server.service import MainService
 from fanlight.services.server.hash_in_path import hash_in_path
@@ -65,9 +66,9 @@ def _device_routes(sender: Sender, service: MainService) -> APIRouter:
     async def offer(request: Request, after: After = 0, wait: Wait = 0) -> Response:
         device = sender(request)
         if wait:
-            await service.wait_beyond(service.offers, after, min(wait, LONGEST_OFFER_WAIT_S))
+            await service.news.wait_beyond(service.news.offers, after, min(wait, LONGEST_OFFER_WAIT_S))
             service.presence.see(device)
-        return cbor(await run_in_threadpool(service.offer, device))
+        return cbor(await run_in_threadpool(signed_answers.offer, service, device))
 
     @router.get("/models/{sha256}")
     async def model(request: Request, sha256: str) -> Response:
@@ -79,19 +80,21 @@ def _device_routes(sender: Sender, service: MainService) -> APIRouter:
     async def acknowledge(request: Request, sha256: str) -> Response:
         device = sender(request)
         await read_body(request, 0)
-        await run_in_threadpool(service.take_acknowledgement, device, hash_in_path(sha256))
+        await run_in_threadpool(announcements.take_acknowledgement, service, device, hash_in_path(sha256))
         return Response(status_code=204)
 
     @router.post("/readiness", status_code=204)
     async def readiness(request: Request) -> Response:
         device = sender(request)
-        await run_in_threadpool(service.take_readiness, device, await read_body(request, SMALL_BODY))
+        body = await read_body(request, SMALL_BODY)
+        await run_in_threadpool(announcements.take_readiness, service, device, body)
         return Response(status_code=204)
 
     @router.post("/class-proposals", status_code=204)
     async def propose_class(request: Request) -> Response:
         device = sender(request)
-        await run_in_threadpool(service.take_class_proposal, device, await read_body(request, SMALL_BODY))
+        body = await read_body(request, SMALL_BODY)
+        await run_in_threadpool(announcements.take_class_proposal, service, device, body)
         return Response(status_code=204)
 
     return router
@@ -106,7 +109,7 @@ def _reporting_routes(sender: Sender, service: MainService) -> APIRouter:
         device = sender(request)
         body = await read_body(request, SMALL_BODY)
         await run_in_threadpool(service.rounds.beacon, hash_in_path(mh), device, body)
-        service.notify()
+        service.news.tell()
         return Response(status_code=204)
 
     @router.get("/rounds/{mh}/outcome")
@@ -119,7 +122,7 @@ def _reporting_routes(sender: Sender, service: MainService) -> APIRouter:
     async def decline(request: Request, mh: str) -> Response:
         device = sender(request)
         await read_body(request, 0)
-        await run_in_threadpool(service.decline, hash_in_path(mh), device)
+        await run_in_threadpool(announcements.take_refusal, service, device, hash_in_path(mh))
         return Response(status_code=204)
 
     return router
@@ -134,14 +137,14 @@ def _orders_routes(service: MainService, verifier: SignatureVerifier) -> APIRout
         verifier.verify_request(request)
         service.see_aggregator()
         if wait:
-            await service.wait_beyond(service.orders, after, wait)
+            await service.news.wait_beyond(service.news.orders, after, wait)
             service.see_aggregator()
-        return cbor(await run_in_threadpool(service.current_orders))
+        return cbor(await run_in_threadpool(signed_answers.orders, service))
 
     @router.get("/aggregator/members")
     async def list_members(request: Request) -> Response:
         verifier.verify_request(request)
-        return cbor(await run_in_threadpool(service.members))
+        return cbor(await run_in_threadpool(signed_answers.member_list, service))
 
     return router
 
@@ -162,13 +165,13 @@ def _round_routes(service: MainService, verifier: SignatureVerifier) -> APIRoute
     @router.post("/aggregator/manifest")
     async def manifest(request: Request) -> Response:
         reply = await run_in_threadpool(service.rounds.countersign, await body_of(request, 1 << 20))
-        service.notify(offers=True)
+        service.news.tell(offers=True)
         return cbor(reply)
 
     @router.post("/aggregator/close")
     async def close(request: Request) -> Response:
         reply = await run_in_threadpool(service.rounds.judge, await body_of(request, CLOSE_LIMIT))
-        service.notify()
+        service.news.tell()
         return cbor(reply)
 
     @router.post("/aggregator/release")
@@ -177,13 +180,13 @@ def _round_routes(service: MainService, verifier: SignatureVerifier) -> APIRoute
         signed, vector = _split_release(await body_of(request, limit))
         reply = await run_in_threadpool(service.rounds.release, signed, vector)
         # The devices hear of it when it is published, or when the aggregator's signature on the outcome arrives.
-        service.notify()
+        service.news.tell()
         return cbor(reply)
 
     @router.post("/aggregator/outcome", status_code=204)
     async def outcome(request: Request) -> Response:
         await run_in_threadpool(service.rounds.take_outcome, await body_of(request, SMALL_BODY))
-        service.notify(news=True)
+        service.news.tell(soon=True)
         return Response(status_code=204)
 
     return router

@@ -23,7 +23,7 @@ from fanlight.protocol.log import LogEntry
 from fanlight.protocol.main_round import Record, State, Step
 from fanlight.protocol.main_server import MainServer
 from fanlight.protocol.signing import Signed
-from fanlight.services.main_server import measurements, round_table
+from fanlight.services.main_server import measurements, members, round_table
 from fanlight.services.main_server.models import Models
 from fanlight.services.main_server.proposals import Proposals
 from fanlight.services.main_server.round_table import RoundLine, Stored
@@ -44,7 +44,6 @@ class Rounds:
     Args:
         database, log, keys, models, proposals: where things are kept and made.
         machine: main's identity.
-        signers: current public key by device, of those whose reports count in the round with this manifest hash.
         clock: unix seconds.
 
     Attributes:
@@ -59,7 +58,6 @@ class Rounds:
         models: Models,
         proposals: Proposals,
         machine: MainServer,
-        signers: Callable[[Connection, bytes], dict[bytes, bytes]],
         clock: Callable[[], float],
     ) -> None:
         self._database = database
@@ -68,7 +66,6 @@ class Rounds:
         self._models = models
         self._proposals = proposals
         self._machine = machine
-        self._signers = signers
         self._clock = clock
         self.journal = RoundJournal(clock)
         self._proofs: OrderedDict[bytes, Mapping[bytes, InclusionProof]] = OrderedDict()
@@ -140,10 +137,10 @@ class Rounds:
         """The aggregator's close; returns the signed verdict."""
         with self._database.transaction() as tx:
             stored = round_table.current(tx)
-            members, beacons = self._signers(tx, stored.mh), round_table.reports_by_device(tx, stored.mh)
+            signers, beacons = members.signers(tx, stored.mh), round_table.reports_by_device(tx, stored.mh)
             head = self._log.head(tx)
         key = self._keys.load(stored.number)
-        step = self._machine.judge(stored.record, data, members, beacons, key, head)
+        step = self._machine.judge(stored.record, data, signers, beacons, key, head)
         with self._database.transaction() as tx:
             self._refuse_changed(tx, stored)
             self._save(tx, step, judged_at=stored.judged_at or self._clock())

@@ -74,8 +74,8 @@ class Steps:
             if self._service.clock() - since > self._service.task.policy.wait_s + ANSWER_WITHIN_S:
                 raise self._measuring_stands_still(line)
             progress(0.2 if line else 0.0, now)
-            with self._service.changed:
-                self._service.changed.wait(0.5)
+            with self._service.news.happened:
+                self._service.news.happened.wait(0.5)
         with self._service.database.transaction() as tx:
             if measurements.of_round(tx, line.number) is None:
                 raise NotPossibleNow(
@@ -114,9 +114,9 @@ class Steps:
     def _aggregate(self, progress: Progress) -> dict[str, Any]:
         with self._service.database.transaction() as tx:
             mh = self._service.rounds.ask(Order.FINISH, tx)
-        self._service.notify(orders=True)
+        self._service.news.tell(orders=True)
         deadline = self._service.clock() + ANSWER_WITHIN_S
-        with self._service.changed:
+        with self._service.news.happened:
             while (state := self._state(mh)) in (State.OPEN, State.JUDGED, State.DISMISSED):
                 progress(0.2, "Waiting for the secure aggregator")  # each time: here the job ends if the process does
                 if self._service.clock() > deadline:
@@ -124,7 +124,7 @@ class Steps:
                         "The secure aggregator has not followed the order.",
                         next="Look at its page or its log; the order stands until it does.",
                     )
-                self._service.changed.wait(0.5)
+                self._service.news.happened.wait(0.5)
         if state not in (State.RELEASED, State.COMPLETE):
             raise NotPossibleNow(f"The round was {state}.", next="See the rounds page for the reason.")
         return {"state": state}
@@ -136,5 +136,5 @@ class Steps:
     def _publish(self, progress: Progress) -> dict[str, Any]:
         number = self._service.rounds.publish()
         progress(0.5, "Published")
-        self._service.notify(news=True)
+        self._service.news.tell(soon=True)
         return {"round": number}

@@ -150,7 +150,7 @@ def _step(
         (dev in judged.counted, Step.COUNTED),
         (moments["report"] is not None, Step.REPORTED),
         (stored.at is not State.OPEN, Step.MISSED),
-        (dev in service.declined(stored.mh), Step.DECLINED),
+        (dev in service.presence.declined(stored.mh), Step.DECLINED),
         (moments["announced"] is not None, Step.ANNOUNCED),
         (not service.presence.is_present(dev), Step.AWAY),
         (moments["model"] is not None, Step.HAS_MODEL),

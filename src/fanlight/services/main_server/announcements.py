@@ -1,0 +1,66 @@
+"""What devices say of themselves: ready, have the model, will not report, miss a class."""
+
+from __future__ import annotations
+
+from sqlalchemy import update
+
+from fanlight.errors import NotAuthentic, NotEnrolled
+from fanlight.protocol import signing
+from fanlight.protocol.report import READINESS, Readiness
+from fanlight.services.main_server import class_proposals, device_models, round_table
+from fanlight.services.main_server.service import MainService
+from fanlight.storage.tables.main import devices
+
+
+def take_readiness(service: MainService, device: bytes, data: bytes) -> None:
+    """Step 2 of a device: it has trained on this plan and model.
+
+    Raises:
+        NotAuthentic: not that device's, or for another federation. NotEnrolled: it is not a member any more.
+    """
+    public_key = service.membership.public_keys().get(device)
+    if public_key is None:
+        raise NotEnrolled("This device is not a member (any more).", device=device.hex())
+    readiness = Readiness.decode(signing.verify_bytes(public_key, READINESS, data))
+    if (readiness.fid, readiness.device) != (service.identity.trust.fid, device):
+        raise NotAuthentic("The readiness is another device's.")
+    values = {"ready_plan": readiness.plan, "ready_model": readiness.model}
+    with service.database.transaction() as tx:
+        tx.execute(update(devices).where(devices.c.dev == device).values(**values))
+        if readiness.plan == service.task.plan.hash:
+            line = round_table.latest_line(tx)
+            since = line.opened_at if line is not None and line.opened_at else 0.0
+            device_models.note_ready(tx, device, readiness.model, since, service.clock())
+    service.news.tell()
+
+
+def take_acknowledgement(service: MainService, device: bytes, sha256: bytes) -> None:
+    """A device has fetched and verified a model.
+
+    Raises:
+        NotFound: there is no such model.
+    """
+    with service.database.transaction() as tx:
+        service.models.check_published(tx, sha256)
+        tx.execute(update(devices).where(devices.c.dev == device).values(has_model=sha256))
+        device_models.note_fetched(tx, device, sha256, service.clock())
+    service.news.tell()
+
+
+def take_refusal(service: MainService, device: bytes, mh: bytes) -> None:
+    """A device will not report in this round: nobody needs to wait for it.
+
+    Raises:
+        NotFound: there is no such round.
+    """
+    with service.database.transaction() as tx:
+        round_table.by_hash(tx, mh)
+    service.presence.decline(device, mh)
+    service.news.tell()
+
+
+def take_class_proposal(service: MainService, device: bytes, data: bytes) -> None:
+    """A device's owner would like another class; see ``class_proposals.take`` for what it raises."""
+    with service.database.transaction() as tx:
+        class_proposals.take(tx, device, data, service.task.classes, service.clock())
+    service.pages.notify()

@@ -1,0 +1,56 @@
+"""Who is a member of the whole federation: enrolled with one key at both servers; asked in the caller's transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from sqlalchemy import ColumnElement, Connection, and_, delete, or_, select, update
+from sqlalchemy.dialects.sqlite import insert
+
+from fanlight.protocol.identities import Member
+from fanlight.services.main_server import round_table
+from fanlight.storage.tables.main import beacons, class_proposals, device_models, devices, enrolled_at_aggregator
+
+
+def confirmed(tx: Connection) -> dict[bytes, bytes]:
+    """Current public key by device, of those enrolled with one key at both servers and not revoked or gone."""
+    return _keys_where(tx, devices.c.left_at.is_(None))
+
+
+def signers(tx: Connection, mh: bytes) -> dict[bytes, bytes]:
+    """Whose reports count in a round: the confirmed, and who left after its receipt for the round was seen here."""
+    reported = select(beacons.c.dev).where(beacons.c.mh == mh)
+    return _keys_where(tx, or_(devices.c.left_at.is_(None), devices.c.dev.in_(reported)))
+
+
+def take_from_aggregator(tx: Connection, members: Iterable[Member]) -> None:
+    """These have enrolled at the aggregator too."""
+    for member in members:
+        row = insert(enrolled_at_aggregator).values(dev=member.device, token_key=member.token_key)
+        tx.execute(row.on_conflict_do_nothing())
+
+
+def with_a_token_of_another(tx: Connection) -> list[bytes]:
+    """Enrolments of devices whose token another device has used at the aggregator: neither is a member."""
+    here, there = devices.c, enrolled_at_aggregator.c
+    found = select(here.enrolment).join(enrolled_at_aggregator, there.token_key == here.token_key)
+    return list(tx.execute(found.where(there.dev != here.dev)).scalars())
+
+
+def forget(tx: Connection, device: bytes) -> None:
+    """Delete what is kept of a device that has left; its receipt for the newest round counts until that is over."""
+    values = {"ready_plan": None, "ready_model": None, "has_model": None}
+    tx.execute(update(devices).where(devices.c.dev == device).values(**values))
+    for table in (class_proposals, device_models):
+        tx.execute(delete(table).where(table.c.dev == device))
+    newest, mine = round_table.latest_line(tx), beacons.c.dev == device
+    tx.execute(delete(beacons).where(and_(mine, beacons.c.mh != newest.mh) if newest else mine))
+
+
+def _keys_where(tx: Connection, condition: ColumnElement[bool]) -> dict[bytes, bytes]:
+    rows = tx.execute(
+        select(devices.c.dev, devices.c.public_key)
+        .join(enrolled_at_aggregator, enrolled_at_aggregator.c.dev == devices.c.dev)
+        .where(devices.c.revoked_at.is_(None), condition)
+    )
+    return {row.dev: row.public_key for row in rows}

@@ -1,0 +1,97 @@
+"""Who is woken when something has changed: devices and the aggregator in their long-polls, the policy, pages, steps."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Final
+
+from fanlight.protocol.main_round import State
+from fanlight.services.http.waiting import Notifier
+from fanlight.services.main_server.round_table import RoundLine
+
+LONGEST_WAIT_S: Final = 1.0
+"""How long news for devices may wait for the manifest of a round that is being opened."""
+
+
+class News:
+    """Wakes them.
+
+    Args:
+        clock: unix seconds.
+        pages: those of the owner.
+
+    Attributes:
+        offers, orders: devices and the aggregator wait for these.
+        policy: whoever runs it waits for this.
+        happened: notified at every change; steps by hand wait for it.
+    """
+
+    def __init__(self, clock: Callable[[], float], pages: Notifier) -> None:
+        self.offers = Notifier()
+        self.orders = Notifier()
+        self.policy = Notifier()
+        self.happened = threading.Condition()
+        self._pages = pages
+        self._clock = clock
+        # Versions of offers and orders must not repeat after a restart, or a waiting peer would miss a change.
+        self._version_base = int(clock() * 1000)
+        self._members_changes = 0
+        self._since: float | None = None
+
+    def close(self) -> None:
+        """The process ends: answer every request that waits, and let no other one wait."""
+        for notifier in (self.offers, self.orders, self.policy, self._pages):
+            notifier.close()
+
+    def tell(self, *, offers: bool = False, soon: bool = False, orders: bool = False, members: bool = False) -> None:
+        """Something changed: wake the policy, the pages, whoever waits for a step, and those whom it concerns.
+
+        Args:
+            offers: devices are woken now.
+            soon: devices are woken as soon as there is nothing that they would be woken for again in a moment.
+            orders: the aggregator is woken.
+            members: it is woken, and asks for the list of members.
+        """
+        self._members_changes += members
+        if soon and self._since is None:
+            self._since = self._clock()
+        if orders or members:
+            self.orders.notify()
+        if offers:
+            self._wake_devices()
+        self.policy.notify()
+        self._pages.notify()
+        with self.happened:
+            self.happened.notify_all()
+
+    def spread(self, latest: Callable[[], RoundLine | None]) -> None:
+        """Wake the devices if there is news for them, unless a round is about to open, which will wake them anyway.
+
+        Args:
+            latest: the newest round, asked for only then.
+        """
+        if self._since is None:
+            return
+        line = latest()
+        opening = line is not None and line.at is State.PROPOSED
+        if not (opening and self._clock() - self._since < LONGEST_WAIT_S):
+            self._wake_devices()
+
+    @property
+    def members_version(self) -> int:
+        """Changes whenever the list of members may have."""
+        return self._version_base + self._members_changes
+
+    def version_of(self, notifier: Notifier) -> int:
+        """The version that long-polls compare."""
+        return self._version_base + notifier.version
+
+    async def wait_beyond(self, notifier: Notifier, after: int, timeout_s: float) -> None:
+        """Return when the version differs from ``after``, or after ``timeout_s``."""
+        if after == self.version_of(notifier):
+            await notifier.wait_beyond(after - self._version_base, timeout_s)
+
+    def _wake_devices(self) -> None:
+        self._since = None
+        self.offers.notify()

@@ -1,0 +1,62 @@
+"""What devices and the aggregator ask main for, signed by it: the offer, the orders, the list of members."""
+
+from __future__ import annotations
+
+from fanlight.protocol import signing
+from fanlight.protocol.exchange import MEMBERS, OFFER, ORDERS, Members, Offer, Order, Orders
+from fanlight.protocol.main_round import State
+from fanlight.protocol.manifest import invite
+from fanlight.services.main_server import members, round_table
+from fanlight.services.main_server.service import MainService
+
+
+def offer(service: MainService, device: bytes) -> bytes:
+    """What there is for a device: plan, model, and the open round's manifest if it may answer."""
+    version = service.news.version_of(service.news.offers)
+    with service.database.transaction() as tx:
+        model = service.models.current(tx)
+        stored = round_table.latest(tx)
+    manifest = invitation = None
+    if stored is not None and stored.at is State.OPEN:
+        record = stored.record
+        if not record.cohort or device in record.cohort:
+            manifest = record.manifest
+            invitation = invite(service.identity.private, record.mh, device) if record.cohort else None
+    message = Offer(
+        fid=service.identity.trust.fid,
+        version=version,
+        by_itself=service.task.policy.by_itself,
+        plan=service.task.plan.encode(),
+        model=model.sha256,
+        model_version=model.number,
+        manifest=manifest,
+        invitation=invitation,
+    )
+    return signing.sign(service.identity.private, OFFER, message.encode()).encode()
+
+
+def orders(service: MainService) -> bytes:
+    """What the aggregator is to do."""
+    version, members_version = service.news.version_of(service.news.orders), service.news.members_version
+    with service.database.transaction() as tx:
+        stored = round_table.latest(tx)
+    waits = stored is not None and stored.at is State.PROPOSED
+    message = Orders(
+        fid=service.identity.trust.fid,
+        version=version,
+        members_version=members_version,
+        order=(stored.asked if stored else Order.NONE).value,
+        mh=stored.mh if stored else b"",
+        proposal=stored.record.proposal if stored and waits else None,
+        cohort=stored.record.cohort if stored and waits else (),
+    )
+    return signing.sign(service.identity.private, ORDERS, message.encode()).encode()
+
+
+def member_list(service: MainService) -> bytes:
+    """The confirmed members, for the aggregator."""
+    version = service.news.members_version  # read first: who is confirmed meanwhile makes another version
+    with service.database.transaction() as tx:
+        devices = tuple(sorted(members.confirmed(tx)))
+    message = Members(fid=service.identity.trust.fid, version=version, devices=devices)
+    return signing.sign(service.identity.private, MEMBERS, message.encode()).encode()
