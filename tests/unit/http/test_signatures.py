@@ -92,9 +92,7 @@ def test_strangers_cannot_lock_members_out(monkeypatch: pytest.MonkeyPatch) -> N
     members = SignatureVerifier(lambda key_id: KEY.public_key() if key_id == "me" else None, clock, HERE, nonces)
     app = FastAPI()
     install_problems(app)
-    app.include_router(
-        membership_api.membership_router(None, members, HERE, clock, lambda: None)  # type: ignore[arg-type]
-    )
+    app.router.routes[:0] = membership_api.membership_routes(None, members, HERE, clock, lambda: None)  # type: ignore[arg-type]
 
     @app.get("/member")
     async def member(request: Request) -> str:
@@ -116,5 +114,5 @@ def test_a_request_without_any_signature_is_told_so() -> None:
     with pytest.raises(NotAuthentic, match="is not signed"):
         verify(verifier, bare)
     half = httpx.Request("GET", bare.url, headers={"Signature": "a=:AAAA:"})
-    with pytest.raises(NotAuthentic, match="does not verify"):
+    with pytest.raises(NotAuthentic, match="not in our form"):
         verify(verifier, half)

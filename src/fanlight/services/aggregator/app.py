@@ -19,7 +19,7 @@ from fanlight.protocol.identities import Role
 from fanlight.services.aggregator.gauges import Gauges
 from fanlight.services.aggregator.owner_api import owner_router
 from fanlight.services.aggregator.records import Records
-from fanlight.services.aggregator.reports_api import protocol_router
+from fanlight.services.aggregator.reports_api import protocol_routes
 from fanlight.services.aggregator.service import ROLE, AggregatorService
 from fanlight.services.aggregator.settings import AggregatorSettings
 from fanlight.services.aggregator.step_jobs import Steps
@@ -90,6 +90,6 @@ def create_app(
     checks = storage_checks(service.database, settings.state) | {"main": service.why_without_main}
     app.include_router(health_router(ROLE, checks))
     authorities = authorities_of(identity.aggregator_url, settings.host, settings.port)
-    app.include_router(protocol_router(service, authorities))
+    app.router.routes[:0] = protocol_routes(service, authorities)
     app.include_router(owner_router(service, steps, records))
     return app, AggregatorParts(service, steps, sessions, records)

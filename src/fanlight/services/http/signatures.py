@@ -8,21 +8,14 @@ new.  The body's digest is signed, but the body is not here yet: ``bodies`` comp
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from typing import Any
 
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-from http_message_signatures import (
-    HTTPMessageSignaturesException,
-    HTTPMessageVerifier,
-    HTTPSignatureKeyResolver,
-    VerifyResult,
-)
-from http_message_signatures.algorithms import ED25519
 from starlette.requests import Request
 
-from fanlight.errors import FanlightError, NotAuthentic, NotEnrolled
+from fanlight.errors import NotAuthentic, NotEnrolled
 from fanlight.services.http.hosts import authority_of
 from fanlight.services.http.nonces import NonceWindow
 from fanlight.services.http.signature_profile import (
@@ -33,15 +26,18 @@ from fanlight.services.http.signature_profile import (
     TAG,
     WINDOW_S,
     HeaderFields,
-    SignedMessage,
+    SignatureInput,
+    Target,
     parse_content_digest,
+    read_input,
+    read_signature,
+    signature_base,
 )
 
 ResolveKey = Callable[[str], Ed25519PublicKey | None]
 
 _NONCE = re.compile(r"[A-Za-z0-9_-]{16,64}")
-_SIGNATURE_FIELDS = frozenset({"signature", "signature-input"})
-_COVERED_IDS = frozenset({f'"{component}"' for component in COVERED} | {'"@signature-params"'})
+_FIELDS = ("signature-input", "signature", "content-digest")
 
 
 @dataclass(frozen=True)
@@ -74,7 +70,7 @@ class SignatureVerifier:
         self._clock = clock
         self._authorities = frozenset(authorities)
         self._nonces = NonceWindow() if nonces is None else nonces  # an empty one is false
-        self._verifier = _Verifier(resolve_key, clock)
+        self._resolve_key = resolve_key
 
     def verify(self, headers: HeaderFields, method: str, url: str) -> Signed:
         """Who signed the request with these ``headers``, ``method`` and absolute, encoded ``url``.
@@ -85,16 +81,19 @@ class SignatureVerifier:
             NotEnrolled: nobody here has this key id.
             Refused: too many requests under this key.
         """
-        result = self._verified(SignedMessage(method, url, headers))
-        parameters = result.parameters
-        if set(result.covered_components) != _COVERED_IDS or set(parameters) != PARAMETERS:
-            raise NotAuthentic("The signature does not cover exactly what it must.")
-        if parameters["alg"] != ALGORITHM or not _NONCE.fullmatch(str(parameters["nonce"])):
-            raise NotAuthentic("The signature's algorithm or nonce is not in our form.")
-        self._check_authority(url)
-        signed = Signed(str(parameters["keyid"]), parse_content_digest(result.covered_components['"content-digest"']))
+        fields = _signature_fields(headers)
+        target = _target(method, url)
+        given = read_input(fields["signature-input"])
+        parameters = given.parameters
+        _check_form(given)
+        self._check_time(int(parameters["created"]), int(parameters["expires"]))
+        key_id = str(parameters["keyid"])
+        base = signature_base(target, fields["content-digest"], given.covered, given.text)
+        self._check_signature(key_id, read_signature(fields["signature"], given.label), base)
+        self._check_authority(target.authority)
+        signed = Signed(key_id, parse_content_digest(fields["content-digest"]))
         until = int(parameters["created"]) + WINDOW_S
-        self._nonces.use(signed.key_id, str(parameters["nonce"]), now=self._clock(), until=until)
+        self._nonces.use(key_id, str(parameters["nonce"]), now=self._clock(), until=until)
         return signed
 
     def verify_request(self, request: Request) -> Signed:
@@ -103,32 +102,35 @@ class SignatureVerifier:
         request.state.signed = signed
         return signed
 
-    def _check_authority(self, url: str) -> None:
+    def _check_time(self, created: int, expires: int) -> None:
+        if not 0 < expires - created <= WINDOW_S:
+            raise NotAuthentic("The signature does not say when it was made and until when it holds.")
+        now = self._clock()
+        if abs(now - created) > WINDOW_S or now > expires + WINDOW_S:
+            raise NotAuthentic(
+                f"The signature was made {abs(now - created):.0f} s {'ago' if now > created else 'in the future'}.",
+                next="Set the clock, or use the Date of this answer.",
+                slug=CLOCK_SKEW,
+            )
+
+    def _check_signature(self, key_id: str, signature: bytes, base: bytes) -> None:
+        key = self._resolve_key(key_id)
+        if key is None:
+            raise NotEnrolled(f"{key_id[:64]!r} is not a member here.", next="Enrol again with a fresh token.")
         try:
-            authority = authority_of(url)
-        except ValueError:
-            authority = ""
+            key.verify(signature, base)
+        except InvalidSignature:
+            raise NotAuthentic(
+                "The request's signature does not verify.", next="Check the key and the clock."
+            ) from None
+
+    def _check_authority(self, authority: str) -> None:
         if authority not in self._authorities:
             raise NotAuthentic(
                 f"The request was signed for {authority[:100]!r}, which is not this server.",
                 next=f"Use the address in the token file; this server is {', '.join(sorted(self._authorities))}.",
                 slug="other-server",
             )
-
-    def _verified(self, message: SignedMessage) -> VerifyResult:
-        if not _SIGNATURE_FIELDS & {name.lower() for name, _value in message.headers.items()}:
-            raise NotAuthentic("The request is not signed.", next="Only members' programs may ask for this.")
-        try:
-            results: list[VerifyResult] = self._verifier.verify(message, max_age=None, expect_tag=TAG)
-        except HTTPMessageSignaturesException as error:
-            if isinstance(error.__cause__, FanlightError):  # our key resolver's or clock's, wrapped by the library
-                raise error.__cause__ from None
-            raise NotAuthentic(
-                "The request's signature does not verify.", next="Check the key and the clock."
-            ) from error
-        if len(results) != 1:
-            raise NotAuthentic("The request has more than one signature.")
-        return results[0]
 
 
 def url_on_the_wire(request: Request) -> str:
@@ -139,34 +141,38 @@ def url_on_the_wire(request: Request) -> str:
     return f"{scope['scheme']}://{request.headers.get('host', '')}{(path + query).decode('latin-1')}"
 
 
-class _Keys(HTTPSignatureKeyResolver):
-    def __init__(self, resolve_key: ResolveKey) -> None:
-        self._resolve_key = resolve_key
+def _signature_fields(headers: HeaderFields) -> dict[str, str]:
+    """The three fields that make a signature; each may be there once."""
+    found: dict[str, str] = {}
+    for name, value in headers.items():
+        field = name.lower()
+        if field in _FIELDS:
+            if field in found:
+                raise NotAuthentic(f"The field {field} is there twice.")
+            found[field] = value
+    if not found.keys() & {"signature", "signature-input"}:
+        raise NotAuthentic("The request is not signed.", next="Only members' programs may ask for this.")
+    return {field: found.get(field, "") for field in _FIELDS}
 
-    def resolve_public_key(self, key_id: str) -> Ed25519PublicKey:
-        key = self._resolve_key(key_id)
-        if key is None:
-            raise NotEnrolled(f"{key_id[:64]!r} is not a member here.", next="Enrol again with a fresh token.")
-        return key
+
+def _target(method: str, url: str) -> Target:
+    scheme, _, rest = url.partition("://")
+    rest, _, query = rest.partition("?")
+    host, slash, path = rest.partition("/")
+    try:
+        authority = authority_of(f"{scheme}://{host}")
+    except ValueError:
+        authority = ""
+    return Target(method, authority, slash + path or "/", f"?{query}")
 
 
-class _Verifier(HTTPMessageVerifier):
-    """The library's verifier, on our clock and with our window (it reads the system clock by itself)."""
-
-    def __init__(self, resolve_key: ResolveKey, clock: Callable[[], float]) -> None:
-        super().__init__(signature_algorithm=ED25519, key_resolver=_Keys(resolve_key))
-        self._clock = clock
-
-    def validate_created_and_expires(self, sig_input: Any, max_age: Any = None) -> None:  # noqa: ARG002 the library's signature
-        """Refuse a signature without times, or outside the window."""
-        parameters: Mapping[str, Any] = sig_input.params
-        created, expires = parameters.get("created"), parameters.get("expires")
-        if type(created) is not int or type(expires) is not int or not 0 < expires - created <= WINDOW_S:
-            raise NotAuthentic("The signature does not say when it was made and until when it holds.")
-        now = self._clock()
-        if abs(now - created) > WINDOW_S or now > expires + WINDOW_S:
-            raise NotAuthentic(
-                f"The signature was made {abs(now - created):.0f} s {'ago' if now > created else 'in the future'}.",
-                next="Set the clock, or use the Date of this answer.",
-                slug=CLOCK_SKEW,
-            )
+def _check_form(given: SignatureInput) -> None:
+    """Exactly our components and parameters, each of its kind."""
+    parameters = given.parameters
+    if sorted(given.covered) != sorted(COVERED) or set(parameters) != PARAMETERS:
+        raise NotAuthentic("The signature does not cover exactly what it must.")
+    numbers = {name for name, value in parameters.items() if isinstance(value, int)}
+    if numbers != {"created", "expires"} or parameters["tag"] != TAG or parameters["alg"] != ALGORITHM:
+        raise NotAuthentic("The signature's parameters are not in our form.")
+    if not _NONCE.fullmatch(str(parameters["nonce"])):
+        raise NotAuthentic("The signature's nonce is not in our form.")

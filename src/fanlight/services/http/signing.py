@@ -7,20 +7,27 @@ the time gains nothing: the signatures it gets that way are valid only at itself
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import secrets
 import time
 from collections.abc import AsyncGenerator, Callable, Generator
-from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
 import httpx
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from http_message_signatures import HTTPMessageSigner, MappingKeyResolver
-from http_message_signatures.algorithms import ED25519
 
 from fanlight.errors import UsageError
-from fanlight.services.http.signature_profile import CLOCK_SKEW, COVERED, LABEL, TAG, VALID_FOR_S, content_digest
+from fanlight.services.http.hosts import authority_of
+from fanlight.services.http.signature_profile import (
+    CLOCK_SKEW,
+    COVERED,
+    LABEL,
+    Target,
+    content_digest,
+    signature_base,
+    write_input,
+)
 
 
 def fresh_nonce() -> str:
@@ -49,10 +56,7 @@ class SignedRequests(httpx.Auth):
         self._key_id = key_id
         self._clock = clock
         self._nonce = nonce_source
-        self._signer = HTTPMessageSigner(
-            signature_algorithm=ED25519,
-            key_resolver=MappingKeyResolver(public_keys={}, private_keys={key_id: private_key}),
-        )
+        self._private_key = private_key
 
     def sign(self, request: httpx.Request) -> None:
         """Sign ``request`` in place; a ``Content-Digest`` that the caller set (large uploads) is kept.
@@ -63,17 +67,10 @@ class SignedRequests(httpx.Auth):
         if "content-digest" not in request.headers:
             request.headers["Content-Digest"] = content_digest(hashlib.sha256(_body(request)).digest())
         created = int(self._clock() + self.clock_offset_s)
-        self._signer.sign(
-            request,
-            key_id=self._key_id,
-            created=datetime.fromtimestamp(created, UTC),
-            expires=datetime.fromtimestamp(created + VALID_FOR_S, UTC),
-            nonce=self._nonce(),
-            label=LABEL,
-            tag=TAG,
-            covered_component_ids=COVERED,
-            use_existing_digest=True,
-        )
+        covered = write_input(created, self._nonce(), self._key_id)
+        base = signature_base(_target(request), request.headers["Content-Digest"], COVERED, covered)
+        request.headers["Signature-Input"] = f"{LABEL}={covered}"
+        request.headers["Signature"] = f"{LABEL}=:{base64.b64encode(self._private_key.sign(base)).decode()}:"
 
     def sync_auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
         """Sign, and once more after learning the server's time (called by httpx)."""
@@ -104,6 +101,13 @@ class SignedRequests(httpx.Auth):
             return False
         self.clock_offset_s = server_time - self._clock()
         return True
+
+
+def _target(request: httpx.Request) -> Target:
+    url = request.url
+    path, _, query = url.raw_path.decode("ascii").partition("?")
+    scheme, host = url.scheme, request.headers.get("host", "")
+    return Target(request.method, authority_of(f"{scheme}://{host}"), path, f"?{query}")
 
 
 def _body(request: httpx.Request) -> bytes:

@@ -33,7 +33,7 @@ from fanlight.services.main_server.conductor import Conductor
 from fanlight.services.main_server.gauges import Gauges
 from fanlight.services.main_server.overview import Overview
 from fanlight.services.main_server.owner_api import owner_router
-from fanlight.services.main_server.protocol_api import protocol_router
+from fanlight.services.main_server.protocol_api import protocol_routes
 from fanlight.services.main_server.records import Records
 from fanlight.services.main_server.records_api import records_router
 from fanlight.services.main_server.service import ROLE, MainService
@@ -102,7 +102,7 @@ def create_app(
     app.state.metrics.registry.register(Gauges(service, overview))
     app.include_router(health_router(ROLE, storage_checks(service.database, settings.state)))
     authorities = authorities_of(identity.main_url, settings.host, settings.port)
-    app.include_router(protocol_router(service, authorities))
+    app.router.routes[:0] = protocol_routes(service, authorities)
     app.include_router(owner_router(service, conductor, overview, steps))
     app.include_router(records_router(records))
     app.include_router(changes_router(service))

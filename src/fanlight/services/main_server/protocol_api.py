@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
-from typing import Annotated, Final
+from collections.abc import Awaitable, Callable, Collection
+from typing import Final
 
 import numpy as np
-from fastapi import APIRouter, Query
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Route
 
 from fanlight.errors import MalformedMessage
 from fanlight.protocol.closing import CLOSE_LIMIT
@@ -17,12 +17,13 @@ from fanlight.protocol.exchange import PREFIX
 from fanlight.services.http.bodies import read_body
 from fanlight.services.http.content import content_response
 from fanlight.services.http.nonces import NonceWindow
+from fanlight.services.http.numbers import seconds, whole_number
 from fanlight.services.http.signatures import SignatureVerifier
 from fanlight.services.main_server import announcements, signed_answers
 from fanlight.services.main_server.presence import LONGEST_OFFER_WAIT_S
 from fanlight.services.main_server.service import MainService
 from fanlight.services.server.hash_in_path import hash_in_path
-from fanlight.services.server.membership_api import SMALL_BODY, cbor, membership_router
+from fanlight.services.server.membership_api import SMALL_BODY, cbor, membership_routes
 
 LONGEST_WAIT_S: Final = 25.0
 _RELEASE_PREFIX: Final = 4
@@ -31,18 +32,17 @@ _RELEASE_LIMIT: Final = 4096
 Sender = Callable[[Request], bytes]
 """Verifies a device's request; returns the device's id."""
 
-After = Annotated[int, Query(ge=0, lt=1 << 63)]
-Wait = Annotated[float, Query(ge=0, le=LONGEST_WAIT_S)]
+Handler = Callable[[Request], Awaitable[Response]]
 
 
-def protocol_router(service: MainService, authorities: Collection[str]) -> APIRouter:
-    """All protocol routes of the main server, which ``authorities`` mean (see ``hosts.authorities_of``)."""
+def protocol_routes(service: MainService, authorities: Collection[str]) -> list[Route]:
+    """All protocol routes of the main server, which ``authorities`` mean (see ``hosts.authorities_of``).
+
+    Plain routes, since a round consists of many small requests: what FastAPI does for one takes longer than they do.
+    """
     nonces = NonceWindow()
     members = SignatureVerifier(service.membership.resolve, service.clock, authorities, nonces)
-    router = APIRouter()
-    router.include_router(
-        membership_router(service.membership, members, authorities, service.clock, service.members_changed)
-    )
+    aggregator = SignatureVerifier(service.resolve_aggregator, service.clock, authorities, nonces)
 
     def sender(request: Request) -> bytes:
         device = bytes.fromhex(members.verify_request(request).key_id)
@@ -50,131 +50,128 @@ def protocol_router(service: MainService, authorities: Collection[str]) -> APIRo
             service.pages.notify()
         return device
 
-    router.include_router(_device_routes(sender, service))
-    router.include_router(_reporting_routes(sender, service))
-    aggregator = SignatureVerifier(service.resolve_aggregator, service.clock, authorities, nonces)
-    router.include_router(_orders_routes(service, aggregator))
-    router.include_router(_round_routes(service, aggregator))
-    return router
+    return [
+        *_device_routes(sender, service),
+        *_reporting_routes(sender, service),
+        *_orders_routes(service, aggregator),
+        *_round_routes(service, aggregator),
+        *membership_routes(service.membership, members, authorities, service.clock, service.members_changed),
+    ]
 
 
-def _device_routes(sender: Sender, service: MainService) -> APIRouter:
+def _device_routes(sender: Sender, service: MainService) -> list[Route]:
     """What a device asks for, and says of itself."""
-    router = APIRouter(prefix=PREFIX)
 
-    @router.get("/offer")
-    async def offer(request: Request, after: After = 0, wait: Wait = 0) -> Response:
+    async def offer(request: Request) -> Response:
         device = sender(request)
+        after, wait = _patience(request)
         if wait:
             await service.news.wait_beyond(service.news.offers, after, min(wait, LONGEST_OFFER_WAIT_S))
             service.presence.see(device)
         return cbor(await run_in_threadpool(signed_answers.offer, service, device))
 
-    @router.get("/models/{sha256}")
-    async def model(request: Request, sha256: str) -> Response:
+    async def model(request: Request) -> Response:
         sender(request)
-        wanted = hash_in_path(sha256)
+        wanted = hash_in_path(request.path_params["sha256"])
         return content_response(request, await run_in_threadpool(service.model, wanted), wanted)
 
-    @router.post("/models/{sha256}/acknowledgements", status_code=204)
-    async def acknowledge(request: Request, sha256: str) -> Response:
+    async def acknowledge(request: Request) -> Response:
         device = sender(request)
         await read_body(request, 0)
-        await run_in_threadpool(announcements.take_acknowledgement, service, device, hash_in_path(sha256))
+        await run_in_threadpool(
+            announcements.take_acknowledgement, service, device, hash_in_path(request.path_params["sha256"])
+        )
         return Response(status_code=204)
 
-    @router.post("/readiness", status_code=204)
     async def readiness(request: Request) -> Response:
         device = sender(request)
         body = await read_body(request, SMALL_BODY)
         await run_in_threadpool(announcements.take_readiness, service, device, body)
         return Response(status_code=204)
 
-    @router.post("/class-proposals", status_code=204)
     async def propose_class(request: Request) -> Response:
         device = sender(request)
         body = await read_body(request, SMALL_BODY)
         await run_in_threadpool(announcements.take_class_proposal, service, device, body)
         return Response(status_code=204)
 
-    return router
+    return [
+        _get("/offer", offer),
+        _get("/models/{sha256}", model),
+        _post("/models/{sha256}/acknowledgements", acknowledge),
+        _post("/readiness", readiness),
+        _post("/class-proposals", propose_class),
+    ]
 
 
-def _reporting_routes(sender: Sender, service: MainService) -> APIRouter:
+def _reporting_routes(sender: Sender, service: MainService) -> list[Route]:
     """What a device says and asks about a round it is part of."""
-    router = APIRouter(prefix=PREFIX)
 
-    @router.post("/rounds/{mh}/beacons", status_code=204)
-    async def beacon(request: Request, mh: str) -> Response:
+    async def beacon(request: Request) -> Response:
         device = sender(request)
         body = await read_body(request, SMALL_BODY)
-        await run_in_threadpool(service.rounds.beacon, hash_in_path(mh), device, body)
+        await run_in_threadpool(service.rounds.beacon, hash_in_path(request.path_params["mh"]), device, body)
         service.news.tell()
         return Response(status_code=204)
 
-    @router.get("/rounds/{mh}/outcome")
-    async def outcome(request: Request, mh: str) -> Response:
+    async def outcome(request: Request) -> Response:
         device = sender(request)
-        answer = await run_in_threadpool(service.rounds.outcome_for, hash_in_path(mh), device)
-        return cbor(answer.encode())
+        mh = hash_in_path(request.path_params["mh"])
+        return cbor((await run_in_threadpool(service.rounds.outcome_for, mh, device)).encode())
 
-    @router.post("/rounds/{mh}/decline", status_code=204)
-    async def decline(request: Request, mh: str) -> Response:
+    async def decline(request: Request) -> Response:
         device = sender(request)
         await read_body(request, 0)
-        await run_in_threadpool(announcements.take_refusal, service, device, hash_in_path(mh))
+        await run_in_threadpool(announcements.take_refusal, service, device, hash_in_path(request.path_params["mh"]))
         return Response(status_code=204)
 
-    return router
+    return [
+        _post("/rounds/{mh}/beacons", beacon),
+        _get("/rounds/{mh}/outcome", outcome),
+        _post("/rounds/{mh}/decline", decline),
+    ]
 
 
-def _orders_routes(service: MainService, verifier: SignatureVerifier) -> APIRouter:
+def _orders_routes(service: MainService, verifier: SignatureVerifier) -> list[Route]:
     """What the aggregator asks for."""
-    router = APIRouter(prefix=PREFIX)
 
-    @router.get("/orders")
-    async def orders(request: Request, after: After = 0, wait: Wait = 0) -> Response:
+    async def orders(request: Request) -> Response:
         verifier.verify_request(request)
+        after, wait = _patience(request)
         service.see_aggregator()
         if wait:
             await service.news.wait_beyond(service.news.orders, after, wait)
             service.see_aggregator()
         return cbor(await run_in_threadpool(signed_answers.orders, service))
 
-    @router.get("/aggregator/members")
     async def list_members(request: Request) -> Response:
         verifier.verify_request(request)
         return cbor(await run_in_threadpool(signed_answers.member_list, service))
 
-    return router
+    return [_get("/orders", orders), _get("/aggregator/members", list_members)]
 
 
-def _round_routes(service: MainService, verifier: SignatureVerifier) -> APIRouter:
+def _round_routes(service: MainService, verifier: SignatureVerifier) -> list[Route]:
     """What the aggregator hands in."""
-    router = APIRouter(prefix=PREFIX)
 
     async def body_of(request: Request, limit: int) -> bytes:
         verifier.verify_request(request)
         return await read_body(request, limit)
 
-    @router.post("/aggregator/enrolments", status_code=204)
     async def enrolments(request: Request) -> Response:
         await run_in_threadpool(service.take_enrolments, await body_of(request, 1 << 20))
         return Response(status_code=204)
 
-    @router.post("/aggregator/manifest")
     async def manifest(request: Request) -> Response:
         reply = await run_in_threadpool(service.rounds.countersign, await body_of(request, 1 << 20))
         service.news.tell(offers=True)
         return cbor(reply)
 
-    @router.post("/aggregator/close")
     async def close(request: Request) -> Response:
         reply = await run_in_threadpool(service.rounds.judge, await body_of(request, CLOSE_LIMIT))
         service.news.tell()
         return cbor(reply)
 
-    @router.post("/aggregator/release")
     async def release(request: Request) -> Response:
         limit = _RELEASE_PREFIX + _RELEASE_LIMIT + 4 * await run_in_threadpool(service.rounds.most_words)
         signed, vector = _split_release(await body_of(request, limit))
@@ -183,13 +180,35 @@ def _round_routes(service: MainService, verifier: SignatureVerifier) -> APIRoute
         service.news.tell()
         return cbor(reply)
 
-    @router.post("/aggregator/outcome", status_code=204)
     async def outcome(request: Request) -> Response:
         await run_in_threadpool(service.rounds.take_outcome, await body_of(request, SMALL_BODY))
         service.news.tell(soon=True)
         return Response(status_code=204)
 
-    return router
+    return [
+        _post("/aggregator/enrolments", enrolments),
+        _post("/aggregator/manifest", manifest),
+        _post("/aggregator/close", close),
+        _post("/aggregator/release", release),
+        _post("/aggregator/outcome", outcome),
+    ]
+
+
+def _get(path: str, handler: Handler) -> Route:
+    return Route(PREFIX + path, handler, methods=["GET"])
+
+
+def _post(path: str, handler: Handler) -> Route:
+    return Route(PREFIX + path, handler, methods=["POST"])
+
+
+def _patience(request: Request) -> tuple[int, float]:
+    """After which version, and how long, a long-poll waits."""
+    query = request.query_params
+    return (
+        whole_number("after", query.get("after", "0")),
+        seconds("wait", query.get("wait", "0"), LONGEST_WAIT_S),
+    )
 
 
 def _split_release(body: bytes) -> tuple[bytes, np.ndarray[tuple[int], np.dtype[np.uint32]]]:

@@ -7,11 +7,11 @@ from collections.abc import Callable, Collection
 from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-from fastapi import APIRouter
 from starlette.background import BackgroundTask
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Route
 
 from fanlight.errors import MessageTooLarge, NotAuthentic
 from fanlight.protocol.exchange import PREFIX, Welcome
@@ -38,13 +38,13 @@ def cbor(content: bytes) -> Response:
     return Response(content, media_type=CBOR)
 
 
-def membership_router(
+def membership_routes(
     membership: Membership,
     members_only: SignatureVerifier,
     authorities: Collection[str],
     clock: Callable[[], float],
     on_change: Callable[[], None],
-) -> APIRouter:
+) -> list[Route]:
     """``POST enrolments``, ``keys``, ``departures`` and ``revocations`` under the protocol's prefix.
 
     Args:
@@ -54,11 +54,9 @@ def membership_router(
         clock: unix seconds.
         on_change: called after the list of members has changed.
     """
-    router = APIRouter(prefix=PREFIX)
     window = NonceWindow(per_key=STRANGERS_PER_KEY, total=STRANGERS_IN_ALL)
     strangers = SignatureVerifier(_self_certified, clock, authorities, window)
 
-    @router.post("/enrolments")
     async def enrol(request: Request) -> Response:
         signed = strangers.verify_request(request)
         body = await read_body(request, SMALL_BODY)
@@ -70,26 +68,24 @@ def membership_router(
         response.background = BackgroundTask(on_change) if is_new else None
         return response
 
-    @router.post("/keys")
     async def rekey(request: Request) -> Response:
         device = bytes.fromhex(members_only.verify_request(request).key_id)
         body = await read_body(request, SMALL_BODY)
         member = await run_in_threadpool(membership.rekey, device, body)
         return cbor(Welcome(device=member.device, name=member.name).encode())
 
-    @router.post("/departures", status_code=204)
     async def leave(request: Request) -> Response:
         device = bytes.fromhex(members_only.verify_request(request).key_id)
         await run_in_threadpool(membership.leave, device, await read_body(request, SMALL_BODY), int(clock()))
         return Response(status_code=204, background=BackgroundTask(on_change))
 
-    @router.post("/revocations", status_code=204)
     async def revoke(request: Request) -> Response:
         # Signed by the root itself, so anybody may carry it here.
         await run_in_threadpool(membership.revoke, await _bounded(request))
         return Response(status_code=204, background=BackgroundTask(on_change))
 
-    return router
+    handlers = {"enrolments": enrol, "keys": rekey, "departures": leave, "revocations": revoke}
+    return [Route(f"{PREFIX}/{name}", handler, methods=["POST"]) for name, handler in handlers.items()]
 
 
 def _self_certified(key_id: str) -> Ed25519PublicKey | None:
