@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from fanlight.errors import RemoteError
 from fanlight.protocol import main_server as main_machine
-from fanlight.services.aggregator import rounds as aggregator_rounds
+from fanlight.services.aggregator import masked_sums
 from fanlight.services.http.logging import configure_logging
 from tests.services_world import ProtocolDevice, World, running, wait
 
@@ -44,7 +44,7 @@ def seeds(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
 
         return opens
 
-    for module in (aggregator_rounds, main_machine):
+    for module in (masked_sums, main_machine):
         monkeypatch.setattr(module, "open_seed", noting(module.open_seed))
     return opened
 

@@ -39,7 +39,7 @@ from fanlight.protocol.identities import Role
 from fanlight.protocol.main_server import SUM_LOST
 from fanlight.protocol.manifest import Manifest, SignedManifest
 from fanlight.protocol.report import Envelope, Receipt, report_id
-from fanlight.services.aggregator.rounds import DEAD_ROUND
+from fanlight.services.aggregator.masked_sums import DEAD_ROUND
 from fanlight.services.federation import load_server_identity
 from fanlight.services.main_server.round_table import RECORD_LIMIT
 from fanlight.services.server.chained_log import ChainedLog

@@ -72,6 +72,16 @@ def check_vector(x: NDArray[Any], bits: int) -> None:
         raise MalformedMessage(f"not a writable vector of {bits}-bit words: {x.dtype}, shape {x.shape}")
 
 
+def to_bytes(x: NDArray[np.uint32]) -> memoryview:
+    """A (d,) vector as it is hashed, stored and sent: its words in little-endian order; no copy on most machines."""
+    return x.astype("<u4", copy=False).view(np.uint8).data  # a view first: an empty vector's memory cannot be cast
+
+
+def from_bytes(data: bytes | memoryview) -> NDArray[np.uint32]:
+    """The (d,) vector of the whole words in ``data``, a new array; a rest that is no word is passed over."""
+    return np.frombuffer(data, "<u4", count=len(data) // 4).astype(np.uint32)
+
+
 def _word(bits: int) -> np.dtype[Any]:
     if bits not in _WORDS:
         raise MalformedMessage(f"there is no ring of {bits} bits; there are 32 and 64")

@@ -19,6 +19,7 @@ import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from numpy.typing import NDArray
 
+from fanlight.core import ring
 from fanlight.core.masks import add_mask
 from fanlight.core.randomness import Keystream
 from fanlight.errors import Conflict, NotAuthentic, NotPossibleNow, Refused
@@ -189,7 +190,7 @@ class Device:
             mh=mh,
             device=self.device,
             length=vector.size,
-            y_hash=vector_digest([vector.data.cast("B")]),
+            y_hash=vector_digest([ring.to_bytes(vector)]),
             main_hash=sealed_hash(sealed[MASK_MAIN]),
             aggregator_hash=sealed_hash(sealed[MASK_AGGREGATOR]),
         )

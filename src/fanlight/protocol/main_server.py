@@ -244,7 +244,7 @@ class MainServer:
         entries = [Entry(listed.device, report_id(listed.header)) for listed in accepted]
         if release.count != len(entries) or release.set_root != set_root(record.mh, entries):
             raise Refused("The release sums another set than was accepted.", slug="other-set")
-        if vector.size and release.sum_hash != vector_digest([vector.data.cast("B")]):
+        if vector.size and release.sum_hash != vector_digest([ring.to_bytes(vector)]):
             raise Refused("The sum is not the one that was signed.", slug="swapped-sum")
 
     def _unmask(

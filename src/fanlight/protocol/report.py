@@ -103,6 +103,11 @@ def body_prefix(envelope: Envelope) -> bytes:
     return MAGIC + len(data).to_bytes(4, "big") + data
 
 
+def body_bytes(envelope: bytes, words: int) -> int:
+    """Length of the body of an upload: the beginning, the encoded ``envelope``, and y of so many ``words``."""
+    return PREFIX_BYTES + len(envelope) + 4 * words
+
+
 def chunk_count(size: int) -> int:
     """How many chunks a y of ``size`` bytes has."""
     return -(-size // VECTOR_CHUNK_BYTES)

@@ -49,7 +49,6 @@ def stored(state: str, *, demo: bool) -> Any:
 def show(monkeypatch: pytest.MonkeyPatch, state: str, *, demo: bool = True) -> None:
     line = stored(state, demo=demo)
     monkeypatch.setattr(Rounds, "latest", lambda _self: line)
-    monkeypatch.setattr(Rounds, "all", lambda _self: [line])
     monkeypatch.setattr(Rounds, "count", lambda _self, _mh: 1)
     monkeypatch.setattr(Steps, "views", lambda _self: [])
 

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fanlight.core.ring import add_into, centre, check_vector, subtract_into, to_ring
+from fanlight.core.ring import add_into, centre, check_vector, from_bytes, subtract_into, to_bytes, to_ring
 from fanlight.errors import MalformedMessage
 
 
@@ -74,3 +74,14 @@ def test_a_read_only_or_signed_accumulator_is_refused() -> None:
         add_into(integers(0), integers(1))
     with pytest.raises(MalformedMessage):
         check_vector(fixed, 32)
+
+
+def test_a_vector_travels_as_little_endian_words() -> None:
+    vector = np.array([1, 2**32 - 2], np.uint32)
+    assert bytes(to_bytes(vector)) == bytes.fromhex("01000000feffffff")
+    np.testing.assert_array_equal(from_bytes(to_bytes(vector)), vector)
+    assert bytes(to_bytes(np.zeros(0, np.uint32))) == b""
+
+
+def test_what_is_left_behind_the_last_word_is_no_word() -> None:
+    assert from_bytes(b"\x01\0\0\0\x02\0").tolist() == [1]

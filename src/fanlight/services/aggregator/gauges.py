@@ -8,6 +8,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from fanlight.protocol.aggregator_round import TERMINAL, State
+from fanlight.services.aggregator import held_reports, round_table
 from fanlight.services.aggregator.service import AggregatorService
 
 
@@ -30,7 +31,9 @@ class Gauges(Collector):
         devices.add_metric(["member"], members)
         devices.add_metric(["waiting"], max(0, enrolled - members))
         yield devices
-        counted, stored = rounds.counts(), rounds.latest()
+        with self._service.database.transaction() as tx:
+            counted, stored = round_table.counts(tx), round_table.latest(tx)
+            here = held_reports.count(tx, stored.record.mh) if stored else 0
         total = CounterMetricFamily("fanlight_rounds", "Rounds that came to this end.", labels=["state"])
         for state in sorted(TERMINAL):
             total.add_metric([state.value], counted.get(state.value, 0))
@@ -40,7 +43,6 @@ class Gauges(Collector):
             now.add_metric([state.value], stored is not None and stored.record.at is state)
         yield now
         yield GaugeMetricFamily("fanlight_round", "The newest round's number.", stored.record.number if stored else 0)
-        here = rounds.count(stored.record.mh) if stored else 0
         yield GaugeMetricFamily("fanlight_round_reports", "Reports taken for it.", here)
         well = not self._service.why_without_main()
         yield GaugeMetricFamily("fanlight_main_reachable", "Can main's orders be followed?", float(well))

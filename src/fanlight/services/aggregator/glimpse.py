@@ -12,11 +12,11 @@ import numpy as np
 
 from fanlight.core.randomness import Keystream
 from fanlight.errors import FanlightError
+from fanlight.services.aggregator.masked_sums import SUM
 from fanlight.storage.blobs import BlobFolder
 
 WORDS: Final = 48
 _WORD_BYTES: Final = 4
-_SUM: Final = ".sum"
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Glimpse:
 def glimpse(files: BlobFolder) -> Glimpse:
     """Of any report that lies here now (they go when their round is over), else of an example."""
     for name in files.names():
-        if name.endswith(_SUM):
+        if name.endswith(SUM):
             continue
         try:
             with files.open(name) as stream:

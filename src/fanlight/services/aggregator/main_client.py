@@ -9,6 +9,7 @@ import httpx
 import numpy as np
 from numpy.typing import NDArray
 
+from fanlight.core import ring
 from fanlight.errors import NotAuthentic
 from fanlight.protocol import signing
 from fanlight.protocol.exchange import MEMBERS, ORDERS, PREFIX, Enrolments, Members, Orders
@@ -80,7 +81,7 @@ class MainClient:
 
     def release(self, signed: bytes, vector: NDArray[np.uint32]) -> bytes:
         """Hand in the one release with Y, which is empty if it is lost; returns main's signed outcome."""
-        body = b"".join((len(signed).to_bytes(4, "big"), signed, vector.astype("<u4", copy=False).view(np.uint8).data))
+        body = b"".join((len(signed).to_bytes(4, "big"), signed, ring.to_bytes(vector)))
         return self._ask("POST", "/aggregator/release", body)
 
     def outcome(self, outcome: bytes) -> None:

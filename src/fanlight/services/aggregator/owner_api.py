@@ -31,7 +31,7 @@ def owner_router(service: AggregatorService, steps: Steps, records: Records) -> 
 
     @router.get("/api/v1/rounds", dependencies=READ)
     def rounds() -> dict[str, Any]:
-        return {"rounds": [round_json(stored) for stored in service.rounds.all()]}
+        return {"rounds": records.all()}
 
     @router.get("/api/v1/rounds/held", dependencies=READ)
     def held(page: Number = 1) -> dict[str, Any]:

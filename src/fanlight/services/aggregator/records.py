@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, select
 
 from fanlight.protocol.aggregator_round import TERMINAL
 from fanlight.protocol.closing import CLOSE_LIMIT, Outcome, SignedOutcome, Verdict
+from fanlight.protocol.report import body_bytes
 from fanlight.protocol.signing import Signed
-from fanlight.services.aggregator import refusals
-from fanlight.services.aggregator.rounds import Stored, report_bytes
+from fanlight.services.aggregator import held_reports, refusals, round_table
+from fanlight.services.aggregator.round_table import Stored
 from fanlight.services.aggregator.service import AggregatorService, round_json
 from fanlight.services.server.log_reader import LogReader
 from fanlight.storage.tables.aggregator import devices, reports
@@ -30,6 +31,11 @@ class Records:
         self._service = service
         self.log = LogReader(service.database, service.log)
 
+    def all(self) -> list[dict[str, Any]]:
+        """All rounds as ``round_json``, oldest first."""
+        with self._service.database.transaction() as tx:
+            return [round_json(stored) for stored in round_table.every(tx)]
+
     def rounds(self, page: int = 1, size: int = PAGE) -> dict[str, Any]:
         """A page of rounds, newest first.
 
@@ -39,10 +45,10 @@ class Records:
             ``reason`` (empty before its end), ``refused`` (see ``refusals.of_rounds``) and ``left_out`` (``device``,
             ``name``, ``reason``), which the main server's verdict names.
         """
-        stored, total = self._service.rounds.page((page - 1) * size, size), self._service.rounds.total()
         with self._service.database.transaction() as tx:
+            stored, total = round_table.page(tx, (page - 1) * size, size), round_table.count(tx)
             hashes = [line.record.mh for line in stored]
-            counted, refused = _counts(tx, hashes), refusals.of_rounds(tx, hashes)
+            counted, refused = held_reports.counts(tx, hashes), refusals.of_rounds(tx, hashes)
             listed = [
                 _round(tx, line, counted.get(line.record.mh, 0)) | {"refused": refused[line.record.mh]}
                 for line in stored
@@ -57,30 +63,25 @@ class Records:
         Raises:
             NotFound: there is no such round.
         """
-        stored = self._service.rounds.numbered(number)
         found = (
             select(reports.c.dev, reports.c.envelope, reports.c.received_at, devices.c.name)
             .join(devices, devices.c.dev == reports.c.dev)
-            .where(reports.c.mh == stored.record.mh)
             .order_by(reports.c.received_at, reports.c.dev)
         )
         with self._service.database.transaction() as tx:
+            record = round_table.numbered(tx, number).record
+            length = record.terms.length
             listed = [
                 {
                     "device": row.dev.hex(),
                     "name": row.name,
-                    "bytes": report_bytes(row.envelope, stored.record.terms.length),
+                    "bytes": body_bytes(row.envelope, length),
                     "received_at": row.received_at,
                 }
-                for row in tx.execute(found)
+                for row in tx.execute(found.where(reports.c.mh == record.mh))
             ]
         total = sum(entry["bytes"] for entry in listed)
-        return {"round": number, "mh": stored.record.mh.hex(), "bytes": total, "reports": listed}
-
-
-def _counts(tx: Connection, hashes: list[bytes]) -> dict[bytes, int]:
-    found = select(reports.c.mh, func.count()).where(reports.c.mh.in_(hashes)).group_by(reports.c.mh)
-    return {row.mh: int(row[1]) for row in tx.execute(found)}
+        return {"round": number, "mh": record.mh.hex(), "bytes": total, "reports": listed}
 
 
 def _round(tx: Connection, stored: Stored, count: int) -> dict[str, Any]:

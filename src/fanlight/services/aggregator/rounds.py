@@ -7,53 +7,30 @@ before a reply leaves. A report's y lies in a file of its own, written durably b
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, BinaryIO, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import Connection
 
 from fanlight.core import ring
-from fanlight.core.masks import MaskStream
 from fanlight.errors import NotAuthentic, NotEnrolled, NotFound, NotPossibleNow, RemoteError, StorageError
 from fanlight.protocol.aggregator import Aggregator
 from fanlight.protocol.aggregator_round import TABLE, TERMINAL, Event, Held, Record, State, Step
 from fanlight.protocol.closing import Release
 from fanlight.protocol.digests import vector_digest
 from fanlight.protocol.manifest import Proposal, SignedManifest
-from fanlight.protocol.report import PREFIX_BYTES, REPORT, Envelope, ReportHeader
-from fanlight.protocol.sealing import MASK_AGGREGATOR, mask_key, open_seed
+from fanlight.protocol.report import REPORT, Envelope, ReportHeader, body_bytes
 from fanlight.protocol.signing import Signed, verify_bytes
+from fanlight.services.aggregator import held_reports, round_table
+from fanlight.services.aggregator.held_reports import Kept
+from fanlight.services.aggregator.masked_sums import DEAD_ROUND, MaskedSums, sum_file
+from fanlight.services.aggregator.round_table import Stored
 from fanlight.services.server.chained_log import ChainedLog
 from fanlight.services.server.membership import Membership
 from fanlight.services.server.round_journal import RoundJournal
 from fanlight.services.server.round_keys import RoundKeys
 from fanlight.storage.blobs import BlobFolder
 from fanlight.storage.database import Database
-from fanlight.storage.tables import aggregator as tables
-
-PIECE_BYTES: Final = 1 << 20
-DEAD_ROUND: Final = frozenset({"round-key-lost", "report-damaged", "report-lost"})
-"""Why a sum can never be released: slugs of the errors of ``Rounds.sum``."""
-
-ENDED = frozenset(state.value for state in TERMINAL)
-
-
-@dataclass(frozen=True)
-class Stored:
-    """A round with what the aggregator keeps beside the machine's record.
-
-    Attributes:
-        record: the machine's.
-        told_main: does main have our word on how it ended.
-        opened_at, ended_at: unix seconds.
-    """
-
-    record: Record
-    told_main: bool
-    opened_at: float
-    ended_at: float | None
 
 
 class Rounds:
@@ -84,6 +61,7 @@ class Rounds:
         self._log = log
         self._keys = keys
         self._files = files
+        self._sums = MaskedSums(files, keys)
         self._machine = machine
         self._membership = membership
         self._clock = clock
@@ -93,53 +71,18 @@ class Rounds:
     def latest(self) -> Stored | None:
         """The newest round, if any."""
         with self._database.transaction() as tx:
-            return self._latest(tx)
-
-    def all(self) -> list[Stored]:
-        """All rounds, oldest first."""
-        with self._database.transaction() as tx:
-            return [_stored(row) for row in tx.execute(select(tables.rounds).order_by(tables.rounds.c.number))]
-
-    def page(self, offset: int, limit: int) -> list[Stored]:
-        """Some of the rounds, newest first: each comes with its close, which can be large."""
-        with self._database.transaction() as tx:
-            found = select(tables.rounds).order_by(tables.rounds.c.number.desc())
-            return [_stored(row) for row in tx.execute(found.offset(offset).limit(limit))]
-
-    def total(self) -> int:
-        """How many rounds there are."""
-        with self._database.transaction() as tx:
-            return int(tx.execute(select(func.count()).select_from(tables.rounds)).scalar_one())
-
-    def numbered(self, number: int) -> Stored:
-        """The round of this number.
-
-        Raises:
-            NotFound: there is none.
-        """
-        with self._database.transaction() as tx:
-            row = tx.execute(select(tables.rounds).where(tables.rounds.c.number == number)).first()
-        if row is None:
-            raise NotFound(f"There is no round {number}.")
-        return _stored(row)
-
-    def counts(self) -> dict[str, int]:
-        """How many rounds there are in each state."""
-        with self._database.transaction() as tx:
-            state = tables.rounds.c.state
-            return {str(row[0]): int(row[1]) for row in tx.execute(select(state, func.count()).group_by(state))}
+            return round_table.latest(tx)
 
     def offer(self, proposal: Proposal, cohort: Sequence[bytes]) -> bytes:
         """Countersign main's proposal; returns the signed manifest. The round key is stored before the manifest is."""
         key = self._keys.fresh()
         with self._database.transaction() as tx:
-            previous = self._latest(tx)
+            previous = round_table.latest(tx)
             record = previous.record if previous else None
             step = self._machine.offer(record, proposal, cohort, key.public, int(self._clock()))
             if step.entries:
                 self._keys.store(proposal.round, key)
-                values = {"number": proposal.round, "kind": proposal.kind, "opened_at": self._clock()}
-                tx.execute(insert(tables.rounds).values(**values, **_columns(step.record)))
+                round_table.begin(tx, step.record, proposal.kind, self._clock())
                 self._log.append(tx, step.entries)
         if step.entries:
             self.journal.moved(step.record.number, step.record.mh, "", step.record.state, kind=proposal.kind)
@@ -148,7 +91,7 @@ class Rounds:
     def open(self, signed: SignedManifest) -> None:
         """Main has signed too: reports may come."""
         with self._database.transaction() as tx:
-            record = self._current(tx).record
+            record = round_table.current(tx).record
             step = self._machine.open(record, signed)
             self._save(tx, step)
         self._say(record, step.record)
@@ -186,7 +129,7 @@ class Rounds:
         """
         public_key = self.check_member(device)
         with self._database.transaction() as tx:
-            stored = self._by_hash(tx, mh)
+            stored = round_table.by_hash(tx, mh)
         key = self._keys.load(stored.record.number)
         if key is None:
             raise NotPossibleNow("This round is over.", slug="round-over", next="Wait for the next round.")
@@ -200,51 +143,34 @@ class Rounds:
     def take_report(self, mh: bytes, envelope: Envelope, header: ReportHeader, file: str) -> bytes:
         """Take a checked report whose y lies durably in ``file``; returns the signed receipt."""
         with self._database.transaction() as tx:
-            stored = self._by_hash(tx, mh)
-            row = tx.execute(
-                select(tables.reports).where(tables.reports.c.mh == mh, tables.reports.c.dev == header.device)
-            ).first()
-            held = Held(row.dev, Envelope.decode(row.envelope)) if row else None
+            stored = round_table.by_hash(tx, mh)
+            before, count = held_reports.find(tx, mh, header.device), held_reports.count(tx, mh)
             step = self._machine.take_report(
-                stored.record, held, self._count(tx, mh), envelope, header, int(self._clock())
+                stored.record, before.held if before else None, count, envelope, header, int(self._clock())
             )
-            if row is not None:
-                receipt: bytes = row.receipt
-                return receipt
-            tx.execute(
-                insert(tables.reports).values(
-                    mh=mh,
-                    dev=header.device,
-                    envelope=envelope.encode(),
-                    file=file,
-                    receipt=step.reply,
-                    received_at=self._clock(),
-                )
-            )
-        size = report_bytes(envelope.encode(), header.length)
+            if before is not None:
+                return before.receipt
+            kept = Kept(Held(header.device, envelope), file, step.reply)
+            held_reports.keep(tx, mh, kept, self._clock())
+        size = body_bytes(envelope.encode(), header.length)
         self.journal.took("report taken", stored.record.number, mh, header.device, size)
         return step.reply
 
-    def holds(self, mh: bytes, device: bytes) -> tuple[str, bytes] | None:
-        """The file of a device's report and the receipt for it, if we have one; the receipt outlives the file."""
-        columns = tables.reports.c
+    def kept(self, mh: bytes, device: bytes) -> Kept | None:
+        """A device's report, if we have one; its receipt outlives the file."""
         with self._database.transaction() as tx:
-            found = select(columns.file, columns.receipt).where(columns.mh == mh, columns.dev == device)
-            row = tx.execute(found).first()
-        return (row.file, row.receipt) if row else None
+            return held_reports.find(tx, mh, device)
 
     def needs(self, mh: bytes, device: bytes, file: str) -> bool:
         """Is ``file`` a report of a round that is not over?"""
-        held = self.holds(mh, device)
-        if held is None or held[0] != file:
-            return False
         with self._database.transaction() as tx:
-            return self._by_hash(tx, mh).record.at not in TERMINAL
+            kept = held_reports.find(tx, mh, device)
+            return kept is not None and kept.file == file and round_table.by_hash(tx, mh).record.at not in TERMINAL
 
     def count(self, mh: bytes) -> int:
         """How many reports we hold."""
         with self._database.transaction() as tx:
-            return self._count(tx, mh)
+            return held_reports.count(tx, mh)
 
     def close(self) -> bytes:
         """Fix the set; returns the signed close.
@@ -253,8 +179,8 @@ class Rounds:
             NotPossibleNow: too few reports, or the round is not collecting.
         """
         with self._database.transaction() as tx:
-            record = self._current(tx).record
-            held = self._held(tx, record.mh)
+            record = round_table.current(tx).record
+            held = held_reports.of_round(tx, record.mh)
             step = self._machine.close(record, held, self._log.head(tx))
             self._save(tx, step)
         self._say(record, step.record, reports=len(held))
@@ -263,50 +189,20 @@ class Rounds:
     def take_verdict(self, data: bytes) -> Record:
         """Main's verdict: agreed, or abandoned."""
         with self._database.transaction() as tx:
-            record = self._current(tx).record
-            step = self._machine.take_verdict(record, data, self._held(tx, record.mh))
+            record = round_table.current(tx).record
+            step = self._machine.take_verdict(record, data, held_reports.of_round(tx, record.mh))
             self._save(tx, step)
         self._say(record, step.record)
         self._forget_if_over(step.record)
         return step.record
 
     def sum(self) -> NDArray[np.uint32]:
-        """Y = Σy − Σmask_A over the accepted reports of the agreed (or released) round; (d,) uint32.
-
-        One y is in memory a MiB at a time, so memory does not grow with the number of reports.
-        """
+        """Y over the accepted reports of the agreed (or released) round; see ``MaskedSums.compute``."""
         with self._database.transaction() as tx:
-            record = self._current(tx).record
-            accepted = self._machine.accepted(record, self._held(tx, record.mh))
-            files = {
-                row.dev: row.file for row in tx.execute(select(tables.reports).where(tables.reports.c.mh == record.mh))
-            }
-        key = self._keys.load(record.number)
-        if key is None:
-            raise StorageError("The round's key is gone; its reports cannot be opened.", slug="round-key-lost")
-        total = np.zeros(record.terms.length, np.uint32)
-        for held in accepted:
-            seed = open_seed(held.envelope.sealed_aggregator, key, MASK_AGGREGATOR, record.mh, held.device)
-            mask = MaskStream(mask_key(seed, MASK_AGGREGATOR, record.mh, held.device))
-            self._add(total, files[held.device], mask)
-        return total
-
-    def _add(self, total: NDArray[np.uint32], file: str, mask: MaskStream) -> None:
-        at = 0
-        with self._open(file) as stream:
-            while piece := stream.read(PIECE_BYTES):
-                words = np.frombuffer(piece, "<u4").astype(np.uint32)
-                mask.subtract_from(words)
-                ring.add_into(total[at : at + words.size], words)
-                at += words.size
-        if at != total.size:
-            raise StorageError(f"The report file {file} has {at} words instead of {total.size}.", slug="report-damaged")
-
-    def _open(self, file: str) -> BinaryIO:
-        try:
-            return self._files.open(file)
-        except NotFound as error:
-            raise StorageError(f"The report file {file} is gone.", slug="report-lost") from error
+            record = round_table.current(tx).record
+            accepted = self._machine.accepted(record, held_reports.of_round(tx, record.mh))
+            files = held_reports.files(tx, record.mh)
+        return self._sums.compute(record, accepted, files)
 
     def release(self) -> tuple[bytes, NDArray[np.uint32]]:
         """Store Y, then sign and store the one release; returns both, on repetition the stored ones.
@@ -319,19 +215,18 @@ class Rounds:
         """
         stored = self.latest()
         if stored is None:
-            raise no_round()
+            raise round_table.no_round()
         TABLE.next(stored.record.at, Event.RELEASE)
         if stored.record.release:
             return stored.record.release, self._stored_sum(stored.record)
         vector = self.sum()
-        data = vector.astype("<u4", copy=False).tobytes()
-        self._files.write_stream(_sum_file(stored.record), [data], len(data), len(data))
+        self._sums.keep(stored.record, vector)
         with self._database.transaction() as tx:
-            record = self._current(tx).record
-            accepted = self._machine.accepted(record, self._held(tx, record.mh))
-            step = self._machine.release(record, accepted, vector_digest([data]), self._log.head(tx))
+            record = round_table.current(tx).record
+            accepted = self._machine.accepted(record, held_reports.of_round(tx, record.mh))
+            step = self._machine.release(record, accepted, vector_digest([ring.to_bytes(vector)]), self._log.head(tx))
             self._save(tx, step)
-        self._say(record, step.record, devices=len(accepted), bytes=len(data))
+        self._say(record, step.record, devices=len(accepted), bytes=vector.nbytes)
         return step.reply, vector
 
     def _stored_sum(self, record: Record) -> NDArray[np.uint32]:
@@ -340,7 +235,7 @@ class Rounds:
         Empty if they are lost too: nothing can bring back what was signed, and nothing else may ever be released.
         """
         signed = Release.decode(Signed.decode(record.release).payload).sum_hash
-        ways: tuple[Callable[[], NDArray[np.uint32]], ...] = (lambda: self._sum_on_disk(record), self.sum)
+        ways: tuple[Callable[[], NDArray[np.uint32]], ...] = (lambda: self._sums.kept(record), self.sum)
         for found in ways:
             try:
                 vector = found()
@@ -348,18 +243,14 @@ class Rounds:
                 if not isinstance(error, NotFound) and error.slug not in DEAD_ROUND:
                     raise  # a disk that fails now may not fail later
             else:
-                if vector.size and vector_digest([vector.astype("<u4", copy=False).data.cast("B")]) == signed:
+                if vector.size and vector_digest([ring.to_bytes(vector)]) == signed:
                     return vector
         return np.zeros(0, np.uint32)
-
-    def _sum_on_disk(self, record: Record) -> NDArray[np.uint32]:
-        data = self._files.read(_sum_file(record))
-        return np.frombuffer(data[: len(data) // 4 * 4], "<u4").astype(np.uint32)
 
     def finish(self, data: bytes) -> bytes:
         """Main's signed outcome acknowledges the release; returns it with our signature. All y are destroyed."""
         with self._database.transaction() as tx:
-            record = self._current(tx).record
+            record = round_table.current(tx).record
             step = self._machine.finish(record, data)
             self._save(tx, step)
         self._say(record, step.record)
@@ -369,7 +260,7 @@ class Rounds:
     def abandon(self, reason: str) -> bytes:
         """Give the round up; returns our signed outcome. All y are destroyed."""
         with self._database.transaction() as tx:
-            record = self._current(tx).record
+            record = round_table.current(tx).record
             step = self._machine.abandon(record, reason)
             self._save(tx, step)
         self._say(record, step.record, reason=reason)
@@ -379,7 +270,7 @@ class Rounds:
     def told_main(self, number: int) -> None:
         """Main has our word on how round ``number`` ended."""
         with self._database.transaction() as tx:
-            tx.execute(update(tables.rounds).where(tables.rounds.c.number == number).values(told_main=True))
+            round_table.told_main(tx, number)
 
     def forget_old(self) -> None:
         """Destroy what a crash may have left: keys and reports of rounds that are over; call at the start."""
@@ -387,9 +278,7 @@ class Rounds:
         live = stored.record if stored is not None and stored.record.at not in TERMINAL else None
         self._keys.keep_only(live.number if live else None)
         with self._database.transaction() as tx:
-            columns = tables.reports.c
-            rows = tx.execute(select(columns.file).where(columns.mh == live.mh)) if live else ()
-            kept = {row.file for row in rows} | ({_sum_file(live)} if live else set())
+            kept = {*held_reports.files(tx, live.mh).values(), sum_file(live)} if live else set()
         for file in self._files.names():
             if file not in kept:
                 self._files.delete(file)
@@ -402,83 +291,14 @@ class Rounds:
             return
         self._keys.destroy(record.number)
         with self._database.transaction() as tx:
-            files = [
-                row.file for row in tx.execute(select(tables.reports.c.file).where(tables.reports.c.mh == record.mh))
-            ]
-        for file in (*files, _sum_file(record)):
+            files = held_reports.files(tx, record.mh)
+        for file in (*files.values(), sum_file(record)):
             self._files.delete(file)
         self._files.give_up_all()
-
-    def _current(self, tx: Connection) -> Stored:
-        stored = self._latest(tx)
-        if stored is None:
-            raise no_round()
-        return stored
-
-    def _latest(self, tx: Connection) -> Stored | None:
-        row = tx.execute(select(tables.rounds).order_by(tables.rounds.c.number.desc()).limit(1)).first()
-        return _stored(row) if row else None
-
-    def _by_hash(self, tx: Connection, mh: bytes) -> Stored:
-        row = tx.execute(select(tables.rounds).where(tables.rounds.c.mh == mh)).first()
-        if row is None:
-            raise NotFound("There is no round with this manifest.")
-        return _stored(row)
-
-    @staticmethod
-    def _held(tx: Connection, mh: bytes) -> list[Held]:
-        rows = tx.execute(select(tables.reports).where(tables.reports.c.mh == mh).order_by(tables.reports.c.dev))
-        return [Held(row.dev, Envelope.decode(row.envelope)) for row in rows]
-
-    @staticmethod
-    def _count(tx: Connection, mh: bytes) -> int:
-        statement = select(func.count()).select_from(tables.reports).where(tables.reports.c.mh == mh)
-        return int(tx.execute(statement).scalar_one())
 
     def _say(self, before: Record, after: Record, **facts: object) -> None:
         self.journal.moved(after.number, after.mh, before.state, after.state, **facts)
 
     def _save(self, tx: Connection, step: Step) -> None:
-        columns = _columns(step.record)
-        if step.record.state in ENDED and step.entries:
-            columns["ended_at"] = self._clock()
-        tx.execute(update(tables.rounds).where(tables.rounds.c.number == step.record.number).values(**columns))
+        round_table.save(tx, step.record, self._clock())
         self._log.append(tx, step.entries)
-
-
-def report_bytes(envelope: bytes, words: int) -> int:
-    """Bytes of a report's body as it came: the envelope's length, the envelope, y."""
-    return PREFIX_BYTES + len(envelope) + 4 * words
-
-
-def forget_reports(tx: Connection, device: bytes) -> None:
-    """Delete the receipts and envelopes of a device that has left.
-
-    What it has handed in for the newest round stays until that is over: a set from which one was taken would give that
-    one away.
-    """
-    newest = select(tables.rounds.c.mh).order_by(tables.rounds.c.number.desc()).limit(1)
-    columns = tables.reports.c
-    tx.execute(delete(tables.reports).where(columns.dev == device, columns.mh.not_in(newest)))
-    tx.execute(delete(tables.refusals).where(tables.refusals.c.dev == device))
-
-
-def _sum_file(record: Record) -> str:
-    return f"{record.mh.hex()}.sum"
-
-
-def no_round() -> NotPossibleNow:
-    """The error while there was no round yet."""
-    return NotPossibleNow(
-        "There was no round yet.",
-        next="A round opens when enough devices are enrolled at both servers.",
-        slug="no-open-round",
-    )
-
-
-def _columns(record: Record) -> dict[str, Any]:
-    return {"mh": record.mh, "state": record.state, "record": record.encode()}
-
-
-def _stored(row: Any) -> Stored:
-    return Stored(Record.decode(row.record, limit=1 << 26), row.told_main, row.opened_at, row.ended_at)

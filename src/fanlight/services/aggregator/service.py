@@ -19,9 +19,11 @@ from fanlight.protocol.aggregator import Aggregator
 from fanlight.protocol.aggregator_round import TERMINAL, State
 from fanlight.protocol.exchange import Enrolments, Order, Orders
 from fanlight.protocol.manifest import Proposal
-from fanlight.services.aggregator import refusals
+from fanlight.services.aggregator import held_reports, refusals
 from fanlight.services.aggregator.main_client import LONG_POLL_S, MainClient
-from fanlight.services.aggregator.rounds import DEAD_ROUND, Rounds, Stored, forget_reports
+from fanlight.services.aggregator.masked_sums import DEAD_ROUND
+from fanlight.services.aggregator.round_table import Stored
+from fanlight.services.aggregator.rounds import Rounds
 from fanlight.services.federation import ServerIdentity
 from fanlight.services.http.backoff import Backoff
 from fanlight.services.http.jobs import Jobs
@@ -71,7 +73,7 @@ class AggregatorService:
         migrate(self.database, ROLE)
         self.log = ChainedLog(tables.log, identity.trust.fid, ROLE)
         self.files = BlobFolder(state / "reports")
-        self.membership = Membership(self.database, tables.members, self.log, identity.trust, forget_reports)
+        self.membership = Membership(self.database, tables.members, self.log, identity.trust, held_reports.forget)
         self.membership.load()
         self.rounds = Rounds(
             self.database,

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from fanlight.errors import NotPossibleNow
 from fanlight.protocol.aggregator_round import TABLE, Event, State
-from fanlight.services.aggregator.rounds import Stored, no_round
+from fanlight.services.aggregator.round_table import Stored, no_round
 from fanlight.services.aggregator.service import AggregatorService, round_json
 from fanlight.services.http.jobs import Job, Progress
 from fanlight.services.http.steps import StepView

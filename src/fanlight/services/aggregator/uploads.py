@@ -140,12 +140,12 @@ class Uploads:
             raise
 
     def _admit(self, mh: bytes, device: bytes, envelope: Envelope) -> Admitted | bytes:
-        held = self._rounds.holds(mh, device)
-        if held is not None and held[0] == envelope.report_id.hex():
-            return held[1]  # our answer was lost: the same one again, also after the close
+        kept = self._rounds.kept(mh, device)
+        if kept is not None and kept.held.envelope.report_id == envelope.report_id:
+            return kept.receipt  # our answer was lost: the same one again, also after the close
         header = self._rounds.check_report(mh, device, envelope)
-        if held is not None:  # a second report: refused by its header alone
-            return self._rounds.take_report(mh, envelope, header, held[0])
+        if kept is not None:  # a second report: refused by its header alone
+            return self._rounds.take_report(mh, envelope, header, kept.file)
         return Admitted(mh, device, envelope, header)
 
     def _note(self, mh: bytes, device: bytes, envelope: Envelope, slug: str) -> None:

@@ -21,7 +21,7 @@ from fanlight.protocol.device import needs_training
 from fanlight.protocol.device_round import PREPARATION, Delivery, PreparationEvent, Record
 from fanlight.protocol.manifest import Manifest, SignedManifest, read_manifest
 from fanlight.protocol.plan import Kind, Plan
-from fanlight.protocol.report import Envelope
+from fanlight.protocol.report import Envelope, body_bytes
 from fanlight.services.device.client import AggregatorClient, MainClient
 from fanlight.services.device.identity import Identity
 from fanlight.services.device.learned import Held, Learned, Prepared, StoredCounts
@@ -292,7 +292,7 @@ class Rounds:
                 )
             record, y = self.identity.device.commit(opening.signed, opening.manifest, contribution, stream, now)
             self.store.commit(record, y, learned, prepared)
-        _say("report committed", record, kind=record.kind, bytes=y.nbytes + len(record.envelope))
+        _say("report committed", record, kind=record.kind, bytes=body_bytes(record.envelope, record.length))
         return record
 
     def _record(self, mh: bytes) -> Record:

@@ -13,7 +13,7 @@ from typing import Any, Final
 from fanlight.core.percent import percent
 from fanlight.errors import DataError, FanlightError, NotAuthentic, NotPossibleNow, Refused, RemoteError, Unreachable
 from fanlight.protocol.device_round import PREPARATION, Delivery, Preparation, PreparationEvent, Record
-from fanlight.protocol.report import PREFIX_BYTES, Envelope
+from fanlight.protocol.report import Envelope, body_bytes
 from fanlight.services.device.learner import nothing_to_learn_from
 from fanlight.services.device.rounds import Opening, Rounds, as_not_possible
 from fanlight.services.http.backoff import Backoff
@@ -260,7 +260,7 @@ def sent_json(record: Record) -> dict[str, Any]:
         "kind": record.kind,
         "manifest": record.mh.hex(),
         "fingerprint": envelope.report_id.hex(),
-        "bytes": PREFIX_BYTES + len(record.envelope) + 4 * record.length,
+        "bytes": body_bytes(record.envelope, record.length),
         "state": record.delivery,
         "at": record.committed_at,
     }

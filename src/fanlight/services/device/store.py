@@ -21,6 +21,7 @@ from pydantic import Field
 from sqlalchemy import Connection, delete, func, insert, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
+from fanlight.core import ring
 from fanlight.errors import FanlightError, NotFound, NotPossibleNow, StorageError
 from fanlight.learning.model_file import MAX_MODEL_BYTES
 from fanlight.protocol.closing import Result
@@ -257,7 +258,7 @@ class DeviceStore:
         Raises:
             NotPossibleNow: the preparation is another one by now.
         """
-        name, data = _y_name(record.mh), y.astype("<u4", copy=False).data.cast("B")
+        name, data = _y_name(record.mh), ring.to_bytes(y)
         self._reports.write_stream(name, [data], len(data), len(data))
         line = {"mh": record.mh, "number": record.number, "kind": record.kind, "learned": learned.encode()}
         values = {"mh": record.mh, "delivery": record.delivery, "committed_at": record.committed_at}

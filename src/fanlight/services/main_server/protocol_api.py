@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from fanlight.core import ring
 from fanlight.errors import MalformedMessage
 from fanlight.protocol.closing import CLOSE_LIMIT
 from fanlight.protocol.exchange import PREFIX
@@ -217,5 +218,5 @@ def _split_release(body: bytes) -> tuple[bytes, np.ndarray[tuple[int], np.dtype[
     start = _RELEASE_PREFIX + length
     if length > _RELEASE_LIMIT or start > len(body) or (len(body) - start) % 4:
         raise MalformedMessage("This is not a release.")
-    vector = np.frombuffer(body, "<u4", offset=start).astype(np.uint32)
+    vector = ring.from_bytes(memoryview(body)[start:])
     return body[_RELEASE_PREFIX:start], vector

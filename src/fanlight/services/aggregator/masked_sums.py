@@ -1,0 +1,96 @@
+"""The one sum of a round: computed from the files of the reports, and kept in a file until main has it.
+
+One vector is in memory a MiB at a time, so memory does not grow with the number of reports.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import BinaryIO, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fanlight.core import ring
+from fanlight.core.masks import MaskStream
+from fanlight.errors import NotFound, StorageError
+from fanlight.protocol.aggregator_round import Held, Record
+from fanlight.protocol.sealing import MASK_AGGREGATOR, mask_key, open_seed
+from fanlight.services.server.round_keys import RoundKeys
+from fanlight.storage.blobs import BlobFolder
+
+PIECE_BYTES: Final = 1 << 20
+SUM: Final = ".sum"
+"""How the name of a sum's file ends."""
+DEAD_ROUND: Final = frozenset({"round-key-lost", "report-damaged", "report-lost"})
+"""Why a sum can never be released: slugs of the errors of ``MaskedSums.compute``."""
+
+
+@dataclass(frozen=True)
+class MaskedSums:
+    """Sums over the files of a folder.
+
+    Attributes:
+        files: the folder, with the reports' vectors.
+        keys: of the rounds.
+    """
+
+    files: BlobFolder
+    keys: RoundKeys
+
+    def compute(self, record: Record, accepted: Sequence[Held], files: Mapping[bytes, str]) -> NDArray[np.uint32]:
+        """Y = Σy − Σmask_A, (d,) uint32.
+
+        Args:
+            record: the round.
+            accepted: the reports in the sum.
+            files: name of the vector's file, by device.
+
+        Raises:
+            StorageError: a report or the round's key is lost (slugs ``DEAD_ROUND``), or the disk failed.
+        """
+        key = self.keys.load(record.number)
+        if key is None:
+            raise StorageError("The round's key is gone; its reports cannot be opened.", slug="round-key-lost")
+        total = np.zeros(record.terms.length, np.uint32)
+        for held in accepted:
+            seed = open_seed(held.envelope.sealed_aggregator, key, MASK_AGGREGATOR, record.mh, held.device)
+            mask = MaskStream(mask_key(seed, MASK_AGGREGATOR, record.mh, held.device))
+            self._add(total, files[held.device], mask)
+        return total
+
+    def keep(self, record: Record, total: NDArray[np.uint32]) -> None:
+        """Write Y to the disk, durably."""
+        data = ring.to_bytes(total)
+        self.files.write_stream(sum_file(record), [data], len(data), len(data))
+
+    def kept(self, record: Record) -> NDArray[np.uint32]:
+        """Y from the disk, as it is there.
+
+        Raises:
+            NotFound: it is not there. StorageError: the disk failed.
+        """
+        return ring.from_bytes(self.files.read(sum_file(record)))
+
+    def _add(self, total: NDArray[np.uint32], file: str, mask: MaskStream) -> None:
+        at = 0
+        with self._open(file) as stream:
+            while piece := stream.read(PIECE_BYTES):
+                words = ring.from_bytes(piece)
+                mask.subtract_from(words)
+                ring.add_into(total[at : at + words.size], words)
+                at += words.size
+        if at != total.size:
+            raise StorageError(f"The report file {file} has {at} words instead of {total.size}.", slug="report-damaged")
+
+    def _open(self, file: str) -> BinaryIO:
+        try:
+            return self.files.open(file)
+        except NotFound as error:
+            raise StorageError(f"The report file {file} is gone.", slug="report-lost") from error
+
+
+def sum_file(record: Record) -> str:
+    """The name of the file of a round's sum."""
+    return f"{record.mh.hex()}{SUM}"

@@ -1,0 +1,131 @@
+"""The rounds in the aggregator's database: what is asked of the table, in the caller's transaction."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sqlalchemy import Connection, func, insert, select, update
+
+from fanlight.errors import NotFound, NotPossibleNow
+from fanlight.protocol.aggregator_round import TERMINAL, Record
+from fanlight.storage.tables.aggregator import rounds
+
+RECORD_LIMIT: Final = 1 << 26
+"""Bytes of a stored record: it holds close and verdict."""
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A round with what the aggregator keeps beside the machine's record.
+
+    Attributes:
+        record: the machine's.
+        told_main: does main have our word on how it ended.
+        opened_at, ended_at: unix seconds.
+    """
+
+    record: Record
+    told_main: bool
+    opened_at: float
+    ended_at: float | None
+
+
+def latest(tx: Connection) -> Stored | None:
+    """The newest round, if any."""
+    row = tx.execute(select(rounds).order_by(rounds.c.number.desc()).limit(1)).first()
+    return _stored(row) if row else None
+
+
+def current(tx: Connection) -> Stored:
+    """The newest round.
+
+    Raises:
+        NotPossibleNow: there is none.
+    """
+    stored = latest(tx)
+    if stored is None:
+        raise no_round()
+    return stored
+
+
+def by_hash(tx: Connection, mh: bytes) -> Stored:
+    """The round with this manifest.
+
+    Raises:
+        NotFound: there is none.
+    """
+    row = tx.execute(select(rounds).where(rounds.c.mh == mh)).first()
+    if row is None:
+        raise NotFound("There is no round with this manifest.")
+    return _stored(row)
+
+
+def numbered(tx: Connection, number: int) -> Stored:
+    """The round of this number.
+
+    Raises:
+        NotFound: there is none.
+    """
+    row = tx.execute(select(rounds).where(rounds.c.number == number)).first()
+    if row is None:
+        raise NotFound(f"There is no round {number}.")
+    return _stored(row)
+
+
+def every(tx: Connection) -> list[Stored]:
+    """All rounds, oldest first."""
+    return [_stored(row) for row in tx.execute(select(rounds).order_by(rounds.c.number))]
+
+
+def page(tx: Connection, offset: int, limit: int) -> list[Stored]:
+    """Some of the rounds, newest first: each comes with its close, which can be large."""
+    found = select(rounds).order_by(rounds.c.number.desc())
+    return [_stored(row) for row in tx.execute(found.offset(offset).limit(limit))]
+
+
+def count(tx: Connection) -> int:
+    """How many rounds there are."""
+    return int(tx.execute(select(func.count()).select_from(rounds)).scalar_one())
+
+
+def counts(tx: Connection) -> dict[str, int]:
+    """How many rounds there are in each state."""
+    found = select(rounds.c.state, func.count()).group_by(rounds.c.state)
+    return {str(row[0]): int(row[1]) for row in tx.execute(found)}
+
+
+def begin(tx: Connection, record: Record, kind: str, now: float) -> None:
+    """Store a new round."""
+    values = {"number": record.number, "kind": kind, "opened_at": now}
+    tx.execute(insert(rounds).values(**values, **_columns(record)))
+
+
+def save(tx: Connection, record: Record, now: float) -> None:
+    """Store a changed record; ``ended_at`` is set when it comes to its end."""
+    columns = _columns(record)
+    if record.at in TERMINAL:
+        columns["ended_at"] = func.coalesce(rounds.c.ended_at, now)
+    tx.execute(update(rounds).where(rounds.c.number == record.number).values(**columns))
+
+
+def told_main(tx: Connection, number: int) -> None:
+    """Main has our word on how round ``number`` ended."""
+    tx.execute(update(rounds).where(rounds.c.number == number).values(told_main=True))
+
+
+def no_round() -> NotPossibleNow:
+    """The error while there was no round yet."""
+    return NotPossibleNow(
+        "There was no round yet.",
+        next="A round opens when enough devices are enrolled at both servers.",
+        slug="no-open-round",
+    )
+
+
+def _columns(record: Record) -> dict[str, Any]:
+    return {"mh": record.mh, "state": record.state, "record": record.encode()}
+
+
+def _stored(row: Any) -> Stored:
+    return Stored(Record.decode(row.record, limit=RECORD_LIMIT), row.told_main, row.opened_at, row.ended_at)
