@@ -7,6 +7,9 @@ window has passed is for the aggregator to say, on whose clock it is.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from itertools import islice
+
 from sqlalchemy import Connection, select
 
 from fanlight.errors import NotPossibleNow
@@ -20,7 +23,7 @@ from fanlight.services.main_server.rounds import Rounds
 from fanlight.services.main_server.service import MainService
 from fanlight.services.main_server.stragglers import WaitingRules
 from fanlight.services.main_server.task import Policy
-from fanlight.storage.tables.main import beacons, devices
+from fanlight.storage.tables.main import devices
 
 
 class Conductor:
@@ -197,12 +200,21 @@ class Conductor:
         return True
 
     def _is_content(self, tx: Connection, stored: Stored) -> bool:
-        rows = tx.execute(select(beacons.c.dev, beacons.c.received_at).where(beacons.c.mh == stored.mh)).all()
-        needed = stored.record.terms.k_min
-        if len(rows) < needed:
+        """Asked at every report: so it counts, and looks at silent devices only until there are too many of them."""
+        reported, needed = round_table.arrived(tx, stored.mh), stored.record.terms.k_min
+        if reported < needed:
             return False
-        expected = set(stored.record.cohort) or set(members.confirmed(tx))
-        silent = expected - {row.dev for row in rows} - self._service.presence.declined(stored.mh)
-        missing = sum(self._service.presence.is_present(device) for device in silent)
-        waited = self._service.clock() - sorted(row.received_at for row in rows)[needed - 1]
-        return WaitingRules.of_newest(tx, self._policy).are_content(len(rows), missing, waited)
+        waited = self._service.clock() - round_table.arrived_at(tx, stored.mh, needed)
+        most = WaitingRules.of_newest(tx, self._policy).most_missing(reported, waited)
+        missing = filter(self._is_awaited_in(stored), members.silent(tx, stored.mh))
+        return most is None or sum(1 for _ in islice(missing, most + 1)) <= most
+
+    def _is_awaited_in(self, stored: Stored) -> Callable[[bytes], bool]:
+        """Whether a device is there, takes part in the round, and has not said that it will not report."""
+        presence, cohort = self._service.presence, frozenset(stored.record.cohort)
+        declined = presence.declined(stored.mh)
+
+        def is_awaited(device: bytes) -> bool:
+            return presence.is_present(device) and device not in declined and (not cohort or device in cohort)
+
+        return is_awaited

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from sqlalchemy import ColumnElement, Connection, and_, delete, or_, select, update
 from sqlalchemy.dialects.sqlite import insert
@@ -21,6 +21,17 @@ def signers(tx: Connection, mh: bytes) -> dict[bytes, bytes]:
     """Whose reports count in a round: the confirmed, and who left after its receipt for the round was seen here."""
     reported = select(beacons.c.dev).where(beacons.c.mh == mh)
     return _keys_where(tx, or_(devices.c.left_at.is_(None), devices.c.dev.in_(reported)))
+
+
+def silent(tx: Connection, mh: bytes) -> Iterator[bytes]:
+    """The confirmed whose receipt for a round has not arrived, read from the database as they are asked for."""
+    with tx.execute(
+        select(devices.c.dev)
+        .join(enrolled_at_aggregator, enrolled_at_aggregator.c.dev == devices.c.dev)
+        .outerjoin(beacons, and_(beacons.c.dev == devices.c.dev, beacons.c.mh == mh))
+        .where(devices.c.revoked_at.is_(None), devices.c.left_at.is_(None), beacons.c.dev.is_(None))
+    ) as found:
+        yield from found.scalars()
 
 
 def take_from_aggregator(tx: Connection, members: Iterable[Member]) -> None:

@@ -54,6 +54,11 @@ class WaitingRules:
             missing: devices that are connected and have neither reported nor said that they will not.
             waited_s: seconds since there were enough for a sum.
         """
+        most = self.most_missing(reported, waited_s)
+        return most is None or missing <= most
+
+    def most_missing(self, reported: int, waited_s: float) -> int | None:
+        """How many may be missing in a round that may end; None: any number. Arguments as in ``are_content``."""
         if waited_s >= self.wait_s or 0 < self.enough <= reported:
-            return True
-        return 100 * reported >= self.expected_percent * (reported + missing)
+            return None
+        return 100 * reported // self.expected_percent - reported
