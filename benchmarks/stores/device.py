@@ -33,11 +33,11 @@ def fill_device(role: DeviceRole, plan: Plan, past: Sequence[PastRound]) -> None
     role.store.hold(held, newest.content)
     role.store.trained(_prepared(plan, held, newest.content, counts), newest.content)
     for name in role.membership.servers:
-        role.store.keep(f"enrolled-{name}", b"yes")
+        role.store.values.keep(f"enrolled-{name}", b"yes")
     _reports(role, plan, past, chance)
     for number in range(_REFUSALS):
         error = Refused("The round sums fewer devices than you allow.", slug="floor", next="Wait for another round.")
-        role.store.refuse(chance.bytes(32), error, past[0].opened_at + number)
+        role.store.refusals.keep(chance.bytes(32), error, past[0].opened_at + number)
     _pictures(role, plan, newest.sha256, chance)
 
 

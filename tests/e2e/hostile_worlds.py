@@ -140,7 +140,7 @@ def device(folder: Path) -> Iterator[World]:
         (data / ELEMENT).mkdir()
         role.library.refresh()
         for text in TEXTS.values():
-            role.store.refuse(text.encode()[:32], RemoteError(text, next=text, slug=text[:64]), NOW)
+            role.store.refusals.keep(text.encode()[:32], RemoteError(text, next=text, slug=text[:64]), NOW)
         everything = "".join(TEXTS.values())
         role.agent.trouble = Trouble("bad-answer", everything, everything, NOW, NOW)
         fail(role.jobs, "/sendstatus", "/sendmodel", "suggest")

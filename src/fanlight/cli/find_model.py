@@ -44,7 +44,7 @@ def find_model(model: Path | None, state: Path | None) -> HeadModel:
 
 def _in_state(state: Path) -> HeadModel:
     from fanlight.learning.model_file import decode
-    from fanlight.services.device.store import current_model_file
+    from fanlight.services.device.model_files import current_model_file
 
     demo = newest_demo(state)
     if demo is not None:

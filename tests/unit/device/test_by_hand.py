@@ -203,7 +203,7 @@ def test_a_refused_manifest_says_why(
     turn(device)
     assert slug(device.steps.send) == expected
     assert federation.uploads == []
-    kept = [refusal.slug for refusal in device.store.refusals()]
+    kept = [refusal.slug for refusal in device.store.refusals.newest()]
     assert kept == ([] if expected == "other-model" else [expected])
 
 

@@ -116,7 +116,7 @@ def test_abandoned_and_then_released_is_noticed_kept_and_shown(federation: FakeF
     assert [outcome["signed"] for outcome in shown["rounds"][0]["outcomes"]] == both
     assert why_not(device) == "equivocation"
     assert len(federation.uploads) == 1
-    assert [refusal.slug for refusal in device.store.refusals()] == ["equivocation"]
+    assert [refusal.slug for refusal in device.store.refusals.newest()] == ["equivocation"]
 
 
 def test_the_owner_can_go_on_after_that(federation: FakeFederation, device: DeviceRole) -> None:

@@ -10,7 +10,8 @@ import pytest
 from fanlight.errors import NotFound, NotPossibleNow, Refused, StorageError
 from fanlight.protocol.device_round import SECONDS_PER_DAY, Delivery, Preparation, Record
 from fanlight.services.device.learned import Held, Learned, Prepared, StoredCounts
-from fanlight.services.device.store import DeviceStore, current_model_file
+from fanlight.services.device.model_files import current_model_file
+from fanlight.services.device.store import DeviceStore
 from tests.unit.device.federation import PLAN
 
 LEARNED = Learned(received=StoredCounts.none(2))
@@ -81,9 +82,12 @@ def test_answers_are_counted_over_a_day(store: DeviceStore) -> None:
 
 def test_a_refusal_is_kept_once_for_each_reason(store: DeviceStore) -> None:
     for at in (5, 6):
-        store.refuse(bytes(32), Refused("no", slug="below-floor", next="wait"), at)
-    store.refuse(bytes(32), Refused("no", slug="demo-refused"), 7)
-    assert [(line.slug, line.refused_at) for line in store.refusals()] == [("demo-refused", 7), ("below-floor", 5)]
+        store.refusals.keep(bytes(32), Refused("no", slug="below-floor", next="wait"), at)
+    store.refusals.keep(bytes(32), Refused("no", slug="demo-refused"), 7)
+    assert [(line.slug, line.refused_at) for line in store.refusals.newest()] == [
+        ("demo-refused", 7),
+        ("below-floor", 5),
+    ]
 
 
 def test_a_newer_model_replaces_the_older(store: DeviceStore, tmp_path: Path) -> None:

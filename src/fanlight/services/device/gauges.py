@@ -40,7 +40,7 @@ class Gauges(Collector):
         yield GaugeMetricFamily("fanlight_model_version", "The current model.", held.version if held else 0)
         yield CounterMetricFamily("fanlight_reports_committed", "Reports made here.", role.store.count_reports())
         refused = CounterMetricFamily("fanlight_rounds_refused", "Rounds not answered, by reason.", labels=["reason"])
-        for reason, count in role.store.refusals_by_reason().items():
+        for reason, count in role.store.refusals.counts().items():
             refused.add_metric([reason], count)
         yield refused
         yield GaugeMetricFamily("fanlight_trouble", "Is something wrong now?", role.agent.trouble is not None)

@@ -69,11 +69,11 @@ class Membership:
                 continue
             enrolment = identities.enrol(device.trust.fid, self.token.certificate, self.token.private, device.private)
             self._check(server.enrol(enrolment, device.private))
-            self.store.keep(f"enrolled-{name}", b"yes")
+            self.store.values.keep(f"enrolled-{name}", b"yes")
 
     def is_enrolled(self, name: str) -> bool:
         """Has the server taken the enrolment?"""
-        return self.store.value(f"enrolled-{name}") is not None
+        return self.store.values.get(f"enrolled-{name}") is not None
 
     def why_not_ready(self) -> str:
         """Why this device can take part in nothing just now; empty if it can."""
@@ -87,7 +87,7 @@ class Membership:
         Only the first key can do that: to a server, another key under the same token is another device.
         """
         for name in self.servers if self.identity.has_first_key else ():
-            self.store.keep(f"enrolled-{name}", None)
+            self.store.values.keep(f"enrolled-{name}", None)
 
     @property
     def changing_key(self) -> bool:

@@ -58,9 +58,9 @@ class Offers:
             if held is None or (held.sha256, held.plan_bytes) != (offer.model, offer.plan):
                 self._fetch(offer, held)
             self.current = offer
-            if self._store.value(_ACKNOWLEDGED) != offer.model:
+            if self._store.values.get(_ACKNOWLEDGED) != offer.model:
                 self._main.acknowledge_model(offer.model)
-                self._store.keep(_ACKNOWLEDGED, offer.model)
+                self._store.values.keep(_ACKNOWLEDGED, offer.model)
 
     def _fetch(self, offer: Offer, held: Held | None) -> None:
         plan = Plan.decode(offer.plan)

@@ -123,7 +123,7 @@ class Rounds:
         except (Refused, NotAuthentic) as error:
             signed = self.offers.manifest
             if signed is not None and error.slug != OTHER_MODEL:  # the manifest of a model that is about to come
-                self.store.refuse(signed.hash, error, int(self.clock()))
+                self.store.refusals.keep(signed.hash, error, int(self.clock()))
             raise
 
     def commit_training(self, opening: Opening) -> Record:

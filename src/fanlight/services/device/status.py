@@ -182,7 +182,7 @@ def sent(role: DeviceRole, newest: int | None = None) -> dict[str, Any]:
 
 def refusals(role: DeviceRole) -> dict[str, Any]:
     """``GET /api/v1/refusals``: the rounds that this device did not take part in, and why."""
-    lines = role.store.refusals()
+    lines = role.store.refusals.newest()
     return {"refusals": [{**vars(line), "mh": line.mh.hex()} for line in lines]}
 
 

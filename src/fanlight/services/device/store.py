@@ -1,4 +1,4 @@
-"""What of a device survives a power cut: its preparation, models, answered manifests, reports, history and refusals.
+"""What of a device survives a power cut: its membership, preparation, answered manifests, reports and history.
 
 A method that returns has made durable what it was given.  A report's y lies in an owner-only file that is written, and
 synced, before the row that names it; a row therefore never names half a file, and a file that no row names is swept
@@ -7,10 +7,6 @@ away at the next start.  y is deleted when its round is over.
 
 from __future__ import annotations
 
-import hashlib
-import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, BinaryIO, Final
@@ -19,11 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 from sqlalchemy import Connection, delete, func, insert, select, update
-from sqlalchemy.dialects.sqlite import insert as upsert
 
 from fanlight.core import ring
-from fanlight.errors import FanlightError, NotFound, NotPossibleNow, StorageError
-from fanlight.learning.model_file import MAX_MODEL_BYTES
+from fanlight.errors import NotPossibleNow
 from fanlight.protocol.closing import Result
 from fanlight.protocol.device_round import (
     PREPARATION,
@@ -38,14 +32,16 @@ from fanlight.protocol.device_round import (
 from fanlight.protocol.message import Blob, Message, Name
 from fanlight.services.device.evidence import Evidence
 from fanlight.services.device.learned import Course, Held, Learned, Prepared, StoredCounts
+from fanlight.services.device.model_files import ModelFiles
+from fanlight.services.device.refusals import Refusals
+from fanlight.services.device.values import Values, put, stored
 from fanlight.storage.blobs import BlobFolder
 from fanlight.storage.database import Database
 from fanlight.storage.migrating import migrate
-from fanlight.storage.tables.device import answered, refusals, reports, rounds, settings
+from fanlight.storage.tables.device import answered, reports, rounds
 from fanlight.storage.unfinished import Unfinished
 
 DATABASE_FILE: Final = "state.sqlite3"
-MODEL_FOLDER: Final = "models"
 REPORT_FOLDER: Final = "reports"
 _PREPARED, _HELD, _KEY_CHANGE, _DEPARTURE, _COURSE = "prepared", "held", "key-change", "departure", "course"
 
@@ -76,17 +72,6 @@ class RoundLine:
     included: bool | None
 
 
-@dataclass(frozen=True)
-class Refusal:
-    """A manifest that this device did not answer, and why."""
-
-    mh: bytes
-    slug: str
-    message: str
-    next: str
-    refused_at: int
-
-
 class DeviceStore:
     """A device's state folder.
 
@@ -95,6 +80,8 @@ class DeviceStore:
 
     Attributes:
         evidence: of servers that contradict themselves.
+        refusals: manifests that were not answered.
+        values: what is kept under a key.
 
     Raises:
         StorageError: it cannot be used, or is from a newer version.
@@ -105,12 +92,9 @@ class DeviceStore:
         self.database = Database(folder / DATABASE_FILE)
         migrate(self.database, "device")
         self.evidence = Evidence(self.database)
-        # In memory too: they are read many times a round, and no other process writes this folder (``FolderLock``).
-        self._values: Mapping[str, bytes] = {}
-        self._values_lock = threading.Lock()
-        with self._changing_values():
-            pass
-        self._models = BlobFolder(folder / MODEL_FOLDER)
+        self.refusals = Refusals(self.database)
+        self.values = Values(self.database)
+        self._models = ModelFiles(folder)
         self._reports = BlobFolder(folder / REPORT_FOLDER)
         wanted = {_y_name(record.mh) for record in self.unfinished()}
         for name in set(self._reports.names()) - wanted:
@@ -120,45 +104,27 @@ class DeviceStore:
         """Close the database."""
         self.database.close()
 
-    # -- single values
-
-    def value(self, key: str) -> bytes | None:
-        """A value kept under ``key``."""
-        return self._values.get(key)
-
-    def keep(self, key: str, value: bytes | None) -> None:
-        """Keep a value under ``key``; None forgets it."""
-        with self._changing_values() as tx:
-            _keep(tx, key, value)
-
-    @contextmanager
-    def _changing_values(self) -> Iterator[Connection]:
-        """A transaction that may change values; what is in memory follows once it is durable."""
-        with self._values_lock:
-            with self.database.transaction() as tx:
-                yield tx
-                values = {row.key: row.value for row in tx.execute(select(settings))}
-            self._values = values
+    # -- membership
 
     @property
     def key_change(self) -> KeyChange | None:
         """The change of key that is under way."""
-        data = self.value(_KEY_CHANGE)
+        data = self.values.get(_KEY_CHANGE)
         return KeyChange.decode(data) if data else None
 
     def change_key(self, change: KeyChange | None) -> None:
         """Keep how far the change of key is; None: it is over."""
-        self.keep(_KEY_CHANGE, change.encode() if change else None)
+        self.values.keep(_KEY_CHANGE, change.encode() if change else None)
 
     @property
     def departure(self) -> Departure:
         """How far the leaving is; empty while no server knows of it."""
-        data = self.value(_DEPARTURE)
+        data = self.values.get(_DEPARTURE)
         return Departure.decode(data) if data else Departure()
 
     def depart(self, departure: Departure) -> None:
         """Keep how far the leaving is; reports can be sent no more, and are deleted."""
-        self.keep(_DEPARTURE, departure.encode())
+        self.values.keep(_DEPARTURE, departure.encode())
         for record in self.unfinished():
             self._reports.delete(_y_name(record.mh))
 
@@ -167,7 +133,7 @@ class DeviceStore:
     @property
     def held(self) -> Held | None:
         """The current global model."""
-        data = self.value(_HELD)
+        data = self.values.get(_HELD)
         return Held.decode(data) if data else None
 
     def hold(self, held: Held, file: bytes | None = None) -> None:
@@ -176,31 +142,29 @@ class DeviceStore:
         A preparation for another plan or model is void from now on.
         """
         if file is not None:
-            self._write_model("global", held.sha256, file)
-            self._models.give_up_all()
-        with self._changing_values() as tx:
-            _keep(tx, _HELD, held.encode())
+            self._models.write("global", held.sha256, file)
+            self._models.arrived()
+        with self.values.changing() as tx:
+            put(tx, _HELD, held.encode())
             prepared = _prepared(tx)
             if prepared and not _made_for(prepared, held):
                 _move(tx, prepared, PreparationEvent.NEW_MODEL)
-        self._delete_models("global", held.sha256)
+        self._models.keep_only("global", held.sha256)
 
     def unfinished_model(self, sha256: bytes) -> Unfinished:
         """What has arrived of a global model, to be continued; there is only one such file, and ``hold`` ends it."""
-        name = _model_name("global", sha256)
-        self._models.give_up_all(keep=name)
-        return self._models.unfinished(name, 0, MAX_MODEL_BYTES)
+        return self._models.unfinished(sha256)
 
     def measured(self, held: Held, measured: StoredCounts) -> None:
         """Keep what the global model ``held`` was measured to be; a newer one may have come meanwhile."""
-        with self._changing_values() as tx:
+        with self.values.changing() as tx:
             if _held(tx) == held:
-                _keep(tx, _HELD, held.with_(measured=measured).encode())
+                put(tx, _HELD, held.with_(measured=measured).encode())
 
     @property
     def prepared(self) -> Prepared | None:
         """How far the preparation of the next report is."""
-        data = self.value(_PREPARED)
+        data = self.values.get(_PREPARED)
         return Prepared.decode(data) if data else None
 
     def trained(self, prepared: Prepared, file: bytes) -> Prepared:
@@ -209,28 +173,28 @@ class DeviceStore:
         Returns:
             the preparation as it is kept; it is void if another model came while this one was trained on.
         """
-        self._write_model("local", prepared.head, file)
-        with self._changing_values() as tx:
+        self._models.write("local", prepared.head, file)
+        with self.values.changing() as tx:
             before, held = _prepared(tx), _held(tx)
             kept = _move(tx, prepared.with_(state=_state(before).value), PreparationEvent.TRAIN)
             if held is None or not _made_for(kept, held):
                 kept = _move(tx, kept, PreparationEvent.NEW_MODEL)
-        self._delete_models("local", prepared.head)
+        self._models.keep_only("local", prepared.head)
         return kept
 
     @property
     def course(self) -> Course | None:
         """How the last training went."""
-        data = self.value(_COURSE)
+        data = self.values.get(_COURSE)
         return Course.decode(data) if data else None
 
     def keep_course(self, course: Course) -> None:
         """Keep how the last training went."""
-        self.keep(_COURSE, course.encode())
+        self.values.keep(_COURSE, course.encode())
 
     def announced(self, prepared: Prepared) -> None:
         """Step 2 is done for this preparation, unless it is another one by now."""
-        with self._changing_values() as tx:
+        with self.values.changing() as tx:
             if _prepared(tx) == prepared:
                 _move(tx, prepared, PreparationEvent.ANNOUNCE)
 
@@ -240,11 +204,11 @@ class DeviceStore:
         Raises:
             NotFound: it is not here. StorageError: damaged.
         """
-        return self._read_model("global", sha256)
+        return self._models.read("global", sha256)
 
     def local_file(self, sha256: bytes) -> bytes:
         """The local model's file; errors as in ``global_file``."""
-        return self._read_model("local", sha256)
+        return self._models.read("local", sha256)
 
     # -- reports
 
@@ -262,7 +226,7 @@ class DeviceStore:
         self._reports.write_stream(name, [data], len(data), len(data))
         line = {"mh": record.mh, "number": record.number, "kind": record.kind, "learned": learned.encode()}
         values = {"mh": record.mh, "delivery": record.delivery, "committed_at": record.committed_at}
-        with self._changing_values() as tx:
+        with self.values.changing() as tx:
             tx.execute(insert(answered).values(answer_key=record.answer_key, mh=record.mh))
             tx.execute(insert(reports).values(record=record.encode(), **values))
             tx.execute(insert(rounds).values(**line))
@@ -308,7 +272,7 @@ class DeviceStore:
         """A report's round is over: y is no longer needed; an abandoned round may be answered again."""
         record = end.record
         line = {"result": end.result.value, "reason": end.reason, "included": end.was_included}
-        with self._changing_values() as tx:
+        with self.values.changing() as tx:
             _replace(tx, record)
             tx.execute(update(rounds).where(rounds.c.mh == record.mh).values(**line))
             if end.result == Result.ABANDONED:
@@ -344,68 +308,9 @@ class DeviceStore:
         with self.database.transaction() as tx:
             return tx.execute(select(func.count()).select_from(rounds)).scalar_one()
 
-    # -- refusals
-
-    def refuse(self, mh: bytes, error: FanlightError, now: int) -> None:
-        """Keep why a manifest was not answered; the same reason is kept once."""
-        values: Mapping[str, object] = {"message": error.message, "next": error.next, "refused_at": now}
-        with self.database.transaction() as tx:
-            row = upsert(refusals).values(mh=mh, slug=error.slug, **values)
-            tx.execute(row.on_conflict_do_nothing())
-
-    def refusals_by_reason(self) -> dict[str, int]:
-        """How many manifests were not answered, by slug of the reason."""
-        with self.database.transaction() as tx:
-            rows = tx.execute(select(refusals.c.slug, func.count()).group_by(refusals.c.slug))
-            return {str(row[0]): int(row[1]) for row in rows}
-
-    def refusals(self) -> list[Refusal]:
-        """All refusals, the latest first, at most 100."""
-        with self.database.transaction() as tx:
-            rows = tx.execute(select(refusals).order_by(refusals.c.refused_at.desc()).limit(100)).all()
-        return [Refusal(row.mh, row.slug, row.message, row.next, row.refused_at) for row in rows]
-
-    def _write_model(self, whose: str, sha256: bytes, file: bytes) -> None:
-        self._models.write_stream(_model_name(whose, sha256), [file], len(file), MAX_MODEL_BYTES)
-
-    def _read_model(self, whose: str, sha256: bytes) -> bytes:
-        data = self._models.read(_model_name(whose, sha256))
-        if hashlib.sha256(data).digest() != sha256:
-            raise StorageError(f"The {whose} model's file in {self._models.root} is damaged.", slug="damaged-model")
-        return data
-
-    def _delete_models(self, whose: str, but: bytes) -> None:
-        for name in self._models.names():
-            if name.startswith(f"{whose}-") and name != _model_name(whose, but):
-                self._models.delete(name)
-
-
-def current_model_file(state: Path) -> Path:
-    """Where a device with the state folder ``state`` keeps its current global model (for ``fanlight predict``).
-
-    Raises:
-        NotFound: the device has none yet.
-    """
-    files = sorted((state / MODEL_FOLDER).glob("global-*.safetensors"), key=lambda path: path.stat().st_mtime_ns)
-    if not files:
-        raise NotFound(f"{state} holds no model yet.", next="Start the device and let it reach the main server.")
-    return files[-1]
-
-
-def _model_name(whose: str, sha256: bytes) -> str:
-    return f"{whose}-{sha256.hex()}.safetensors"
-
 
 def _y_name(mh: bytes) -> str:
     return f"{mh.hex()}.y"
-
-
-def _keep(tx: Connection, key: str, value: bytes | None) -> None:
-    if value is None:
-        tx.execute(delete(settings).where(settings.c.key == key))
-        return
-    row = upsert(settings).values(key=key, value=value)
-    tx.execute(row.on_conflict_do_update(index_elements=["key"], set_={"value": value}))
 
 
 def _replace(tx: Connection, record: Record) -> None:
@@ -414,12 +319,12 @@ def _replace(tx: Connection, record: Record) -> None:
 
 
 def _prepared(tx: Connection) -> Prepared | None:
-    data = tx.execute(select(settings.c.value).where(settings.c.key == _PREPARED)).scalar()
+    data = stored(tx, _PREPARED)
     return Prepared.decode(data) if data else None
 
 
 def _held(tx: Connection) -> Held | None:
-    data = tx.execute(select(settings.c.value).where(settings.c.key == _HELD)).scalar()
+    data = stored(tx, _HELD)
     return Held.decode(data) if data else None
 
 
@@ -433,5 +338,5 @@ def _state(prepared: Prepared | None) -> Preparation:
 
 def _move(tx: Connection, prepared: Prepared, event: PreparationEvent) -> Prepared:
     moved = prepared.with_(state=PREPARATION.next(prepared.at, event).value)
-    _keep(tx, _PREPARED, moved.encode())
+    put(tx, _PREPARED, moved.encode())
     return moved

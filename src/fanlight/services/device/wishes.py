@@ -70,7 +70,7 @@ class Wishes:
     @property
     def kept(self) -> Kept:
         """As they are now."""
-        data = self._store.value(_KEY)
+        data = self._store.values.get(_KEY)
         if data is not None:
             return Kept.decode(data)
         given = self._settings
@@ -118,4 +118,4 @@ class Wishes:
 
     def _keep(self, **changes: int | bool) -> None:
         with self._keeping:  # a pause does not undo a leaving that comes at the same moment
-            self._store.keep(_KEY, self.kept.with_(**changes).encode())
+            self._store.values.keep(_KEY, self.kept.with_(**changes).encode())

@@ -1,0 +1,74 @@
+"""The files of models in a device's state folder: the global one that it holds, the local one that it trained."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Final, Literal
+
+from fanlight.errors import NotFound, StorageError
+from fanlight.learning.model_file import MAX_MODEL_BYTES
+from fanlight.storage.blobs import BlobFolder
+from fanlight.storage.unfinished import Unfinished
+
+Whose = Literal["global", "local"]
+
+_FOLDER: Final = "models"
+
+
+class ModelFiles:
+    """One file of each kind, named by its SHA-256.
+
+    Args:
+        state: the state folder.
+    """
+
+    def __init__(self, state: Path) -> None:
+        self._files = BlobFolder(state / _FOLDER)
+
+    def write(self, whose: Whose, sha256: bytes, file: bytes) -> None:
+        """Write a model's file, durably."""
+        self._files.write_stream(_name(whose, sha256), [file], len(file), MAX_MODEL_BYTES)
+
+    def read(self, whose: Whose, sha256: bytes) -> bytes:
+        """A model's file.
+
+        Raises:
+            NotFound: it is not here. StorageError: damaged.
+        """
+        data = self._files.read(_name(whose, sha256))
+        if hashlib.sha256(data).digest() != sha256:
+            raise StorageError(f"The {whose} model's file in {self._files.root} is damaged.", slug="damaged-model")
+        return data
+
+    def keep_only(self, whose: Whose, sha256: bytes) -> None:
+        """Delete all others of the kind."""
+        for name in self._files.names():
+            if name.startswith(f"{whose}-") and name != _name(whose, sha256):
+                self._files.delete(name)
+
+    def unfinished(self, sha256: bytes) -> Unfinished:
+        """What has arrived of a global model, to be continued; there is only one such file."""
+        name = _name("global", sha256)
+        self._files.give_up_all(keep=name)
+        return self._files.unfinished(name, 0, MAX_MODEL_BYTES)
+
+    def arrived(self) -> None:
+        """Nothing is to be continued any more."""
+        self._files.give_up_all()
+
+
+def current_model_file(state: Path) -> Path:
+    """Where a device with the state folder ``state`` keeps its current global model (for ``fanlight predict``).
+
+    Raises:
+        NotFound: the device has none yet.
+    """
+    files = sorted((state / _FOLDER).glob("global-*.safetensors"), key=lambda path: path.stat().st_mtime_ns)
+    if not files:
+        raise NotFound(f"{state} holds no model yet.", next="Start the device and let it reach the main server.")
+    return files[-1]
+
+
+def _name(whose: Whose, sha256: bytes) -> str:
+    return f"{whose}-{sha256.hex()}.safetensors"

@@ -1,0 +1,64 @@
+"""Single values in a device's database, in memory too: they are read many times a round.
+
+No other process writes this folder (``FolderLock``), so what is in memory is what is on the disk.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+from sqlalchemy import Connection, delete, select
+from sqlalchemy.dialects.sqlite import insert as upsert
+
+from fanlight.storage.database import Database
+from fanlight.storage.tables.device import settings
+
+
+class Values:
+    """The values by their keys.
+
+    Args:
+        database: where they are kept.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._lock = threading.Lock()
+        self._known: Mapping[str, bytes] = {}
+        with self.changing():
+            pass
+
+    def get(self, key: str) -> bytes | None:
+        """The value under ``key``, as it was kept last."""
+        return self._known.get(key)
+
+    def keep(self, key: str, value: bytes | None) -> None:
+        """Keep a value under ``key``, durably; None forgets it."""
+        with self.changing() as tx:
+            put(tx, key, value)
+
+    @contextmanager
+    def changing(self) -> Iterator[Connection]:
+        """A transaction that may ``put`` values; what is in memory follows once it is durable."""
+        with self._lock:
+            with self._database.transaction() as tx:
+                yield tx
+                values = {row.key: row.value for row in tx.execute(select(settings))}
+            self._known = values
+
+
+def put(tx: Connection, key: str, value: bytes | None) -> None:
+    """Keep a value in the transaction of ``Values.changing``; None forgets it."""
+    if value is None:
+        tx.execute(delete(settings).where(settings.c.key == key))
+        return
+    row = upsert(settings).values(key=key, value=value)
+    tx.execute(row.on_conflict_do_update(index_elements=["key"], set_={"value": value}))
+
+
+def stored(tx: Connection, key: str) -> bytes | None:
+    """The value under ``key`` as this transaction sees it."""
+    value: bytes | None = tx.execute(select(settings.c.value).where(settings.c.key == key)).scalar()
+    return value
