@@ -31,10 +31,10 @@ from fanlight.services.device.agent import Trouble
 from fanlight.services.device.app import create_app as create_device
 from fanlight.services.device.role import Chances, DeviceRole
 from fanlight.services.device.settings import DeviceSettings
-from fanlight.services.federation import issue_token_file, load_server_identity
+from fanlight.services.federation import TASK_FILE, issue_token_file, load_server_identity
 from fanlight.services.http.jobs import Jobs
 from fanlight.services.http.problems import Problem
-from fanlight.services.main_server.task import TASK_FILE, Task
+from fanlight.services.main_server.task import Task
 from fanlight.storage.tables import aggregator as aggregator_tables
 from fanlight.storage.tables import main as main_tables
 from tests.attacks.test_hostile_names import enrol

@@ -34,7 +34,8 @@ def write_policy(main: Path, rounds: int | None) -> int:
     Raises:
         SettingsError, StorageError: its files are damaged, or cannot be written; more rounds than a task can have.
     """
-    from fanlight.services.main_server.task import TASK_FILE, Task
+    from fanlight.services.federation import TASK_FILE
+    from fanlight.services.main_server.task import Task
     from fanlight.storage.secret_files import write_secret
 
     earlier = _training_rounds(main / "state.sqlite3")

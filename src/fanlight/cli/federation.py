@@ -201,7 +201,8 @@ def _send(url: str, revocation: RevocationFile) -> str | None:
 
 def _is_demo(folder: Path) -> bool:
     """Does the task, if it is still here, say that two devices are enough?"""
-    from fanlight.services.main_server.task import TASK_FILE, Task
+    from fanlight.services.federation import TASK_FILE
+    from fanlight.services.main_server.task import Task
 
     task = folder / "main" / TASK_FILE
     return task.exists() and Task.load(task).policy.demo

@@ -10,7 +10,8 @@ import pytest
 from fanlight.cli.demo_policy import write_policy
 from fanlight.cli.task_options import Pictures, make_task, policy_fields
 from fanlight.errors import SettingsError, UsageError
-from fanlight.services.main_server.task import TASK_FILE, Task
+from fanlight.services.federation import TASK_FILE
+from fanlight.services.main_server.task import Task
 
 TASK = Task.default(classes=("a", "b"))
 

@@ -17,7 +17,7 @@ from fanlight.protocol.contribution import expected_layout
 from fanlight.protocol.exchange import Enrolments
 from fanlight.protocol.log import LogEntry
 from fanlight.protocol.main_server import MainServer
-from fanlight.services.federation import ServerIdentity
+from fanlight.services.federation import TASK_FILE, ServerIdentity
 from fanlight.services.http.jobs import Jobs
 from fanlight.services.http.problems import Problem
 from fanlight.services.http.waiting import Notifier
@@ -29,7 +29,7 @@ from fanlight.services.main_server.promotion import Promotion
 from fanlight.services.main_server.proposals import Proposals
 from fanlight.services.main_server.round_table import RoundLine
 from fanlight.services.main_server.rounds import Rounds
-from fanlight.services.main_server.task import TASK_FILE, Task
+from fanlight.services.main_server.task import Task
 from fanlight.services.main_server.task_file import TaskFile
 from fanlight.services.server.chained_log import ChainedLog
 from fanlight.services.server.incidents import TOKEN_CONFLICT

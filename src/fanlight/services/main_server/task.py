@@ -19,7 +19,6 @@ from fanlight.learning.training import TrainingSettings
 from fanlight.protocol.plan import Kind, Plan
 from fanlight.services.main_server.quiet_hours import QuietHours
 
-TASK_FILE: Final = "task.json"
 WINDOW_BY_ITSELF_S: Final = 600
 WINDOW_BY_HAND_S: Final = 7 * 86_400
 MOST_DEVICES: Final = 40_000
