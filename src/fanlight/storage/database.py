@@ -8,7 +8,8 @@ The rules, and why they hold:
 3. What is committed survives a power cut: write-ahead log with ``synchronous=FULL``.
 4. The files are readable by their owner only.  SQLite gives its log and index the mode of the main file, so that one
    is made first.
-5. Whatever SQLAlchemy, SQLite or the operating system raise leaves here as ``StorageError``.
+5. Whoever only reads sees what was committed when it began, and waits for nobody: so it may do so on an event loop.
+6. Whatever SQLAlchemy, SQLite or the operating system raise leaves here as ``StorageError``.
 """
 
 from __future__ import annotations
@@ -52,6 +53,7 @@ class Database:
         if path is not None:
             _make_private_file(path)
         self._engine = _engine(path, busy_timeout_ms)
+        self._readers = self._engine.execution_options(reading=True)
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
@@ -73,6 +75,23 @@ class Database:
                     yield connection
             finally:
                 self._writer = None
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """Read one state of the database, without waiting for those who write.
+
+        Yields:
+            a SQLAlchemy connection; what it would change is taken back.
+
+        Raises:
+            StorageError: the database or the disk failed.
+        """
+        if self.path is None:  # it has one connection
+            with self.transaction() as tx:
+                yield tx
+            return
+        with self._failures(), self._readers.connect() as connection:
+            yield connection
 
     @contextmanager
     def _failures(self) -> Iterator[None]:
@@ -118,7 +137,7 @@ def _engine(path: Path | None, busy_timeout_ms: int) -> Engine:
 
     engine = create_engine("sqlite://", creator=connect, **options)
     event.listen(engine, "connect", _prepare_connection)
-    event.listen(engine, "begin", _begin_immediately)
+    event.listen(engine, "begin", _begin)
     return engine
 
 
@@ -128,5 +147,6 @@ def _prepare_connection(connection: sqlite3.Connection, _record: object) -> None
         connection.execute(f"PRAGMA {pragma}")
 
 
-def _begin_immediately(connection: Connection) -> None:
-    connection.exec_driver_sql("BEGIN IMMEDIATE")
+def _begin(connection: Connection) -> None:
+    reading = connection.get_execution_options().get("reading", False)
+    connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")

@@ -114,9 +114,7 @@ async def _conduct(service: MainService, conductor: Conductor, backoff: Backoff)
     while True:
         version = service.news.policy.version
         try:
-            while await run_in_threadpool(conductor.advance):
-                pass
-            await run_in_threadpool(service.news.spread, service.latest)
+            await run_in_threadpool(_go_on, service, conductor)
             service.policy_problem, pause_s = None, TICK_S
             backoff.reset()
         except Exception as error:  # noqa: BLE001 - the loop must survive whatever happens in it
@@ -125,3 +123,9 @@ async def _conduct(service: MainService, conductor: Conductor, backoff: Backoff)
                 log.warning("the policy could not go on", slug=problem.slug, problem=problem.message)
             service.policy_problem, pause_s = problem, max(TICK_S, backoff.next())
         await service.news.policy.wait_beyond(version, pause_s)
+
+
+def _go_on(service: MainService, conductor: Conductor) -> None:
+    while conductor.advance():
+        pass
+    service.news.spread(service.latest)

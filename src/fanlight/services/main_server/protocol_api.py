@@ -69,7 +69,7 @@ def _device_routes(sender: Sender, service: MainService) -> list[Route]:
         if wait:
             await service.news.wait_beyond(service.news.offers, after, min(wait, LONGEST_OFFER_WAIT_S))
             service.presence.see(device)
-        return cbor(await run_in_threadpool(signed_answers.offer, service, device))
+        return cbor(signed_answers.offer(service, device))
 
     async def model(request: Request) -> Response:
         sender(request)
@@ -143,11 +143,11 @@ def _orders_routes(service: MainService, verifier: SignatureVerifier) -> list[Ro
         if wait:
             await service.news.wait_beyond(service.news.orders, after, wait)
             service.see_aggregator()
-        return cbor(await run_in_threadpool(signed_answers.orders, service))
+        return cbor(signed_answers.orders(service))
 
     async def list_members(request: Request) -> Response:
         verifier.verify_request(request)
-        return cbor(await run_in_threadpool(signed_answers.member_list, service))
+        return cbor(signed_answers.member_list(service))
 
     return [_get("/orders", orders), _get("/aggregator/members", list_members)]
 

@@ -180,10 +180,10 @@ class MainService:
         Raises:
             NotFound: there is none.
         """
-        with self.database.transaction() as tx:
+        with self.database.reading() as tx:
             return self.models.content(tx, sha256)
 
     def latest(self) -> RoundLine | None:
         """The newest round."""
-        with self.database.transaction() as tx:
+        with self.database.reading() as tx:
             return round_table.latest_line(tx)

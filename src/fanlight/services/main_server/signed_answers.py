@@ -1,4 +1,7 @@
-"""What devices and the aggregator ask main for, signed by it: the offer, the orders, the list of members."""
+"""What devices and the aggregator ask main for, signed by it: the offer, the orders, the list of members.
+
+All of them only read, and are asked for on the event loop.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from fanlight.services.main_server.service import MainService
 def offer(service: MainService, device: bytes) -> bytes:
     """What there is for a device: plan, model, and the open round's manifest if it may answer."""
     version = service.news.version_of(service.news.offers)
-    with service.database.transaction() as tx:
+    with service.database.reading() as tx:
         model = service.models.current(tx)
         stored = round_table.latest(tx)
     manifest = invitation = None
@@ -38,7 +41,7 @@ def offer(service: MainService, device: bytes) -> bytes:
 def orders(service: MainService) -> bytes:
     """What the aggregator is to do."""
     version, members_version = service.news.version_of(service.news.orders), service.news.members_version
-    with service.database.transaction() as tx:
+    with service.database.reading() as tx:
         stored = round_table.latest(tx)
     waits = stored is not None and stored.at is State.PROPOSED
     message = Orders(
@@ -56,7 +59,7 @@ def orders(service: MainService) -> bytes:
 def member_list(service: MainService) -> bytes:
     """The confirmed members, for the aggregator."""
     version = service.news.members_version  # read first: who is confirmed meanwhile makes another version
-    with service.database.transaction() as tx:
+    with service.database.reading() as tx:
         devices = tuple(sorted(members.confirmed(tx)))
     message = Members(fid=service.identity.trust.fid, version=version, devices=devices)
     return signing.sign(service.identity.private, MEMBERS, message.encode()).encode()
