@@ -4,14 +4,19 @@ What rounds cost by themselves is measured with devices that do nothing, as one 
 else is as it is in earnest: processes, routes, signatures, masks, databases, files. Two stand-ins:
 
 - the backbone ``idle-N`` with N features, which exists only as an entry of the registry;
-- a learner that returns a random update at once, and says that it got every picture right.
+- a learner that returns a random update at once, and says that it got every picture right (``idle_learner``).
 """
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import os
+import sys
+from collections.abc import Sequence
 from types import MappingProxyType
+
+from fastapi import FastAPI
 
 from fanlight.learning import backbones
 
@@ -36,71 +41,36 @@ def register(features: int) -> None:
     backbones.BACKBONES = MappingProxyType({**backbones.BACKBONES, entry.id: entry})
 
 
-def put_idle_learner() -> None:
-    """Replace the device's learner."""
-    import hashlib
+def serve_idle_device(words: Sequence[str]) -> None:
+    """As ``fanlight device``, with a learner that does nothing.
 
-    import numpy as np
-    from numpy.typing import NDArray
+    Args:
+        words: the options ``--token``, ``--data``, ``--state``, ``--port`` and ``--accept-demo``.
+    """
+    from benchmarks.idle_learner import IdleLearner
+    from fanlight.cli.serve import serve
+    from fanlight.consoles.device import install
+    from fanlight.services.device.app import create_app
+    from fanlight.services.device.settings import DeviceSettings
 
-    from fanlight.core.randomness import Keystream
-    from fanlight.protocol.device_round import Preparation
-    from fanlight.services.device import role
-    from fanlight.services.device.learned import Held, Learned, Prepared, StoredCounts
-    from fanlight.services.device.learner import Learner
-    from fanlight.services.device.pictures import Overview, Pictures
-    from fanlight.services.http.jobs import Progress
+    parser = argparse.ArgumentParser()
+    for name in ("token", "data", "state", "port"):
+        parser.add_argument(f"--{name}")
+    parser.add_argument("--accept-demo", action="store_true")
 
-    class IdleLearner(Learner):
-        """Knows the model's size, and nothing else."""
+    def application(settings: DeviceSettings) -> FastAPI:
+        app, role = create_app(settings, learner=IdleLearner)
+        install(app, role)
+        return app
 
-        def train(self, held: Held, progress: Progress) -> Prepared:  # noqa: ARG002 the learner's signature
-            """A preparation with nothing behind it."""
-            counts = self._all_right(held)
-            file = b"idle" + self.randomness(16)
-            prepared = Prepared(
-                state=Preparation.IDLE.value,
-                plan=held.plan.hash,
-                model=held.sha256,
-                model_version=held.version,
-                head=hashlib.sha256(file).digest(),
-                examples=100,
-                epochs=1,
-                supporters=(True,) * len(held.plan.classes),
-                received=counts,
-                local=counts,
-                trained_at=int(self.clock()),
-            )
-            return self.store.trained(prepared, file)
-
-        def measure(self, held: Held, progress: Progress) -> Learned:  # noqa: ARG002
-            """Every picture right."""
-            self.pictures.overview = Overview()
-            counts = self._all_right(held)
-            self.store.measured(held, counts)
-            return Learned(received=counts)
-
-        def update(self, held: Held, prepared: Prepared) -> NDArray[np.float64]:  # noqa: ARG002
-            """A random direction, (d,)."""
-            raw = Keystream(self.randomness(32)).bytes(held.plan.parameters)
-            update: NDArray[np.float64] = (np.frombuffer(raw, np.uint8).astype(np.float64) - 127.5) / 1e6
-            return update
-
-        @staticmethod
-        def _all_right(held: Held) -> StoredCounts:
-            confusion = np.diag(np.full(len(held.plan.classes), 5))
-            return StoredCounts(confusion=tuple(confusion.ravel().tolist()), loss_micro=0)
-
-    role.Learner = IdleLearner  # type: ignore[attr-defined]
-    Pictures.lacks_training = property(lambda _self: False)  # type: ignore[assignment, method-assign]
+    serve(DeviceSettings, application, None, vars(parser.parse_args(words)))
 
 
 if __name__ == "__main__":
     register(int(os.environ[FEATURES_VARIABLE]))
-    import sys
+    if sys.argv[1:2] == ["device"]:
+        serve_idle_device(sys.argv[2:])
+    else:
+        from fanlight.cli import main
 
-    if "device" in sys.argv[1:2]:
-        put_idle_learner()
-    from fanlight.cli import main
-
-    main()
+        main()

@@ -159,7 +159,7 @@ class Agent:
         self._act(offer)
         self._on_change()
         held = self._rounds.store.held
-        if held is not None and (held.measured is None or self._rounds.learner.pictures.overview is None):
+        if held is not None and (held.measured is None or not self._rounds.learner.has_looked):
             self._wait_for(self._steps.look_at_model())
 
     @property

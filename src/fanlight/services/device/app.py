@@ -12,8 +12,9 @@ from fastapi import FastAPI
 
 from fanlight.errors import DataError
 from fanlight.services.device.gauges import Gauges
+from fanlight.services.device.learner import Learner
 from fanlight.services.device.owner_api import owner_router
-from fanlight.services.device.role import Chances, DeviceRole, build_role
+from fanlight.services.device.role import Chances, DeviceRole, MakeLearner, build_role
 from fanlight.services.device.settings import DeviceSettings
 from fanlight.services.http.address import known_address
 from fanlight.services.http.application import new_application
@@ -34,6 +35,7 @@ def create_app(
     *,
     chances: Chances | None = None,
     transport: httpx.MockTransport | None = None,
+    learner: MakeLearner = Learner,
 ) -> tuple[FastAPI, DeviceRole]:
     """A device as an ASGI application, and its parts.
 
@@ -41,11 +43,12 @@ def create_app(
         settings: what the owner said.
         chances: clock and generators, for tests.
         transport: replaces the network, for tests.
+        learner: as in ``build_role``.
 
     Raises:
         NotFound, NotAuthentic, SettingsError, StorageError: see ``build_role``.
     """
-    role = build_role(settings, chances=chances, transport=transport)
+    role = build_role(settings, chances=chances, transport=transport, learner=learner)
     sessions = OwnerSessions.of("device", settings.port, settings.state, role.chances.clock)
 
     @asynccontextmanager

@@ -7,6 +7,7 @@ training saw.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -14,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fanlight.core.randomness import Keystream
-from fanlight.errors import ModelError, NotFound, NotPossibleNow, StorageError
+from fanlight.errors import DataError, ModelError, NotFound, NotPossibleNow, StorageError
 from fanlight.learning import model_file
 from fanlight.learning.evaluation import evaluate
 from fanlight.learning.heads import SoftmaxHead, head_layout
@@ -44,6 +45,31 @@ class Learner:
     pictures: Pictures
     clock: Callable[[], float]
     randomness: Callable[[int], bytes]
+
+    @property
+    def has_looked(self) -> bool:
+        """Is it known what pictures there are? The first reading is long: a job's."""
+        return self.pictures.overview is not None
+
+    def check(self) -> None:
+        """Quickly: can this device train, as far as is known?
+
+        Raises:
+            DataError: the data folder is not there. NotPossibleNow: no training pictures were found in it.
+        """
+        self.pictures.check_folder()
+        if self.pictures.lacks_training:
+            raise nothing_to_learn_from(self.pictures)
+
+    def look(self) -> None:
+        """Read the data folder anew, if it was read before: no training for pictures that are gone.
+
+        What is wrong with the folder is remembered for the page; the steps that need it say so too.
+        """
+        held = self.store.held
+        if held is not None and self.has_looked:
+            with contextlib.suppress(DataError):
+                self.pictures.look(held.plan.classes)
 
     def train(self, held: Held, progress: Progress) -> Prepared:
         """Train from the global model ``held`` and keep the result; on an error everything stays as it was.

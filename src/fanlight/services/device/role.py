@@ -119,8 +119,15 @@ class DeviceRole:
         self.lock.release()
 
 
+MakeLearner = Callable[[DeviceStore, Pictures, Callable[[], float], Callable[[int], bytes]], Learner]
+
+
 def build_role(
-    settings: DeviceSettings, *, chances: Chances | None = None, transport: httpx.MockTransport | None = None
+    settings: DeviceSettings,
+    *,
+    chances: Chances | None = None,
+    transport: httpx.MockTransport | None = None,
+    learner: MakeLearner = Learner,
 ) -> DeviceRole:
     """Put a device together; nothing is started.
 
@@ -128,6 +135,7 @@ def build_role(
         settings: what the owner said.
         chances: clock and generators, for tests.
         transport: replaces the network, for tests.
+        learner: makes what turns pictures into a local model; benchmarks have one that does nothing.
 
     Raises:
         NotFound, NotAuthentic, SettingsError: the token file is missing or not what it should be.
@@ -137,14 +145,19 @@ def build_role(
     lock = FolderLock(settings.state)
     lock.acquire()
     try:
-        return _build(settings, token, lock, chances or Chances(), transport)
+        return _build(settings, token, lock, chances or Chances(), transport, learner)
     except BaseException:
         lock.release()
         raise
 
 
 def _build(
-    settings: DeviceSettings, token: Token, lock: FolderLock, chances: Chances, transport: httpx.MockTransport | None
+    settings: DeviceSettings,
+    token: Token,
+    lock: FolderLock,
+    chances: Chances,
+    transport: httpx.MockTransport | None,
+    make_learner: MakeLearner,
 ) -> DeviceRole:
     identity = Identity(settings.state, token.trust)
     store = DeviceStore(settings.state)
@@ -166,7 +179,7 @@ def _build(
         settings.data, settings.state, client=settings.client, threads=settings.threads, batch=settings.batch
     )
     offers = Offers(store, main)
-    learner = Learner(store, pictures, chances.clock, chances.randomness)
+    learner = make_learner(store, pictures, chances.clock, chances.randomness)
     wishes = Wishes(store, settings)
     rounds = Rounds(identity, store, offers, learner, main, aggregator, wishes, chances.clock, chances.randomness)
     pages, stopping = Notifier(), threading.Event()

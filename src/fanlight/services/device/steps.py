@@ -5,16 +5,14 @@ The page and the ``POST`` ask the same functions, so a button that is offered wo
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
 from fanlight.core.percent import percent
-from fanlight.errors import DataError, FanlightError, NotAuthentic, NotPossibleNow, Refused, RemoteError, Unreachable
+from fanlight.errors import FanlightError, NotAuthentic, NotPossibleNow, Refused, RemoteError, Unreachable
 from fanlight.protocol.device_round import PREPARATION, Delivery, Preparation, PreparationEvent, Record
 from fanlight.protocol.report import Envelope, body_bytes
-from fanlight.services.device.learner import nothing_to_learn_from
 from fanlight.services.device.rounds import Opening, Rounds, as_not_possible
 from fanlight.services.http.backoff import Backoff
 from fanlight.services.http.jobs import Job, Jobs, Progress
@@ -57,7 +55,7 @@ class Steps:
         Raises:
             NotPossibleNow, DataError: it cannot be performed now.
         """
-        self._look()
+        self.rounds.learner.look()
         self.check_train()
         return self.jobs.start(TRAIN, self._train)
 
@@ -84,25 +82,12 @@ class Steps:
     def check_train(self) -> None:
         """Raise why step 1 cannot be performed, if so."""
         self.rounds.held()
-        pictures = self.rounds.learner.pictures
-        pictures.check_folder()
-        if pictures.lacks_training:
-            raise nothing_to_learn_from(pictures)
+        self.rounds.learner.check()
 
     def look_for_pictures(self) -> None:
-        """Where there were no training pictures, the owner may have put some since.  Reads the folder: not for pages.
-
-        What is wrong with the folder is remembered for the page; the steps that need it say so too.
-        """
+        """Where there were no training pictures, the owner may have put some. Reads the folder, so not for pages."""
         if self.rounds.learner.pictures.lacks_training:
-            self._look()
-
-    def _look(self) -> None:
-        """Read the folder anew: no training for pictures that are gone. The first reading is long, and the job's."""
-        held, pictures = self.rounds.store.held, self.rounds.learner.pictures
-        if held is not None and pictures.overview is not None:
-            with contextlib.suppress(DataError):
-                pictures.look(held.plan.classes)
+            self.rounds.learner.look()
 
     def check_announce(self) -> None:
         """Raise why step 2 cannot be performed, if so."""

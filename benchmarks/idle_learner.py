@@ -1,0 +1,68 @@
+"""A device's learner that does nothing: what rounds cost by themselves is measured with it."""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fanlight.core.randomness import Keystream
+from fanlight.protocol.device_round import Preparation
+from fanlight.services.device.learned import Held, Learned, Prepared, StoredCounts
+from fanlight.services.device.learner import Learner
+from fanlight.services.http.jobs import Progress
+
+
+class IdleLearner(Learner):
+    """Knows the model's size, and nothing else; it looks at no picture."""
+
+    @property
+    def has_looked(self) -> bool:
+        """There is nothing to look at."""
+        return True
+
+    def check(self) -> None:
+        """It can always "train"."""
+
+    def look(self) -> None:
+        """There is nothing to look at."""
+
+    def train(self, held: Held, progress: Progress) -> Prepared:
+        """A preparation with nothing behind it."""
+        counts = _all_right(held)
+        file = b"idle" + self.randomness(16)
+        prepared = Prepared(
+            state=Preparation.IDLE.value,
+            plan=held.plan.hash,
+            model=held.sha256,
+            model_version=held.version,
+            head=hashlib.sha256(file).digest(),
+            examples=100,
+            epochs=1,
+            supporters=(True,) * len(held.plan.classes),
+            received=counts,
+            local=counts,
+            trained_at=int(self.clock()),
+        )
+        kept = self.store.trained(prepared, file)
+        progress(1.0, "done")
+        return kept
+
+    def measure(self, held: Held, progress: Progress) -> Learned:
+        """Every picture right."""
+        counts = _all_right(held)
+        self.store.measured(held, counts)
+        progress(1.0, "done")
+        return Learned(received=counts)
+
+    def update(self, held: Held, prepared: Prepared) -> NDArray[np.float64]:
+        """A random direction, (d,), another one for each training."""
+        raw = Keystream(prepared.head).bytes(held.plan.parameters)
+        update: NDArray[np.float64] = (np.frombuffer(raw, np.uint8).astype(np.float64) - 127.5) / 1e6
+        return update
+
+
+def _all_right(held: Held) -> StoredCounts:
+    confusion = np.diag(np.full(len(held.plan.classes), 5))
+    return StoredCounts(confusion=tuple(confusion.ravel().tolist()), loss_micro=0)
