@@ -16,6 +16,7 @@ from fanlight.consoles.step_pages import Reader
 from fanlight.services.http.owner import Owner, require_owner_post
 from fanlight.services.main_server.app import MainServerParts
 from fanlight.services.main_server.numbers_in_paths import Which
+from fanlight.services.main_server.pace import between_polls_s
 
 PAGES: Final = (
     ("/rounds", "Rounds"),
@@ -101,6 +102,8 @@ def _present(console: Console, parts: MainServerParts) -> APIRouter:
             texts=TEXTS,
             form=form,
             proposals=parts.records.class_proposals(),
+            pause_s=service.pause_s,
+            between_polls_s=between_polls_s(service.pause_s),
         )
 
     @router.get("/task")

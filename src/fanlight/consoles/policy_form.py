@@ -69,6 +69,8 @@ NUMBERS: Final = (
            "By itself; then the version with the highest accuracy on held-out pictures is current. 0: never."),
     Number("stop_on_drop_points", "Stop when accuracy is so far below the best", "percentage points",
            "Then the best version is current again, and no round opens until you let rounds go on. 0: never."),
+    Number("polls_per_second", "Polls for news that are wanted", "a second",
+           "More devices than ten times this pause between polls, and hear of news later."),
 )  # fmt: skip
 """The policy's numbers, in the order of the form."""
 

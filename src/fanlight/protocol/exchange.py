@@ -21,6 +21,8 @@ MEMBERS = "fanlight/members/v1"
 
 PREFIX: Final = "/protocol/v1"
 """Where the protocol's routes lie on both servers."""
+LONGEST_PAUSE_S: Final = 3600
+"""Main sends no device away for longer."""
 
 
 class Welcome(Message):
@@ -41,6 +43,7 @@ class Offer(Message):
         model: SHA-256 of the current model file; model_version: its number.
         manifest: the open round's ``SignedManifest``, if it is for this device.
         invitation: signed invitation, if the round's cohort is sampled.
+        pause_s: a device with nothing to do asks again at a moment drawn evenly within so many seconds; none: at once.
     """
 
     fid: Hash
@@ -51,6 +54,7 @@ class Offer(Message):
     model_version: U32
     manifest: Blob | None = None
     invitation: Blob | None = None
+    pause_s: Annotated[int, Field(strict=True, ge=0, le=LONGEST_PAUSE_S)] | None = None
 
 
 class Order(StrEnum):

@@ -121,6 +121,7 @@ class FakeFederation:
     declined: list[str] = field(default_factory=list)
     knows_decline: bool = True
     departed: dict[str, bytes] = field(default_factory=dict)
+    pause_s: int | None = None
     busy: dict[str, str] = field(default_factory=dict)
     slept: list[float] = field(default_factory=list)
     round_number: int = 0
@@ -291,6 +292,7 @@ class FakeFederation:
             model=hashlib.sha256(self.model).digest(),
             model_version=self.version,
             manifest=self.manifest.encode() if self.manifest else None,
+            pause_s=self.pause_s,
         )
         return reply(signing.sign(self.main.private, OFFER, offer.encode()).encode())
 

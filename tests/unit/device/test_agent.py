@@ -196,6 +196,22 @@ def test_a_busy_server_is_left_alone_for_as_long_as_it_asks(federation: FakeFede
     wait_until(lambda: device.agent.trouble is None)
 
 
+def test_a_device_that_has_nothing_to_do_pauses_as_main_asks(federation: FakeFederation, device: DeviceRole) -> None:
+    federation.by_itself, federation.pause_s = True, 30
+    assert device.agent._pause_s() == 0, "before the first offer"
+    turn(device)
+    assert device.agent._pause_s() == 15, "half the chances, half the time"
+    federation.open_round()
+    turn(device)
+    assert device.agent._pause_s() == 0, "its report is in an open round"
+    federation.end_round(Result.RELEASED)
+    turn(device)
+    assert device.agent._pause_s() == 15
+    federation.pause_s = None
+    turn(device)
+    assert device.agent._pause_s() == 0
+
+
 def test_main_that_was_started_again_is_told_again_who_declines(
     federation: FakeFederation, tmp_path: Path, drawn: Path
 ) -> None:

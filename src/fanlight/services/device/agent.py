@@ -83,6 +83,7 @@ class Agent:
         self._clock = clock
         self._poll_wait_s = poll_wait_s
         self._on_change = on_change
+        self._jitter = jitter
         self._failing = Backoff(jitter)
         # the first refusals may pass (servers that still tell each other who is a member); later ones hardly do
         self._refused = Backoff(jitter, longest_s=120.0)
@@ -137,6 +138,14 @@ class Agent:
                     self.trouble = None
                     self._failing.reset()
                     self._refused.reset()
+                    await asyncio.sleep(self._pause_s())
+
+    def _pause_s(self) -> float:
+        """How long to wait before asking again: as main asks of devices that have nothing to do."""
+        offer = self._rounds.offers.current
+        if offer is None or not offer.pause_s or self._has_left or self._rounds.store.unfinished():
+            return 0.0
+        return self._jitter() * offer.pause_s
 
     async def _turn(self, client: httpx.AsyncClient) -> None:
         if self._has_left:
@@ -172,7 +181,8 @@ class Agent:
             return _LEFT_S
         self._membership.say_goodbye()
         self._on_change()
-        return self._leaving.next()
+        told_s = [error.retry_after_s for error in self._membership.not_told.values() if error.retry_after_s]
+        return self._leaving.next(max(told_s, default=None))
 
     async def _poll(self, client: httpx.AsyncClient) -> Offer:
         current = self._rounds.offers.current

@@ -53,6 +53,8 @@ class Gauges(Collector):
         needed = self._service.task.policy.k_min
         yield GaugeMetricFamily("fanlight_round_reports_needed", "Fewest reports in the next round.", needed)
         yield GaugeMetricFamily("fanlight_model_version", "The current model.", version)
+        pause_s = self._service.pause_s
+        yield GaugeMetricFamily("fanlight_device_pause_seconds", "Longest pause of idle devices.", pause_s)
 
 
 def _by(name: str, about: str, values: dict[str, int]) -> Metric:

@@ -7,11 +7,17 @@ from collections.abc import Callable
 from typing import Final
 
 from fanlight.protocol.main_round import State
+from fanlight.services.http.room import Room
 from fanlight.services.http.waiting import Notifier
+from fanlight.services.main_server.pace import LONGEST_OFFER_WAIT_S
 from fanlight.services.main_server.round_table import RoundLine
 
 LONGEST_WAIT_S: Final = 1.0
 """How long news for devices may wait for the manifest of a round that is being opened."""
+WAITING_EACH: Final = 4
+"""Most requests of one device that wait for news at a time: one, and what is left of connections that have died."""
+WAITING: Final = 20_000
+"""The same of all devices, at about 20 kB each; pauses between polls keep it far lower (see ``pace``)."""
 
 
 class News:
@@ -38,6 +44,7 @@ class News:
         self._version_base = int(clock() * 1000)
         self._members_changes = 0
         self._since: float | None = None
+        self._waiting = Room("requests for news", each=WAITING_EACH, total=WAITING, retry_s=LONGEST_OFFER_WAIT_S / 2)
 
     def close(self) -> None:
         """The process ends: answer every request that waits, and let no other one wait."""
@@ -86,6 +93,15 @@ class News:
     def version_of(self, notifier: Notifier) -> int:
         """The version that long-polls compare."""
         return self._version_base + notifier.version
+
+    async def wait_for_offer(self, device: bytes, after: int, timeout_s: float) -> None:
+        """As ``wait_beyond``, for one device.
+
+        Raises:
+            Refused, Busy: too many requests wait already, see ``Room``.
+        """
+        with self._waiting.taken(device):
+            await self.wait_beyond(self.offers, after, min(timeout_s, LONGEST_OFFER_WAIT_S))
 
     async def wait_beyond(self, notifier: Notifier, after: int, timeout_s: float) -> None:
         """Return when the version differs from ``after``, or after ``timeout_s``."""

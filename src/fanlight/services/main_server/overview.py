@@ -56,6 +56,7 @@ class Overview:
                 "model": {"version": model.number, "sha256": model.sha256.hex()},
                 "accuracy": lines.received(service, measurements.of_model(tx, model.sha256)).get("accuracy"),
                 "devices": census,
+                "pause_s": service.pause_s,
                 "problem": service.policy_problem.message if service.policy_problem else None,
                 "devices_with_model": having,
                 "finished": self._conductor.course.finished(tx),

@@ -8,11 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-LONGEST_OFFER_WAIT_S: Final = 10.0
-"""A long-poll for an offer is answered at least this often, so that a living device is heard of."""
+from fanlight.services.main_server.pace import LONGEST_OFFER_WAIT_S
 
 PRESENT_S: Final = LONGEST_OFFER_WAIT_S + 5.0
-"""A device that has not asked for this long is away."""
+"""A device that has not asked for this long, and was not told to pause, is away."""
 
 
 class Presence:
@@ -20,10 +19,12 @@ class Presence:
 
     Args:
         clock: unix seconds.
+        pause_s: for how long devices may pause between two offers, in seconds.
     """
 
-    def __init__(self, clock: Callable[[], float]) -> None:
+    def __init__(self, clock: Callable[[], float], pause_s: Callable[[], float] = lambda: 0.0) -> None:
         self._clock = clock
+        self._pause_s = pause_s
         self._seen: dict[bytes, float] = {}
         self._declined: dict[bytes, set[bytes]] = {}
 
@@ -38,8 +39,8 @@ class Presence:
         self._seen.pop(device, None)
 
     def is_present(self, device: bytes) -> bool:
-        """Was the device heard of in the last ``PRESENT_S`` seconds?"""
-        return self._clock() - self._seen.get(device, float("-inf")) < PRESENT_S
+        """Was the device heard of in the last ``PRESENT_S`` seconds, or in so many after its pause?"""
+        return self._clock() - self._seen.get(device, float("-inf")) < PRESENT_S + self._pause_s()
 
     def decline(self, device: bytes, mh: bytes) -> None:
         """The device will not report in the round with this manifest."""

@@ -21,7 +21,6 @@ from fanlight.services.http.nonces import NonceWindow
 from fanlight.services.http.numbers import seconds, whole_number
 from fanlight.services.http.signatures import SignatureVerifier
 from fanlight.services.main_server import announcements, signed_answers
-from fanlight.services.main_server.presence import LONGEST_OFFER_WAIT_S
 from fanlight.services.main_server.service import MainService
 from fanlight.services.server.hash_in_path import hash_in_path
 from fanlight.services.server.membership_api import SMALL_BODY, cbor, membership_routes
@@ -67,7 +66,7 @@ def _device_routes(sender: Sender, service: MainService) -> list[Route]:
         device = sender(request)
         after, wait = _patience(request)
         if wait:
-            await service.news.wait_beyond(service.news.offers, after, min(wait, LONGEST_OFFER_WAIT_S))
+            await service.news.wait_for_offer(device, after, wait)
             service.presence.see(device)
         return cbor(signed_answers.offer(service, device))
 

@@ -24,6 +24,7 @@ from fanlight.services.http.waiting import Notifier
 from fanlight.services.main_server import members, round_table
 from fanlight.services.main_server.models import Models
 from fanlight.services.main_server.news import News
+from fanlight.services.main_server.pace import pause_s
 from fanlight.services.main_server.presence import PRESENT_S, Presence
 from fanlight.services.main_server.promotion import Promotion
 from fanlight.services.main_server.proposals import Proposals
@@ -84,7 +85,7 @@ class MainService:
         self.log = ChainedLog(tables.log, identity.trust.fid, ROLE)
         self.machine = MainServer(identity.private, identity.trust)
         self.models = Models(self._tasks)
-        self.presence = Presence(clock)
+        self.presence = Presence(clock, lambda: self.pause_s)
         self.membership = Membership(self.database, tables.members, self.log, identity.trust, self._forget)
         keys = RoundKeys(state / "round-keys", random_bytes)
         self.proposals = Proposals(self.machine, self._tasks, self.models, keys, self.log)
@@ -106,6 +107,11 @@ class MainService:
     def task(self) -> Task:
         """The task as it is now."""
         return self._tasks.task
+
+    @property
+    def pause_s(self) -> int:
+        """Within how many seconds devices come back that have nothing to do."""
+        return pause_s(len(self.membership.public_keys()), self.task.policy.polls_per_second)
 
     def change_policy(self, **changes: Any) -> Task:
         """Change the policy from the next manifest on; see ``TaskFile.change_policy`` for what it raises."""

@@ -34,6 +34,7 @@ def offer(service: MainService, device: bytes) -> bytes:
         model_version=model.number,
         manifest=manifest,
         invitation=invitation,
+        pause_s=service.pause_s or None,
     )
     return signing.sign(service.identity.private, OFFER, message.encode()).encode()
 

@@ -69,6 +69,8 @@ class Policy(_Section):
         paused: no round opens; an open one goes on.
         quiet_hours: hours of the day, such as 22:00-06:00, in which no round opens; empty = none.
         timezone: of the quiet hours, such as Europe/Berlin.
+        polls_per_second: wanted polls for news of devices that have nothing to do; with more than ten devices for each,
+            devices pause between two polls.
     """
 
     by_itself: bool = False
@@ -88,6 +90,7 @@ class Policy(_Section):
     paused: bool = False
     quiet_hours: str = ""
     timezone: str = "UTC"
+    polls_per_second: Annotated[int, Field(ge=1, le=100_000)] = 200
 
     @property
     def window(self) -> int:
