@@ -14,7 +14,7 @@ from fanlight.protocol.signing import raw_public_key
 from fanlight.services.device import identity
 from fanlight.services.device.client import Server
 from fanlight.services.device.role import DeviceRole
-from fanlight.services.device.store import DeviceStore
+from fanlight.services.device.values import Values
 from tests.unit.device.federation import FakeFederation
 from tests.unit.device.joined import turn
 
@@ -35,7 +35,7 @@ class Moments:
         for owner, name in (
             (identity, "write_secret"),
             (identity, "destroy"),
-            (DeviceStore, "keep"),
+            (Values, "keep"),
             (Server, "rekey"),
         ):
             monkeypatch.setattr(owner, name, self._watched(getattr(owner, name)))
