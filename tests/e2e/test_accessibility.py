@@ -27,7 +27,7 @@ from fanlight.learning.datasets.chance import Chance
 from fanlight.services.device.settings import DeviceSettings
 from fanlight.services.federation import init_federation, issue_token_file
 from fanlight.services.main_server.task import Task
-from tests.e2e.browser import DESK, PHONE, chromium, too_wide, violations, visit
+from tests.e2e.browser import DESK, PHONE, too_wide, violations, visit
 from tests.e2e.test_demo import LIMIT_S, Demo
 from tests.e2e.test_pages import served
 
@@ -102,12 +102,6 @@ def kind_of(address: str) -> str:
     if "label" in query:
         query = ["label"]
     return path + ("?" + "&".join(query) if query and path == "/pictures" else "")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as found:
-        yield found
 
 
 @pytest.fixture(scope="module")

@@ -13,17 +13,11 @@ from fanlight import apps
 from fanlight.services.device.settings import DeviceSettings
 from fanlight.services.federation import init_federation, issue_token_file
 from fanlight.services.main_server.task import Task
-from tests.e2e.browser import PHONE, chromium, too_wide, violations, visit
+from tests.e2e.browser import PHONE, too_wide, violations, visit
 from tests.e2e.test_pages import Served, logged_in, served
 
 FLOOR = "Fewest devices in a sum"
 PAUSED = "Paused: nothing is sent."
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as found:
-        yield found
 
 
 @pytest.fixture

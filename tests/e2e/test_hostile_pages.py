@@ -16,7 +16,7 @@ from fastapi.routing import iter_route_contexts
 from playwright.sync_api import Browser, BrowserContext, FilePayload, Page
 
 from fanlight.consoles.events import EVENTS_PATH
-from tests.e2e.browser import PHONE, chromium, too_wide, visit
+from tests.e2e.browser import PHONE, too_wide, visit
 from tests.e2e.hostile_worlds import WORLDS, World
 from tests.e2e.test_pages import logged_in
 from tests.hostile import ELEMENT, LONG, MARK, SCRIPT, TURNED
@@ -72,12 +72,6 @@ WIDEST = """() => {
   const all = [...document.body.querySelectorAll("*")].filter(node => node.closest(".tools") === null);
   return all.reduce((a, b) => right(b) >= right(a) ? b : a).outerHTML.slice(0, 160);
 }"""
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as found:
-        yield found
 
 
 @pytest.fixture(scope="module", params=WORLDS)

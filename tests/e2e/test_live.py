@@ -20,16 +20,10 @@ from fanlight.services.main_server import measurements
 from fanlight.services.main_server.app import MainServerParts, create_app
 from fanlight.services.main_server.settings import MainServerSettings
 from fanlight.services.main_server.task import Task
-from tests.e2e.browser import DESK, PHONE, chromium, too_wide, violations, visit
+from tests.e2e.browser import DESK, PHONE, too_wide, violations, visit
 from tests.e2e.test_pages import Served, logged_in, served
 
 ADDRESSES = {"main_url": "http://localhost:1", "aggregator_url": "http://localhost:2"}
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as found:
-        yield found
 
 
 def folder_of(tmp_path: Path) -> Path:

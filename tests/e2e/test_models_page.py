@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import ViewportSize
+from playwright.sync_api import Browser, ViewportSize
 
 from fanlight.protocol.exchange import ClassProposal
 from fanlight.protocol.manifest import Manifest, SignedManifest
 from fanlight.protocol.plan import Kind
 from fanlight.services.http.sessions import API_TOKEN_FILE
-from tests.e2e.browser import DESK, PHONE, chromium, too_wide, violations, visit
-from tests.e2e.test_pages import logged_in, served
+from fanlight.services.main_server.app import MainServerParts
+from tests.e2e.browser import DESK, PHONE, too_wide, violations, visit
+from tests.e2e.test_pages import Served, logged_in, served
 from tests.services_world import CLIENT, ProtocolDevice, World, running, wait
 from tests.unit.main_server.past import add_round, measure, server
 
@@ -90,21 +92,27 @@ def test_a_device_proposes_a_class(tmp_path: Path) -> None:
         assert (found["name"], len(found["devices"])) == ("fox", 1)
 
 
-@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-@pytest.mark.parametrize("window", [PHONE, DESK], ids=["phone", "desk"])
-def test_the_pages_fit_the_screen(tmp_path: Path, window: ViewportSize, dark: bool) -> None:
-    app, parts = server(tmp_path / "federation", classes=("cat", "W" * 64, "<b>not bold"))
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Served, MainServerParts]]:
+    """A main server with two measured versions, and long and hostile names."""
+    folder = tmp_path_factory.mktemp("models") / "federation"
+    app, parts = server(folder, classes=("cat", "W" * 64, "<b>not bold"))
     counts = [[40, 20, 15], [30, 60, 12], [11, 12, 80]]
     for number in (1, 2):
         add_round(parts, number)
         measure(parts, number, counts, counts)
     parts.service.promotion.write_note(1, "W" * 300)
-    with (
-        socket.create_server(("127.0.0.1", 0)) as listener,
-        served("main", app, listener) as made,
-        chromium() as browser,
-        logged_in(browser, made, window, dark=dark) as context,
-    ):
+    with socket.create_server(("127.0.0.1", 0)) as listener, served("main", app, listener) as made:
+        yield made, parts
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize("window", [PHONE, DESK], ids=["phone", "desk"])
+def test_the_pages_fit_the_screen(
+    browser: Browser, measured: tuple[Served, MainServerParts], window: ViewportSize, dark: bool
+) -> None:
+    made, parts = measured
+    with logged_in(browser, made, window, dark=dark) as context:
         page, wrong = visit(context)
         for path in ("/rounds", "/rounds/1", "/models", "/models/1?with=0", "/devices", "/task", "/log"):
             page.goto(made.url + path)
@@ -116,6 +124,7 @@ def test_the_pages_fit_the_screen(tmp_path: Path, window: ViewportSize, dark: bo
         page.get_by_role("button", name="Roll back to this version").click()
         assert page.url == f"{made.url}/models/1"
         assert parts.records.model(1)["current"]
+        parts.service.make_current(2)
         assert not wrong
 
 

@@ -23,7 +23,7 @@ from fanlight.services.main_server import measurements
 from fanlight.services.main_server.app import create_app
 from fanlight.services.main_server.settings import MainServerSettings
 from fanlight.services.main_server.task import Task
-from tests.e2e.browser import DESK, PHONE, chromium, too_wide, violations, visit
+from tests.e2e.browser import DESK, PHONE, too_wide, violations, visit
 
 CLASSES = ("cat", "dog", "<b>not bold", "ن" * 64, "W" * 64)
 PATHS = {
@@ -57,12 +57,6 @@ def served(role: str, app: FastAPI, listener: socket.socket) -> Iterator[Served]
     finally:
         server.should_exit = True
         thread.join()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as found:
-        yield found
 
 
 @pytest.fixture(scope="module")

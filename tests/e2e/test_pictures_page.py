@@ -22,19 +22,13 @@ from fanlight.services.device.library.records import State
 from fanlight.services.device.role import Chances, DeviceRole
 from fanlight.services.device.settings import DeviceSettings
 from fanlight.services.federation import issue_token_file
-from tests.e2e.browser import DESK, PHONE, chromium, too_wide, violations, visit
+from tests.e2e.browser import DESK, PHONE, too_wide, violations, visit
 from tests.e2e.test_pages import WINDOWS, Served, logged_in, served
 from tests.unit.device.federation import NOW, PLAN, FakeFederation
 from tests.unit.device.joined import done
 
 SIZE = 64
 HOSTILE = "<img src=x onerror=alert(1)>"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as found:
-        yield found
 
 
 @pytest.fixture
@@ -334,12 +328,19 @@ def test_a_dropped_picture_is_tried_at_once(browser: Browser, device: tuple[Serv
         assert not wrong
 
 
+@pytest.fixture(scope="module")
+def suggested(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Served, DeviceRole]]:
+    """A trained device with pictures of long names, for which its model has suggested labels."""
+    with trained_device(tmp_path_factory.mktemp("suggested")) as (server, role):
+        draw(role.settings.data / "_unlabelled", "square", 3, "W" * 120)
+        done(role, role.library.suggest())
+        yield server, role
+
+
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 @pytest.mark.parametrize("window", WINDOWS)
-def test_pages_fit_the_screen(browser: Browser, device: tuple[Served, DeviceRole], window: str, dark: bool) -> None:
-    server, role = device
-    draw(role.settings.data / "_unlabelled", "square", 3, "W" * 120)
-    done(role, role.library.suggest())
+def test_pages_fit_the_screen(browser: Browser, suggested: tuple[Served, DeviceRole], window: str, dark: bool) -> None:
+    server, role = suggested
     with logged_in(browser, server, WINDOWS[window], dark=dark) as context:
         page, wrong = visit(context)
         for path in (

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from playwright.sync_api import expect
+from playwright.sync_api import Browser, expect
 
 from fanlight.protocol.contribution import Measured
 from fanlight.protocol.plan import Kind
-from tests.e2e.browser import PHONE, chromium, too_wide, visit
+from tests.e2e.browser import PHONE, too_wide, visit
 from tests.e2e.test_pages import logged_in, served
 from tests.services_world import CLIENT, ProtocolDevice, World, contribution_of, running, wait
 from tests.unit.main_server.past import server
@@ -114,12 +114,11 @@ def test_a_pause_lets_the_open_round_end_and_no_other_open(tmp_path: Path) -> No
         wait(lambda: newest(world)[0] == 2, "the next round opens")
 
 
-def test_a_pause_by_clicking(tmp_path: Path) -> None:
+def test_a_pause_by_clicking(browser: Browser, tmp_path: Path) -> None:
     app, parts = server(tmp_path / "federation")
     with (
         socket.create_server(("127.0.0.1", 0)) as listener,
         served("main", app, listener) as made,
-        chromium() as browser,
         logged_in(browser, made, PHONE) as context,
     ):
         page, wrong = visit(context)

@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from fanlight.learning.datasets import shapes
-from tests.e2e.browser import PATIENCE_MS, PHONE, chromium, too_wide
+from tests.e2e.browser import PATIENCE_MS, PHONE, too_wide
 from tests.e2e.terminals import LIMIT_S
 from tests.e2e.test_journeys import FIRST, draw, federation
 
@@ -48,8 +48,8 @@ def put_in(page: Page, home: str, folder: Path, seed: int) -> None:
 
 
 @pytest.mark.timeout(2 * LIMIT_S)
-def test_the_seven_steps_without_scripts(tmp_path: Path) -> None:
-    with chromium() as browser, federation(tmp_path) as links, ExitStack() as stack:
+def test_the_seven_steps_without_scripts(browser: Browser, tmp_path: Path) -> None:
+    with federation(tmp_path) as links, ExitStack() as stack:
         pages = {name: visitor(stack, browser, link) for name, link in links.items()}
         homes = {name: "{0.scheme}://{0.netloc}".format(urlsplit(link)) for name, link in links.items()}
         for seed, device in enumerate(("first", "second")):
