@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import importlib.util
+import logging
 import os
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import hypothesis
 import pytest
+import structlog
 
 from tests.requirements import all_required, summarise
 
@@ -25,6 +27,22 @@ hypothesis.settings.load_profile("long" if os.environ.get("FANLIGHT_LONG") == "1
 def anyio_backend() -> str:
     """Tests marked ``anyio`` run on asyncio, as the services do."""
     return "asyncio"
+
+
+@pytest.fixture
+def restored_logging() -> Iterator[None]:
+    """For tests that configure the logging of the whole process: afterwards it is as before."""
+    root, loggers = (
+        logging.getLogger(),
+        [logging.getLogger(name) for name in ("uvicorn", "uvicorn.access", "uvicorn.error")],
+    )
+    handlers, level, propagating = root.handlers[:], root.level, [logger.propagate for logger in loggers]
+    yield
+    structlog.reset_defaults()
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    for logger, propagate in zip(loggers, propagating, strict=True):
+        logger.propagate = propagate
 
 
 def folder_of(path: Path) -> str:

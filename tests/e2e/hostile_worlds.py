@@ -37,7 +37,6 @@ from fanlight.services.http.problems import Problem
 from fanlight.services.main_server.task import Task
 from fanlight.storage.tables import aggregator as aggregator_tables
 from fanlight.storage.tables import main as main_tables
-from tests.attacks.test_hostile_names import enrol
 from tests.e2e.test_pages import Served, served
 from tests.hostile import ELEMENT, LONG, MARK, SCRIPT, TEXTS, TURNED
 from tests.unit.consoles.federation import make_folder
@@ -68,7 +67,7 @@ def main_server(folder: Path) -> Iterator[World]:
     counts = [[12] * len(CLASSES) for _ in CLASSES]
     past.measure(parts, 2, counts, counts)
     parts.service.promotion.write_note(1, f"{SCRIPT}\n{TURNED}\n{LONG[:9000]}")
-    devices = [enrol(parts, text) for text in TEXTS.values()]
+    devices = [past.add_member(parts, number, name=text) for number, text in enumerate(TEXTS.values(), 1)]
     with parts.service.database.transaction() as tx:
         for device in devices:
             for text in TEXTS.values():

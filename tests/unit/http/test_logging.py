@@ -1,23 +1,12 @@
 import json
 import logging
-from collections.abc import Iterator
 
 import pytest
 import structlog
 
 from fanlight.services.http.logging import configure_logging, drop_secrets
 
-
-@pytest.fixture(autouse=True)
-def restored_logging() -> Iterator[None]:
-    root, names = logging.getLogger(), ("uvicorn", "uvicorn.access", "uvicorn.error")
-    handlers, level = root.handlers[:], root.level
-    yield
-    structlog.reset_defaults()
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    for name in names:
-        logging.getLogger(name).propagate = True
+pytestmark = pytest.mark.usefixtures("restored_logging")
 
 
 @pytest.mark.parametrize(
