@@ -13,6 +13,7 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from fastapi import FastAPI
 
+from benchmarks.federation import free_ports
 from benchmarks.page_addresses import Newest
 from benchmarks.stores.aggregator import fill_aggregator
 from benchmarks.stores.device import fill_device
@@ -21,7 +22,7 @@ from benchmarks.stores.past import Servers, past_rounds
 from benchmarks.stores.pictures import draw_pictures
 from fanlight.cli.owner_client import OwnerClient
 from fanlight.cli.processes import Processes
-from fanlight.cli.serve import END_WITH_STDIN, claim
+from fanlight.cli.serve import END_WITH_STDIN
 from fanlight.consoles import aggregator as aggregator_pages
 from fanlight.consoles import device as device_pages
 from fanlight.consoles import main_server as main_pages
@@ -75,7 +76,7 @@ def full_federation(folder: Path, size: Size) -> Iterator[Filled]:
     Raises:
         LocalError: a process has ended, or did not get ready in time.
     """
-    ports = _free_ports()
+    ports = dict(zip(ROLES, free_ports(len(ROLES)), strict=True))
     built = _fill(folder, size, ports)
     with Processes({**os.environ, END_WITH_STDIN: "1"}) as processes:
         for name, words in _commands(folder, ports).items():
@@ -171,12 +172,3 @@ def _ready(built: Filled) -> bool:
     main = built.clients["main"].get("/api/v1/status")
     is_open = main["round"] is not None and main["round"]["state"] == "open"
     return is_open and device["round"] is not None and device["pictures"]["counts"] is not None
-
-
-def _free_ports() -> dict[str, int]:
-    held = [claim("localhost", 0) for _ in ROLES]
-    ports = [int(bound[0].getsockname()[1]) for bound in held]
-    for bound in held:
-        for listening in bound:
-            listening.close()
-    return dict(zip(ROLES, ports, strict=True))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -30,15 +29,3 @@ def fanlight(capsys: pytest.CaptureFixture[str]) -> Callable[..., Ran]:
         return Ran(code if isinstance(code, int) else 0, captured.out, captured.err)
 
     return run
-
-
-@pytest.fixture
-def unused_port() -> Callable[[], int]:
-    """A port that nobody listens on, at least just now."""
-
-    def find() -> int:
-        with socket.socket() as probe:
-            probe.bind(("localhost", 0))
-            return int(probe.getsockname()[1])
-
-    return find

@@ -13,6 +13,7 @@ import pytest
 
 from fanlight import __version__
 from fanlight.services import federation
+from tests.e2e.terminals import free_ports
 
 Fanlight = Callable[..., Any]
 COMMANDS = ("demo", "server", "aggregator", "device", "predict", "version", "federation")
@@ -119,11 +120,12 @@ def test_a_folder_without_a_root_is_named_with_what_to_do(fanlight: Fanlight, tm
     assert "What to do: Name the folder" in ran.err
 
 
-def test_revoke_says_which_server_did_not_get_it_and_keeps_it(
-    fanlight: Fanlight, tmp_path: Path, unused_port: Callable[[], int]
-) -> None:
+def test_revoke_says_which_server_did_not_get_it_and_keeps_it(fanlight: Fanlight, tmp_path: Path) -> None:
     folder, device = tmp_path / "fed", "ab" * 16
-    urls = {f"--{name}-url": f"http://localhost:{unused_port()}" for name in ("main", "aggregator")}
+    urls = {
+        f"--{name}-url": f"http://localhost:{port}"
+        for name, port in zip(("main", "aggregator"), free_ports(2), strict=True)
+    }
     options = [word for pair in urls.items() for word in pair]
     assert fanlight("federation", "init", folder, "--classes", "a,b", *options).code == 0
     ran = fanlight("federation", "revoke", folder, device)

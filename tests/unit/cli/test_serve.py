@@ -3,23 +3,16 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 
 import pytest
 
 from fanlight.cli.serve import claim
 from fanlight.errors import NotPossibleNow, SettingsError
+from tests.e2e.terminals import free_ports
 
 
-@contextmanager
-def listening(port: int) -> Iterator[None]:
-    with socket.create_server(("127.0.0.1", port)):
-        yield
-
-
-def test_a_claimed_port_is_held_on_every_address_of_the_host(unused_port: Callable[[], int]) -> None:
-    port = unused_port()
+def test_a_claimed_port_is_held_on_every_address_of_the_host() -> None:
+    (port,) = free_ports(1)
     sockets = claim("localhost", port)
     try:
         assert "127.0.0.1" in {held.getsockname()[0] for held in sockets}
@@ -31,13 +24,14 @@ def test_a_claimed_port_is_held_on_every_address_of_the_host(unused_port: Callab
             held.close()
 
 
-def test_a_taken_port_is_named(unused_port: Callable[[], int]) -> None:
-    port = unused_port()
-    with listening(port), pytest.raises(NotPossibleNow, match=f"Port {port} of localhost is taken") as caught:
-        claim("localhost", port)
+def test_a_taken_port_is_named() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(NotPossibleNow, match=f"Port {port} of localhost is taken") as caught:
+            claim("localhost", port)
     assert caught.value.slug == "port-taken"
 
 
-def test_a_host_that_is_not_this_machine_is_refused(unused_port: Callable[[], int]) -> None:
+def test_a_host_that_is_not_this_machine_is_refused() -> None:
     with pytest.raises(SettingsError, match=r"192\.0\.2\.1"):
-        claim("192.0.2.1", unused_port())
+        claim("192.0.2.1", 0)
