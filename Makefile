@@ -13,10 +13,12 @@ TORCH_VENV := .venv-torch
 BIN := $(VENV)/bin
 DATA := $(VENV)/share/fanlight-data
 PIP := -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
+CRASH_POINTS := tests/crash/test_crash_points.py
+TWO := -n 2 --dist worksteal
 INPUTS := pyproject.toml constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-torch test-long soak lint bench screenshots clean
+.PHONY: help demo test test-torch test-long test-crash soak lint bench screenshots clean
 
 help:  ## list these targets
 	@awk -F ':.*##' '/^[a-z-]+:.*##/ { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -26,15 +28,20 @@ demo: $(VENV)/.stamp-run $(DATA)/.stamp  ## start a whole federation on this mac
 
 test: $(VENV)/.stamp-dev $(DATA)/.stamp  ## fast tests first, then the real processes; never needs torch
 	@$(BIN)/python scripts/install_debian_packages.py tests/debian-packages.txt
-	@$(BIN)/python -m pytest -n 2 --ignore=tests/e2e --ignore=tests/crash --ignore=tests/torch tests $(ARGS)
-	@$(BIN)/python -m pytest tests/e2e tests/crash $(ARGS)
+	@$(BIN)/python -m pytest $(TWO) --ignore=tests/e2e --ignore=tests/crash --ignore=tests/torch tests $(ARGS)
+	@$(BIN)/python -m pytest $(TWO) tests/e2e tests/crash $(ARGS)
 
 test-torch: $(TORCH_VENV)/.stamp $(DATA)/.stamp  ## compare with PyTorch, in an environment of its own
 	@$(TORCH_VENV)/bin/python -m pytest -m torch tests/torch $(ARGS)
 
-test-long: $(VENV)/.stamp-dev $(DATA)/.stamp  ## the tests marked long, and many more random examples of the others
+test-long: $(VENV)/.stamp-dev $(DATA)/.stamp  ## the tests marked long, many more random examples, every crash point
 	@$(BIN)/python scripts/install_debian_packages.py tests/debian-packages.txt
-	@FANLIGHT_LONG=1 $(BIN)/python -m pytest -n 2 --timeout 1800 -m "not torch" --ignore=tests/torch tests $(ARGS)
+	@FANLIGHT_LONG=1 $(BIN)/python -m pytest $(TWO) --timeout 1800 -m "not torch" \
+	  --ignore=tests/torch --ignore=$(CRASH_POINTS) tests $(ARGS)
+	@$(MAKE) test-crash
+
+test-crash: $(VENV)/.stamp-dev $(DATA)/.stamp  ## every crash point, in 24 chunks: make test-crash ARGS="-k 07-of-24"
+	@FANLIGHT_LONG=1 $(BIN)/python -m pytest $(TWO) -v --durations=5 $(CRASH_POINTS) $(ARGS)
 
 soak: $(VENV)/.stamp-dev $(DATA)/.stamp  ## real processes, and all that can go wrong: make soak MINUTES=30 ARGS="--json"
 	@$(BIN)/python -m tests.crash.soak --minutes $(MINUTES) $(ARGS)

@@ -6,9 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from fanlight.learning.datasets import prepare
+from tests.services_world import draw
 
 
 @pytest.fixture(scope="session")
 def pictures(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, ...]:
-    return tuple(prepare("shapes", 2, 0, tmp_path_factory.mktemp("shapes")).device_folders)
+    """A folder for each of two devices, with few pictures: what is done for each is the same for the hundredth."""
+    folders = tuple(tmp_path_factory.mktemp(f"device-{number}") for number in (1, 2))
+    for number, folder in enumerate(folders):
+        draw(folder, number)
+    return folders

@@ -2,8 +2,8 @@
 
 The points of a first start, and of one training round with a measuring round, are listed first.  Then one federation
 goes on from round to round, and in each a role dies at another point: alone (SIGKILL), or with what the disk had not
-synced.  The usual run takes a seeded sample of 30 points; ``make test-long`` all of them, each in all three ways, in
-chunks of a minute or two: ``ARGS="-k 3-of-12"`` runs one of them again.
+synced.  The usual run takes a seeded sample of 30 points; ``make test-crash`` all of them, each in all three ways, in
+chunks: ``make test-crash ARGS="-k 07-of-24"`` runs one of them alone, or again.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ VICTIMS: Final = ROLES[:3]  # both devices do the same
 IS_LONG: Final = os.environ.get("FANLIGHT_LONG") == "1"
 SEED: Final = os.environ.get("FANLIGHT_CRASH_SEED", "1")
 FIRST_SAMPLE, SAMPLE = 2, 8
-CHUNKS: Final = 12 if IS_LONG else 1
-CHUNK: Final = pytest.mark.parametrize("chunk", range(CHUNKS), ids=lambda chunk: f"{chunk + 1}-of-{CHUNKS}")
+CHUNKS: Final = 24 if IS_LONG else 1
+CHUNK: Final = pytest.mark.parametrize("chunk", range(CHUNKS), ids=lambda chunk: f"{chunk + 1:02}-of-{CHUNKS}")
 
 Points = dict[str, list[Point]]
 

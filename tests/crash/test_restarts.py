@@ -97,9 +97,7 @@ def test_a_server_moves_to_another_port(moved: str, tmp_path: Path, pictures: tu
         if moved == "main":
             said = wait_for_problem(federation, "device-1", "unreachable")
             assert f"The main server at http://{HOST}:{old} does not answer" in said
-            status = until(lambda: federation.ask("aggregator", "/api/v1/status"), "the aggregator answers")
             until(lambda: federation.ask("aggregator", "/api/v1/status")["main_problem"], "the aggregator says so")
-            assert status["role"] == "aggregator"
         option = f"--{moved}-url"
         for other in federation.roles.values():
             if moved == "main" or other.name in DEVICES:
@@ -114,10 +112,10 @@ def test_a_server_moves_to_another_port(moved: str, tmp_path: Path, pictures: tu
 
 @pytest.mark.parametrize("full", ROLES[:3])
 def test_a_full_disk_stops_a_step_and_no_more(full: str, tmp_path: Path, pictures: tuple[Path, ...]) -> None:
+    require("tmpfs")
     federation = Federation(tmp_path, pictures)
     state = federation.roles[full].state
     state.mkdir(exist_ok=True)
-    require("tmpfs")
     with small_disk(state, "64m"):
         try:
             federation.start()
