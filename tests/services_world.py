@@ -558,11 +558,11 @@ def contribution_of(plan: Plan, number: int, seed: int = 0) -> Contribution:
     )
 
 
-def draw(folder: Path, seed: int, parts: Mapping[str, int] | None = None) -> None:
-    """A few small pictures of both classes."""
+def draw(folder: Path, seed: int, parts: Mapping[str, int] | None = None, classes: Sequence[str] = CLASSES) -> None:
+    """A few small pictures of each class."""
     chance = Chance("services-world", seed)
     for part, count in (parts or {"train": 4, "valid": 1, "test": 2}).items():
-        for name in CLASSES:
+        for name in classes:
             place = folder / part / name
             place.mkdir(parents=True, exist_ok=True)
             for index in range(count):
