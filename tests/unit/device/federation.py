@@ -122,6 +122,7 @@ class FakeFederation:
     knows_decline: bool = True
     departed: dict[str, bytes] = field(default_factory=dict)
     pause_s: int | None = None
+    refuse_reports: tuple[int, str] | None = None
     busy: dict[str, str] = field(default_factory=dict)
     slept: list[float] = field(default_factory=list)
     round_number: int = 0
@@ -308,6 +309,8 @@ class FakeFederation:
         return reply(status=204)
 
     def _report(self, request: httpx.Request, server: str, path: str) -> httpx.Response:
+        if self.refuse_reports:
+            return problem(*self.refuse_reports)
         body = request.read()
         self.uploads.append(body)
         envelope = self.envelope()

@@ -11,7 +11,7 @@ from fanlight.protocol.device_round import Delivery, Preparation
 from fanlight.protocol.plan import Kind
 from fanlight.services.device import status
 from fanlight.services.device.role import DeviceRole
-from tests.unit.device.federation import FakeFederation
+from tests.unit.device.federation import FakeFederation, first_model
 from tests.unit.device.joined import announced, done, failed, turn
 
 
@@ -137,6 +137,39 @@ def test_a_busy_aggregator_says_when_the_device_comes_back(federation: FakeFeder
     federation.busy.clear()
     turn(device)
     assert device.rounds.undelivered() == []
+
+
+@pytest.mark.parametrize("refusal", [(409, "round-closed"), (409, "report-late"), (403, "not-invited")])
+def test_a_report_that_is_refused_for_good_is_not_sent_again_and_again(
+    federation: FakeFederation, device: DeviceRole, refusal: tuple[int, str]
+) -> None:
+    opened(federation, device)
+    federation.refuse_reports = refusal
+    assert failed(device, device.steps.send()) == refusal[1]
+    assert federation.slept == []
+
+
+def test_a_device_that_came_too_late_goes_on_with_the_next_round(
+    federation: FakeFederation, device: DeviceRole
+) -> None:
+    federation.by_itself = True
+    mh = federation.open_round().hash
+    federation.refuse_reports = (409, "round-closed")
+    with pytest.raises(NotPossibleNow):
+        turn(device)
+    turn(device)
+    puts = federation.seen.count("aggregator PUT rounds")
+    turn(device)
+    assert federation.seen.count("aggregator PUT rounds") == puts, "it waits until the round is over"
+    federation.end_round(Result.RELEASED, included=False)
+    federation.refuse_reports = None
+    federation.publish(first_model(version=1, bias=0.1))
+    federation.open_round()
+    turn(device)
+    assert len(federation.uploads) == 1
+    ended = device.store.report(mh)
+    assert ended is not None
+    assert ended.at == Delivery.ENDED
 
 
 def test_a_damaged_stored_report_is_never_sent(federation: FakeFederation, device: DeviceRole) -> None:

@@ -29,6 +29,7 @@ from fanlight.errors import (
 )
 from fanlight.protocol.device_round import Preparation
 from fanlight.protocol.exchange import Offer
+from fanlight.services.device.deliveries import Deliveries
 from fanlight.services.device.membership import Membership
 from fanlight.services.device.rounds import OTHER_MODEL, Rounds
 from fanlight.services.device.steps import Steps
@@ -39,7 +40,6 @@ from fanlight.services.http.problems import Problem, as_problem
 log = structlog.get_logger(__name__)
 
 _SIGN_OF_LIFE_S = 5.0
-_LEFT_S = 1.0
 _NOBODY_WAITS = frozenset({OTHER_MODEL, "window-passed", "not-invited"})
 
 
@@ -87,7 +87,7 @@ class Agent:
         self._failing = Backoff(jitter)
         # the first refusals may pass (servers that still tell each other who is a member); later ones hardly do
         self._refused = Backoff(jitter, longest_s=120.0)
-        self._ending = Backoff(jitter, first_s=1.0, longest_s=20.0)
+        self._deliveries = Deliveries(rounds, jitter)
         self._leaving = Backoff(jitter, first_s=2.0, longest_s=20.0)
         self._ask_at_once = True
         self._declined: bytes | None = None
@@ -127,7 +127,7 @@ class Agent:
         assert task is not None
         self._wake = lambda: loop.call_soon_threadsafe(task.cancel)
         async with self._rounds.main.remote.open_async() as client:
-            while not self._stopping.is_set():
+            while not (self._stopping.is_set() or self._is_done):
                 try:
                     await self._turn(client)
                 except Exception as error:  # noqa: BLE001 the loop must survive whatever happens in it
@@ -159,11 +159,9 @@ class Agent:
         self.connected_at = int(self._clock())
         self._rounds.offers.take(offer)
         self._on_change()
-        self._end_reports()
+        self._deliveries.end()
         self._rounds.ask_again()
-        for record in self._rounds.undelivered():
-            if not self._rounds.wishes.kept.paused:
-                self._rounds.deliver(record.mh)
+        self._deliveries.deliver()
         self._steps.look_for_pictures()
         self._act(offer)
         self._on_change()
@@ -172,13 +170,16 @@ class Agent:
             self._wait_for(self._steps.look_at_model())
 
     @property
+    def _is_done(self) -> bool:
+        """Has it left for good? Nothing can bring it back, once every server knows."""
+        return self._has_left and self._membership.has_told_all
+
+    @property
     def _has_left(self) -> bool:
         return self._rounds.wishes.kept.left
 
     def _say_goodbye(self) -> float:
         """Tell the servers that do not know it yet that this device has left; seconds to wait afterwards."""
-        if self._membership.has_told_all:
-            return _LEFT_S
         self._membership.say_goodbye()
         self._on_change()
         told_s = [error.retry_after_s for error in self._membership.not_told.values() if error.retry_after_s]
@@ -188,16 +189,9 @@ class Agent:
         current = self._rounds.offers.current
         after = 0 if current is None or self._ask_at_once else current.version
         wait_s = 0 if after == 0 else self._poll_wait_s
-        if self._rounds.possibly_over():
-            wait_s = min(wait_s, self._ending.next())
-        offer = await self._rounds.main.poll_offer(client, after, wait_s)
+        offer = await self._rounds.main.poll_offer(client, after, self._deliveries.patience_s(wait_s))
         self._ask_at_once = False
         return offer
-
-    def _end_reports(self) -> None:
-        for record in self._rounds.possibly_over():
-            if self._rounds.end(record.mh):
-                self._ending.reset()
 
     def _act(self, offer: Offer) -> None:
         """Answer the open round, if that is for this device to decide."""

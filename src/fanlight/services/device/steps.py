@@ -13,6 +13,7 @@ from fanlight.core.percent import percent
 from fanlight.errors import FanlightError, NotAuthentic, NotPossibleNow, Refused, RemoteError, Unreachable
 from fanlight.protocol.device_round import PREPARATION, Delivery, Preparation, PreparationEvent, Record
 from fanlight.protocol.report import Envelope, body_bytes
+from fanlight.services.device.deliveries import may_pass
 from fanlight.services.device.rounds import Opening, Rounds, as_not_possible
 from fanlight.services.http.backoff import Backoff
 from fanlight.services.http.jobs import Job, Jobs, Progress
@@ -227,7 +228,7 @@ class Steps:
             try:
                 return sent_json(self.rounds.deliver(record.mh))
             except RemoteError as error:
-                if attempt == _TRIES or (error.retry_after_s or 0.0) > _PATIENCE_S:
+                if attempt == _TRIES or not may_pass(error) or (error.retry_after_s or 0.0) > _PATIENCE_S:
                     raise _later(error) from error
                 pause_s = backoff.next(error.retry_after_s)
             self.sleep(pause_s)
