@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final
+from typing import Any, Final
 
-from fastapi import APIRouter, FastAPI, Query
+from fastapi import APIRouter, FastAPI
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -17,13 +17,12 @@ from fanlight.services.aggregator.app import AggregatorParts
 from fanlight.services.aggregator.glimpse import glimpse
 from fanlight.services.aggregator.service import AggregatorService
 from fanlight.services.aggregator.step_jobs import AGGREGATE, RELEASE
+from fanlight.services.http.paging import PageNumber
 from fanlight.services.http.steps import StepView
 
 STEPS: Final = titled("aggregator", AGGREGATE, RELEASE)
 PAGES: Final = (("/rounds", "Rounds"), ("/log", "Log"))
 LAST_ROUNDS: Final = 5
-
-Number = Annotated[int, Query(ge=1, le=10**9)]
 
 
 def install(app: FastAPI, parts: AggregatorParts) -> None:
@@ -56,11 +55,11 @@ def pages(console: Console, parts: AggregatorParts) -> APIRouter:
         )
 
     @router.get("/rounds")
-    def rounds(request: Request, owner: Reader, page: Number = 1) -> Response:
+    def rounds(request: Request, owner: Reader, page: PageNumber = 1) -> Response:
         return console.page(request, owner, "aggregator_rounds.html", found=parts.records.rounds(page))
 
     @router.get("/log")
-    def log(request: Request, owner: Reader, page: Number = 1, *, again: bool = False) -> Response:
+    def log(request: Request, owner: Reader, page: PageNumber = 1, *, again: bool = False) -> Response:
         return console.page(request, owner, "log.html", log=parts.records.log.page(page, again=again))
 
     def read() -> tuple[list[StepView], bool]:

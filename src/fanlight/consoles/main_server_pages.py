@@ -14,6 +14,7 @@ from fanlight.consoles.main_server_changes import change_pages
 from fanlight.consoles.policy_form import NUMBERS, TEXTS, Filled, change_policy
 from fanlight.consoles.step_pages import Reader
 from fanlight.services.http.owner import Owner, require_owner_post
+from fanlight.services.http.paging import PageNumber
 from fanlight.services.main_server.app import MainServerParts
 from fanlight.services.main_server.numbers_in_paths import Which
 from fanlight.services.main_server.pace import between_polls_s
@@ -29,7 +30,6 @@ MOST_CELLS: Final = 12
 """Classes up to which a confusion matrix can be read on a page."""
 
 Changer = Annotated[Owner, Depends(require_owner_post)]
-Number = Annotated[int, Query(ge=1, le=10**9)]
 Other = Annotated[Which | None, Query(alias="with")]
 
 
@@ -46,7 +46,7 @@ def _past(console: Console, parts: MainServerParts) -> APIRouter:
     router, records = APIRouter(), parts.records
 
     @router.get("/rounds")
-    def rounds(request: Request, owner: Reader, page: Number = 1) -> Response:
+    def rounds(request: Request, owner: Reader, page: PageNumber = 1) -> Response:
         return console.page(
             request, owner, "main_rounds.html", found=records.rounds(page), k_min=parts.service.task.policy.k_min
         )
@@ -63,7 +63,7 @@ def _past(console: Console, parts: MainServerParts) -> APIRouter:
         )
 
     @router.get("/models")
-    def models(request: Request, owner: Reader, page: Number = 1) -> Response:
+    def models(request: Request, owner: Reader, page: PageNumber = 1) -> Response:
         return console.page(request, owner, "main_models.html", found=records.models(page))
 
     @router.get("/models/{version}")
@@ -78,7 +78,7 @@ def _past(console: Console, parts: MainServerParts) -> APIRouter:
         )
 
     @router.get("/log")
-    def log(request: Request, owner: Reader, page: Number = 1, *, again: bool = False) -> Response:
+    def log(request: Request, owner: Reader, page: PageNumber = 1, *, again: bool = False) -> Response:
         return console.page(request, owner, "log.html", log=records.log.page(page, again=again))
 
     return router
@@ -88,7 +88,7 @@ def _present(console: Console, parts: MainServerParts) -> APIRouter:
     router, overview, service = APIRouter(), parts.overview, parts.service
 
     @router.get("/devices")
-    def devices(request: Request, owner: Reader, page: Number = 1) -> Response:
+    def devices(request: Request, owner: Reader, page: PageNumber = 1) -> Response:
         return console.page(request, owner, "main_devices.html", found=overview.devices_page(page))
 
     def draw_task(request: Request, owner: Owner, form: Filled) -> Response:

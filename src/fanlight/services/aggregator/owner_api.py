@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Path, Query
+from fastapi import APIRouter, Depends, Path
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -13,11 +13,10 @@ from fanlight.services.aggregator.service import AggregatorService, round_json
 from fanlight.services.aggregator.step_jobs import AGGREGATE, RELEASE, Steps
 from fanlight.services.http.job_routes import accepted, jobs_router
 from fanlight.services.http.owner import require_owner, require_owner_post
+from fanlight.services.http.paging import PageNumber
 
 READ = [Depends(require_owner)]
 CHANGE = [Depends(require_owner_post)]
-
-Number = Annotated[int, Query(ge=1, le=10**9)]
 
 
 def owner_router(service: AggregatorService, steps: Steps, records: Records) -> APIRouter:
@@ -34,7 +33,7 @@ def owner_router(service: AggregatorService, steps: Steps, records: Records) -> 
         return {"rounds": records.all()}
 
     @router.get("/api/v1/rounds/held", dependencies=READ)
-    def held(page: Number = 1) -> dict[str, Any]:
+    def held(page: PageNumber = 1) -> dict[str, Any]:
         return records.rounds(page)
 
     @router.get("/api/v1/rounds/{number}/reports", dependencies=READ)
@@ -42,7 +41,7 @@ def owner_router(service: AggregatorService, steps: Steps, records: Records) -> 
         return records.reports(number)
 
     @router.get("/api/v1/log", dependencies=READ)
-    def log(page: Number = 1, *, again: bool = False) -> dict[str, Any]:
+    def log(page: PageNumber = 1, *, again: bool = False) -> dict[str, Any]:
         return records.log.page(page, again=again)
 
     @router.post("/api/v1/abandon", status_code=202, dependencies=CHANGE)

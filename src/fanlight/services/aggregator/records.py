@@ -13,6 +13,7 @@ from fanlight.protocol.signing import Signed
 from fanlight.services.aggregator import held_reports, refusals, round_table
 from fanlight.services.aggregator.round_table import Stored
 from fanlight.services.aggregator.service import AggregatorService, round_json
+from fanlight.services.http.paging import paging
 from fanlight.services.server.log_reader import LogReader
 from fanlight.storage.tables.aggregator import devices, reports
 
@@ -53,7 +54,7 @@ class Records:
                 _round(tx, line, counted.get(line.record.mh, 0)) | {"refused": refused[line.record.mh]}
                 for line in stored
             ]
-        return {"rounds": listed, "page": page, "pages": max(1, -(-total // size)), "total": total}
+        return {"rounds": listed} | paging(page, size, total)
 
     def reports(self, number: int) -> dict[str, Any]:
         """The reports of one round as they arrived: ``round``, ``mh``, ``bytes`` (of all), ``reports``.

@@ -8,6 +8,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, case, func, select
 
 from fanlight.protocol.plan import Kind
+from fanlight.services.http.paging import paging
 from fanlight.services.http.steps import StepView
 from fanlight.services.main_server import lines, measurements, members, round_table, timeline
 from fanlight.services.main_server.conductor import Conductor
@@ -143,7 +144,7 @@ class Overview:
         counts = {where: len(some) for where, some in found.items()}
         first, listed = (page - 1) * size, [(where, device) for where, some in found.items() for device in some]
         shown = {where: [device for at, device in listed[first : first + size] if at == where] for where in found}
-        return {"devices": shown, "counts": counts, "page": page, "pages": max(1, -(-total // size)), "total": total}
+        return {"devices": shown, "counts": counts} | paging(page, size, total)
 
     def steps(self) -> list[StepView]:
         """The steps of this server."""

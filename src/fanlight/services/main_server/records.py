@@ -8,6 +8,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, func, select
 
 from fanlight.core.segments import layout_length
+from fanlight.services.http.paging import paging
 from fanlight.services.main_server import class_proposals, lines, measurements, model_card, round_table
 from fanlight.services.main_server.models import Version
 from fanlight.services.main_server.overview import Overview
@@ -38,7 +39,7 @@ class Records:
         """A page of rounds of both kinds, newest first."""
         with self._service.database.transaction() as tx:
             listed = lines.round_lines(tx, self._service, round_table.page(tx, (page - 1) * size, size))
-            return {"rounds": listed} | _paging(page, round_table.count(tx), size)
+            return {"rounds": listed} | paging(page, size, round_table.count(tx))
 
     def round(self, number: int) -> dict[str, Any]:
         """One round: its line, terms, times, the devices whose receipts have arrived, figures, the versions it links.
@@ -50,8 +51,6 @@ class Records:
             line = round_table.numbered(tx, number)
             made = self._service.models.from_round(tx, number)
             return lines.round_lines(tx, self._service, [line])[0] | {
-                "opened_at": line.opened_at,
-                "ended_at": line.ended_at,
                 "from_version": self._number_of(tx, line.model),
                 "to_version": made.number if made else None,
                 "reports": self._reports(tx, line.mh),
@@ -77,7 +76,7 @@ class Records:
         with self._service.database.transaction() as tx:
             listed = self._lines(tx, models.page(tx, (page - 1) * PAGE, PAGE))
             changes, waiting = self._service.promotion.changes(tx), self._service.promotion.waiting(tx)
-            return {"models": listed, "changes": changes, "waiting": waiting} | _paging(page, models.count(tx))
+            return {"models": listed, "changes": changes, "waiting": waiting} | paging(page, PAGE, models.count(tx))
 
     def model(self, number: int) -> dict[str, Any]:
         """One version: its line, figures, lineage (nearest first) and the versions trained from it.
@@ -166,7 +165,3 @@ class Records:
         columns = tables.models.c
         number: int | None = tx.execute(select(columns.version).where(columns.sha256 == sha256)).scalar()
         return number
-
-
-def _paging(page: int, total: int, size: int = PAGE) -> dict[str, int]:
-    return {"page": page, "pages": max(1, -(-total // size)), "total": total}

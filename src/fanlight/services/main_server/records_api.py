@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Depends
 from starlette.responses import JSONResponse, Response
 
 from fanlight.services.http.owner import require_owner
+from fanlight.services.http.paging import PageNumber
 from fanlight.services.main_server import model_card
 from fanlight.services.main_server.numbers_in_paths import Which
 from fanlight.services.main_server.records import Records
-
-Number = Annotated[int, Query(ge=1, le=10**9)]
 
 
 def records_router(records: Records) -> APIRouter:
@@ -41,7 +40,7 @@ def records_router(records: Records) -> APIRouter:
         return {"proposals": records.class_proposals()}
 
     @router.get("/api/v1/log")
-    def log(page: Number = 1, *, again: bool = False) -> dict[str, Any]:
+    def log(page: PageNumber = 1, *, again: bool = False) -> dict[str, Any]:
         return records.log.page(page, again=again)
 
     return router

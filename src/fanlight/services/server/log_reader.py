@@ -9,6 +9,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, func, select
 
 from fanlight.protocol.log import LogEntry, first_head, next_head
+from fanlight.services.http.paging import paging
 from fanlight.services.server.chained_log import ChainedLog
 from fanlight.storage.database import Database
 
@@ -64,9 +65,7 @@ class LogReader:
             "entries": [
                 {"number": row.seq, "type": row.type, "bytes": row.size, "head": row.head.hex()} for row in rows
             ],
-            "total": total,
-            "page": number,
-            "pages": max(1, -(-total // size)),
+            **paging(number, size, total),
             "verified": checked.broken is None,
             "verified_entries": checked.number,
             "broken": checked.broken,

@@ -23,6 +23,7 @@ from fanlight.services.device.library.records import Beside, Counts, Filter, Fin
 from fanlight.services.device.library.stamps import Stamps
 from fanlight.services.device.library.surroundings import Surroundings
 from fanlight.services.http.jobs import Job
+from fanlight.services.http.paging import pages_of
 
 READ = "read-pictures"
 PAGE_SIZE = 60
@@ -74,7 +75,7 @@ class Gallery:
         size = min(max(size, 1), 500)
         number = max(number, 1)
         shown, total = self._index.select(found, (number - 1) * size, size)
-        pages = max(1, -(-total // size))
+        pages = pages_of(size, total)
         if number > pages:
             number = pages
             shown, total = self._index.select(found, (number - 1) * size, size)
