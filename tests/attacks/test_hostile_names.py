@@ -18,7 +18,7 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 from fanlight.cli import report
-from fanlight.cli.demo_run import say
+from fanlight.cli.saying import say
 from fanlight.core.printable import printable
 from fanlight.errors import DataError, LocalError, MalformedMessage, PictureError, SettingsError
 from fanlight.protocol.exchange import ClassProposal

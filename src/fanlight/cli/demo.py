@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fanlight.cli.saying import say
 from fanlight.errors import FanlightError, NotPossibleNow, UsageError
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def demo(
         try:
             good = run(description, prepared, rounds, state, leave=leave, as_json=as_json)
         except Stopped:
-            _say("Stopped.")
+            say("Stopped.")
             good = not leave
     if not good:
         raise typer.Exit(1)
@@ -112,7 +112,7 @@ def _prepare(
     _check_ports(description)
     if not afresh:
         check_state(state, description)
-    _say(f"Preparing pictures: {dataset}.")
+    say(f"Preparing pictures: {dataset}.")
     make_private_folder(state)
     prepared = prepare(dataset, devices, seed, state / "pictures")
     say_problems(prepared)
@@ -149,7 +149,3 @@ def _stopped_by_signals() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import sqlite3
-from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fanlight.cli.role_database import first_row
 from fanlight.cli.task_options import Pictures, make_task
 from fanlight.errors import StorageError
 
@@ -51,7 +51,7 @@ def _training_rounds(database: Path) -> int:
         return 0
     statement = "SELECT count(*) FROM rounds WHERE kind = 'train' AND ended_at IS NOT NULL"
     try:
-        with closing(sqlite3.connect(f"{database.resolve().as_uri()}?mode=ro", uri=True)) as connection:
-            return int(connection.execute(statement).fetchone()[0])
+        row = first_row(database, statement)
     except sqlite3.DatabaseError as error:
         raise StorageError(f"{database}: {error}.", next="Choose another --state, or remove this demo.") from error
+    return int(row[0]) if row else 0

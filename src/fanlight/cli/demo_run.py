@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,8 +17,8 @@ from fanlight.cli.demo_result import NOTHING_YET, PROTOCOL, Result, ask, with_lo
 from fanlight.cli.demo_run_devices import SERVERS, Survival
 from fanlight.cli.owner_client import OwnerClient
 from fanlight.cli.processes import Processes
+from fanlight.cli.saying import say
 from fanlight.cli.serve import END_WITH_STDIN
-from fanlight.core.printable import printable
 from fanlight.errors import FanlightError, Unreachable
 from fanlight.learning.datasets import DataSet
 
@@ -186,8 +185,3 @@ def _environment() -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.upper().startswith(prefixes)}
     # Several processes share the cores: one with a thread for each core would keep the others waiting.
     return {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", **kept, END_WITH_STDIN: "1"}
-
-
-def say(text: str) -> None:
-    """Tell the person, on standard error."""
-    print(printable(text, keep="\n\t"), file=sys.stderr, flush=True)

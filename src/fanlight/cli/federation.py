@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,6 +11,7 @@ from urllib.parse import urlsplit
 import typer
 
 from fanlight.cli.durations import seconds
+from fanlight.cli.saying import say
 from fanlight.cli.task_options import Pictures, class_list, make_task, pictures_of, policy_fields
 from fanlight.errors import Unreachable, UsageError
 
@@ -117,14 +117,14 @@ def init(
     init_federation(folder, main_url=main_url, aggregator_url=aggregator_url, task_json=task.to_json())
     print(f"{folder} is a federation for {', '.join(task.classes)}.")
     if not demo and task.policy.k_min < _DEVICES_FLOOR:
-        _say(
+        say(
             f"Warning: devices refuse sums of fewer devices than their floor, which is {_DEVICES_FLOOR} unless the "
             f"owner lowers it; --k-min {task.policy.k_min} does not change that."
         )
     main_port, aggregator_port = _port_option(main_url, _MAIN_PORT), _port_option(aggregator_url, _AGGREGATOR_PORT)
-    _say(f"Next: fanlight server --state {folder / 'main'}{main_port};")
-    _say(f"      fanlight aggregator --state {folder / 'aggregator'}{aggregator_port};")
-    _say(f"      fanlight federation token {folder}, once for each device.  Keep {folder / 'root'} offline.")
+    say(f"Next: fanlight server --state {folder / 'main'}{main_port};")
+    say(f"      fanlight aggregator --state {folder / 'aggregator'}{aggregator_port};")
+    say(f"      fanlight federation token {folder}, once for each device.  Keep {folder / 'root'} offline.")
 
 
 @app.command()
@@ -153,7 +153,7 @@ def token(
     print(path)
     demo = " --accept-demo" if _is_demo(folder) else ""
     port = _device_port_option(folder, path)
-    _say(f"On the device: fanlight device --token {path} --data PICTURES --state STATE{port}{demo}")
+    say(f"On the device: fanlight device --token {path} --data PICTURES --state STATE{port}{demo}")
 
 
 @app.command()
@@ -225,7 +225,3 @@ def _device_port_option(folder: Path, token: Path) -> str:
     free = [port for port in range(_DEVICE_PORT, _DEVICE_PORT + number + len(taken)) if port not in taken]
     port = free[number - 1]
     return f" --port {port}" if port != _DEVICE_PORT else ""
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr)

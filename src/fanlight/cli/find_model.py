@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import sqlite3
-from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fanlight.cli.demo_folder import newest_demo
+from fanlight.cli.role_database import first_row
 from fanlight.errors import ModelError, StorageError, UsageError
 
 if TYPE_CHECKING:
@@ -16,6 +16,11 @@ if TYPE_CHECKING:
 DEFAULT_STATE = Path("fanlight-state")
 
 _DATABASE = "state.sqlite3"
+_CURRENT = """
+    SELECT content FROM models WHERE published
+    ORDER BY version = (SELECT CAST(value AS INTEGER) FROM settings WHERE key = 'current_model') DESC, version DESC
+"""
+"""The version that the operator made current, else the newest; see ``Models.current``."""
 
 
 def find_model(model: Path | None, state: Path | None) -> HeadModel:
@@ -49,7 +54,7 @@ def _in_state(state: Path) -> HeadModel:
     demo = newest_demo(state)
     if demo is not None:
         state = demo.main
-    if (state / _DATABASE).is_file() and (content := _newest_published(state / _DATABASE)) is not None:
+    if (state / _DATABASE).is_file() and (content := _current(state / _DATABASE)) is not None:
         return decode(content)
     if not (state / _DATABASE).is_file():
         raise ModelError(
@@ -59,12 +64,10 @@ def _in_state(state: Path) -> HeadModel:
     return _read_file(current_model_file(state))
 
 
-def _newest_published(database: Path) -> bytes | None:
+def _current(database: Path) -> bytes | None:
     """The main server's current model; None where the database is another role's."""
-    statement = "SELECT content FROM models WHERE published ORDER BY version DESC LIMIT 1"
     try:
-        with closing(sqlite3.connect(f"{database.resolve().as_uri()}?mode=ro", uri=True)) as connection:
-            row = connection.execute(statement).fetchone()
+        row = first_row(database, _CURRENT)
     except sqlite3.OperationalError as error:
         if "no such table" in str(error):
             return None

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fanlight.core.printable import printable
+from fanlight.cli.saying import say
 
 if TYPE_CHECKING:
     from fanlight.learning.datasets import DataSet
@@ -42,12 +41,8 @@ def pictures(
 def say_problems(prepared: DataSet) -> None:
     """Name on standard error what was left out of a person's folder, and the classes that no picture is left of."""
     for problem in prepared.problems[:_MOST_NAMED]:
-        _say(str(problem))
+        say(str(problem))
     if len(prepared.problems) > _MOST_NAMED:
-        _say(f"and {len(prepared.problems) - _MOST_NAMED} more")
+        say(f"and {len(prepared.problems) - _MOST_NAMED} more")
     for name in prepared.without_pictures:
-        _say(f"Warning: no picture of the class {name} can be used; the others are used.")
-
-
-def _say(text: str) -> None:
-    print(printable(text), file=sys.stderr, flush=True)
+        say(f"Warning: no picture of the class {name} can be used; the others are used.")

@@ -135,11 +135,13 @@ def test_a_devices_state_gives_its_global_model_not_its_local_one(
     assert set(json.loads(ran.out)[0]["scores"]) == {"global-a", "global-b"}
 
 
-def test_a_main_servers_state_gives_its_newest_published_model(
-    fanlight: Fanlight, picture: Path, tmp_path: Path
+@pytest.mark.parametrize(("current", "given"), [(None, 2), (-1, 2), (1, 1)])
+def test_a_main_servers_state_gives_its_current_model(
+    fanlight: Fanlight, picture: Path, tmp_path: Path, current: int | None, given: int
 ) -> None:
     from sqlalchemy import insert
 
+    from fanlight.services.main_server import notes
     from fanlight.storage.database import Database
     from fanlight.storage.migrating import migrate
     from fanlight.storage.tables import main as tables
@@ -147,13 +149,15 @@ def test_a_main_servers_state_gives_its_newest_published_model(
     database = Database(tmp_path / "main" / "state.sqlite3")
     migrate(database, "main")
     with database.transaction() as tx:
-        for version, published in ((0, True), (1, True), (2, False)):
+        for version, published in ((0, True), (1, True), (2, True), (3, False)):
             content = model_bytes((f"a{version}", f"b{version}"))
             values = {"sha256": bytes([version]) * 32, "created_at": 0.0, "published": published, "content": content}
             tx.execute(insert(tables.models).values(version=version, **values))
+        if current is not None:
+            notes.keep(tx, notes.CURRENT_MODEL, current)
     ran = fanlight("predict", picture, "--state", tmp_path / "main", "--json")
     database.close()
-    assert set(json.loads(ran.out)[0]["scores"]) == {"a1", "b1"}
+    assert set(json.loads(ran.out)[0]["scores"]) == {f"a{given}", f"b{given}"}
 
 
 def test_file_names_are_printed_escaped_and_once(

@@ -1,0 +1,12 @@
+"""What a command says on the way, on standard error; results go to standard output."""
+
+from __future__ import annotations
+
+import sys
+
+from fanlight.core.printable import printable
+
+
+def say(text: str) -> None:
+    """Tell the person; names in it come from outside, and can neither move the cursor nor begin a line."""
+    print(printable(text, keep="\n\t"), file=sys.stderr, flush=True)
