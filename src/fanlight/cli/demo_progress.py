@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from rich.console import Console
 from rich.table import Table
 
 from fanlight.cli.demo_result import Result, Round
 from fanlight.core.percent import percent
+from fanlight.core.printable import printable
 
 _STATES = {
     "proposed": "being opened",
@@ -23,6 +27,7 @@ class Progress:
     def __init__(self, console: Console | None = None) -> None:
         self.console = console or Console(stderr=True, highlight=False)
         self._said: dict[int, str] = {}
+        self._held = ""
 
     def show(self, result: Result) -> None:
         """Say what has changed since the last call."""
@@ -31,6 +36,13 @@ class Progress:
                 self._said[entry.number] = entry.state
                 state = _STATES.get(entry.state, entry.state)
                 self.console.print(f"round {entry.number}: {state}{_why(entry)}", markup=False)
+
+    def hold(self, held: Mapping[str, Any] | None) -> None:
+        """Say why no round opens, unless it is because all have been."""
+        words = f"{held['title']} {held['message']} {held['next']}" if held and held["reason"] != "all-done" else ""
+        if words and words != self._held:
+            self.console.print(printable(words), markup=False)
+        self._held = words
 
     def table(self, result: Result) -> None:
         """Draw all rounds."""

@@ -43,6 +43,11 @@ class Round:
         """Did it end with a model?"""
         return self.state in _RELEASED_STATES
 
+    @property
+    def over(self) -> bool:
+        """Has it ended, well or not?"""
+        return self.failed or self.state == "complete"
+
     def as_json(self) -> dict[str, Any]:
         """As in the output of ``fanlight demo --json``."""
         return {

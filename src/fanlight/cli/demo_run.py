@@ -25,6 +25,8 @@ from fanlight.learning.datasets import DataSet
 _START_S = 90.0
 _COME_BACK_S = 20.0
 _TICK_S = 0.25
+_ENDED_BY_ASKING = frozenset({"paused", "no-better", "dropped"})
+"""Why no round opens, where asking for more rounds changes that."""
 
 
 @dataclass
@@ -62,6 +64,7 @@ def run(
             if not leave:
                 _welcome(roles, by_hand=rounds is None)
             if rounds is not None:
+                _go_on(roles["main"], rounds)
                 _follow(survival, roles, earlier, known)
             if not leave:
                 _wait(survival)
@@ -96,6 +99,15 @@ def _start(
     return servers | devices
 
 
+def _go_on(main: OwnerClient, rounds: int) -> None:
+    """A demo that was paused, or that a rule has stopped, and is asked for more rounds has them."""
+    held = main.get("/api/v1/status")["held"]
+    if held is not None and held["reason"] in _ENDED_BY_ASKING:
+        main.post("/api/v1/go-on")
+        more = "one more round" if rounds == 1 else f"{rounds} more rounds"
+        say(f"It had ended: {held['title']} {held['message']}\nYou ask for {more}, so it goes on.")
+
+
 def _await_start(survival: Survival, roles: Mapping[str, OwnerClient]) -> None:
     if silent := _await_health(survival, roles, _START_S):
         raise Unreachable(f"{', '.join(silent)}: no answer after {_START_S:.0f} s.", next="See the log files.")
@@ -124,6 +136,8 @@ def _follow(survival: Survival, roles: Mapping[str, OwnerClient], earlier: int, 
             survival.check()
             known.result = _ask(survival, roles["main"]).since(earlier)
             progress.show(known.result)
+            if all(entry.over for entry in known.result.rounds):
+                progress.hold(roles["main"].get("/api/v1/status")["held"])
         _await_health(survival, devices, _COME_BACK_S)
     except FanlightError:
         known.result = with_local_accuracies(known.result, list(devices.values()))

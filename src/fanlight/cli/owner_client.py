@@ -64,9 +64,13 @@ class OwnerClient:
         """
         return self._ask("GET", path)
 
+    def post(self, path: str) -> dict[str, Any]:
+        """Ask for something to be done; the JSON object that answers, errors as in ``get``."""
+        return self._ask("POST", path)
+
     def login_link(self) -> str:
         """A one-time link that logs a browser in; errors as in ``get``."""
-        return str(self._ask("POST", "/api/v1/login-links")["url"])
+        return str(self.post("/api/v1/login-links")["url"])
 
     @property
     def _options(self) -> dict[str, Any]:

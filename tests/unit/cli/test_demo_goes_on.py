@@ -1,0 +1,74 @@
+"""A demo that is asked for more rounds has them, whatever had ended it, and says what that was."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from fanlight.cli.demo_progress import Progress
+from fanlight.cli.demo_run import _go_on
+from fanlight.cli.owner_client import OwnerClient
+from fanlight.services.main_server import notes
+from fanlight.services.main_server.course import Stop
+from tests.services_world import World
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    world = World(tmp_path, by_itself=True, rounds=3)
+    world.start_main()
+    yield world
+    world.close()
+
+
+def held(world: World) -> Any:
+    return world.owner("main").status()["held"]
+
+
+def main_of(world: World) -> OwnerClient:
+    return OwnerClient.here("main", world.ports["main"].number, world.federation / "main")
+
+
+def stopped(world: World) -> None:
+    service = world.main.service
+    with service.database.transaction() as tx:
+        notes.keep_all(tx, {notes.STOPPED: Stop.NO_BETTER, notes.STOPPED_BY: 0, notes.STOPPED_AT: 0})
+
+
+def paused(world: World) -> None:
+    world.main.service.change_policy(paused=True)
+
+
+@pytest.mark.parametrize(("end", "reason"), [(stopped, "no-better"), (paused, "paused")])
+def test_it_goes_on_and_says_what_had_ended_it(
+    world: World, end: Any, reason: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    end(world)
+    title = held(world)["title"]
+    assert held(world)["reason"] == reason
+    _go_on(main_of(world), 2)
+    assert held(world) is None
+    assert f"It had ended: {title}" in (said := capsys.readouterr().err)
+    assert "You ask for 2 more rounds, so it goes on." in said
+
+
+def test_where_nothing_had_ended_it_nothing_is_said(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    _go_on(main_of(world), 2)
+    assert "It had ended" not in capsys.readouterr().err
+
+
+def test_why_no_round_opens_is_said_once(world: World) -> None:
+    paused(world)
+    screen = StringIO()
+    progress = Progress(Console(file=screen, width=200))
+    for _ in range(2):
+        progress.hold(held(world))
+    assert screen.getvalue().count("Rounds are paused.") == 1
+    progress.hold(None)
+    progress.hold(held(world))
+    assert screen.getvalue().count("Rounds are paused.") == 2
