@@ -1,6 +1,5 @@
 """What a folder of large files keeps to."""
 
-import hashlib
 import os
 import stat
 import subprocess
@@ -21,9 +20,8 @@ def folder(tmp_path: Path) -> BlobFolder:
     return BlobFolder(tmp_path / "blobs")
 
 
-def test_what_is_written_is_read_and_hashed(folder: BlobFolder) -> None:
-    written = folder.write_stream("00ff.report", iter(PIECES), 1500, 10_000)
-    assert written == (1500, hashlib.sha256(CONTENT).digest())
+def test_what_is_written_is_read(folder: BlobFolder) -> None:
+    folder.write_stream("00ff.report", iter(PIECES), 1500, 10_000)
     assert folder.read("00ff.report") == CONTENT
     assert folder.size("00ff.report") == 1500
     with folder.open("00ff.report") as stream:

@@ -7,7 +7,6 @@ ones, which arrive over several tries, are kept until somebody gives them up.
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import os
 import re
@@ -15,7 +14,7 @@ import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO
 
 from fanlight.errors import MalformedMessage, MessageTooLarge, NotFound, StorageError, disk_full, from_os_error
 from fanlight.storage.failures import os_failures
@@ -29,13 +28,6 @@ _UNFINISHED = ".unfinished"
 _partial_numbers = itertools.count()
 
 
-class Written(NamedTuple):
-    """``size`` in bytes and the 32-byte ``sha256`` of what was written."""
-
-    size: int
-    sha256: bytes
-
-
 class BlobWriter:
     """One file on its way to the disk: ``write`` pieces, then ``commit``.  Made by ``BlobFolder.writer``."""
 
@@ -44,7 +36,6 @@ class BlobWriter:
         self._partial = partial
         self._expected = expected_size
         self._limit = limit if expected_size is None else min(limit, expected_size)
-        self._digest = hashlib.sha256()
         self._size = 0
         self._stream: BinaryIO = os.fdopen(
             os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, OWNER_ONLY_FILE),
@@ -62,10 +53,9 @@ class BlobWriter:
             raise MessageTooLarge(f"{self._target.name}: more than {self._limit:,} bytes.")
         with os_failures(self._target.parent):
             self._stream.write(piece)
-        self._digest.update(piece)
         self._size += len(piece)
 
-    def commit(self) -> Written:
+    def commit(self) -> None:
         """Make the file durable and visible under its name, replacing an older one.
 
         Raises:
@@ -80,7 +70,6 @@ class BlobWriter:
             self._stream.close()
             self._partial.replace(self._target)
             sync_folder(self._target.parent)
-        return Written(self._size, self._digest.digest())
 
     def discard(self) -> None:
         """Forget what was not committed; after a commit this does nothing."""
@@ -134,12 +123,12 @@ class BlobFolder:
 
     def write_stream(
         self, name: str, chunks: Iterable[bytes | memoryview], expected_size: int | None, limit: int
-    ) -> Written:
+    ) -> None:
         """Write all ``chunks`` to the file ``name``; arguments and errors as in ``writer`` and ``BlobWriter``."""
         with self.writer(name, expected_size, limit) as writer:
             for chunk in chunks:
                 writer.write(chunk)
-            return writer.commit()
+            writer.commit()
 
     def read(self, name: str) -> bytes:
         """All bytes of the file ``name``.
