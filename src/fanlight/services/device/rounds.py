@@ -16,7 +16,7 @@ import structlog
 
 from fanlight.core.randomness import Keystream
 from fanlight.errors import Conflict, FanlightError, NotAuthentic, NotFound, NotPossibleNow, Refused
-from fanlight.protocol.contribution import Contribution, Measured
+from fanlight.protocol.contribution import Contribution
 from fanlight.protocol.device import needs_training
 from fanlight.protocol.device_round import PREPARATION, Delivery, PreparationEvent, Record
 from fanlight.protocol.manifest import Manifest, SignedManifest, read_manifest
@@ -159,7 +159,7 @@ class Rounds:
             examples=0,
             update=None,
             received=learned.received.measured,
-            local=self._or_nothing(learned.local, classes),
+            local=(learned.local or StoredCounts.none(classes)).measured,
             supporters=np.zeros(classes, np.bool_),
         )
         return self._commit(opening, contribution, learned)
@@ -300,9 +300,6 @@ class Rounds:
         if record is None:
             raise NotFound("There is no report for this round.")
         return record
-
-    def _or_nothing(self, counts: StoredCounts | None, classes: int) -> Measured:
-        return (counts or StoredCounts.none(classes)).measured
 
 
 def _say(what: str, record: Record, **facts: object) -> None:

@@ -8,7 +8,6 @@ from fastapi import APIRouter, Depends
 from pydantic import BaseModel, ConfigDict
 
 from fanlight.services.device.role import DeviceRole
-from fanlight.services.device.wishes import Kept
 from fanlight.services.http.owner import Owner, require_owner, require_owner_post
 
 Reader = Annotated[Owner, Depends(require_owner)]
@@ -40,17 +39,17 @@ def wishes_router(role: DeviceRole) -> APIRouter:
 
     @router.get("/wishes")
     def show(_owner: Reader) -> dict[str, int | bool]:
-        return as_json(wishes.kept)
+        return wishes.kept.model_dump()
 
     @router.put("/floors")
     def set_floors(given: GivenFloors, _owner: Actor) -> dict[str, int | bool]:
         wishes.set_floors(k_min=given.k_min, accept_demo=given.accept_demo, answers_per_day=given.answers_per_day)
-        return as_json(wishes.kept)
+        return wishes.kept.model_dump()
 
     @router.put("/paused")
     def pause(given: Switch, _owner: Actor) -> dict[str, int | bool]:
         wishes.pause(given.on)
-        return as_json(wishes.kept)
+        return wishes.kept.model_dump()
 
     @router.put("/left")
     def leave(given: Switch, _owner: Actor) -> dict[str, int | bool]:
@@ -58,17 +57,6 @@ def wishes_router(role: DeviceRole) -> APIRouter:
             role.leave()
         else:
             role.come_back()
-        return as_json(wishes.kept)
+        return wishes.kept.model_dump()
 
     return router
-
-
-def as_json(kept: Kept) -> dict[str, int | bool]:
-    """The wishes by name."""
-    return {
-        "k_min": kept.k_min,
-        "accept_demo": kept.accept_demo,
-        "answers_per_day": kept.answers_per_day,
-        "paused": kept.paused,
-        "left": kept.left,
-    }

@@ -105,8 +105,9 @@ class Rounds:
         """
         stored = round_table.latest(tx)
         why = self.why_not_ask(tx, stored, order)
-        if why is not None or stored is None:
-            raise why or NotPossibleNow("No round is open.", slug="no-open-round")
+        if why is not None:
+            raise why
+        assert stored is not None
         where = tables.rounds.c.number == stored.number
         tx.execute(update(tables.rounds).where(where).values(asked=order.value))
         return stored.mh

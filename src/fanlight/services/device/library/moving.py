@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from fanlight.errors import StorageError, from_os_error
+from fanlight.errors import from_os_error
 from fanlight.learning.folders import DELETED, UNLABELLED
 from fanlight.services.device.library.history import History, Move
 from fanlight.services.device.library.index import Index
@@ -97,14 +97,10 @@ def _rename(root: Path, index: Index, moves: list[Move]) -> list[Move]:
                 (root / before).rename(root / after)
                 done.append((before, after))
     except OSError as error:
-        raise _failed(error, root) from error
+        raise from_os_error(error, str(root)) from error
     finally:
         index.renamed(done)
     return done
-
-
-def _failed(error: OSError, root: Path) -> StorageError:
-    return from_os_error(error, str(root))
 
 
 def _is(layout: Layout, path: str, state: State) -> bool:
