@@ -66,3 +66,18 @@ def test_a_device_with_too_many_waiting_requests_comes_back_when_it_was_told_to(
     assert trouble.again_at - trouble.at >= LONGEST_OFFER_WAIT_S / 2
     wait(lambda: role.agent.trouble is None, "it has come back")
     assert (role.agent.connected_at or 0) >= trouble.again_at, "and not before"
+
+
+def test_a_round_for_some_wakes_no_others(tmp_path: Path) -> None:
+    with running(tmp_path, cohort_size=2, paused=True) as world:
+        devices = [world.protocol_device() for _ in range(5)]
+        for device in devices:
+            device.enrol()
+        world.wait_members(device.id for device in devices)
+        before = {device.id: device.offer().version for device in devices}
+        world.main.service.change_policy(paused=False)
+        wait(world.open_round, "a round is open")
+        invited = {device.id for device in devices if device.offer().manifest}
+        heard = {device.id for device in devices if device.offer().version != before[device.id]}
+        assert len(invited) == 2
+        assert heard == invited

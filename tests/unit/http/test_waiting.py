@@ -55,3 +55,32 @@ def test_closing_wakes_everybody_and_nobody_waits_afterwards() -> None:
         return await waiting, await notifier.wait_beyond(0, 60)
 
     assert asyncio.run(close_while_waiting()) == (0, 0)
+
+
+def test_a_change_for_some_wakes_them_and_nobody_else() -> None:
+    notifier, one, other = Notifier(), b"one", b"other"
+
+    async def wait_both() -> tuple[int, bool]:
+        first = asyncio.create_task(notifier.wait_beyond(0, 60, one))
+        second = asyncio.create_task(notifier.wait_beyond(0, 60, other))
+        await asyncio.sleep(0)
+        notifier.notify({one})
+        woken = await first
+        asleep = not second.done()
+        notifier.notify()
+        assert await second == 2
+        return woken, asleep
+
+    assert asyncio.run(wait_both()) == (1, True)
+    assert not notifier._waiting
+
+
+def test_what_concerned_some_is_not_missed_by_them_and_no_news_for_others() -> None:
+    notifier, one, other = Notifier(), b"one", b"other"
+    notifier.notify({one})
+    assert asyncio.run(notifier.wait_beyond(0, 60, one)) == 1
+    assert asyncio.run(notifier.wait_beyond(0, 0.01, other)) == 0
+    notifier.notify()
+    assert [notifier.version_for(who) for who in (one, other, None)] == [2, 2, 2]
+    notifier.notify({other})
+    assert [notifier.version_for(who) for who in (one, other, None)] == [2, 3, 2]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Collection
 from contextlib import suppress
 
 
@@ -11,13 +12,15 @@ class Notifier:
     """A version that only grows, and requests that wait for it to grow.
 
     A request remembers the version it has seen, so a change between two polls is never missed: the second returns at
-    once.
+    once. Where a change concerns some only, it is a new version for them alone.
     """
 
     def __init__(self) -> None:
         self._version = 0
+        self._of_all = 0
+        self._of_some: dict[bytes, int] = {}
         self._closed = False
-        self._waiting: set[asyncio.Future[None]] = set()
+        self._waiting: dict[asyncio.Future[None], bytes | None] = {}
         self._lock = threading.Lock()
 
     @property
@@ -30,37 +33,53 @@ class Notifier:
         """Has the process's end begun?"""
         return self._closed
 
-    def notify(self) -> None:
-        """Something changed; wakes everybody.  Safe from any thread."""
+    def version_for(self, who: bytes | None) -> int:
+        """The version of the last change that concerned ``who``, or (None) everybody."""
+        return self._of_all if who is None else max(self._of_all, self._of_some.get(who, 0))
+
+    def notify(self, only: Collection[bytes] | None = None) -> None:
+        """Something changed; wakes everybody, or those of ``only`` who wait.  Safe from any thread."""
         with self._lock:
             self._version += 1
-            self._wake_all()
+            if only is None:
+                self._of_all = self._version
+                self._of_some.clear()
+                self._wake(list(self._waiting))
+            else:
+                self._of_some.update(dict.fromkeys(only, self._version))
+                self._wake([woken for woken, who in self._waiting.items() if who in only])
 
     def close(self) -> None:
         """The process ends: everybody is woken, and nobody waits any more."""
         with self._lock:
             self._closed = True
-            self._wake_all()
+            self._wake(list(self._waiting))
 
-    async def wait_beyond(self, version: int, timeout_s: float) -> int:
-        """Wait until the version exceeds ``version``, at most ``timeout_s`` seconds; returns the present version."""
+    async def wait_beyond(self, version: int, timeout_s: float, who: bytes | None = None) -> int:
+        """Wait until the version for ``who`` exceeds ``version``, at most ``timeout_s`` seconds; returns the present.
+
+        Args:
+            version: as ``version_for`` or ``version`` was.
+            timeout_s: how long at most.
+            who: waits; None for somebody whom only concerns what concerns everybody.
+        """
         with self._lock:
-            if self._version > version or self._closed:
-                return self._version
+            if self.version_for(who) > version or self._closed:
+                return self.version_for(who)
             woken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            self._waiting.add(woken)
+            self._waiting[woken] = who
         try:
             await asyncio.wait((woken,), timeout=timeout_s)
         finally:
             with self._lock:
-                self._waiting.discard(woken)
-        return self._version
+                self._waiting.pop(woken, None)
+        return self.version_for(who)
 
-    def _wake_all(self) -> None:
-        for woken in self._waiting:
+    def _wake(self, those: Collection[asyncio.Future[None]]) -> None:
+        for woken in those:
             with suppress(RuntimeError):  # its loop has ended, and its request with it
                 woken.get_loop().call_soon_threadsafe(_wake, woken)
-        self._waiting.clear()
+            del self._waiting[woken]
 
 
 def _wake(woken: asyncio.Future[None]) -> None:

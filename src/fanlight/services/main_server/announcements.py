@@ -31,7 +31,7 @@ def take_readiness(service: MainService, device: bytes, data: bytes) -> None:
             line = round_table.latest_line(tx)
             since = line.opened_at if line is not None and line.opened_at else 0.0
             device_models.note_ready(tx, device, readiness.model, since, service.clock())
-    service.news.tell()
+    service.pages.notify()  # no round waits for it
 
 
 def take_acknowledgement(service: MainService, device: bytes, sha256: bytes) -> None:
@@ -44,7 +44,7 @@ def take_acknowledgement(service: MainService, device: bytes, sha256: bytes) -> 
         service.models.check_published(tx, sha256)
         tx.execute(update(devices).where(devices.c.dev == device).values(has_model=sha256))
         device_models.note_fetched(tx, device, sha256, service.clock())
-    service.news.tell()
+    service.pages.notify()  # no round waits for it
 
 
 def take_refusal(service: MainService, device: bytes, mh: bytes) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Final
 
 from fanlight.protocol.main_round import State
@@ -51,11 +51,18 @@ class News:
         for notifier in (self.offers, self.orders, self.policy, self._pages):
             notifier.close()
 
-    def tell(self, *, offers: bool = False, soon: bool = False, orders: bool = False, members: bool = False) -> None:
+    def tell(
+        self,
+        *,
+        offers: bool | Collection[bytes] = False,
+        soon: bool = False,
+        orders: bool = False,
+        members: bool = False,
+    ) -> None:
         """Something changed: wake the policy, the pages, whoever waits for a step, and those whom it concerns.
 
         Args:
-            offers: devices are woken now.
+            offers: devices are woken now: all, or those of a round's cohort.
             soon: devices are woken as soon as there is nothing that they would be woken for again in a moment.
             orders: the aggregator is woken.
             members: it is woken, and asks for the list of members.
@@ -65,8 +72,10 @@ class News:
             self._since = self._clock()
         if orders or members:
             self.orders.notify()
-        if offers:
+        if offers is True:
             self._wake_devices()
+        elif offers:
+            self.offers.notify(frozenset(offers))
         self.policy.notify()
         self._pages.notify()
         with self.happened:
@@ -90,9 +99,9 @@ class News:
         """Changes whenever the list of members may have."""
         return self._version_base + self._members_changes
 
-    def version_of(self, notifier: Notifier) -> int:
-        """The version that long-polls compare."""
-        return self._version_base + notifier.version
+    def version_of(self, notifier: Notifier, who: bytes | None = None) -> int:
+        """The version that long-polls compare; ``who`` asks."""
+        return self._version_base + notifier.version_for(who)
 
     async def wait_for_offer(self, device: bytes, after: int, timeout_s: float) -> None:
         """As ``wait_beyond``, for one device.
@@ -101,12 +110,12 @@ class News:
             Refused, Busy: too many requests wait already, see ``Room``.
         """
         with self._waiting.taken(device):
-            await self.wait_beyond(self.offers, after, min(timeout_s, LONGEST_OFFER_WAIT_S))
+            await self.wait_beyond(self.offers, after, min(timeout_s, LONGEST_OFFER_WAIT_S), device)
 
-    async def wait_beyond(self, notifier: Notifier, after: int, timeout_s: float) -> None:
-        """Return when the version differs from ``after``, or after ``timeout_s``."""
-        if after == self.version_of(notifier):
-            await notifier.wait_beyond(after - self._version_base, timeout_s)
+    async def wait_beyond(self, notifier: Notifier, after: int, timeout_s: float, who: bytes | None = None) -> None:
+        """Return when the version for ``who`` differs from ``after``, or after ``timeout_s``."""
+        if after == self.version_of(notifier, who):
+            await notifier.wait_beyond(after - self._version_base, timeout_s, who)
 
     def _wake_devices(self) -> None:
         self._since = None

@@ -163,8 +163,8 @@ def _round_routes(service: MainService, verifier: SignatureVerifier) -> list[Rou
         return Response(status_code=204)
 
     async def manifest(request: Request) -> Response:
-        reply = await run_in_threadpool(service.rounds.countersign, await body_of(request, 1 << 20))
-        service.news.tell(offers=True)
+        reply, cohort = await run_in_threadpool(service.rounds.countersign, await body_of(request, 1 << 20))
+        service.news.tell(offers=cohort or True)
         return cbor(reply)
 
     async def close(request: Request) -> Response:

@@ -8,7 +8,7 @@ still what the first one read, else the other side asks again and gets the store
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -70,15 +70,15 @@ class Rounds:
         self.journal = RoundJournal(clock)
         self._proofs: OrderedDict[bytes, Mapping[bytes, InclusionProof]] = OrderedDict()
 
-    def countersign(self, data: bytes) -> bytes:
-        """The aggregator has signed the manifest; returns it with both signatures."""
+    def countersign(self, data: bytes) -> tuple[bytes, Sequence[bytes]]:
+        """The aggregator has signed the manifest; returns it with both signatures, and the cohort (none: all)."""
         with self._database.transaction() as tx:
             stored = round_table.current(tx)
             step = self._machine.open(stored.record, data)
             opened = {} if stored.opened_at else {"opened_at": self._clock()}
             self._save(tx, step, **opened)
         self._say(stored, step.record, kind=stored.kind)
-        return step.reply
+        return step.reply, step.record.cohort
 
     def beacon(self, mh: bytes, device: bytes, data: bytes) -> None:
         """A device's beacon, which is the aggregator's receipt. What it proves against the aggregator is logged."""

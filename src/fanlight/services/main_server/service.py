@@ -115,10 +115,10 @@ class MainService:
 
     def change_policy(self, **changes: Any) -> Task:
         """Change the policy from the next manifest on; see ``TaskFile.change_policy`` for what it raises."""
-        task = self._tasks.change_policy(**changes)
+        before, task = self.task.policy, self._tasks.change_policy(**changes)
         with self.database.transaction() as tx:
             self.log.append(tx, [LogEntry(POLICY, task.policy.model_dump_json().encode())])
-        self.news.tell(offers=True, orders=True)
+        self.news.tell(offers=task.policy.by_itself != before.by_itself)  # of the policy, offers say no more
         return task
 
     def make_current(self, number: int, *, abandon: bool = False) -> bool:

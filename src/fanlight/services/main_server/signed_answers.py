@@ -15,7 +15,7 @@ from fanlight.services.main_server.service import MainService
 
 def offer(service: MainService, device: bytes) -> bytes:
     """What there is for a device: plan, model, and the open round's manifest if it may answer."""
-    version = service.news.version_of(service.news.offers)
+    version = service.news.version_of(service.news.offers, device)
     with service.database.reading() as tx:
         model = service.models.current(tx)
         stored = round_table.latest(tx)
