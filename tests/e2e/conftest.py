@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser
 
+from fanlight.services.device.role import DeviceRole
 from tests.e2e.browser import chromium
+from tests.e2e.test_pages import Served
+from tests.e2e.trained_device import trained_device
 
 
 @pytest.fixture(scope="module")
@@ -15,3 +19,10 @@ def browser() -> Iterator[Browser]:
     """The system's Chromium, one for all tests of a module; skips where there is none."""
     with chromium() as found:
         yield found
+
+
+@pytest.fixture
+def device(tmp_path: Path) -> Iterator[tuple[Served, DeviceRole]]:
+    """A device that has trained, with its pages."""
+    with trained_device(tmp_path) as made:
+        yield made

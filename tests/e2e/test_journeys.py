@@ -295,7 +295,7 @@ def correct(owner: Person, wrong: Locator, name: str, key: str) -> None:
             box.focus()
             owner.page.keyboard.press("Space")
         owner.page.keyboard.press(key)
-    owner.see(f"{count} pictures labelled.")
+    owner.see(f"{count} pictures labelled “{name}”.")
 
 
 def roll_back(them: People) -> None:

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import base64
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from fanlight.learning.datasets import shapes
 from fanlight.services.device.library.records import State
 from fanlight.services.device.role import DeviceRole
-from tests.e2e.browser import DESK, chromium
+from tests.e2e.browser import DESK
 from tests.e2e.test_pages import Served, logged_in
-from tests.e2e.test_pictures_page import draw, labels, opened, trained_device
+from tests.e2e.trained_device import draw, labels, opened
 
 PASTE = """names => {
   const bag = new DataTransfer();
@@ -24,18 +22,6 @@ PASTE = """names => {
   const event = new ClipboardEvent("paste", { clipboardData: bag, bubbles: true, cancelable: true });
   return document.body.dispatchEvent(event);
 }"""
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as found:
-        yield found
-
-
-@pytest.fixture
-def device(tmp_path: Path) -> Iterator[tuple[Served, DeviceRole]]:
-    with trained_device(tmp_path) as made:
-        yield made
 
 
 def choose(page: Page, chooser: Locator, files: list[Path]) -> None:
@@ -128,6 +114,6 @@ def test_shift_takes_everything_in_between(browser: Browser, device: tuple[Serve
         page.keyboard.press("Shift+ArrowRight")
         expect(page.get_by_text("4 chosen")).to_be_visible()
         page.keyboard.press("2")
-        expect(page.get_by_text("4 pictures labelled.")).to_be_visible()
+        expect(page.get_by_text("4 pictures labelled “square”.")).to_be_visible()
         assert [labels(role)[name] for name in shapes.CLASSES[:2]] == [6, 14]
         assert not wrong

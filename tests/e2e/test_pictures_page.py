@@ -2,91 +2,19 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from PIL import Image
-from playwright.sync_api import Browser, BrowserContext, Page, Route, expect
+from playwright.sync_api import Browser, Route, expect
 
-from fanlight.consoles import device as device_pages
-from fanlight.learning import model_file
 from fanlight.learning.datasets import shapes
-from fanlight.learning.datasets.chance import Chance
-from fanlight.learning.heads import zero_head
-from fanlight.learning.model_file import HeadModel
-from fanlight.services.device.app import create_app
 from fanlight.services.device.library.records import State
-from fanlight.services.device.role import Chances, DeviceRole
-from fanlight.services.device.settings import DeviceSettings
-from fanlight.services.federation import issue_token_file
+from fanlight.services.device.role import DeviceRole
 from tests.e2e.browser import DESK, PHONE, too_wide, violations, visit
-from tests.e2e.test_pages import WINDOWS, Served, logged_in, served
-from tests.unit.device.federation import NOW, PLAN, FakeFederation
+from tests.e2e.test_pages import WINDOWS, Served, logged_in
+from tests.e2e.trained_device import draw, labels, opened, shows, trained_device
 from tests.unit.device.joined import done
-
-SIZE = 64
-HOSTILE = "<img src=x onerror=alert(1)>"
-
-
-@pytest.fixture
-def device(tmp_path: Path) -> Iterator[tuple[Served, DeviceRole]]:
-    with trained_device(tmp_path) as made:
-        yield made
-
-
-@contextmanager
-def trained_device(folder: Path) -> Iterator[tuple[Served, DeviceRole]]:
-    """A device that has trained on 40 drawn shapes, and serves its pages."""
-    head = zero_head(PLAN.features, len(shapes.CLASSES))
-    model = HeadModel(
-        "default", 0, shapes.CLASSES, PLAN.backbone, PLAN.backbone_hash.hex(), SIZE, head.weight, head.bias
-    )
-    plan = PLAN.with_(classes=shapes.CLASSES, picture_size=SIZE, epochs=10)
-    federation = FakeFederation(folder / "federation", plan=plan, model=model_file.encode(model))
-    for name in shapes.CLASSES:
-        draw(folder / "data" / name, name, 10)
-    token = issue_token_file(federation.folder, "porch", NOW + 1000)
-    settings = DeviceSettings(
-        token=token, state=folder / "state", data=folder / "data", accept_demo=True, port=8001, name=HOSTILE
-    )
-    chances = Chances(clock=lambda: float(NOW), jitter=lambda: 0.0, sleep=lambda _s: None)
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        app, role = create_app(settings, chances=chances, transport=federation.transport)
-        device_pages.install(app, role)
-        with served("device", app, listener) as made:
-            while role.store.held is None:  # the test's time limit ends a wait in vain
-                role.stopping.wait(0.02)
-            done(role, role.steps.train())
-            role.library.refresh()
-            yield made, role
-
-
-def draw(folder: Path, name: str, each: int, prefix: str = "") -> list[Path]:
-    folder.mkdir(parents=True, exist_ok=True)
-    chance = Chance(f"page-{prefix}-{name}", 1)
-    paths = [folder / f"{prefix}{name}-{number}.png" for number in range(each)]
-    for path in paths:
-        Image.fromarray(shapes.draw(name, chance)).save(path)
-    return paths
-
-
-def opened(context: BrowserContext, address: str) -> tuple[Page, list[str]]:
-    page, wrong = visit(context)
-    page.goto(address)
-    return page, wrong
-
-
-def shows(page: Page, text: str) -> None:
-    """The page with this text is there, and its scripts have run: keys mean something."""
-    expect(page.get_by_text(text).first).to_be_visible()
-    page.wait_for_load_state()
-
-
-def labels(role: DeviceRole) -> dict[str, int]:
-    return dict(role.library.counts().labels)
 
 
 def test_pictures_are_put_in_labelled_by_keyboard_and_taken_back(
@@ -107,10 +35,10 @@ def test_pictures_are_put_in_labelled_by_keyboard_and_taken_back(
         page.keyboard.press("Space")
         expect(page.get_by_text("2 chosen")).to_be_visible()
         page.keyboard.press("4")
-        expect(page.get_by_text("2 pictures labelled.")).to_be_visible()
+        expect(page.get_by_text("2 pictures labelled “star”. 1 waits for a label.")).to_be_visible()
         assert labels(role)["star"] == 12
         page.keyboard.press("u")
-        expect(page.get_by_text("2 pictures put back.")).to_be_visible()
+        expect(page.get_by_text("Undone: 2 pictures labelled “star”.")).to_be_visible()
         assert labels(role)["star"] == 10
         boxes.first.focus()
         page.keyboard.press("x")
@@ -231,11 +159,11 @@ def test_a_wrong_label_is_corrected_where_it_is_found(browser: Browser, device: 
         page.keyboard.press("ArrowRight")
         shows(page, "2 of 10")
         page.get_by_role("button", name="circle").click()
-        shows(page, "1 picture labelled.")
+        shows(page, "1 picture labelled “circle”.")
         shows(page, "2 of 9")
         assert labels(role)["star"] == 9
         page.keyboard.press("u")
-        shows(page, "1 picture put back.")
+        shows(page, "Undone: 1 picture labelled “circle”.")
         shows(page, "2 of 10")
         assert labels(role)["star"] == 10
         page.get_by_role("button", name="Where does it see that?").click()
@@ -300,7 +228,7 @@ def test_all_of_it_works_without_scripts(browser: Browser, device: tuple[Served,
         for box in page.locator(".tile-picture input[type=checkbox]").all():
             box.check()
         page.get_by_role("group", name="With the chosen pictures").get_by_role("button", name="circle").click()
-        expect(page.get_by_text("2 pictures labelled.")).to_be_visible()
+        expect(page.get_by_text("2 pictures labelled “circle”.")).to_be_visible()
         assert labels(role)["circle"] == 12
         page.get_by_role("button", name="Undo").click()
         assert labels(role)["circle"] == 10

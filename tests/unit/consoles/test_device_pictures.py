@@ -99,14 +99,52 @@ def test_pictures_are_put_in_and_labelled_and_taken_back(served: tuple[TestClien
     assert "1 file was not taken:" in text
     new = ids(role, State.UNLABELLED)
     answer = press(browser, "?state=unlabelled", picture=new, assign="dark")
-    assert answer.headers["location"] == "/pictures?state=unlabelled&did=assign&count=2"
-    assert "2 pictures labelled." in Page.of(browser.get(answer.headers["location"])).text
+    assert answer.headers["location"] == "/pictures?state=unlabelled&did=assign&count=2&to=dark#told"
+    assert "2 pictures labelled “dark”." in Page.of(browser.get(answer.headers["location"])).text
     assert role.library.picture(new[0]).label == "dark"
     press(browser, do="undo")
     assert set(ids(role, State.UNLABELLED)) == set(new)
     press(browser, do="unusable", picture=new[:1])
     press(browser, do="delete", picture=new[1:])
     assert (ids(role, State.NOT_USABLE), ids(role, State.DELETED)) == (new[:1], new[1:])
+
+
+def test_undo_says_before_and_after_what_it_takes_back(served: tuple[TestClient, DeviceRole]) -> None:
+    browser, role = served
+    some = ids(role, State.LABELLED)[:2]
+    undo = next(button for button in Page.of(browser.get("/pictures")).all("button") if button.get("value") == "undo")
+    assert "disabled" in undo
+    press(browser, picture=some, do="delete")
+    assert "Undo: 2 pictures deleted" in " ".join(Page.of(browser.get("/pictures")).text.split())
+    there = press(browser, do="undo").headers["location"]
+    assert "Undone: 2 pictures deleted." in " ".join(Page.of(browser.get(there)).text.split())
+    assert "Nothing to undo." in Page.of(browser.get(press(browser, do="undo").headers["location"])).text
+
+
+@pytest.mark.parametrize(
+    "fields", [{"assign": "dark"}, {"do": "delete"}, {"do": "unusable"}, {"do": "confirm"}, {"do": "restore"}]
+)
+def test_a_button_without_pictures_says_what_is_missing(
+    served: tuple[TestClient, DeviceRole], fields: dict[str, str]
+) -> None:
+    browser, _role = served
+    page = Page.of(browser.get(press(browser, **fields).headers["location"]))
+    assert "Nothing chosen: tap or click pictures first." in page.text
+    assert "note warn" in [element.get("class") for element in page.all("p")]
+
+
+def test_what_changes_nothing_is_no_success(served: tuple[TestClient, DeviceRole]) -> None:
+    browser, role = served
+    dark = [picture.sha256 for picture in role.library.page(Filter(State.LABELLED, "dark")).pictures]
+    page = Page.of(browser.get(press(browser, picture=dark, assign="dark").headers["location"]))
+    assert "Nothing changed" in page.text
+    assert "note good" not in [element.get("class") for element in page.all("p")]
+
+
+def test_an_address_makes_the_page_say_nothing_of_its_own(served: tuple[TestClient, DeviceRole]) -> None:
+    browser, _role = served
+    for query in ("did=assign&count=3&to=elephant", "did=undo&of=elephant&count=3", "did=assign&count=elephant"):
+        assert "elephant" not in Page.of(browser.get(f"/pictures?{query}")).text
 
 
 def test_a_zip_is_put_in_with_a_label(served: tuple[TestClient, DeviceRole]) -> None:
@@ -216,12 +254,12 @@ def test_a_picture_has_a_page_and_leads_to_the_next(served: tuple[TestClient, De
         data = {"csrf": page.csrf(), "picture": sha256, **fields}
         return str(browser.post(f"/pictures/{sha256}/change{view}", data=data).headers["location"])
 
-    assert pressed(first, assign="dark") == f"/pictures/{first}{view}&did=assign&count=0"
+    assert pressed(first, assign="dark") == f"/pictures/{first}{view}&did=assign&count=0&to=dark"
     there = pressed(first, assign="bright")
-    assert there == f"/pictures/{second}{view}&did=assign&count=1&before={first}"
+    assert there == f"/pictures/{second}{view}&did=assign&count=1&to=bright&before={first}"
     undo = next(form for form, _fields in Page.of(browser.get(there)).forms() if "before" in form)
     back = browser.post(undo, data={"csrf": page.csrf(), "do": "undo"}).headers["location"]
-    assert back == f"/pictures/{first}{view}&did=undo&count=1"
+    assert back == f"/pictures/{first}{view}&did=undo&of=assign&count=1&to=bright"
     for sha256 in shown:
         there = pressed(sha256, do="unusable")
     assert there == f"/pictures{view}&did=unusable&count=1"

@@ -13,7 +13,8 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from fanlight.consoles.console import Console
 from fanlight.consoles.device_pictures.asked import PICTURES, Asked, View
-from fanlight.consoles.device_pictures.changing import NUMBER_KEYS, change, said
+from fanlight.consoles.device_pictures.changing import NUMBER_KEYS, change, did
+from fanlight.consoles.device_pictures.empty import empty
 from fanlight.consoles.step_pages import Reader
 from fanlight.services.device.library.library import SUGGEST, Library
 from fanlight.services.device.library.records import Added, Filter, Page, Picture, Problem, State
@@ -66,7 +67,7 @@ def gallery_router(console: Console, role: DeviceRole) -> APIRouter:
             owner,
             "device_pictures.html",
             **_context(role, view),
-            did=said(request),
+            did=did(request, library),
             added=library.uploads.get(added),
         )
 
@@ -82,15 +83,15 @@ def gallery_router(console: Console, role: DeviceRole) -> APIRouter:
         finally:
             await upload.form.close()
         name, added = library.uploads.note(upload.name, now)
-        show = _where(upload.label, added).href(added=name)
+        show = f"{_where(upload.label, added).href(added=name)}#added"
         if wants_html(request):
             return RedirectResponse(show, status_code=303)
         return JSONResponse({"upload": name, "count": added.count, "show": show}, status_code=201)
 
     @router.post(CHANGE)
     async def press(request: Request, _owner: Actor, view: View) -> Response:
-        kind, count = await run_in_threadpool(change, library, await request.form())
-        return RedirectResponse(view.href(did=kind, count=count), status_code=303)
+        done = await run_in_threadpool(change, library, await request.form())
+        return RedirectResponse(f"{view.href(**done.query())}#told", status_code=303)
 
     return router
 
@@ -111,6 +112,7 @@ def _context(role: DeviceRole, view: Asked) -> dict[str, Any]:
     page = _page(library, view) if groups is None or shown is None else _ungrouped(shown, groups)
     counts = library.counts()
     classes = library.classes
+    has_model, reading = role.store.held is not None, library.reading_job
     kept = sum(count for state, count in counts.states.items() if state != State.DELETED)
     return {
         "view": view,
@@ -122,6 +124,9 @@ def _context(role: DeviceRole, view: Asked) -> dict[str, Any]:
         "number_keys": NUMBER_KEYS,
         "most_named": MOST_NAMED,
         "nothing": not kept and not counts.states[State.DELETED],
+        "none_left": not kept,
+        "empty": empty(wanted, counts, has_model=has_model, reading=reading is not None),
+        "undoable": library.undoable(),
         "none_labelled": not counts.states[State.LABELLED],
         "states": [
             Chip(PICTURES, "All", kept, wanted == Filter()),
@@ -145,8 +150,8 @@ def _context(role: DeviceRole, view: Asked) -> dict[str, Any]:
         "unreadable": library.unreadable()[:MOST_NAMED],
         "waiting": counts.states[State.UNLABELLED],
         "deleted": counts.states[State.DELETED],
-        "has_model": role.store.held is not None,
-        "job": library.reading_job or role.jobs.latest(SUGGEST),
+        "has_model": has_model,
+        "job": reading or role.jobs.latest(SUGGEST),
     }
 
 

@@ -12,10 +12,10 @@ from starlette.responses import RedirectResponse, Response
 from fanlight.consoles.console import Console
 from fanlight.consoles.device_learning import shown
 from fanlight.consoles.device_pictures.asked import Asked, View
-from fanlight.consoles.device_pictures.changing import NUMBER_KEYS, change, said
+from fanlight.consoles.device_pictures.changing import NUMBER_KEYS, change, did
 from fanlight.consoles.step_pages import Reader
 from fanlight.learning import pictures
-from fanlight.services.device.library.records import Beside
+from fanlight.services.device.library.records import Beside, State
 from fanlight.services.device.role import DeviceRole
 from fanlight.services.device.try_it import Tried, TryIt
 from fanlight.services.http.owner import Owner, require_owner_post
@@ -55,7 +55,9 @@ def picture_router(console: Console, role: DeviceRole) -> APIRouter:
             said=[] if tried else trying.kept(sha256),
             tried=shown(tried) if tried else None,
             has_model=role.store.held is not None,
-            did=said(request),
+            did=did(request, library),
+            undoable=library.undoable(),
+            waiting=library.counts().states[State.UNLABELLED],
             before=before,
         )
 
@@ -81,15 +83,15 @@ def picture_router(console: Console, role: DeviceRole) -> APIRouter:
         def act() -> str:
             library.picture(sha256)
             beside = _beside(role, trying, view, sha256)
-            kind, count = change(library, form)
-            if kind == "undo":
-                return view.picture(before or sha256, did=kind, count=count)
+            done = change(library, form)
+            if done.button == "undo":
+                return view.picture(before or sha256, **done.query())
             if _holds(role, trying, view, sha256):
-                return view.picture(sha256, did=kind, count=count)
+                return view.picture(sha256, **done.query())
             following = beside.next or beside.previous  # it has left the view: on with the next one
             if following is None:
-                return view.href(did=kind, count=count)
-            return view.picture(following, did=kind, count=count, before=sha256)
+                return view.href(**done.query())
+            return view.picture(following, **done.query(), before=sha256)
 
         return RedirectResponse(await run_in_threadpool(act), status_code=303)
 

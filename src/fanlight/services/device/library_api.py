@@ -77,7 +77,9 @@ def _looking(library: Library) -> APIRouter:
     @router.get(f"{PICTURES}/overview")
     def overview(_owner: Reader) -> dict[str, Any]:
         warnings = [asdict(warning) for warning in library.warnings()]
-        return {**asdict(library.counts()), "classes": library.classes, "warnings": warnings}
+        last = library.undoable()
+        undo = asdict(last) if last else None
+        return {**asdict(library.counts()), "classes": library.classes, "warnings": warnings, "undo": undo}
 
     @router.get(f"{PICTURES}/duplicates")
     def duplicates(_owner: Reader) -> dict[str, Any]:

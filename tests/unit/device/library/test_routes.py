@@ -47,8 +47,9 @@ def test_pictures_are_added_suggested_confirmed_and_deleted(served: tuple[TestCl
     labelled = client.get("/api/v1/pictures", params={"label": suggested[0]["suggestion"], "state": "labelled"}).json()
     assert set(ids) & {picture["sha256"] for picture in labelled["pictures"]}
     assert client.post("/api/v1/pictures/delete", data={"pictures": ids[:2]}).json() == {"count": 2}
-    assert client.post("/api/v1/pictures/undo").json() == {"undone": {"kind": "delete", "count": 2}}
-    assert client.get("/api/v1/pictures/overview").json()["states"]["labelled"] == 14
+    assert client.post("/api/v1/pictures/undo").json() == {"undone": {"kind": "delete", "count": 2, "label": None}}
+    overview = client.get("/api/v1/pictures/overview").json()
+    assert (overview["states"]["labelled"], overview["undo"]["kind"]) == (14, "confirm")
     client.post("/api/v1/pictures/delete", json={"pictures": ids})
     assert client.post("/api/v1/pictures/restore", json={"pictures": ids[:3]}).json() == {"count": 3}
     assert client.post("/api/v1/pictures/empty-bin").json() == {"count": 1}

@@ -9,7 +9,7 @@ from PIL import Image
 from fanlight.errors import DataError, NotFound
 from fanlight.learning.feature_cache import FeatureCache
 from fanlight.learning.folders import scan
-from fanlight.services.device.library import Filter, Problem, State, Undone
+from fanlight.services.device.library import Filter, Operation, Problem, State
 from tests.unit.device.library.conftest import Desk, png
 
 
@@ -51,11 +51,11 @@ def test_a_label_moves_the_file_and_undo_moves_it_back_even_after_a_restart(desk
     assert "dark/new.png" in desk.files()
     assert desk.library.picture(new).label == "dark"
     desk.restart()
-    undone = desk.library.undo()
-    assert undone is not None
-    assert (undone.kind, undone.count) == ("assign", 1)
+    assert desk.library.undoable() == Operation("assign", 1, "dark")
+    assert desk.library.undo() == Operation("assign", 1, "dark")
     assert desk.files() == before
     assert desk.library.picture(new).state == State.UNLABELLED
+    assert desk.library.undoable() is None
     assert desk.library.undo() is None
 
 
@@ -173,7 +173,7 @@ def test_deleted_pictures_come_back_to_where_they_were_and_undo_deletes_them_aga
     desk.library.delete(some)
     assert desk.library.restore(some) == 5
     assert desk.files() == before
-    assert desk.library.undo() == Undone("restore", 5)
+    assert desk.library.undo() == Operation("restore", 5, "bright")
     assert desk.library.counts().states[State.DELETED] == 5
     assert desk.library.restore(ids(desk, label="dark")) == 0
 
@@ -201,7 +201,7 @@ def test_an_emptied_bin_is_gone_for_good_and_nothing_else_is(desk: Desk) -> None
     assert len(desk.files()) == 5
     assert not any(path.exists() for path in small)
     assert [cache.get(sha256) is None for sha256 in (*some, kept)] == [True] * len(some) + [False]
-    assert desk.library.undo() == Undone("unusable", 1)
+    assert desk.library.undo() == Operation("unusable", 1)
     assert desk.library.empty_bin() == 0
 
 

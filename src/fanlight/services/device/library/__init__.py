@@ -6,11 +6,11 @@ from fanlight.services.device.library.records import (
     Counts,
     Filter,
     Finding,
+    Operation,
     Page,
     Picture,
     Problem,
     State,
-    Undone,
 )
 from fanlight.services.device.library.surroundings import Surroundings
 
@@ -20,10 +20,10 @@ __all__ = [
     "Filter",
     "Finding",
     "Library",
+    "Operation",
     "Page",
     "Picture",
     "Problem",
     "State",
     "Surroundings",
-    "Undone",
 ]

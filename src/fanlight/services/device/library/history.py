@@ -32,7 +32,7 @@ class History:
 
     def last(self) -> tuple[int, str, list[Move]] | None:
         """The last operation: number, kind, moves."""
-        return next(iter(self._all()), None)
+        return next(iter(self._read(1)), None)
 
     def forget(self, number: int) -> None:
         """It has been undone."""
@@ -41,17 +41,17 @@ class History:
 
     def origins(self) -> dict[str, str]:
         """Of every path that something was moved to: where it was before, the last time."""
-        return {after: before for _number, _kind, moves in reversed(self._all()) for before, after in moves}
+        return {after: before for _number, _kind, moves in reversed(self._read()) for before, after in moves}
 
     def forget_files(self, paths: Collection[str]) -> None:
         """These files are gone for good: operations that only moved them cannot be undone any more."""
         gone = set(paths)
-        for number, _kind, moves in self._all():
+        for number, _kind, moves in self._read():
             if all(after in gone for _before, after in moves):
                 self.forget(number)
 
-    def _all(self) -> list[tuple[int, str, list[Move]]]:
+    def _read(self, most: int = KEPT) -> list[tuple[int, str, list[Move]]]:
         """Latest first."""
         with self._database.transaction() as tx:
-            rows = tx.execute(select(picture_moves).order_by(picture_moves.c.number.desc())).all()
+            rows = tx.execute(select(picture_moves).order_by(picture_moves.c.number.desc()).limit(most)).all()
         return [(row.number, row.kind, [(before, after) for before, after in json.loads(row.moves)]) for row in rows]

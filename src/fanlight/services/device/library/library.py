@@ -11,7 +11,7 @@ from fanlight.services.device.library.folder_names import FolderNames
 from fanlight.services.device.library.gallery import PAGE_SIZE, Gallery
 from fanlight.services.device.library.history import History
 from fanlight.services.device.library.layout import Layout, check_folder_name, normal
-from fanlight.services.device.library.records import Added, Picture, State, Undone
+from fanlight.services.device.library.records import Added, Operation, Picture, State
 from fanlight.services.device.library.suggesting import pieces, predictor
 from fanlight.services.device.library.surroundings import Surroundings
 from fanlight.services.device.library.taking_in import Intake, LabelOf
@@ -125,7 +125,11 @@ class Library(Gallery):
             finally:
                 self._settle(layout)
 
-    def undo(self) -> Undone | None:
+    def undoable(self) -> Operation | None:
+        """What ``undo`` would take back now; None if there is nothing."""
+        return moving.undoable(self._layout(), self._history)
+
+    def undo(self) -> Operation | None:
         """Take back the last operation; None if there is none (of the last 50)."""
         with self._changing:
             layout = self._layout()

@@ -14,7 +14,7 @@ from fanlight.learning.folders import DELETED, UNLABELLED
 from fanlight.services.device.library.history import History, Move
 from fanlight.services.device.library.index import Index
 from fanlight.services.device.library.layout import FOLDER_OF, Layout
-from fanlight.services.device.library.records import State, Undone
+from fanlight.services.device.library.records import Operation, State
 
 
 def to_class(layout: Layout, index: Index, labels: dict[str, str]) -> list[Move]:
@@ -77,7 +77,7 @@ def perform(layout: Layout, index: Index, history: History, kind: str, moves: li
     return len(_rename(layout.root, index, moves))
 
 
-def undo(layout: Layout, index: Index, history: History) -> Undone | None:
+def undo(layout: Layout, index: Index, history: History) -> Operation | None:
     """Take the last operation back; None if there is none."""
     last = history.last()
     if last is None:
@@ -85,7 +85,16 @@ def undo(layout: Layout, index: Index, history: History) -> Undone | None:
     number, kind, moves = last
     done = _rename(layout.root, index, [(after, before) for before, after in reversed(moves)])
     history.forget(number)
-    return Undone(kind, len(done))
+    return Operation(kind, len(done), _label(layout, moves))
+
+
+def undoable(layout: Layout, history: History) -> Operation | None:
+    """What ``undo`` would take back, as it was written down; None if there is nothing."""
+    last = history.last()
+    if last is None:
+        return None
+    _number, kind, moves = last
+    return Operation(kind, len(moves), _label(layout, moves))
 
 
 def _rename(root: Path, index: Index, moves: list[Move]) -> list[Move]:
@@ -101,6 +110,11 @@ def _rename(root: Path, index: Index, moves: list[Move]) -> list[Move]:
     finally:
         index.renamed(done)
     return done
+
+
+def _label(layout: Layout, moves: list[Move]) -> str | None:
+    labels = {place.label for _before, after in moves if (place := layout.place(after)) and place.label}
+    return labels.pop() if len(labels) == 1 else None
 
 
 def _is(layout: Layout, path: str, state: State) -> bool:

@@ -128,11 +128,18 @@ class Added:
 
 
 @dataclass(frozen=True)
-class Undone:
-    """The operation that was taken back (as ``Library``'s methods are called), and how many files were moved back."""
+class Operation:
+    """What was done to pictures at once, or taken back.
+
+    Attributes:
+        kind: as ``Library``'s methods are called.
+        count: files that it moved.
+        label: the class that they were moved to; None if none, or several.
+    """
 
     kind: str
     count: int
+    label: str | None = None
 
 
 @dataclass(frozen=True)
