@@ -20,6 +20,7 @@ import stat
 import threading
 import warnings
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,6 +49,7 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+_ON_ITS_SIDE = range(5, 9)
 
 
 def load(source: Path | bytes, size: int, *, name: str | None = None) -> NDArray[np.uint8]:
@@ -69,6 +71,30 @@ def load(source: Path | bytes, size: int, *, name: str | None = None) -> NDArray
         raise ValueError(f"size must be {MIN_SIZE} to {MAX_SIZE} pixels, not {size}")
     called = name or (str(source) if isinstance(source, Path) else "the picture")
     return _decode(read(source, name=called), size, called)
+
+
+class Header(NamedTuple):
+    """What a picture file says of itself: upright ``width`` and ``height`` in pixels, and its ``media_type``."""
+
+    width: int
+    height: int
+    media_type: str
+
+
+def header(data: bytes, *, name: str = "the picture") -> Header:
+    """Read a picture file's header, without decoding a pixel.
+
+    Raises:
+        PictureError: it has none, or is of a kind that is not read; the message names the picture.
+    """
+    try:
+        with _quiet_pillow, Image.open(io.BytesIO(data), formats=_readable_formats()) as image:
+            width, height = image.size
+            if _orientation(image) in _ON_ITS_SIDE:
+                width, height = height, width
+            return Header(width, height, Image.MIME.get(str(image.format), "application/octet-stream"))
+    except Exception as error:  # readers raise anything
+        raise PictureError(f"{name}: damaged: {error}", next="Copy the picture again, or remove it.") from error
 
 
 def content_hash(source: Path | bytes, *, name: str | None = None) -> str:

@@ -117,7 +117,7 @@ class Learner:
         test = self.pictures.examples(plan, ("test",), _share(progress))["test"]
         received = _measure(self.global_model(held), test, plan)
         self.store.measured(held, received)
-        local = self._last_local(held)
+        local = self.last_local(held)
         own = _measure(local, test, plan) if local else None
         return Learned(received=received, local=own, model_version=held.version, model_bytes=held.file_bytes)
 
@@ -161,7 +161,8 @@ class Learner:
         )
         return replace(start, weight=result.weight, bias=result.bias), Course(epochs=tuple(epochs))
 
-    def _last_local(self, held: Held) -> HeadModel | None:
+    def last_local(self, held: Held) -> HeadModel | None:
+        """The model that was trained here last, if it is still here and fits the global one."""
         prepared = self.store.prepared
         if prepared is None:
             return None

@@ -9,7 +9,9 @@ import shutil
 from pathlib import Path
 
 from fanlight.errors import from_os_error
-from fanlight.learning.feature_cache import forget_features
+from fanlight.learning.backbones import CompiledBackbone, compile_backbone
+from fanlight.learning.feature_cache import FeatureCache, forget_features
+from fanlight.learning.features import FeatureExtractor
 
 
 def thumbnail_path(state: Path, sha256: str) -> Path:
@@ -20,6 +22,29 @@ def thumbnail_path(state: Path, sha256: str) -> Path:
 def features_folder(state: Path) -> Path:
     """The root of the feature cache."""
     return state / "features"
+
+
+def compiled_backbone(state: Path, backbone_id: str) -> CompiledBackbone:
+    """A backbone ready to run, made at the first time.
+
+    Raises:
+        ModelError: no such backbone, or a checkpoint that is not what it should be. StorageError: disk.
+    """
+    return compile_backbone(backbone_id, state / "backbones")
+
+
+def feature_cache(state: Path, backbone_sha256: str, picture_size: int, features: int) -> FeatureCache:
+    """The kept features of one backbone and picture size."""
+    return FeatureCache(features_folder(state), backbone_sha256, picture_size, features)
+
+
+def feature_extractor(
+    state: Path, backbone_id: str, picture_size: int, *, threads: int, batch: int = 8
+) -> FeatureExtractor:
+    """Computes features, or takes those that are kept; errors as in ``compiled_backbone``."""
+    compiled = compiled_backbone(state, backbone_id)
+    cache = feature_cache(state, compiled.sha256, picture_size, compiled.features)
+    return FeatureExtractor(compiled, picture_size, cache, threads=threads, batch=batch)
 
 
 def forget(state: Path, sha256: str) -> None:

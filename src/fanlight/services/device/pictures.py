@@ -18,8 +18,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fanlight.errors import DataError, FanlightError, StorageError
-from fanlight.learning.backbones import compile_backbone
-from fanlight.learning.feature_cache import FeatureCache
 from fanlight.learning.features import FeatureExtractor
 from fanlight.learning.folders import PARTS, Hashes, LabelledPicture, PictureSet, scan
 from fanlight.protocol.contribution import COUNT_MAX
@@ -171,11 +169,9 @@ class Pictures:
     def _extractor_for(self, plan: Plan) -> FeatureExtractor:
         key = (plan.backbone, plan.picture_size)
         if self._extractor is None or self._extractor[0] != key:
-            compiled = compile_backbone(plan.backbone, self._state / "backbones")
-            cache = FeatureCache(
-                made.features_folder(self._state), compiled.sha256, plan.picture_size, compiled.features
+            extractor = made.feature_extractor(
+                self._state, plan.backbone, plan.picture_size, threads=self._threads, batch=self._batch
             )
-            extractor = FeatureExtractor(compiled, plan.picture_size, cache, threads=self._threads, batch=self._batch)
             self._extractor, self._memory = (key, extractor), {}
         return self._extractor[1]
 

@@ -11,22 +11,21 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from fanlight.errors import LocalError, NotFound, NotPossibleNow, RemoteError
-from fanlight.learning import model_file, pictures
-from fanlight.learning.backbones import CompiledBackbone, compile_backbone
+from fanlight.errors import NotFound, NotPossibleNow
+from fanlight.learning import pictures
+from fanlight.learning.backbones import CompiledBackbone
 from fanlight.learning.efficientnet_lite0 import FEATURES_OUTPUT, INPUT, MAP_OUTPUT
 from fanlight.learning.feature_cache import FeatureCache
 from fanlight.learning.features import open_session
 from fanlight.learning.heads import SoftmaxHead, softmax
 from fanlight.learning.model_file import HeadModel
-from fanlight.services.device.made import features_folder
+from fanlight.services.device import made
 from fanlight.services.device.role import DeviceRole
 
 Which = Literal["own", "global"]
@@ -36,8 +35,6 @@ SHOWN_SIDE: Final = 384
 """Longer side of what is shown, in pixels."""
 _GLOW: Final = (255, 138, 0)
 _STRONGEST: Final = 0.72
-_ORIENTATION_TAG: Final = 0x0112
-_FIRST_TURNED: Final = 5  # EXIF: from here on, the camera lay on its side
 
 
 @dataclass(frozen=True)
@@ -91,21 +88,9 @@ class TryIt:
         Raises:
             NotPossibleNow: the main server has not sent a model yet.
         """
-        held, prepared, store = self._role.store.held, self._role.store.prepared, self._role.store
-        if held is None:
-            raise NotPossibleNow(
-                "There is no model yet.", slug="no-model", next="Wait until the main server has sent the first one."
-            )
-        current = model_file.decode(store.global_file(held.sha256))
-        found: dict[Which, HeadModel] = {}
-        if prepared is not None:
-            try:
-                own = model_file.decode(store.local_file(prepared.head))
-            except (LocalError, RemoteError):
-                own = None  # its file was swept away with an older task
-            if own is not None and _alike(own, current):
-                found["own"] = own
-        return found | {"global": current}
+        held, learner = self._role.rounds.held(), self._role.rounds.learner
+        own, current = learner.last_local(held), learner.global_model(held)
+        return {"own": own, "global": current} if own is not None else {"global": current}
 
     def look(self, data: bytes, name: str = "the picture") -> Tried:
         """What the models say about the picture with these bytes.
@@ -158,11 +143,11 @@ class TryIt:
         return [sha256 for sha256, x in rows if x is not None and int(head.logits(x[None])[0].argmax()) == named]
 
     def _features(self, model: HeadModel) -> FeatureCache:
-        folder = features_folder(self._role.settings.state)
-        return FeatureCache(folder, model.backbone_sha256, model.picture_size, model.weight.shape[0])
+        state, features = self._role.settings.state, model.weight.shape[0]
+        return made.feature_cache(state, model.backbone_sha256, model.picture_size, features)
 
     def _backbone(self, model: HeadModel) -> CompiledBackbone:
-        return compile_backbone(model.backbone_id, Path(self._role.settings.state) / "backbones")
+        return made.compiled_backbone(self._role.settings.state, model.backbone_id)
 
 
 def heat(places: Floats, head: SoftmaxHead, label: int) -> Floats:
@@ -207,30 +192,12 @@ def _glowing(shown: Image.Image, warm: Floats) -> Image.Image:
 def _as_shown(data: bytes, name: str) -> Image.Image:
     """The picture, upright and in its own shape, at most ``SHOWN_SIDE`` long."""
     square = Image.fromarray(pictures.load(data, SHOWN_SIDE, name=name))
-    width, height = _shape(data)
+    width, height, _kind = pictures.header(data, name=name)
     scale = SHOWN_SIDE / max(width, height)
     return square.resize((max(1, round(width * scale)), max(1, round(height * scale))), Image.Resampling.BICUBIC)
-
-
-def _shape(data: bytes) -> tuple[int, int]:
-    """Width and height of a picture that was decoded before, upright; a square if its header hides them."""
-    try:
-        with Image.open(io.BytesIO(data)) as header:
-            width, height = header.size
-            turned = int(header.getexif().get(_ORIENTATION_TAG, 1)) >= _FIRST_TURNED
-    except Exception:  # noqa: BLE001 - damaged EXIF data say nothing about the pixels
-        return 1, 1
-    return (height, width) if turned else (width, height)
 
 
 def _jpeg(image: Image.Image) -> bytes:
     file = io.BytesIO()
     image.save(file, "JPEG", quality=85)
     return file.getvalue()
-
-
-def _alike(one: HeadModel, other: HeadModel) -> bool:
-    def shape(model: HeadModel) -> tuple[object, ...]:
-        return model.classes, model.backbone_sha256, model.picture_size
-
-    return shape(one) == shape(other)

@@ -130,7 +130,7 @@ class Gallery:
     def media_type(self, sha256: str) -> str:
         """What kind of file the original is, by its content; errors as in ``thumbnail``."""
         path = self.original(sha256)
-        return measure.media_type(pictures.read(path), path.name)
+        return pictures.header(pictures.read(path), name=path.name).media_type
 
     def thumbnail(self, sha256: str) -> Path:
         """A small WebP of a picture, made at the first time.

@@ -14,13 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from fanlight.errors import PictureError
 from fanlight.learning import pictures
 
 THUMBNAIL_SIDE = 256
 """Longest side of a thumbnail, in pixels."""
 
-_ORIENTATION_TAG, _ON_ITS_SIDE = 0x0112, range(5, 9)
 _GREY = np.array([0.299, 0.587, 0.114])
 _SMALLEST, _LARGEST = 8, 256
 
@@ -43,7 +41,7 @@ def measure(data: bytes, name: str) -> Measured:
     """
     side = THUMBNAIL_SIDE
     square = pictures.load(data, side, name=name)  # first: it refuses whatever is dangerous
-    width, height, _kind = _header(data, name)
+    width, height, _kind = pictures.header(data, name=name)
     if min(width, height) < side:  # enlarging would make a small picture look blurred
         side = max(_SMALLEST, min(width, height))
         square = pictures.load(data, side, name=name)
@@ -58,31 +56,12 @@ def thumbnail(data: bytes, name: str) -> bytes:
         PictureError: the picture cannot be used.
     """
     square = pictures.load(data, THUMBNAIL_SIDE, name=name)
-    width, height, _kind = _header(data, name)
+    width, height, _kind = pictures.header(data, name=name)
     scale = min(1.0, THUMBNAIL_SIDE / max(width, height))
     shape = (max(1, round(width * scale)), max(1, round(height * scale)))
     drawn = io.BytesIO()
     Image.fromarray(square).resize(shape, Image.Resampling.BILINEAR).save(drawn, "WEBP", quality=82)
     return drawn.getvalue()
-
-
-def media_type(data: bytes, name: str) -> str:
-    """The picture's media type, by its content.
-
-    Raises:
-        PictureError: it is no picture of a kind that is read.
-    """
-    return Image.MIME.get(_header(data, name)[2], "application/octet-stream")
-
-
-def _header(data: bytes, name: str) -> tuple[int, int, str]:
-    try:
-        with Image.open(io.BytesIO(data), formats=[kind for kind in pictures.FORMATS if kind in Image.OPEN]) as image:
-            width, height = image.size
-            turned = image.getexif().get(_ORIENTATION_TAG, 1) in _ON_ITS_SIDE
-            return (height, width, str(image.format)) if turned else (width, height, str(image.format))
-    except Exception as error:  # readers raise anything
-        raise PictureError(f"{name}: damaged: {error}", next="Copy the picture again, or remove it.") from error
 
 
 def _sharpness(grey: NDArray[np.float64]) -> float:

@@ -6,12 +6,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from fanlight.errors import PictureError
-from fanlight.learning.backbones import compile_backbone
-from fanlight.learning.feature_cache import FeatureCache
-from fanlight.learning.features import FeatureExtractor
 from fanlight.learning.inference import Prediction, Predictor
 from fanlight.learning.model_file import HeadModel
-from fanlight.services.device.made import features_folder
+from fanlight.services.device import made
 
 Predict = Callable[[Path], Prediction | None]
 """What a picture shows; None if it cannot be used."""
@@ -28,9 +25,7 @@ def predictor(model: HeadModel, state: Path, threads: int) -> Predict:
     Raises:
         ModelError: model and backbone do not fit.
     """
-    compiled = compile_backbone(model.backbone_id, state / "backbones")
-    cache = FeatureCache(features_folder(state), compiled.sha256, model.picture_size, compiled.features)
-    asked = Predictor(model, FeatureExtractor(compiled, model.picture_size, cache, threads=threads))
+    asked = Predictor(model, made.feature_extractor(state, model.backbone_id, model.picture_size, threads=threads))
 
     def predict(path: Path) -> Prediction | None:
         try:
