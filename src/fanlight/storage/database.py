@@ -28,7 +28,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import QueuePool, StaticPool
 
 from fanlight.errors import from_os_error
-from fanlight.storage.failures import from_database_error
+from fanlight.storage.failures import from_database_error, os_failures
 from fanlight.storage.folders import OWNER_ONLY_FILE, make_private_folder
 
 _PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON")
@@ -120,11 +120,9 @@ class Database:
 
 def _make_private_file(path: Path) -> None:
     make_private_folder(path.parent)
-    try:
+    with os_failures(path):
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, OWNER_ONLY_FILE))
         path.chmod(OWNER_ONLY_FILE)
-    except OSError as error:
-        raise from_os_error(error, str(path)) from error
 
 
 def _engine(path: Path | None, busy_timeout_ms: int) -> Engine:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from fanlight.errors import from_os_error
+from fanlight.storage.failures import os_failures
 
 OWNER_ONLY_FOLDER = 0o700
 OWNER_ONLY_FILE = 0o600
@@ -17,14 +17,12 @@ def make_private_folder(folder: Path) -> None:
     Raises:
         StorageError: it cannot be made, or belongs to somebody else.
     """
-    try:
+    with os_failures(folder):
         missing = [path for path in (folder, *folder.parents) if not path.exists()]
         folder.mkdir(mode=OWNER_ONLY_FOLDER, parents=True, exist_ok=True)
         folder.chmod(OWNER_ONLY_FOLDER)
         for made in missing:  # else all that is synced inside could go with the folder's name
             sync_folder(made.parent)
-    except OSError as error:
-        raise from_os_error(error, str(folder)) from error
 
 
 def sync_folder(folder: Path) -> None:

@@ -13,6 +13,7 @@ import stat
 from pathlib import Path
 
 from fanlight.errors import NotFound, StorageError, from_os_error
+from fanlight.storage.failures import os_failures
 from fanlight.storage.folders import OWNER_ONLY_FILE, sync_folder
 
 SECRET_LIMIT_BYTES = 1 << 16
@@ -74,14 +75,12 @@ def destroy(path: Path) -> bool:
         return False
     except OSError as error:
         raise from_os_error(error, str(path)) from error
-    try:
+    with os_failures(path):
         with os.fdopen(handle, "r+b", buffering=0) as stream:
             stream.write(bytes(os.fstat(handle).st_size))
             os.fsync(handle)
         path.unlink()
         sync_folder(path.parent)
-    except OSError as error:
-        raise from_os_error(error, str(path)) from error
     return True
 
 

@@ -6,12 +6,13 @@ Both show a good deal of a picture, and both can be made again at any time: they
 from __future__ import annotations
 
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
-from fanlight.errors import from_os_error
 from fanlight.learning.backbones import CompiledBackbone, compile_backbone
 from fanlight.learning.feature_cache import FeatureCache, forget_features
 from fanlight.learning.features import FeatureExtractor
+from fanlight.storage.failures import os_failures
 
 
 def thumbnail_path(state: Path, sha256: str) -> Path:
@@ -54,19 +55,13 @@ def forget(state: Path, sha256: str) -> None:
         StorageError: the disk refuses.
     """
     path = thumbnail_path(state, sha256)
-    try:
+    with os_failures(path):
         path.unlink(missing_ok=True)
-    except OSError as error:
-        raise from_os_error(error, str(path)) from error
     forget_features(features_folder(state), sha256)
 
 
 def forget_all(state: Path) -> None:
     """Delete what was made of all pictures; errors as in ``forget``."""
     for folder in (state / "thumbnails", features_folder(state)):
-        try:
+        with os_failures(folder), suppress(FileNotFoundError):
             shutil.rmtree(folder)
-        except FileNotFoundError:
-            continue
-        except OSError as error:
-            raise from_os_error(error, str(folder)) from error

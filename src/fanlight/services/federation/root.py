@@ -12,7 +12,7 @@ from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from fanlight.errors import NotAuthentic, NotFound, SettingsError, StorageError, from_os_error
+from fanlight.errors import NotAuthentic, NotFound, SettingsError, StorageError
 from fanlight.protocol import identities, signing
 from fanlight.protocol.identities import Role
 from fanlight.services.federation.files import (
@@ -27,6 +27,7 @@ from fanlight.services.federation.files import (
     read_key,
 )
 from fanlight.services.federation.identity import checked_url, read_token
+from fanlight.storage.failures import os_failures
 from fanlight.storage.folders import make_private_folder
 from fanlight.storage.secret_files import read_secret, write_secret
 
@@ -190,10 +191,8 @@ def _load_root(folder: Path) -> tuple[Ed25519PrivateKey, FederationFile]:
 
 
 def _refuse_filled(folder: Path) -> None:
-    try:
+    with os_failures(folder):
         filled = folder.exists() and (not folder.is_dir() or any(folder.iterdir()))
-    except OSError as error:
-        raise from_os_error(error, str(folder)) from error
     if filled:
         raise StorageError(
             f"{folder} holds something already.",
@@ -203,15 +202,12 @@ def _refuse_filled(folder: Path) -> None:
 
 
 def _make_whole(folder: Path, fill: Callable[[Path], None]) -> None:
-    try:
+    with os_failures(folder):
         folder.parent.mkdir(parents=True, exist_ok=True)
         unfinished = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    except OSError as error:
-        raise from_os_error(error, str(folder)) from error
     try:
-        fill(unfinished)
-        unfinished.rename(folder)
-    except OSError as error:
-        raise from_os_error(error, str(folder)) from error
+        with os_failures(folder):
+            fill(unfinished)
+            unfinished.rename(folder)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from fanlight.errors import from_os_error
 from fanlight.services.device.library.history import History
 from fanlight.services.device.library.index import Index
 from fanlight.services.device.library.layout import Layout
 from fanlight.services.device.library.records import State
+from fanlight.storage.failures import os_failures
 
 
 def empty_bin(layout: Layout, index: Index, history: History) -> int:
@@ -18,11 +18,10 @@ def empty_bin(layout: Layout, index: Index, history: History) -> int:
     paths = [path for path in index.files() if (place := layout.place(path)) and place.state == State.DELETED]
     gone = []
     try:
-        for path in paths:
-            (layout.root / path).unlink(missing_ok=True)
-            gone.append(path)
-    except OSError as error:
-        raise from_os_error(error, str(layout.root)) from error
+        with os_failures(layout.root):
+            for path in paths:
+                (layout.root / path).unlink(missing_ok=True)
+                gone.append(path)
     finally:
         index.forget_files(gone)
         history.forget_files(gone)

@@ -11,7 +11,7 @@ import threading
 from dataclasses import dataclass
 from pathlib import Path
 
-from fanlight.errors import NotFound, NotPossibleNow, from_os_error
+from fanlight.errors import NotFound, NotPossibleNow
 from fanlight.learning import pictures
 from fanlight.learning.atomic_file import write_atomically
 from fanlight.services.device import made
@@ -24,6 +24,7 @@ from fanlight.services.device.library.stamps import Stamps
 from fanlight.services.device.library.surroundings import Surroundings
 from fanlight.services.http.jobs import Job
 from fanlight.services.http.paging import pages_of
+from fanlight.storage.failures import os_failures
 
 READ = "read-pictures"
 PAGE_SIZE = 60
@@ -142,10 +143,8 @@ class Gallery:
         if not target.is_file():
             path = self.original(sha256)
             small = measure.thumbnail(pictures.read(path), path.name)
-            try:
+            with os_failures(target.parent):
                 write_atomically(target, small, durable=False)
-            except OSError as error:
-                raise from_os_error(error, str(target.parent)) from error
         return target
 
     def duplicates(self) -> list[list[Picture]]:

@@ -9,12 +9,12 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from fanlight.errors import from_os_error
 from fanlight.learning.folders import DELETED, UNLABELLED
 from fanlight.services.device.library.history import History, Move
 from fanlight.services.device.library.index import Index
 from fanlight.services.device.library.layout import FOLDER_OF, Layout
 from fanlight.services.device.library.records import Operation, State
+from fanlight.storage.failures import os_failures
 
 
 def to_class(layout: Layout, index: Index, labels: dict[str, str]) -> list[Move]:
@@ -100,13 +100,12 @@ def undoable(layout: Layout, history: History) -> Operation | None:
 def _rename(root: Path, index: Index, moves: list[Move]) -> list[Move]:
     done: list[Move] = []
     try:
-        for before, after in moves:
-            if os.path.lexists(root / before) and not os.path.lexists(root / after):
-                (root / after).parent.mkdir(parents=True, exist_ok=True)
-                (root / before).rename(root / after)
-                done.append((before, after))
-    except OSError as error:
-        raise from_os_error(error, str(root)) from error
+        with os_failures(root):
+            for before, after in moves:
+                if os.path.lexists(root / before) and not os.path.lexists(root / after):
+                    (root / after).parent.mkdir(parents=True, exist_ok=True)
+                    (root / before).rename(root / after)
+                    done.append((before, after))
     finally:
         index.renamed(done)
     return done

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
-from fanlight.errors import DataError, PictureError, from_os_error
+from fanlight.errors import DataError, PictureError
 from fanlight.learning.atomic_file import write_atomically
 from fanlight.learning.folders import DELETED, UNLABELLED
 from fanlight.services.device.library import adding
@@ -14,6 +14,7 @@ from fanlight.services.device.library.folder_names import folders_of, passed_ove
 from fanlight.services.device.library.index import Index
 from fanlight.services.device.library.layout import FileSeen, Layout
 from fanlight.services.device.library.records import Added
+from fanlight.storage.failures import os_failures
 
 NO_FOLDER = "no folder"
 """How pictures are counted that came in none, where folders should have said what they show."""
@@ -84,12 +85,10 @@ class Intake:
         with self.changing:
             path = self.layout.free_path(folder, upload.name, upload.sha256)
             target = self.layout.root / path
-            try:
+            with os_failures(target.parent):
                 target.parent.mkdir(parents=True, exist_ok=True)
                 write_atomically(target, upload.data, durable=True)
                 about = target.stat()
-            except OSError as error:
-                raise from_os_error(error, str(target.parent)) from error
             self.index.put_measured({upload.sha256: upload.measured}, self.now)
             seen = FileSeen(path, about.st_size, about.st_mtime_ns)
             self.index.put_files([(seen, upload.sha256, None)])
