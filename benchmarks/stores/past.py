@@ -11,9 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fanlight.learning import model_file
 from fanlight.learning.heads import zero_head
-from fanlight.learning.model_file import HeadModel
+from fanlight.learning.model_file import model_hash
 from fanlight.protocol import signing
 from fanlight.protocol.closing import (
     CLOSE,
@@ -42,6 +41,7 @@ from fanlight.protocol.plan import Kind
 from fanlight.protocol.report import Envelope, Receipt, ReportHeader
 from fanlight.protocol.signing import Signed
 from fanlight.services.federation import ServerIdentity
+from fanlight.services.main_server.models import version_file
 from fanlight.services.main_server.task import Task
 
 BEGAN = 1_750_000_000
@@ -144,19 +144,8 @@ def _header(chance: np.random.Generator, device: bytes) -> bytes:
 def _version(task: Task, number: int, made_in: int | None) -> Version:
     plan = task.plan
     head = zero_head(plan.features, len(plan.classes))
-    content = model_file.encode(
-        HeadModel(
-            task=plan.task,
-            version=number,
-            classes=plan.classes,
-            backbone_id=plan.backbone,
-            backbone_sha256=plan.backbone_hash.hex(),
-            picture_size=plan.picture_size,
-            weight=head.weight,
-            bias=head.bias,
-        )
-    )
-    return Version(number, content, bytes.fromhex(model_file.model_hash(content)), made_in)
+    content = version_file(plan, number, head.weight, head.bias)
+    return Version(number, content, bytes.fromhex(model_hash(content)), made_in)
 
 
 def _round(

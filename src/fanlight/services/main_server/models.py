@@ -14,6 +14,7 @@ from fanlight.learning.algorithms.fedavg import FEDAVG
 from fanlight.learning.heads import head_layout, zero_head
 from fanlight.learning.model_file import HeadModel, decode, encode, model_hash
 from fanlight.protocol.contribution import Totals
+from fanlight.protocol.plan import Plan
 from fanlight.services.main_server import notes
 from fanlight.services.main_server.task_file import TaskFile
 from fanlight.storage.tables.main import models, rounds
@@ -192,19 +193,7 @@ class Models:
         *,
         published: bool,
     ) -> None:
-        plan = self._tasks.task.plan
-        content = encode(
-            HeadModel(
-                task=plan.task,
-                version=number,
-                classes=plan.classes,
-                backbone_id=plan.backbone,
-                backbone_sha256=plan.backbone_hash.hex(),
-                picture_size=plan.picture_size,
-                weight=weight,
-                bias=bias,
-            )
-        )
+        content = version_file(self._tasks.task.plan, number, weight, bias)
         tx.execute(
             insert(models).values(
                 version=number,
@@ -215,6 +204,21 @@ class Models:
                 content=content,
             )
         )
+
+
+def version_file(plan: Plan, number: int, weight: NDArray[np.float32], bias: NDArray[np.float32]) -> bytes:
+    """The file of version ``number``: a head of (f, K) weights and (K,) biases for the features of the plan."""
+    model = HeadModel(
+        task=plan.task,
+        version=number,
+        classes=plan.classes,
+        backbone_id=plan.backbone,
+        backbone_sha256=plan.backbone_hash.hex(),
+        picture_size=plan.picture_size,
+        weight=weight,
+        bias=bias,
+    )
+    return encode(model)
 
 
 def _select() -> Select[Any]:
