@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from fanlight.consoles.console import Console
 from fanlight.consoles.events import events_router
-from fanlight.consoles.step_pages import Reader, step_router
+from fanlight.consoles.step_pages import Reader, Shown, step_router
 from fanlight.consoles.the_round import titled
 from fanlight.protocol.device import needs_training
 from fanlight.services.aggregator.app import AggregatorParts
@@ -18,7 +18,6 @@ from fanlight.services.aggregator.glimpse import glimpse
 from fanlight.services.aggregator.service import AggregatorService
 from fanlight.services.aggregator.step_jobs import AGGREGATE, RELEASE
 from fanlight.services.http.paging import PageNumber
-from fanlight.services.http.steps import StepView
 
 STEPS: Final = titled("aggregator", AGGREGATE, RELEASE)
 PAGES: Final = (("/rounds", "Rounds"), ("/log", "Log"))
@@ -62,8 +61,8 @@ def pages(console: Console, parts: AggregatorParts) -> APIRouter:
     def log(request: Request, owner: Reader, page: PageNumber = 1, *, again: bool = False) -> Response:
         return console.page(request, owner, "log.html", log=parts.records.log.page(page, again=again))
 
-    def read() -> tuple[list[StepView], bool]:
-        return steps.views(), is_demo(service)
+    def read() -> Shown:
+        return Shown(steps.views(), is_demo(service))
 
     router.include_router(step_router(console, [route for route, _label in STEPS], read))
     return router

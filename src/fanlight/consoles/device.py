@@ -13,13 +13,12 @@ from fanlight.consoles.device_learning import CHARTED, LEARNING, learning_router
 from fanlight.consoles.device_pictures import PICTURES, pictures_router
 from fanlight.consoles.events import events_router
 from fanlight.consoles.privacy import PRIVACY, privacy_router
-from fanlight.consoles.step_pages import Reader, step_router
+from fanlight.consoles.step_pages import Reader, Shown, step_router
 from fanlight.consoles.the_round import titled
 from fanlight.services.device import guide
 from fanlight.services.device import status as device_status
 from fanlight.services.device.role import DeviceRole
 from fanlight.services.http.owner import Owner, require_owner_post
-from fanlight.services.http.steps import StepView
 
 STEPS: Final = titled("device", "/modeltrain", "/sendstatus", "/sendmodel")
 LINKS: Final = ((PICTURES, "Pictures"), (LEARNING, "Learning"), *STEPS, (PRIVACY, "Privacy"))
@@ -45,14 +44,15 @@ def pages(console: Console, role: DeviceRole) -> APIRouter:
     @router.get("/")
     def start(request: Request, owner: Reader) -> Response:
         learning, status = device_status.learning(role, CHARTED), device_status.status(role)
-        found, steps = guide.supply(role, guide.STRIP), role.steps.views()
+        found = guide.supply(role, guide.STRIP)
+        now, steps = guide.now(role, found)
         return console.page(
             request,
             owner,
             "device.html",
             status=status,
             demo=is_demo(status),
-            now=guide.now(role, found, steps),
+            now=now,
             supply=found,
             steps=steps,
             learning=learning,
@@ -66,11 +66,12 @@ def pages(console: Console, role: DeviceRole) -> APIRouter:
         role.acknowledge_equivocation()
         return RedirectResponse("/", status_code=303)
 
-    def read() -> tuple[list[StepView], bool]:
-        return role.steps.views(), is_demo(device_status.status(role))
+    def read() -> Shown:
+        found = guide.supply(role)
+        now, steps = guide.now(role, found)
+        return Shown(steps, is_demo(device_status.status(role)), found, now)
 
-    routes = [route for route, _label in STEPS]
-    router.include_router(step_router(console, routes, read, lambda: guide.supply(role)))
+    router.include_router(step_router(console, [route for route, _title in STEPS], read))
     return router
 
 

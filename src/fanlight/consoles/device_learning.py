@@ -182,8 +182,9 @@ def mixed_up(metrics: dict[str, Any] | None) -> list[MixedUp]:
 def _context(role: DeviceRole) -> dict[str, Any]:
     learning = device_status.learning(role, CHARTED)
     received, own = _metrics(learning["global"]), _metrics(learning["local"])
+    supply = guide.supply(role)
     return {
-        "steps": role.steps.views(),
+        "now": guide.now(role, supply)[0],
         "learning": learning,
         "received": received,
         "own": own,
@@ -192,7 +193,7 @@ def _context(role: DeviceRole) -> dict[str, Any]:
         "most_cells": MOST_CELLS,
         "newest": NEWEST,
         "total": role.store.count_rounds(),
-        "supply": guide.supply(role),
+        "supply": supply,
         "job": role.jobs.latest(TRAIN),
     }
 

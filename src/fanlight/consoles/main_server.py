@@ -11,10 +11,9 @@ from starlette.responses import RedirectResponse, Response
 from fanlight.consoles.console import Console
 from fanlight.consoles.events import events_router
 from fanlight.consoles.main_server_pages import PAGES, record_pages
-from fanlight.consoles.step_pages import Reader, step_router
+from fanlight.consoles.step_pages import Reader, Shown, step_router
 from fanlight.consoles.the_round import titled
 from fanlight.services.http.owner import Owner, require_owner_post
-from fanlight.services.http.steps import StepView
 from fanlight.services.main_server.app import MainServerParts
 from fanlight.services.main_server.numbers_in_paths import Which
 from fanlight.services.main_server.overview import AGGREGATE, MEASURE, PUBLISH
@@ -70,8 +69,8 @@ def pages(console: Console, parts: MainServerParts) -> APIRouter:
         parts.conductor.go_on()
         return RedirectResponse("/", status_code=303)
 
-    def read() -> tuple[list[StepView], bool]:
-        return overview.steps(), parts.service.task.policy.demo
+    def read() -> Shown:
+        return Shown(overview.steps(), parts.service.task.policy.demo)
 
     router.include_router(step_router(console, [route for route, _label in STEPS], read))
     return router

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Annotated
 
 from fastapi import APIRouter, Depends
@@ -19,26 +20,41 @@ from fanlight.services.http.steps import StepView
 Reader = Annotated[Owner, Depends(require_owner)]
 
 
+@dataclass(frozen=True)
+class Shown:
+    """What the pages of a role's steps show.
+
+    Attributes:
+        steps: as they are now.
+        demo: is this a demonstration of two devices.
+        supply: what a device has to learn from, so that the page can say what is missing; None elsewhere.
+        now: a device's one thing to do now (``guide.Now``); None elsewhere.
+    """
+
+    steps: Sequence[StepView]
+    demo: bool
+    supply: object = None
+    now: object = None
+
+
 def step_router(
     console: Console,
     routes: Sequence[str],
-    read: Callable[[], tuple[Sequence[StepView], bool]],
-    supply: Callable[[], object] = lambda: None,
+    read: Callable[[], Shown],
 ) -> APIRouter:
     """The pages of a role's steps.
 
     Args:
         console: draws them.
         routes: of the steps.
-        read: the role's steps as they are now, and whether this is a demonstration of two devices.
-        supply: what a device has to learn from, so that the page can say what is missing; None elsewhere.
+        read: what they show at this moment.
     """
     router = APIRouter(include_in_schema=False)
 
     def page(request: Request, owner: Reader) -> Response:
-        steps, demo = read()
-        shown = next(step for step in steps if step.route == request.url.path)
-        return console.page(request, owner, "step.html", step=shown, steps=steps, demo=demo, supply=supply())
+        shown = read()
+        step = next(step for step in shown.steps if step.route == request.url.path)
+        return console.page(request, owner, "step.html", step=step, **vars(shown))
 
     for route in routes:
         router.add_api_route(route, page, methods=["GET"], response_model=None)

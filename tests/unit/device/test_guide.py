@@ -8,16 +8,22 @@ from pathlib import Path
 
 import pytest
 
+from fanlight.errors import Unreachable
 from fanlight.learning.folders import UNLABELLED
 from fanlight.protocol.closing import Result
 from fanlight.services.device import guide, status
 from fanlight.services.device.role import DeviceRole
+from fanlight.services.http.steps import StepView
 from tests.unit.device.federation import PLAN, FakeFederation, first_model
-from tests.unit.device.joined import done, turn
+from tests.unit.device.joined import announced, done, turn
 
 
 def now(role: DeviceRole) -> guide.Now:
-    return guide.now(role, guide.supply(role, guide.STRIP), role.steps.views())
+    return guide.now(role, guide.supply(role, guide.STRIP))[0]
+
+
+def steps(role: DeviceRole) -> list[StepView]:
+    return guide.now(role, guide.supply(role))[1]
 
 
 def places(thing: guide.Now) -> str:
@@ -60,10 +66,8 @@ def test_the_whole_way(federation: FakeFederation, tmp_path: Path, drawn: Path) 
     turn(role)
     turn(role)
     thing = now(role)
-    assert (thing.name, thing.step, places(thing)) == ("better", "/modeltrain", "ddddddn")
-    assert (
-        thing.title == f"Version {version(role)} is here, as good as the one before."
-    )  # each names all pictures alike
+    assert (thing.name, thing.step, thing.again, places(thing)) == ("better", "", "/modeltrain", "ddddddn")
+    assert thing.title == f"Version {version(role)} is here: 50.0 % on your 2 test pictures, as before."
     role.stop()
 
 
@@ -77,13 +81,63 @@ def test_a_version_that_came_is_compared_with_the_one_before(federation: FakeFed
     before, after = (line["metrics"]["accuracy"] for line in status.learning(device)["versions"])
     assert before < after == 1.0
     thing = now(device)
-    assert thing.title == f"Version {version(device)} is here, and it is better."
-    assert "100.0 % of your test pictures rightly, before 50.0 %" in thing.text
+    assert thing.title == f"Version {version(device)} is here: from 50.0 % to 100.0 % on your 2 test pictures."
+    assert "It is better than version 0." in thing.text
     learned_once(federation, device, first_model(version=2))
     thing = now(device)
-    assert thing.title == f"Version {version(device)} is here, but on your pictures it is worse."
-    assert "50.0 % of your test pictures rightly, before 100.0 %" in thing.text
+    assert thing.title == f"Version {version(device)} is here: from 100.0 % to 50.0 % on your 2 test pictures."
+    assert "worse" in thing.text
     assert "the main server's operator can go back" in thing.text
+
+
+def test_it_is_said_when_the_operator_went_back(federation: FakeFederation, device: DeviceRole) -> None:
+    first = federation.model
+    turn(device)
+    federation.publish(first_model(version=1, bias=0.5))
+    turn(device)
+    later = version(device)
+    federation.publish(first)
+    federation.version = 0
+    turn(device)
+    thing = now(device)
+    assert (thing.name, thing.step) == ("went-back", "/modeltrain")
+    assert thing.title == "The operator went back to version 0."
+    assert f"Version 0 names 50.0 % of your test pictures rightly, version {later} named 50.0 %." in thing.text
+    done(device, device.steps.train())
+    assert now(device).name == "announce"
+
+
+def test_the_steps_say_where_the_owner_is_in_them(federation: FakeFederation, device: DeviceRole) -> None:
+    turn(device)
+    assert [(view.now, view.done) for view in steps(device)] == [(True, False), (False, False), (False, False)]
+    done(device, device.steps.train())
+    train, announce, _send = steps(device)
+    assert (train.now, train.done, train.button) == (False, True, "Train again")
+    assert train.job
+    assert announce.now
+    learned_once(federation, device, first_model(version=1, bias=0.5))
+    assert not any(view.now or view.done or view.job for view in steps(device)), "a new round: nothing of the last one"
+
+
+def test_a_report_that_no_server_takes_is_said_to_be_here_still(federation: FakeFederation, device: DeviceRole) -> None:
+    announced(device)
+    federation.open_round()
+    turn(device)
+    federation.down.add("aggregator")
+    device.jobs.wait(device.steps.send().id, 60)
+    thing = now(device)
+    assert (thing.name, thing.title, thing.step) == ("undelivered", "Not delivered yet.", "/sendmodel")
+    assert "tries again by itself." in thing.text
+    device.agent._note(Unreachable("The secure aggregator does not answer."))
+    assert "The secure aggregator does not answer. Your report is kept here" in now(device).text
+    assert "next try" in now(device).text
+    sent = steps(device)[2]
+    assert (sent.now, sent.done, sent.job) == (True, False, None)
+    assert ("This device", "has a report that is not delivered yet") in sent.facts
+    federation.down.clear()
+    turn(device)
+    assert now(device).name == "wait"
+    assert steps(device)[2].done
 
 
 def version(role: DeviceRole) -> int:

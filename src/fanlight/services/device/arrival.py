@@ -1,12 +1,13 @@
-"""What is said of the version that this device's last report helped to make: is it better here than the one before?"""
+"""What is said of the model that came last: is it better here than the one before, or did the operator go back?"""
 
 from __future__ import annotations
 
 from typing import Final
 
+from fanlight.core.metrics import Metrics
 from fanlight.core.percent import percent
 from fanlight.protocol.device import needs_training
-from fanlight.services.device.learned import Learned, StoredCounts
+from fanlight.services.device.learned import Earlier, Held, Learned, StoredCounts
 from fanlight.services.device.role import DeviceRole
 
 _LOOK_BACK: Final = 10
@@ -21,22 +22,45 @@ def is_awaited(role: DeviceRole) -> bool:
     return before.model_version == held.version
 
 
-def about_newer_version(role: DeviceRole) -> tuple[str, str] | None:
-    """Title and text: how good it is here, and what to do next; None as long as none came."""
-    held, before = role.store.held, _last_counted(role)
-    if held is None or before is None or before.model_version is None or held.version <= before.model_version:
+def went_back(held: Held | None) -> bool:
+    """Did the operator go back from a later version to the one that is here?"""
+    return bool(held and held.before and held.version < held.before.version)
+
+
+def about_arrival(role: DeviceRole) -> tuple[str, str] | None:
+    """Title and text about the version that came last: how good it is here; None while the first one is here."""
+    held = role.store.held
+    if held is None or held.before is None or held.version == held.before.version:
         return None
+    return _gone_back(held, held.before) if went_back(held) else _come(held, held.before)
+
+
+def _gone_back(held: Held, later: Earlier) -> tuple[str, str]:
+    old, new = _metrics(later.measured), _metrics(held.measured)
+    known = ""
+    if old and new:
+        known = (
+            f" Version {held.version} names {percent(new.accuracy)} of your test pictures rightly,"
+            f" version {later.version} named {percent(old.accuracy)}."
+        )
+    why = "Whoever runs the main server decides which version all devices use."
+    title = f"The operator went back to version {held.version}."
+    return title, f"{why}{known} What you train now builds on version {held.version}."
+
+
+def _come(held: Held, before: Earlier) -> tuple[str, str]:
     again = "Train again, with new pictures if you have some: the next version learns from them too."
-    old, new = _accuracy(before.received), _accuracy(held.measured)
-    here = f"Version {held.version} is here"
+    here, old, new = f"Version {held.version} is here", _metrics(before.measured), _metrics(held.measured)
     if old is None or new is None:
-        return f"{here}, with what your pictures taught it.", f"How good it is on your pictures is not known. {again}"
-    if new > old:
-        return f"{here}, and it is better.", f"{_right(new)}, before {percent(old)}. {again}"
-    if new == old:
-        return f"{here}, as good as the one before.", f"{_right(new)}. {again}"
+        return f"{here}.", f"How good it is on your pictures is not known yet. {again}"
+    pictures = f"your {new.total} test pictures" if new.total == old.total > 1 else "your test pictures"
+    if new.accuracy == old.accuracy:
+        return f"{here}: {percent(new.accuracy)} on {pictures}, as before.", again
+    change = f"{here}: from {percent(old.accuracy)} to {percent(new.accuracy)} on {pictures}."
+    if (new.accuracy or 0.0) > (old.accuracy or 0.0):
+        return change, f"It is better than version {before.version}. {again}"
     back = "Only the main server's operator can go back to an earlier version."
-    return f"{here}, but on your pictures it is worse.", f"{_right(new)}, before {percent(old)}. {again} {back}"
+    return change, f"On your pictures it is worse than version {before.version}. {again} {back}"
 
 
 def _last_counted(role: DeviceRole) -> Learned | None:
@@ -45,10 +69,6 @@ def _last_counted(role: DeviceRole) -> Learned | None:
     return rounds[-1].learned if rounds and rounds[-1].included else None
 
 
-def _accuracy(counts: StoredCounts | None) -> float | None:
-    """The share of this device's test pictures that are named rightly; None if nothing was measured."""
-    return counts.metrics.accuracy if counts and counts.metrics.total else None
-
-
-def _right(share: float) -> str:
-    return f"It names {percent(share)} of your test pictures rightly"
+def _metrics(counts: StoredCounts | None) -> Metrics | None:
+    """On this device's test pictures; None if nothing was measured."""
+    return counts.metrics if counts and counts.metrics.total else None

@@ -6,18 +6,21 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
+from fanlight.core.percent import percent
 from fanlight.errors import FanlightError
 from fanlight.protocol.device_round import Delivery, Preparation
 from fanlight.protocol.manifest import Manifest
-from fanlight.services.device.arrival import about_newer_version, is_awaited
+from fanlight.services.device.arrival import about_arrival, is_awaited, went_back
 from fanlight.services.device.library import Filter, Library, Picture, State
 from fanlight.services.device.library.findings import FEW
 from fanlight.services.device.role import DeviceRole
+from fanlight.services.device.steps import next_try
 from fanlight.services.http.steps import StepView
 
 Place = Literal["done", "now", "later"]
 STRIP: Final = 8
 """Pictures in the strip of the start page."""
+_AGAIN: Final = "Train again"
 
 _WAY: Final = (
     ("pictures", "Put pictures in", "/pictures"),
@@ -28,7 +31,13 @@ _WAY: Final = (
     ("wait", "Wait for the others", "/learning"),
     ("better", "The new model", "/learning"),
 )
-_WAY_OF: Final = {"join": "pictures", "model": "pictures", "reading": "pictures"}
+_WAY_OF: Final = {
+    "join": "pictures",
+    "model": "pictures",
+    "reading": "pictures",
+    "undelivered": "send",
+    "went-back": "train",
+}
 
 
 @dataclass(frozen=True)
@@ -50,6 +59,7 @@ class Now:
         title, text: what and why.
         href, label: where it is done, and what the link says; empty if there is nothing to press.
         step: the route of the step that the button performs, instead of a link.
+        again: the route of a step that can be performed again, if the owner likes.
         stages: the whole way.
     """
 
@@ -59,6 +69,7 @@ class Now:
     href: str = ""
     label: str = ""
     step: str = ""
+    again: str = ""
     stages: tuple[Stage, ...] = ()
 
 
@@ -110,10 +121,32 @@ def _newest(library: Library, number: int) -> tuple[Picture, ...]:
     return ()
 
 
-def now(role: DeviceRole, found: Supply, views: Sequence[StepView]) -> Now:
-    """What to do now, with what there is to learn from and the three steps as they are."""
-    thing = _out(role) or _alone(role) or _to_learn_from(found) or _busy(views) or _of_the_round(role, found)
-    return replace(_possible(thing, views), stages=_stages(thing.name))
+def now(role: DeviceRole, found: Supply) -> tuple[Now, list[StepView]]:
+    """What to do now, with what there is to learn from; and the three steps, which say where the owner is in them."""
+    views = role.steps.views()
+    thing = (
+        _out(role)
+        or _alone(role)
+        or _to_learn_from(found)
+        or _stuck(role, views)
+        or _busy(views)
+        or _of_the_round(role, found)
+    )
+    thing = replace(_possible(thing, views), stages=_stages(thing.name))
+    return thing, [_placed(view, thing) for view in views]
+
+
+def _placed(view: StepView, thing: Now) -> StepView:
+    """The step, with whether it is the thing to do now or is done; what came of it in an earlier round is left out."""
+    done = thing.name != "better" and any(stage.href == view.route and stage.place == "done" for stage in thing.stages)
+    if view.job is None or view.job.active:
+        over = False
+    elif view.job.state == "failed":  # the agent has delivered it since, or tries again
+        over = done or thing.name == "undelivered"
+    else:
+        over = not done
+    button = _AGAIN if done and view.route == "/modeltrain" else view.button
+    return replace(view, now=thing.step == view.route, done=done, job=None if over else view.job, button=button)
 
 
 def effect_on_round(role: DeviceRole) -> str:
@@ -172,6 +205,22 @@ _RUNNING: Final = {
 }
 
 
+def _stuck(role: DeviceRole, views: Sequence[StepView]) -> Now | None:
+    """A report that a server does not take: what is in the way, and when this device tries again."""
+    trouble = role.agent.trouble
+    running = any(view.route == "/sendmodel" and view.job and view.job.active for view in views)
+    if not role.rounds.undelivered() or (running and trouble is None):
+        return None
+    text = "Your report is kept here, and this device tries again by itself"
+    text += f" ({next_try(trouble.again_at - role.chances.clock())})." if trouble else "."
+    title = "Not delivered yet."
+    if trouble:
+        text = f"{trouble.message} {text}"
+    if running:
+        return Now("undelivered", title, text, "/sendmodel", "Watch it")
+    return Now("undelivered", title, text, label="Try now", step="/sendmodel")
+
+
 def _busy(views: Sequence[StepView]) -> Now | None:
     for view in views:
         if view.job and view.job.active:
@@ -189,9 +238,9 @@ def _of_the_round(role: DeviceRole, found: Supply) -> Now:
     }
     thing = asks[role.offers.preparation](role)
     offer = role.offers.current
-    if offer is None or not offer.by_itself or not thing.step:
+    if offer is None or not offer.by_itself or thing.name == "wait":
         return thing
-    title = thing.title if thing.name == "better" else "All by itself."
+    title = thing.title if thing.name in ("better", "went-back") else "All by itself."
     text = "This federation runs by itself: in each round the device trains, announces and sends."
     if not found.waiting:
         return Now(thing.name, title, f"{text} You need do nothing.", "/learning", "See what it learns")
@@ -203,16 +252,28 @@ def _train(role: DeviceRole) -> Now:
     if is_awaited(role):
         text = "The sum is known, with yours in it. The new model comes here when the main server publishes it."
         return Now("wait", "Added up. Now wait for the new model.", text, "/learning", "What it has learned so far")
-    came = about_newer_version(role)
+    came = about_arrival(role)
+    if came and went_back(role.store.held):
+        return Now("went-back", *came, label="Train", step="/modeltrain")
     if came:
-        return Now("better", *came, label="Train", step="/modeltrain")
+        return Now("better", *came, "/learning", "See what it learned", again="/modeltrain")
     text = "Trains on your pictures, here. Nothing leaves this device by that."
     return Now("train", "Now let it learn from your pictures.", text, label="Train", step="/modeltrain")
 
 
-def _announce(_role: DeviceRole) -> Now:
-    text = "It has learned from your pictures. Tell the main server that this device is ready; no model is sent yet."
+def _announce(role: DeviceRole) -> Now:
+    text = f"{_own_model(role)}Tell the main server that this device is ready; no model is sent yet."
     return Now("announce", "Trained. Now announce it.", text, label="Announce", step="/sendstatus")
+
+
+def _own_model(role: DeviceRole) -> str:
+    """What the training brought, on the device's own test pictures; empty without any."""
+    prepared = role.offers.prepared
+    before, after = (prepared.received.metrics, prepared.local.metrics) if prepared else (None, None)
+    if before is None or after is None or not after.total:
+        return ""
+    rightly = f"{percent(after.accuracy)} of your test pictures rightly, before {percent(before.accuracy)}"
+    return f"This device's own model now names {rightly}. "
 
 
 def _send(_role: DeviceRole) -> Now:

@@ -81,6 +81,13 @@ class Prepared(Message):
         return Preparation(self.state)
 
 
+class Earlier(Message):
+    """The global model that a device held before: its version, and what it was on this device's own test pictures."""
+
+    version: U32
+    measured: StoredCounts | None = None
+
+
 class Held(Message):
     """The current global model, as this device holds it.
 
@@ -89,6 +96,7 @@ class Held(Message):
         plan_bytes: the training ``Plan`` it came with.
         measured: on this device's own test pictures; None until they were looked at.
         file_bytes: of the model's file; None of one that was fetched before this was kept.
+        before: the model that this one took the place of; None of the first.
     """
 
     sha256: Hash
@@ -96,6 +104,7 @@ class Held(Message):
     plan_bytes: Blob
     measured: StoredCounts | None = None
     file_bytes: U32 | None = None
+    before: Earlier | None = None
 
     @property
     def plan(self) -> Plan:

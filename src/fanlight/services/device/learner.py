@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from fanlight.core.percent import percent
 from fanlight.core.randomness import Keystream
 from fanlight.errors import DataError, ModelError, NotFound, NotPossibleNow, StorageError
 from fanlight.learning import model_file
@@ -144,9 +145,8 @@ class Learner:
         def on_epoch(done: EpochProgress) -> None:
             epochs.append(Epoch.of(_point(done)))
             share = _FEATURES_SHARE + (1 - _FEATURES_SHARE) * done.epoch / done.epochs
-            text = (
-                f"pass {done.epoch} of at most {done.epochs}: {done.train_accuracy:.0%} of the training pictures right"
-            )
+            right = f"{percent(done.train_accuracy)} of the training pictures right"
+            text = f"pass {done.epoch} of at most {done.epochs}: {right}"
             progress(share, text, _point(done))
 
         result = train(

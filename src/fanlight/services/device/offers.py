@@ -13,7 +13,7 @@ from fanlight.protocol.exchange import Offer
 from fanlight.protocol.manifest import SignedManifest
 from fanlight.protocol.plan import Plan
 from fanlight.services.device.client import MainClient
-from fanlight.services.device.learned import Held, Prepared
+from fanlight.services.device.learned import Earlier, Held, Prepared
 from fanlight.services.device.store import DeviceStore
 
 _ACKNOWLEDGED: Final = "acknowledged"
@@ -67,12 +67,23 @@ class Offers:
         known = held is not None and held.sha256 == offer.model
         file = self._store.global_file(offer.model) if known else self._download(offer.model)
         check_fits(file, plan)
-        fresh = Held(sha256=offer.model, version=offer.model_version, plan_bytes=offer.plan, file_bytes=len(file))
+        fresh = Held(
+            sha256=offer.model,
+            version=offer.model_version,
+            plan_bytes=offer.plan,
+            file_bytes=len(file),
+            before=held.before if held and known else earlier(held),
+        )
         self._store.hold(fresh, None if known else file)
 
     def _download(self, sha256: bytes) -> bytes:
         with self._store.unfinished_model(sha256) as begun:
             return self._main.model(sha256, begun)
+
+
+def earlier(held: Held | None) -> Earlier | None:
+    """What is remembered of a model when another takes its place."""
+    return Earlier(version=held.version, measured=held.measured) if held else None
 
 
 def check_fits(file: bytes, plan: Plan) -> None:

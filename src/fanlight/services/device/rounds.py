@@ -35,6 +35,8 @@ log = structlog.get_logger(__name__)
 
 OTHER_MODEL: Final = "other-model"
 EQUIVOCATION: Final = "equivocation"
+UNDELIVERED: Final = frozenset({Delivery.COMMITTED, Delivery.RECEIPTED})
+"""A server has not acknowledged the report."""
 
 
 @dataclass(frozen=True)
@@ -243,7 +245,7 @@ class Rounds:
 
     def undelivered(self) -> list[Record]:
         """Reports that a server has not acknowledged."""
-        return [record for record in self.store.unfinished() if record.at in (Delivery.COMMITTED, Delivery.RECEIPTED)]
+        return [record for record in self.store.unfinished() if record.at in UNDELIVERED]
 
     def possibly_over(self) -> list[Record]:
         """Reports whose round is no longer offered: it may be over."""

@@ -11,10 +11,10 @@ from typing import Any, Final
 
 from fanlight.core.percent import percent
 from fanlight.errors import FanlightError, NotAuthentic, NotPossibleNow, Refused, RemoteError, Unreachable
-from fanlight.protocol.device_round import PREPARATION, Delivery, Preparation, PreparationEvent, Record
+from fanlight.protocol.device_round import PREPARATION, Preparation, PreparationEvent, Record
 from fanlight.protocol.report import Envelope, body_bytes
 from fanlight.services.device.deliveries import may_pass
-from fanlight.services.device.rounds import Opening, Rounds, as_not_possible
+from fanlight.services.device.rounds import UNDELIVERED, Opening, Rounds, as_not_possible
 from fanlight.services.http.backoff import Backoff
 from fanlight.services.http.jobs import Job, Jobs, Progress
 from fanlight.services.http.steps import StepView
@@ -32,6 +32,7 @@ _SO_FAR: Final = {
     Preparation.ANNOUNCED: "has trained and announced",
     Preparation.SENT: "has sent what it learned",
 }
+_NOT_DELIVERED: Final = "has a report that is not delivered yet"
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,7 @@ class Steps:
         signed = self.rounds.offers.manifest
         record = self.rounds.store.report(signed.hash) if signed else None
         if record is not None:
-            if record.at != Delivery.COMMITTED:
+            if record.at not in UNDELIVERED:
                 raise _already_sent(record)
             return
         PREPARATION.next(self.rounds.offers.preparation, PreparationEvent.SEND)
@@ -170,11 +171,12 @@ class Steps:
     def _facts(self) -> tuple[tuple[str, str], ...]:
         held, prepared = self.rounds.store.held, self.rounds.offers.prepared
         facts = [("Global model", f"version {held.version}" if held else "none yet")]
-        facts.append(("This device", _SO_FAR[self.rounds.offers.preparation]))
+        undelivered = self.rounds.undelivered()
+        facts.append(("This device", _NOT_DELIVERED if undelivered else _SO_FAR[self.rounds.offers.preparation]))
         if prepared:
             accuracy = prepared.local.metrics.accuracy
             facts.append(("Training pictures", str(prepared.examples)))
-            facts.append(("Accuracy of the local model", "no test pictures" if accuracy is None else percent(accuracy)))
+            facts.append(("Its own model names rightly", "no test pictures" if accuracy is None else percent(accuracy)))
         return tuple(facts)
 
     # -- jobs
@@ -223,16 +225,22 @@ class Steps:
 
     def _deliver(self, record: Record, progress: Progress) -> dict[str, Any]:
         backoff = Backoff(self.jitter, longest_s=_PATIENCE_S)
+        progress(0.5, "sending")
         for attempt in range(1, _TRIES + 1):
-            progress(0.5, "sending" if attempt == 1 else f"sending, attempt {attempt}")
             try:
                 return sent_json(self.rounds.deliver(record.mh))
             except RemoteError as error:
                 if attempt == _TRIES or not may_pass(error) or (error.retry_after_s or 0.0) > _PATIENCE_S:
                     raise _later(error) from error
                 pause_s = backoff.next(error.retry_after_s)
+                progress(0.5, f"not delivered yet: {error.message} Trying again ({next_try(pause_s)}).")
             self.sleep(pause_s)
         raise AssertionError("the last attempt returns or raises")
+
+
+def next_try(in_s: float) -> str:
+    """When the next attempt is, in words."""
+    return f"next try in {in_s:.0f} s" if in_s >= 1 else "next try now"
 
 
 def sent_json(record: Record) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
 import httpx
+import structlog
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from fanlight.errors import (
@@ -29,6 +30,8 @@ from fanlight.errors import (
 from fanlight.services.http.backoff import retry_after_s
 from fanlight.services.http.hosts import LOOPBACK_HOSTS
 from fanlight.services.http.signing import SignedRequests
+
+log = structlog.get_logger(__name__)
 
 CBOR: Final = {"Content-Type": "application/cbor"}
 UNSIGNED: Final = httpx.Auth()
@@ -186,13 +189,13 @@ class Remote:
 
     @contextmanager
     def failures(self) -> Generator[None, None, None]:
-        """What the network does to us, as ``Unreachable``."""
+        """What the network does to us, as ``Unreachable``; what the operating system calls it is for the log."""
         try:
             yield
         except (httpx.TransportError, httpx.InvalidURL, httpx.StreamError) as error:
-            reason = str(error) or type(error).__name__
+            log.info("no answer", server=self.title, url=self.url, reason=str(error) or type(error).__name__)
             raise Unreachable(
-                f"{self.title} at {self.url} does not answer: {reason}.",
+                f"{self.title} at {self.url} does not answer.",
                 next="Is it running, and is the address right?",
             ) from error
 
