@@ -19,8 +19,8 @@ _VERSIONS: Final[tuple[Source, ...]] = (
     ("balanced_accuracy", "Balanced accuracy", "share"),
 )
 _ROUNDS: Final[tuple[Source, ...]] = (
-    ("received_accuracy", "Global model", "share"),
-    ("local_accuracy", "Own model", "share"),
+    ("received_accuracy", "Model of all devices, at the start", "share"),
+    ("local_accuracy", "Own model, after training", "share"),
 )
 _EPOCHS: Final[tuple[Source, ...]] = (
     ("train_accuracy", "Accuracy, training", "share"),

@@ -18,7 +18,9 @@ from starlette.staticfiles import StaticFiles
 
 from fanlight import __version__
 from fanlight.consoles.charts import CHARTS
+from fanlight.consoles.floors import floor_words, round_words
 from fanlight.consoles.formats import FILTERS
+from fanlight.consoles.history import HISTORY
 from fanlight.consoles.libraries import libraries_router
 from fanlight.consoles.linked import linked_for
 from fanlight.consoles.reasons import REASONS
@@ -50,7 +52,7 @@ class Console:
             lstrip_blocks=True,
         )
         self._environment.filters.update(
-            {**FILTERS, **CHARTS, **REASONS, **TIMELINES, "linked": linked_for(role, dict(pages))}
+            {**FILTERS, **CHARTS, **REASONS, **TIMELINES, **HISTORY, "linked": linked_for(role, dict(pages))}
         )
         self._environment.globals.update(
             role=role,
@@ -60,6 +62,8 @@ class Console:
             the_round=ROUND,
             numbers_of=lambda route: numbers_of(role, route),
             meanings=meanings,
+            floor_words=floor_words,
+            round_words=round_words,
             title_of=lambda route: title_of(role, route),
             version=__version__,
         )

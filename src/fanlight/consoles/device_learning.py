@@ -13,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from fanlight.consoles.console import Console
+from fanlight.consoles.history import milestones
 from fanlight.consoles.step_pages import Reader
 from fanlight.errors import PictureError
 from fanlight.learning.pictures import MAX_FILE_BYTES
@@ -188,6 +189,7 @@ def _context(role: DeviceRole) -> dict[str, Any]:
         "learning": learning,
         "received": received,
         "own": own,
+        "milestones": milestones(learning),
         "rows": class_figures(learning),
         "mixed_up": {"own": mixed_up(own), "global": mixed_up(received)},
         "most_cells": MOST_CELLS,

@@ -114,7 +114,7 @@ _RESULTS: Final[Mapping[str, tuple[str, Callable[[Any], str]]]] = {
     "model_version": ("Started from version", number),
     "examples": ("Pictures learned from", number),
     "epochs": ("Passes", number),
-    "received_accuracy": ("Global model right", percent),
+    "received_accuracy": ("That version right", percent),
     "local_accuracy": ("Own model right", percent),
     "words": ("Numbers in a report", number),
     "bytes": ("Sent", size),

@@ -217,8 +217,8 @@ def test_classes_are_matched_by_name_and_rounds_become_lines() -> None:
         "x": [3, 5],
         "x_label": "Round",
         "series": [
-            {"label": "Global model", "scale": "share", "values": [0.5, 1.0]},
-            {"label": "Own model", "scale": "share", "values": [None, 0.9]},
+            {"label": "Model of all devices, at the start", "scale": "share", "values": [0.5, 1.0]},
+            {"label": "Own model, after training", "scale": "share", "values": [None, 0.9]},
         ],
     }
     assert rounds_chart(lines[:2]) is None

@@ -35,7 +35,7 @@ function options(data, figure) {
   const colour = (name) => tokens.getPropertyValue(name).trim();
   const axis = { stroke: colour("--ink-soft"), grid: { stroke: colour("--line"), width: 1 }, ticks: { show: false } };
   const used = new Set(data.series.map((series) => series.scale));
-  const axes = [{ ...axis, incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500], label: data.x_label, labelSize: 22 }];
+  const axes = [{ ...axis, incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500], label: data.x_label, labelSize: 22, size: 32 }];
   if (used.has("share")) {
     axes.push({ ...axis, scale: "share", label: TITLES.share, labelSize: 20, size: 52, values: (_plot, ticks) => ticks.map((t) => `${Math.round(100 * t)} %`) });
   }
@@ -49,7 +49,7 @@ function options(data, figure) {
     scales: { x: { time: false, range: room }, share: { range: [0, 1] }, loss: { range: (_p, _low, high) => [0, high || 1] } },
     axes,
     series: [
-      { label: data.x_label },
+      { label: data.x_label, value: (_plot, value) => value ?? "–" },
       ...data.series.map((series, index) => ({
         label: series.label,
         scale: series.scale,
@@ -62,6 +62,7 @@ function options(data, figure) {
       })),
     ],
     cursor: { drag: { x: false, y: false } },
+    legend: { live: matchMedia("(hover: hover)").matches }, // figures follow a mouse; a finger has none to be followed
   };
 }
 

@@ -134,19 +134,27 @@ def learning(role: DeviceRole, newest: int | None = None) -> dict[str, Any]:
         "pictures": seen["counts"],
         "problems": seen["problems"] + ([seen["error"]["message"]] if seen["error"] else []),
         "global": held
-        and {"version": held.version, "sha256": held.sha256.hex(), "metrics": _metrics(held.measured, classes)},
+        and {
+            "version": held.version,
+            "sha256": held.sha256.hex(),
+            "metrics": _metrics(held.measured, classes),
+            "before": held.before
+            and {"version": held.before.version, "metrics": _metrics(held.before.measured, classes)},
+        },
         "local": prepared
         and {
             "from_version": prepared.model_version,
             "trained_at": prepared.trained_at,
             "examples": prepared.examples,
             "epochs": prepared.epochs,
+            "received": _metrics(prepared.received, classes),
             "metrics": _metrics(prepared.local, classes),
         },
         "rounds": [
             {
                 "round": line.number,
                 "kind": line.kind,
+                "at": line.at,
                 **line.learned.as_json(),
                 "result": line.result,
                 "reason": line.reason,

@@ -225,7 +225,7 @@ class Steps:
 
     def _deliver(self, record: Record, progress: Progress) -> dict[str, Any]:
         backoff = Backoff(self.jitter, longest_s=_PATIENCE_S)
-        progress(0.5, "sending")
+        progress(0.5, "Sending")
         for attempt in range(1, _TRIES + 1):
             try:
                 return sent_json(self.rounds.deliver(record.mh))
@@ -233,7 +233,7 @@ class Steps:
                 if attempt == _TRIES or not may_pass(error) or (error.retry_after_s or 0.0) > _PATIENCE_S:
                     raise _later(error) from error
                 pause_s = backoff.next(error.retry_after_s)
-                progress(0.5, f"not delivered yet: {error.message} Trying again ({next_try(pause_s)}).")
+                progress(0.5, f"Not delivered yet: {error.message} Trying again ({next_try(pause_s)}).")
             self.sleep(pause_s)
         raise AssertionError("the last attempt returns or raises")
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, BinaryIO, Final
+from typing import Annotated, Any, BinaryIO, Final
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import Connection, Row, delete, func, insert, select, update
 
 from fanlight.core import ring
 from fanlight.errors import NotPossibleNow
@@ -61,7 +61,10 @@ class Departure(Message):
 
 @dataclass(frozen=True)
 class RoundLine:
-    """One round of the history; ``result``, ``reason`` and ``included`` are None until it is over."""
+    """One round of the history; ``result``, ``reason`` and ``included`` are None until it is over.
+
+    ``at`` is when its report was built (unix seconds).
+    """
 
     mh: bytes
     number: int
@@ -70,6 +73,7 @@ class RoundLine:
     result: str | None
     reason: str | None
     included: bool | None
+    at: int | None
 
 
 class DeviceStore:
@@ -297,11 +301,9 @@ class DeviceStore:
     def rounds(self, newest: int | None = None) -> list[RoundLine]:
         """The history, or the ``newest`` rounds of it, the first round first."""
         with self.database.transaction() as tx:
-            rows = tx.execute(select(rounds).order_by(rounds.c.number.desc()).limit(newest)).all()
-        return [
-            RoundLine(row.mh, row.number, row.kind, Learned.decode(row.learned), row.result, row.reason, row.included)
-            for row in reversed(rows)
-        ]
+            found = select(rounds, reports.c.committed_at).outerjoin(reports, reports.c.mh == rounds.c.mh)
+            rows = tx.execute(found.order_by(rounds.c.number.desc()).limit(newest)).all()
+        return [_round_line(row) for row in reversed(rows)]
 
     def count_rounds(self) -> int:
         """How many rounds the history has."""
@@ -311,6 +313,11 @@ class DeviceStore:
 
 def _y_name(mh: bytes) -> str:
     return f"{mh.hex()}.y"
+
+
+def _round_line(row: Row[Any]) -> RoundLine:
+    learned = Learned.decode(row.learned)
+    return RoundLine(row.mh, row.number, row.kind, learned, row.result, row.reason, row.included, row.committed_at)
 
 
 def _replace(tx: Connection, record: Record) -> None:
