@@ -27,6 +27,8 @@ WINDOWS = {"phone": PHONE, "desk": DESK}
 FIRST = 6
 """Pictures of each class that each device starts with."""
 NEW = 30
+KNOWN = shapes.CLASSES[:-1]
+"""What the devices learn first; pictures of the last class come with the new ones."""
 ODD = "box with round corners"
 """What the owner calls square, and every model a circle."""
 
@@ -158,7 +160,8 @@ def test_from_empty_devices_to_a_better_model_and_back(browser: Browser, tmp_pat
         seven_steps(them, version=1)
         label_thirty(them.first, tmp_path / "new")
         seven_steps(them, version=2)
-        assert accuracy(them.first, version=2) > 100 / len(shapes.CLASSES)
+        assert accuracy(them.first, version=2) > accuracy(them.first, version=1)
+        them.first.see("better than version 1")
         roll_back(them)
 
 
@@ -183,7 +186,7 @@ def put_in_labelled(owner: Person, folder: Path, seed: int) -> None:
     owner.go("Overview")
     owner.see("Put your first pictures in.")
     owner.press(owner.page.get_by_role("main").get_by_role("link", name="Put pictures in").first)
-    for name in shapes.CLASSES:
+    for name in KNOWN:
         owner.page.get_by_label("Pictures, or a ZIP file of them").set_input_files(draw(folder, name, FIRST, seed))
         owner.page.get_by_label("They show").select_option(name)
         owner.press(owner.button("Put in"))
@@ -222,16 +225,16 @@ def follow_the_guide(owner: Person) -> None:
     """Do what the start page names as the one thing to do now, until it says to wait."""
     for thing in ("Train", "Announce", "Send"):
         owner.go("Overview")
-        owner.press(owner.page.get_by_role("main").get_by_role("button", name=thing, exact=True))
+        owner.press(owner.page.get_by_role("main").get_by_role("button", name=re.compile(f"^{thing}( again)?$")))
         owner.see("Done.")
     owner.go("Overview")
     owner.see("Sent. Now wait for the others.")
 
 
 def accuracy(owner: Person, version: int) -> float:
-    """What the page of a device says of the global model, in percent, once it holds this version."""
+    """What the page of a device says of a version, in percent, once it has that: each on the same test pictures."""
     owner.go("Learning")
-    said = re.compile(rf"Global model, version {version}\s+([\d.]+)\s%")
+    said = re.compile(rf"Version {version}\s+([\d.]+)\s%")
     owner.see(said)
     found = said.search(owner.page.get_by_role("main").inner_text())
     assert found
@@ -309,4 +312,6 @@ def roll_back(them: People) -> None:
     them.main.press(them.main.button("Roll back to this version"))
     them.main.see("Devices fetch this version.")
     for owner in (them.first, them.second):
-        accuracy(owner, version=1)
+        for page in ("Overview", "Learning"):
+            owner.go(page)
+            owner.see("The operator went back to version 1.")

@@ -18,6 +18,7 @@ from fanlight.consoles.the_round import titled
 from fanlight.services.device import guide
 from fanlight.services.device import status as device_status
 from fanlight.services.device.role import DeviceRole
+from fanlight.services.device.supply import STRIP, supply
 from fanlight.services.http.owner import Owner, require_owner_post
 
 STEPS: Final = titled("device", "/modeltrain", "/sendstatus", "/sendmodel")
@@ -44,7 +45,7 @@ def pages(console: Console, role: DeviceRole) -> APIRouter:
     @router.get("/")
     def start(request: Request, owner: Reader) -> Response:
         learning, status = device_status.learning(role, CHARTED), device_status.status(role)
-        found = guide.supply(role, guide.STRIP)
+        found = supply(role, STRIP)
         now, steps = guide.now(role, found)
         return console.page(
             request,
@@ -67,7 +68,7 @@ def pages(console: Console, role: DeviceRole) -> APIRouter:
         return RedirectResponse("/", status_code=303)
 
     def read() -> Shown:
-        found = guide.supply(role)
+        found = supply(role)
         now, steps = guide.now(role, found)
         return Shown(steps, is_demo(device_status.status(role)), found, now)
 

@@ -21,6 +21,7 @@ from fanlight.services.device import guide
 from fanlight.services.device import status as device_status
 from fanlight.services.device.role import DeviceRole
 from fanlight.services.device.steps import TRAIN
+from fanlight.services.device.supply import supply
 from fanlight.services.device.try_it import Tried, TryIt, Which
 from fanlight.services.http.limits import FORM_LIMIT_BYTES, declared_length, too_large
 from fanlight.services.http.owner import Owner, require_owner, require_owner_post
@@ -183,9 +184,9 @@ def mixed_up(metrics: dict[str, Any] | None) -> list[MixedUp]:
 def _context(role: DeviceRole) -> dict[str, Any]:
     learning = device_status.learning(role, CHARTED)
     received, own = _metrics(learning["global"]), _metrics(learning["local"])
-    supply = guide.supply(role)
+    found = supply(role)
     return {
-        "now": guide.now(role, supply)[0],
+        "now": guide.now(role, found)[0],
         "learning": learning,
         "received": received,
         "own": own,
@@ -195,7 +196,7 @@ def _context(role: DeviceRole) -> dict[str, Any]:
         "most_cells": MOST_CELLS,
         "newest": NEWEST,
         "total": role.store.count_rounds(),
-        "supply": supply,
+        "supply": found,
         "job": role.jobs.latest(TRAIN),
     }
 

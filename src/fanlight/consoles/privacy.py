@@ -19,6 +19,7 @@ from fanlight.services.device import guide
 from fanlight.services.device import status as device_status
 from fanlight.services.device.masked_picture import masked_picture
 from fanlight.services.device.role import DeviceRole
+from fanlight.services.device.supply import supply
 from fanlight.services.device.wishes import (
     FEWEST,
     Kept,
@@ -89,7 +90,7 @@ def privacy_router(console: Console, role: DeviceRole) -> APIRouter:
             typed=typed or Typed.kept(role.rounds.wishes.kept),
             wrong=typed.wrong() if typed else {},
             effect=guide.effect_on_round(role),
-            supply=guide.supply(role),
+            supply=supply(role),
             state_folder=role.settings.state,
             fewest=FEWEST,
             sent=device_status.sent(role, NEWEST)["sent"][::-1],

@@ -13,17 +13,18 @@ from fanlight.learning.folders import UNLABELLED
 from fanlight.protocol.closing import Result
 from fanlight.services.device import guide, status
 from fanlight.services.device.role import DeviceRole
+from fanlight.services.device.supply import STRIP, Supply, supply
 from fanlight.services.http.steps import StepView
 from tests.unit.device.federation import PLAN, FakeFederation, first_model
 from tests.unit.device.joined import announced, done, turn
 
 
 def now(role: DeviceRole) -> guide.Now:
-    return guide.now(role, guide.supply(role, guide.STRIP))[0]
+    return guide.now(role, supply(role, STRIP))[0]
 
 
 def steps(role: DeviceRole) -> list[StepView]:
-    return guide.now(role, guide.supply(role))[1]
+    return guide.now(role, supply(role))[1]
 
 
 def places(thing: guide.Now) -> str:
@@ -41,11 +42,11 @@ def test_the_whole_way(federation: FakeFederation, tmp_path: Path, drawn: Path) 
     (data / UNLABELLED).mkdir()
     shutil.copy(drawn / "bright" / "0.png", data / UNLABELLED / "x.png")
     assert (now(role).name, now(role).href, places(now(role))) == ("label", "/pictures?state=unlabelled", "dnlllll")
-    assert [picture.label for picture in guide.supply(role, 8).strip] == [None]
+    assert [picture.label for picture in supply(role, 8).strip] == [None]
     shutil.copytree(drawn, data, dirs_exist_ok=True)
     turn(role)
     assert (now(role).name, now(role).step, places(now(role))) == ("train", "/modeltrain", "ddnllll")
-    assert guide.supply(role).few == ("bright", "dark")
+    assert supply(role).few == ("bright", "dark")
     done(role, role.steps.train())
     assert (now(role).name, now(role).step, places(now(role))) == ("announce", "/sendstatus", "dddnlll")
     done(role, role.steps.announce())
@@ -203,7 +204,7 @@ def test_what_a_pause_means_for_the_open_round(federation: FakeFederation, devic
 
 def test_a_folder_that_is_gone_is_no_reason_to_ask_for_pictures(federation: FakeFederation, tmp_path: Path) -> None:
     role = federation.device(tmp_path / "device-1", tmp_path / "nowhere")
-    assert guide.supply(role, 8) == guide.Supply(0, 0, (), ())
+    assert supply(role, 8) == Supply(0, 0, (), ())
     role.stop()
 
 
