@@ -46,34 +46,31 @@ class Steps:
         facts = [("Round", f"{stored.record.number}, {stored.record.state}" if stored else "none yet")]
         if stored is not None:
             facts.append(("Reports", f"{held} of at least {stored.record.terms.proposal.k_min}"))
-        no_aggregate, no_release = self._why_not_aggregate(stored), self._why_not_release(stored)
         return [
             StepView(
                 route=AGGREGATE,
                 button="Aggregate Local Models",
                 explanation="Closes the round: fixes which reports count, and gets the main server's word on them. "
                 "This server sees only vectors that look like noise.",
-                possible=no_aggregate is None,
-                now=no_aggregate is None,
-                reason=no_aggregate.message if no_aggregate else f"{held} reports are here.",
-                next=no_aggregate.next
-                if no_aggregate
-                else "Then send the sum to the main server (/send_model_secagg).",
+                possible=True,
+                now=True,
+                reason=f"{held} reports are here.",
+                next="Then send the sum to the main server (/send_model_secagg).",
                 facts=tuple(facts),
                 job=self._service.jobs.latest(AGGREGATE),
-            ),
+            ).unless(self._why_not_aggregate(stored)),
             StepView(
                 route=RELEASE,
                 button="Send Aggregated Model to Main Server",
                 explanation="Takes this server's masks off the sum and sends the one result to the main server, "
                 "once. Then every report and the round's key are destroyed.",
-                possible=no_release is None,
-                now=no_release is None,
-                reason=no_release.message if no_release else "The set is agreed; the sum can be released.",
-                next=no_release.next if no_release else "Then the main server publishes it (/send_model_clients).",
+                possible=True,
+                now=True,
+                reason="The set is agreed; the sum can be released.",
+                next="Then the main server publishes it (/send_model_clients).",
                 facts=tuple(facts),
                 job=self._service.jobs.latest(RELEASE),
-            ),
+            ).unless(self._why_not_release(stored)),
         ]
 
     def _why_not_aggregate(self, stored: Stored | None) -> NotPossibleNow | None:

@@ -6,8 +6,9 @@ route performs the step under the same conditions that the page shows.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from fanlight.errors import FanlightError
 from fanlight.services.http.jobs import Job
 
 
@@ -38,3 +39,9 @@ class StepView:
     job: Job | None = None
     now: bool = False
     done: bool = False
+
+    def unless(self, why_not: FanlightError | None) -> StepView:
+        """The same, if nothing stands against it; else why it cannot be performed, and what to do instead."""
+        if why_not is None:
+            return self
+        return replace(self, possible=False, now=False, reason=why_not.message, next=why_not.next)

@@ -163,44 +163,43 @@ class Overview:
                 button="Aggregate Local Models",
                 explanation="Asks the secure aggregator to close the round, and takes this server's masks off the sum "
                 "that it releases.",
-                possible=why_not is None,
-                now=why_not is None,
-                reason=why_not.message if why_not else f"{arrived} reports have arrived.",
-                next=why_not.next if why_not else "Then publish the new model (/send_model_clients).",
+                possible=True,
+                now=True,
+                reason=f"{arrived} reports have arrived.",
+                next="Then publish the new model (/send_model_clients).",
                 facts=(*facts, ("Reports", str(arrived))),
                 job=service.jobs.latest(AGGREGATE),
-            ),
+            ).unless(why_not),
             StepView(
                 route=PUBLISH,
                 button="Send Aggregated Models to Federated Clients",
                 explanation="Publishes the new version. Devices fetch it, check it and say that they have it.",
-                possible=nothing is None,
-                now=nothing is None,
-                reason=nothing.message if nothing else "A new model is ready.",
-                next=nothing.next if nothing else "Devices fetch it by themselves; the next round opens.",
+                possible=True,
+                now=True,
+                reason="A new model is ready.",
+                next="Devices fetch it by themselves; the next round opens.",
                 facts=(
                     *facts,
                     ("Current model", f"version {model.number}"),
                     ("Devices that have it", f"{having} of {known}"),
                 ),
                 job=service.jobs.latest(PUBLISH),
-            ),
+            ).unless(nothing),
             measuring,
         ]
 
     def _measuring(self, tx: Connection, model: Version) -> StepView:
-        why_not = self._conductor.why_not_measure(tx)
         return StepView(
             route=MEASURE,
             button="Measure",
             explanation="A round in which nobody trains: each device tests the current model on its own held-out "
             "pictures, and only the sum of the counts comes to light.",
-            possible=why_not is None,
-            reason=why_not.message if why_not else f"Version {model.number} has not been measured yet.",
-            next=why_not.next if why_not else "Then see its figures.",
+            possible=True,
+            reason=f"Version {model.number} has not been measured yet.",
+            next="Then see its figures.",
             facts=(("Current model", f"version {model.number}"),),
             job=self._service.jobs.latest(MEASURE),
-        )
+        ).unless(self._conductor.why_not_measure(tx))
 
     def figures_of(self, tx: Connection, measurement: Measurement | None) -> dict[str, Any] | None:
         """What a measurement says, as far as it may be shown; None without one."""
