@@ -50,7 +50,7 @@ def pages(console: Console, parts: MainServerParts) -> APIRouter:
             timeline=overview.timeline(),
             rounds=parts.records.rounds(size=LAST_ROUNDS),
             progress=overview.progress(),
-            census=overview.census(),
+            census=status["devices"],
             incidents=overview.incidents(),
         )
 

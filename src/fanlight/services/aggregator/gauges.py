@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from fanlight.protocol.aggregator_round import TERMINAL, State
 from fanlight.services.aggregator import held_reports, round_table
 from fanlight.services.aggregator.service import AggregatorService
+from fanlight.services.server.round_gauges import by_state, rounds_by_state
 
 
 class Gauges(Collector):
@@ -27,21 +28,12 @@ class Gauges(Collector):
         rounds = self._service.rounds
         yield from rounds.journal.collect()
         enrolled, members = len(self._service.membership.public_keys()), len(rounds.confirmed)
-        devices = GaugeMetricFamily("fanlight_devices", "Devices, by what they are.", labels=["state"])
-        devices.add_metric(["member"], members)
-        devices.add_metric(["waiting"], max(0, enrolled - members))
-        yield devices
+        devices = {"member": members, "waiting": max(0, enrolled - members)}
+        yield by_state("fanlight_devices", "Devices, by what they are.", devices)
         with self._service.database.transaction() as tx:
             counted, stored = round_table.counts(tx), round_table.latest(tx)
             here = held_reports.count(tx, stored.record.mh) if stored else 0
-        total = CounterMetricFamily("fanlight_rounds", "Rounds that came to this end.", labels=["state"])
-        for state in sorted(TERMINAL):
-            total.add_metric([state.value], counted.get(state.value, 0))
-        yield total
-        now = GaugeMetricFamily("fanlight_round_state", "1 for the newest round's state.", labels=["state"])
-        for state in State:
-            now.add_metric([state.value], stored is not None and stored.record.at is state)
-        yield now
+        yield from rounds_by_state(counted, TERMINAL, State, stored.record.at if stored else None)
         yield GaugeMetricFamily("fanlight_round", "The newest round's number.", stored.record.number if stored else 0)
         yield GaugeMetricFamily("fanlight_round_reports", "Reports taken for it.", here)
         well = not self._service.why_without_main()

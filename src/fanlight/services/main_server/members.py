@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from sqlalchemy import ColumnElement, Connection, and_, delete, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, case, delete, func, or_, select, update
 from sqlalchemy.dialects.sqlite import insert
 
 from fanlight.protocol.identities import Member
@@ -21,6 +21,14 @@ def signers(tx: Connection, mh: bytes) -> dict[bytes, bytes]:
     """Whose reports count in a round: the confirmed, and who left after its receipt for the round was seen here."""
     reported = select(beacons.c.dev).where(beacons.c.mh == mh)
     return _keys_where(tx, or_(devices.c.left_at.is_(None), devices.c.dev.in_(reported)))
+
+
+def counts(tx: Connection) -> tuple[int, int, int]:
+    """How many devices have enrolled here, how many of them were revoked, and how many of the others have left."""
+    revoked, left = devices.c.revoked_at.is_not(None), devices.c.left_at.is_not(None)
+    known = select(func.count(), func.count(case((revoked, 1))), func.count(case((and_(~revoked, left), 1))))
+    total, were_revoked, have_left = tx.execute(known.select_from(devices)).one()
+    return total, were_revoked, have_left
 
 
 def silent(tx: Connection, mh: bytes) -> Iterator[bytes]:

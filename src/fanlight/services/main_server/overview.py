@@ -124,10 +124,12 @@ class Overview:
 
     def census(self) -> dict[str, int]:
         """How many devices are at each of ``WHEREABOUTS``."""
-        counted = dict.fromkeys(WHEREABOUTS, 0)
-        for device in self.devices():
-            counted[_whereabouts(device)] += 1
-        return counted
+        with self._service.database.transaction() as tx:
+            known, revoked, left = members.counts(tx)
+            confirmed = members.confirmed(tx)
+        here = sum(map(self._service.presence.is_present, confirmed))
+        away, waiting = len(confirmed) - here, known - revoked - left - len(confirmed)
+        return {"here": here, "away": away, "waiting": waiting, "left": left, "revoked": revoked}
 
     def devices(self) -> list[dict[str, Any]]:
         """All enrolled devices."""

@@ -116,6 +116,12 @@ def count(tx: Connection) -> int:
     return int(tx.execute(select(func.count()).select_from(rounds)).scalar_one())
 
 
+def counts(tx: Connection) -> dict[str, int]:
+    """How many rounds there are in each state."""
+    found = select(rounds.c.state, func.count()).group_by(rounds.c.state)
+    return {str(row[0]): int(row[1]) for row in tx.execute(found)}
+
+
 def count_of(tx: Connection, kind: Kind, model: bytes | None = None) -> int:
     """How many rounds of a kind there are, if told, from that model."""
     found = select(func.count()).select_from(rounds).where(rounds.c.kind == kind.value)
