@@ -24,6 +24,7 @@ from fanlight.learning.model_file import decode
 from fanlight.protocol import main_round, signing
 from fanlight.protocol.closing import (
     CLOSE_LIMIT,
+    RECORD_LIMIT,
     Close,
     Outcome,
     OutcomeForDevice,
@@ -41,7 +42,6 @@ from fanlight.protocol.manifest import Manifest, SignedManifest
 from fanlight.protocol.report import Envelope, Receipt, report_id
 from fanlight.services.aggregator.masked_sums import DEAD_ROUND
 from fanlight.services.federation import load_server_identity
-from fanlight.services.main_server.round_table import RECORD_LIMIT
 from fanlight.services.server.chained_log import ChainedLog
 from fanlight.storage.database import Database
 from fanlight.storage.tables import aggregator as aggregator_tables

@@ -22,6 +22,7 @@ from fanlight.protocol import signing
 from fanlight.protocol.aggregator_round import TABLE, TERMINAL, Event, Held, Record, State, Step
 from fanlight.protocol.closing import (
     CLOSE,
+    CLOSE_LIMIT,
     OUTCOME_AGGREGATOR,
     OUTCOME_MAIN,
     RELEASE,
@@ -34,6 +35,7 @@ from fanlight.protocol.closing import (
     Result,
     SignedOutcome,
     Verdict,
+    stored_verdict,
 )
 from fanlight.protocol.identities import Trust
 from fanlight.protocol.log import LogEntry
@@ -205,7 +207,9 @@ class Aggregator:
             NotAuthentic, Refused: not main's, not about this close, or a set outside the manifest's limits.
             Conflict: main has sent a different verdict before.
         """
-        verdict = Verdict.decode(signing.verify_bytes(self.trust.main_key, VERDICT, data, limit=1 << 25), limit=1 << 25)
+        verdict = Verdict.decode(
+            signing.verify_bytes(self.trust.main_key, VERDICT, data, limit=CLOSE_LIMIT), limit=CLOSE_LIMIT
+        )
         if record.verdict and record.verdict != data:
             raise Conflict("Main has sent a different verdict before.", slug="second-verdict")
         if verdict.mh != record.mh:
@@ -233,7 +237,7 @@ class Aggregator:
 
     def accepted(self, record: Record, reports: Sequence[Held]) -> tuple[Held, ...]:
         """The reports to be summed, sorted by device."""
-        verdict = Verdict.decode(signing.Signed.decode(record.verdict, limit=1 << 25).payload, limit=1 << 25)
+        verdict = stored_verdict(record.verdict)
         chosen = set(verdict.accepted)
         return tuple(sorted((held for held in reports if held.device in chosen), key=lambda held: held.device))
 

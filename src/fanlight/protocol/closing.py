@@ -12,6 +12,7 @@ from typing import Annotated
 from pydantic import AfterValidator, Field
 
 from fanlight.protocol.message import U32, U63, Blob, DeviceId, Flag, Hash, Message, Name, SealedSeed, SignatureBytes
+from fanlight.protocol.signing import Signed
 
 CLOSE = "fanlight/close/v1"
 VERDICT = "fanlight/verdict/v1"
@@ -20,7 +21,10 @@ OUTCOME_MAIN = "outcome-main"
 OUTCOME_AGGREGATOR = "outcome-agg"
 
 CLOSE_LIMIT = 1 << 24
-"""Bytes: a listed report takes about 400, n_max can be 10,000 and more."""
+"""Bytes of a close, or of the verdict on it: a listed report takes about 400, n_max can be 10,000 and more."""
+
+RECORD_LIMIT = 4 * CLOSE_LIMIT
+"""Bytes of a round as a server stores it: it holds both."""
 
 SHARD = 0
 """A round without shards is shard 0."""
@@ -136,3 +140,13 @@ class OutcomeForDevice(Message):
 
     outcome: SignedOutcome
     proof: InclusionProof | None = None
+
+
+def stored_close(signed: bytes) -> Close:
+    """The close in a signed object that was verified before it was stored."""
+    return Close.decode(Signed.decode(signed, limit=CLOSE_LIMIT).payload, limit=CLOSE_LIMIT)
+
+
+def stored_verdict(signed: bytes) -> Verdict:
+    """The verdict in a signed object that was verified before it was stored."""
+    return Verdict.decode(Signed.decode(signed, limit=CLOSE_LIMIT).payload, limit=CLOSE_LIMIT)

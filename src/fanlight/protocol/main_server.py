@@ -43,6 +43,8 @@ from fanlight.protocol.closing import (
     Result,
     SignedOutcome,
     Verdict,
+    stored_close,
+    stored_verdict,
 )
 from fanlight.protocol.contribution import Totals, check_sum, read_totals
 from fanlight.protocol.digests import vector_digest
@@ -318,14 +320,14 @@ class MainServer:
         """Our verdict; None before it."""
         if not record.verdict:
             return None
-        return Verdict.decode(signing.Signed.decode(record.verdict, limit=CLOSE_LIMIT).payload, limit=CLOSE_LIMIT)
+        return stored_verdict(record.verdict)
 
     def accepted(self, record: Record) -> tuple[Listed, ...]:
         """The accepted reports, sorted by device; empty before the verdict."""
         verdict = self.verdict(record)
         if verdict is None:
             return ()
-        close = Close.decode(signing.Signed.decode(record.close, limit=CLOSE_LIMIT).payload, limit=CLOSE_LIMIT)
+        close = stored_close(record.close)
         chosen = set(verdict.accepted)
         return tuple(listed for listed in close.reports if listed.device in chosen)
 
@@ -358,7 +360,7 @@ class MainServer:
         """Was this report in the close? True while there is no close: it may still be listed."""
         if not record.close:
             return True
-        close = Close.decode(signing.Signed.decode(record.close, limit=CLOSE_LIMIT).payload, limit=CLOSE_LIMIT)
+        close = stored_close(record.close)
         return any((listed.device, report_id(listed.header)) == (device, report) for listed in close.reports)
 
 

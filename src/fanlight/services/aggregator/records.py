@@ -7,9 +7,8 @@ from typing import Any, Final
 from sqlalchemy import Connection, select
 
 from fanlight.protocol.aggregator_round import TERMINAL
-from fanlight.protocol.closing import CLOSE_LIMIT, Outcome, SignedOutcome, Verdict
+from fanlight.protocol.closing import Outcome, SignedOutcome, Verdict, stored_verdict
 from fanlight.protocol.report import body_bytes
-from fanlight.protocol.signing import Signed
 from fanlight.services.aggregator import held_reports, refusals, round_table
 from fanlight.services.aggregator.round_table import Stored
 from fanlight.services.aggregator.service import AggregatorService, round_json
@@ -89,7 +88,7 @@ def _round(tx: Connection, stored: Stored, count: int) -> dict[str, Any]:
     record, bytes_each = stored.record, 4 * stored.record.terms.length
     verdict, outcome = None, None
     if record.verdict:
-        verdict = Verdict.decode(Signed.decode(record.verdict, limit=CLOSE_LIMIT).payload, limit=CLOSE_LIMIT)
+        verdict = stored_verdict(record.verdict)
     if record.outcome:
         outcome = Outcome.decode(SignedOutcome.decode(record.outcome).payload)
     return round_json(stored) | {

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 from sqlalchemy import Connection, func, insert, select, update
 
 from fanlight.errors import NotFound, NotPossibleNow
 from fanlight.protocol.aggregator_round import TERMINAL, Record
+from fanlight.protocol.closing import RECORD_LIMIT
 from fanlight.storage.tables.aggregator import rounds
-
-RECORD_LIMIT: Final = 1 << 26
-"""Bytes of a stored record: it holds close and verdict."""
 
 
 @dataclass(frozen=True)

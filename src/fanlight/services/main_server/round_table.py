@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 from sqlalchemy import Connection, func, select, update
 
 from fanlight.errors import Conflict, NotFound
+from fanlight.protocol.closing import RECORD_LIMIT
 from fanlight.protocol.exchange import Order
 from fanlight.protocol.main_round import TERMINAL, Record, State
 from fanlight.protocol.plan import Kind
 from fanlight.storage.tables.main import beacons, rounds
-
-RECORD_LIMIT: Final = 1 << 26
-"""Bytes of a stored record: it holds close and verdict."""
 
 _LINE = [column for column in rounds.c if column.name != "record"]
 
