@@ -84,7 +84,7 @@ class Member:
             BlobFolder(Path(folder)).unfinished(sha256.hex(), 0, MAX_MODEL_BYTES) as begun,
         ):
             self._main.model(sha256, begun)
-        self._main.acknowledge_model(sha256)
+        self._main.offer(have=sha256)
 
     def close(self) -> None:
         """Close its connections."""

@@ -19,6 +19,7 @@ import httpx
 import numpy as np
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from sqlalchemy import select
 
 from fanlight.errors import ModelError, RemoteError, SettingsError
 from fanlight.protocol import codec, identities, signing
@@ -42,6 +43,7 @@ from fanlight.services.http.remote import Remote
 from fanlight.services.http.signature_profile import content_digest
 from fanlight.services.http.signing import SignedRequests
 from fanlight.storage.blobs import BlobFolder
+from fanlight.storage.tables.main import device_models
 from tests.services_world import ProtocolDevice, Sent, World, contribution_of, running, wait
 
 ROUTES_OF_THE_AGGREGATOR = [
@@ -468,7 +470,6 @@ def test_late_and_replayed_reports(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         ("aggregator", "POST", "/keys"),
         ("main", "POST", "/revocations"),
         ("aggregator", "POST", "/revocations"),
-        ("main", "POST", "/models/{mh}/acknowledgements"),
     ],
 )
 def test_an_oversized_body(
@@ -600,7 +601,9 @@ def test_anothers_readiness_and_a_model_that_there_is_not(world: World, device: 
     other, offer = member(world), device.offer()
     plan = world.task.plan
     refused(world, lambda: device.main.announce(other.device.announce(plan, offer.model, 1)), "not-authentic")
-    refused(world, lambda: device.main.acknowledge_model(bytes(32)), "not-found")
+    device.main.offer(have=bytes(32))
+    with world.main.service.database.reading() as tx:
+        assert tx.execute(select(device_models)).all() == [], "nothing is kept of a model that there is not"
     with BlobFolder(tmp_path / "models").unfinished("model", 0, 0) as begun:
         refused(world, lambda: device.main.model(bytes(32), begun), "not-found")
     refused(world, lambda: device.outcome(bytes(32)), "not-found")

@@ -7,6 +7,7 @@ signatures. ``mh``, the hash of the manifest, goes into every later message and 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Annotated, Final
 
@@ -173,8 +174,11 @@ def complete(private: Ed25519PrivateKey, countersigned: bytes) -> SignedManifest
     )
 
 
+@functools.lru_cache(maxsize=4)
 def read_manifest(trust: Trust, signed: SignedManifest) -> Manifest:
     """Verify both signatures and the common rules; return the manifest.
+
+    The last ones that were found good are known: a device looks at the open round's several times.
 
     Raises:
         NotAuthentic: a signature is missing or wrong.

@@ -112,7 +112,7 @@ class Agent:
         if not self._membership.is_enrolled("main") or self._has_left:
             return
         try:
-            self._rounds.offers.take(self._rounds.main.offer())
+            self._rounds.offers.take(self._rounds.main.offer(self._rounds.offers.have))
         except RemoteError as error:
             self._note(error)
 
@@ -189,7 +189,8 @@ class Agent:
         current = self._rounds.offers.current
         after = 0 if current is None or self._ask_at_once else current.version
         wait_s = 0 if after == 0 else self._poll_wait_s
-        offer = await self._rounds.main.poll_offer(client, after, self._deliveries.patience_s(wait_s))
+        wait_s = self._deliveries.patience_s(wait_s)
+        offer = await self._rounds.main.poll_offer(client, after, wait_s, self._rounds.offers.have)
         self._ask_at_once = False
         return offer
 
@@ -240,7 +241,7 @@ class Agent:
         ended = self._steps.jobs.wait(job.id, _SIGN_OF_LIFE_S)
         while ended.active and not self._stopping.is_set():
             with contextlib.suppress(RemoteError):
-                self._rounds.main.offer()
+                self._rounds.main.offer(self._rounds.offers.have)
             ended = self._steps.jobs.wait(job.id, _SIGN_OF_LIFE_S)
         if ended.state == "failed" and ended.problem and not self._stopping.is_set():
             raise _as_error(ended.problem)

@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import BinaryIO, Final
+from urllib.parse import urlencode
 
 import httpx
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -56,28 +57,32 @@ class MainClient(Server):
 
     trust: Trust
 
-    async def poll_offer(self, client: httpx.AsyncClient, after: int, wait_s: float) -> Offer:
+    async def poll_offer(
+        self, client: httpx.AsyncClient, after: int, wait_s: float, have: bytes | None = None
+    ) -> Offer:
         """What main has for this device, as soon as it is another version than ``after``.
+
+        Args:
+            client: asks.
+            after: the version that is known.
+            wait_s: longest wait, seconds.
+            have: SHA-256 of the model that this device has fetched and verified, if it has one.
 
         Raises:
             NotAuthentic: not signed by this federation's main server.
             RemoteError: see ``Remote.send``.
         """
-        params = {"after": str(after), "wait": f"{wait_s:g}"}
+        params = {"after": str(after), "wait": f"{wait_s:g}"} | _having(have)
         return self._read_offer(await self.remote.poll(client, f"{PREFIX}/offer", params, wait_s))
 
-    def offer(self) -> Offer:
-        """What main has for this device now; errors as in ``poll_offer``."""
-        path = f"{PREFIX}/offer?after=0&wait=0"
-        return self._read_offer(self.remote.send("GET", path, headers={}, timeout=_AT_ONCE))
+    def offer(self, have: bytes | None = None) -> Offer:
+        """What main has for this device now; arguments and errors as in ``poll_offer``."""
+        query = urlencode({"after": "0", "wait": "0"} | _having(have))
+        return self._read_offer(self.remote.send("GET", f"{PREFIX}/offer?{query}", headers={}, timeout=_AT_ONCE))
 
     def model(self, sha256: bytes, begun: Unfinished) -> bytes:
         """The model file with this hash; ``begun`` holds what has arrived, and errors are as in ``download``."""
         return download(self.remote, f"{PREFIX}/models/{sha256.hex()}", sha256, begun, MAX_MODEL_BYTES)
-
-    def acknowledge_model(self, sha256: bytes) -> None:
-        """This device has fetched and verified the model."""
-        self.remote.send("POST", f"{PREFIX}/models/{sha256.hex()}/acknowledgements", headers={})
 
     def announce(self, readiness: bytes) -> None:
         """Step 2."""
@@ -151,3 +156,7 @@ def _offset(headers: Mapping[str, str], size: int) -> int:
     if not (text.isascii() and text.isdigit() and len(text) < 20 and int(text) <= size):
         raise MalformedMessage("The secure aggregator does not say where to continue.", slug="bad-offset")
     return int(text)
+
+
+def _having(model: bytes | None) -> dict[str, str]:
+    return {} if model is None else {"have": model.hex()}

@@ -40,7 +40,7 @@ class Evidence:
         """Reports of rounds before ``number`` that ended as abandoned and have not been asked for again."""
         abandoned = rounds.c.result == Result.ABANDONED.value
         wanted = select(reports.c.record).join(rounds, rounds.c.mh == reports.c.mh)
-        with self.database.transaction() as tx:
+        with self.database.reading() as tx:
             rows = tx.execute(wanted.where(abandoned, rounds.c.number < number, rounds.c.asked_again.is_(False)))
             return [Record.decode(row.record) for row in rows]
 
@@ -54,7 +54,7 @@ class Evidence:
 
     def contradictions(self) -> list[Contradiction]:
         """Rounds of which two outcomes were signed, the first round first."""
-        with self.database.transaction() as tx:
+        with self.database.reading() as tx:
             rows = tx.execute(select(contradictions).order_by(contradictions.c.number)).all()
         return [Contradiction(*row) for row in rows]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from typing import Annotated, Any, Self
 
@@ -109,7 +110,7 @@ class Held(Message):
     @property
     def plan(self) -> Plan:
         """The training plan."""
-        return Plan.decode(self.plan_bytes)
+        return _plan(self.plan_bytes)
 
 
 class Epoch(Message):
@@ -170,3 +171,8 @@ class Learned(Message):
             "examples": self.examples,
             "epochs": self.epochs,
         }
+
+
+@functools.lru_cache(maxsize=4)
+def _plan(data: bytes) -> Plan:
+    return Plan.decode(data)

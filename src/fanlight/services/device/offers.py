@@ -1,9 +1,9 @@
-"""What main has for this device: plan, current model (fetched, verified, acknowledged) and open manifest."""
+"""What main has for this device: plan, current model (fetched and verified) and open manifest."""
 
 from __future__ import annotations
 
+import functools
 import threading
-from typing import Final
 
 from fanlight.errors import ModelError, Refused
 from fanlight.learning import model_file
@@ -15,8 +15,6 @@ from fanlight.protocol.plan import Plan
 from fanlight.services.device.client import MainClient
 from fanlight.services.device.learned import Earlier, Held, Prepared
 from fanlight.services.device.store import DeviceStore
-
-_ACKNOWLEDGED: Final = "acknowledged"
 
 
 class Offers:
@@ -32,7 +30,7 @@ class Offers:
     def manifest(self) -> SignedManifest | None:
         """The open round's manifest, not verified yet."""
         offer = self.current
-        return SignedManifest.decode(offer.manifest) if offer and offer.manifest else None
+        return _signed(offer.manifest) if offer and offer.manifest else None
 
     @property
     def preparation(self) -> Preparation:
@@ -46,6 +44,12 @@ class Offers:
         prepared = self._store.prepared
         return prepared if prepared and prepared.at != Preparation.IDLE else None
 
+    @property
+    def have(self) -> bytes | None:
+        """The model that is here, verified: every question for an offer tells main of it."""
+        held = self._store.held
+        return held.sha256 if held else None
+
     def take(self, offer: Offer) -> None:
         """Take an offer that main signed; does nothing if it is taken already.
 
@@ -58,9 +62,6 @@ class Offers:
             if held is None or (held.sha256, held.plan_bytes) != (offer.model, offer.plan):
                 self._fetch(offer, held)
             self.current = offer
-            if self._store.values.get(_ACKNOWLEDGED) != offer.model:
-                self._main.acknowledge_model(offer.model)
-                self._store.values.keep(_ACKNOWLEDGED, offer.model)
 
     def _fetch(self, offer: Offer, held: Held | None) -> None:
         plan = Plan.decode(offer.plan)
@@ -84,6 +85,11 @@ class Offers:
 def earlier(held: Held | None) -> Earlier | None:
     """What is remembered of a model when another takes its place."""
     return Earlier(version=held.version, measured=held.measured) if held else None
+
+
+@functools.lru_cache(maxsize=2)
+def _signed(data: bytes) -> SignedManifest:
+    return SignedManifest.decode(data)
 
 
 def check_fits(file: bytes, plan: Plan) -> None:

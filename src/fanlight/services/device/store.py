@@ -100,7 +100,9 @@ class DeviceStore:
         self.values = Values(self.database)
         self._models = ModelFiles(folder)
         self._reports = BlobFolder(folder / REPORT_FOLDER)
-        wanted = {_y_name(record.mh) for record in self.unfinished()}
+        # In memory too, as the values are.
+        self._unfinished = {record.mh: record for record in self._read_unfinished()}
+        wanted = {_y_name(mh) for mh in self._unfinished}
         for name in set(self._reports.names()) - wanted:
             self._reports.delete(name)
 
@@ -113,8 +115,7 @@ class DeviceStore:
     @property
     def key_change(self) -> KeyChange | None:
         """The change of key that is under way."""
-        data = self.values.get(_KEY_CHANGE)
-        return KeyChange.decode(data) if data else None
+        return self.values.read(KeyChange, _KEY_CHANGE)
 
     def change_key(self, change: KeyChange | None) -> None:
         """Keep how far the change of key is; None: it is over."""
@@ -123,8 +124,7 @@ class DeviceStore:
     @property
     def departure(self) -> Departure:
         """How far the leaving is; empty while no server knows of it."""
-        data = self.values.get(_DEPARTURE)
-        return Departure.decode(data) if data else Departure()
+        return self.values.read(Departure, _DEPARTURE) or Departure()
 
     def depart(self, departure: Departure) -> None:
         """Keep how far the leaving is; reports can be sent no more, and are deleted."""
@@ -137,8 +137,7 @@ class DeviceStore:
     @property
     def held(self) -> Held | None:
         """The current global model."""
-        data = self.values.get(_HELD)
-        return Held.decode(data) if data else None
+        return self.values.read(Held, _HELD)
 
     def hold(self, held: Held, file: bytes | None = None) -> None:
         """Make a verified model the current one (with its ``file`` if it is new); older ones are deleted.
@@ -168,8 +167,7 @@ class DeviceStore:
     @property
     def prepared(self) -> Prepared | None:
         """How far the preparation of the next report is."""
-        data = self.values.get(_PREPARED)
-        return Prepared.decode(data) if data else None
+        return self.values.read(Prepared, _PREPARED)
 
     def trained(self, prepared: Prepared, file: bytes) -> Prepared:
         """Step 1 is done: keep what it brought, and the local model's ``file``.
@@ -189,8 +187,7 @@ class DeviceStore:
     @property
     def course(self) -> Course | None:
         """How the last training went."""
-        data = self.values.get(_COURSE)
-        return Course.decode(data) if data else None
+        return self.values.read(Course, _COURSE)
 
     def keep_course(self, course: Course) -> None:
         """Keep how the last training went."""
@@ -242,35 +239,47 @@ class DeviceStore:
                         next="Send the model again.",
                     )
                 _move(tx, prepared.with_(sent_in=record.mh), PreparationEvent.SEND)
+        self._remember(record)
 
     def report(self, mh: bytes) -> Record | None:
         """The report for a manifest, if there is one."""
-        with self.database.transaction() as tx:
+        if mh in self._unfinished:
+            return self._unfinished[mh]
+        with self.database.reading() as tx:
             data = tx.execute(select(reports.c.record).where(reports.c.mh == mh)).scalar()
         return Record.decode(data) if data else None
 
     def reports(self, newest: int | None = None) -> list[Record]:
         """All reports, or the ``newest`` so many, the oldest first."""
         order = reports.c.committed_at.desc(), reports.c.mh.desc()
-        with self.database.transaction() as tx:
+        with self.database.reading() as tx:
             rows = tx.execute(select(reports.c.record).order_by(*order).limit(newest)).all()
         return [Record.decode(row.record) for row in reversed(rows)]
 
     def count_reports(self) -> int:
         """How many reports there are."""
-        with self.database.transaction() as tx:
+        with self.database.reading() as tx:
             return tx.execute(select(func.count()).select_from(reports)).scalar_one()
 
     def unfinished(self) -> list[Record]:
         """The reports whose rounds are not over."""
-        with self.database.transaction() as tx:
+        return list(self._unfinished.values())
+
+    def _read_unfinished(self) -> list[Record]:
+        with self.database.reading() as tx:
             rows = tx.execute(select(reports.c.record).where(reports.c.delivery != Delivery.ENDED.value))
             return [Record.decode(row.record) for row in rows]
+
+    def _remember(self, record: Record) -> None:
+        """What is in memory follows once it is durable."""
+        others = {mh: other for mh, other in self._unfinished.items() if mh != record.mh}
+        self._unfinished = others if record.at == Delivery.ENDED else others | {record.mh: record}
 
     def progress(self, record: Record) -> None:
         """A report was acknowledged or confirmed."""
         with self.database.transaction() as tx:
             _replace(tx, record)
+        self._remember(record)
 
     def finish(self, end: End) -> None:
         """A report's round is over: y is no longer needed; an abandoned round may be answered again."""
@@ -285,6 +294,7 @@ class DeviceStore:
             if prepared and prepared.at == Preparation.SENT and prepared.sent_in == record.mh:
                 abandoned = end.result == Result.ABANDONED
                 _move(tx, prepared, PreparationEvent.ABANDONED if abandoned else PreparationEvent.ENDED)
+        self._remember(record)
         self._reports.delete(_y_name(record.mh))
 
     def open_y(self, mh: bytes) -> BinaryIO:
@@ -293,21 +303,21 @@ class DeviceStore:
 
     def history(self, now: int) -> History:
         """What was answered before ``now`` (unix seconds)."""
-        with self.database.transaction() as tx:
+        with self.database.reading() as tx:
             keys = {row.answer_key: row.mh for row in tx.execute(select(answered))}
             recent = select(func.count()).select_from(reports).where(reports.c.committed_at > now - SECONDS_PER_DAY)
             return History(keys, tx.execute(recent).scalar_one())
 
     def rounds(self, newest: int | None = None) -> list[RoundLine]:
         """The history, or the ``newest`` rounds of it, the first round first."""
-        with self.database.transaction() as tx:
+        with self.database.reading() as tx:
             found = select(rounds, reports.c.committed_at).outerjoin(reports, reports.c.mh == rounds.c.mh)
             rows = tx.execute(found.order_by(rounds.c.number.desc()).limit(newest)).all()
         return [_round_line(row) for row in reversed(rows)]
 
     def count_rounds(self) -> int:
         """How many rounds the history has."""
-        with self.database.transaction() as tx:
+        with self.database.reading() as tx:
             return tx.execute(select(func.count()).select_from(rounds)).scalar_one()
 
 

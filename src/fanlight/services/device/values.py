@@ -8,12 +8,16 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import TypeVar
 
 from sqlalchemy import Connection, delete, select
 from sqlalchemy.dialects.sqlite import insert as upsert
 
+from fanlight.protocol.message import Message
 from fanlight.storage.database import Database
 from fanlight.storage.tables.device import settings
+
+M = TypeVar("M", bound=Message)
 
 
 class Values:
@@ -27,12 +31,28 @@ class Values:
         self._database = database
         self._lock = threading.Lock()
         self._known: Mapping[str, bytes] = {}
+        self._decoded: dict[str, tuple[bytes, Message]] = {}
         with self.changing():
             pass
 
     def get(self, key: str) -> bytes | None:
         """The value under ``key``, as it was kept last."""
         return self._known.get(key)
+
+    def read(self, kind: type[M], key: str) -> M | None:
+        """The message of this ``kind`` under ``key``; decoded once, since it can be long.
+
+        Raises:
+            MalformedMessage: it is none.
+        """
+        data = self._known.get(key)
+        if data is None:
+            return None
+        before, message = self._decoded.get(key, (b"", None))
+        if not isinstance(message, kind) or before is not data:
+            message = kind.decode(data)
+            self._decoded[key] = data, message
+        return message
 
     def keep(self, key: str, value: bytes | None) -> None:
         """Keep a value under ``key``, durably; None forgets it."""
@@ -45,8 +65,9 @@ class Values:
         with self._lock:
             with self._database.transaction() as tx:
                 yield tx
-                values = {row.key: row.value for row in tx.execute(select(settings))}
-            self._known = values
+                found = {row.key: row.value for row in tx.execute(select(settings))}
+            known = self._known
+            self._known = {key: known[key] if known.get(key) == value else value for key, value in found.items()}
 
 
 def put(tx: Connection, key: str, value: bytes | None) -> None:

@@ -70,9 +70,9 @@ class Wishes:
     @property
     def kept(self) -> Kept:
         """As they are now."""
-        data = self._store.values.get(_KEY)
-        if data is not None:
-            return Kept.decode(data)
+        kept = self._store.values.read(Kept, _KEY)
+        if kept is not None:
+            return kept
         given = self._settings
         return Kept(k_min=given.k_min, accept_demo=given.accept_demo, answers_per_day=given.answers_per_day)
 

@@ -35,13 +35,10 @@ def take_readiness(service: MainService, device: bytes, data: bytes) -> None:
 
 
 def take_acknowledgement(service: MainService, device: bytes, sha256: bytes) -> None:
-    """A device has fetched and verified a model.
-
-    Raises:
-        NotFound: there is no such model.
-    """
+    """A device has fetched and verified a model; nothing is kept of one that is not published here."""
     with service.database.transaction() as tx:
-        service.models.check_published(tx, sha256)
+        if not service.models.is_published(tx, sha256):
+            return
         tx.execute(update(devices).where(devices.c.dev == device).values(has_model=sha256))
         device_models.note_fetched(tx, device, sha256, service.clock())
     service.pages.notify()  # no round waits for it

@@ -122,10 +122,10 @@ class Models:
         content: bytes = _present(tx.execute(found).scalar(), f"with the hash {sha256.hex()}")
         return content
 
-    def check_published(self, tx: Connection, sha256: bytes) -> None:
-        """Nothing if there is a published version with this hash, else as ``content``."""
+    def is_published(self, tx: Connection, sha256: bytes) -> bool:
+        """Is there a published version with this hash?"""
         found = select(models.c.version).where(models.c.sha256 == sha256, models.c.published)
-        _present(tx.execute(found).scalar(), f"with the hash {sha256.hex()}")
+        return tx.execute(found).first() is not None
 
     def file_of(self, tx: Connection, number: int) -> bytes:
         """The file of a version, published or not.

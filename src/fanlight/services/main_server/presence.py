@@ -26,6 +26,7 @@ class Presence:
         self._clock = clock
         self._pause_s = pause_s
         self._seen: dict[bytes, float] = {}
+        self._models: dict[bytes, bytes] = {}
         self._declined: dict[bytes, set[bytes]] = {}
 
     def see(self, device: bytes) -> bool:
@@ -37,10 +38,17 @@ class Presence:
     def forget(self, device: bytes) -> None:
         """The device has left."""
         self._seen.pop(device, None)
+        self._models.pop(device, None)
 
     def is_present(self, device: bytes) -> bool:
         """Was the device heard of in the last ``PRESENT_S`` seconds, or in so many after its pause?"""
         return self._clock() - self._seen.get(device, float("-inf")) < PRESENT_S + self._pause_s()
+
+    def holds(self, device: bytes, model: bytes) -> bool:
+        """Note the model that the device says it has; did it not say so before?"""
+        before = self._models.get(device)
+        self._models[device] = model
+        return before != model
 
     def decline(self, device: bytes, mh: bytes) -> None:
         """The device will not report in the round with this manifest."""

@@ -65,6 +65,9 @@ def _device_routes(sender: Sender, service: MainService) -> list[Route]:
     async def offer(request: Request) -> Response:
         device = sender(request)
         after, wait = _patience(request)
+        have = hash_in_path(request.query_params["have"]) if "have" in request.query_params else None
+        if have is not None and service.presence.holds(device, have):
+            await run_in_threadpool(announcements.take_acknowledgement, service, device, have)
         if wait:
             await service.news.wait_for_offer(device, after, wait)
             service.presence.see(device)
@@ -74,14 +77,6 @@ def _device_routes(sender: Sender, service: MainService) -> list[Route]:
         sender(request)
         wanted = hash_in_path(request.path_params["sha256"])
         return content_response(request, await run_in_threadpool(service.model, wanted), wanted)
-
-    async def acknowledge(request: Request) -> Response:
-        device = sender(request)
-        await read_body(request, 0)
-        await run_in_threadpool(
-            announcements.take_acknowledgement, service, device, hash_in_path(request.path_params["sha256"])
-        )
-        return Response(status_code=204)
 
     async def readiness(request: Request) -> Response:
         device = sender(request)
@@ -98,7 +93,6 @@ def _device_routes(sender: Sender, service: MainService) -> list[Route]:
     return [
         _get("/offer", offer),
         _get("/models/{sha256}", model),
-        _post("/models/{sha256}/acknowledgements", acknowledge),
         _post("/readiness", readiness),
         _post("/class-proposals", propose_class),
     ]
