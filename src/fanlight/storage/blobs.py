@@ -159,11 +159,14 @@ class BlobFolder:
         with self.open(name) as stream:
             return os.fstat(stream.fileno()).st_size
 
-    def delete(self, name: str) -> None:
-        """Delete the file ``name`` durably; a missing one is no error."""
+    def delete(self, *names: str) -> None:
+        """Delete files durably; a missing one is no error."""
+        paths = [self._path(name) for name in names]
         with os_failures(self.root):
-            self._path(name).unlink(missing_ok=True)
-            sync_folder(self.root)
+            for path in paths:
+                path.unlink(missing_ok=True)
+            if paths:
+                sync_folder(self.root)
 
     def unfinished(self, name: str, expected_size: int, limit: int) -> Unfinished:
         """What has arrived of the file ``name``, to be continued; arguments and errors as in ``writer``."""

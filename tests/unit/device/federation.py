@@ -114,7 +114,7 @@ class FakeFederation:
     uploads: list[bytes] = field(default_factory=list)
     beacons: list[bytes] = field(default_factory=list)
     ready: list[bytes] = field(default_factory=list)
-    acknowledged: list[str] = field(default_factory=list)
+    acknowledged: list[str | None] = field(default_factory=list)
     outcomes: dict[str, OutcomeForDevice] = field(default_factory=dict)
     keys: dict[str, bytes] = field(default_factory=dict)
     rekeys: dict[str, bytes] = field(default_factory=dict)
@@ -246,7 +246,6 @@ class FakeFederation:
             ("POST", "enrolments"): self._enrol,
             ("GET", "offer"): self._offer,
             ("GET", "models"): self._model,
-            ("POST", "models"): self._acknowledge,
             ("POST", "readiness"): self._ready,
             ("PUT", "rounds"): self._report,
             ("POST", "rounds"): self._decline if path.endswith("/decline") else self._beacon,
@@ -285,6 +284,7 @@ class FakeFederation:
         return reply(Welcome(device=self.member.device, name=self.member.name).encode())
 
     def _offer(self, request: httpx.Request, server: str, path: str) -> httpx.Response:
+        self.acknowledged.append(request.url.params.get("have"))
         offer = Offer(
             fid=self.trust.fid,
             version=self.version + 1,
@@ -299,10 +299,6 @@ class FakeFederation:
 
     def _model(self, request: httpx.Request, server: str, path: str) -> httpx.Response:
         return reply(self.altered_model or self.model)
-
-    def _acknowledge(self, request: httpx.Request, server: str, path: str) -> httpx.Response:
-        self.acknowledged.append(path.split("/")[2])
-        return reply(status=204)
 
     def _ready(self, request: httpx.Request, server: str, path: str) -> httpx.Response:
         self.ready.append(request.read())

@@ -102,19 +102,23 @@ def test_a_device_without_training_pictures_leaves_training_rounds_out(
     role.stop()
 
 
-def test_models_are_fetched_verified_measured_and_acknowledged_once(
+def test_models_are_fetched_and_measured_once_and_main_is_told_with_the_next_question(
     federation: FakeFederation, device: DeviceRole
 ) -> None:
     turn(device)
     turn(device)
     held = device.store.held
     assert held is not None
-    assert federation.acknowledged == [held.sha256.hex()]
+    assert federation.acknowledged == [None, held.sha256.hex()]
     assert federation.seen.count("main GET models") == 1
     assert status.learning(device)["global"]["metrics"]["total"] == 2
     federation.publish(first_model(version=1, bias=1.0))
     turn(device)
-    assert len(federation.acknowledged) == 2
+    turn(device)
+    newer = device.store.held
+    assert newer is not None
+    assert federation.acknowledged[2:] == [held.sha256.hex(), newer.sha256.hex()]
+    assert newer != held
 
 
 @pytest.mark.parametrize(
@@ -141,7 +145,11 @@ def test_a_model_that_is_not_what_it_should_be_is_not_taken(
         turn(device)
     assert getattr(caught.value, "slug", "") == slug
     assert device.store.held == before
-    assert len(federation.acknowledged) == 1
+    federation.altered_model = None
+    federation.publish(first_model())
+    turn(device)
+    assert before is not None
+    assert federation.acknowledged[-1] == before.sha256.hex(), "main is told of no other"
 
 
 def test_an_offer_of_somebody_else_is_not_taken(federation: FakeFederation, device: DeviceRole, tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import random
 import time
@@ -71,11 +70,10 @@ def create_app(
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         announce_login("secure aggregator", settings.host, settings.port, sessions)
-        working = asyncio.create_task(service.run())
+        service.start()
         with on_stop_signal(service.pages.close), known_address(settings.state, settings.host, settings.port):
             yield
-        working.cancel()
-        await asyncio.wait((working,), timeout=_PATIENCE_S)
+        await run_in_threadpool(service.stop, _PATIENCE_S)
         await run_in_threadpool(service.close)
 
     app = new_application(

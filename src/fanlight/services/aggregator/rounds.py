@@ -6,7 +6,9 @@ before a reply leaves. A report's y lies in a file of its own, written durably b
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,16 +69,33 @@ class Rounds:
         self._clock = clock
         self.confirmed: frozenset[bytes] = frozenset()
         self.journal = RoundJournal(clock)
+        self._newest: Stored | None = None
+        self._knows_newest = False
+        self._newest_lock = threading.Lock()
 
     def latest(self) -> Stored | None:
-        """The newest round, if any."""
-        with self._database.transaction() as tx:
-            return round_table.latest(tx)
+        """The newest round, if any; in memory, since it is looked at many times a round."""
+        with self._newest_lock:
+            if not self._knows_newest:
+                with self._database.reading() as tx:
+                    self._newest = round_table.latest(tx)
+                self._knows_newest = True
+            return self._newest
+
+    @contextmanager
+    def _changing(self) -> Iterator[Connection]:
+        """A transaction that changes rounds; what is in memory is read anew once it is durable."""
+        try:
+            with self._database.transaction() as tx:
+                yield tx
+        finally:
+            with self._newest_lock:
+                self._knows_newest = False
 
     def offer(self, proposal: Proposal, cohort: Sequence[bytes]) -> bytes:
         """Countersign main's proposal; returns the signed manifest. The round key is stored before the manifest is."""
         key = self._keys.fresh()
-        with self._database.transaction() as tx:
+        with self._changing() as tx:
             previous = round_table.latest(tx)
             record = previous.record if previous else None
             step = self._machine.offer(record, proposal, cohort, key.public, int(self._clock()))
@@ -90,7 +109,7 @@ class Rounds:
 
     def open(self, signed: SignedManifest) -> None:
         """Main has signed too: reports may come."""
-        with self._database.transaction() as tx:
+        with self._changing() as tx:
             record = round_table.current(tx).record
             step = self._machine.open(record, signed)
             self._save(tx, step)
@@ -128,7 +147,7 @@ class Rounds:
             NotAuthentic, Refused, NotPossibleNow: see the machine.
         """
         public_key = self.check_member(device)
-        with self._database.transaction() as tx:
+        with self._database.reading() as tx:
             stored = round_table.by_hash(tx, mh)
         key = self._keys.load(stored.record.number)
         if key is None:
@@ -158,18 +177,18 @@ class Rounds:
 
     def kept(self, mh: bytes, device: bytes) -> Kept | None:
         """A device's report, if we have one; its receipt outlives the file."""
-        with self._database.transaction() as tx:
+        with self._database.reading() as tx:
             return held_reports.find(tx, mh, device)
 
     def needs(self, mh: bytes, device: bytes, file: str) -> bool:
         """Is ``file`` a report of a round that is not over?"""
-        with self._database.transaction() as tx:
+        with self._database.reading() as tx:
             kept = held_reports.find(tx, mh, device)
             return kept is not None and kept.file == file and round_table.by_hash(tx, mh).record.at not in TERMINAL
 
     def count(self, mh: bytes) -> int:
         """How many reports we hold."""
-        with self._database.transaction() as tx:
+        with self._database.reading() as tx:
             return held_reports.count(tx, mh)
 
     def close(self) -> bytes:
@@ -178,7 +197,7 @@ class Rounds:
         Raises:
             NotPossibleNow: too few reports, or the round is not collecting.
         """
-        with self._database.transaction() as tx:
+        with self._changing() as tx:
             record = round_table.current(tx).record
             held = held_reports.of_round(tx, record.mh)
             step = self._machine.close(record, held, self._log.head(tx))
@@ -188,7 +207,7 @@ class Rounds:
 
     def take_verdict(self, data: bytes) -> Record:
         """Main's verdict: agreed, or abandoned."""
-        with self._database.transaction() as tx:
+        with self._changing() as tx:
             record = round_table.current(tx).record
             step = self._machine.take_verdict(record, data, held_reports.of_round(tx, record.mh))
             self._save(tx, step)
@@ -198,7 +217,7 @@ class Rounds:
 
     def sum(self) -> NDArray[np.uint32]:
         """Y over the accepted reports of the agreed (or released) round; see ``MaskedSums.compute``."""
-        with self._database.transaction() as tx:
+        with self._database.reading() as tx:
             record = round_table.current(tx).record
             accepted = self._machine.accepted(record, held_reports.of_round(tx, record.mh))
             files = held_reports.files(tx, record.mh)
@@ -221,7 +240,7 @@ class Rounds:
             return stored.record.release, self._stored_sum(stored.record)
         vector = self.sum()
         self._sums.keep(stored.record, vector)
-        with self._database.transaction() as tx:
+        with self._changing() as tx:
             record = round_table.current(tx).record
             accepted = self._machine.accepted(record, held_reports.of_round(tx, record.mh))
             step = self._machine.release(record, accepted, vector_digest([ring.to_bytes(vector)]), self._log.head(tx))
@@ -249,7 +268,7 @@ class Rounds:
 
     def finish(self, data: bytes) -> bytes:
         """Main's signed outcome acknowledges the release; returns it with our signature. All y are destroyed."""
-        with self._database.transaction() as tx:
+        with self._changing() as tx:
             record = round_table.current(tx).record
             step = self._machine.finish(record, data)
             self._save(tx, step)
@@ -259,7 +278,7 @@ class Rounds:
 
     def abandon(self, reason: str) -> bytes:
         """Give the round up; returns our signed outcome. All y are destroyed."""
-        with self._database.transaction() as tx:
+        with self._changing() as tx:
             record = round_table.current(tx).record
             step = self._machine.abandon(record, reason)
             self._save(tx, step)
@@ -269,7 +288,7 @@ class Rounds:
 
     def told_main(self, number: int) -> None:
         """Main has our word on how round ``number`` ended."""
-        with self._database.transaction() as tx:
+        with self._changing() as tx:
             round_table.told_main(tx, number)
 
     def forget_old(self) -> None:
@@ -277,11 +296,9 @@ class Rounds:
         stored = self.latest()
         live = stored.record if stored is not None and stored.record.at not in TERMINAL else None
         self._keys.keep_only(live.number if live else None)
-        with self._database.transaction() as tx:
+        with self._database.reading() as tx:
             kept = {*held_reports.files(tx, live.mh).values(), sum_file(live)} if live else set()
-        for file in self._files.names():
-            if file not in kept:
-                self._files.delete(file)
+        self._files.delete(*(file for file in self._files.names() if file not in kept))
         if live is None or live.at is not State.COLLECTING:
             self._files.give_up_all()
 
@@ -290,10 +307,9 @@ class Rounds:
         if record.at not in TERMINAL:
             return
         self._keys.destroy(record.number)
-        with self._database.transaction() as tx:
+        with self._database.reading() as tx:
             files = held_reports.files(tx, record.mh)
-        for file in (*files.values(), sum_file(record)):
-            self._files.delete(file)
+        self._files.delete(*files.values(), sum_file(record))
         self._files.give_up_all()
 
     def _say(self, before: Record, after: Record, **facts: object) -> None:

@@ -12,7 +12,6 @@ from typing import Any, Final
 
 import structlog
 from sqlalchemy import select, update
-from starlette.concurrency import run_in_threadpool
 
 from fanlight.errors import FanlightError, NotPossibleNow, StorageError
 from fanlight.protocol.aggregator import Aggregator
@@ -92,6 +91,9 @@ class AggregatorService:
         self.main_heard_at: float | None = None
         # One thing at a time with main: the operator's buttons and main's orders must not interleave.
         self._work = threading.Lock()
+        self._stopping = threading.Event()
+        self._wake: Callable[[], object] = lambda: None
+        self._thread = threading.Thread(target=self._run, name="fanlight-orders", daemon=True)
         self._members_version = -1
         self._backoff = Backoff(jitter, first_s=0.2, longest_s=5.0)
 
@@ -148,24 +150,42 @@ class AggregatorService:
 
     # ---- the work with main -----------------------------------------------------------------------------------
 
-    async def run(self) -> None:
-        """Follow main's orders until cancelled; back off while it cannot be reached."""
+    def start(self) -> None:
+        """Follow main's orders from now on, in a thread of its own; back off while it cannot be reached."""
+        self._thread.start()
+
+    def stop(self, timeout_s: float) -> None:
+        """Follow no more orders; the work at hand is given ``timeout_s`` seconds to end."""
+        self._stopping.set()
+        with suppress(RuntimeError):  # the loop has ended already
+            self._wake()
+        if self._thread.is_alive():
+            self._thread.join(timeout_s)
+
+    def _run(self) -> None:
+        with suppress(asyncio.CancelledError):
+            asyncio.run(self._follow_orders())
+
+    async def _follow_orders(self) -> None:
+        loop, task = asyncio.get_running_loop(), asyncio.current_task()
+        assert task is not None
+        self._wake = lambda: loop.call_soon_threadsafe(task.cancel)
         version = 0
         async with self.main.open_async() as client:
-            while True:
+            while not self._stopping.is_set():
                 try:
                     orders = await self.main.orders(client, version, self._patience() if version else 0)
-                    await run_in_threadpool(self.follow, orders)
+                    self.follow(orders)
                     version = orders.version
                     self._backoff.reset()
                     self.main_heard_at = self.clock()
                     self._note(None)
-                    await run_in_threadpool(self._end_in_time)
+                    self._end_in_time()
                 except Exception as error:  # noqa: BLE001 - the loop must survive whatever happens in it
                     problem = as_problem(error)
                     self._note(problem)
                     await asyncio.sleep(self._backoff.next(problem.retry_after_s))
-                    await self._end_without_main()
+                    self._end_without_main()
 
     def _patience(self) -> float:
         """How long to wait for orders: not beyond the end of the round's window."""
@@ -174,10 +194,10 @@ class AggregatorService:
             return LONG_POLL_S
         return min(LONG_POLL_S, max(0.0, stored.record.terms.closes_at - self.clock()) + 0.1)
 
-    async def _end_without_main(self) -> None:
+    def _end_without_main(self) -> None:
         """Main cannot be reached; a round whose window has passed with too few reports is given up all the same."""
         with suppress(FanlightError):
-            await run_in_threadpool(self._end_in_time)
+            self._end_in_time()
 
     def follow(self, orders: Orders) -> None:
         """Do what main's orders ask for, and finish what was left undone before.
@@ -262,7 +282,7 @@ class AggregatorService:
 
     def _send_enrolments(self) -> None:
         columns = tables.devices.c
-        with self.database.transaction() as tx:
+        with self.database.reading() as tx:
             statement = select(columns.dev, columns.enrolment).where(columns.told_main.is_(False))
             rows = tx.execute(statement.limit(_ENROLMENTS_AT_ONCE)).all()
         if not rows:
