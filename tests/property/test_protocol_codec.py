@@ -117,3 +117,28 @@ def read(kind: type[Message | Signed], data: bytes) -> None:
     except (MalformedMessage, MessageTooLarge):
         return
     assert kind.decode(message.encode()) == message
+
+
+EDGES = st.sampled_from([0, 23, 24, 255, 256, 65_535, 65_536, (1 << 32) - 1, 1 << 32, (1 << 64) - 1, -1, -(1 << 64)])
+
+
+@given(st.lists(EDGES | st.integers(0, 70_000), min_size=60, max_size=200))
+def test_long_lists_of_numbers_come_back_too(numbers: list[int]) -> None:
+    assert codec.decode(codec.encode(numbers)) == numbers
+
+
+@given(
+    st.integers(0, 199),
+    st.sampled_from(["1817", "1900ff", "1a0000ffff", "1b00000000ffffffff", "f6", "c100", "1c", "ff"]),
+)
+def test_one_wrong_item_in_a_long_list_is_found_wherever_it_stands(at: int, wrong: str) -> None:
+    items = [bytes([index % 24]) for index in range(200)]
+    items[at] = bytes.fromhex(wrong)
+    with pytest.raises(MalformedMessage):
+        codec.decode(b"\x98\xc8" + b"".join(items))
+
+
+@given(st.integers(1, 199))
+def test_a_long_list_that_ends_early_is_refused(left: int) -> None:
+    with pytest.raises(MalformedMessage):
+        codec.decode(b"\x98\xc8" + bytes(left))

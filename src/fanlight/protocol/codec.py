@@ -12,8 +12,9 @@ Rules, and why they hold:
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
-from typing import Final, TypeAlias
+from typing import Final, TypeAlias, TypeGuard
 
 import cbor2
 
@@ -26,6 +27,12 @@ DEFAULT_LIMIT: Final = 1 << 20
 
 _UNSIGNED, _NEGATIVE, _BYTES, _TEXT, _ARRAY, _MAP, _TAG, _SIMPLE = range(8)
 _FALSE, _TRUE = 20, 21
+
+_RUN: Final = 64
+_INTEGERS: Final = re.compile(
+    rb"(?:[\x00-\x17]|\x18[\x18-\xff]|\x19[\x01-\xff].|\x1a(?!\x00\x00).{4}){%d}" % _RUN, re.DOTALL
+)
+"""So many unsigned integers below 2^32, each in its shortest form: what ``_head`` finds of them, found at once."""
 
 
 def encode(value: Value) -> bytes:
@@ -72,6 +79,10 @@ def _check(value: object, depth: int) -> None:
         case int():
             _check_integer(value)
         case list() | tuple():
+            if depth and are_integers(value):
+                _check_integer(min(value))
+                _check_integer(max(value))
+                return
             for item in value:
                 _check(item, depth - 1)
         case dict():
@@ -80,6 +91,11 @@ def _check(value: object, depth: int) -> None:
                 _check(item, depth - 1)
         case _:
             raise MalformedMessage(f"{type(value).__name__} has no place in a message.")
+
+
+def are_integers(values: Sequence[object]) -> TypeGuard[Sequence[int]]:
+    """Long lists of numbers (a confusion matrix has 40,000) are not looked at one by one."""
+    return set(map(type, values)) == {int}
 
 
 def _check_integer(value: int) -> None:
@@ -134,16 +150,22 @@ def _scan(data: bytes, at: int, depth: int) -> int:
             raise MalformedMessage("A string is longer than the message.")
         return at + argument
     if major == _ARRAY:
-        if argument > len(data) - at:
-            raise MalformedMessage("An array is longer than the message.")
-        for _ in range(argument):
-            at = _scan(data, at, depth - 1)
-        return at
+        return _scan_array(data, at, argument, depth)
     if major == _MAP:
         return _scan_map(data, at, argument, depth)
     if major == _SIMPLE and argument in (_FALSE, _TRUE) and at == start + 1:
         return at
     raise MalformedMessage("Tags, floats, null and simple values are not allowed.")
+
+
+def _scan_array(data: bytes, at: int, items: int, depth: int) -> int:
+    if items > len(data) - at:
+        raise MalformedMessage("An array is longer than the message.")
+    while items >= _RUN and depth and (run := _INTEGERS.match(data, at)):
+        at, items = run.end(), items - _RUN
+    for _ in range(items):
+        at = _scan(data, at, depth - 1)
+    return at
 
 
 def _scan_map(data: bytes, at: int, entries: int, depth: int) -> int:

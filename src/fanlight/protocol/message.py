@@ -97,6 +97,8 @@ def _to_wire(value: Any) -> codec.Value:
     if isinstance(value, Segment):
         return cast("codec.Value", dataclasses.astuple(value))
     if isinstance(value, tuple | list):
+        if codec.are_integers(value):
+            return value
         return [_to_wire(item) for item in value]
     return cast("codec.Value", value)
 
