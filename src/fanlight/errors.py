@@ -85,7 +85,19 @@ class UsageError(LocalError):
 
 
 class PictureError(LocalError):
+    """A picture that cannot be used.
+
+    Args:
+        reason: what is wrong with it; kept, for those who name it themselves.
+        picture: what it is called; the message begins with it. Empty if there is none.
+        next, slug: as for all errors.
+    """
+
     default_slug = "bad-picture"
+
+    def __init__(self, reason: str, *, picture: str = "", next: str = "", slug: str | None = None) -> None:
+        super().__init__(f"{picture}: {reason}" if picture else reason, next=next, slug=slug)
+        self.reason = reason
 
 
 class DataError(LocalError):

@@ -268,7 +268,7 @@ def _file(path: Path) -> File:
     try:
         found = path.stat()
     except OSError as error:
-        raise PictureError(f"{path}: cannot be read: {error.strerror}") from error
+        raise PictureError(f"cannot be read: {error.strerror}", picture=str(path)) from error
     return (str(path), found.st_size, found.st_mtime_ns, found.st_ctime_ns)
 
 

@@ -94,7 +94,7 @@ def header(data: bytes, *, name: str = "the picture") -> Header:
                 width, height = height, width
             return Header(width, height, Image.MIME.get(str(image.format), "application/octet-stream"))
     except Exception as error:  # readers raise anything
-        raise PictureError(f"{name}: damaged: {error}", next="Copy the picture again, or remove it.") from error
+        raise PictureError(f"damaged: {error}", picture=name, next="Copy the picture again, or remove it.") from error
 
 
 def content_hash(source: Path | bytes, *, name: str | None = None) -> str:
@@ -115,7 +115,7 @@ def read(source: Path | bytes, *, name: str | None = None) -> bytes:
     called = name or (str(source) if isinstance(source, Path) else "the picture")
     data = _read_file(source, called) if isinstance(source, Path) else source
     if not data:
-        raise PictureError(f"{called}: the file is empty", next="Remove it, or copy the picture again.")
+        raise PictureError("the file is empty", picture=called, next="Remove it, or copy the picture again.")
     if len(data) > MAX_FILE_BYTES:
         raise _too_long(called)
     return data
@@ -125,19 +125,19 @@ def _read_file(path: Path, called: str) -> bytes:
     try:
         about = path.stat()
         if not stat.S_ISREG(about.st_mode):  # opening a named pipe would wait for ever
-            raise PictureError(f"{called}: not a regular file", next="Put picture files here.")
+            raise PictureError("not a regular file", picture=called, next="Put picture files here.")
         if about.st_size > MAX_FILE_BYTES:
             raise _too_long(called)
         with path.open("rb") as file:  # the file may have grown since: never read past the limit
             return file.read(MAX_FILE_BYTES + 1)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "its name cannot be used"
-        raise PictureError(f"{called}: cannot be read: {reason}", next="Is it still there, and yours?") from error
+        raise PictureError(f"cannot be read: {reason}", picture=called, next="Is it still there, and yours?") from error
 
 
 def _too_long(called: str) -> PictureError:
     return PictureError(
-        f"{called}: the file is larger than {MAX_FILE_BYTES // 2**20} MiB", next="Save it smaller, as JPEG."
+        f"the file is larger than {MAX_FILE_BYTES // 2**20} MiB", picture=called, next="Save it smaller, as JPEG."
     )
 
 
@@ -158,12 +158,15 @@ def _decode(data: bytes, size: int, called: str) -> NDArray[np.uint8]:
         raise _too_many_pixels(called) from error
     except UnidentifiedImageError as error:
         raise PictureError(
-            f"{called}: not a picture of a kind that is read ({', '.join(_readable_formats())})",
+            f"not a picture of a kind that is read ({', '.join(_readable_formats())})",
+            picture=called,
             next="Save it as JPEG or PNG, or remove it.",
         ) from error
     except Exception as error:  # decoders raise anything on damaged input: OSError, SyntaxError, struct.error, …
         reason = str(error) or type(error).__name__
-        raise PictureError(f"{called}: damaged: {reason}", next="Copy the picture again, or remove it.") from error
+        raise PictureError(
+            f"damaged: {reason}", picture=called, next="Copy the picture again, or remove it."
+        ) from error
 
 
 def _readable_formats() -> tuple[str, ...]:
@@ -176,12 +179,13 @@ def _check_pixels(image: Image.Image, called: str) -> None:
     if width * height > MAX_PIXELS:
         raise _too_many_pixels(called, f" ({width} x {height})")
     if width < 1 or height < 1:
-        raise PictureError(f"{called}: has no pixels ({width} x {height})", next="Remove it.")
+        raise PictureError(f"has no pixels ({width} x {height})", picture=called, next="Remove it.")
 
 
 def _too_many_pixels(called: str, dimensions: str = "") -> PictureError:
     return PictureError(
-        f"{called}: more than {MAX_PIXELS // 10**6} million pixels{dimensions}; it was not decoded",
+        f"more than {MAX_PIXELS // 10**6} million pixels{dimensions}; it was not decoded",
+        picture=called,
         next="Save it smaller, or remove it.",
     )
 

@@ -58,7 +58,7 @@ def _read(
         if sha256 not in known and sha256 not in measured:
             measured[sha256] = measure(data, file.path)
     except PictureError as error:
-        return file, None, error.message
+        return file, None, error.reason
     return file, sha256, None
 
 

@@ -70,7 +70,7 @@ class Intake:
         try:
             upload = adding.examine(name, stream)
         except PictureError as error:
-            return _refused(name, error.message)
+            return _refused(name, error.reason)
         before = self.index.files_of([upload.sha256]).get(upload.sha256, ())
         if not all(path.startswith(f"{DELETED}/") for path in before):
             return Added(0, duplicates=1)
