@@ -81,10 +81,18 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Serv
 
 @contextmanager
 def logged_in(
-    browser: Browser, server: Served, window: ViewportSize = DESK, *, dark: bool = False, scripts: bool = True
+    browser: Browser,
+    server: Served,
+    window: ViewportSize = DESK,
+    *,
+    dark: bool = False,
+    scripts: bool = True,
+    touch: bool = False,
 ) -> Iterator[BrowserContext]:
     with browser.new_context(
         viewport=window,
+        has_touch=touch,
+        is_mobile=touch,
         color_scheme="dark" if dark else "light",
         reduced_motion="reduce",  # colours that are on their way from one to another are nobody's contrast
         java_script_enabled=scripts,

@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Route, expect
+from playwright.sync_api import Browser, Locator, Route, expect
 
 from fanlight.learning.datasets import shapes
 from fanlight.services.device.library.records import State
 from fanlight.services.device.role import DeviceRole
 from tests.e2e.browser import DESK, PHONE, too_wide, violations, visit
+from tests.e2e.finger import Finger
 from tests.e2e.test_pages import WINDOWS, Served, logged_in
 from tests.e2e.trained_device import draw, labels, opened, shows, trained_device
 from tests.unit.device.joined import done
@@ -194,28 +195,83 @@ def test_the_bin_gives_back_and_is_emptied(browser: Browser, device: tuple[Serve
     assert sum(role.library.counts().states.values()) == 38
 
 
-def test_fingers_choose_and_hold(browser: Browser, device: tuple[Served, DeviceRole]) -> None:
+def test_fingers_choose_hold_and_scroll(browser: Browser, device: tuple[Served, DeviceRole]) -> None:
+    server, role = device
+    with logged_in(browser, server, PHONE, touch=True) as context:
+        page, wrong = opened(context, f"{server.url}/pictures?state=labelled&label=star")
+        finger, tiles = Finger(page), page.locator(".tile-picture label")
+        bar = page.get_by_role("group", name="With the chosen pictures")
+        page.evaluate("scrollTo(0, 300)")
+        finger.tap(tiles.nth(1))
+        finger.down(tiles.nth(5))
+        expect(page.get_by_text("5 chosen")).to_be_visible()
+        finger.up()
+        finger.tap(tiles.nth(0))
+        expect(page.get_by_text("6 chosen")).to_be_visible()
+        finger.tap(bar.get_by_role("button", name="circle"))
+        expect(page.get_by_text("6 pictures labelled “circle”.")).to_be_visible()
+        assert (labels(role)["star"], labels(role)["circle"]) == (4, 16)
+        finger.tap(bar.get_by_role("button", name="Undo"))
+        expect(page.get_by_text("Undone: 6 pictures labelled “circle”.")).to_be_visible()
+        finger.down(tiles.nth(4))
+        finger.move(-120)
+        page.wait_for_function("scrollY > 300")
+        finger.up()
+        expect(page.get_by_text("Nothing chosen")).to_be_visible()
+        assert not wrong
+
+
+def test_a_finger_that_was_held_swallows_no_later_tap(browser: Browser, device: tuple[Served, DeviceRole]) -> None:
+    server, role = device
+    with logged_in(browser, server, PHONE, touch=True) as context:
+        page, _wrong = opened(context, f"{server.url}/pictures?state=labelled&label=star")
+        finger, tiles = Finger(page), page.locator(".tile-picture label")
+        page.evaluate("scrollTo(0, 300)")
+        finger.hold_without_click(tiles.nth(2), ms=1000)
+        expect(page.get_by_text("1 chosen")).to_be_visible()
+        finger.tap(page.get_by_role("group", name="With the chosen").get_by_role("button", name="circle"))
+        expect(page.get_by_text("1 picture labelled “circle”.")).to_be_visible()
+        assert labels(role)["star"] == 9
+
+
+@pytest.mark.parametrize("window", WINDOWS)
+def test_what_one_works_with_is_in_view(
+    browser: Browser, device: tuple[Served, DeviceRole], window: str, tmp_path: Path
+) -> None:
     server, _role = device
-    with logged_in(browser, server, PHONE) as context:
+    with logged_in(browser, server, WINDOWS[window], touch=window == "phone") as context:
         page, wrong = opened(context, f"{server.url}/pictures")
-        tiles = page.locator(".tile-picture label")
-        tiles.nth(1).click()
-        touch = {"pointerType": "touch", "bubbles": True, "isPrimary": True}
-        tiles.nth(5).dispatch_event("pointerdown", touch)
-        expect(page.get_by_text("5 chosen")).to_be_visible()
-        tiles.nth(5).dispatch_event("pointerup", touch)
-        tiles.nth(5).click()
-        expect(page.get_by_text("5 chosen")).to_be_visible()
-        page.get_by_role("button", name="All", exact=True).click()
-        expect(page.get_by_text("40 chosen")).to_be_visible()
+        page.set_input_files("#files", draw(tmp_path / "new", "star", 30, "new-"))
+        page.get_by_role("button", name="Put in").click()
+        expect(page.get_by_text("30 pictures put in.")).to_be_in_viewport()
+        bar = page.get_by_role("group", name="With the chosen pictures")
         boxes = page.locator(".tile-picture input[type=checkbox]")
         boxes.nth(20).focus()
-        bar = page.get_by_role("group", name="With the chosen pictures").bounding_box()
-        tile = boxes.nth(20).bounding_box()
-        assert bar is not None
-        assert tile is not None
-        assert tile["y"] + tile["height"] <= bar["y"]
+        picture, open_it = (page.locator(f".tile-picture {part}").nth(20) for part in ("img", "a.open"))
+        assert bottom(picture) <= top(open_it), "nothing covers the picture"
+        assert bottom(boxes.nth(20)) <= top(bar)
+        boxes.nth(20).check()
+        for name in shapes.CLASSES:
+            expect(bar.get_by_role("button", name=name)).to_be_in_viewport(ratio=1)
+        bar.get_by_role("button", name="star").click()
+        expect(page.get_by_text("1 picture labelled “star”. 29 wait for a label.")).to_be_in_viewport(ratio=1)
+        bar.get_by_role("button", name="Delete").click()
+        expect(page.get_by_text("Nothing chosen: tap or click pictures first.")).to_be_in_viewport(ratio=1)
+        bar.get_by_role("button", name="Undo: 1 picture labelled “star”").click()
+        expect(page.get_by_text("Undone: 1 picture labelled “star”.")).to_be_in_viewport(ratio=1)
         assert not wrong
+
+
+def top(of: Locator) -> float:
+    box = of.bounding_box()
+    assert box is not None
+    return box["y"]
+
+
+def bottom(of: Locator) -> float:
+    box = of.bounding_box()
+    assert box is not None
+    return box["y"] + box["height"]
 
 
 def test_all_of_it_works_without_scripts(browser: Browser, device: tuple[Served, DeviceRole], tmp_path: Path) -> None:

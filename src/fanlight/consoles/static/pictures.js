@@ -119,6 +119,7 @@ document.addEventListener("dblclick", (event) => {
 let held = null;
 
 document.addEventListener("pointerdown", (event) => {
+  held = null; // some browsers send no click after a finger that was held: it must not swallow the next one
   const box = boxIn(tileOf(event.target));
   if (box === null || event.pointerType !== "touch") return;
   held = setTimeout(() => {
