@@ -100,7 +100,7 @@ def test_status_finds_every_role(demo: Demo) -> None:
     assert (main["here"], main["enrolled"], main["model"]) == (2, 2, ROUNDS)
     assert 0 < main["accuracy"] <= 1
     assert main["round"] == looks["secure aggregator"]["round"] >= ROUNDS
-    assert main["problem"].startswith("All rounds are done.")  # why no round opens
+    assert main["no_round"].startswith("All rounds are done.")
     assert {look["problem"] for name, look in looks.items() if name != "main server"} == {""}
 
 
@@ -160,7 +160,8 @@ def test_all_parties_count_the_same_bytes(demo: Demo) -> None:
         begun = {line["model_bytes"] for lines in sent.values() for line in lines if line["round"] == number}
         assert begun == {shown["model"]}
         assert shown["models_sent"] == 2 * shown["model"]
-        assert shown["receipts"] > 0
+        assert {line["name"]: line["model"] for line in shown["devices"]} == dict.fromkeys(mine, shown["model"])
+        assert sum(line["receipt"] for line in shown["devices"]) == shown["receipts"] > 0
         assert 0 < shown["sum"] < min(mine.values())  # a report is a masked vector of the same length, and an envelope
 
 

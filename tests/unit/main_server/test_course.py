@@ -204,6 +204,10 @@ def test_quiet_hours_hold_rounds_until_they_end(folder: Path) -> None:
         "next": "Wait, or change the quiet hours (/task).",
         "until": datetime(2026, 11, 25, 5, tzinfo=UTC).timestamp(),
     }
+    parts.service.see_aggregator()
+    with pytest.raises(NotPossibleNow, match="Quiet until") as caught:
+        parts.conductor.measure_next()
+    assert caught.value.retry_after_s == 6 * 3600, "the answer says when to come back"
     assert not parts.conductor.advance()
     assert not parts.overview.status()["finished"]
     now = held(parts)["until"]

@@ -8,13 +8,13 @@ from typing import Final
 
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 
 from fanlight.errors import MalformedMessage
 from fanlight.protocol.exchange import PREFIX
 from fanlight.services.aggregator.service import AggregatorService
 from fanlight.services.aggregator.uploads import Uploads
 from fanlight.services.http.numbers import whole_number
+from fanlight.services.http.plain_routes import PlainRoute
 from fanlight.services.http.signatures import SignatureVerifier
 from fanlight.services.server.hash_in_path import hash_in_path
 from fanlight.services.server.membership_api import cbor, membership_routes
@@ -25,7 +25,7 @@ UPLOAD_OFFSET: Final = "Upload-Offset"
 _DEVICE = re.compile(r"[0-9a-f]{32}")
 
 
-def protocol_routes(service: AggregatorService, authorities: Collection[str]) -> list[Route]:
+def protocol_routes(service: AggregatorService, authorities: Collection[str]) -> list[PlainRoute]:
     """All protocol routes of the aggregator, which ``authorities`` mean (see ``hosts.authorities_of``)."""
     members = SignatureVerifier(service.membership.resolve, service.clock, authorities)
     return [
@@ -34,7 +34,7 @@ def protocol_routes(service: AggregatorService, authorities: Collection[str]) ->
     ]
 
 
-def _report_routes(service: AggregatorService, uploads: Uploads) -> list[Route]:
+def _report_routes(service: AggregatorService, uploads: Uploads) -> list[PlainRoute]:
     """Requests without a signature of their own: the report's serves."""
 
     async def whole(request: Request) -> Response:
@@ -57,7 +57,7 @@ def _report_routes(service: AggregatorService, uploads: Uploads) -> list[Route]:
         return cbor(receipt)
 
     handlers = {"PUT": whole, "POST": ask, "PATCH": rest}
-    return [Route(PREFIX + REPORT_PATH, handler, methods=[method]) for method, handler in handlers.items()]
+    return [PlainRoute(PREFIX + REPORT_PATH, handler, methods=[method]) for method, handler in handlers.items()]
 
 
 def _named(request: Request) -> tuple[bytes, bytes]:

@@ -17,7 +17,7 @@ from fanlight.protocol.exchange import Order
 from fanlight.protocol.main_round import State
 from fanlight.protocol.plan import Kind
 from fanlight.services.main_server import measurements, members, notes, round_table
-from fanlight.services.main_server.course import Course
+from fanlight.services.main_server.course import Course, Hold
 from fanlight.services.main_server.round_table import RoundLine, Stored
 from fanlight.services.main_server.rounds import Rounds
 from fanlight.services.main_server.service import MainService
@@ -74,7 +74,11 @@ class Conductor:
     ) -> NotPossibleNow | None:
         """What to say where no round is under way and none opens either; None otherwise."""
         hold = self.course.hold(tx) if line is None or line.is_over else None
-        return None if hold is None else NotPossibleNow(f"{message} {hold.title}", next=hold.next, slug=slug)
+        return None if hold is None else self._refusal(hold, f"{message} {hold.title}", slug)
+
+    def _refusal(self, hold: Hold, message: str, slug: str | None) -> NotPossibleNow:
+        again_s = None if hold.until is None else max(0.0, hold.until - self._service.clock())
+        return NotPossibleNow(message, next=hold.next, slug=slug, retry_after_s=again_s)
 
     def why_not_measure(self, tx: Connection) -> NotPossibleNow | None:
         """Why the current model cannot be measured now, or None."""
@@ -97,7 +101,7 @@ class Conductor:
             )
         hold = self.course.why_not_even_measure()
         if hold is not None:
-            return NotPossibleNow(hold.title, next=hold.next, slug=hold.reason)
+            return self._refusal(hold, hold.title, hold.reason)
         line = round_table.latest_line(tx)
         return None if line is None or line.is_over else self._why_not_give_way(tx, line)
 

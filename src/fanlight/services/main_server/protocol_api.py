@@ -9,7 +9,6 @@ import numpy as np
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 
 from fanlight.core import ring
 from fanlight.errors import MalformedMessage
@@ -19,6 +18,7 @@ from fanlight.services.http.bodies import read_body
 from fanlight.services.http.content import content_response
 from fanlight.services.http.nonces import NonceWindow
 from fanlight.services.http.numbers import seconds, whole_number
+from fanlight.services.http.plain_routes import PlainRoute
 from fanlight.services.http.signatures import SignatureVerifier
 from fanlight.services.main_server import announcements, signed_answers
 from fanlight.services.main_server.service import MainService
@@ -35,7 +35,7 @@ Sender = Callable[[Request], bytes]
 Handler = Callable[[Request], Awaitable[Response]]
 
 
-def protocol_routes(service: MainService, authorities: Collection[str]) -> list[Route]:
+def protocol_routes(service: MainService, authorities: Collection[str]) -> list[PlainRoute]:
     """All protocol routes of the main server, which ``authorities`` mean (see ``hosts.authorities_of``).
 
     Plain routes, since a round consists of many small requests: what FastAPI does for one takes longer than they do.
@@ -59,7 +59,7 @@ def protocol_routes(service: MainService, authorities: Collection[str]) -> list[
     ]
 
 
-def _device_routes(sender: Sender, service: MainService) -> list[Route]:
+def _device_routes(sender: Sender, service: MainService) -> list[PlainRoute]:
     """What a device asks for, and says of itself."""
 
     async def offer(request: Request) -> Response:
@@ -98,7 +98,7 @@ def _device_routes(sender: Sender, service: MainService) -> list[Route]:
     ]
 
 
-def _reporting_routes(sender: Sender, service: MainService) -> list[Route]:
+def _reporting_routes(sender: Sender, service: MainService) -> list[PlainRoute]:
     """What a device says and asks about a round it is part of."""
 
     async def beacon(request: Request) -> Response:
@@ -126,7 +126,7 @@ def _reporting_routes(sender: Sender, service: MainService) -> list[Route]:
     ]
 
 
-def _orders_routes(service: MainService, verifier: SignatureVerifier) -> list[Route]:
+def _orders_routes(service: MainService, verifier: SignatureVerifier) -> list[PlainRoute]:
     """What the aggregator asks for."""
 
     async def orders(request: Request) -> Response:
@@ -145,7 +145,7 @@ def _orders_routes(service: MainService, verifier: SignatureVerifier) -> list[Ro
     return [_get("/orders", orders), _get("/aggregator/members", list_members)]
 
 
-def _round_routes(service: MainService, verifier: SignatureVerifier) -> list[Route]:
+def _round_routes(service: MainService, verifier: SignatureVerifier) -> list[PlainRoute]:
     """What the aggregator hands in."""
 
     async def body_of(request: Request, limit: int) -> bytes:
@@ -188,12 +188,12 @@ def _round_routes(service: MainService, verifier: SignatureVerifier) -> list[Rou
     ]
 
 
-def _get(path: str, handler: Handler) -> Route:
-    return Route(PREFIX + path, handler, methods=["GET"])
+def _get(path: str, handler: Handler) -> PlainRoute:
+    return PlainRoute(PREFIX + path, handler, methods=["GET"])
 
 
-def _post(path: str, handler: Handler) -> Route:
-    return Route(PREFIX + path, handler, methods=["POST"])
+def _post(path: str, handler: Handler) -> PlainRoute:
+    return PlainRoute(PREFIX + path, handler, methods=["POST"])
 
 
 def _patience(request: Request) -> tuple[int, float]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, and_, func, or_, select
 
 from fanlight.core.segments import layout_length
 from fanlight.services.http.paging import paging
@@ -57,12 +57,13 @@ class Records:
                 "figures": self._overview.figures_of(tx, measurements.of_round(tx, number)),
             }
 
-    def traffic(self, number: int) -> dict[str, int | None]:
+    def traffic(self, number: int) -> dict[str, Any]:
         """What one round cost main in bytes.
 
         Returns:
             ``round``; ``model``: the file that it started from; ``models_sent``: that, for each device that has said so
-            far that it has fetched it; ``receipts``: all that arrived; ``sum``: None before it is released.
+            far that it has fetched it; ``receipts``: all that arrived; ``sum``: None before it is released;
+            ``devices``: of each that had any of it, ``device``, ``name``, ``model`` and ``receipt``.
 
         Raises:
             NotFound: there is no such round.
@@ -146,18 +147,32 @@ class Records:
         return [{"device": row.dev.hex(), "name": row.name, "received_at": row.received_at} for row in rows]
 
     @staticmethod
-    def _traffic(tx: Connection, stored: Stored) -> dict[str, int | None]:
-        models, fetched, beacons = tables.models.c, tables.device_models.c, tables.beacons.c
+    def _traffic(tx: Connection, stored: Stored) -> dict[str, Any]:
+        models, devices, fetched, beacons = (
+            table.c for table in (tables.models, tables.devices, tables.device_models, tables.beacons)
+        )
         size = tx.execute(select(func.length(models.content)).where(models.sha256 == stored.model)).scalar_one()
         until = stored.ended_at if stored.ended_at is not None else float("inf")
-        holders = select(func.count()).where(fetched.model == stored.model, fetched.fetched_at <= until)
-        receipts = select(func.coalesce(func.sum(func.length(beacons.receipt)), 0)).where(beacons.mh == stored.mh)
-        released = 4 * layout_length(stored.record.terms.layout) if stored.released_at is not None else None
+        got = and_(fetched.dev == devices.dev, fetched.model == stored.model, fetched.fetched_at <= until)
+        sent = and_(beacons.dev == devices.dev, beacons.mh == stored.mh)
+        columns = (devices.dev, devices.name, fetched.model, func.coalesce(func.length(beacons.receipt), 0))
+        rows = tx.execute(
+            select(*columns)
+            .outerjoin(tables.device_models, got)
+            .outerjoin(tables.beacons, sent)
+            .where(or_(fetched.model.is_not(None), beacons.receipt.is_not(None)))
+            .order_by(devices.enrolled_at, devices.dev)
+        ).tuples()
+        each = [
+            {"device": dev.hex(), "name": name, "model": size if model else 0, "receipt": receipt}
+            for dev, name, model, receipt in rows
+        ]
         return {
             "model": size,
-            "models_sent": size * tx.execute(holders).scalar_one(),
-            "receipts": tx.execute(receipts).scalar_one(),
-            "sum": released,
+            "models_sent": sum(device["model"] for device in each),
+            "receipts": sum(device["receipt"] for device in each),
+            "sum": 4 * layout_length(stored.record.terms.layout) if stored.released_at is not None else None,
+            "devices": each,
         }
 
     @staticmethod

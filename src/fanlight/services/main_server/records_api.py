@@ -32,7 +32,7 @@ def records_router(records: Records) -> APIRouter:
         return _download(Response(text, media_type="text/markdown"), f"fanlight-model-{version}.md")
 
     @router.get("/api/v1/rounds/{number}/bytes")
-    def round_bytes(number: Which) -> dict[str, int | None]:
+    def round_bytes(number: Which) -> dict[str, Any]:
         return records.traffic(number)
 
     @router.get("/api/v1/class-proposals")

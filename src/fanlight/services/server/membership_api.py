@@ -11,13 +11,13 @@ from starlette.background import BackgroundTask
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 
 from fanlight.errors import MessageTooLarge, NotAuthentic
 from fanlight.protocol.exchange import PREFIX, Welcome
 from fanlight.protocol.identities import Enrolment
 from fanlight.services.http.bodies import read_body
 from fanlight.services.http.nonces import NonceWindow
+from fanlight.services.http.plain_routes import PlainRoute
 from fanlight.services.http.signatures import SignatureVerifier
 from fanlight.services.server.membership import Membership
 
@@ -44,7 +44,7 @@ def membership_routes(
     authorities: Collection[str],
     clock: Callable[[], float],
     on_change: Callable[[], None],
-) -> list[Route]:
+) -> list[PlainRoute]:
     """``POST enrolments``, ``keys``, ``departures`` and ``revocations`` under the protocol's prefix.
 
     Args:
@@ -85,7 +85,7 @@ def membership_routes(
         return Response(status_code=204, background=BackgroundTask(on_change))
 
     handlers = {"enrolments": enrol, "keys": rekey, "departures": leave, "revocations": revoke}
-    return [Route(f"{PREFIX}/{name}", handler, methods=["POST"]) for name, handler in handlers.items()]
+    return [PlainRoute(f"{PREFIX}/{name}", handler, methods=["POST"]) for name, handler in handlers.items()]
 
 
 def _self_certified(key_id: str) -> Ed25519PublicKey | None:
