@@ -15,6 +15,7 @@ from fanlight.services.federation import init_federation, issue_token_file
 from fanlight.services.main_server.task import Task
 from tests.e2e.browser import PHONE, too_wide, violations, visit
 from tests.e2e.test_pages import Served, logged_in, served
+from tests.e2e.trained_device import draw, trained_device
 
 FLOOR = "Fewest devices in a sum"
 PAUSED = "Paused: nothing is sent."
@@ -86,6 +87,28 @@ def test_a_button_that_was_pressed_says_so_and_is_pressed_once(browser: Browser,
         expect(page.get_by_role("heading", name=PAUSED)).to_be_visible()
         expect(page.get_by_role("button", name="Go on")).to_be_enabled()
         assert len(held) == 1
+        assert not wrong
+
+
+def test_an_answer_is_not_covered_by_the_page_that_was_asked_for_meanwhile(browser: Browser, tmp_path: Path) -> None:
+    sent: list[Route] = []
+    (picture,) = draw(tmp_path, "star", 1)
+
+    def hold(route: Route) -> None:
+        sent.append(route)
+
+    with trained_device(tmp_path / "device") as (server, _role), logged_in(browser, server) as context:
+        page, wrong = visit(context)
+        page.goto(f"{server.url}/learning")
+        page.route("**/learning/try", hold)
+        page.set_input_files("#try-picture", picture)
+        page.get_by_role("button", name="What is it?").click()
+        page.route("**/learning", lambda _route: None)  # on its way, and never there
+        with page.expect_request("**/learning"):
+            page.evaluate("htmx.trigger(document.body, 'changed')")
+        with page.expect_event("requestfailed", lambda request: request.url.endswith("/learning")):
+            sent[0].continue_()
+        expect(page.get_by_role("heading", name="What the model sees in star-0.png")).to_be_visible()
         assert not wrong
 
 

@@ -6,6 +6,12 @@
 const notice = document.querySelector("#notice");
 const isForm = (ctx) => ctx.sourceElement.matches("form");
 
+// A page that is on its way would show what was before a form was sent.
+function stopRefreshing() {
+  const refresh = document.querySelector("#refresh");
+  if (refresh) htmx.trigger(refresh, "htmx:abort");
+}
+
 // Links and searches load pages, as ever; htmx sends only what changes something.
 document.addEventListener("htmx:before:init", (event) => {
   if (event.target.matches("a, form:not([method=post])")) event.preventDefault();
@@ -16,8 +22,7 @@ document.addEventListener("htmx:before:request", (event) => {
   if (isForm(ctx)) {
     ctx.button = ctx.request.submitter ?? ctx.sourceElement.querySelector("button");
     ctx.button.setAttribute("aria-disabled", "true"); // disabled would lose the focus
-    const refresh = document.querySelector("#refresh");
-    if (refresh) htmx.trigger(refresh, "htmx:abort"); // it would show the page as it was before
+    stopRefreshing();
   } else if (document.hidden && ctx.sourceEvent.type === "every") {
     event.preventDefault();
   }
@@ -31,6 +36,7 @@ document.addEventListener("htmx:finally:request", (event) => {
 document.addEventListener("htmx:before:swap", (event) => {
   const { ctx, tasks } = event.detail;
   const answer = ctx.response.raw;
+  if (isForm(ctx)) stopRefreshing(); // asked for while the form was under way
   if (!answer.ok) {
     if (!tasks[0].fragment.hasChildNodes()) tasks[0].fragment = noAnswer();
     return;
