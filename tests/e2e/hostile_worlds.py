@@ -118,7 +118,7 @@ def device(folder: Path) -> Iterator[World]:
     backbone, digest = PLAN.backbone, PLAN.backbone_hash.hex()
     model = HeadModel("default", 0, CLASSES, backbone, digest, PLAN.picture_size, head.weight, head.bias)
     plan = PLAN.with_(classes=CLASSES)
-    federation = FakeFederation(folder / "federation", plan=plan, model=model_file.encode(model))
+    federation = FakeFederation(folder / "federation", plan=plan, model=model_file.encode(model), pause_s=60)
     data = folder / SCRIPT.replace("/", "|")
     draw(data)
     settings = DeviceSettings(
@@ -129,7 +129,7 @@ def device(folder: Path) -> Iterator[World]:
         port=8001,
         name=ELEMENT[:64],
     )
-    chances = Chances(clock=lambda: float(NOW), jitter=lambda: 0.0, sleep=lambda _s: None)
+    chances = Chances(clock=lambda: float(NOW), jitter=lambda: 1.0, sleep=lambda _s: None)  # it asks, and then pauses
     app, role = create_device(settings, chances=chances, transport=federation.transport)
     device_pages.install(app, role)
     with on_a_port("device", app) as made:

@@ -37,14 +37,14 @@ def trained_device(folder: Path) -> Iterator[tuple[Served, DeviceRole]]:
         "default", 0, shapes.CLASSES, PLAN.backbone, PLAN.backbone_hash.hex(), SIZE, head.weight, head.bias
     )
     plan = PLAN.with_(classes=shapes.CLASSES, picture_size=SIZE, epochs=10)
-    federation = FakeFederation(folder / "federation", plan=plan, model=model_file.encode(model))
+    federation = FakeFederation(folder / "federation", plan=plan, model=model_file.encode(model), pause_s=60)
     for name in shapes.CLASSES:
         draw(folder / "data" / name, name, 10)
     token = issue_token_file(federation.folder, "porch", NOW + 1000)
     settings = DeviceSettings(
         token=token, state=folder / "state", data=folder / "data", accept_demo=True, port=8001, name=HOSTILE
     )
-    chances = Chances(clock=lambda: float(NOW), jitter=lambda: 0.0, sleep=lambda _s: None)
+    chances = Chances(clock=lambda: float(NOW), jitter=lambda: 1.0, sleep=lambda _s: None)  # it asks, and then pauses
     with socket.create_server(("127.0.0.1", 0)) as listener:
         app, role = create_app(settings, chances=chances, transport=federation.transport)
         device_pages.install(app, role)
