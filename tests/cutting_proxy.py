@@ -86,8 +86,8 @@ class _Detour(httpcore.SyncBackend):
     def __init__(self, port: int) -> None:
         self._port = port
 
-    def connect_tcp(self, host: str, port: int, **options: Any) -> httpcore.NetworkStream:  # type: ignore[override]
-        return super().connect_tcp(HOST, self._port, **options)
+    def connect_tcp(self, host: str, port: int, *arguments: Any, **options: Any) -> httpcore.NetworkStream:
+        return super().connect_tcp(HOST, self._port, *arguments, **options)
 
 
 @contextlib.contextmanager

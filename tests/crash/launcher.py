@@ -69,7 +69,7 @@ def watch_commits(points: Points, disk: SyncedDisk) -> None:
             disk.committed(raw)
             points.reach(f"commit {name}, after")
 
-    DefaultDialect.do_commit = do_commit  # type: ignore[method-assign]
+    setattr(DefaultDialect, do_commit.__name__, do_commit)
 
 
 class WatchedFiles:
@@ -193,7 +193,7 @@ def launch(life: Life, commands: Connection) -> None:
     watch_commits(points, disk)
     WatchedFiles(points, disk).install()
     new_server = serve._new_server
-    serve._new_server = lambda app, settings: new_server(WatchedReplies(app, points), settings)  # type: ignore[arg-type]
+    serve._new_server = lambda app, settings: new_server(WatchedReplies(app, points), settings)
     threading.Thread(target=obey, args=(commands, points, events), daemon=True).start()
     events.say("started")
     sys.argv = ["fanlight", *life.words]

@@ -19,7 +19,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 from PIL import Image, ImageFilter
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, FilePayload, Page, expect
 
 from fanlight import apps
 from fanlight.learning.datasets import shapes
@@ -166,9 +166,9 @@ def what_forms_show(looked: Looked, page: Page) -> None:
     page.get_by_role("button", name="Suggest labels").click()
     expect(page.get_by_role("checkbox", name=re.compile("suggested: ")).first).to_be_visible()
     looked.look(page, "suggestions")
-    no_picture = {"name": "notes.png", "mimeType": "image/png", "buffer": b"no picture"}
+    no_picture = FilePayload(name="notes.png", mimeType="image/png", buffer=b"no picture")
     go(page, "Pictures")
-    page.get_by_label(re.compile("^Pictures, or a ZIP")).set_input_files(no_picture)  # type: ignore[arg-type]
+    page.get_by_label(re.compile("^Pictures, or a ZIP")).set_input_files(no_picture)
     page.get_by_role("button", name="Put in").click()
     expect(page.get_by_text("notes.png").first).to_be_visible()
     looked.look(page, "upload")
@@ -177,8 +177,8 @@ def what_forms_show(looked: Looked, page: Page) -> None:
     expect(page.get_by_text("The new class was proposed")).to_be_visible()
     looked.look(page, "proposed")
     go(page, "Learning")
-    picture = {"name": "tried.png", "mimeType": "image/png", "buffer": png()}
-    page.get_by_label(re.compile("^A picture, please")).set_input_files(picture)  # type: ignore[arg-type]
+    picture = FilePayload(name="tried.png", mimeType="image/png", buffer=png())
+    page.get_by_label(re.compile("^A picture, please")).set_input_files(picture)
     page.get_by_role("button", name="What is it?").click()
     expect(page.get_by_role("heading", name="What the model sees in tried.png")).to_be_visible()
     looked.look(page, "tried")

@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -23,6 +24,10 @@ from tests.e2e.terminals import LIMIT_S, Terminals, free_base, until
 
 ROUNDS = 2
 SHORTEST_SECRET = 16
+
+
+def all_ended(device: OwnerClient) -> bool:
+    return all(line["state"] == "ended" for line in device.get("/api/v1/sent")["sent"])
 
 
 @dataclass
@@ -79,11 +84,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
         }
         until(lambda: roles["main"].get("/api/v1/status")["finished"], "the demo has run its rounds")
         for name in ("device-1", "device-2"):
-            sent = roles[name]
-            until(
-                lambda sent=sent: all(line["state"] == "ended" for line in sent.get("/api/v1/sent")["sent"]),  # type: ignore[misc]
-                "the device knows how its rounds ended",
-            )
+            until(partial(all_ended, roles[name]), "the device knows how its rounds ended")
         yield Demo(state, folder, roles, terminals)
     finally:
         terminals.close()

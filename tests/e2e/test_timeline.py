@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,14 @@ def step_of(world: World, number: int, device: ServiceDevice) -> str:
     return str(entry["step"])
 
 
+def sees(device: ServiceDevice, number: int) -> bool:
+    return (device.sees_round() or {}).get("round") == number
+
+
 def open_for(world: World, number: int, devices: list[ServiceDevice]) -> None:
     wait(lambda: world.open_round() == number, f"round {number} is open")
     for device in devices:
-        wait(lambda device=device: (device.sees_round() or {}).get("round") == number, "the device knows")  # type: ignore[misc]
+        wait(partial(sees, device, number), "the device knows")
 
 
 def test_each_step_of_a_device_is_seen_and_a_round_that_is_given_up_can_be_answered_again(tmp_path: Path) -> None:

@@ -18,8 +18,8 @@ minutes = st.integers(0, 24 * 60 - 1)
 zones = st.sampled_from(ZONES)
 
 
-def utc(*parts: int) -> int:
-    return int(datetime(*parts, tzinfo=UTC).timestamp())  # type: ignore[misc,arg-type]
+def utc(year: int, month: int, day: int, hour: int = 0) -> int:
+    return int(datetime(year, month, day, hour, tzinfo=UTC).timestamp())
 
 
 moments = st.integers(utc(2024, 1, 1), utc(2031, 1, 1))

@@ -19,6 +19,7 @@ from fanlight.errors import NotPossibleNow, SettingsError
 if TYPE_CHECKING:
     import uvicorn
     from fastapi import FastAPI
+    from starlette.types import ASGIApp
 
     from fanlight.services.settings import RoleSettings
 
@@ -84,7 +85,7 @@ def serve(
         _close(sockets)
 
 
-def _new_server(app: FastAPI, settings: RoleSettings) -> uvicorn.Server:
+def _new_server(app: ASGIApp, settings: RoleSettings) -> uvicorn.Server:
     import uvicorn
 
     config = uvicorn.Config(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import httpx
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -92,7 +94,8 @@ def test_strangers_cannot_lock_members_out(monkeypatch: pytest.MonkeyPatch) -> N
     members = SignatureVerifier(lambda key_id: KEY.public_key() if key_id == "me" else None, clock, HERE, nonces)
     app = FastAPI()
     install_problems(app)
-    app.router.routes[:0] = membership_api.membership_routes(None, members, HERE, clock, lambda: None)  # type: ignore[arg-type]
+    nobody: Any = None  # no test enrols here
+    app.router.routes[:0] = membership_api.membership_routes(nobody, members, HERE, clock, lambda: None)
 
     @app.get("/member")
     async def member(request: Request) -> str:
