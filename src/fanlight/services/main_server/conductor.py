@@ -182,10 +182,8 @@ class Conductor:
         return True
 
     def _propose(self, tx: Connection) -> bool:
-        if len(members.confirmed(tx)) < self._policy.k_min:
-            return False
-        kind = self.course.next_kind(tx)
-        if kind is None:
+        kind = self.course.next_kind(tx)  # before the members, who may be many, are read: asked twice a second
+        if kind is None or len(members.confirmed(tx)) < self._policy.k_min:
             return False
         self._service.proposals.propose(tx, kind)
         notes.keep(tx, notes.MEASURE_NEXT, 0)
