@@ -100,9 +100,9 @@ class Membership:
                 values = {"enrolment": data, "enrolled_at": now, "name": member.name, "token_key": member.token_key}
                 tx.execute(insert(self.table).values(dev=member.device, public_key=member.public_key, **values))
                 self.log.append(tx, [LogEntry("enrolled", data)])
+                self._refresh(tx)
             elif row is not None and row.dev != member.device:
                 self.log.append_once(tx, LogEntry(TOKEN_CONFLICT, data))
-            self._refresh(tx)
         if row is not None and row.dev != member.device:
             raise Conflict(
                 f"The token of {member.name} was used by another device.",
