@@ -13,7 +13,15 @@ from pydantic import Field, model_validator
 from fanlight.protocol.digests import digest
 from fanlight.protocol.message import U32, Flag, Hash, Message, Name
 
-ClassName = Annotated[str, Field(strict=True, min_length=1, max_length=64)]
+MOST_LETTERS = 64
+ClassName = Annotated[str, Field(strict=True, min_length=1, max_length=MOST_LETTERS)]
+CLASS_NAME_RULE = f"1 to {MOST_LETTERS} printable characters without '/'"
+"""What ``is_class_name`` asks for, in words."""
+
+
+def is_class_name(name: str) -> bool:
+    """Can a task have a class of this name?"""
+    return 1 <= len(name) <= MOST_LETTERS and name.isprintable() and name == name.strip() and "/" not in name
 
 
 class Kind(StrEnum):

@@ -107,6 +107,27 @@ def load(cls: type[S], config: Path | None = None, overrides: Mapping[str, Any] 
         ) from error
 
 
+def read_settings_file(path: Path, what: str, advice: str) -> bytes:
+    """The content of a file that people write.
+
+    Args:
+        path: where it is.
+        what: what errors call it.
+        advice: what to do if it cannot be read.
+
+    Raises:
+        SettingsError: it cannot be read, or is too long.
+    """
+    try:
+        with path.open("rb") as file:
+            data = file.read(_SETTINGS_LIMIT_BYTES + 1)
+    except OSError as error:
+        raise SettingsError(f"{what} cannot be read: {error.strerror}.", next=advice) from error
+    if len(data) > _SETTINGS_LIMIT_BYTES:
+        raise SettingsError(f"{what} is longer than {_SETTINGS_LIMIT_BYTES:,} bytes.")
+    return data
+
+
 def env_prefix(cls: type[RoleSettings]) -> str:
     """What the names of the role's environment variables begin with, such as ``FANLIGHT_SERVER_``."""
     return str(cls.model_config.get("env_prefix") or "")
@@ -118,15 +139,7 @@ def _configured_file(prefix: str) -> Path | None:
 
 
 def _read_toml(path: Path) -> dict[str, Any]:
-    try:
-        with path.open("rb") as file:
-            data = file.read(_SETTINGS_LIMIT_BYTES + 1)
-    except OSError as error:
-        raise SettingsError(
-            f"The settings file {path} cannot be read: {error.strerror}.", next="Check the path after --config."
-        ) from error
-    if len(data) > _SETTINGS_LIMIT_BYTES:
-        raise SettingsError(f"The settings file {path} is longer than {_SETTINGS_LIMIT_BYTES:,} bytes.")
+    data = read_settings_file(path, f"The settings file {path}", "Check the path after --config.")
     try:
         return tomllib.loads(data.decode())
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:

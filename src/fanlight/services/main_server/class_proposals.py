@@ -9,6 +9,7 @@ from sqlalchemy.dialects.sqlite import insert
 
 from fanlight.errors import MalformedMessage, Refused
 from fanlight.protocol.exchange import ClassProposal
+from fanlight.protocol.plan import CLASS_NAME_RULE, is_class_name
 from fanlight.storage.tables.main import class_proposals, devices
 
 MOST_OF_A_DEVICE: Final = 20
@@ -23,8 +24,8 @@ def take(tx: Connection, device: bytes, data: bytes, classes: tuple[str, ...], n
         Refused: the task has that class, or the device has proposed too many.
     """
     name = ClassProposal.decode(data).name
-    if not name or not name.isprintable() or name != name.strip() or "/" in name:
-        raise MalformedMessage("A class has a name of 1 to 64 printable characters without '/'.")
+    if not is_class_name(name):
+        raise MalformedMessage(f"A class has a name of {CLASS_NAME_RULE}.")
     if name in classes:
         raise Refused("The task has this class already.", slug="class-known")
     known = class_proposals.c

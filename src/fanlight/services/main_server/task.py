@@ -16,15 +16,14 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from fanlight.errors import SettingsError
 from fanlight.learning.backbones import DEFAULT_BACKBONE, backbone
 from fanlight.learning.training import TrainingSettings
-from fanlight.protocol.plan import Kind, Plan
+from fanlight.protocol.plan import CLASS_NAME_RULE, Kind, Plan, is_class_name
 from fanlight.services.main_server.quiet_hours import QuietHours
+from fanlight.services.settings import read_settings_file
 
 WINDOW_BY_ITSELF_S: Final = 600
 WINDOW_BY_HAND_S: Final = 7 * 86_400
 MOST_DEVICES: Final = 40_000
 """A close lists every report, with about 370 bytes each, and is one message of at most 16 MiB."""
-
-_LIMIT_BYTES: Final = 1 << 20
 
 
 class _Section(BaseModel):
@@ -149,8 +148,8 @@ class Task(_Section):
         if len(set(classes)) != len(classes):
             raise ValueError("two classes have the same name")
         for name in classes:
-            if not (1 <= len(name) <= 64 and name.isprintable() and name == name.strip()) or "/" in name:
-                raise ValueError(f"{name[:70]!r} is no class name: 1 to 64 printable characters without '/'")
+            if not is_class_name(name):
+                raise ValueError(f"{name[:70]!r} is no class name: {CLASS_NAME_RULE}")
         return classes
 
     @classmethod
@@ -173,15 +172,7 @@ class Task(_Section):
         Raises:
             SettingsError: missing, too long, not JSON, or a field unknown or out of range; names the field.
         """
-        try:
-            with path.open("rb") as stream:
-                data = stream.read(_LIMIT_BYTES + 1)
-        except OSError as error:
-            raise SettingsError(
-                f"{path} cannot be read: {error.strerror}.", next="Make the folder with 'fanlight federation init'."
-            ) from error
-        if len(data) > _LIMIT_BYTES:
-            raise SettingsError(f"{path} is longer than {_LIMIT_BYTES} bytes.")
+        data = read_settings_file(path, str(path), "Make the folder with 'fanlight federation init'.")
         try:
             return cls.model_validate(json.loads(data))
         except ValidationError as error:
