@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from benchmarks.idle import FEATURES_VARIABLE, backbone_id, register
@@ -54,7 +55,14 @@ class Federation:
 
 @contextmanager
 def federation(
-    folder: Path, *, devices: int, features: int, classes: int, policy: dict[str, Any], start: bool = True
+    folder: Path,
+    *,
+    devices: int,
+    features: int,
+    classes: int,
+    policy: dict[str, Any],
+    start: bool = True,
+    more: Mapping[str, str] = MappingProxyType({}),
 ) -> Iterator[Federation]:
     """Start a federation of idle devices; all processes end with the block.
 
@@ -64,6 +72,7 @@ def federation(
         features, classes: size of the head: (features + 1) * classes parameters.
         policy: of the task; see ``services.main_server.task.Policy``.
         start: start the processes.
+        more: variables of their environment.
     """
     register(features)
     from fanlight.services.main_server.task import Policy, Task
@@ -82,7 +91,7 @@ def federation(
         aggregator_url=f"http://localhost:{ports['aggregator']}",
         task_json=task.to_json(),
     )
-    environment = {**os.environ, END_WITH_STDIN: "1", FEATURES_VARIABLE: str(features)}
+    environment = {**os.environ, END_WITH_STDIN: "1", FEATURES_VARIABLE: str(features), **more}
     with Processes(environment, module="benchmarks.idle") as processes:
         running = Federation(folder, processes, ports)
         if start:

@@ -6,11 +6,13 @@ import io
 import os
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from numpy.typing import NDArray
 
 from fanlight.core.randomness import Keystream
 from fanlight.errors import NotFound
@@ -19,8 +21,9 @@ from fanlight.learning.model_file import MAX_MODEL_BYTES
 from fanlight.protocol import identities
 from fanlight.protocol.contribution import Contribution, Measured
 from fanlight.protocol.device import Device
-from fanlight.protocol.device_round import Floors, History
+from fanlight.protocol.device_round import Floors, History, Record
 from fanlight.protocol.digests import device_id
+from fanlight.protocol.exchange import Offer
 from fanlight.protocol.manifest import Manifest, SignedManifest
 from fanlight.protocol.plan import Kind, Plan
 from fanlight.protocol.report import Envelope
@@ -64,15 +67,8 @@ class Member:
     def report(self) -> None:
         """Fetch the model, check the open round, and report in it: a random update, and every picture right."""
         offer = self._main.offer()
-        if offer.manifest is None:
-            raise NotFound("No round is open for this device.")
         self._fetch(offer.model)
-        signed = SignedManifest.decode(offer.manifest)
-        plan = Plan.decode(offer.plan).of_kind(Kind(Manifest.decode(signed.payload).proposal.kind))
-        now = int(time.time())
-        floors = Floors(2, accept_demo=True, answers_per_day=_ANSWERS_PER_DAY, backbones=_registered(), heads=HEADS)
-        manifest = self._device.check_manifest(signed, plan, offer.model, offer.invitation, floors, History({}, 0), now)
-        record, y = self._device.commit(signed, manifest, _contribution(plan), Keystream(os.urandom(32)), now)
+        record, y = answer(self._device, offer, _contribution)
         envelope, data = Envelope.decode(record.envelope), io.BytesIO(y.astype("<u4").tobytes())
         receipt = self._aggregator.upload(record.mh, self._device.device, envelope, data, record.length)
         record = self._device.take_receipt(record, receipt)
@@ -92,12 +88,30 @@ class Member:
             remote.close()
 
 
+def answer(
+    device: Device, offer: Offer, contribute: Callable[[Plan, Manifest], Contribution]
+) -> tuple[Record, NDArray[np.uint32]]:
+    """A device's report in the round of ``offer``, checked as in earnest: the record and y, (words,) uint32.
+
+    Raises:
+        NotFound: no round is open for this device.
+    """
+    if offer.manifest is None:
+        raise NotFound("No round is open for this device.")
+    signed = SignedManifest.decode(offer.manifest)
+    plan = Plan.decode(offer.plan).of_kind(Kind(Manifest.decode(signed.payload).proposal.kind))
+    now = int(time.time())
+    floors = Floors(2, accept_demo=True, answers_per_day=_ANSWERS_PER_DAY, backbones=_registered(), heads=HEADS)
+    manifest = device.check_manifest(signed, plan, offer.model, offer.invitation, floors, History({}, 0), now)
+    return device.commit(signed, manifest, contribute(plan, manifest), Keystream(os.urandom(32)), now)
+
+
 def _registered() -> dict[str, bytes]:
     """All backbones as of now, the stand-in too, whatever was imported before it was registered."""
     return {entry.id: bytes.fromhex(entry.compiled_sha256) for entry in backbones.BACKBONES.values()}
 
 
-def _contribution(plan: Plan) -> Contribution:
+def _contribution(plan: Plan, _manifest: Manifest) -> Contribution:
     classes = len(plan.classes)
     right = Measured(np.diag(np.full(classes, 5, np.int64)), 1.0)
     update = np.random.default_rng().normal(0.0, 1e-4, plan.parameters) if plan.kind == Kind.TRAIN else None

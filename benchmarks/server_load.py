@@ -1,0 +1,108 @@
+"""How much do the two servers bear? Real processes on loopback, and this one as all the devices.
+
+    make bench NAME=server_load ARGS="--json"
+
+*A round*: 2,000 enrolled devices wait for news in long-polls at the main server, and go on doing so; 500 of them come
+one after the other, within ``--seconds``: each asks for the offer, fetches the model (51 kB), says that it has it,
+hands in its report, and shows its receipt. Small requests are all of these but the model and the report. The round ends
+by itself, everybody is told, and the published model must be exactly what the 500 reports add up to.
+
+*Long-polls*: as many more as make 5,000, doing nothing.
+
+*Reports a second*: 500 reports as fast as the aggregator takes them, over 32 connections. The rival is the same
+aggregator, asked in the same way, that verifies and signs as before, but stores nothing.
+
+All requests are real and signed; reports are prepared beforehand. Errors of any kind are counted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import sys
+import tempfile
+from pathlib import Path
+
+import uvloop
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script, only this folder would be on the path
+
+from benchmarks.crowded import crowded_federation, resident_mb
+from benchmarks.devices_at_once import Devices, percentile
+from benchmarks.report import Figure, Report
+
+MEMBERS, REPORTERS, POLLS = 2_000, 500, 5_000
+P99_MS, RATE, SHARE, POLLS_MB = 250, 1_000, 0.6, 200
+
+
+def main() -> int:
+    """Parse, measure, print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--members", type=int, default=MEMBERS, help="that wait for news")
+    parser.add_argument("--reporters", type=int, default=REPORTERS, help="of them, who report")
+    parser.add_argument("--polls", type=int, default=POLLS, help="that do nothing")
+    parser.add_argument("--seconds", type=float, default=10, help="in which the reporters come")
+    parser.add_argument(
+        "--repeat", type=int, default=3, help="how often reports a second are measured; the best counts"
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON line as well")
+    given = parser.parse_args()
+    _allow_many_connections()
+    figures = report_rates(given.reporters, given.repeat)
+    figures += round_under_load(given.members, given.reporters, given.polls, given.seconds)
+    return Report("server_load", tuple(figures)).show(as_json=given.json)
+
+
+def report_rates(count: int, repeat: int) -> list[Figure]:
+    """Reports a second of an aggregator that stores them, and of one that does not, by turns."""
+    rates: dict[bool, list[float]] = {False: [], True: []}
+    for forgetful in (False, True) * repeat:
+        with (
+            tempfile.TemporaryDirectory(prefix="fanlight-load-") as name,
+            crowded_federation(Path(name), count, k_min=count, forgetful=forgetful) as (running, crowd),
+        ):
+            rates[forgetful].append(uvloop.run(Devices(running, crowd).report_at_once()))
+    ours, rival = max(rates[False]), max(rates[True])
+    return [
+        Figure(f"{count} reports at once, best of {repeat}", ours, "1/s", at_least=RATE, rival=rival),
+        Figure("share of an aggregator that stores nothing", ours / rival, "", at_least=SHARE),
+    ]
+
+
+def round_under_load(members: int, reporters: int, polls: int, seconds: float) -> list[Figure]:
+    """A round, and idle long-polls."""
+    with (
+        tempfile.TemporaryDirectory(prefix="fanlight-load-") as name,
+        crowded_federation(Path(name), members, k_min=reporters) as (running, crowd),
+    ):
+        before = resident_mb(running)
+        devices = Devices(running, crowd)
+        seen = uvloop.run(devices.live_through_a_round(reporters, seconds, polls))
+        after = resident_mb(running)
+    small = seen.milliseconds("offer", "acknowledgement", "beacon")
+    return [
+        Figure("errors", float(sum(seen.errors.values())), "", at_most=0),
+        Figure("reports in the sum", seen.participants, "", at_least=reporters),
+        Figure("parameters that are not their sum", seen.wrong_parameters, "", at_most=0),
+        Figure(f"{len(small)} small requests, median", percentile(small, 50), "ms"),
+        Figure(f"{len(small)} small requests, p99", percentile(small, 99), "ms", at_most=P99_MS),
+        Figure("reports, p99", percentile(seen.milliseconds("report"), 99), "ms"),
+        Figure("models, p99", percentile(seen.milliseconds("model"), 99), "ms"),
+        Figure("from the last beacon to the new model", seen.ending_s, "s"),
+        Figure(f"until all of {members} had heard of it", seen.waking_s, "s"),
+        Figure("main server, before anybody came", before["main"], "MB"),
+        Figure(f"main server, {polls} long-polls", after["main"], "MB", at_most=POLLS_MB),
+        Figure("aggregator, before", before["aggregator"], "MB"),
+        Figure("aggregator, after", after["aggregator"], "MB"),
+        Figure("processor time of the load, share of a core", seen.own_share, ""),
+    ]
+
+
+def _allow_many_connections() -> None:
+    """Each one is an open file."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
