@@ -373,7 +373,7 @@ class World:
 
     def wait_members(self, devices: Iterator[bytes] | list[bytes]) -> None:
         wanted = set(devices)
-        wait(lambda: wanted <= self.aggregator.service.rounds.confirmed, "the devices are members at both servers")
+        wait(lambda: wanted <= self.aggregator.service.reception.confirmed, "the devices are members at both servers")
 
     # ---- what is so
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from typing import Final
 
 from fanlight.protocol.log import LogEntry
@@ -96,7 +97,13 @@ class Record(Message):
     @property
     def terms(self) -> Manifest:
         """The manifest, decoded."""
-        return Manifest.decode(self.manifest)
+        return _terms(self.manifest)
+
+
+@lru_cache(maxsize=4)
+def _terms(manifest: bytes) -> Manifest:
+    """Every report of a round asks for the same."""
+    return Manifest.decode(manifest)
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from fanlight.protocol.exchange import PREFIX
 from fanlight.protocol.identities import Role
 from fanlight.services.aggregator.gauges import Gauges
 from fanlight.services.aggregator.owner_api import owner_router
+from fanlight.services.aggregator.reception import Reception
 from fanlight.services.aggregator.records import Records
 from fanlight.services.aggregator.reports_api import protocol_routes
 from fanlight.services.aggregator.service import ROLE, AggregatorService
@@ -52,8 +53,14 @@ def create_app(
     clock: Callable[[], float] = time.time,
     random_bytes: Callable[[int], bytes] = os.urandom,
     jitter: Callable[[], float] = random.random,
+    reception: type[Reception] = Reception,
 ) -> tuple[FastAPI, AggregatorParts]:
     """Build the application of one aggregator; its state folder must be a federation's ``aggregator/``.
+
+    Args:
+        settings: the owner's.
+        clock, random_bytes, jitter: time and chance, for tests.
+        reception: takes the reports; another one for benchmarks.
 
     Raises:
         NotFound, SettingsError, StorageError: the folder is not one, or cannot be used.
@@ -63,7 +70,7 @@ def create_app(
         main_url=settings.main_url,
         aggregator_url=settings.aggregator_url,
     )
-    service = AggregatorService(settings.state, identity, clock, random_bytes, jitter)
+    service = AggregatorService(settings.state, identity, clock, random_bytes, jitter, reception)
     steps, records = Steps(service), Records(service)
     sessions = OwnerSessions.of(ROLE, settings.port, settings.state, clock)
 

@@ -27,7 +27,7 @@ class Gauges(Collector):
         """All figures, for a registry."""
         rounds = self._service.rounds
         yield from rounds.journal.collect()
-        enrolled, members = len(self._service.membership.public_keys()), len(rounds.confirmed)
+        enrolled, members = len(self._service.membership.public_keys()), len(self._service.reception.confirmed)
         devices = {"member": members, "waiting": max(0, enrolled - members)}
         yield by_state("fanlight_devices", "Devices, by what they are.", devices)
         with self._service.database.transaction() as tx:

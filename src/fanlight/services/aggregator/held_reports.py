@@ -5,8 +5,9 @@ A row outlives its vector: a device that asks again gets the same receipt when t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from sqlalchemy import Connection, delete, func, insert, select
 
@@ -15,26 +16,50 @@ from fanlight.protocol.report import Envelope
 from fanlight.storage.tables.aggregator import refusals, reports, rounds
 
 
+class Place(NamedTuple):
+    """Where a vector lies: the name of its file, and the byte at which it begins."""
+
+    file: str
+    start: int = 0
+
+
 @dataclass(frozen=True)
 class Kept:
-    """A report's row: what the machine holds of it, the name of its vector's file, and the signed receipt."""
+    """A report's row: its round, what the machine holds of it, where its vector lies, and the signed receipt."""
 
+    mh: bytes
     held: Held
-    file: str
+    place: Place
     receipt: bytes
 
 
-def keep(tx: Connection, mh: bytes, kept: Kept, now: float) -> None:
-    """Keep a report whose vector lies durably in its file."""
-    held = kept.held
-    values = {"envelope": held.envelope.encode(), "file": kept.file, "receipt": kept.receipt, "received_at": now}
-    tx.execute(insert(reports).values(mh=mh, dev=held.device, **values))
+def keep(tx: Connection, kept: Sequence[Kept], now: float) -> None:
+    """Keep reports whose vectors lie durably in their files."""
+    rows = [
+        {
+            "mh": one.mh,
+            "dev": one.held.device,
+            "envelope": one.held.envelope.encode(),
+            "file": one.place.file,
+            "start": one.place.start,
+            "receipt": one.receipt,
+            "received_at": now,
+        }
+        for one in kept
+    ]
+    if rows:
+        tx.execute(insert(reports), rows)
 
 
-def find(tx: Connection, mh: bytes, device: bytes) -> Kept | None:
-    """A device's report for a round, if it is here."""
-    row = tx.execute(select(reports).where(reports.c.mh == mh, reports.c.dev == device)).first()
-    return Kept(Held(row.dev, Envelope.decode(row.envelope)), row.file, row.receipt) if row else None
+def find(tx: Connection, hashes: Collection[bytes], devices: Collection[bytes]) -> dict[tuple[bytes, bytes], Kept]:
+    """What is here of these devices for these rounds, by manifest hash and device."""
+    rows = tx.execute(select(reports).where(reports.c.mh.in_(hashes), reports.c.dev.in_(devices)))
+    return {
+        (row.mh, row.dev): Kept(
+            row.mh, Held(row.dev, Envelope.decode(row.envelope)), Place(row.file, row.start), row.receipt
+        )
+        for row in rows
+    }
 
 
 def of_round(tx: Connection, mh: bytes) -> list[Held]:
@@ -43,9 +68,15 @@ def of_round(tx: Connection, mh: bytes) -> list[Held]:
     return [Held(row.dev, Envelope.decode(row.envelope)) for row in tx.execute(found)]
 
 
-def files(tx: Connection, mh: bytes) -> dict[bytes, str]:
-    """The names of the vectors' files of a round, by device."""
-    return {row.dev: row.file for row in tx.execute(select(reports.c.dev, reports.c.file).where(reports.c.mh == mh))}
+def places(tx: Connection, mh: bytes) -> dict[bytes, Place]:
+    """Where the vectors of a round lie, by device."""
+    found = select(reports.c.dev, reports.c.file, reports.c.start).where(reports.c.mh == mh)
+    return {row.dev: Place(row.file, row.start) for row in tx.execute(found)}
+
+
+def files(tx: Connection, mh: bytes) -> set[str]:
+    """The names of all files with vectors of a round."""
+    return {place.file for place in places(tx, mh).values()}
 
 
 def count(tx: Connection, mh: bytes) -> int:

@@ -17,6 +17,7 @@ from fanlight.core.masks import MaskStream
 from fanlight.errors import NotFound, StorageError
 from fanlight.protocol.aggregator_round import Held, Record
 from fanlight.protocol.sealing import MASK_AGGREGATOR, mask_key, open_seed
+from fanlight.services.aggregator.held_reports import Place
 from fanlight.services.server.round_keys import RoundKeys
 from fanlight.storage.blobs import BlobFolder
 
@@ -39,13 +40,13 @@ class MaskedSums:
     files: BlobFolder
     keys: RoundKeys
 
-    def compute(self, record: Record, accepted: Sequence[Held], files: Mapping[bytes, str]) -> NDArray[np.uint32]:
+    def compute(self, record: Record, accepted: Sequence[Held], places: Mapping[bytes, Place]) -> NDArray[np.uint32]:
         """Y = Σy − Σmask_A, (d,) uint32.
 
         Args:
             record: the round.
             accepted: the reports in the sum.
-            files: name of the vector's file, by device.
+            places: where each one's vector lies, by device.
 
         Raises:
             StorageError: a report or the round's key is lost (slugs ``DEAD_ROUND``), or the disk failed.
@@ -57,7 +58,7 @@ class MaskedSums:
         for held in accepted:
             seed = open_seed(held.envelope.sealed_aggregator, key, MASK_AGGREGATOR, record.mh, held.device)
             mask = MaskStream(mask_key(seed, MASK_AGGREGATOR, record.mh, held.device))
-            self._add(total, files[held.device], mask)
+            self._add(total, places[held.device], mask)
         return total
 
     def keep(self, record: Record, total: NDArray[np.uint32]) -> None:
@@ -73,16 +74,19 @@ class MaskedSums:
         """
         return ring.from_bytes(self.files.read(sum_file(record)))
 
-    def _add(self, total: NDArray[np.uint32], file: str, mask: MaskStream) -> None:
+    def _add(self, total: NDArray[np.uint32], place: Place, mask: MaskStream) -> None:
         at = 0
-        with self._open(file) as stream:
-            while piece := stream.read(PIECE_BYTES):
+        with self._open(place.file) as stream:
+            stream.seek(place.start)
+            while piece := stream.read(min(PIECE_BYTES, total.nbytes - 4 * at)):
                 words = ring.from_bytes(piece)
                 mask.subtract_from(words)
                 ring.add_into(total[at : at + words.size], words)
                 at += words.size
         if at != total.size:
-            raise StorageError(f"The report file {file} has {at} words instead of {total.size}.", slug="report-damaged")
+            raise StorageError(
+                f"The report file {place.file} has {at} words instead of {total.size}.", slug="report-damaged"
+            )
 
     def _open(self, file: str) -> BinaryIO:
         try:

@@ -1,7 +1,7 @@
 """The rounds of the aggregator: the role machine of ``protocol.aggregator`` over database and report files.
 
 Every method that changes a round runs one transaction: record, log entries and all that follows from them are stored
-before a reply leaves. A report's y lies in a file of its own, written durably before its receipt is signed.
+before a reply leaves.
 """
 
 from __future__ import annotations
@@ -15,20 +15,17 @@ from numpy.typing import NDArray
 from sqlalchemy import Connection
 
 from fanlight.core import ring
-from fanlight.errors import NotAuthentic, NotEnrolled, NotFound, NotPossibleNow, RemoteError, StorageError
+from fanlight.errors import NotFound, StorageError
 from fanlight.protocol.aggregator import Aggregator
-from fanlight.protocol.aggregator_round import TABLE, TERMINAL, Event, Held, Record, State, Step
+from fanlight.protocol.aggregator_round import TABLE, TERMINAL, Event, Record, State, Step
 from fanlight.protocol.closing import Release
 from fanlight.protocol.digests import vector_digest
 from fanlight.protocol.manifest import Proposal, SignedManifest
-from fanlight.protocol.report import REPORT, Envelope, ReportHeader, body_bytes
-from fanlight.protocol.signing import Signed, verify_bytes
+from fanlight.protocol.signing import Signed
 from fanlight.services.aggregator import held_reports, round_table
-from fanlight.services.aggregator.held_reports import Kept
 from fanlight.services.aggregator.masked_sums import DEAD_ROUND, MaskedSums, sum_file
 from fanlight.services.aggregator.round_table import Stored
 from fanlight.services.server.chained_log import ChainedLog
-from fanlight.services.server.membership import Membership
 from fanlight.services.server.round_journal import RoundJournal
 from fanlight.services.server.round_keys import RoundKeys
 from fanlight.storage.blobs import BlobFolder
@@ -41,11 +38,9 @@ class Rounds:
     Args:
         database, log, keys, files: where things are kept.
         machine: the aggregator's identity.
-        membership: who may report; ``confirmed`` narrows it to devices that main has too.
         clock: unix seconds.
 
     Attributes:
-        confirmed: the devices that main has as members too.
         journal: what has happened to the rounds.
     """
 
@@ -56,7 +51,6 @@ class Rounds:
         keys: RoundKeys,
         files: BlobFolder,
         machine: Aggregator,
-        membership: Membership,
         clock: Callable[[], float],
     ) -> None:
         self._database = database
@@ -65,9 +59,7 @@ class Rounds:
         self._files = files
         self._sums = MaskedSums(files, keys)
         self._machine = machine
-        self._membership = membership
         self._clock = clock
-        self.confirmed: frozenset[bytes] = frozenset()
         self.journal = RoundJournal(clock)
         self._newest: Stored | None = None
         self._knows_newest = False
@@ -115,77 +107,6 @@ class Rounds:
             self._save(tx, step)
         self._say(record, step.record)
 
-    def check_member(self, device: bytes) -> bytes:
-        """The public key of a device that is a member at both servers.
-
-        Raises:
-            NotEnrolled: it is not.
-        """
-        known = self._membership.resolve(device.hex())
-        if known is None or device not in self.confirmed:
-            raise NotEnrolled(
-                "This device is not (yet) a member at both servers.",
-                next="Wait a moment and send again; if it stays so, enrol with a fresh token.",
-                slug="not-confirmed" if known else "not-enrolled",
-                device=device.hex(),
-            )
-        return self._membership.public_keys()[device]
-
-    def is_signed_by(self, mh: bytes, device: bytes, envelope: Envelope) -> bool:
-        """Has this device signed a report of this round with this envelope?"""
-        try:
-            header = ReportHeader.decode(verify_bytes(self.check_member(device), REPORT, envelope.header))
-        except RemoteError:
-            return False
-        return (header.mh, header.device) == (mh, device)
-
-    def check_report(self, mh: bytes, device: bytes, envelope: Envelope) -> ReportHeader:
-        """Everything that can be checked before y arrives.
-
-        Raises:
-            NotFound: no such round. NotEnrolled: the device is not a member at both servers.
-            NotAuthentic, Refused, NotPossibleNow: see the machine.
-        """
-        public_key = self.check_member(device)
-        with self._database.reading() as tx:
-            stored = round_table.by_hash(tx, mh)
-        key = self._keys.load(stored.record.number)
-        if key is None:
-            raise NotPossibleNow("This round is over.", slug="round-over", next="Wait for the next round.")
-        header = self._machine.check_report(stored.record, envelope, public_key, key, int(self._clock()))
-        if header.device != device:
-            raise NotAuthentic(
-                "The report is another device's than the request.", slug="foreign-report", device=device.hex()
-            )
-        return header
-
-    def take_report(self, mh: bytes, envelope: Envelope, header: ReportHeader, file: str) -> bytes:
-        """Take a checked report whose y lies durably in ``file``; returns the signed receipt."""
-        with self._database.transaction() as tx:
-            stored = round_table.by_hash(tx, mh)
-            before, count = held_reports.find(tx, mh, header.device), held_reports.count(tx, mh)
-            step = self._machine.take_report(
-                stored.record, before.held if before else None, count, envelope, header, int(self._clock())
-            )
-            if before is not None:
-                return before.receipt
-            kept = Kept(Held(header.device, envelope), file, step.reply)
-            held_reports.keep(tx, mh, kept, self._clock())
-        size = body_bytes(envelope.encode(), header.length)
-        self.journal.took("report taken", stored.record.number, mh, header.device, size)
-        return step.reply
-
-    def kept(self, mh: bytes, device: bytes) -> Kept | None:
-        """A device's report, if we have one; its receipt outlives the file."""
-        with self._database.reading() as tx:
-            return held_reports.find(tx, mh, device)
-
-    def needs(self, mh: bytes, device: bytes, file: str) -> bool:
-        """Is ``file`` a report of a round that is not over?"""
-        with self._database.reading() as tx:
-            kept = held_reports.find(tx, mh, device)
-            return kept is not None and kept.file == file and round_table.by_hash(tx, mh).record.at not in TERMINAL
-
     def count(self, mh: bytes) -> int:
         """How many reports we hold."""
         with self._database.reading() as tx:
@@ -220,8 +141,8 @@ class Rounds:
         with self._database.reading() as tx:
             record = round_table.current(tx).record
             accepted = self._machine.accepted(record, held_reports.of_round(tx, record.mh))
-            files = held_reports.files(tx, record.mh)
-        return self._sums.compute(record, accepted, files)
+            places = held_reports.places(tx, record.mh)
+        return self._sums.compute(record, accepted, places)
 
     def release(self) -> tuple[bytes, NDArray[np.uint32]]:
         """Store Y, then sign and store the one release; returns both, on repetition the stored ones.
@@ -297,7 +218,7 @@ class Rounds:
         live = stored.record if stored is not None and stored.record.at not in TERMINAL else None
         self._keys.keep_only(live.number if live else None)
         with self._database.reading() as tx:
-            kept = {*held_reports.files(tx, live.mh).values(), sum_file(live)} if live else set()
+            kept = {*held_reports.files(tx, live.mh), sum_file(live)} if live else set()
         self._files.delete(*(file for file in self._files.names() if file not in kept))
         if live is None or live.at is not State.COLLECTING:
             self._files.give_up_all()
@@ -309,7 +230,7 @@ class Rounds:
         self._keys.destroy(record.number)
         with self._database.reading() as tx:
             files = held_reports.files(tx, record.mh)
-        self._files.delete(*files.values(), sum_file(record))
+        self._files.delete(*files, sum_file(record))
         self._files.give_up_all()
 
     def _say(self, before: Record, after: Record, **facts: object) -> None:

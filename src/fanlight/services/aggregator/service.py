@@ -21,6 +21,7 @@ from fanlight.protocol.manifest import Proposal
 from fanlight.services.aggregator import held_reports, refusals
 from fanlight.services.aggregator.main_client import LONG_POLL_S, MainClient
 from fanlight.services.aggregator.masked_sums import DEAD_ROUND
+from fanlight.services.aggregator.reception import Reception
 from fanlight.services.aggregator.round_table import Stored
 from fanlight.services.aggregator.rounds import Rounds
 from fanlight.services.federation import ServerIdentity
@@ -54,6 +55,7 @@ class AggregatorService:
         clock: unix seconds.
         random_bytes: cryptographic source.
         jitter: a number in [0, 1), fresh each call; nothing secret depends on it.
+        reception: takes the reports.
     """
 
     def __init__(
@@ -63,6 +65,7 @@ class AggregatorService:
         clock: Callable[[], float],
         random_bytes: Callable[[int], bytes],
         jitter: Callable[[], float],
+        reception: type[Reception] = Reception,
     ) -> None:
         self.identity = identity
         self.clock = clock
@@ -74,15 +77,9 @@ class AggregatorService:
         self.files = BlobFolder(state / "reports")
         self.membership = Membership(self.database, tables.members, self.log, identity.trust, held_reports.forget)
         self.membership.load()
-        self.rounds = Rounds(
-            self.database,
-            self.log,
-            RoundKeys(state / "round-keys", random_bytes),
-            self.files,
-            Aggregator(identity.private, identity.trust),
-            self.membership,
-            clock,
-        )
+        keys, machine = RoundKeys(state / "round-keys", random_bytes), Aggregator(identity.private, identity.trust)
+        self.rounds = Rounds(self.database, self.log, keys, self.files, machine, clock)
+        self.reception = reception(self.database, keys, machine, self.membership, self.rounds, clock)
         self.rounds.forget_old()
         self.main = MainClient(identity, clock)
         self.pages = Notifier()
@@ -276,7 +273,7 @@ class AggregatorService:
         self._send_enrolments()
         if orders.members_version != self._members_version:
             members = self.main.members()
-            self.rounds.confirmed = frozenset(members.devices)
+            self.reception.confirmed = frozenset(members.devices)
             self._members_version = members.version
             self.pages.notify()
 
@@ -338,7 +335,7 @@ class AggregatorService:
         return {
             "role": ROLE,
             "federation": self.identity.trust.fid.hex(),
-            "members": len(self.rounds.confirmed),
+            "members": len(self.reception.confirmed),
             "main_problem": self.main_problem.message if self.main_problem else None,
             "round": round_json(stored) if stored else None,
             "reports": self.rounds.count(stored.record.mh) if stored else 0,

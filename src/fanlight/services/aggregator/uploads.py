@@ -4,7 +4,7 @@ A report's own signature serves as the request's: the header names device, round
 it. So whoever carries a report can do no more than the device asked for: the same bytes again get the same receipt, and
 other bytes are refused. A replay can waste the time of one connection and nothing else.
 
-- A *small* report comes in one request: ``beginning ‖ y``.
+- A *small* report comes in one request: ``beginning ‖ y``. Those that come at once share a file (see ``intake``).
 - A *large* one comes in two: first the question what is here already, ``beginning ‖ hashes of all chunks``, which the
   signed H(y) vouches for; then ``beginning ‖ hashes ‖ the rest of y``. Each chunk (1 MiB) is compared with its hash
   before it is written, so what is on the disk is right whoever sent it, and what a crash spoilt is found by asking.
@@ -15,8 +15,9 @@ Nothing is allocated or written for a sender before the signature of a member ha
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from itertools import accumulate
 from typing import Final
 
 from starlette.concurrency import run_in_threadpool
@@ -38,6 +39,9 @@ from fanlight.protocol.report import (
     Envelope,
     chunk_count,
 )
+from fanlight.services.aggregator.held_reports import Place
+from fanlight.services.aggregator.intake import Intake
+from fanlight.services.aggregator.reception import Arrived
 from fanlight.services.aggregator.service import AggregatorService
 from fanlight.services.aggregator.upload_body import Admitted, Body
 from fanlight.services.http.limits import declared_length, too_large
@@ -59,7 +63,7 @@ class Uploads:
     Each method reads one request of a device for a round, and
 
     Raises:
-        NotEnrolled, NotFound, NotAuthentic, Refused, NotPossibleNow: see ``Rounds.check_report``.
+        NotEnrolled, NotFound, NotAuthentic, Refused, NotPossibleNow: see ``Reception.check``.
         MalformedMessage, MessageTooLarge: the body is not what it must be. Conflict: it does not continue what is here.
         StorageError: the disk is full or failed.
         Busy: too many are arriving at once.
@@ -67,7 +71,8 @@ class Uploads:
 
     def __init__(self, service: AggregatorService) -> None:
         self._service = service
-        self._rounds = service.rounds
+        self._reception = service.reception
+        self._intake = Intake(self._store_group)
         self._files = service.files
         self._room = Room("uploads", each=AT_ONCE, total=HELD_BYTES, retry_s=RETRY_S)
         self._begun: dict[bytes, str] = {}
@@ -83,8 +88,10 @@ class Uploads:
             if report.size > WHOLE_BYTES:
                 raise MessageTooLarge(f"A report of more than {WHOLE_BYTES:,} bytes comes in parts.")
             body.check_declared(report, 0)
-            y = [chunk async for chunk in body.chunks(report, 0)]
-            return await run_in_threadpool(self._take_whole, report, y)
+            y = b"".join([chunk async for chunk in body.chunks(report, 0)])
+            if vector_digest([y]) != report.header.y_hash:
+                raise report.refuse_vector()
+            return await self._intake.take((report, y))
 
     async def ask(self, request: Request, mh: bytes, device: bytes) -> tuple[int, bytes]:
         """How many bytes of a large report's y are here, and its receipt if it was taken already."""
@@ -126,11 +133,14 @@ class Uploads:
 
         Why a member's report was refused is noted for the owner to see, once the device has signed it.
         """
-        self._rounds.check_member(device)  # strangers are not listened to
+        self._reception.check_member(device)  # strangers are not listened to
         body, envelope = Body(request), None
         try:
             envelope = await body.envelope()
-            report = await run_in_threadpool(self._admit, mh, device, envelope)
+            if self._reception.is_first(mh, device):  # then nothing is read from the disk, and a thread is not worth it
+                report: Admitted | bytes = self._checked(mh, device, envelope)
+            else:
+                report = await run_in_threadpool(self._admit, mh, device, envelope)
             with self._room.taken(device, _held_at_once(report)):
                 yield body, report
         except (RemoteError, NotPossibleNow) as error:  # its sender's fault, or too late; not our disk's
@@ -140,16 +150,19 @@ class Uploads:
             raise
 
     def _admit(self, mh: bytes, device: bytes, envelope: Envelope) -> Admitted | bytes:
-        kept = self._rounds.kept(mh, device)
+        kept = self._reception.kept(mh, device)
         if kept is not None and kept.held.envelope.report_id == envelope.report_id:
             return kept.receipt  # our answer was lost: the same one again, also after the close
-        header = self._rounds.check_report(mh, device, envelope)
+        report = self._checked(mh, device, envelope)
         if kept is not None:  # a second report: refused by its header alone
-            return self._rounds.take_report(mh, envelope, header, kept.file)
-        return Admitted(mh, device, envelope, header)
+            return self._receipt(report, kept.place)
+        return report
+
+    def _checked(self, mh: bytes, device: bytes, envelope: Envelope) -> Admitted:
+        return Admitted(mh, device, envelope, self._reception.check(mh, device, envelope))
 
     def _note(self, mh: bytes, device: bytes, envelope: Envelope, slug: str) -> None:
-        if self._rounds.is_signed_by(mh, device, envelope):
+        if self._reception.is_signed_by(mh, device, envelope):
             self._service.note_refusal(mh, device, slug)
 
     async def _hashes(self, body: Body, report: Admitted) -> list[bytes]:
@@ -167,20 +180,42 @@ class Uploads:
         self._begun[report.device] = report.file
         return self._files.unfinished(report.file, report.size, report.size)
 
-    def _take_whole(self, report: Admitted, y: list[bytes]) -> bytes:
-        if vector_digest(y) != report.header.y_hash:
-            raise report.refuse_vector()
-        self._files.write_stream(report.file, y, report.size, report.size)
-        return self._take(report)
+    def _store_group(self, group: Sequence[tuple[Admitted, bytes]]) -> list[bytes | FanlightError]:
+        """Small reports; for each its signed receipt, or why there is none."""
+        vectors = {report.envelope.report_id: y for report, y in group}
+        places: list[Place] = []
+
+        def write(new: Sequence[Arrived]) -> list[Place]:
+            places.extend(self._write_group([report.envelope.report_id for report in new], vectors))
+            return places
+
+        try:
+            return self._reception.take([Arrived(report.envelope, report.header) for report, _ in group], write)
+        except FanlightError:
+            for file in {place.file for place in places}:
+                self._files.delete(file)
+            raise
+
+    def _write_group(self, ids: Sequence[bytes], vectors: Mapping[bytes, bytes]) -> list[Place]:
+        """One file for all; its name means these very bytes, for a report's id binds its y."""
+        file, sizes = hashlib.sha256(b"".join(ids)).hexdigest(), [len(vectors[some]) for some in ids]
+        self._files.write_stream(file, (vectors[some] for some in ids), sum(sizes), sum(sizes))
+        return [Place(file, start) for start in accumulate(sizes[:-1], initial=0)]
 
     def _take(self, report: Admitted) -> bytes:
-        """Its y lies durably in its file; returns the signed receipt."""
+        """Its y lies durably in a file of its own; returns the signed receipt."""
         try:
-            return self._rounds.take_report(report.mh, report.envelope, report.header, report.file)
+            return self._receipt(report, Place(report.file))
         except FanlightError:
-            if not self._rounds.needs(report.mh, report.device, report.file):
+            if not self._reception.needs(report.mh, report.device, report.file):
                 self._files.delete(report.file)
             raise
+
+    def _receipt(self, report: Admitted, place: Place) -> bytes:
+        (answer,) = self._reception.take([Arrived(report.envelope, report.header)], lambda _new: [place])
+        if isinstance(answer, FanlightError):
+            raise answer
+        return answer
 
 
 def _held_at_once(report: Admitted | bytes) -> int:

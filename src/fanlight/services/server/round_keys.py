@@ -39,6 +39,7 @@ class RoundKeys:
     def __init__(self, folder: Path, random_bytes: Callable[[int], bytes]) -> None:
         self._folder = folder
         self._random_bytes = random_bytes
+        self._loaded: dict[int, X25519PrivateKey] = {}
         make_private_folder(folder)
 
     def fresh(self) -> RoundKey:
@@ -47,18 +48,24 @@ class RoundKeys:
 
     def store(self, number: int, key: RoundKey) -> None:
         """Make ``key`` that of round ``number``, durably."""
+        self._loaded.pop(number, None)
         write_secret(self._path(number), key.private.hex().encode(), replace=True)
 
     def load(self, number: int) -> X25519PrivateKey | None:
-        """The private key of round ``number``; None if it was destroyed or lost."""
-        try:
-            return X25519PrivateKey.from_private_bytes(bytes.fromhex(read_secret(self._path(number)).decode()))
-        except NotFound:
-            return None
+        """The private key of round ``number``, kept in memory until it is destroyed; None if it was, or was lost."""
+        key = self._loaded.get(number)
+        if key is None:
+            try:
+                key = X25519PrivateKey.from_private_bytes(bytes.fromhex(read_secret(self._path(number)).decode()))
+            except NotFound:
+                return None
+            self._loaded[number] = key
+        return key
 
     def destroy(self, number: int) -> None:
         """Destroy the key of round ``number``; a missing one is no error."""
         destroy(self._path(number))
+        self._loaded.pop(number, None)
 
     def keep_only(self, number: int | None) -> None:
         """Destroy the keys of all rounds but ``number`` (None: of all)."""

@@ -35,6 +35,7 @@ reports = Table(
     Column("dev", LargeBinary(16), ForeignKey("devices.dev"), primary_key=True),
     Column("envelope", LargeBinary, nullable=False),
     Column("file", String, nullable=False),
+    Column("start", Integer, nullable=False, server_default="0"),  # byte of the file at which the vector begins
     Column("receipt", LargeBinary, nullable=False),
     Column("received_at", Float, nullable=False),
 )
