@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import io
 import re
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -21,15 +20,11 @@ import pytest
 from PIL import Image, ImageFilter
 from playwright.sync_api import Browser, FilePayload, Page, expect
 
-from fanlight import apps
 from fanlight.learning.datasets import shapes
 from fanlight.learning.datasets.chance import Chance
-from fanlight.services.device.settings import DeviceSettings
-from fanlight.services.federation import init_federation, issue_token_file
-from fanlight.services.main_server.task import Task
 from tests.e2e.browser import DESK, PHONE, too_wide, violations, visit
+from tests.e2e.lonely_device import lonely_device
 from tests.e2e.test_demo import LIMIT_S, Demo
-from tests.e2e.test_pages import served
 
 ALL_ROLES: Final = {"/", "/libraries"}
 PAGES: Final = {
@@ -206,18 +201,8 @@ def refused(looked: Looked, page: Page, start: str) -> None:
 
 
 def test_a_device_that_finds_nobody(browser: Browser, tmp_path: Path) -> None:
-    folder = tmp_path / "federation"
-    addresses = {"main_url": "http://localhost:1", "aggregator_url": "http://localhost:2"}
-    init_federation(folder, **addresses, task_json=Task.default(classes=("cat", "dog"), demo=True).to_json())
-    (tmp_path / "pictures").mkdir()
-    token = issue_token_file(folder, "porch", 2_000_000_000)
-    app = apps.device(DeviceSettings(state=tmp_path / "device", token=token, data=tmp_path / "pictures", port=8001))
     looked = Looked()
-    with (
-        socket.create_server(("127.0.0.1", 0)) as listener,
-        served("device", app, listener) as server,
-        logged_in(browser, server.login_link()) as (page, wrong),
-    ):
+    with lonely_device(tmp_path) as server, logged_in(browser, server.login_link()) as (page, wrong):
         expect(page.get_by_role("alert")).to_be_visible()
         looked.follow_links(page, page.url)
         assert not wrong

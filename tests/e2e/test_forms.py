@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Route, expect
 
-from fanlight import apps
-from fanlight.services.device.settings import DeviceSettings
-from fanlight.services.federation import init_federation, issue_token_file
-from fanlight.services.main_server.task import Task
 from tests.e2e.browser import PHONE, too_wide, violations, visit
-from tests.e2e.test_pages import Served, logged_in, served
+from tests.e2e.lonely_device import lonely_device
+from tests.e2e.test_pages import Served, logged_in
 from tests.e2e.trained_device import draw, trained_device
 
 FLOOR = "Fewest devices in a sum"
@@ -23,13 +19,7 @@ PAUSED = "Paused: nothing is sent."
 
 @pytest.fixture
 def device(tmp_path: Path) -> Iterator[Served]:
-    folder = tmp_path / "federation"
-    addresses = {"main_url": "http://localhost:1", "aggregator_url": "http://localhost:2"}
-    init_federation(folder, **addresses, task_json=Task.default(classes=("cat", "dog"), demo=True).to_json())
-    (folder / "pictures").mkdir()
-    token = issue_token_file(folder, "porch", 2_000_000_000)
-    app = apps.device(DeviceSettings(state=folder / "device", token=token, data=folder / "pictures", port=8001))
-    with socket.create_server(("127.0.0.1", 0)) as listener, served("device", app, listener) as server:
+    with lonely_device(tmp_path) as server:
         yield server
 
 

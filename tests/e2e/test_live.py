@@ -15,15 +15,14 @@ from fanlight import apps
 from fanlight.consoles import main_server as main_server_pages
 from fanlight.protocol.contribution import Measured, Totals
 from fanlight.services.aggregator.settings import AggregatorSettings
-from fanlight.services.federation import init_federation, issue_token_file
+from fanlight.services.federation import init_federation
 from fanlight.services.main_server import measurements
 from fanlight.services.main_server.app import MainServerParts, create_app
 from fanlight.services.main_server.settings import MainServerSettings
 from fanlight.services.main_server.task import Task
 from tests.e2e.browser import DESK, PHONE, too_wide, violations, visit
+from tests.e2e.lonely_device import ADDRESSES, lonely_device
 from tests.e2e.test_pages import Served, logged_in, served
-
-ADDRESSES = {"main_url": "http://localhost:1", "aggregator_url": "http://localhost:2"}
 
 
 def folder_of(tmp_path: Path) -> Path:
@@ -175,13 +174,7 @@ def test_a_chart_is_drawn_under_the_strict_policy(browser: Browser, tmp_path: Pa
 
 @pytest.mark.parametrize("scripts", [True, False], ids=["with-js", "without-js"])
 def test_an_owner_changes_a_floor_and_pauses(browser: Browser, tmp_path: Path, scripts: bool) -> None:
-    from fanlight.services.device.settings import DeviceSettings
-
-    folder = folder_of(tmp_path)
-    (folder / "pictures").mkdir()
-    token = issue_token_file(folder, "porch", 2_000_000_000)
-    app = apps.device(DeviceSettings(state=folder / "device", token=token, data=folder / "pictures", port=8001))
-    with socket.create_server(("127.0.0.1", 0)) as listener, served("device", app, listener) as server:
+    with lonely_device(tmp_path) as server:
         for window, dark in ((PHONE, True), (DESK, False)):
             with logged_in(browser, server, window, scripts=scripts, dark=dark) as context:
                 page, wrong = visit(context)
