@@ -54,6 +54,7 @@ def pages(console: Console, role: DeviceRole) -> APIRouter:
             status=status,
             demo=is_demo(status),
             now=now,
+            next_try=device_status.next_try_of(role),
             supply=found,
             steps=steps,
             learning=learning,

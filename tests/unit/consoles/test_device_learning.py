@@ -17,41 +17,30 @@ import pytest
 from PIL import Image
 from starlette.testclient import TestClient
 
-from fanlight.consoles import device as device_pages
 from fanlight.consoles import device_learning
 from fanlight.consoles.charts import rounds_chart
 from fanlight.consoles.device_learning import class_figures, mixed_up
 from fanlight.learning.heads import SoftmaxHead
 from fanlight.protocol.closing import Result
 from fanlight.services.device import status as device_status
-from fanlight.services.device.app import create_app
-from fanlight.services.device.role import Chances, DeviceRole
-from fanlight.services.device.settings import DeviceSettings
+from fanlight.services.device.role import DeviceRole
 from fanlight.services.device.steps import TRAIN
 from fanlight.services.device.try_it import TryIt, heat
-from fanlight.services.federation import issue_token_file
 from fanlight.services.http.jobs import Progress
 from tests.unit.consoles.federation import HOSTILE, SCRIPT, Page, device, make_folder, owner, stranger
+from tests.unit.consoles.joined_device import URL, joined_device
 from tests.unit.consoles.test_device_pages import learning
-from tests.unit.device.federation import CLASSES, NOW, PLAN, FakeFederation, draw_pictures
+from tests.unit.device.federation import CLASSES, PLAN, FakeFederation
 from tests.unit.device.joined import announced, done, turn
-
-URL = "http://localhost:8001"
 
 
 @pytest.fixture
 def served(tmp_path: Path) -> Iterator[tuple[TestClient, DeviceRole]]:
     """A device that has a model, and ten pictures, and its owner's browser."""
     federation = FakeFederation(tmp_path / "federation", plan=PLAN.with_(epochs=40, patience=40))
-    token = issue_token_file(federation.folder, "porch", NOW + 1000)
-    settings = DeviceSettings(
-        token=token, state=tmp_path / "state", data=draw_pictures(tmp_path / "data"), accept_demo=True, port=8001
-    )
-    chances = Chances(clock=lambda: float(NOW), jitter=lambda: 0.0, sleep=lambda _s: None)
-    app, role = create_app(settings, chances=chances, transport=federation.transport)
-    device_pages.install(app, role)
+    browser, role = joined_device(federation, tmp_path)
     turn(role)
-    yield owner(app, URL), role
+    yield browser, role
     role.stop()
 
 
@@ -251,14 +240,7 @@ def test_after_a_failed_try_the_way_leads_back_to_the_page(served: tuple[TestCli
 
 def test_a_round_stands_in_plain_words(tmp_path: Path) -> None:
     federation = FakeFederation(tmp_path / "federation")
-    token = issue_token_file(federation.folder, "porch", NOW + 1000)
-    settings = DeviceSettings(
-        token=token, state=tmp_path / "state", data=draw_pictures(tmp_path / "data"), accept_demo=True, port=8001
-    )
-    chances = Chances(clock=lambda: float(NOW), jitter=lambda: 0.0, sleep=lambda _s: None)
-    app, role = create_app(settings, chances=chances, transport=federation.transport)
-    device_pages.install(app, role)
-    browser = owner(app, URL)
+    browser, role = joined_device(federation, tmp_path)
     announced(role)
     assert "has trained and announced" in Page.of(browser.get("/sendmodel")).text
     federation.open_round()

@@ -11,7 +11,7 @@ from fanlight.protocol.device_round import Delivery, Preparation
 from fanlight.protocol.manifest import Manifest
 from fanlight.services.device.arrival import about_arrival, is_awaited, went_back
 from fanlight.services.device.role import DeviceRole
-from fanlight.services.device.steps import next_try
+from fanlight.services.device.status import next_try_of
 from fanlight.services.device.supply import Supply
 from fanlight.services.http.steps import StepView
 
@@ -160,7 +160,7 @@ def _stuck(role: DeviceRole, views: Sequence[StepView]) -> Now | None:
     if not role.rounds.undelivered() or (running and trouble is None):
         return None
     text = "Your report is kept here, and this device tries again by itself"
-    text += f" ({next_try(trouble.again_at - role.chances.clock())})." if trouble else "."
+    text += f" ({next_try_of(role)})." if trouble else "."
     title = "Not delivered yet."
     if trouble:
         text = f"{trouble.message} {text}"

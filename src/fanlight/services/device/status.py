@@ -12,7 +12,7 @@ from fanlight.protocol.manifest import Manifest
 from fanlight.services.device.learned import Held, StoredCounts
 from fanlight.services.device.pictures import Overview
 from fanlight.services.device.role import DeviceRole
-from fanlight.services.device.steps import sent_json
+from fanlight.services.device.steps import next_try, sent_json
 from fanlight.services.device.store import RoundLine
 
 
@@ -48,6 +48,12 @@ def status(role: DeviceRole) -> dict[str, Any]:
         "equivocation": equivocation(role),
         "problem": vars(trouble) if trouble else None,
     }
+
+
+def next_try_of(role: DeviceRole) -> str:
+    """When this device tries again what went wrong last, in words; empty if nothing is wrong."""
+    trouble = role.agent.trouble
+    return next_try(trouble.again_at - role.chances.clock()) if trouble else ""
 
 
 def leaving(role: DeviceRole) -> dict[str, Any]:
