@@ -78,7 +78,7 @@ class Album:
         """
         shown = page.locator(part).first
         shown.wait_for()
-        if page.get_by_text("unexpected-error").count():
+        if page.get_by_text("Something went wrong here").count():
             logs = "\n".join(log.read_text(errors="replace")[-5000:] for log in Path().rglob("*.log"))
             raise RuntimeError(f"{logs}\n{page.url} failed: {page.locator('main').inner_text()}")
         files = []

@@ -33,7 +33,8 @@ def _became(line: Mapping[str, Any]) -> str:
     if line["result"] == Result.RELEASED:
         return "The others were added up without its report."
     if line["result"] == Result.ABANDONED:
-        return f"The round was given up{because}. What was learned can be sent again."
+        again = " What was learned can be sent again." if needs_training(line["kind"]) else ""
+        return f"The round was given up{because}.{again}"
     return f"Nothing came of the round{because}."
 
 
