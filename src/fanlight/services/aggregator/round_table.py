@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, func, insert, update
 
-from fanlight.errors import NotFound, NotPossibleNow
+from fanlight.errors import NotPossibleNow
 from fanlight.protocol.aggregator_round import TERMINAL, Record
 from fanlight.protocol.closing import RECORD_LIMIT
+from fanlight.services.server.round_rows import RoundRows
 from fanlight.storage.tables.aggregator import rounds
+
+_ROUNDS: Final = RoundRows(rounds, tuple(rounds.c))
+
+count, counts = _ROUNDS.count, _ROUNDS.counts
 
 
 @dataclass(frozen=True)
@@ -31,7 +36,7 @@ class Stored:
 
 def latest(tx: Connection) -> Stored | None:
     """The newest round, if any."""
-    row = tx.execute(select(rounds).order_by(rounds.c.number.desc()).limit(1)).first()
+    row = _ROUNDS.newest(tx)
     return _stored(row) if row else None
 
 
@@ -53,10 +58,7 @@ def by_hash(tx: Connection, mh: bytes) -> Stored:
     Raises:
         NotFound: there is none.
     """
-    row = tx.execute(select(rounds).where(rounds.c.mh == mh)).first()
-    if row is None:
-        raise NotFound("There is no round with this manifest.")
-    return _stored(row)
+    return _stored(_ROUNDS.by_hash(tx, mh))
 
 
 def numbered(tx: Connection, number: int) -> Stored:
@@ -65,32 +67,17 @@ def numbered(tx: Connection, number: int) -> Stored:
     Raises:
         NotFound: there is none.
     """
-    row = tx.execute(select(rounds).where(rounds.c.number == number)).first()
-    if row is None:
-        raise NotFound(f"There is no round {number}.")
-    return _stored(row)
+    return _stored(_ROUNDS.numbered(tx, number))
 
 
 def every(tx: Connection) -> list[Stored]:
     """All rounds, oldest first."""
-    return [_stored(row) for row in tx.execute(select(rounds).order_by(rounds.c.number))]
+    return [_stored(row) for row in _ROUNDS.every(tx)]
 
 
 def page(tx: Connection, offset: int, limit: int) -> list[Stored]:
     """Some of the rounds, newest first: each comes with its close, which can be large."""
-    found = select(rounds).order_by(rounds.c.number.desc())
-    return [_stored(row) for row in tx.execute(found.offset(offset).limit(limit))]
-
-
-def count(tx: Connection) -> int:
-    """How many rounds there are."""
-    return int(tx.execute(select(func.count()).select_from(rounds)).scalar_one())
-
-
-def counts(tx: Connection) -> dict[str, int]:
-    """How many rounds there are in each state."""
-    found = select(rounds.c.state, func.count()).group_by(rounds.c.state)
-    return {str(row[0]): int(row[1]) for row in tx.execute(found)}
+    return [_stored(row) for row in _ROUNDS.page(tx, offset, limit)]
 
 
 def begin(tx: Connection, record: Record, kind: str, now: float) -> None:

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import Connection, func, select, update
 
-from fanlight.errors import Conflict, NotFound
+from fanlight.errors import Conflict
 from fanlight.protocol.closing import RECORD_LIMIT
 from fanlight.protocol.exchange import Order
 from fanlight.protocol.main_round import TERMINAL, Record, State
 from fanlight.protocol.plan import Kind
+from fanlight.services.server.round_rows import RoundRows
 from fanlight.storage.tables.main import beacons, rounds
 
-_LINE = [column for column in rounds.c if column.name != "record"]
+_WHOLE: Final = RoundRows(rounds, tuple(rounds.c))
+_LINES: Final = RoundRows(rounds, tuple(column for column in rounds.c if column.name != "record"))
+
+count, counts = _WHOLE.count, _WHOLE.counts
 
 
 @dataclass(frozen=True)
@@ -64,7 +68,7 @@ class Stored(RoundLine):
 
 def latest(tx: Connection) -> Stored | None:
     """The newest round, if any."""
-    row = tx.execute(select(rounds).order_by(rounds.c.number.desc()).limit(1)).first()
+    row = _WHOLE.newest(tx)
     return _stored(row) if row else None
 
 
@@ -82,19 +86,18 @@ def current(tx: Connection) -> Stored:
 
 def latest_line(tx: Connection) -> RoundLine | None:
     """The newest round without its record, if any."""
-    row = tx.execute(select(*_LINE).order_by(rounds.c.number.desc()).limit(1)).first()
+    row = _LINES.newest(tx)
     return _line(row) if row else None
 
 
 def lines(tx: Connection) -> list[RoundLine]:
     """All rounds, oldest first."""
-    return [_line(row) for row in tx.execute(select(*_LINE).order_by(rounds.c.number))]
+    return [_line(row) for row in _LINES.every(tx)]
 
 
 def page(tx: Connection, offset: int, limit: int) -> list[RoundLine]:
     """Some of the rounds, newest first."""
-    rows = tx.execute(select(*_LINE).order_by(rounds.c.number.desc()).offset(offset).limit(limit))
-    return [_line(row) for row in rows]
+    return [_line(row) for row in _LINES.page(tx, offset, limit)]
 
 
 def numbered(tx: Connection, number: int) -> RoundLine:
@@ -103,21 +106,7 @@ def numbered(tx: Connection, number: int) -> RoundLine:
     Raises:
         NotFound: there is none.
     """
-    row = tx.execute(select(*_LINE).where(rounds.c.number == number)).first()
-    if row is None:
-        raise NotFound(f"There is no round {number}.")
-    return _line(row)
-
-
-def count(tx: Connection) -> int:
-    """How many rounds there are."""
-    return int(tx.execute(select(func.count()).select_from(rounds)).scalar_one())
-
-
-def counts(tx: Connection) -> dict[str, int]:
-    """How many rounds there are in each state."""
-    found = select(rounds.c.state, func.count()).group_by(rounds.c.state)
-    return {str(row[0]): int(row[1]) for row in tx.execute(found)}
+    return _line(_LINES.numbered(tx, number))
 
 
 def count_of(tx: Connection, kind: Kind, model: bytes | None = None) -> int:
@@ -132,10 +121,7 @@ def whole(tx: Connection, number: int) -> Stored:
     Raises:
         NotFound: there is none.
     """
-    row = tx.execute(select(rounds).where(rounds.c.number == number)).first()
-    if row is None:
-        raise NotFound(f"There is no round {number}.")
-    return _stored(row)
+    return _stored(_WHOLE.numbered(tx, number))
 
 
 def newest(tx: Connection, count: int) -> list[Record]:
@@ -150,10 +136,7 @@ def by_hash(tx: Connection, mh: bytes) -> Stored:
     Raises:
         NotFound: there is none.
     """
-    row = tx.execute(select(rounds).where(rounds.c.mh == mh)).first()
-    if row is None:
-        raise NotFound("There is no round with this manifest.")
-    return _stored(row)
+    return _stored(_WHOLE.by_hash(tx, mh))
 
 
 def save(tx: Connection, record: Record, now: float, **values: Any) -> None:
