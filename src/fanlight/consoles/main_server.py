@@ -15,8 +15,8 @@ from fanlight.consoles.step_pages import Reader, Shown, step_router
 from fanlight.consoles.the_round import titled
 from fanlight.services.http.owner import Owner, require_owner_post
 from fanlight.services.main_server.app import MainServerParts
-from fanlight.services.main_server.numbers_in_paths import Which
 from fanlight.services.main_server.overview import AGGREGATE, MEASURE, PUBLISH
+from fanlight.services.server.numbers_in_paths import Which
 
 STEPS: Final = titled("main", AGGREGATE, PUBLISH, MEASURE)
 LINKS: Final = (*STEPS, *PAGES)

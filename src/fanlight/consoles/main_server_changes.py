@@ -12,8 +12,8 @@ from starlette.responses import RedirectResponse, Response
 
 from fanlight.services.http.owner import require_owner_post
 from fanlight.services.main_server import class_proposals
-from fanlight.services.main_server.numbers_in_paths import Which
 from fanlight.services.main_server.service import MainService
+from fanlight.services.server.numbers_in_paths import Which
 
 
 def change_pages(service: MainService) -> APIRouter:

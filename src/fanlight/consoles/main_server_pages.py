@@ -16,8 +16,8 @@ from fanlight.consoles.step_pages import Reader
 from fanlight.services.http.owner import Owner, require_owner_post
 from fanlight.services.http.paging import PageNumber
 from fanlight.services.main_server.app import MainServerParts
-from fanlight.services.main_server.numbers_in_paths import Which
 from fanlight.services.main_server.pace import between_polls_s
+from fanlight.services.server.numbers_in_paths import Which
 
 PAGES: Final = (
     ("/rounds", "Rounds"),

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import APIRouter, Depends, Path
+from fastapi import APIRouter, Depends
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -14,6 +14,7 @@ from fanlight.services.aggregator.step_jobs import AGGREGATE, RELEASE, Steps
 from fanlight.services.http.job_routes import accepted, jobs_router
 from fanlight.services.http.owner import require_owner, require_owner_post
 from fanlight.services.http.paging import PageNumber
+from fanlight.services.server.numbers_in_paths import Which
 
 READ = [Depends(require_owner)]
 CHANGE = [Depends(require_owner_post)]
@@ -37,7 +38,7 @@ def owner_router(service: AggregatorService, steps: Steps, records: Records) -> 
         return records.rounds(page)
 
     @router.get("/api/v1/rounds/{number}/reports", dependencies=READ)
-    def reports(number: Annotated[int, Path(ge=1, le=10**9)]) -> dict[str, Any]:
+    def reports(number: Which) -> dict[str, Any]:
         return records.reports(number)
 
     @router.get("/api/v1/log", dependencies=READ)

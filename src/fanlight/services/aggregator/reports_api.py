@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection
 from typing import Final
 
 from starlette.requests import Request
 from starlette.responses import Response
 
-from fanlight.errors import MalformedMessage
 from fanlight.protocol.exchange import PREFIX
 from fanlight.services.aggregator.service import AggregatorService
 from fanlight.services.aggregator.uploads import Uploads
 from fanlight.services.http.numbers import whole_number
 from fanlight.services.http.plain_routes import PlainRoute
 from fanlight.services.http.signatures import SignatureVerifier
-from fanlight.services.server.hash_in_path import hash_in_path
+from fanlight.services.server.digits_in_paths import device_in_path, hash_in_path
 from fanlight.services.server.membership_api import cbor, membership_routes
 
 REPORT_PATH: Final = "/rounds/{mh}/reports/{device}"
 UPLOAD_OFFSET: Final = "Upload-Offset"
-
-_DEVICE = re.compile(r"[0-9a-f]{32}")
 
 
 def protocol_routes(service: AggregatorService, authorities: Collection[str]) -> list[PlainRoute]:
@@ -62,10 +58,4 @@ def _report_routes(service: AggregatorService, uploads: Uploads) -> list[PlainRo
 
 def _named(request: Request) -> tuple[bytes, bytes]:
     """Round and device of the path."""
-    return hash_in_path(request.path_params["mh"]), _device_in_path(request.path_params["device"])
-
-
-def _device_in_path(text: str) -> bytes:
-    if not _DEVICE.fullmatch(text):
-        raise MalformedMessage("A device's id is 32 hexadecimal digits.")
-    return bytes.fromhex(text)
+    return hash_in_path(request.path_params["mh"]), device_in_path(request.path_params["device"])

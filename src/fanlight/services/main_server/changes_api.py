@@ -8,8 +8,8 @@ from fastapi import APIRouter, Body, Depends
 
 from fanlight.services.http.owner import require_owner, require_owner_post
 from fanlight.services.main_server import class_proposals
-from fanlight.services.main_server.numbers_in_paths import Which
 from fanlight.services.main_server.service import MainService
+from fanlight.services.server.numbers_in_paths import Which
 
 Text = Annotated[str, Body(embed=True)]
 Flag = Annotated[bool, Body(embed=True)]

@@ -12,10 +12,10 @@ from fanlight.services.http.content import content_response
 from fanlight.services.http.job_routes import accepted, jobs_router
 from fanlight.services.http.owner import require_owner, require_owner_post
 from fanlight.services.main_server.conductor import Conductor
-from fanlight.services.main_server.numbers_in_paths import Which
 from fanlight.services.main_server.overview import AGGREGATE, PUBLISH, Overview
 from fanlight.services.main_server.service import MainService
 from fanlight.services.main_server.step_jobs import Steps
+from fanlight.services.server.numbers_in_paths import Which
 
 READ = [Depends(require_owner)]
 CHANGE = [Depends(require_owner_post)]

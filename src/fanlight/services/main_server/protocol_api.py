@@ -22,7 +22,7 @@ from fanlight.services.http.plain_routes import PlainRoute
 from fanlight.services.http.signatures import SignatureVerifier
 from fanlight.services.main_server import announcements, signed_answers
 from fanlight.services.main_server.service import MainService
-from fanlight.services.server.hash_in_path import hash_in_path
+from fanlight.services.server.digits_in_paths import hash_in_path
 from fanlight.services.server.membership_api import SMALL_BODY, cbor, membership_routes
 
 LONGEST_WAIT_S: Final = 25.0

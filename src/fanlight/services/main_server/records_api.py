@@ -10,8 +10,8 @@ from starlette.responses import JSONResponse, Response
 from fanlight.services.http.owner import require_owner
 from fanlight.services.http.paging import PageNumber
 from fanlight.services.main_server import model_card
-from fanlight.services.main_server.numbers_in_paths import Which
 from fanlight.services.main_server.records import Records
+from fanlight.services.server.numbers_in_paths import Which
 
 
 def records_router(records: Records) -> APIRouter:
