@@ -124,7 +124,8 @@ class History:
     """What the device has answered before.
 
     Attributes:
-        answered: manifest hash by ``answer_key``; abandoned rounds are not in it.
+        answered: manifest hash by ``answer_key``, at least under that of the manifest in question; abandoned rounds are
+            not in it.
         last_day: reports in the last 24 hours.
     """
 

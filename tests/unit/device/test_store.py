@@ -75,9 +75,11 @@ def test_one_answer_for_a_key_and_nothing_changes_when_refused(store: DeviceStor
 def test_answers_are_counted_over_a_day(store: DeviceStore) -> None:
     for number, at in ((1, 1000), (2, 1000 + SECONDS_PER_DAY - 1)):
         store.commit(record(number, at), np.zeros(3, np.uint32), LEARNED)
-    assert store.history(1000 + SECONDS_PER_DAY - 1).last_day == 2
-    assert store.history(1000 + SECONDS_PER_DAY).last_day == 1
-    assert len(store.history(0).answered) == 2
+    key, other = record(1).answer_key, record(3).answer_key
+    assert store.history(key, 1000 + SECONDS_PER_DAY - 1).last_day == 2
+    assert store.history(key, 1000 + SECONDS_PER_DAY).last_day == 1
+    assert store.history(key, 0).answered == {key: record(1).mh}
+    assert store.history(other, 0).answered == {}
 
 
 def test_a_refusal_is_kept_once_for_each_reason(store: DeviceStore) -> None:

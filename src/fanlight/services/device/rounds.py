@@ -18,7 +18,7 @@ from fanlight.core.randomness import Keystream
 from fanlight.errors import Conflict, FanlightError, NotAuthentic, NotFound, NotPossibleNow, Refused
 from fanlight.protocol.contribution import Contribution
 from fanlight.protocol.device import needs_training
-from fanlight.protocol.device_round import PREPARATION, Delivery, PreparationEvent, Record
+from fanlight.protocol.device_round import PREPARATION, Delivery, PreparationEvent, Record, answer_key
 from fanlight.protocol.manifest import Manifest, SignedManifest, read_manifest
 from fanlight.protocol.plan import Kind, Plan
 from fanlight.protocol.report import Envelope, body_bytes
@@ -108,11 +108,10 @@ class Rounds:
                 "No round is open for this device.", slug="no-manifest", next="Wait until the main server opens one."
             )
         device = self.identity.device
-        kind = read_manifest(device.trust, signed).proposal.kind
-        if kind not in (Kind.TRAIN, Kind.MEASURE):
-            raise Refused(f"The round is of the unknown kind {kind!r}.", slug="unknown-kind", next="Update Fanlight.")
-        plan = held.plan.of_kind(Kind(kind))
-        history = self.store.history(int(self.clock()))  # a server's time could stretch the owner's limit a day
+        proposal = read_manifest(device.trust, signed).proposal
+        plan = held.plan.of_kind(Kind(proposal.kind))
+        key = answer_key(proposal.plan, proposal.attempt, proposal.model)
+        history = self.store.history(key, int(self.clock()))  # a server's time could stretch the owner's limit a day
         manifest = device.check_manifest(
             signed, plan, held.sha256, offer.invitation, self.wishes.floors, history, self.servers_time()
         )

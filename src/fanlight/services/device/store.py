@@ -301,10 +301,16 @@ class DeviceStore:
         """The stored y of a report; the caller closes it."""
         return self._reports.open(_y_name(mh))
 
-    def history(self, now: int) -> History:
-        """What was answered before ``now`` (unix seconds)."""
+    def history(self, key: bytes, now: int) -> History:
+        """What was answered under one ``answer_key`` ever, and how often at all in the day before ``now``.
+
+        Args:
+            key: of a manifest that may be answered; the others of a device's life do not matter to it.
+            now: unix seconds.
+        """
         with self.database.reading() as tx:
-            keys = {row.answer_key: row.mh for row in tx.execute(select(answered))}
+            found = select(answered).where(answered.c.answer_key == key)
+            keys = {row.answer_key: row.mh for row in tx.execute(found)}
             recent = select(func.count()).select_from(reports).where(reports.c.committed_at > now - SECONDS_PER_DAY)
             return History(keys, tx.execute(recent).scalar_one())
 
