@@ -47,11 +47,11 @@ def test_reports_and_rejections_are_counted_without_naming_devices() -> None:
     with capture_logs() as lines:
         for _ in range(2):
             journal.took("report taken", 7, MH, DEVICE, 500)
-        journal.rejected(MH, DEVICE, "swapped-vector")
-    assert [(line["event"], line["device"]) for line in lines] == [
-        ("report taken", DEVICE.hex()),
-        ("report taken", DEVICE.hex()),
-        ("report rejected", DEVICE.hex()),
+        journal.rejected(7, MH, DEVICE, "swapped-vector")
+    assert [(line["event"], line["round"], line["device"]) for line in lines] == [
+        ("report taken", 7, DEVICE.hex()),
+        ("report taken", 7, DEVICE.hex()),
+        ("report rejected", 7, DEVICE.hex()),
     ]
     assert values.get_sample_value("fanlight_reports_taken_total") == 2
     assert values.get_sample_value("fanlight_reports_taken_bytes_total") == 1000

@@ -13,12 +13,12 @@ from typing import Any, Final
 import structlog
 from sqlalchemy import select, update
 
-from fanlight.errors import FanlightError, NotPossibleNow, StorageError
+from fanlight.errors import FanlightError, NotFound, NotPossibleNow, StorageError
 from fanlight.protocol.aggregator import Aggregator
 from fanlight.protocol.aggregator_round import TERMINAL, State
 from fanlight.protocol.exchange import Enrolments, Order, Orders
 from fanlight.protocol.manifest import Proposal
-from fanlight.services.aggregator import held_reports, refusals
+from fanlight.services.aggregator import held_reports, refusals, round_table
 from fanlight.services.aggregator.main_client import LONG_POLL_S, MainClient
 from fanlight.services.aggregator.masked_sums import DEAD_ROUND
 from fanlight.services.aggregator.reception import Reception
@@ -319,9 +319,12 @@ class AggregatorService:
 
     def note_refusal(self, mh: bytes, device: bytes, reason: str) -> None:
         """A member's report was refused for ``reason`` (a slug): for the owner to see."""
+        number = None
         with self.database.transaction() as tx:
             refusals.note(tx, mh, device, reason, self.clock())
-        self.rounds.journal.rejected(mh, device, reason)
+            with suppress(NotFound):
+                number = round_table.by_hash(tx, mh).record.number
+        self.rounds.journal.rejected(number, mh, device, reason)
         self.pages.notify()
 
     def incidents(self) -> list[dict[str, Any]]:

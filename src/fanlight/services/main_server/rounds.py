@@ -256,7 +256,7 @@ class Rounds:
         if stored.state == record.state or verdict is None:
             return
         for entry in verdict.rejected:
-            self.journal.rejected(record.mh, entry.device, entry.reason)
+            self.journal.rejected(record.number, record.mh, entry.device, entry.reason)
         self._say(stored, record, accepted=len(verdict.accepted), rejected=len(verdict.rejected))
 
     def _say(self, stored: RoundLine, record: Record, **facts: object) -> None:

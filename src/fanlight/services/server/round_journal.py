@@ -81,10 +81,10 @@ class RoundJournal(Collector):
         self._taken_bytes.inc(size)
         log.info(what, round=number, mh=_short(mh), device=device.hex(), bytes=size)
 
-    def rejected(self, mh: bytes, device: bytes, reason: str) -> None:
-        """A report is not counted for ``reason``, a slug of ours."""
+    def rejected(self, number: int | None, mh: bytes, device: bytes, reason: str) -> None:
+        """A report is not counted for ``reason``, a slug of ours; ``number`` is None for a round that there is not."""
         self._rejected.labels(reason).inc()
-        log.warning("report rejected", mh=_short(mh), device=device.hex(), reason=reason)
+        log.warning("report rejected", round=number, mh=_short(mh), device=device.hex(), reason=reason)
 
 
 def _short(mh: bytes) -> str:
