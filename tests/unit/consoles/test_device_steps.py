@@ -15,6 +15,7 @@ from tests.unit.consoles.federation import Page
 from tests.unit.consoles.joined_device import joined_device
 from tests.unit.device.federation import FakeFederation, first_model
 from tests.unit.device.joined import done, turn
+from tests.unit.device.test_repeated_answers import told_twice
 
 STEPS = {"/modeltrain": "Train", "/sendstatus": "Announce", "/sendmodel": "Send"}
 PAGES = ("/", "/learning", "/privacy", *STEPS)
@@ -128,3 +129,14 @@ def test_going_back_is_said_on_the_start_page_and_of_learning(
         assert "<h1>The operator went back to version 0.</h1>" in "".join(
             line.strip() for line in browser.get(path).text.splitlines()
         )
+
+
+def test_servers_that_contradict_themselves_stand_above_what_to_do(
+    federation: FakeFederation, device: tuple[TestClient, DeviceRole]
+) -> None:
+    browser, role = device
+    told_twice(federation, role, Result.RELEASED)
+    page = browser.get("/").text
+    in_order(page, "said two different things", "round 1 (noticed ", "Go on all the same", "what to do now")
+    assert 'datetime="2023-11-14T22:13:20Z"' in page
+    assert Page.of(browser.get("/privacy")).text.count("press the button on the page Overview") == 1

@@ -100,7 +100,7 @@ class Rounds:
             raise Refused(
                 "The servers have signed two different outcomes of one round; this device answers no more.",
                 slug=EQUIVOCATION,
-                next="Both are kept: see /api/v1/status. Ask the operator; to go on, POST to /api/v1/equivocation.",
+                next="Both are kept. Ask the operator; to go on all the same, press the button on the page Overview.",
             )
         offer, signed, held = self.offers.current, self.offers.manifest, self.held()
         if offer is None or signed is None:
