@@ -29,6 +29,7 @@ def fill_main(service: MainService, devices: Sequence[bytes], past: Sequence[Pas
             tx.execute(insert(tables.rounds).values(**_round(some, len(devices))))
             tx.execute(insert(tables.beacons), _beacons(some, devices, receipts, chance))
             if some.made is not None:
+                tx.execute(insert(tables.model_files).values(sha256=some.made.sha256, content=some.made.content))
                 tx.execute(insert(tables.models).values(**_version(some)))
             if some.released:
                 measurements.store(tx, some.number, some.start.sha256, _figures(service, some, len(devices), chance))
@@ -84,7 +85,7 @@ def _version(past: PastRound) -> dict[str, Any]:
     return {
         "version": past.made.number,
         "sha256": past.made.sha256,
-        "content": past.made.content,
+        "size": len(past.made.content),
         "created_at": past.opened_at + _TOOK_S,
         "round": past.number,
         "published": True,

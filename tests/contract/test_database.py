@@ -7,13 +7,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Column, Integer, MetaData, Table, func, insert, select, text, update
 
 from fanlight.errors import Refused, StorageError
+from fanlight.storage import migrating
 from fanlight.storage.database import Database
 from fanlight.storage.migrating import Role, migrate
+from fanlight.storage.tables import main
 
 metadata = MetaData()
 counters = Table(
@@ -39,6 +42,36 @@ def test_a_transaction_is_kept(database: Database) -> None:
     with database.transaction() as tx:
         tx.execute(update(counters).values(value=5))
     assert value(database) == 5
+
+
+def test_who_reads_sees_what_was_committed_and_waits_for_nobody(tmp_path: Path) -> None:
+    seen: list[int] = []
+
+    def look() -> None:
+        with made.reading() as tx:
+            seen.append(tx.execute(select(counters.c.value)).scalar_one())
+
+    with Database(tmp_path / "role.sqlite") as made:
+        with made.transaction() as tx:
+            metadata.create_all(tx)
+            tx.execute(insert(counters).values(id=1, value=0))
+        with made.transaction() as tx:
+            tx.execute(update(counters).values(value=5))
+            other = threading.Thread(target=look)
+            other.start()
+            other.join()
+        look()
+    assert seen == [0, 5]
+
+
+def test_who_only_reads_changes_nothing(tmp_path: Path) -> None:
+    with Database(tmp_path / "role.sqlite") as made:
+        with made.transaction() as tx:
+            metadata.create_all(tx)
+            tx.execute(insert(counters).values(id=1, value=0))
+        with made.reading() as tx:
+            tx.execute(update(counters).values(value=5))
+        assert value(made) == 0
 
 
 def test_an_error_undoes_all_of_a_transaction(database: Database) -> None:
@@ -175,6 +208,24 @@ def test_migrations_arrive_exactly_at_the_tables_in_the_code(role: Role, tmp_pat
         with database.transaction() as tx:
             context = MigrationContext.configure(tx, opts={"compare_server_default": True})
             assert compare_metadata(context, tables) == []
+
+
+def test_files_of_models_move_to_a_table_of_their_own(tmp_path: Path) -> None:
+    with Database(tmp_path / "role.sqlite") as made:
+        with made.transaction() as tx:
+            config = migrating._config("main")
+            config.attributes["connection"] = tx
+            command.upgrade(config, "0006")
+            old = "INSERT INTO models (version, sha256, created_at, published, content) VALUES (:v, :h, 0, 1, :c)"
+            tx.execute(
+                text(old), [{"v": number, "h": bytes([number]) * 32, "c": b"x" * number} for number in (0, 1, 2)]
+            )
+        migrate(made, "main")
+        with made.transaction() as tx:
+            models, files = main.models.c, main.model_files.c
+            found = select(models.version, models.published, models.size, files.content)
+            rows = tx.execute(found.join(main.model_files, files.sha256 == models.sha256).order_by(models.version))
+            assert [tuple(row) for row in rows] == [(number, True, number, b"x" * number) for number in (0, 1, 2)]
 
 
 def test_a_database_from_a_newer_version_is_refused_untouched(database: Database) -> None:

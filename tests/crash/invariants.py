@@ -173,7 +173,7 @@ class Invariants:
 
     def _check_models(self) -> None:
         rows = sorted(self._rows("main", main_tables.models), key=lambda row: row.version)
-        files = {row.sha256: row.content for row in rows}
+        files = {row.sha256: row.content for row in self._rows("main", main_tables.model_files)}
         by_number = {record.number: record for record in self.main_rounds.values()}
         assert [row.version for row in rows] == list(range(len(rows)))
         for row in rows[1:]:
@@ -182,7 +182,7 @@ class Invariants:
             total = self._plain_sum(record)
             expected = _fedavg(before, layout, total)
             rounding = 2**-22 * np.abs(expected).max()  # a file holds float32
-            np.testing.assert_allclose(_parameters(row.content), expected, rtol=0, atol=rounding)
+            np.testing.assert_allclose(_parameters(files[row.sha256]), expected, rtol=0, atol=rounding)
 
     def _plain_sum(self, record: main_round.Record) -> NDArray[np.int64]:
         accepted = set(_verdict(record).accepted)

@@ -16,7 +16,16 @@ from tests.crash.invariants import Invariants
 from tests.crash.role import until
 
 KEPT: Final[dict[str, tuple[Table, ...]]] = {
-    "main": (main.rounds, main.beacons, main.models, main.measurements, main.members.rekeys, main.log, main.settings),
+    "main": (
+        main.rounds,
+        main.beacons,
+        main.models,
+        main.model_files,
+        main.measurements,
+        main.members.rekeys,
+        main.log,
+        main.settings,
+    ),
     "aggregator": (aggregator.rounds, aggregator.reports, aggregator.members.rekeys, aggregator.log),
 }
 

@@ -17,7 +17,7 @@ DEFAULT_STATE = Path("fanlight-state")
 
 _DATABASE = "state.sqlite3"
 _CURRENT = """
-    SELECT content FROM models WHERE published
+    SELECT content FROM models JOIN model_files USING (sha256) WHERE published
     ORDER BY version = (SELECT CAST(value AS INTEGER) FROM settings WHERE key = 'current_model') DESC, version DESC
 """
 """The version that the operator made current, else the newest; see ``Models.current``."""

@@ -151,7 +151,9 @@ def test_a_main_servers_state_gives_its_current_model(
     with database.transaction() as tx:
         for version, published in ((0, True), (1, True), (2, True), (3, False)):
             content = model_bytes((f"a{version}", f"b{version}"))
-            values = {"sha256": bytes([version]) * 32, "created_at": 0.0, "published": published, "content": content}
+            sha256 = bytes([version]) * 32
+            tx.execute(insert(tables.model_files).values(sha256=sha256, content=content))
+            values = {"sha256": sha256, "created_at": 0.0, "published": published, "size": len(content)}
             tx.execute(insert(tables.models).values(version=version, **values))
         if current is not None:
             notes.keep(tx, notes.CURRENT_MODEL, current)

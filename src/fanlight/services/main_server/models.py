@@ -17,7 +17,7 @@ from fanlight.protocol.contribution import Totals
 from fanlight.protocol.plan import Plan
 from fanlight.services.main_server import notes
 from fanlight.services.main_server.task_file import TaskFile
-from fanlight.storage.tables.main import models, rounds
+from fanlight.storage.tables.main import model_files, models, rounds
 
 T = TypeVar("T")
 
@@ -118,7 +118,7 @@ class Models:
         Raises:
             NotFound: there is none.
         """
-        found = select(models.c.content).where(models.c.sha256 == sha256, models.c.published)
+        found = _files().where(models.c.sha256 == sha256, models.c.published)
         content: bytes = _present(tx.execute(found).scalar(), f"with the hash {sha256.hex()}")
         return content
 
@@ -133,7 +133,7 @@ class Models:
         Raises:
             NotFound: there is none.
         """
-        found = select(models.c.content).where(models.c.version == number)
+        found = _files().where(models.c.version == number)
         content: bytes = _present(tx.execute(found).scalar(), f"version {number}")
         return content
 
@@ -194,14 +194,16 @@ class Models:
         published: bool,
     ) -> None:
         content = version_file(self._tasks.task.plan, number, weight, bias)
+        sha256 = bytes.fromhex(model_hash(content))
+        tx.execute(insert(model_files).values(sha256=sha256, content=content))
         tx.execute(
             insert(models).values(
                 version=number,
-                sha256=bytes.fromhex(model_hash(content)),
+                sha256=sha256,
                 created_at=now,
                 round=round_number,
                 published=published,
-                content=content,
+                size=len(content),
             )
         )
 
@@ -223,8 +225,11 @@ def version_file(plan: Plan, number: int, weight: NDArray[np.float32], bias: NDA
 
 def _select() -> Select[Any]:
     columns = models.c
-    size = func.length(columns.content).label("size")
-    return select(columns.version, columns.sha256, size, columns.created_at, columns.round, columns.published)
+    return select(columns.version, columns.sha256, columns.size, columns.created_at, columns.round, columns.published)
+
+
+def _files() -> Select[Any]:
+    return select(model_files.c.content).join(models, models.c.sha256 == model_files.c.sha256)
 
 
 def _version(row: Any) -> Version:

@@ -151,7 +151,7 @@ class Records:
         models, devices, fetched, beacons = (
             table.c for table in (tables.models, tables.devices, tables.device_models, tables.beacons)
         )
-        size = tx.execute(select(func.length(models.content)).where(models.sha256 == stored.model)).scalar_one()
+        size = tx.execute(select(models.size).where(models.sha256 == stored.model)).scalar_one()
         until = stored.ended_at if stored.ended_at is not None else float("inf")
         got = and_(fetched.dev == devices.dev, fetched.model == stored.model, fetched.fetched_at <= until)
         sent = and_(beacons.dev == devices.dev, beacons.mh == stored.mh)

@@ -69,6 +69,13 @@ models = Table(
     Column("created_at", Float, nullable=False),
     Column("round", Integer, index=True),
     Column("published", Boolean, nullable=False, server_default=false()),
+    Column("size", Integer, nullable=False, server_default="0"),  # of its file, bytes
+)
+
+model_files = Table(
+    "model_files",  # apart from the models: SQLite writes a row as a whole, whatever changes in it
+    metadata,
+    Column("sha256", LargeBinary(32), primary_key=True),
     Column("content", LargeBinary, nullable=False),
 )
 
