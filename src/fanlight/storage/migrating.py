@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import threading
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import Connection
+from sqlalchemy import Connection, inspect, text
 
 from fanlight.errors import StorageError
 from fanlight.storage.database import Database
+
+if TYPE_CHECKING:
+    from alembic.config import Config
+    from alembic.script import ScriptDirectory
 
 Role = Literal["main", "aggregator", "device"]
 
@@ -32,6 +32,13 @@ def migrate(database: Database, role: Role) -> None:
     Raises:
         StorageError: the database comes from a newer Fanlight, or a step failed (nothing was changed).
     """
+    with database.transaction() as transaction:
+        if _is_current(transaction, role):
+            return
+    # Not before it is needed: Alembic takes longer to load than all the rest of a start takes.
+    from alembic import command
+    from alembic.script import ScriptDirectory
+
     config = _config(role)
     with _one_at_a_time, database.transaction() as transaction:
         _refuse_newer(transaction, ScriptDirectory.from_config(config), database)
@@ -39,7 +46,17 @@ def migrate(database: Database, role: Role) -> None:
         command.upgrade(config, "head")
 
 
+def _is_current(transaction: Connection, role: Role) -> bool:
+    """Has the last step been run? Steps are numbered by their files' names."""
+    if not inspect(transaction).has_table("alembic_version"):
+        return False
+    newest = max(path.name.partition("_")[0] for path in (_STEPS / role).glob("[0-9]*_*.py"))
+    return [newest] == list(transaction.execute(text("SELECT version_num FROM alembic_version")).scalars())
+
+
 def _config(role: Role) -> Config:
+    from alembic.config import Config
+
     config = Config()
     config.set_main_option("script_location", _escaped(_STEPS))
     config.set_main_option("path_separator", "newline")  # the only separator that a folder's name rarely contains
@@ -52,6 +69,8 @@ def _escaped(path: Path) -> str:
 
 
 def _refuse_newer(transaction: Connection, steps: ScriptDirectory, database: Database) -> None:
+    from alembic.runtime.migration import MigrationContext
+
     known = {step.revision for step in steps.walk_revisions()}
     unknown = set(MigrationContext.configure(transaction).get_current_heads()) - known
     if unknown:
