@@ -206,7 +206,7 @@ def check_sum(layout: Sequence[Segment], total: NDArray[np.int64], count: int) -
             return f"{segment.kind}-out-of-range"
         if segment.kind == "update":
             bound = count * (segment.hi + float(np.sqrt(segment.length)))
-            if float(np.linalg.norm(part.astype(np.float64))) > bound:
+            if quantise.norm(part.astype(np.float64)) > bound:
                 return "update-norm-too-large"
         if segment.kind == "weight" and int(part[0]) == 0:
             return "no-pictures"
