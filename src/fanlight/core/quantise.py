@@ -68,13 +68,13 @@ def clip(update: NDArray[np.float64], bound: float) -> Clipped:
     return Clipped(update * (bound / length), length, False)
 
 
-def norm(x: NDArray[np.float64]) -> float:
-    """The L2 norm of (d,) float64.
+def norm(x: NDArray[np.float64] | NDArray[np.int64]) -> float:
+    """The L2 norm of a (d,) vector, computed in float64.
 
     Not by BLAS: for a long vector it starts threads that go on spinning when they are done, which took a third of the
     processor in a round with millions of parameters.
     """
-    return math.sqrt(np.einsum("i,i->", x, x))
+    return math.sqrt(np.einsum("i,i->", x, x, dtype=np.float64))
 
 
 def quantise(x: NDArray[np.float64], scale: Fraction, lo: int, hi: int, stream: Keystream) -> NDArray[np.int64]:

@@ -40,7 +40,7 @@ def centre(x: NDArray[Any]) -> NDArray[np.int64]:
         MalformedMessage: the array is neither uint32 nor uint64.
     """
     if x.dtype == np.uint32:
-        return x.astype(np.int32).astype(np.int64)
+        return x.view(np.int32).astype(np.int64)
     if x.dtype == np.uint64:
         return x.astype(np.int64)
     raise MalformedMessage(f"ring elements are uint32 or uint64, not {x.dtype}")

@@ -206,7 +206,7 @@ def check_sum(layout: Sequence[Segment], total: NDArray[np.int64], count: int) -
             return f"{segment.kind}-out-of-range"
         if segment.kind == "update":
             bound = count * (segment.hi + float(np.sqrt(segment.length)))
-            if quantise.norm(part.astype(np.float64)) > bound:
+            if quantise.norm(part) > bound:
                 return "update-norm-too-large"
         if segment.kind == "weight" and int(part[0]) == 0:
             return "no-pictures"
@@ -240,7 +240,7 @@ def read_totals(layout: Sequence[Segment], total: NDArray[np.int64], count: int)
         totals = replace(
             totals,
             weight=weight,
-            mean=parts["update"].astype(np.float64) * (unit / weight),
+            mean=np.multiply(parts["update"], unit / weight, dtype=np.float64),
             supporters=parts["supporters"].copy(),
             within_clip=int(parts["within_clip"][0]),
         )

@@ -26,15 +26,21 @@ class Algorithm(Generic[StateT]):
 
 
 def frozen_vector(what: str, values: ArrayLike) -> Vector:
-    """A read-only (d,) float64 copy.
+    """A read-only (d,) float64 copy; errors as in ``checked_vector``."""
+    vector = checked_vector(what, np.array(values, np.float64))
+    vector.setflags(write=False)
+    return vector
+
+
+def checked_vector(what: str, values: ArrayLike) -> Vector:
+    """The (d,) values as float64, not copied where they are.
 
     Raises:
         ModelError: not one-dimensional, empty, or not finite.
     """
-    vector = np.array(values, np.float64)
+    vector = np.asarray(values, np.float64)
     if vector.ndim != 1 or vector.size == 0:
         raise ModelError(f"{what} of shape {vector.shape} is not a vector")
     if not np.isfinite(vector).all():
         raise ModelError(f"{what} holds numbers that are not finite")
-    vector.setflags(write=False)
     return vector

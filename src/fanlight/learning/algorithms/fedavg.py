@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fanlight.errors import ModelError
-from fanlight.learning.algorithms.algorithm import Algorithm, Vector, frozen_vector
+from fanlight.learning.algorithms.algorithm import Algorithm, Vector, checked_vector, frozen_vector
 
 SERVER_LEARNING_RATE = 1.0
 
@@ -44,12 +44,14 @@ def apply(state: FedAvgState, mean_update: ArrayLike) -> FedAvgState:
     Raises:
         ModelError: the update has another length, or the outcome is not finite; the old state stands.
     """
-    update = frozen_vector("the mean update", mean_update)
+    update = checked_vector("the mean update", mean_update)
     if update.shape != state.parameters.shape:
         raise ModelError(f"an update of {update.size} numbers does not fit a model of {state.parameters.size}")
     with np.errstate(over="ignore"):
-        moved = state.parameters + SERVER_LEARNING_RATE * update
-    return FedAvgState(frozen_vector("the new model", moved), state.rounds + 1)
+        moved = SERVER_LEARNING_RATE * update
+        moved += state.parameters
+    checked_vector("the new model", moved).setflags(write=False)
+    return FedAvgState(moved, state.rounds + 1)
 
 
 FEDAVG: Algorithm[FedAvgState] = Algorithm("fedavg", init, apply, lambda state: state.parameters)
