@@ -5,15 +5,18 @@ from __future__ import annotations
 import http.client
 import re
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from html.parser import HTMLParser
 from types import TracebackType
 from typing import Final, Self
+from urllib.parse import urldefrag, urlencode
 
 from fanlight.cli.owner_client import OwnerClient
 
 _ACCEPTS: Final = {"Accept": "text/html,*/*", "Accept-Encoding": "gzip, deflate, br"}
 _TIMEOUT_S: Final = 60
+_SECRET: Final = re.compile(r'name="csrf" value="([^"]*)"')
 _CONSTANT: Final = re.compile(r"""const\s+(\w+)\s*=\s*["'](/static/[^"']*)["']""")
 _FILE: Final = re.compile(r"""["'`(]((?:/static/|\$\{\w+\})[^"'`()\s]*\.(?:js|css))["'`)]""")
 
@@ -97,6 +100,23 @@ class Browser:
                 f"{self._connection.port}{address} is no page: {answer.status} {answer.type}: {said[:600]}"
             )
         return answer
+
+    def press(self, page: str, button: str, fields: Mapping[str, str]) -> Answer:
+        """Send a form of ``page`` to ``button``, and fetch the page that this leads to; the time is that of both.
+
+        Raises:
+            SystemExit: the button leads to no page.
+        """
+        found = _SECRET.search(self.fetch(page).body.decode())
+        body = urlencode({"csrf": found[1] if found else "", **fields})
+        headers = self._headers | {"Content-Type": "application/x-www-form-urlencoded"}
+        began = time.perf_counter()
+        self._connection.request("POST", button, body, headers)
+        answer = self._connection.getresponse()
+        answer.read()
+        pressed_ms = (time.perf_counter() - began) * 1000
+        shown = self.fetch(urldefrag(answer.getheader("Location", "/no-page")).url)
+        return replace(shown, ms=pressed_ms + shown.ms)
 
     def _file(self, name: str) -> Answer:
         if name not in self._files:

@@ -5,7 +5,8 @@
 
 A federation that has been at work for long is built: 500 devices, 500 rounds, and a device with 5,000 pictures. Main
 server, aggregator and that device run as they do in earnest, one process each. Every page that their applications have
-is asked for again and again, as a browser does that has logged in.
+is asked for again and again, as a browser does that has logged in. One picture is labelled again and again, each time
+with the page that shows it.
 
 *Time* is from sending the request to the last byte of the answer, on this machine's loopback, over one connection that
 is kept open. Nothing else is asked of the processes meanwhile, but what they do by themselves goes on.
@@ -31,11 +32,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script,
 from benchmarks.browsing import Browser
 from benchmarks.page_addresses import page_addresses
 from benchmarks.report import Figure, Report
-from benchmarks.stores.federation import ROLES, Filled, Size, full_federation
+from benchmarks.stores.federation import CLASSES, ROLES, Filled, Size, full_federation
 
 MOST_MS = 50.0
 MOST_KB = 300.0
-_HEADINGS = ("page", "median ms", "p95", "first", "of 50 ms", "kB HTML", "kB in all", "of 300 kB", "again", "")
+LABELLING = "/pictures/change, then /pictures"
+_HEADINGS = ("page", "median ms", "p95", "first", "of limit", "kB HTML", "kB in all", "of limit", "again", "")
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,7 @@ class Page:
         times_ms: of every answer but the first.
         first_ms: of the first one.
         html, whole, again: bytes of the page, with scripts and styles, and at the second visit.
+        most_ms: promised for the median.
     """
 
     role: str
@@ -56,6 +59,7 @@ class Page:
     html: int
     whole: int
     again: int
+    most_ms: float = MOST_MS
 
     @property
     def median_ms(self) -> float:
@@ -70,13 +74,13 @@ class Page:
     @property
     def ok(self) -> bool:
         """Are both promises kept?"""
-        return self.median_ms <= MOST_MS and self.whole <= MOST_KB * 1000
+        return self.median_ms <= self.most_ms and self.whole <= MOST_KB * 1000
 
     def figures(self) -> tuple[Figure, ...]:
         """As the report wants them."""
         name = f"{self.role} {self.address}"
         return (
-            Figure(f"{name}: time, median", self.median_ms, "ms", at_most=MOST_MS),
+            Figure(f"{name}: time, median", self.median_ms, "ms", at_most=self.most_ms),
             Figure(f"{name}: time, 95th percentile", self.p95_ms, "ms"),
             Figure(f"{name}: HTML", self.html / 1000, "kB"),
             Figure(f"{name}: HTML, scripts and styles", self.whole / 1000, "kB", at_most=MOST_KB),
@@ -90,7 +94,7 @@ class Page:
         return (
             f"{self.role} {self.address}",
             *(f"{value:.1f}" for value in times),
-            f"{self.median_ms / MOST_MS:.2f}",
+            f"{self.median_ms / self.most_ms:.2f}",
             *(f"{value:.1f}" for value in sizes),
             f"{self.whole / 1000 / MOST_KB:.2f}",
             f"{self.again / 1000:.1f}",
@@ -132,10 +136,25 @@ def measure(built: Filled, role: str, times: int) -> list[Page]:
         for _ in range(times):
             for address in addresses:
                 taken[address].append(browser.fetch(address).ms)
-        return [
+        pages = [
             Page(role, address, tuple(taken[address]), seen.ms, seen.html, seen.whole, browser.visit_again(address))
             for address, seen in first.items()
         ]
+        return [*pages, _labelling(browser, built.newest.picture, times)] if role == "device" else pages
+
+
+def _labelling(browser: Browser, picture: str, times: int) -> Page:
+    """Say again and again what one picture shows, each time something else; the time is until the page shows it."""
+
+    def label(number: int) -> float:
+        fields = {"picture": picture, "assign": CLASSES[number % 2]}
+        return browser.press("/pictures", "/pictures/change", fields).ms
+
+    first_ms, *times_ms = (label(number) for number in range(times + 1))
+    seen = browser.visit("/pictures")
+    again = browser.visit_again("/pictures")
+    two_ms = 2 * MOST_MS  # for two requests
+    return Page("device", LABELLING, tuple(times_ms), first_ms, seen.html, seen.whole, again, two_ms)
 
 
 def table(pages: Sequence[Page]) -> str:

@@ -12,7 +12,7 @@ import os
 import unicodedata
 from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from fanlight.errors import DataError
 from fanlight.learning.folders import (
@@ -74,7 +74,7 @@ class Layout:
 
     def place(self, path: str) -> Place | None:
         """What the place of ``path`` says; None where no pictures are looked for."""
-        folders = PurePosixPath(path).parts[:-1]
+        folders = path.split("/")[:-1]  # not by pathlib: thousands of paths are asked for after each change
         if not folders:
             return None
         if folders[0] in _STATE_OF:
