@@ -22,7 +22,7 @@ from fanlight.services.main_server.overview import Overview
 from fanlight.services.main_server.records import Records
 from fanlight.services.main_server.settings import MainServerSettings
 from tests.unit.consoles.federation import HOSTILE, LONG, OUR_SCRIPTS, Page, main_server, make_folder, owner
-from tests.unit.main_server.past import add_round, server
+from tests.unit.main_server.past import add_member, add_round, server
 
 STEPS = {
     "/aggregate_models": "Aggregate Local Models",
@@ -447,3 +447,15 @@ def test_a_round_that_there_is_not(browser: TestClient) -> None:
 def test_a_model_can_be_downloaded_from_the_page(browser: TestClient) -> None:
     links = [attributes["href"] for attributes in Page.of(browser.get("/models/0")).all("a")]
     assert browser.get(next(link for link in links if link.endswith("/file"))).status_code == 200
+
+
+def test_the_task_page_says_how_often_devices_ask_for_news(tmp_path: Path) -> None:
+    app, parts = server(tmp_path / "federation")
+    for number in range(1, 13):
+        add_member(parts, number)
+    parts.service.membership.load()
+    browser = owner(app)
+    assert "at once, and wait for it" in browser.get("/task").text
+    parts.service.change_policy(polls_per_second=1)
+    assert "about every 12.0 s" in browser.get("/task").text
+    parts.service.close()
