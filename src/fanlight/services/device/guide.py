@@ -12,6 +12,7 @@ from fanlight.protocol.manifest import Manifest
 from fanlight.services.device.arrival import about_arrival, is_awaited, went_back
 from fanlight.services.device.role import DeviceRole
 from fanlight.services.device.status import next_try_of
+from fanlight.services.device.steps import MEASURE, SEND
 from fanlight.services.device.supply import Supply
 from fanlight.services.http.steps import StepView
 
@@ -76,7 +77,7 @@ def now(role: DeviceRole, found: Supply) -> tuple[Now, list[StepView]]:
         _out(role)
         or _alone(role)
         or _to_learn_from(found)
-        or _stuck(role, views)
+        or _stuck(role)
         or _busy(views)
         or _of_the_round(role, found)
     )
@@ -153,11 +154,12 @@ _RUNNING: Final = {
 }
 
 
-def _stuck(role: DeviceRole, views: Sequence[StepView]) -> Now | None:
-    """A report that a server does not take: what is in the way, and when this device tries again."""
-    trouble = role.agent.trouble
-    running = any(view.route == "/sendmodel" and view.job and view.job.active for view in views)
-    if not role.rounds.undelivered() or (running and trouble is None):
+def _stuck(role: DeviceRole) -> Now | None:
+    """A report for the open round that a server does not take: what is in the way, and when this device tries again."""
+    trouble, signed = role.agent.trouble, role.offers.manifest
+    running = any(job is not None and job.active for job in map(role.jobs.latest, (SEND, MEASURE)))
+    open_still = signed is not None and any(record.mh == signed.hash for record in role.rounds.undelivered())
+    if not open_still or (running and trouble is None):
         return None
     text = "Your report is kept here, and this device tries again by itself"
     text += f" ({next_try_of(role)})." if trouble else "."
