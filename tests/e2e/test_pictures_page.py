@@ -36,7 +36,7 @@ def test_pictures_are_put_in_labelled_by_keyboard_and_taken_back(
         page.keyboard.press("Space")
         expect(page.get_by_text("2 chosen")).to_be_visible()
         page.keyboard.press("4")
-        expect(page.get_by_text("2 pictures labelled “star”. 1 waits for a label.")).to_be_visible()
+        expect(page.get_by_text("2 pictures labelled “star”. 1 to go.")).to_be_visible()
         assert labels(role)["star"] == 12
         page.keyboard.press("u")
         expect(page.get_by_text("Undone: 2 pictures labelled “star”.")).to_be_visible()
@@ -254,7 +254,7 @@ def test_what_one_works_with_is_in_view(
         for name in shapes.CLASSES:
             expect(bar.get_by_role("button", name=name)).to_be_in_viewport(ratio=1)
         bar.get_by_role("button", name="star").click()
-        expect(page.get_by_text("1 picture labelled “star”. 29 wait for a label.")).to_be_in_viewport(ratio=1)
+        expect(page.get_by_text("1 picture labelled “star”. 29 to go.")).to_be_in_viewport(ratio=1)
         bar.get_by_role("button", name="Delete").click()
         expect(page.get_by_text("Nothing chosen: tap or click pictures first.")).to_be_in_viewport(ratio=1)
         bar.get_by_role("button", name="Undo: 1 picture labelled “star”").click()
