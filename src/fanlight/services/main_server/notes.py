@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, bindparam, select
 from sqlalchemy.dialects.sqlite import insert
 
 from fanlight.storage.tables.main import settings
@@ -50,9 +50,12 @@ STOPPED_AT: Final = "stopped_at"
 """Number of the version that was the best one then."""
 
 
+_READ: Final = select(settings.c.value).where(settings.c.key == bindparam("wanted"))
+
+
 def read(tx: Connection, key: str, default: int) -> int:
     """The number under ``key``."""
-    value = tx.execute(select(settings.c.value).where(settings.c.key == key)).scalar()
+    value = tx.execute(_READ, {"wanted": key}).scalar()
     return default if value is None else int(value)
 
 

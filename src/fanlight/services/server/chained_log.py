@@ -34,7 +34,8 @@ class ChainedLog:
         for entry in entries:
             number += 1
             head = next_head(number, head, entry)
-            tx.execute(insert(self.table).values(seq=number, head=head, type=entry.type, payload=entry.payload))
+            row = {"seq": number, "head": head, "type": entry.type, "payload": entry.payload}
+            tx.execute(insert(self.table), row)
 
     def append_once(self, tx: Connection, entry: LogEntry) -> None:
         """Append unless the same entry is in the log already: what a stranger can repeat must not make it grow."""
