@@ -71,6 +71,28 @@ def test_without_events_a_page_asks_by_the_clock(browser: Browser, tmp_path: Pat
         expect(page.get_by_role("alert")).to_be_hidden()
 
 
+def test_pages_and_links_wait_for_a_server_that_is_away(browser: Browser, tmp_path: Path) -> None:
+    with browser.new_context(viewport=PHONE) as context:
+        with main_server(tmp_path) as (server, _parts):
+            start, _wrong = visit(context)
+            with start.expect_response("**/events"):
+                start.goto(server.login_link())
+            task, _wrong = visit(context)
+            task.goto(f"{server.url}/task")
+        expect(start.locator("#connection")).to_contain_text("Not connected. The main server does not answer")
+        assert violations(start) == []
+        task.get_by_role("link", name="Rounds", exact=True).click()
+        expect(task.locator("#connection")).to_contain_text("The page that you asked for opens then.")
+        expect(task).to_have_url(f"{server.url}/task")
+        app = apps.main_server(MainServerSettings(state=tmp_path / "federation" / "main"))
+        port = int(server.url.rpartition(":")[2])
+        with socket.create_server(("127.0.0.1", port)) as listener, served("main", app, listener):
+            expect(task).to_have_url(f"{server.url}/rounds")
+            start.evaluate("window.dispatchEvent(new Event('online'))")
+            expect(start.locator("#connection")).to_be_empty()
+            expect(start).to_have_url(f"{server.url}/")
+
+
 def test_a_hidden_page_lets_the_stream_go(browser: Browser, tmp_path: Path) -> None:
     """Browsers allow six connections to a host over HTTP/1.1, for all tabs together."""
     show = "hidden => { Object.defineProperty(document, 'hidden', {value: hidden, configurable: true});"

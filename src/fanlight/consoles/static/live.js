@@ -5,27 +5,24 @@
 
 const notice = document.querySelector("#notice");
 const isForm = (ctx) => ctx.sourceElement.matches("form");
+const refresh = () => document.querySelector("#refresh");
 
 // A page that is on its way would show what was before a form was sent.
 function stopRefreshing() {
-  const refresh = document.querySelector("#refresh");
-  if (refresh) htmx.trigger(refresh, "htmx:abort");
+  if (refresh()) htmx.trigger(refresh(), "htmx:abort");
 }
 
-// Links and searches load pages, as ever; htmx sends only what changes something.
+// Searches load pages, as ever, and so do links; htmx sends only what changes something.
 document.addEventListener("htmx:before:init", (event) => {
   if (event.target.matches("a, form:not([method=post])")) event.preventDefault();
 });
 
 document.addEventListener("htmx:before:request", (event) => {
   const { ctx } = event.detail;
-  if (isForm(ctx)) {
-    ctx.button = ctx.request.submitter ?? ctx.sourceElement.querySelector("button");
-    ctx.button.setAttribute("aria-disabled", "true"); // disabled would lose the focus
-    stopRefreshing();
-  } else if (document.hidden && ctx.sourceEvent.type === "every") {
-    event.preventDefault();
-  }
+  if (!isForm(ctx)) return;
+  ctx.button = ctx.request.submitter ?? ctx.sourceElement.querySelector("button");
+  ctx.button.setAttribute("aria-disabled", "true"); // disabled would lose the focus
+  stopRefreshing();
 });
 
 document.addEventListener("htmx:finally:request", (event) => {
@@ -38,7 +35,7 @@ document.addEventListener("htmx:before:swap", (event) => {
   const answer = ctx.response.raw;
   if (isForm(ctx)) stopRefreshing(); // asked for while the form was under way
   if (!answer.ok) {
-    if (!tasks[0].fragment.hasChildNodes()) tasks[0].fragment = noAnswer();
+    if (!tasks[0].fragment.hasChildNodes()) tasks[0].fragment = copyOf("#no-answer");
     return;
   }
   const { href, pathname } = new URL(answer.url);
@@ -55,13 +52,108 @@ document.addEventListener("htmx:before:swap", (event) => {
 
 // ---- notices
 
-const noAnswer = () => document.querySelector("#no-answer").content.cloneNode(true);
+const copyOf = (template) => document.querySelector(template).content.cloneNode(true);
 
 document.addEventListener("htmx:error", (event) => {
-  // Where the stream of events does not come through, the page asks by the clock; only then is there something to say.
-  if (!event.target.matches?.("[hx-sse\\:connect]")) notice.replaceChildren(noAnswer());
+  if (isForm(event.detail.ctx)) notice.replaceChildren(copyOf("#no-answer"));
 });
 document.querySelector("#close-notice").addEventListener("click", () => notice.replaceChildren());
+
+// ---- the server may be away: the page says so, and asks for it less and less often, by lot, so that not all pages come
+//      back at once; a link is followed when it is there, or the browser would put an error in the place of the page
+
+const EVERY_S = 5;
+const AWAY_S = [1, 60];
+const connection = document.querySelector("#connection");
+let failures = 0;
+let wanted = null; // the address that a link leads to
+let clock = 0;
+
+function later() {
+  clearTimeout(clock);
+  if (document.hidden || !(failures || refresh())) return;
+  const [least, most] = AWAY_S;
+  const wait = failures ? least + Math.random() * Math.min(most, 2 ** failures) : EVERY_S;
+  clock = setTimeout(ask, 1000 * wait);
+}
+
+function ask() {
+  clearTimeout(clock);
+  if (refresh() && !wanted) htmx.trigger(refresh(), "due");
+  else look();
+}
+
+async function look() {
+  try {
+    const answer = await fetch("/healthz", { cache: "no-store", signal: AbortSignal.timeout(10_000) });
+    if (!answer.ok) throw new Error(answer.statusText);
+  } catch {
+    away();
+    return;
+  }
+  if (wanted) location.assign(wanted);
+  else here();
+}
+
+function away() {
+  failures += 1;
+  if (!connection.hasChildNodes()) connection.replaceChildren(copyOf("#not-connected"));
+  connection.querySelector("[data-wanted]").hidden = !wanted;
+  later();
+}
+
+function here() {
+  failures = 0;
+  connection.replaceChildren();
+  later();
+}
+
+function goTo(address) {
+  wanted = address;
+  look();
+}
+
+document.addEventListener("htmx:error", (event) => {
+  if (event.target.id === "refresh") away();
+});
+document.addEventListener("htmx:finally:request", (event) => {
+  const { sourceElement, response } = event.detail.ctx;
+  if (sourceElement.id !== "refresh") return;
+  if (response?.raw.ok) {
+    here();
+    return;
+  }
+  if (response) failures += 1; // it is there, and in trouble; otherwise a form took the request's place
+  later();
+});
+document.addEventListener("htmx:sse:error", () => {
+  if (!failures) ask();
+});
+connection.addEventListener("click", (event) => {
+  if (event.target.matches("button")) ask();
+});
+document.addEventListener("visibilitychange", () => (failures && !document.hidden ? ask() : later()));
+window.addEventListener("online", () => failures && ask());
+window.addEventListener("pageshow", () => (wanted = null)); // it may be shown again as it was left
+
+document.addEventListener("click", (event) => {
+  const link = event.target.closest?.("a[href]");
+  const plain = !(event.defaultPrevented || event.button || event.ctrlKey || event.metaKey || event.shiftKey || event.altKey);
+  const elsewhere = link?.target || link?.hasAttribute("download") || link?.origin !== location.origin;
+  if (!plain || elsewhere || link.getAttribute("href").startsWith("#")) return;
+  event.preventDefault();
+  goTo(link.href);
+});
+document.addEventListener("submit", (event) => {
+  const form = event.target;
+  if (event.defaultPrevented || form.method !== "get") return;
+  event.preventDefault();
+  const address = new URL(form.action);
+  address.search = new URLSearchParams(new FormData(form, event.submitter));
+  goTo(address.href);
+});
+
+later();
 
 // ---- charts
 
