@@ -282,6 +282,7 @@ class World:
         )
         self.main: MainServerParts
         self.aggregator: AggregatorParts
+        self.apps: dict[str, FastAPI] = {}
         self.devices: list[ServiceDevice] = []
         self._running: dict[str, Running] = {}
         self._closing: list[Callable[[], None]] = []
@@ -302,6 +303,7 @@ class World:
     def start_main(self) -> None:
         settings = MainServerSettings(state=self.federation / "main", host=HOST, port=self.ports["main"].number)
         app, self.main = create_main(settings, clock=self.clock)
+        self.apps["main"] = app
         self._running["main"] = Running(app, self.ports["main"], self.clock)
 
     def start_aggregator(self) -> None:
@@ -309,6 +311,7 @@ class World:
             state=self.federation / "aggregator", host=HOST, port=self.ports["aggregator"].number
         )
         app, self.aggregator = create_aggregator(settings, clock=self.clock)
+        self.apps["aggregator"] = app
         self._running["aggregator"] = Running(app, self.ports["aggregator"], self.clock)
 
     def stop_main(self) -> None:

@@ -5,9 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from playwright.sync_api import Page, Route
+from sqlalchemy import insert
 
 from fanlight.cli.owner_client import OwnerClient
+from fanlight.protocol.closing import Outcome, SignedOutcome
 from fanlight.services.main_server.task import Policy, Training
+from fanlight.storage.database import Database
+from fanlight.storage.tables.device import contradictions
 from scripts.screenshots.album import Album
 from scripts.screenshots.federation import Federation, federation, prepared, wait
 
@@ -57,7 +61,44 @@ def by_hand(album: Album, folder: Path) -> None:
             "What should not have happened: a token was used by two devices.",
             part="#incidents",
         )
+        servers_at_work(album, world, operator)
+        trouble_at_a_device(album, right, homes[1])
         gone(album, world, operator, right)
+
+
+def servers_at_work(album: Album, world: Federation, operator: Page) -> None:
+    """Steps that run at both servers: a measurement for which one device has no time, and one that is asked for."""
+    album.chapter("Busy servers")
+    press(operator, world.main, "/measure")
+    operator.locator(".job").wait_for()
+    album.take(operator, "main-measuring", "A step runs at the main server: the model is being measured.")
+    other = album.open(world.aggregator)
+    held: list[Route] = []
+    other.goto(f"{world.aggregator.url}/aggregate_models")
+    other.route("**/aggregate_models", held.append)
+    press_all_the_same(other)
+    other.locator("button[aria-disabled]").wait_for()
+    album.take(other, "aggregator-working", "A button was pressed at the aggregator, which has not answered yet.")
+    for route in held:
+        route.abort()
+
+
+def trouble_at_a_device(album: Album, device: OwnerClient, pictures: Path) -> None:
+    """A training that fails, and an aggregator that has said two different things."""
+    album.chapter("Trouble at a device")
+    page = album.open(device)
+    away = pictures.rename(pictures.with_name("away"))
+    press(page, device, "/modeltrain")
+    page.get_by_text("The last attempt failed.").wait_for()
+    album.take(page, "device-train-failed", "A training that failed, and why.")
+    away.rename(pictures)
+    outcome = Outcome(mh=bytes(32), result="released", reason="ok", set_root=bytes(32))
+    signed = SignedOutcome(payload=outcome.encode(), aggregator_signature=bytes(64)).encode()
+    evidence = {"mh": bytes(32), "number": 1, "first": signed, "second": signed, "found_at": 5}
+    with Database(device.state / "state.sqlite3") as database, database.transaction() as tx:
+        tx.execute(insert(contradictions).values(**evidence))
+    page.goto(device.url)
+    album.take(page, "device-equivocation", "The aggregator has said two things about a round.", part="#equivocation")
 
 
 def upload(album: Album, page: Page, device: OwnerClient, files: list[Path]) -> None:
@@ -106,12 +147,19 @@ def problems(album: Album, page: Page, main: OwnerClient) -> None:
     album.take(page, "main-beyond-the-last", "A page beyond the last.")
     page.goto(f"{main.url}/rounds/99")
     album.take(page, "main-not-found", "An address that leads nowhere.")
-    page.context.clear_cookies()
+    end_session(page)
     page.goto(f"{main.url}/task")
     album.take(page, "main-login", "The session is over: log in, and be back on the page that was asked for.")
     page.goto(f"{main.url}/login?token=used")
     album.take(page, "main-login-refused", "A login link works once.")
     page.goto(main.login_link())
+
+
+def end_session(page: Page) -> None:
+    """The browser keeps a cookie that is worth nothing any more."""
+    for cookie in page.context.cookies():
+        address = {"domain": cookie["domain"], "path": cookie["path"]}
+        page.context.add_cookies([{"name": cookie["name"], "value": "over", **address}])  # type: ignore[typeddict-item]
 
 
 def press_all_the_same(page: Page) -> None:
@@ -127,6 +175,10 @@ def gone(album: Album, world: Federation, operator: Page, device: OwnerClient) -
     world.stop(world.main)
     press_all_the_same(operator)
     album.take(operator, "main-no-answer", "The server behind an open page has stopped.", part="[data-no-answer]")
+    operator.locator("#close-notice").click()
+    operator.get_by_role("navigation", name="Pages").get_by_role("link", name="Rounds").click()
+    operator.get_by_text("The page that you asked for opens then.").wait_for()
+    album.take(operator, "main-not-connected", "A link waits until the server is there again.")
     other.get_by_text("The main server cannot be reached").wait_for()
     album.take(other, "aggregator-main-gone", "The aggregator does not reach the main server.")
     page = album.open(device)

@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -53,7 +54,7 @@ from tests.services_world import chain_types
 
 ONCE: Final[dict[str, type[Close | Verdict | Release]]] = {"close": Close, "verdict": Verdict, "release": Release}
 LOST: Final = frozenset({*DEAD_ROUND, SUM_LOST})
-SERVERS: Final = {"main": (Role.MAIN, main_tables.log), "aggregator": (Role.AGGREGATOR, aggregator_tables.log)}
+SERVERS: Final = {"main": (Role.MAIN, main_tables.logs), "aggregator": (Role.AGGREGATOR, aggregator_tables.logs)}
 
 
 @dataclass
@@ -205,16 +206,17 @@ class Invariants:
     # -- 4
 
     def _check_logs(self) -> None:
-        for role, (part, table) in SERVERS.items():
+        for role, (part, logs) in SERVERS.items():
             state = self.federation.roles[role].state
             with Database(state / "state.sqlite3") as database:
-                chain_types(ChainedLog(table, load_server_identity(state, part).trust.fid, role), database)
-            heads = [(row.seq, row.head) for row in self._rows(role, table)]
+                fid = load_server_identity(state, part).trust.fid
+                chain_types(ChainedLog(logs, fid, role, time.time), database)
+            heads = [(row.seq, row.head) for row in self._rows(role, logs.entries)]
             assert heads[: len(self._logs[role])] == self._logs[role], f"{role}'s log has lost or changed entries"
             self._logs[role] = heads
 
     def _logged(self, role: str, kind: str) -> list[bytes]:
-        return [row.payload for row in self._rows(role, SERVERS[role][1]) if row.type == kind]
+        return [row.payload for row in self._rows(role, SERVERS[role][1].entries) if row.type == kind]
 
     # -- 5
 

@@ -306,10 +306,10 @@ def roll_back(them: People) -> None:
     them.main.go("Overview")
     them.main.see(re.compile(r"Round \d+ is open"))
     them.main.go("Models")
-    them.main.press(them.main.page.get_by_role("link", name="1", exact=True))
-    expect(them.main.page.get_by_role("heading", level=1)).to_have_text("Version 1")
+    them.main.press(them.main.page.locator("a[href='/models/1/current']"))
+    expect(them.main.page.get_by_role("heading", level=1)).to_have_text("Go back to version 1?")
     them.main.press(them.main.page.get_by_role("checkbox", name=re.compile("Abandon")))
-    them.main.press(them.main.button("Roll back to this version"))
+    them.main.press(them.main.button("Go back to version 1"))
     them.main.see("Devices fetch this version.")
     for owner in (them.first, them.second):
         for page in ("Overview", "Learning"):

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, ViewportSize
+from playwright.sync_api import Browser, ViewportSize, expect
 
 from fanlight.protocol.exchange import ClassProposal
 from fanlight.protocol.manifest import Manifest, SignedManifest
@@ -114,15 +114,17 @@ def test_the_pages_fit_the_screen(
     made, parts = measured
     with logged_in(browser, made, window, dark=dark) as context:
         page, wrong = visit(context)
-        for path in ("/rounds", "/rounds/1", "/models", "/models/1?with=0", "/devices", "/task", "/log"):
+        models = ("/models", "/models/1?with=0", "/models/1/current")
+        for path in ("/rounds", "/rounds/1", *models, "/devices", "/task", "/log"):
             page.goto(made.url + path)
             for summary in page.locator("summary").all():
                 summary.click()
             assert too_wide(page) <= 0, path
             assert violations(page) == [], path
         page.goto(f"{made.url}/models/1")
-        page.get_by_role("button", name="Roll back to this version").click()
-        assert page.url == f"{made.url}/models/1"
+        page.get_by_role("link", name="Go back to this version").click()
+        page.get_by_role("button", name="Go back to version 1").click()
+        expect(page).to_have_url(f"{made.url}/models/1")
         assert parts.records.model(1)["current"]
         parts.service.make_current(2)
         assert not wrong

@@ -88,7 +88,7 @@ def _main(role: OwnerClient, status: Mapping[str, Any]) -> Look:
 
 def _why_ended(line: Mapping[str, Any]) -> str:
     """Why the newest round gave no model, if it did not."""
-    over = line.get("state") in ("failed", "abandoned")
+    over = line.get("state") in ("failed", "abandoned") and not str(line["reason"]).startswith("made-room-")
     return f"Round {line['round']} {line['state']}: {line['reason'] or 'no reason given'}." if over else ""
 
 

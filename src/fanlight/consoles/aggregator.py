@@ -13,6 +13,7 @@ from fanlight.consoles.events import events_router
 from fanlight.consoles.step_pages import Reader, Shown, step_router
 from fanlight.consoles.the_round import titled
 from fanlight.protocol.device import needs_training
+from fanlight.services.aggregator import guide
 from fanlight.services.aggregator.app import AggregatorParts
 from fanlight.services.aggregator.glimpse import glimpse
 from fanlight.services.aggregator.service import AggregatorService
@@ -40,14 +41,16 @@ def pages(console: Console, parts: AggregatorParts) -> APIRouter:
     @router.get("/")
     def start(request: Request, owner: Reader) -> Response:
         found = parts.records.rounds(size=LAST_ROUNDS)
+        status, views = service.status(), steps.views()
         return console.page(
             request,
             owner,
             "aggregator.html",
-            status=service.status(),
+            status=status,
             incidents=service.incidents(),
             demo=is_demo(service),
-            steps=steps.views(),
+            steps=views,
+            now=guide.now(status, views),
             glimpse=glimpse(service.files),
             found=found,
             drawn=_drawn(found["rounds"]),

@@ -14,6 +14,7 @@ from fanlight.consoles.main_server_pages import PAGES, record_pages
 from fanlight.consoles.step_pages import Reader, Shown, step_router
 from fanlight.consoles.the_round import titled
 from fanlight.services.http.owner import Owner, require_owner_post
+from fanlight.services.main_server import guide
 from fanlight.services.main_server.app import MainServerParts
 from fanlight.services.main_server.overview import AGGREGATE, MEASURE, PUBLISH
 from fanlight.services.server.numbers_in_paths import Which
@@ -39,14 +40,15 @@ def pages(console: Console, parts: MainServerParts) -> APIRouter:
 
     @router.get("/")
     def start(request: Request, owner: Reader) -> Response:
-        status = overview.status()
+        status, steps = overview.status(), overview.steps()
         return console.page(
             request,
             owner,
             "main_server.html",
             status=status,
             demo=status["demo"],
-            steps=overview.steps(),
+            steps=steps,
+            now=guide.now(status, steps),
             timeline=overview.timeline(),
             rounds=parts.records.rounds(size=LAST_ROUNDS),
             progress=overview.progress(),

@@ -5,7 +5,7 @@ Plain forms that lead back to their page; each does what the owner's JSON API do
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, Form
 from starlette.responses import RedirectResponse, Response
@@ -31,10 +31,11 @@ def change_pages(service: MainService) -> APIRouter:
         return _to(f"/models/{version}")
 
     @router.post("/task/by-itself")
-    def by_itself(on: Annotated[str, Form()] = "") -> Response:
-        changes: dict[str, Any] = {"by_itself": on == "yes"}
-        service.change_policy(**changes)
-        return _to("/task")
+    def by_itself(
+        on: Annotated[str, Form()] = "", page: Annotated[Literal["/", "/task"], Form()] = "/task"
+    ) -> Response:
+        service.change_policy(by_itself=on == "yes")
+        return _to(page)
 
     @router.post("/task/pause")
     def pause() -> Response:

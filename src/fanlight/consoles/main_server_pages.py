@@ -77,6 +77,10 @@ def _past(console: Console, parts: MainServerParts) -> APIRouter:
             most_cells=MOST_CELLS,
         )
 
+    @router.get("/models/{version}/current")
+    def go_back(request: Request, owner: Reader, version: Which) -> Response:
+        return console.page(request, owner, "main_go_back.html", model=records.model(version))
+
     @router.get("/log")
     def log(request: Request, owner: Reader, page: PageNumber = 1, *, again: bool = False) -> Response:
         return console.page(request, owner, "log.html", log=records.log.page(page, again=again))

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from fanlight.errors import FanlightError
-from fanlight.services.main_server.quiet_hours import QuietHours
 from fanlight.services.main_server.service import MainService
 from fanlight.services.main_server.task import Policy
 
@@ -37,23 +36,10 @@ class Number:
         """The largest value."""
         return Policy.range_of(self.name)[1]
 
-    def read(self, typed: str) -> int:
-        """The number in ``typed``.
-
-        Raises:
-            ValueError: it is none, or out of range; says so in words.
-        """
-        try:
-            value = int(typed)
-        except ValueError:
-            raise ValueError(f"This is no whole number: {typed.strip()[:40]!r}.") from None
-        if not self.low <= value <= self.high:
-            raise ValueError(f"From {self.low:,} to {self.high:,}, not {value:,}.")
-        return value
-
 
 NUMBERS: Final = (
-    Number("k_min", "Fewest devices in a sum", "devices", "Devices refuse fewer than five unless their owner agrees."),
+    Number("k_min", "Fewest devices in a sum", "devices", "This federation's rule."
+           " Beside it, each device has a floor of its own: five, unless its owner agrees to fewer."),
     Number("n_max", "Most devices in a sum", "devices", "The more, the coarser each number travels."),
     Number("cohort_size", "Devices drawn for a round", "devices", "0: all take part."),
     Number("over_selection_percent", "More devices drawn, for those that fail", "percent",
@@ -110,19 +96,9 @@ def change_policy(service: MainService, typed: Mapping[str, str]) -> Filled:
     Raises:
         StorageError: the disk refuses.
     """
-    changes: dict[str, Any] = {}
-    wrong: dict[str, str] = {}
-    for number in NUMBERS:
-        if number.name in typed:
-            try:
-                changes[number.name] = number.read(typed[number.name])
-            except ValueError as error:
-                wrong[number.name] = str(error)
+    changes: dict[str, Any] = {number.name: _number(typed[number.name]) for number in NUMBERS if number.name in typed}
     changes |= {text.name: typed[text.name].strip() for text in TEXTS if text.name in typed}
-    if not wrong:
-        wrong = _too_few({**service.task.policy.model_dump(), **changes})
-    if not wrong:
-        wrong = _unknown_times({**service.task.policy.model_dump(), **changes})
+    wrong = service.task.policy.flaws(changes)
     if not wrong:
         try:
             service.change_policy(**changes)
@@ -133,21 +109,9 @@ def change_policy(service: MainService, typed: Mapping[str, str]) -> Filled:
     return Filled(typed, wrong)
 
 
-def _too_few(policy: Mapping[str, Any]) -> dict[str, str]:
-    """What the policy would refuse of numbers that are good each by itself, in words at the field."""
-    needed, found = policy["k_min"], dict[str, str]()
-    if policy["n_max"] < needed:
-        found["n_max"] = f"At least as many as the fewest devices in a sum: {needed:,}."
-    if 0 < policy["cohort_size"] < needed:
-        found["cohort_size"] = f"0, or at least as many as the fewest devices in a sum: {needed:,}."
-    return found
-
-
-def _unknown_times(policy: Mapping[str, Any]) -> dict[str, str]:
-    """What is wrong with the quiet hours, in words at the field."""
-    for name, hours in (("timezone", ""), ("quiet_hours", policy["quiet_hours"])):
-        try:
-            QuietHours.parse(hours, policy["timezone"])
-        except ValueError as error:
-            return {name: f"{str(error)[:1].upper()}{str(error)[1:]}."}
-    return {}
+def _number(typed: str) -> int | str:
+    """The number in ``typed``; what is none stays as it is, and is refused with the rest."""
+    try:
+        return int(typed)
+    except ValueError:
+        return typed

@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from fanlight.services.server.incidents import MEANINGS
+
 _WORDS: Final[Mapping[str, str]] = {
     "window-passed": "its time had passed with too few reports",
+    "made-room-for-measuring": "for measuring the model",
+    "made-room-for-version": "for another version",
     "ordered-by-main": "the main server gave it up",
     "abandoned-by-operator": "the aggregator's operator gave it up",
     "too-few-reports": "too few reports could be accepted",
@@ -44,6 +48,35 @@ def why(slug: str | None) -> str:
     return "" if not slug or slug == "ok" else _WORDS.get(slug, slug)
 
 
+_SAID: Final[Mapping[str, str]] = {
+    "proposal": "The main server proposed the terms of a round.",
+    "manifest": "Both servers signed the terms of a round: it is open.",
+    "close": "The aggregator closed a round, with a list of the reports that it held.",
+    "verdict": "The main server said which reports of the round count.",
+    "release": "The aggregator released the one sum of the round.",
+    "outcome": "A server signed how a round ended.",
+    "enrolled": "A device came in.",
+    "rekeyed": "A device changed its key.",
+    "left": "A device left, because its owner wished so.",
+    "revoked": "A device, or a token, was shut out.",
+    "policy": "The operator changed the rules of the rounds.",
+    "current-model": "Another version of the model became current.",
+    "stopped": "A rule stopped training.",
+    "resumed": "The operator let rounds go on.",
+    **MEANINGS,
+}
+
+
+def said(entry_type: str) -> str:
+    """What an entry of a server's log says, in a sentence; the type itself if there is none for it."""
+    return _SAID.get(entry_type, entry_type)
+
+
+def made_room(slug: str | None) -> bool:
+    """Was a round given up for something better to do, and not because something went wrong?"""
+    return (slug or "").startswith("made-room-")
+
+
 _PLAINLY: Final[Mapping[str, str]] = {
     "train": "training",
     "measure": "measuring",
@@ -61,4 +94,9 @@ def plainly(name: str) -> str:
     return _PLAINLY.get(name, name)
 
 
-REASONS: Final[Mapping[str, Callable[..., Any]]] = {"why": why, "plainly": plainly}
+REASONS: Final[Mapping[str, Callable[..., Any]]] = {
+    "why": why,
+    "made_room": made_room,
+    "said": said,
+    "plainly": plainly,
+}

@@ -23,12 +23,6 @@ _MEANINGS: Final[Mapping[str, str]] = {
     "Batch": "pictures that are looked at together before the head is corrected.",
     "Learning rate": "how far the head moves at each correction.",
     "Momentum": "how much of the last corrections goes on into the next one.",
-    "proposal, manifest": "the terms of a round, as main proposed them and as both servers signed them.",
-    "close, verdict": "the list of the reports that the aggregator held, and which of them main accepted.",
-    "release, outcome": "the aggregator's word on the one sum, and both servers' word on how the round ended.",
-    "enrolled, rekeyed, left, revoked": "which device came in, changed its key, went, or was shut out.",
-    "policy, current-model": "what the operator changed, or a rule of the policy.",
-    "stopped, resumed": "a rule of the policy stopped training; the operator let rounds go on.",
     "Head of the chain": "a fingerprint over an entry and everything before it.",
 }
 

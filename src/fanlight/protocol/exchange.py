@@ -65,6 +65,10 @@ class Order(StrEnum):
     ABANDON = "abandon"
 
 
+ORDERED_BY_MAIN: Final = "ordered-by-main"
+"""The reason of a round that was abandoned because main has ordered it."""
+
+
 class Orders(Message):
     """What main has for the aggregator.
 

@@ -137,8 +137,12 @@ def post(browser: TestClient, page: str, route: str, **fields: str) -> int:
 def test_a_version_is_rolled_back_and_noted_by_its_forms(parts: MainServerParts, browser: TestClient) -> None:
     for number in (1, 2):
         add_round(parts, number)
-    assert "Roll back to this version" in Page.of(browser.get("/models/1")).text
-    assert post(browser, "/models/1", "/models/1/current") == 303
+    way_back = {"class": "button", "href": "/models/1/current"}
+    for page_of in ("/models", "/models/1"):
+        assert way_back in Page.of(browser.get(page_of)).all("a")
+        assert "Go back to this version" in Page.of(browser.get(page_of)).text
+    assert post(browser, "/models/1/current", "/models/1/current") == 303
+    assert "Go forward to this version" in Page.of(browser.get("/models")).text
     assert post(browser, "/models/1", "/models/1/note", text=HOSTILE[0]) == 303
     page = Page.of(browser.get("/models/1"))
     assert "Devices fetch this version." in page.text
@@ -150,8 +154,11 @@ def test_a_version_is_rolled_back_and_noted_by_its_forms(parts: MainServerParts,
 def test_under_an_open_round_the_page_says_what_to_do(parts: MainServerParts, browser: TestClient) -> None:
     add_round(parts, 1)
     add_round(parts, 2, kind="measure", state="open")
-    assert "Abandon round 2" in Page.of(browser.get("/models/0")).text
-    assert post(browser, "/models/0", "/models/0/current") == 409
+    page = Page.of(browser.get("/models/0/current"))
+    assert "Abandon round 2" in page.text
+    refused = browser.post("/models/0/current", data={"csrf": page.csrf()})
+    assert refused.status_code == 409
+    assert "or tick “Abandon round 2” on the page of this change" in Page.of(refused).text
     assert parts.records.model(1)["current"]
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,24 +14,22 @@ from fastapi import FastAPI
 from starlette.testclient import TestClient
 
 from fanlight.consoles.main_server import install
+from fanlight.errors import Unreachable
 from fanlight.protocol.contribution import Measured, Totals
-from fanlight.services.http.jobs import Job
-from fanlight.services.http.problems import Problem
-from fanlight.services.http.steps import StepView
+from fanlight.services.http.jobs import Progress
 from fanlight.services.main_server import measurements
-from fanlight.services.main_server.app import create_app
-from fanlight.services.main_server.overview import Overview
-from fanlight.services.main_server.records import Records
+from fanlight.services.main_server.app import MainServerParts, create_app
 from fanlight.services.main_server.settings import MainServerSettings
+from fanlight.storage.tables import main as tables
+from tests.services_world import wait
 from tests.unit.consoles.federation import HOSTILE, LONG, OUR_SCRIPTS, Page, main_server, make_folder, owner
-from tests.unit.main_server.past import add_member, add_round, server
+from tests.unit.main_server.past import add_member, add_round, measure, server
 
 STEPS = {
     "/aggregate_models": "Aggregate Local Models",
     "/send_model_clients": "Send Aggregated Models to Federated Clients",
     "/measure": "Measure",
 }
-METRICS = {"accuracy": 0.934, "total": 1200, "correct": 1121, "loss": 0.2}
 
 
 @pytest.fixture
@@ -42,81 +42,15 @@ def browser(app: FastAPI) -> TestClient:
     return owner(app)
 
 
-def status(**changes: Any) -> dict[str, Any]:
-    return {
-        "role": "main",
-        "federation": "ab" * 32,
-        "task": "default",
-        "classes": ["cat", "dog"],
-        "by_itself": False,
-        "demo": False,
-        "k_min": 2,
-        "members": 2,
-        "aggregator_connected": True,
-        "round": None,
-        "reports": 0,
-        "model": {"version": 1, "sha256": "cd" * 32},
-        "devices_with_model": 1,
-        "finished": False,
-        "held": None,
-    } | changes
+@pytest.fixture
+def past(tmp_path: Path) -> Iterator[tuple[TestClient, MainServerParts]]:
+    """A main server into whose past one can write, and its owner's browser."""
+    app, parts = server(tmp_path / "past", demo=True)
+    yield owner(app), parts
+    parts.service.close()
 
 
-def round_line(number: int = 1, state: str = "complete", **changes: Any) -> dict[str, Any]:
-    figures = {"accuracy_before": 0.5, "accuracy_after": 0.93, "balanced_accuracy_before": 0.5}
-    return {
-        "round": number,
-        "kind": "train",
-        "state": state,
-        "participants": 2,
-        **figures,
-        "balanced_accuracy_after": 0.92,
-        "seconds": 12.5,
-        "reason": None,
-        "mh": "ef" * 32,
-    } | changes
-
-
-def device_line(name: str = "porch", **changes: Any) -> dict[str, Any]:
-    return {
-        "device": "12" * 16,
-        "name": name,
-        "enrolled_at": 1_800_000_000,
-        "at_both_servers": True,
-        "revoked": False,
-        "left": False,
-        "present": True,
-        "ready": True,
-        "has_model": True,
-    } | changes
-
-
-def timeline(*names: str, **changes: Any) -> dict[str, Any]:
-    """Round 7 with devices whose reports have arrived."""
-    moments = {"model": 90.0, "announced": 104.0, "report": 106.0, "new_model": None}
-    row = {"device": "12" * 16, "present": True, "step": "reported", "reason": None, "moments": moments}
-    return {
-        "round": 7, "kind": "train", "state": "open", "opened_at": 100.0, "judged_at": None, "released_at": None,
-        "ended_at": None, "now": 110.0, "abandoning": False, "can_abandon": True, "to_version": None,
-        "counts": dict.fromkeys(("devices", "model", "announced", "report", "counted", "new_model"), len(names)),
-        "devices": [row | {"name": name} for name in names], "more": 0,
-    } | changes  # fmt: skip
-
-
-def show(monkeypatch: pytest.MonkeyPatch, **parts: Any) -> None:
-    """Let the overview and the records say what the test wants."""
-    known: dict[str, Any] = {
-        "status": status(),
-        "progress": [{"version": 1, "metrics": METRICS}],
-        "census": dict.fromkeys(("here", "away", "waiting", "revoked", "left"), 0),
-        "timeline": None,
-        "devices": [device_line()],
-    } | parts
-    rounds = known.pop("rounds", [round_line()])
-    found = {"rounds": rounds, "total": len(rounds), "page": 1, "pages": 1}
-    monkeypatch.setattr(Records, "rounds", lambda _self, page=1, size=50: found)
-    for name, value in known.items():
-        monkeypatch.setattr(Overview, name, lambda _self, number=None, value=value: value)
+Past = tuple[TestClient, MainServerParts]
 
 
 def test_a_new_server_says_what_to_do_first(browser: TestClient) -> None:
@@ -161,64 +95,70 @@ def test_a_step_that_cannot_be_done_is_disabled_and_says_why(browser: TestClient
     assert "A round opens when enough devices are enrolled" in page.text
 
 
-def test_a_step_that_can_be_done_is_offered(browser: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    ready = StepView(
-        "/aggregate_models", "Aggregate Local Models", "Sums.", True, "2 reports have arrived.", "Publish.", now=True
-    )
-    show(monkeypatch, steps=[ready])
-    page = Page.of(browser.get("/aggregate_models"))
-    button = next(attributes for attributes in page.all("button") if attributes.get("class") == "primary")
-    assert "disabled" not in button
-    assert "2 reports have arrived." in page.text
+@pytest.fixture
+def running_step(past: Past) -> Iterator[str]:
+    """The job of a step that stands at a quarter."""
+    jobs, over = past[1].service.jobs, threading.Event()
+
+    def work(progress: Progress) -> None:
+        progress(0.25, "Waiting for the secure aggregator")
+        over.wait()
+
+    job = jobs.start("/aggregate_models", work)
+    wait(lambda: jobs.get(job.id).fraction, "it has begun")
+    yield job.id
+    over.set()
 
 
-def test_a_running_step_shows_how_far_it_is(browser: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    job = Job("0123", "/aggregate_models", "running", 0.25, "Waiting for the secure aggregator")
-    show(monkeypatch, steps=[StepView("/aggregate_models", "Aggregate Local Models", "Sums.", True, "", "", (), job)])
+def test_a_running_step_shows_how_far_it_is(past: Past, running_step: str) -> None:
+    browser, _parts = past
     for path in ("/", "/aggregate_models"):
         page = Page.of(browser.get(path))
         assert page.all("progress")[0]["value"] == "0.250"
         assert "Waiting for the secure aggregator" in page.text
-        assert any(attributes.get("id") == "job-0123" for attributes in page.all("div"))
+        assert any(attributes.get("id") == f"job-{running_step}" for attributes in page.all("div"))
         assert any(attributes.get("href") == "/aggregate_models" for attributes in page.all("a"))
-        assert "disabled" in next(item for item in page.all("button") if "aria-describedby" in item)
+        button = next(item for item in page.all("button") if "why-aggregate_models" in item.get("aria-describedby", ""))
+        assert "disabled" in button
+    assert "The reports are being added up." in Page.of(browser.get("/")).text
+
+
+def fails() -> None:
+    raise Unreachable("It did not answer.", next="Try again.")
 
 
 @pytest.mark.parametrize(
-    ("job", "shown"),
-    [
-        (
-            Job("1", "k", "failed", problem=Problem(502, "unreachable", "It did not answer.", "Try again.")),
-            "Try again.",
-        ),
-        (Job("1", "k", "done", result={"local_accuracy": 0.875, "mh": "ff"}), "87.5 %"),
-        (Job("1", "k", "done", result=None), "Done."),
-    ],
+    ("work", "shown"), [(fails, "Try again."), (lambda: {"local_accuracy": 0.875}, "87.5 %"), (lambda: None, "Done.")]
 )
-def test_an_ended_step_shows_how_it_ended(
-    browser: TestClient, monkeypatch: pytest.MonkeyPatch, job: Job, shown: str
-) -> None:
-    show(monkeypatch, steps=[StepView("/aggregate_models", "Aggregate Local Models", "Sums.", True, "", "", (), job)])
+def test_an_ended_step_shows_how_it_ended(past: Past, work: Callable[[], Any], shown: str) -> None:
+    browser, parts = past
+    jobs = parts.service.jobs
+    jobs.wait(jobs.start("/aggregate_models", lambda _progress: work()).id)
     assert shown in Page.of(browser.get("/aggregate_models")).text
 
 
-@pytest.mark.parametrize("state", ["proposed", "open", "judged", "dismissed", "released", "complete", "failed"])
-def test_a_round_is_shown_in_each_state(browser: TestClient, monkeypatch: pytest.MonkeyPatch, state: str) -> None:
-    line = round_line(7, state, reason="too few" if state == "failed" else None, accuracy_after=None, seconds=None)
-    show(monkeypatch, status=status(round=line), rounds=[line])
+@pytest.mark.parametrize("state", ["complete", "failed", "abandoned"])
+def test_a_round_is_shown_in_each_state_that_it_can_end_in(past: Past, state: str) -> None:
+    browser, parts = past
+    add_round(parts, 7, state=state)
     page = Page.of(browser.get("/"))
     assert "Round 7" in page.text
-    assert ("too few" in page.text) is (state == "failed")
+    assert state in page.text
+    assert ("too few" in page.text) is (state != "complete")
 
 
-def test_rounds_show_accuracy_before_and_after(browser: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    held = {"reason": "all-done", "title": "All rounds are done.", "message": "Version 1 is current."}
-    show(monkeypatch, status=status(finished=True, held=held | {"next": "Raise the number (/task).", "until": None}))
-    text = Page.of(browser.get("/")).text
-    assert "All rounds are done." in text
-    assert "Raise the number (Task)." in text
-    for figure in ("50.0 %", "93.0 %", "+43.0", "12.5 s"):
-        assert figure in text
+def test_rounds_show_accuracy_before_and_after(past: Past) -> None:
+    browser, parts = past
+    parts.service.change_policy(by_itself=True, rounds=1)
+    add_round(parts, 1)
+    measure(parts, 1, [[50, 50], [50, 50]])
+    add_round(parts, 2, kind="measure")
+    measure(parts, 2, [[93, 7], [7, 93]])
+    page = Page.of(browser.get("/"))
+    assert "All rounds are done." in page.text
+    assert "Training rounds by the policy: 1. For more, raise that number, or set 0: no end (Task)." in page.text
+    for figure in ("50.0 %", "93.0 %", "+43.0", "10.0 s"):
+        assert figure in page.text
 
 
 def test_only_the_last_rounds_are_on_the_overview(tmp_path: Path) -> None:
@@ -231,79 +171,62 @@ def test_only_the_last_rounds_are_on_the_overview(tmp_path: Path) -> None:
     assert "All 8 rounds" in page.text
 
 
-def test_a_measuring_round_tells_of_no_announcements_and_no_new_model(
-    browser: TestClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for kind, told in (("train", True), ("measure", False)):
-        show(monkeypatch, timeline=timeline("porch") | {"kind": kind})
-        text = Page.of(browser.get("/")).text
-        assert ("have announced" in text, "have the new model" in text) == (told, told)
-        assert "reports arrived" in text
-
-
-def test_each_device_stands_in_the_timeline(browser: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    left_out = timeline("porch")["devices"][0] | {"name": "shed", "step": "left-out", "reason": "seed-unopenable"}
-    drawn = timeline("porch", more=3)
-    drawn["devices"].append(left_out)
-    show(monkeypatch, timeline=drawn)
-    text = " ".join(Page.of(browser.get("/")).text.split())
-    assert "has the model before it opened · announced after 4.0 s · report arrived after 6.0 s" in text
-    assert "a sealed seed could not be opened" in text
-    assert "and 3 more devices" in text
-
-
-def test_an_open_round_can_be_abandoned_and_the_page_says_what_that_means(
-    browser: TestClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    show(monkeypatch, timeline=timeline("porch"))
-    page = Page.of(browser.get("/"))
-    assert ("/rounds/7/abandon", {"csrf"}) in page.forms()
-    assert "Devices keep what they have trained" in page.text
-    show(monkeypatch, timeline=timeline("porch", can_abandon=False))
-    assert "/rounds/7/abandon" not in [action for action, _fields in Page.of(browser.get("/")).forms()]
+@pytest.mark.parametrize(("kind", "told"), [("train", True), ("measure", False)])
+def test_a_measuring_round_tells_of_no_announcements_and_no_new_model(past: Past, kind: str, told: bool) -> None:
+    browser, parts = past
+    add_member(parts, 1)
+    add_round(parts, 1, kind=kind)
+    text = Page.of(browser.get("/")).text
+    assert ("have announced" in text, "have the new model" in text) == (told, told)
+    assert "reports arrived" in text
 
 
 @pytest.mark.parametrize(
-    ("changes", "shown"),
+    ("values", "shown"),
     [
-        ({}, "here"),
-        ({"present": False}, "away"),
-        ({"revoked": True}, "revoked"),
-        ({"left": True}, "left"),
-        ({"at_both_servers": False}, "waits for the aggregator"),
+        ({}, "away"),
+        ({"revoked_at": 2}, "revoked"),
+        ({"left_at": 2}, "left"),
+        (None, "waits for the aggregator"),
     ],
 )
-def test_devices_are_shown_by_state(
-    browser: TestClient, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any], shown: str
-) -> None:
-    show(monkeypatch, devices=[device_line(**changes)])
-    assert shown in Page.of(browser.get("/devices")).text
+def test_devices_are_shown_by_state(past: Past, values: dict[str, int] | None, shown: str) -> None:
+    browser, parts = past
+    add_member(parts, 1)
+    with parts.service.database.transaction() as tx:
+        if values is None:
+            tx.execute(tables.enrolled_at_aggregator.delete())
+        elif values:
+            tx.execute(tables.devices.update().values(**values))
+    badges = [item for item in Page.of(browser.get("/devices")).all("span") if "badge" in item.get("class", "")]
+    assert len(badges) == 1
+    assert f">{shown}</span>" in browser.get("/devices").text
 
 
-def test_many_devices_are_shown_page_by_page(browser: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    many = [device_line(f"number {index:02}", present=index % 2 == 0) for index in range(60)]
-    show(monkeypatch, devices=many)
+def test_many_devices_are_shown_page_by_page(past: Past) -> None:
+    browser, parts = past
+    names = [f"number {index:02}" for index in range(60)]
+    for index, name in enumerate(names):
+        add_member(parts, index + 1, name=name)
+    for index in range(0, 60, 2):
+        parts.service.presence.see(bytes([index + 1]) * 16)
     first, second = (Page.of(browser.get(f"/devices?page={page}")).text for page in (1, 2))
     assert all("Away: 30" in text for text in (first, second))
     assert "Here: 30" in first
     assert "Here:" not in second
-    assert all((device["name"] in first) != (device["name"] in second) for device in many)
+    assert all((name in first) != (name in second) for name in names)
     assert "Page 2 of 2" in second
 
 
 @pytest.mark.parametrize("name", HOSTILE, ids=lambda name: name[:12].encode("unicode_escape").decode())
-def test_hostile_names_are_only_text(browser: TestClient, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+def test_hostile_names_are_only_text(past: Past, name: str) -> None:
+    browser, parts = past
     plain = Page.of(browser.get("/"))
-    failed = round_line(2, "failed", reason=name)
-    show(
-        monkeypatch,
-        status=status(task=name, round=failed),
-        timeline=timeline(name),
-        devices=[device_line(name)],
-        rounds=[failed],
-        steps=[StepView("/aggregate_models", "Aggregate", name, False, name, name, (("Name", name), (name, "x")))],
-    )
-    for path in ("/", "/aggregate_models", "/devices"):
+    add_member(parts, 1, name=name)
+    add_round(parts, 1, state="failed")
+    with parts.service.database.transaction() as tx:
+        tx.execute(tables.rounds.update().values(reason=name))
+    for path in ("/", "/rounds", "/devices"):
         page = Page.of(browser.get(path))
         assert name in page.text
         assert page.scripts() == OUR_SCRIPTS

@@ -11,7 +11,7 @@ from starlette.testclient import TestClient
 
 from fanlight.errors import NotPossibleNow
 from fanlight.protocol.exchange import Order
-from fanlight.services.main_server import notes
+from fanlight.services.main_server import notes, round_table
 from fanlight.services.main_server.app import MainServerParts
 from fanlight.storage.tables import main as tables
 from tests.unit.main_server.past import RECEIVED, add_member, add_round, measure, server
@@ -36,28 +36,28 @@ def announce(parts: MainServerParts) -> None:
         tx.execute(update(tables.devices).where(columns.dev == bytes([1]) * 16).values(**ready))
 
 
-@pytest.fixture
-def asked(parts: MainServerParts, monkeypatch: pytest.MonkeyPatch) -> list[Order]:
-    """What the aggregator is asked to do."""
-    found: list[Order] = []
-    monkeypatch.setattr(parts.service.rounds, "ask", lambda order, _tx: found.append(order))
-    return found
+def asked(parts: MainServerParts) -> tuple[Order, str]:
+    """What the aggregator is asked to do with the newest round, and what for."""
+    with parts.service.database.transaction() as tx:
+        line = round_table.latest_line(tx)
+    assert line is not None
+    return line.asked, line.reason
 
 
-def test_a_round_that_a_device_has_announced_for_is_not_lost(parts: MainServerParts, asked: list[Order]) -> None:
+def test_a_round_that_a_device_has_announced_for_is_not_lost(parts: MainServerParts) -> None:
     announce(parts)
     add_round(parts, 2, state="open")
     with pytest.raises(NotPossibleNow, match="1 device has trained and announced for round 2"):
         parts.conductor.measure_next()
-    assert asked == []
+    assert asked(parts)[0] is Order.NONE
 
 
-def test_a_round_that_nobody_has_announced_for_gives_way(parts: MainServerParts, asked: list[Order]) -> None:
+def test_a_round_that_nobody_has_announced_for_gives_way(parts: MainServerParts) -> None:
     announce(parts)
     parts.service.make_current(0)  # the announcement was for version 1
     add_round(parts, 2, state="open")
     parts.conductor.measure_next()
-    assert asked == [Order.ABANDON]
+    assert asked(parts) == (Order.ABANDON, "made-room-for-measuring")
 
 
 @pytest.mark.parametrize(("counted", "state"), [(True, "done"), (False, "failed")])

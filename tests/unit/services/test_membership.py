@@ -30,7 +30,7 @@ def enrolment(name: str, private: Ed25519PrivateKey) -> bytes:
 def members() -> Membership:
     database = Database(None)
     migrate(database, "main")
-    log = ChainedLog(tables.log, FID, "main")
+    log = ChainedLog(tables.logs, FID, "main", lambda: float(NOW))
     return Membership(database, tables.members, log, WORLD.trust)
 
 

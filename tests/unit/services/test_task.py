@@ -19,8 +19,8 @@ TASK = Task.default(classes=("a", "b"))
 @pytest.mark.parametrize(
     ("changes", "named"),
     [
-        ({"k_min": 2000}, "k_min (2000) must not exceed n_max (1000)"),
-        ({"cohort_size": 3}, "cohort_size (3)"),
+        ({"k_min": 2000}, "n_max: at least as many as the fewest devices in a sum: 2,000"),
+        ({"cohort_size": 3}, "cohort_size: 0, or at least as many as the fewest devices in a sum: 5"),
         ({"k_min": 1}, "k_min: Input should be greater than or equal to 2"),
         ({"rounds": -1}, "rounds: "),
         ({"by_itself": "yes"}, "by_itself: "),

@@ -16,7 +16,7 @@ from sqlalchemy import select, update
 from fanlight.errors import FanlightError, NotFound, NotPossibleNow, StorageError
 from fanlight.protocol.aggregator import Aggregator
 from fanlight.protocol.aggregator_round import TERMINAL, State
-from fanlight.protocol.exchange import Enrolments, Order, Orders
+from fanlight.protocol.exchange import ORDERED_BY_MAIN, Enrolments, Order, Orders
 from fanlight.protocol.manifest import Proposal
 from fanlight.services.aggregator import held_reports, refusals, round_table
 from fanlight.services.aggregator.main_client import LONG_POLL_S, MainClient
@@ -73,7 +73,7 @@ class AggregatorService:
         self._lock.acquire()
         self.database = Database(state / "state.sqlite3")
         migrate(self.database, ROLE)
-        self.log = ChainedLog(tables.log, identity.trust.fid, ROLE)
+        self.log = ChainedLog(tables.logs, identity.trust.fid, ROLE, clock)
         self.files = BlobFolder(state / "reports")
         self.membership = Membership(self.database, tables.members, self.log, identity.trust, held_reports.forget)
         self.membership.load()
@@ -219,7 +219,7 @@ class AggregatorService:
             case Order.FINISH, State.AGREED:
                 self.release_round()
             case Order.ABANDON, (State.COLLECTING | State.CLOSED | State.AGREED):
-                self.abandon_round("ordered-by-main")
+                self.abandon_round(ORDERED_BY_MAIN)
             case _:
                 pass
 

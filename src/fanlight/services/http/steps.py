@@ -45,3 +45,21 @@ class StepView:
         if why_not is None:
             return self
         return replace(self, possible=False, now=False, reason=why_not.message, next=why_not.next)
+
+
+@dataclass(frozen=True)
+class Now:
+    """The one thing to do now.
+
+    Attributes:
+        title, text: how it stands, and what to do about it.
+        label: of the button or link; empty if there is nothing to press.
+        step: the route that the button posts to.
+        href: where the link leads, if there is no button.
+    """
+
+    title: str
+    text: str
+    label: str = ""
+    step: str = ""
+    href: str = ""

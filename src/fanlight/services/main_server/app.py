@@ -76,7 +76,7 @@ def create_app(
     service = MainService(settings.state, identity, clock, random_bytes)
     conductor = Conductor(service)
     overview, steps = Overview(service, conductor), Steps(service, conductor)
-    records = Records(service, overview)
+    records = Records(service, conductor.course)
     sessions = OwnerSessions.of(ROLE, settings.port, settings.state, clock)
 
     @asynccontextmanager
@@ -103,7 +103,7 @@ def create_app(
     app.include_router(health_router(ROLE, storage_checks(service.database, settings.state)))
     authorities = authorities_of(identity.main_url, settings.host, settings.port)
     app.router.routes[:0] = protocol_routes(service, authorities)
-    app.include_router(owner_router(service, conductor, overview, steps))
+    app.include_router(owner_router(service, conductor, overview, records, steps))
     app.include_router(records_router(records))
     app.include_router(changes_router(service))
     return app, MainServerParts(service, conductor, overview, steps, sessions, records)

@@ -19,7 +19,7 @@ from fanlight.protocol.plan import Kind
 from fanlight.services.main_server import measurements, members, notes, round_table
 from fanlight.services.main_server.course import Course, Hold
 from fanlight.services.main_server.round_table import RoundLine, Stored
-from fanlight.services.main_server.rounds import Rounds
+from fanlight.services.main_server.rounds import MadeRoom, Rounds
 from fanlight.services.main_server.service import MainService
 from fanlight.services.main_server.stragglers import WaitingRules
 from fanlight.services.main_server.task import Policy
@@ -51,7 +51,7 @@ class Conductor:
                 raise why_not
             line = round_table.latest_line(tx)
             if line is not None and not line.is_over:
-                self._service.rounds.ask(Order.ABANDON, tx)
+                self._service.rounds.ask(Order.ABANDON, tx, MadeRoom.FOR_MEASURING)
             notes.keep(tx, notes.MEASURE_NEXT, 1)
         self._service.news.tell(orders=True)
 

@@ -53,6 +53,7 @@ class Hold:
         title, message: for people.
         next: what the operator can do about it.
         until: unix seconds; None if it takes the operator to end it.
+        can_go_on: does the operator end it by letting rounds go on.
     """
 
     reason: str
@@ -60,6 +61,7 @@ class Hold:
     message: str
     next: str
     until: float | None = None
+    can_go_on: bool = False
 
 
 class Course:
@@ -121,7 +123,8 @@ class Course:
     def why_not_even_measure(self) -> Hold | None:
         """Why no round of any kind opens now."""
         if self._policy.paused:
-            return Hold("paused", "Rounds are paused.", "No round opens until you let rounds go on.", _GO_ON)
+            message = "No round opens until you let rounds go on."
+            return Hold("paused", "Rounds are paused.", message, _GO_ON, can_go_on=True)
         quiet, now = self._policy.quiet, self._service.clock()
         until = quiet.until(now) if quiet else None
         if quiet is None or until is None:
@@ -157,12 +160,12 @@ class Course:
                 f"Version {by} named {self._right(tx, by)} of the held-out pictures rightly, "
                 f"version {best} had named {self._right(tx, best)}."
             )
-            return Hold(reason, "Stopped: the accuracy dropped.", f"{message} {current}", _GO_ON)
+            return Hold(reason, "Stopped: the accuracy dropped.", f"{message} {current}", _GO_ON, can_go_on=True)
         message = (
             f"No version up to {by} named more of the held-out pictures rightly than version {best}, "
             f"{self._right(tx, best)}."
         )
-        return Hold(reason, "Done: it gets no better.", f"{message} {current}", _GO_ON)
+        return Hold(reason, "Done: it gets no better.", f"{message} {current}", _GO_ON, can_go_on=True)
 
     def _right(self, tx: Connection, version: int) -> str:
         measured = measurements.of_model(tx, self._service.models.version(tx, version).sha256)

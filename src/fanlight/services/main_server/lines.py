@@ -57,8 +57,18 @@ def received(service: MainService, measurement: Measurement | None) -> dict[str,
     if measurement is None:
         return {}
     task = service.task
-    figures: dict[str, Any] = measurement.as_json(task.classes, demo=task.policy.demo)["received"]
-    return figures
+    found: dict[str, Any] = measurement.as_json(task.classes, demo=task.policy.demo)["received"]
+    return found
+
+
+def figures(tx: Connection, service: MainService, measurement: Measurement | None) -> dict[str, Any] | None:
+    """What a measurement says of the model received and of the local ones, as far as it may be shown; None without."""
+    if measurement is None:
+        return None
+    task = service.task
+    version = tx.execute(select(models.c.version).where(models.c.sha256 == measurement.model)).scalar_one()
+    model = {"version": version, "sha256": measurement.model.hex()}
+    return {"model": model, "classes": list(task.classes)} | measurement.as_json(task.classes, demo=task.policy.demo)
 
 
 def _round_line(

@@ -7,12 +7,10 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, case, func, select
 
-from fanlight.protocol.plan import Kind
 from fanlight.services.http.paging import paging
 from fanlight.services.http.steps import StepView
 from fanlight.services.main_server import lines, measurements, members, round_table, timeline
 from fanlight.services.main_server.conductor import Conductor
-from fanlight.services.main_server.measurements import Measurement
 from fanlight.services.main_server.models import Version
 from fanlight.services.main_server.service import MainService
 from fanlight.services.server.incidents import incident_count, incidents
@@ -70,29 +68,6 @@ class Overview:
         with self._service.database.transaction() as tx:
             return [asdict(incident) for incident in incidents(tx, self._service.log)]
 
-    def rounds(self) -> dict[str, Any]:
-        """All training rounds, oldest first, with accuracy before and after."""
-        service = self._service
-        with service.database.transaction() as tx:
-            model = service.models.current(tx)
-            listed = lines.round_lines(tx, service, round_table.lines(tx))
-            return {
-                "rounds": [entry for entry in listed if entry["kind"] == Kind.TRAIN],
-                "measuring_rounds": [entry for entry in listed if entry["kind"] == Kind.MEASURE],
-                "finished": self._conductor.course.finished(tx),
-                "model": {"version": model.number, "sha256": model.sha256.hex()},
-            }
-
-    def round(self, number: int) -> dict[str, Any]:
-        """One round of either kind, with the figures of the model received and of the local models, if it gave any.
-
-        Raises:
-            NotFound: there is none.
-        """
-        with self._service.database.transaction() as tx:
-            [line] = lines.round_lines(tx, self._service, [round_table.numbered(tx, number)])
-            return line | {"figures": self.figures_of(tx, measurements.of_round(tx, number))}
-
     def timeline(self, number: int | None = None) -> dict[str, Any] | None:
         """How far each device is in a round, see ``timeline.of_round``; of the newest, None before the first.
 
@@ -102,17 +77,6 @@ class Overview:
         with self._service.database.transaction() as tx:
             stored = round_table.latest(tx) if number is None else round_table.whole(tx, number)
             return None if stored is None else timeline.of_round(tx, self._service, stored)
-
-    def figures(self) -> dict[str, Any] | None:
-        """The figures that came to light last: of a model, and of the local models of the same round."""
-        with self._service.database.transaction() as tx:
-            return self.figures_of(tx, measurements.newest(tx))
-
-    def models(self) -> list[dict[str, Any]]:
-        """All versions, oldest first, with their figures."""
-        service = self._service
-        with service.database.transaction() as tx:
-            return lines.version_lines(tx, service, service.models.all(tx))
 
     def progress(self, newest: int = 50) -> list[dict[str, Any]]:
         """The figures of the newest versions that were measured, newest first: ``version``, ``metrics``."""
@@ -202,17 +166,6 @@ class Overview:
             facts=(("Current model", f"version {model.number}"),),
             job=self._service.jobs.latest(MEASURE),
         ).unless(self._conductor.why_not_measure(tx))
-
-    def figures_of(self, tx: Connection, measurement: Measurement | None) -> dict[str, Any] | None:
-        """What a measurement says, as far as it may be shown; None without one."""
-        if measurement is None:
-            return None
-        task, columns = self._service.task, tables.models.c
-        version = tx.execute(select(columns.version).where(columns.sha256 == measurement.model)).scalar_one()
-        model = {"version": version, "sha256": measurement.model.hex()}
-        return {"model": model, "classes": list(task.classes)} | measurement.as_json(
-            task.classes, demo=task.policy.demo
-        )
 
     @staticmethod
     def _members(tx: Connection, model: Version) -> tuple[int, int]:

@@ -13,6 +13,7 @@ from fanlight.services.http.job_routes import accepted, jobs_router
 from fanlight.services.http.owner import require_owner, require_owner_post
 from fanlight.services.main_server.conductor import Conductor
 from fanlight.services.main_server.overview import AGGREGATE, PUBLISH, Overview
+from fanlight.services.main_server.records import Records
 from fanlight.services.main_server.service import MainService
 from fanlight.services.main_server.step_jobs import Steps
 from fanlight.services.server.numbers_in_paths import Which
@@ -21,7 +22,9 @@ READ = [Depends(require_owner)]
 CHANGE = [Depends(require_owner_post)]
 
 
-def owner_router(service: MainService, conductor: Conductor, overview: Overview, steps: Steps) -> APIRouter:
+def owner_router(
+    service: MainService, conductor: Conductor, overview: Overview, records: Records, steps: Steps
+) -> APIRouter:
     """Everything the owner may ask and do."""
     router = APIRouter()
     router.include_router(jobs_router(service.jobs))
@@ -40,7 +43,7 @@ def owner_router(service: MainService, conductor: Conductor, overview: Overview,
     @router.post("/api/v1/rounds/{number}/abandon", status_code=202, dependencies=CHANGE)
     def abandon(number: Which) -> dict[str, Any]:
         conductor.abandon(number)
-        return overview.round(number)
+        return records.round(number)
 
     @router.post("/api/v1/go-on", dependencies=CHANGE)
     def go_on() -> dict[str, Any]:
@@ -66,21 +69,9 @@ def _overview_routes(overview: Overview) -> APIRouter:
     def status() -> dict[str, Any]:
         return overview.status()
 
-    @router.get("/api/v1/rounds", dependencies=READ)
-    def rounds() -> dict[str, Any]:
-        return overview.rounds()
-
-    @router.get("/api/v1/rounds/{number}", dependencies=READ)
-    def one_round(number: Which) -> dict[str, Any]:
-        return overview.round(number)
-
     @router.get("/api/v1/rounds/{number}/timeline", dependencies=READ)
     def timeline(number: Which) -> dict[str, Any] | None:
         return overview.timeline(number)
-
-    @router.get("/api/v1/models", dependencies=READ)
-    def models() -> dict[str, Any]:
-        return {"models": overview.models()}
 
     @router.get("/api/v1/incidents", dependencies=READ)
     def incidents() -> dict[str, Any]:

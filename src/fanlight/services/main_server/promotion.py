@@ -19,7 +19,7 @@ from fanlight.protocol.exchange import Order
 from fanlight.protocol.log import LogEntry
 from fanlight.services.main_server import notes, round_table
 from fanlight.services.main_server.models import Models, Version
-from fanlight.services.main_server.rounds import Rounds
+from fanlight.services.main_server.rounds import MadeRoom, Rounds
 from fanlight.services.main_server.scores import begin_anew
 from fanlight.services.server.chained_log import ChainedLog
 from fanlight.storage.database import Database
@@ -77,11 +77,12 @@ class Promotion:
                 return True
             if not abandon:
                 raise NotPossibleNow(
-                    f"Round {line.number} is under way, and starts from another version.",
-                    next="Finish it first, or let it be abandoned for this.",
+                    f"Round {line.number} is under way, and starts from another version. Nothing was changed.",
+                    next=f"Wait until it is over, or tick “Abandon round {line.number}” on the page of this change "
+                    "(by the API: abandon = true).",
                     slug="round-not-over",
                 )
-            self._rounds.ask(Order.ABANDON, tx)
+            self._rounds.ask(Order.ABANDON, tx, MadeRoom.FOR_VERSION)
             notes.keep(tx, notes.CURRENT_NEXT, number)
             return False
 

@@ -8,10 +8,11 @@ from typing import Any, Final
 from sqlalchemy import Connection, and_, func, or_, select
 
 from fanlight.core.segments import layout_length
+from fanlight.protocol.plan import Kind
 from fanlight.services.http.paging import paging
 from fanlight.services.main_server import class_proposals, lines, measurements, model_card, round_table
+from fanlight.services.main_server.course import Course
 from fanlight.services.main_server.models import Version
-from fanlight.services.main_server.overview import Overview
 from fanlight.services.main_server.round_table import Stored
 from fanlight.services.main_server.service import MainService
 from fanlight.services.server.log_reader import LogReader
@@ -27,12 +28,12 @@ class Records:
 
     Args:
         service: whose.
-        overview: how single lines look.
+        course: says whether the past is all that there will be.
     """
 
-    def __init__(self, service: MainService, overview: Overview) -> None:
+    def __init__(self, service: MainService, course: Course) -> None:
         self._service = service
-        self._overview = overview
+        self._course = course
         self.log = LogReader(service.database, service.log)
 
     def rounds(self, page: int = 1, size: int = PAGE) -> dict[str, Any]:
@@ -40,6 +41,19 @@ class Records:
         with self._service.database.transaction() as tx:
             listed = lines.round_lines(tx, self._service, round_table.page(tx, (page - 1) * size, size))
             return {"rounds": listed} | paging(page, size, round_table.count(tx))
+
+    def every_round(self) -> dict[str, Any]:
+        """All rounds, oldest first, by kind; is no further one to come; and the current model."""
+        service = self._service
+        with service.database.transaction() as tx:
+            model = service.models.current(tx)
+            listed = lines.round_lines(tx, service, round_table.lines(tx))
+            return {
+                "rounds": [entry for entry in listed if entry["kind"] == Kind.TRAIN],
+                "measuring_rounds": [entry for entry in listed if entry["kind"] == Kind.MEASURE],
+                "finished": self._course.finished(tx),
+                "model": {"version": model.number, "sha256": model.sha256.hex()},
+            }
 
     def round(self, number: int) -> dict[str, Any]:
         """One round: its line, terms, times, the devices whose receipts have arrived, figures, the versions it links.
@@ -54,7 +68,7 @@ class Records:
                 "from_version": self._number_of(tx, line.model),
                 "to_version": made.number if made else None,
                 "reports": self._reports(tx, line.mh),
-                "figures": self._overview.figures_of(tx, measurements.of_round(tx, number)),
+                "figures": lines.figures(tx, self._service, measurements.of_round(tx, number)),
             }
 
     def traffic(self, number: int) -> dict[str, Any]:
@@ -77,7 +91,14 @@ class Records:
         with self._service.database.transaction() as tx:
             listed = self._lines(tx, models.page(tx, (page - 1) * PAGE, PAGE))
             changes, waiting = self._service.promotion.changes(tx), self._service.promotion.waiting(tx)
-            return {"models": listed, "changes": changes, "waiting": waiting} | paging(page, PAGE, models.count(tx))
+            found = {"models": listed, "changes": changes, "waiting": waiting}
+            current = {"current_version": models.current(tx).number}
+            return found | current | paging(page, PAGE, models.count(tx))
+
+    def every_model(self) -> list[dict[str, Any]]:
+        """All versions, oldest first, each with its line."""
+        with self._service.database.transaction() as tx:
+            return self._lines(tx, self._service.models.all(tx))
 
     def model(self, number: int) -> dict[str, Any]:
         """One version: its line, figures, lineage (nearest first) and the versions trained from it.
@@ -88,11 +109,13 @@ class Records:
         models = self._service.models
         with self._service.database.transaction() as tx:
             version = models.version(tx, number)
-            figures = self._overview.figures_of(tx, measurements.of_model(tx, version.sha256))
+            figures = lines.figures(tx, self._service, measurements.of_model(tx, version.sha256))
             children = models.children(tx, version)
-            line = round_table.latest_line(tx)
+            line, current = round_table.latest_line(tx), models.current(tx)
+            known = measurements.of_model(tx, current.sha256)
             return self._lines(tx, [version])[0] | {
-                "current_version": models.current(tx).number,
+                "current_version": current.number,
+                "current_metrics": lines.received(self._service, known) or None,
                 "newest_version": models.count(tx) - 1,
                 "waiting": self._service.promotion.waiting(tx),
                 "open_round": None if line is None or line.is_over else line.number,

@@ -18,6 +18,18 @@ def records_router(records: Records) -> APIRouter:
     """Routes that show; the owner only."""
     router = APIRouter(dependencies=[Depends(require_owner)])
 
+    @router.get("/api/v1/rounds")
+    def rounds() -> dict[str, Any]:
+        return records.every_round()
+
+    @router.get("/api/v1/rounds/{number}")
+    def one_round(number: Which) -> dict[str, Any]:
+        return records.round(number)
+
+    @router.get("/api/v1/models")
+    def models() -> dict[str, Any]:
+        return {"models": records.every_model()}
+
     @router.get("/api/v1/models/{version}")
     def one_model(version: Which) -> dict[str, Any]:
         return records.model(version)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
+from enum import StrEnum
 from typing import Any, Final
 
 import numpy as np
@@ -18,7 +19,7 @@ from sqlalchemy import Connection, insert, select, update
 from fanlight.core.segments import layout_length
 from fanlight.errors import Conflict, NotFound, NotPossibleNow
 from fanlight.protocol.closing import InclusionProof, Outcome, OutcomeForDevice, Release, Result, SignedOutcome
-from fanlight.protocol.exchange import Order
+from fanlight.protocol.exchange import ORDERED_BY_MAIN, Order
 from fanlight.protocol.log import LogEntry
 from fanlight.protocol.main_round import Record, State, Step
 from fanlight.protocol.main_server import MainServer
@@ -36,6 +37,13 @@ from fanlight.storage.tables import main as tables
 
 _ROUNDS_WITH_PROOFS: Final = 4
 _KEY_NEEDED: Final = (State.PROPOSED, State.OPEN, State.JUDGED, State.DISMISSED)
+
+
+class MadeRoom(StrEnum):
+    """What a round was abandoned for, as main itself keeps it; both servers sign only that main has ordered it."""
+
+    FOR_MEASURING = "made-room-for-measuring"
+    FOR_VERSION = "made-room-for-version"
 
 
 class Rounds:
@@ -97,8 +105,13 @@ class Rounds:
         if row is None:
             self.journal.took("receipt taken", record.number, mh, device, len(data))
 
-    def ask(self, order: Order, tx: Connection) -> bytes:
+    def ask(self, order: Order, tx: Connection, made_room: MadeRoom | None = None) -> bytes:
         """Ask the aggregator to do something with the open round; returns its manifest hash.
+
+        Args:
+            order: what to do.
+            tx: the caller's transaction.
+            made_room: what the round is abandoned for, if it is for something.
 
         Raises:
             NotPossibleNow: there is no open round, or too few receipts for closing it.
@@ -109,7 +122,7 @@ class Rounds:
             raise why
         assert stored is not None
         where = tables.rounds.c.number == stored.number
-        tx.execute(update(tables.rounds).where(where).values(asked=order.value))
+        tx.execute(update(tables.rounds).where(where).values(asked=order.value, reason=made_room or ""))
         return stored.mh
 
     @staticmethod
@@ -183,7 +196,8 @@ class Rounds:
             stored = round_table.by_hash(tx, outcome.mh)
             if outcome.result == Result.ABANDONED:
                 step = self._machine.abandoned(stored.record, data)
-                self._save(tx, step, reason=outcome.reason, asked=Order.NONE.value)
+                known = stored.reason if outcome.reason == ORDERED_BY_MAIN else ""
+                self._save(tx, step, reason=known or outcome.reason, asked=Order.NONE.value)
             else:
                 step = self._machine.countersigned(stored.record, data)
                 self._save(tx, step)

@@ -82,7 +82,7 @@ class MainService:
         self._lock.acquire()
         self.database = Database(state / "state.sqlite3")
         migrate(self.database, ROLE)
-        self.log = ChainedLog(tables.log, identity.trust.fid, ROLE)
+        self.log = ChainedLog(tables.logs, identity.trust.fid, ROLE, clock)
         self.machine = MainServer(identity.private, identity.trust)
         self.models = Models(self._tasks)
         self.presence = Presence(clock, lambda: self.pause_s)

@@ -7,11 +7,13 @@ manifest binds the plan's hash.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Final, Self
+from typing import Annotated, Any, Final
 
 from annotated_types import Ge, Le
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic_core import ErrorDetails
 
 from fanlight.errors import SettingsError
 from fanlight.learning.backbones import DEFAULT_BACKBONE, backbone
@@ -72,6 +74,8 @@ class Policy(_Section):
             devices pause between two polls.
     """
 
+    model_config = ConfigDict(validate_default=True)  # one that does not suffice can be the default
+
     by_itself: bool = False
     rounds: Annotated[int, Field(ge=0, le=100_000)] = 0
     k_min: Annotated[int, Field(ge=2, le=100_000)] = 5
@@ -111,13 +115,47 @@ class Policy(_Section):
         """Devices sampled for a round, over-selection included; 0 = all."""
         return -(-self.cohort_size * (100 + self.over_selection_percent) // 100)
 
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        if self.k_min > self.n_max or 0 < self.cohort_size < self.k_min:
-            cohort = f" or cohort_size ({self.cohort_size})" if self.cohort_size else ""
-            raise ValueError(f"k_min ({self.k_min}) must not exceed n_max ({self.n_max}){cohort}")
-        QuietHours.parse(self.quiet_hours, self.timezone)
-        return self
+    @field_validator("n_max", "cohort_size")
+    @classmethod
+    def _suffices(cls, devices: int, info: ValidationInfo) -> int:
+        needed = info.data.get("k_min", 0)
+        nobody_is_drawn = info.field_name == "cohort_size" and not devices
+        if devices < needed and not nobody_is_drawn:
+            choice = "0, or at least" if info.field_name == "cohort_size" else "at least"
+            raise ValueError(f"{choice} as many as the fewest devices in a sum: {needed:,}")
+        return devices
+
+    @field_validator("quiet_hours")
+    @classmethod
+    def _are_hours(cls, hours: str) -> str:
+        QuietHours.parse(hours, "UTC")
+        return hours
+
+    @field_validator("timezone")
+    @classmethod
+    def _is_zone(cls, name: str) -> str:
+        QuietHours.parse("", name)
+        return name
+
+    def flaws(self, changes: Mapping[str, Any]) -> dict[str, str]:
+        """What is wrong with some changes, by field, each in a sentence for people; empty if nothing is."""
+        try:
+            Policy.model_validate({**self.model_dump(), **changes})
+        except ValidationError as error:
+            found = error.errors(include_url=False)
+            return {str(flaw["loc"][0]): self._in_words(flaw) for flaw in found}
+        return {}
+
+    @classmethod
+    def _in_words(cls, flaw: ErrorDetails) -> str:
+        given = flaw["input"]
+        if flaw["type"] == "int_type":
+            return f"This is no whole number: {str(given).strip()[:40]!r}."
+        if flaw["type"] in ("greater_than_equal", "less_than_equal"):
+            low, high = cls.range_of(str(flaw["loc"][0]))
+            return f"From {low:,} to {high:,}, not {given:,}."
+        said = flaw["msg"].removeprefix("Value error, ")
+        return f"{said[:1].upper()}{said[1:]}."
 
     @classmethod
     def range_of(cls, field: str) -> tuple[int, int]:

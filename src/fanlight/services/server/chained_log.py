@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, Table, insert, select
 
 from fanlight.protocol.log import ChainedEntry, LogEntry, first_head, next_head
+from fanlight.storage.tables.server import LogTables
 
 
 @dataclass(frozen=True)
@@ -15,14 +16,21 @@ class ChainedLog:
     """The log of one role.
 
     Attributes:
-        table: its ``log`` table.
+        tables: its log, and the times of its entries.
         fid: the federation, 32 bytes.
         role: ``main`` or ``aggregator``.
+        clock: unix seconds.
     """
 
-    table: Table
+    tables: LogTables
     fid: bytes
     role: str
+    clock: Callable[[], float]
+
+    @property
+    def table(self) -> Table:
+        """The entries."""
+        return self.tables.entries
 
     def head(self, tx: Connection) -> bytes:
         """The head of the chain, 32 bytes."""
@@ -36,6 +44,7 @@ class ChainedLog:
             head = next_head(number, head, entry)
             row = {"seq": number, "head": head, "type": entry.type, "payload": entry.payload}
             tx.execute(insert(self.table), row)
+            tx.execute(insert(self.tables.times), {"seq": number, "at": self.clock()})
 
     def append_once(self, tx: Connection, entry: LogEntry) -> None:
         """Append unless the same entry is in the log already: what a stranger can repeat must not make it grow."""

@@ -48,7 +48,7 @@ class LogReader:
         self._checked = self._start
 
     def page(self, number: int = 1, *, size: int = PAGE, again: bool = False) -> dict[str, Any]:
-        """One page of entries, newest first, without their payloads.
+        """One page of entries, newest first, without their payloads; ``at`` is None for those of older versions.
 
         Args:
             number: of the page, from 1; beyond the last it is empty.
@@ -56,14 +56,16 @@ class LogReader:
             again: recompute the whole chain, not only what is new.
         """
         checked = self._check(again=again)
-        columns = self._log.table.c
-        shown = select(columns.seq, columns.type, columns.head, func.length(columns.payload).label("size"))
+        columns, times = self._log.table.c, self._log.tables.times.c
+        shown = select(columns.seq, columns.type, columns.head, func.length(columns.payload).label("size"), times.at)
+        shown = shown.join_from(self._log.table, self._log.tables.times, times.seq == columns.seq, isouter=True)
         with self._database.transaction() as tx:
             total = self._count(tx)
             rows = tx.execute(shown.order_by(columns.seq.desc()).offset((number - 1) * size).limit(size)).all()
         return {
             "entries": [
-                {"number": row.seq, "type": row.type, "bytes": row.size, "head": row.head.hex()} for row in rows
+                {"number": row.seq, "type": row.type, "at": row.at, "bytes": row.size, "head": row.head.hex()}
+                for row in rows
             ],
             **paging(number, size, total),
             "verified": checked.broken is None,

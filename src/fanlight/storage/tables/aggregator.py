@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import Boolean, Column, Float, ForeignKey, Integer, LargeBinary, MetaData, String, Table, false
 
-from fanlight.storage.tables.server import log_table, member_tables
+from fanlight.storage.tables.server import log_tables, member_tables
 
 metadata = MetaData()
 
@@ -50,4 +50,4 @@ refusals = Table(
     Column("last_at", Float, nullable=False),
 )
 
-log = log_table(metadata)
+log, log_times = logs = log_tables(metadata)

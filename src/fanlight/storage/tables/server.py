@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from sqlalchemy import Column, ForeignKey, Integer, LargeBinary, MetaData, String, Table
+from sqlalchemy import Column, Float, ForeignKey, Integer, LargeBinary, MetaData, String, Table
 
 
 class MemberTables(NamedTuple):
@@ -58,8 +58,26 @@ def revocations_table(metadata: MetaData) -> Table:
     )
 
 
+class LogTables(NamedTuple):
+    """The log, and beside it when its entries were made: the chain does not speak of time."""
+
+    entries: Table
+    times: Table
+
+
+def log_tables(metadata: MetaData) -> LogTables:
+    """Both tables of the log."""
+    times = Table(
+        "log_times",
+        metadata,
+        Column("seq", Integer, primary_key=True, autoincrement=False),
+        Column("at", Float, nullable=False),
+    )
+    return LogTables(log_table(metadata), times)
+
+
 def log_table(metadata: MetaData) -> Table:
-    """The log."""
+    """The log itself."""
     return Table(
         "log",
         metadata,
