@@ -10,6 +10,7 @@ MINUTES ?= 30
 
 VENV := .venv
 TORCH_VENV := .venv-torch
+FLOWER_VENV := .venv-flower
 BIN := $(VENV)/bin
 DATA := $(VENV)/share/fanlight-data
 PIP := -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
@@ -18,10 +19,10 @@ TWO := -n 2 --dist worksteal
 INPUTS := pyproject.toml constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-torch test-long test-crash soak lint bench screenshots clean
+.PHONY: help demo test test-torch test-long test-crash soak lint bench bench-flower screenshots clean
 
 help:  ## list these targets
-	@awk -F ':.*##' '/^[a-z-]+:.*##/ { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*##' '/^[a-z-]+:.*##/ { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 
 demo: $(VENV)/.stamp-run $(DATA)/.stamp  ## start a whole federation on this machine: make demo ARGS="--rounds 3"
 	@$(BIN)/fanlight demo $(ARGS)
@@ -57,12 +58,18 @@ bench: $(VENV)/.stamp-dev $(DATA)/.stamp  ## run benchmarks/NAME.py: make bench 
 	  echo "make bench NAME=<script>: there is no benchmarks/$(NAME).py" >&2; ls benchmarks >&2; exit 2; }
 	@$(BIN)/python "benchmarks/$(NAME).py" $(ARGS)
 
+bench-flower: $(VENV)/.stamp-dev  ## measure rounds of Flower, in an environment of its own: NAME=round_latency names them
+	@test -x $(FLOWER_VENV)/bin/flwr || { $(PYTHON) -m venv $(FLOWER_VENV) && $(FLOWER_VENV)/bin/python -m pip \
+	  --disable-pip-version-check install --quiet --requirement benchmarks/peers/requirements.txt; } >&2 || true
+	@if test -x $(FLOWER_VENV)/bin/flwr; then $(BIN)/python benchmarks/peers/flower.py $(ARGS); else \
+	  echo "Flower cannot be installed here, so nothing is measured." >&2; fi
+
 screenshots: $(VENV)/.stamp-dev  ## take the pictures of the documentation again, of all pages in Chromium
 	@$(BIN)/python scripts/install_debian_packages.py tests/debian-packages.txt
 	@$(BIN)/python -m scripts.screenshots $(ARGS)
 
 clean:  ## remove environments and caches; leaves fanlight-state alone, for it holds keys and models
-	@rm -rf $(VENV) $(TORCH_VENV) build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	@rm -rf $(VENV) $(TORCH_VENV) $(FLOWER_VENV) build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
 	@find . -type d -name __pycache__ -prune -exec rm -rf {} +
 
 # ---- environments: one stamp a set of packages, older than what it was made from means: install again

@@ -1,7 +1,7 @@
 """How long is a round when devices have nothing to do? Real processes on loopback, split trust included.
 
     make bench NAME=round_latency ARGS="--json"
-    make bench NAME=round_latency ARGS="--rounds 50 --rival ../peers"
+    make bench NAME=round_latency ARGS="--rounds 50"
 
 Main server, secure aggregator and two devices are processes of their own, started by the program's own commands; only
 the learning is replaced (``benchmarks/idle.py``). Rounds run by themselves. A round's time is from the opening of its
@@ -9,6 +9,7 @@ manifest to the opening of the next one: propose, sign twice, mask, upload, clos
 fetch the new model. The first two rounds are not counted (start-up, first connections).
 
 Every reply is durable before it leaves, so a round waits for several fsyncs in a row: what one takes here is printed.
+After ``make bench-flower``, a round of Flower on this machine, without secure aggregation, is named as the rival's.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script, only this folder would be on the path
 
 from benchmarks.federation import federation
+from benchmarks.peers import flower
 from benchmarks.report import Figure, Report
 
 SMALL = (49, 2)
@@ -32,8 +34,6 @@ SMALL = (49, 2)
 LARGE = (34_999, 100)
 """The same, with 3,500,000."""
 LIMITS_S = {"100 parameters": 0.05, "3.5M parameters": 0.4}
-FLOWER_S = {"100 parameters": 6.2, "3.5M parameters": 6.3}
-"""Flower 1.42 on a machine of the same kind, without secure aggregation; ``--rival`` measures it in the same run."""
 _LEFT_OUT = 2
 _FSYNCS = 50
 
@@ -77,7 +77,7 @@ def measure(rounds: int) -> Report:
             place.mkdir()
             seconds = round_seconds(place, size, count)
             median = statistics.median(seconds)
-            rival = FLOWER_S[title]
+            rival = flower.measured_here().get(title)
             figures.append(
                 Figure(f"round, {title}, median of {len(seconds)}", median, "s", at_most=LIMITS_S[title], rival=rival)
             )

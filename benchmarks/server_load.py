@@ -18,7 +18,6 @@ All requests are real and signed; reports are prepared beforehand. Errors of any
 from __future__ import annotations
 
 import argparse
-import resource
 import sys
 import tempfile
 from pathlib import Path
@@ -30,6 +29,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script,
 from benchmarks.crowded import crowded_federation, resident_mb
 from benchmarks.devices_at_once import Devices, percentile
 from benchmarks.report import Figure, Report
+from fanlight.cli.serve import allow_many_connections
 
 MEMBERS, REPORTERS, POLLS = 2_000, 500, 5_000
 P99_MS, RATE, SHARE, POLLS_MB = 250, 1_000, 0.6, 200
@@ -47,7 +47,7 @@ def main() -> int:
     )
     parser.add_argument("--json", action="store_true", help="print one JSON line as well")
     given = parser.parse_args()
-    _allow_many_connections()
+    allow_many_connections()
     figures = report_rates(given.reporters, given.repeat)
     figures += round_under_load(given.members, given.reporters, given.polls, given.seconds)
     return Report("server_load", tuple(figures)).show(as_json=given.json)
@@ -96,12 +96,6 @@ def round_under_load(members: int, reporters: int, polls: int, seconds: float) -
         Figure("aggregator, after", after["aggregator"], "MB"),
         Figure("processor time of the load, share of a core", seen.own_share, ""),
     ]
-
-
-def _allow_many_connections() -> None:
-    """Each one is an open file."""
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 if __name__ == "__main__":

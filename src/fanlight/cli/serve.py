@@ -9,6 +9,7 @@ import socket
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
@@ -77,6 +78,7 @@ def serve(
     if os.environ.get(END_WITH_STDIN):
         threading.Thread(target=_end_with_stdin, name="end-with-stdin", daemon=True).start()
     loaded = load(settings, config, options)
+    allow_many_connections()
     sockets = claim(loaded.host, loaded.port)
     try:
         configure_logging(json=loaded.log_format == "json")
@@ -100,6 +102,16 @@ def _new_server(app: ASGIApp, settings: RoleSettings) -> uvicorn.Server:
         timeout_graceful_shutdown=_SHUTDOWN_S,
     )
     return uvicorn.Server(config)
+
+
+def allow_many_connections() -> None:
+    """Raise this process's limit of open files as far as it may: each device that waits for news is one."""
+    if sys.platform != "win32":
+        import resource
+
+        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        with suppress(OSError, ValueError):  # macOS refuses "unlimited"; the limit stays as it is
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def claim(host: str, port: int) -> list[socket.socket]:
