@@ -74,7 +74,9 @@ class SyncedDisk:
 
     def _mark_log(self) -> None:
         log = self.root / LOG
-        (self._shadow / "log-bytes").write_text(str(log.stat().st_size if log.exists() else 0))
+        new = self._shadow / f"log-bytes-{threading.get_ident()}"  # whole or not at all: another thread may die now
+        new.write_text(str(log.stat().st_size if log.exists() else 0))
+        new.replace(self._shadow / "log-bytes")
 
     def _list(self, folder: Path) -> None:
         """The names in ``folder`` are safe now."""
