@@ -62,7 +62,7 @@ def by_hand(album: Album, folder: Path) -> None:
             part="#incidents",
         )
         servers_at_work(album, world, operator)
-        trouble_at_a_device(album, right, homes[1])
+        equivocation(album, right)
         gone(album, world, operator, right)
 
 
@@ -74,8 +74,12 @@ def servers_at_work(album: Album, world: Federation, operator: Page) -> None:
     album.take(operator, "main-measuring", "A step runs at the main server: the model is being measured.")
     other = album.open(world.aggregator)
     held: list[Route] = []
+
+    def hold(route: Route) -> None:
+        held.append(route)
+
     other.goto(f"{world.aggregator.url}/aggregate_models")
-    other.route("**/aggregate_models", held.append)
+    other.route("**/aggregate_models", hold)
     press_all_the_same(other)
     other.locator("button[aria-disabled]").wait_for()
     album.take(other, "aggregator-working", "A button was pressed at the aggregator, which has not answered yet.")
@@ -83,21 +87,15 @@ def servers_at_work(album: Album, world: Federation, operator: Page) -> None:
         route.abort()
 
 
-def trouble_at_a_device(album: Album, device: OwnerClient, pictures: Path) -> None:
-    """A training that fails, and an aggregator that has said two different things."""
+def equivocation(album: Album, device: OwnerClient) -> None:
+    """An aggregator that has said two different things, as the device keeps it."""
     album.chapter("Trouble at a device")
-    page = album.open(device)
-    away = pictures.rename(pictures.with_name("away"))
-    press(page, device, "/modeltrain")
-    page.get_by_text("The last attempt failed.").wait_for()
-    album.take(page, "device-train-failed", "A training that failed, and why.")
-    away.rename(pictures)
     outcome = Outcome(mh=bytes(32), result="released", reason="ok", set_root=bytes(32))
     signed = SignedOutcome(payload=outcome.encode(), aggregator_signature=bytes(64)).encode()
     evidence = {"mh": bytes(32), "number": 1, "first": signed, "second": signed, "found_at": 5}
     with Database(device.state / "state.sqlite3") as database, database.transaction() as tx:
         tx.execute(insert(contradictions).values(**evidence))
-    page.goto(device.url)
+    page = album.open(device)
     album.take(page, "device-equivocation", "The aggregator has said two things about a round.", part="#equivocation")
 
 
