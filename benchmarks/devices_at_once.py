@@ -157,7 +157,8 @@ class Devices:
             file = seen.note("model", await main.ask(self._signed(someone, "GET", model)))
             if hashlib.sha256(file.body).digest() != offer.model:
                 seen.errors["another model than was offered"] += 1
-            seen.note("acknowledgement", await main.ask(self._signed(someone, "POST", f"{model}/acknowledgements")))
+            has_it = f"{PREFIX}/offer?after=0&wait=0&have={offer.model.hex()}"
+            seen.note("acknowledgement", await main.ask(self._signed(someone, "GET", has_it)))
             receipt = seen.note("report", await aggregator.ask(self._report(someone, report)))
             beacon = self._signed(someone, "POST", f"{PREFIX}/rounds/{report.mh.hex()}/beacons", receipt.body)
             seen.note("beacon", await main.ask(beacon))

@@ -79,6 +79,8 @@ def round_under_load(members: int, reporters: int, polls: int, seconds: float) -
         devices = Devices(running, crowd)
         seen = uvloop.run(devices.live_through_a_round(reporters, seconds, polls))
         after = resident_mb(running)
+    for error, times in seen.errors.items():
+        print(f"{times} times: {error}", file=sys.stderr)
     small = seen.milliseconds("offer", "acknowledgement", "beacon")
     return [
         Figure("errors", float(sum(seen.errors.values())), "", at_most=0),
