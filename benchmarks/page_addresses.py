@@ -57,6 +57,7 @@ def examples(role: str, newest: Newest) -> Mapping[str, tuple[str, ...]]:
                 f"/models/{newest.version}?with=0",
                 f"/models/{newest.version}?with={newest.version // 2}",
             ),
+            "/models/{version}/current": (f"/models/{newest.version // 2}/current",),
             "/log": ("/log?page=2", f"/log?page={newest.lists}"),
             "/devices": ("/devices?page=2",),
         },

@@ -105,7 +105,7 @@ def _go_on(main: OwnerClient, rounds: int) -> None:
     if held is not None and held["reason"] in _ENDED_BY_ASKING:
         main.post("/api/v1/go-on")
         more = "one more round" if rounds == 1 else f"{rounds} more rounds"
-        say(f"It had ended: {held['title']} {held['message']}\nYou ask for {more}, so it goes on.")
+        say(f"It had ended: {held['title']} {held['message']}", f"You ask for {more}, so it goes on.")
 
 
 def _await_start(survival: Survival, roles: Mapping[str, OwnerClient]) -> None:
@@ -162,23 +162,24 @@ def _wait(survival: Survival) -> None:
 
 
 def _welcome(roles: Mapping[str, OwnerClient], *, by_hand: bool) -> None:
-    say("\nLog in (each link works once):")
+    say("", "Log in (each link works once):")
     for name, role in roles.items():
         say(f"  {name:<12} {role.login_link()}")
     if by_hand:
         devices = " and ".join(role.url for name, role in roles.items() if name.startswith("device-"))
         say(
-            f"\nA round by hand:\n"
-            f"  1 train      {devices}: /modeltrain, 'Model Training (Locally)'\n"
-            f"  2 announce   the same: /sendstatus, 'Send Status to Main Server'\n"
-            f"  3 send       the same: /sendmodel, 'Send Model to Federated Server'\n"
-            f"  4 aggregate  {roles['aggregator'].url}/aggregate_models, 'Aggregate Local Models'\n"
-            f"  5 release    {roles['aggregator'].url}/send_model_secagg, 'Send Aggregated Model to Main Server'\n"
-            f"  6 publish    {roles['main'].url}/send_model_clients, 'Send Aggregated Models to Federated Clients'\n"
-            f"  7 measure    every page shows the accuracies"
+            "",
+            "A round by hand:",
+            f"  1 train      {devices}: /modeltrain, 'Model Training (Locally)'",
+            "  2 announce   the same: /sendstatus, 'Send Status to Main Server'",
+            "  3 send       the same: /sendmodel, 'Send Model to Federated Server'",
+            f"  4 aggregate  {roles['aggregator'].url}/aggregate_models, 'Aggregate Local Models'",
+            f"  5 release    {roles['aggregator'].url}/send_model_secagg, 'Send Aggregated Model to Main Server'",
+            f"  6 publish    {roles['main'].url}/send_model_clients, 'Send Aggregated Models to Federated Clients'",
+            "  7 measure    every page shows the accuracies",
         )
     few = "Two devices: each can" if len(roles) == 4 else "So few devices: all but one together can"
-    say(f"\nThis is a demonstration.  {few} work out the other's update.\nCtrl-C ends everything.")
+    say("", f"This is a demonstration.  {few} work out the other's update.", "Ctrl-C ends everything.")
 
 
 def _as_json(description: Description, prepared: DataSet, result: Result, processes: Processes) -> dict[str, Any]:

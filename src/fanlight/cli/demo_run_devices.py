@@ -29,7 +29,7 @@ class Survival:
     """
 
     processes: Processes
-    say: Callable[[str], None]
+    say: Callable[..., None]
     clock: Callable[[], float] = time.monotonic
     _started_again: dict[str, float] = field(default_factory=dict)
 
@@ -55,11 +55,11 @@ class Survival:
         last = self._started_again.get(name)
         if last is None or self.clock() - last >= SOON_S:
             self._started_again[name] = self.clock()
-            self.say(f"{death.message}\n{name} is started again.")
+            self.say(*death.message.splitlines(), f"{name} is started again.")
             self.processes.start_again(name)
             return
         self.processes.leave_out(name)
         left = len(self.processes.running.keys() - set(SERVERS))
         if left < FEWEST_DEVICES:
             raise death
-        self.say(f"{death.message}\n{name} is left out; the demo goes on with {left} devices.")
+        self.say(*death.message.splitlines(), f"{name} is left out; the demo goes on with {left} devices.")

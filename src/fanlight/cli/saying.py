@@ -7,6 +7,6 @@ import sys
 from fanlight.core.printable import printable
 
 
-def say(text: str) -> None:
-    """Tell the person; names in it come from outside, and can neither move the cursor nor begin a line."""
-    print(printable(text, keep="\n\t"), file=sys.stderr, flush=True)
+def say(*lines: str) -> None:
+    """Tell the person; names in the lines come from outside, and can neither move the cursor nor begin a line."""
+    print(*map(printable, lines), sep="\n", file=sys.stderr, flush=True)

@@ -37,7 +37,10 @@ class World:
         self.processes = Pretended(devices)
         self.said: list[str] = []
         self.now = 0.0
-        self.survival = Survival(cast("Processes", self.processes), self.said.append, lambda: self.now)
+        self.survival = Survival(cast("Processes", self.processes), self._say, lambda: self.now)
+
+    def _say(self, *lines: str) -> None:
+        self.said.append("\n".join(lines))
 
     def die(self, *names: str, after: float = 0.0) -> None:
         self.now += after

@@ -203,6 +203,7 @@ def test_quiet_hours_hold_rounds_until_they_end(folder: Path) -> None:
         "message": "No round opens in the quiet hours.",
         "next": "Wait, or change the quiet hours (/task).",
         "until": datetime(2026, 11, 25, 5, tzinfo=UTC).timestamp(),
+        "can_go_on": False,
     }
     parts.service.see_aggregator()
     with pytest.raises(NotPossibleNow, match="Quiet until") as caught:
