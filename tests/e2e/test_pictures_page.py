@@ -291,7 +291,7 @@ def test_all_of_it_works_without_scripts(browser: Browser, device: tuple[Served,
         page.goto(f"{server.url}/learning")
         page.set_input_files("#try-picture", new[0])
         page.get_by_role("button", name="What is it?").click()
-        expect(page.get_by_text("This device's own model")).to_be_visible()
+        expect(page.get_by_text("This device's own model, trained from version 0")).to_be_visible()
 
 
 def test_a_dropped_picture_is_tried_at_once(browser: Browser, device: tuple[Served, DeviceRole]) -> None:

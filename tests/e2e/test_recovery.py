@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fanlight.errors import NotPossibleNow, StorageError, Unreachable
+from fanlight.errors import NotPossibleNow, RemoteError, StorageError, Unreachable
 from fanlight.protocol import signing
 from fanlight.protocol.aggregator_round import State
 from fanlight.protocol.exchange import Members
@@ -18,6 +18,7 @@ from fanlight.protocol.report import RECEIPT, Receipt
 from fanlight.services.aggregator.app import create_app
 from fanlight.services.aggregator.settings import AggregatorSettings
 from fanlight.services.main_server import members, signed_answers
+from fanlight.services.main_server.presence import PRESENT_S
 from tests.services_world import World, running, wait
 
 
@@ -205,3 +206,15 @@ def test_a_second_process_is_kept_off_a_state_folder(tmp_path: Path) -> None:
         assert caught.value.slug == "state-in-use"
         stored = world.aggregator.service.rounds.latest()
         assert stored is None or stored.record.at is State.COLLECTING
+
+
+def test_a_device_whose_connection_broke_while_it_waited_is_away_at_once(tmp_path: Path) -> None:
+    with running(tmp_path) as world:
+        device = world.enrolled(2)[0]
+        version = device.offer().version
+        assert world.owner("main").status()["devices"]["here"] == 1
+        with pytest.raises(RemoteError):
+            device.main.remote.send("GET", f"/protocol/v1/offer?after={version}&wait=2", timeout=0.5)
+        wait(lambda: world.owner("main").status()["devices"]["here"] == 0, "it is away", PRESENT_S / 2)
+        device.offer()
+        assert world.owner("main").status()["devices"]["here"] == 1

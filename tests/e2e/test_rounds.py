@@ -39,7 +39,7 @@ def check_figures(world: World, rounds: list[dict[str, Any]]) -> None:
     for entry in rounds:
         said = world.owner("main").get(f"/api/v1/rounds/{entry['round']}")
         figures = said.pop("figures")
-        assert said == entry
+        assert said.items() >= entry.items()
         assert (figures["participants"], figures["classes"]) == (2, list(world.task.classes))
         assert figures["received"]["accuracy"] == entry["accuracy_before"]
         for both in (figures["received"], figures["local"]):

@@ -35,6 +35,11 @@ class Presence:
         self._seen[device] = self._clock()
         return was_away
 
+    def lose(self, device: bytes, since: float) -> None:
+        """The connection broke on which the device waited from ``since`` on: it is away, unless heard of later."""
+        if self._seen.get(device, 0.0) <= since:
+            self._seen.pop(device, None)
+
     def forget(self, device: bytes) -> None:
         """The device has left."""
         self._seen.pop(device, None)

@@ -69,7 +69,11 @@ def _device_routes(sender: Sender, service: MainService) -> list[PlainRoute]:
         if have is not None and service.presence.holds(device, have):
             await run_in_threadpool(announcements.take_acknowledgement, service, device, have)
         if wait:
+            asked_at = service.clock()
             await service.news.wait_for_offer(device, after, wait)
+            if await request.is_disconnected():
+                service.presence.lose(device, asked_at)
+                return Response(status_code=204)
             service.presence.see(device)
         return cbor(signed_answers.offer(service, device))
 
