@@ -9,8 +9,8 @@ next change of the main server's rounds in its database. The round that was hit 
 
 A dead device: three devices, one of them is killed and stays dead. Rounds then end as soon as the policy is content;
 where it cannot be, because three reports are demanded, at the end of their window. Who dies while waiting for news is
-missed at once, who dies at work when ``PRESENT_S`` seconds have passed without a word; the round of the kill counts, too. A
-device that is frozen, so that its connections stand, is waited for as long as the policy says.
+missed at once, who dies at work when ``PRESENT_S`` seconds have passed without a word; the round of the kill counts,
+too. A device that is frozen, so that its connections stand, is waited for as long as the policy says.
 """
 
 from __future__ import annotations
