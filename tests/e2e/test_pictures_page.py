@@ -315,10 +315,25 @@ def test_a_dropped_picture_is_tried_at_once(browser: Browser, device: tuple[Serv
 @pytest.fixture(scope="module")
 def suggested(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Served, DeviceRole]]:
     """A trained device with pictures of long names, for which its model has suggested labels."""
-    with trained_device(tmp_path_factory.mktemp("suggested")) as (server, role):
+    with trained_device(tmp_path_factory.mktemp("suggested"), version=1) as (server, role):
         draw(role.settings.data / "_unlabelled", "square", 3, "W" * 120)
         done(role, role.library.suggest())
         yield server, role
+
+
+@pytest.mark.parametrize("window", WINDOWS)
+def test_what_is_suggested_can_be_read(browser: Browser, suggested: tuple[Served, DeviceRole], window: str) -> None:
+    server, role = suggested
+    with logged_in(browser, server, WINDOWS[window]) as context:
+        page, wrong = opened(context, f"{server.url}/pictures?state=suggested")
+        names = page.locator(".tile-picture .right .name")
+        assert names.count() == 3
+        assert set(names.all_inner_texts()) <= set(role.library.classes)
+        for name in names.all():
+            assert name.evaluate("one => one.scrollWidth <= one.clientWidth && one.scrollHeight <= one.clientHeight")
+        for said in page.locator(".tile-picture .info .number").all():
+            assert said.evaluate("one => one.getClientRects().length === 1")
+        assert not wrong
 
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])

@@ -30,14 +30,16 @@ HOSTILE = "<img src=x onerror=alert(1)>"
 
 
 @contextmanager
-def trained_device(folder: Path) -> Iterator[tuple[Served, DeviceRole]]:
-    """A device that has trained on 40 drawn shapes, and serves its pages."""
+def trained_device(folder: Path, version: int = 0) -> Iterator[tuple[Served, DeviceRole]]:
+    """A device that has trained on 40 drawn shapes, and serves its pages; its model is of this version."""
     head = zero_head(PLAN.features, len(shapes.CLASSES))
     model = HeadModel(
-        "default", 0, shapes.CLASSES, PLAN.backbone, PLAN.backbone_hash.hex(), SIZE, head.weight, head.bias
+        "default", version, shapes.CLASSES, PLAN.backbone, PLAN.backbone_hash.hex(), SIZE, head.weight, head.bias
     )
     plan = PLAN.with_(classes=shapes.CLASSES, picture_size=SIZE, epochs=10)
-    federation = FakeFederation(folder / "federation", plan=plan, model=model_file.encode(model), pause_s=60)
+    federation = FakeFederation(
+        folder / "federation", plan=plan, model=model_file.encode(model), version=version, pause_s=60
+    )
     for name in shapes.CLASSES:
         draw(folder / "data" / name, name, 10)
     token = issue_token_file(federation.folder, "porch", NOW + 1000)

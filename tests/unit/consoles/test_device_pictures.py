@@ -20,7 +20,7 @@ from fanlight.services.device.role import Chances, DeviceRole
 from fanlight.services.device.settings import DeviceSettings
 from fanlight.services.federation import issue_token_file
 from tests.unit.consoles.federation import LONG, RIGHT_TO_LEFT, SCRIPT, Page, device, make_folder, owner, stranger
-from tests.unit.device.federation import NOW, FakeFederation, draw_pictures
+from tests.unit.device.federation import NOW, FakeFederation, draw_pictures, first_model
 from tests.unit.device.joined import done, turn
 
 URL = "http://localhost:8001"
@@ -29,7 +29,7 @@ URL = "http://localhost:8001"
 @pytest.fixture
 def served(tmp_path: Path) -> Iterator[tuple[TestClient, DeviceRole]]:
     """A device with a model and ten labelled pictures, and its owner's browser."""
-    federation = FakeFederation(tmp_path / "federation")
+    federation = FakeFederation(tmp_path / "federation", model=first_model(version=1), version=1)
     token = issue_token_file(federation.folder, "porch", NOW + 1000)
     settings = DeviceSettings(
         token=token, state=tmp_path / "state", data=draw_pictures(tmp_path / "data"), accept_demo=True, port=8001

@@ -31,23 +31,29 @@ def counts(**states: int) -> Counts:
     ],
 )
 def test_it_says_why_and_what_comes_next(wanted: Filter, found: Counts, what: str, follows: str) -> None:
-    words = empty(wanted, found, has_model=True, reading=False)
+    words = empty(wanted, found, version=1, reading=False)
     assert words.what == what
     assert follows in words.next
 
 
 def test_a_link_leads_where_the_next_step_is_done() -> None:
-    assert empty(Filter(), counts(deleted=1), has_model=True, reading=False).href == "/pictures?state=deleted"
+    assert empty(Filter(), counts(deleted=1), version=1, reading=False).href == "/pictures?state=deleted"
     for found, leads in ((counts(unlabelled=1, labelled=1), "unlabelled"), (counts(suggested=1), "suggested")):
-        words = empty(Filter(State.LABELLED, "cat"), found, has_model=True, reading=False)
+        words = empty(Filter(State.LABELLED, "cat"), found, version=1, reading=False)
         assert words.href == f"/pictures?state={leads}"
 
 
 def test_without_a_model_nothing_waits_for_suggestions() -> None:
-    words = empty(Filter(State.SUGGESTED), counts(unlabelled=2), has_model=False, reading=False)
+    words = empty(Filter(State.SUGGESTED), counts(unlabelled=2), version=None, reading=False)
     assert "There is no model yet" in words.next
     assert words.href == "/pictures?state=unlabelled"
 
 
+def test_a_model_that_has_learned_nothing_suggests_nothing() -> None:
+    words = empty(Filter(State.SUGGESTED), counts(unlabelled=2), version=0, reading=False)
+    assert "label ten of each class first, then train" in words.next
+    assert words.href == "/pictures?state=unlabelled"
+
+
 def test_while_the_folder_is_read_nobody_is_told_that_it_is_empty() -> None:
-    assert empty(Filter(), counts(), has_model=True, reading=True).what == "The pictures are being read."
+    assert empty(Filter(), counts(), version=1, reading=True).what == "The pictures are being read."

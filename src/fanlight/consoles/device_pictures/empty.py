@@ -28,13 +28,13 @@ class Empty:
         return Asked(self.view).href()
 
 
-def empty(wanted: Filter, counts: Counts, *, has_model: bool, reading: bool) -> Empty:
+def empty(wanted: Filter, counts: Counts, *, version: int | None, reading: bool) -> Empty:
     """Words for a view without pictures.
 
     Args:
         wanted: what the view would show.
         counts: of all pictures.
-        has_model: is there one that can suggest labels?
+        version: of the model that would suggest labels; 0 knows nothing yet, None is no model.
         reading: is the folder being read just now?
     """
     binned = counts.states[State.DELETED]
@@ -44,12 +44,12 @@ def empty(wanted: Filter, counts: Counts, *, has_model: bool, reading: bool) -> 
         return _none_at_all(binned, reading)
     if wanted.problem:
         return Empty("No picture is like that.", "Nothing to do here.", "All pictures")
-    return _of_state(wanted, counts, has_model)
+    return _of_state(wanted, counts, version)
 
 
-def _of_state(wanted: Filter, counts: Counts, has_model: bool) -> Empty:
+def _of_state(wanted: Filter, counts: Counts, version: int | None) -> Empty:
     if wanted.state == State.SUGGESTED:
-        return _none_suggested(counts.states[State.UNLABELLED], has_model)
+        return _none_suggested(counts.states[State.UNLABELLED], version)
     if wanted.state == State.NOT_USABLE:
         return Empty("No picture is marked as not usable.", "Mark what nothing can be learned from; it stays here.")
     if wanted.state == State.UNLABELLED:
@@ -67,13 +67,16 @@ def _none_at_all(binned: int, reading: bool) -> Empty:
     return Empty("No pictures are left.", take, "Open the bin", Filter(State.DELETED))
 
 
-def _none_suggested(waiting: int, has_model: bool) -> Empty:
+def _none_suggested(waiting: int, version: int | None) -> Empty:
     if not waiting:
         return Empty("No suggestions.", "Put pictures in without a label, then let the model suggest what they show.")
     wait = f"{count(waiting, 'picture waits', 'pictures wait')} for a label."
-    if has_model:
+    if version:
         return Empty("No suggestions yet.", f"{wait} Press “Suggest labels” below, or say yourself what they show.")
-    say = f"{wait} There is no model yet: say yourself what they show."
+    if version is None:
+        say = f"{wait} There is no model yet: say yourself what they show."
+    else:
+        say = f"{wait} The model has learned nothing yet: label ten of each class first, then train."
     return Empty("No suggestions yet.", say, "Not labelled", _NOT_LABELLED)
 
 

@@ -112,7 +112,7 @@ def _context(role: DeviceRole, view: Asked) -> dict[str, Any]:
     page = _page(library, view) if groups is None or shown is None else _ungrouped(shown, groups)
     counts = library.counts()
     classes = library.classes
-    has_model, reading = role.store.held is not None, library.reading_job
+    version, reading = role.store.held.version if role.store.held else None, library.reading_job
     kept = sum(count for state, count in counts.states.items() if state != State.DELETED)
     return {
         "view": view,
@@ -125,7 +125,7 @@ def _context(role: DeviceRole, view: Asked) -> dict[str, Any]:
         "most_named": MOST_NAMED,
         "nothing": not kept and not counts.states[State.DELETED],
         "none_left": not kept,
-        "empty": empty(wanted, counts, has_model=has_model, reading=reading is not None),
+        "empty": empty(wanted, counts, version=version, reading=reading is not None),
         "undoable": library.undoable(),
         "none_labelled": not counts.states[State.LABELLED],
         "states": [
@@ -150,7 +150,7 @@ def _context(role: DeviceRole, view: Asked) -> dict[str, Any]:
         "unreadable": library.unreadable()[:MOST_NAMED],
         "waiting": counts.states[State.UNLABELLED],
         "deleted": counts.states[State.DELETED],
-        "has_model": has_model,
+        "version": version,
         "job": reading or role.jobs.latest(SUGGEST),
     }
 

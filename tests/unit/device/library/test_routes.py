@@ -11,7 +11,7 @@ from fanlight.services.device.app import create_app
 from fanlight.services.device.role import Chances, DeviceRole
 from fanlight.services.device.settings import DeviceSettings
 from fanlight.services.federation import issue_token_file
-from tests.unit.device.federation import NOW, FakeFederation, draw_pictures
+from tests.unit.device.federation import NOW, FakeFederation, draw_pictures, first_model
 from tests.unit.device.joined import done, turn
 from tests.unit.device.library.conftest import png
 from tests.unit.device.library.test_uploads import packed
@@ -30,8 +30,19 @@ def served(federation: FakeFederation, tmp_path: Path) -> Iterator[tuple[TestCli
     role.stop()
 
 
-def test_pictures_are_added_suggested_confirmed_and_deleted(served: tuple[TestClient, DeviceRole]) -> None:
+def test_a_model_that_has_learned_nothing_is_not_asked(served: tuple[TestClient, DeviceRole]) -> None:
     client, role = served
+    turn(role)
+    answer = client.post("/api/v1/pictures/suggest")
+    assert (answer.status_code, answer.json()["error"]["slug"]) == (409, "model-knows-nothing")
+    assert role.jobs.latest("suggest") is None
+
+
+def test_pictures_are_added_suggested_confirmed_and_deleted(
+    federation: FakeFederation, served: tuple[TestClient, DeviceRole]
+) -> None:
+    client, role = served
+    federation.publish(first_model(version=1))
     turn(role)
     files = [("files", (f"dark/{n}.png", png(n), "image/png")) for n in range(3)]
     zipped = ("files", ("more.ZIP", packed({"z.png": png(9)}), "application/zip"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import IO, BinaryIO
 
-from fanlight.errors import DataError
+from fanlight.errors import DataError, NotPossibleNow
 from fanlight.services.device.library import adding, emptying, moving
 from fanlight.services.device.library.folder_names import FolderNames
 from fanlight.services.device.library.gallery import PAGE_SIZE, Gallery
@@ -173,9 +173,15 @@ class Library(Gallery):
         """Ask the current global model about all pictures without a label.
 
         Raises:
-            NotPossibleNow: there is no model yet, or it is being asked.
+            NotPossibleNow: there is no model yet, or none that has learned anything, or it is being asked.
         """
-        self._around.model()
+        model, _sha256 = self._around.model()
+        if model.version == 0:
+            raise NotPossibleNow(
+                "The model has learned nothing yet: it would only guess.",
+                slug="model-knows-nothing",
+                next="Label ten pictures of each class first, then train.",
+            )
         return self._around.jobs.start(SUGGEST, self._suggest)
 
     def suggestions(self, number: int = PAGE_SIZE) -> list[Picture]:
