@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Connection, Select, func, insert, literal, select, update
+from sqlalchemy import Connection, Select, bindparam, func, insert, literal, select, update
 
 from fanlight.errors import NotFound
 from fanlight.learning.algorithms.fedavg import FEDAVG
@@ -60,8 +60,7 @@ class Models:
         number = notes.read(tx, notes.CURRENT_MODEL, notes.NONE)
         if number != notes.NONE:
             return self.version(tx, number)
-        row = tx.execute(_select().where(models.c.published).order_by(models.c.version.desc()).limit(1)).one()
-        return _version(row)
+        return _version(tx.execute(_NEWEST).one())
 
     def all(self, tx: Connection) -> list[Version]:
         """All versions, oldest first."""
@@ -82,7 +81,7 @@ class Models:
         Raises:
             NotFound: there is none.
         """
-        row = tx.execute(_select().where(models.c.version == number)).first()
+        row = tx.execute(_NUMBERED, {"wanted": number}).first()
         if row is None:
             raise NotFound(f"There is no model version {number}.")
         return _version(row)
@@ -226,6 +225,11 @@ def version_file(plan: Plan, number: int, weight: NDArray[np.float32], bias: NDA
 def _select() -> Select[Any]:
     columns = models.c
     return select(columns.version, columns.sha256, columns.size, columns.created_at, columns.round, columns.published)
+
+
+# Made once, for every device's offer asks for one of them (see ``RoundRows``).
+_NEWEST: Final = _select().where(models.c.published).order_by(models.c.version.desc()).limit(1)
+_NUMBERED: Final = _select().where(models.c.version == bindparam("wanted"))
 
 
 def _files() -> Select[Any]:

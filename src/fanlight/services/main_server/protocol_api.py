@@ -21,6 +21,7 @@ from fanlight.services.http.numbers import seconds, whole_number
 from fanlight.services.http.plain_routes import PlainRoute
 from fanlight.services.http.signatures import SignatureVerifier
 from fanlight.services.main_server import announcements, signed_answers
+from fanlight.services.main_server.offers import Offers
 from fanlight.services.main_server.service import MainService
 from fanlight.services.server.digits_in_paths import hash_in_path
 from fanlight.services.server.membership_api import SMALL_BODY, cbor, membership_routes
@@ -61,6 +62,7 @@ def protocol_routes(service: MainService, authorities: Collection[str]) -> list[
 
 def _device_routes(sender: Sender, service: MainService) -> list[PlainRoute]:
     """What a device asks for, and says of itself."""
+    offers = Offers(service)
 
     async def offer(request: Request) -> Response:
         device = sender(request)
@@ -75,7 +77,7 @@ def _device_routes(sender: Sender, service: MainService) -> list[PlainRoute]:
                 service.presence.lose(device, asked_at)
                 return Response(status_code=204)
             service.presence.see(device)
-        return cbor(signed_answers.offer(service, device))
+        return cbor(offers.to(device))
 
     async def model(request: Request) -> Response:
         sender(request)

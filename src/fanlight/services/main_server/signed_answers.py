@@ -1,42 +1,15 @@
-"""What devices and the aggregator ask main for, signed by it: the offer, the orders, the list of members.
+"""What the aggregator asks main for, signed by it: the orders, the list of members.
 
-All of them only read, and are asked for on the event loop.
+Both only read, and are asked for on the event loop.
 """
 
 from __future__ import annotations
 
 from fanlight.protocol import signing
-from fanlight.protocol.exchange import MEMBERS, OFFER, ORDERS, Members, Offer, Order, Orders
+from fanlight.protocol.exchange import MEMBERS, ORDERS, Members, Order, Orders
 from fanlight.protocol.main_round import State
-from fanlight.protocol.manifest import invite
 from fanlight.services.main_server import members, round_table
 from fanlight.services.main_server.service import MainService
-
-
-def offer(service: MainService, device: bytes) -> bytes:
-    """What there is for a device: plan, model, and the open round's manifest if it may answer."""
-    version = service.news.version_of(service.news.offers, device)
-    with service.database.reading() as tx:
-        model = service.models.current(tx)
-        stored = round_table.latest(tx)
-    manifest = invitation = None
-    if stored is not None and stored.at is State.OPEN:
-        record = stored.record
-        if not record.cohort or device in record.cohort:
-            manifest = record.manifest
-            invitation = invite(service.identity.private, record.mh, device) if record.cohort else None
-    message = Offer(
-        fid=service.identity.trust.fid,
-        version=version,
-        by_itself=service.task.policy.by_itself,
-        plan=service.task.plan.encode(),
-        model=model.sha256,
-        model_version=model.number,
-        manifest=manifest,
-        invitation=invitation,
-        pause_s=service.pause_s or None,
-    )
-    return signing.sign(service.identity.private, OFFER, message.encode()).encode()
 
 
 def orders(service: MainService) -> bytes:

@@ -1,0 +1,81 @@
+"""What main offers devices: plan, model, and the open round's manifest to those who may answer.
+
+When a round opens, all devices ask within a second, and most are told the same, word for word: that is made and signed
+once. Only what it depends on is read for each.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import NamedTuple
+
+from fanlight.protocol import signing
+from fanlight.protocol.exchange import OFFER, Offer
+from fanlight.protocol.main_round import Record, State
+from fanlight.protocol.manifest import invite
+from fanlight.protocol.plan import Plan
+from fanlight.services.main_server import round_table
+from fanlight.services.main_server.models import Version
+from fanlight.services.main_server.service import MainService
+
+_LATELY = 64
+"""Offers that are kept: one is for everybody, unless rounds have a cohort, whose devices each have their own."""
+
+
+class _Said(NamedTuple):
+    """All that an offer says: ``mh`` of the open round if the device may answer, ``invited`` if it is of its cohort."""
+
+    version: int
+    by_itself: bool
+    plan: Plan
+    model: Version
+    mh: bytes | None
+    invited: bytes | None
+    pause_s: int
+
+
+class Offers:
+    """Makes them; they are asked for on the event loop.
+
+    Args:
+        service: whose state they tell.
+    """
+
+    def __init__(self, service: MainService) -> None:
+        self._service = service
+        self._signed = functools.lru_cache(maxsize=_LATELY)(self._sign)
+        self._opened = functools.lru_cache(maxsize=1)(self._read)
+
+    def to(self, device: bytes) -> bytes:
+        """The signed offer for a device."""
+        service = self._service
+        version = service.news.version_of(service.news.offers, device)  # read first: a change meanwhile is news
+        with service.database.reading() as tx:
+            line = round_table.latest_line(tx)
+            model = service.models.current(tx)
+        task, mh, invited = service.task, None, None
+        if line is not None and line.at is State.OPEN:
+            cohort = self._opened(line.mh).cohort
+            mh = line.mh if not cohort or device in cohort else None
+            invited = device if cohort and mh else None
+        return self._signed(_Said(version, task.policy.by_itself, task.plan, model, mh, invited, service.pause_s))
+
+    def _sign(self, said: _Said) -> bytes:
+        identity = self._service.identity
+        message = Offer(
+            fid=identity.trust.fid,
+            version=said.version,
+            by_itself=said.by_itself,
+            plan=said.plan.encode(),
+            model=said.model.sha256,
+            model_version=said.model.number,
+            manifest=self._opened(said.mh).manifest if said.mh else None,
+            invitation=invite(identity.private, said.mh, said.invited) if said.mh and said.invited else None,
+            pause_s=said.pause_s or None,
+        )
+        return signing.sign(identity.private, OFFER, message.encode()).encode()
+
+    def _read(self, mh: bytes) -> Record:
+        """The record of a round that is open; manifest and cohort do not change any more."""
+        with self._service.database.reading() as tx:
+            return round_table.by_hash(tx, mh).record
