@@ -210,13 +210,17 @@ def seven_steps(them: People, version: int) -> None:
     them.second.step("Train", "Model Training (Locally)")
     them.second.step("Announce", "Send Status to Main Server")
     them.second.step("Send", "Send Model to Federated Server")
-    them.aggregator.step("Aggregate", "Aggregate Local Models")
-    them.aggregator.step("Release", "Send Aggregated Model to Main Server")
-    them.main.step("Publish", "Send Aggregated Models to Federated Clients")
+    do_what_is_named(them.aggregator, "Aggregate", "Release the sum")
+    them.aggregator.see("The main server has the sum.")
+    do_what_is_named(them.main, "Publish")
+    expect(them.main.page.get_by_role("link", name=f"version {version}", exact=True)).to_be_visible()
     them.first.go("Overview")
     them.first.see(f"Version {version} is here")
     them.first.see(f"of your test pictures are named rightly by version {version} of the model")
-    them.main.step("Measure", "Measure")
+    do_what_is_named(them.main, "Measure")
+    them.main.see(re.compile(r"Accuracy\s*[\d.]+\s%\s*The version before\s*[\d.]+\s%"))
+    them.main.press(them.main.page.get_by_role("link", name=f"version {version}", exact=True))
+    expect(them.main.page.get_by_role("heading", level=1)).to_have_text(f"Version {version}")
     them.main.go("Models")
     expect(them.main.page.get_by_label(f"Accuracy of version {version}")).to_be_visible()
 
@@ -229,6 +233,17 @@ def follow_the_guide(owner: Person) -> None:
         owner.see("Done.")
     owner.go("Overview")
     owner.see("Sent. Now wait for the others.")
+
+
+def do_what_is_named(operator: Person, first: str, *further: str) -> None:
+    """The one thing to do now: from the start page, then from page to page, as each names the next one."""
+    operator.go("Overview")
+    for name in (first, *(f"Next: {thing}" for thing in further)):
+        operator.press(
+            operator.page.get_by_role("main").locator(".now-act").get_by_role("button", name=name, exact=True)
+        )
+        operator.see("Done.")
+        operator.fits()
 
 
 def accuracy(owner: Person, version: int) -> float:

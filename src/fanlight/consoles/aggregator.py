@@ -65,7 +65,8 @@ def pages(console: Console, parts: AggregatorParts) -> APIRouter:
         return console.page(request, owner, "log.html", log=parts.records.log.page(page, again=again))
 
     def read() -> Shown:
-        return Shown(steps.views(), is_demo(service))
+        views = steps.views()
+        return Shown(views, is_demo(service), now=guide.now(service.status(), views))
 
     router.include_router(step_router(console, [route for route, _label in STEPS], read))
     return router

@@ -94,9 +94,13 @@ def count(number: int, singular: str, plural: str = "") -> str:
     return f"{number:,} {singular if number == 1 else plural or singular + 's'}"
 
 
-def results(found: Mapping[str, object]) -> list[tuple[str, str]]:
-    """A job's result as (name, value) for reading, without what only machines compare."""
-    return [(name, show(found[key])) for key, (name, show) in _RESULTS.items() if found.get(key) is not None]
+def results(found: Mapping[str, object]) -> list[tuple[str, str, str]]:
+    """A job's result as (name, value, page about it or nothing) for reading, without what only machines compare."""
+    return [
+        (name, show(found[key]), _PAGES[key].format(found[key]) if key in _PAGES else "")
+        for key, (name, show) in _RESULTS.items()
+        if found.get(key) is not None
+    ]
 
 
 def number(value: float) -> str:
@@ -110,16 +114,23 @@ def _utc(unix_s: float) -> datetime:
 
 _RESULTS: Final[Mapping[str, tuple[str, Callable[[Any], str]]]] = {
     "round": ("Round", number),
-    "state": ("State", plainly),
+    "state": ("How far", plainly),
+    "published": ("Published", "version {}".format),
+    "version": ("Measured", "version {}".format),
+    "accuracy": ("Accuracy", percent),
+    "accuracy_before": ("The version before", percent),
     "model_version": ("Started from version", number),
     "examples": ("Pictures learned from", number),
     "epochs": ("Passes", number),
-    "received_accuracy": ("That version right", percent),
-    "local_accuracy": ("Own model right", percent),
+    "received_accuracy": ("That version's accuracy", percent),
+    "local_accuracy": ("Own model's accuracy", percent),
     "words": ("Numbers in a report", number),
     "bytes": ("Sent", size),
     "fingerprint": ("Fingerprint", short),
 }
+
+_PAGES: Final = {"published": "/models/{}", "version": "/models/{}"}
+"""Where more is told of what a key names; only the main server's jobs have these."""
 
 FILTERS: Final[Mapping[str, Callable[..., Any]]] = {
     function.__name__: function

@@ -72,7 +72,8 @@ def pages(console: Console, parts: MainServerParts) -> APIRouter:
         return RedirectResponse("/", status_code=303)
 
     def read() -> Shown:
-        return Shown(overview.steps(), parts.service.task.policy.demo)
+        status, steps = overview.status(), overview.steps()
+        return Shown(steps, status["demo"], now=guide.now(status, steps))
 
     router.include_router(step_router(console, [route for route, _label in STEPS], read))
     return router

@@ -86,6 +86,8 @@ _PLAINLY: Final[Mapping[str, str]] = {
     "confirmed": "arrived, and confirmed",
     "ended": "round over",
     "abandoned": "given up",
+    "agreed": "added up",
+    "released": "the sum is known",
 }
 
 

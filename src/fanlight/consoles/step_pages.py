@@ -28,7 +28,7 @@ class Shown:
         steps: as they are now.
         demo: is this a demonstration of two devices.
         supply: what a device has to learn from, so that the page can say what is missing; None elsewhere.
-        now: a device's one thing to do now (``guide.Now``); None elsewhere.
+        now: the one thing to do now, by the role's guide.
     """
 
     steps: Sequence[StepView]

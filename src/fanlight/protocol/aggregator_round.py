@@ -70,6 +70,15 @@ TABLE: Final = Table(
         State.FINISHED: "Wait for the next round.",
         State.ABANDONED: "Wait for the next round.",
     },
+    {
+        State.OFFERED: "The main server has not signed this round yet.",
+        State.COLLECTING: "The round is open: devices send their reports.",
+        State.CLOSED: "The round is closed; which of its reports count is not known yet.",
+        State.AGREED: "The reports of this round are added up already.",
+        State.RELEASED: "The sum of this round is released already.",
+        State.FINISHED: "This round is finished.",
+        State.ABANDONED: "This round was given up.",
+    },
 )
 
 

@@ -76,6 +76,16 @@ TABLE: Final = Table(
         State.FAILED: "Wait for the next round.",
         State.ABANDONED: "Wait for the next round.",
     },
+    {
+        State.PROPOSED: "The secure aggregator has not signed this round yet.",
+        State.OPEN: "The round is open: its reports are not added up yet.",
+        State.JUDGED: "The secure aggregator is adding up the reports of this round.",
+        State.DISMISSED: "The reports of this round cannot be added up.",
+        State.RELEASED: "The sum of this round is here already.",
+        State.COMPLETE: "This round is complete.",
+        State.FAILED: "This round has failed.",
+        State.ABANDONED: "This round was given up.",
+    },
 )
 
 

@@ -65,7 +65,8 @@ def test_a_round_from_state_to_state(tmp_path: Path) -> None:
 
         world.owner("aggregator").step("/aggregate_models")
         assert "Round 1 is summed: send it to the main server." in words(aggregator)
-        assert strong(aggregator) == ["/send_model_secagg"]
+        assert strong(aggregator) == strong(aggregator, "/aggregate_models") == ["/send_model_secagg"]
+        assert "Next: Release the sum" in words(aggregator, "/aggregate_models")
         world.owner("aggregator").step("/send_model_secagg")
         wait(lambda: world.round(1, state="released"), "the sum is at the main server")
         assert "Round 1 made a new model: publish it." in words(main)
@@ -74,6 +75,9 @@ def test_a_round_from_state_to_state(tmp_path: Path) -> None:
 
         world.owner("main").step("/send_model_clients")
         wait(lambda: world.open_round() == 2, "round 2 is open")
+        assert "Version 1 is published: measure it." in words(main)
+        assert strong(main) == strong(main, "/send_model_clients") == ["/measure"]
+        assert {"href": "/models/1"} in Page.of(main.get("/send_model_clients")).all("a")
         assert "finished" in words(aggregator, "/rounds")
         world.main.service.change_policy(paused=True)
         assert "Rounds are paused." in words(main)

@@ -49,7 +49,12 @@ def test_a_result_is_shown_without_what_only_machines_compare() -> None:
         "round": 3,
         "examples": None,
     }
-    assert formats.results(found) == [("Round", "3"), ("Own model right", "87.5 %"), ("Sent", "21.1 kB")]
+    assert formats.results(found) == [
+        ("Round", "3", ""),
+        ("Own model's accuracy", "87.5 %", ""),
+        ("Sent", "21.1 kB", ""),
+    ]
+    assert formats.results({"published": 2}) == [("Published", "version 2", "/models/2")]
 
 
 def test_the_round_knows_where_each_step_is_done() -> None:

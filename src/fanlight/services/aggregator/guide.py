@@ -15,7 +15,10 @@ _ELSEWHERE: Final = {
     State.CLOSED: ("is closed.", "The main server is asked which reports count."),
     State.RELEASED: ("is released.", "The main server has yet to say what became of it."),
     State.ABANDONED: ("was given up: no sum was released.", "Its reports are destroyed."),
-    State.FINISHED: ("is finished: its reports are destroyed.", "The next one opens by itself."),
+    State.FINISHED: (
+        "is finished: its reports are destroyed.",
+        "The main server has the sum. When it has published what comes of it (step 6, there), the next round opens.",
+    ),
 }
 """Title and text of a round for which nobody can do anything here."""
 

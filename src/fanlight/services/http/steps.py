@@ -56,6 +56,8 @@ class Now:
         label: of the button or link; empty if there is nothing to press.
         step: the route that the button posts to.
         href: where the link leads, if there is no button.
+        name: of the thing, stable, where a page asks for it.
+        again: the route of a step that can be performed again, if somebody likes.
     """
 
     title: str
@@ -63,3 +65,5 @@ class Now:
     label: str = ""
     step: str = ""
     href: str = ""
+    name: str = ""
+    again: str = ""

@@ -86,7 +86,7 @@ class Conductor:
         if measurements.of_model(tx, model.sha256) is not None:
             return NotPossibleNow(
                 f"Version {model.number} has been measured.",
-                next="See its figures, or train the next version.",
+                next="See its figures (/models), or train the next version.",
                 slug="measured-already",
             )
         if known < needed:

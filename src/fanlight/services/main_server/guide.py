@@ -15,7 +15,8 @@ def now(status: Mapping[str, Any], steps: Sequence[StepView]) -> Now:
     """What to do now, from ``Overview.status`` and ``Overview.steps``."""
     line = status["round"]
     under_way = line is not None and State(line["state"]) not in TERMINAL
-    return _running(steps) or (_of_the_round(status, steps) if under_way else _between(status))
+    at_hand = _running(steps) or _unmeasured(status, steps)
+    return at_hand or (_of_the_round(status, steps) if under_way else _between(status))
 
 
 _RUNNING: Final = {
@@ -30,6 +31,15 @@ def _running(steps: Sequence[StepView]) -> Now | None:
         if step.job and step.job.active:
             return Now(_RUNNING[step.route], step.job.text, "Watch it", href=step.route)
     return None
+
+
+def _unmeasured(status: Mapping[str, Any], steps: Sequence[StepView]) -> Now | None:
+    """By hand, a new version is measured before devices train on: nothing is lost by that yet."""
+    if not next(step for step in steps if step.route == MEASURE).now:
+        return None
+    title = f"Version {status['model']['version']} is published: measure it."
+    text = "Each device tests it on pictures of its own; only the sum comes here. Or let the devices train on at once."
+    return Now(title, text, "Measure", MEASURE)
 
 
 def _of_the_round(status: Mapping[str, Any], steps: Sequence[StepView]) -> Now:

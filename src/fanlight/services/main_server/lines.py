@@ -66,7 +66,7 @@ def figures(tx: Connection, service: MainService, measurement: Measurement | Non
     if measurement is None:
         return None
     task = service.task
-    version = tx.execute(select(models.c.version).where(models.c.sha256 == measurement.model)).scalar_one()
+    version = service.models.of_hash(tx, measurement.model)
     model = {"version": version, "sha256": measurement.model.hex()}
     return {"model": model, "classes": list(task.classes)} | measurement.as_json(task.classes, demo=task.policy.demo)
 

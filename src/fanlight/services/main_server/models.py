@@ -136,6 +136,10 @@ class Models:
         content: bytes = _present(tx.execute(found).scalar(), f"version {number}")
         return content
 
+    def of_hash(self, tx: Connection, sha256: bytes) -> int:
+        """The number of the version with this hash, which there is."""
+        return int(tx.execute(select(models.c.version).where(models.c.sha256 == sha256)).scalar_one())
+
     def from_round(self, tx: Connection, number: int) -> Version | None:
         """The version that round ``number`` made, if any."""
         row = tx.execute(_select().where(models.c.round == number)).first()

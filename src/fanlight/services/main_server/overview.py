@@ -161,8 +161,9 @@ class Overview:
             explanation="A round in which nobody trains: each device tests the current model on its own held-out "
             "pictures, and only the sum of the counts comes to light.",
             possible=True,
+            now=model.number > 0 and not self._service.task.policy.by_itself,
             reason=f"Version {model.number} has not been measured yet.",
-            next="Then see its figures.",
+            next="Its accuracy stands here then.",
             facts=(("Current model", f"version {model.number}"),),
             job=self._service.jobs.latest(MEASURE),
         ).unless(self._conductor.why_not_measure(tx))

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from sqlalchemy import Connection
+
 from fanlight.errors import NotPossibleNow, Unreachable
 from fanlight.protocol.exchange import Order
 from fanlight.protocol.main_round import State
 from fanlight.protocol.plan import Kind
 from fanlight.services.http.jobs import Job, Progress
-from fanlight.services.main_server import measurements, notes, round_table
+from fanlight.services.main_server import lines, measurements, notes, round_table
 from fanlight.services.main_server.conductor import Conductor
+from fanlight.services.main_server.measurements import Measurement
 from fanlight.services.main_server.overview import AGGREGATE, MEASURE, PUBLISH
 from fanlight.services.main_server.round_table import RoundLine
 from fanlight.services.main_server.service import MainService
@@ -77,12 +80,25 @@ class Steps:
             with self._service.news.happened:
                 self._service.news.happened.wait(0.5)
         with self._service.database.transaction() as tx:
-            if measurements.of_round(tx, line.number) is None:
+            measured = measurements.of_round(tx, line.number)
+            if measured is None:
                 raise NotPossibleNow(
                     f"Measuring round {line.number} was {line.state}: {line.reason or 'nobody says why'}.",
                     next="See the rounds page, then measure again.",
                 )
-        return {"round": line.number, "state": line.state}
+            return {"round": line.number} | self._figures(tx, measured)
+
+    def _figures(self, tx: Connection, measured: Measurement) -> dict[str, Any]:
+        """Which version was measured, its accuracy, and that of the version it was trained from; None if unknown."""
+        models, model = self._service.models, measured.model
+        version = models.of_hash(tx, model)
+        parent = models.parents(tx, version, version).get(version)
+        before = None if parent is None else measurements.of_model(tx, models.version(tx, parent).sha256)
+        return {
+            "version": version,
+            "accuracy": lines.received(self._service, measured).get("accuracy"),
+            "accuracy_before": lines.received(self._service, before).get("accuracy"),
+        }
 
     def _how_far(self, line: RoundLine | None) -> str:
         if line is None:
@@ -137,4 +153,6 @@ class Steps:
         number = self._service.rounds.publish()
         progress(0.5, "Published")
         self._service.news.tell(soon=True)
-        return {"round": number}
+        with self._service.database.transaction() as tx:
+            made = self._service.models.from_round(tx, number)
+        return {"round": number, "published": made.number if made else None}
