@@ -333,6 +333,9 @@ def test_what_is_suggested_can_be_read(browser: Browser, suggested: tuple[Served
             assert name.evaluate("one => one.scrollWidth <= one.clientWidth && one.scrollHeight <= one.clientHeight")
         for said in page.locator(".tile-picture .info .number").all():
             assert said.evaluate("one => one.getClientRects().length === 1")
+        page.goto(f"{server.url}/pictures?state=labelled")
+        for name in page.locator(".tile-picture .info .name").all():
+            assert name.evaluate("one => one.scrollWidth <= one.clientWidth && one.scrollHeight <= one.clientHeight")
         assert not wrong
 
 

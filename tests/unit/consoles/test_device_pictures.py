@@ -177,6 +177,17 @@ def test_suggestions_are_confirmed_with_one_button(served: tuple[TestClient, Dev
     assert not ids(role, State.SUGGESTED)
 
 
+def test_a_name_that_no_class_can_have_is_said_beside_its_form(served: tuple[TestClient, DeviceRole]) -> None:
+    browser, _role = served
+    browser.headers["Accept"] = "text/html"
+    answer = press(browser, do="propose", name="cats/<b>")
+    page = Page.of(answer)
+    assert answer.status_code == 422
+    assert "The class 'cats/<b>' cannot name a folder. Choose a name without / or \\" in page.text
+    assert "Ask the operator" not in page.text
+    assert [found["id"] for found in page.all("input") if found.get("name") == "name"] == ["new-class"]
+
+
 def test_what_cannot_be_done_is_said(served: tuple[TestClient, DeviceRole]) -> None:
     browser, _role = served
     assert "No picture was chosen." in put_in(browser).text

@@ -11,6 +11,7 @@ import pytest
 from fanlight.errors import Unreachable
 from fanlight.learning.folders import UNLABELLED
 from fanlight.protocol.closing import Result
+from fanlight.protocol.device_round import Preparation
 from fanlight.services.device import guide, status
 from fanlight.services.device.role import DeviceRole
 from fanlight.services.device.supply import STRIP, Supply, supply
@@ -169,6 +170,14 @@ def test_by_itself_nothing_is_asked_of_the_owner_but_labels(
     thing = now(device)
     assert (thing.title, thing.step, thing.href) == ("All by itself.", "", "/learning")
     assert "You need do nothing." in thing.text
+    done(device, device.steps.train())
+    done(device, device.steps.announce())
+    federation.open_round()
+    turn(device)
+    if device.offers.preparation is not Preparation.SENT:
+        done(device, device.steps.send())
+    thing = now(device)
+    assert (thing.name, thing.title) == ("wait", "All by itself."), "the headline stands still while a round goes on"
     (data / UNLABELLED).mkdir()
     (data / "bright" / "0.png").rename(data / UNLABELLED / "0.png")
     thing = now(device)

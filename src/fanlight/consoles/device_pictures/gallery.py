@@ -16,12 +16,13 @@ from fanlight.consoles.device_pictures.asked import PICTURES, Asked, View
 from fanlight.consoles.device_pictures.changing import NUMBER_KEYS, change, did
 from fanlight.consoles.device_pictures.empty import empty
 from fanlight.consoles.step_pages import Reader
+from fanlight.errors import FanlightError
 from fanlight.services.device.library.library import SUGGEST, Library
 from fanlight.services.device.library.records import Added, Filter, Page, Picture, Problem, State
 from fanlight.services.device.role import DeviceRole
 from fanlight.services.device.upload_form import BY_FOLDER, Upload, uploaded
 from fanlight.services.http.owner import Owner, require_owner_post
-from fanlight.services.http.problems import wants_html
+from fanlight.services.http.problems import status_of, wants_html
 
 ADD: Final = "/pictures/add"
 CHANGE: Final = "/pictures/change"
@@ -58,18 +59,31 @@ def gallery_router(console: Console, role: DeviceRole) -> APIRouter:
     router = APIRouter()
     library = role.library
 
-    @router.get(PICTURES)
-    def gallery(
-        request: Request, owner: Reader, view: View, added: Annotated[str, Query(max_length=100)] = ""
+    def draw(
+        request: Request,
+        owner: Owner,
+        view: Asked,
+        *,
+        added: Added | None = None,
+        declined: FanlightError | None = None,
     ) -> Response:
-        return console.page(
+        page = console.page(
             request,
             owner,
             "device_pictures.html",
             **_context(role, view),
             did=did(request, library),
-            added=library.uploads.get(added),
+            added=added,
+            declined=declined,
         )
+        page.status_code = status_of(declined) if declined else 200
+        return page
+
+    @router.get(PICTURES)
+    def gallery(
+        request: Request, owner: Reader, view: View, added: Annotated[str, Query(max_length=100)] = ""
+    ) -> Response:
+        return draw(request, owner, view, added=library.uploads.get(added))
 
     @router.get(ADD)
     @router.get(CHANGE)
@@ -89,8 +103,14 @@ def gallery_router(console: Console, role: DeviceRole) -> APIRouter:
         return JSONResponse({"upload": name, "count": added.count, "show": show}, status_code=201)
 
     @router.post(CHANGE)
-    async def press(request: Request, _owner: Actor, view: View) -> Response:
-        done = await run_in_threadpool(change, library, await request.form())
+    async def press(request: Request, owner: Actor, view: View) -> Response:
+        form = await request.form()
+        try:
+            done = await run_in_threadpool(change, library, form)
+        except FanlightError as error:
+            if form.get("do") != "propose" or not wants_html(request):
+                raise
+            return await run_in_threadpool(draw, request, owner, view, declined=error)  # beside the form that it is of
         return RedirectResponse(f"{view.href(**done.query())}#told", status_code=303)
 
     return router

@@ -35,6 +35,11 @@ def about_arrival(role: DeviceRole) -> tuple[str, str] | None:
     return _gone_back(held, held.before) if went_back(held) else _come(held, held.before)
 
 
+def test_pictures(before: Metrics, after: Metrics) -> str:
+    """Those on which two figures were found; how many they are, if both are of the same."""
+    return f"your {after.total} test pictures" if after.total == before.total > 1 else "your test pictures"
+
+
 def _gone_back(held: Held, later: Earlier) -> tuple[str, str]:
     old, new = _metrics(later.measured), _metrics(held.measured)
     known = ""
@@ -53,7 +58,7 @@ def _come(held: Held, before: Earlier) -> tuple[str, str]:
     here, old, new = f"Version {held.version} is here", _metrics(before.measured), _metrics(held.measured)
     if old is None or new is None:
         return f"{here}.", f"How good it is on your pictures is not known yet. {again}"
-    pictures = f"your {new.total} test pictures" if new.total == old.total > 1 else "your test pictures"
+    pictures = test_pictures(old, new)
     if new.accuracy == old.accuracy:
         return f"{here}: {percent(new.accuracy)} on {pictures}, as before.", again
     change = f"{here}: from {percent(old.accuracy)} to {percent(new.accuracy)} on {pictures}."

@@ -9,7 +9,7 @@ from typing import Final, Literal
 from fanlight.core.percent import percent
 from fanlight.protocol.device_round import Delivery, Preparation
 from fanlight.protocol.manifest import Manifest
-from fanlight.services.device.arrival import about_arrival, is_awaited, went_back
+from fanlight.services.device.arrival import about_arrival, is_awaited, test_pictures, went_back
 from fanlight.services.device.role import DeviceRole
 from fanlight.services.device.status import next_try_of
 from fanlight.services.device.steps import MEASURE, SEND
@@ -78,8 +78,7 @@ def now(role: DeviceRole, found: Supply) -> tuple[Now, list[StepView]]:
         or _alone(role)
         or _to_learn_from(found)
         or _stuck(role)
-        or _busy(views)
-        or _of_the_round(role, found)
+        or _calmly(role, found, _busy(views) or _of_the_round(role))
     )
     thing = replace(_possible(thing, views), stages=_stages(thing.name))
     return thing, [_placed(view, thing) for view in views]
@@ -179,19 +178,26 @@ def _busy(views: Sequence[StepView]) -> Now | None:
     return None
 
 
-def _of_the_round(role: DeviceRole, found: Supply) -> Now:
+def _of_the_round(role: DeviceRole) -> Now:
     asks: dict[Preparation, Callable[[DeviceRole], Now]] = {
         Preparation.IDLE: _train,
         Preparation.TRAINED: _announce,
         Preparation.ANNOUNCED: _send,
         Preparation.SENT: _wait,
     }
-    thing = asks[role.offers.preparation](role)
+    return asks[role.offers.preparation](role)
+
+
+def _calmly(role: DeviceRole, found: Supply, thing: Now) -> Now:
+    """The same words for a whole round that runs by itself; the stages show how far it is."""
     offer = role.offers.current
-    if offer is None or not offer.by_itself or thing.name == "wait":
+    if offer is None or not offer.by_itself:
         return thing
-    title = thing.title if thing.name in ("better", "went-back") else "All by itself."
+    title = thing.title if thing.name == "went-back" else "All by itself."
+    came = None if thing.name == "went-back" else about_arrival(role)
     text = "This federation runs by itself: in each round the device trains, announces and sends."
+    if came:
+        text = f"{came[0]} {text}"
     if not found.waiting:
         return Now(thing.name, title, f"{text} You need do nothing.", "/learning", "See what it learns")
     text += " Only one thing it cannot do: say what your pictures show."
@@ -222,7 +228,7 @@ def _own_model(role: DeviceRole) -> str:
     before, after = (prepared.received.metrics, prepared.local.metrics) if prepared else (None, None)
     if before is None or after is None or not after.total:
         return ""
-    rightly = f"{percent(after.accuracy)} of your test pictures rightly, before {percent(before.accuracy)}"
+    rightly = f"{percent(after.accuracy)} of {test_pictures(before, after)} rightly, before {percent(before.accuracy)}"
     return f"This device's own model now names {rightly}. "
 
 

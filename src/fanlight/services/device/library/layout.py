@@ -165,8 +165,12 @@ def hidden(name: str) -> bool:
     return name.startswith(".") or name.lower() in _NO_PICTURES
 
 
-def check_folder_name(label: str) -> None:
+def check_folder_name(label: str, advice: str = "Ask the operator to rename the class.") -> None:
     """A class's name may come from a server: it must not lead out of the folder, nor into one of ours.
+
+    Args:
+        label: the name.
+        advice: what to do about a bad one; who typed it can choose another.
 
     Raises:
         DataError: no folder can have this name here.
@@ -176,7 +180,7 @@ def check_folder_name(label: str) -> None:
         raise DataError(
             f"The class {label[:64]!r} cannot name a folder.",
             slug="bad-class-name",
-            next="Ask the operator to rename the class.",
+            next=advice,
         )
 
 

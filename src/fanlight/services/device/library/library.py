@@ -164,7 +164,7 @@ class Library(Gallery):
         name = normal(name.strip())
         if name in self.classes:
             raise DataError(f"There is a class {name} already.", slug="class-exists")
-        check_folder_name(name)
+        check_folder_name(name, "Choose a name without / or \\ that does not begin with a dot.")
         self._around.propose(name)
 
     # -- suggestions
