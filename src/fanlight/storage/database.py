@@ -41,12 +41,16 @@ class Database:
         path: the database file, made with its folder if missing; None keeps everything in memory.
         busy_timeout_ms: how long to wait for another process that holds the file.
 
+    Attributes:
+        commits: how many transactions this process has committed; what was read stays true while it stays.
+
     Raises:
         StorageError: the file or its folder cannot be made.
     """
 
     def __init__(self, path: Path | None, *, busy_timeout_ms: int = 10_000) -> None:
         self.path = path
+        self.commits = 0
         self._name = "the database in memory" if path is None else str(path)
         self._writing = threading.Lock()
         self._writer: int | None = None
@@ -73,6 +77,7 @@ class Database:
             try:
                 with self._failures(), self._engine.begin() as connection:
                     yield connection
+                self.commits += 1
             finally:
                 self._writer = None
 

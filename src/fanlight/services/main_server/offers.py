@@ -1,7 +1,7 @@
 """What main offers devices: plan, model, and the open round's manifest to those who may answer.
 
 When a round opens, all devices ask within a second, and most are told the same, word for word: that is made and signed
-once. Only what it depends on is read for each.
+once, and what it depends on is read again only after something has changed.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from fanlight.protocol.manifest import invite
 from fanlight.protocol.plan import Plan
 from fanlight.services.main_server import round_table
 from fanlight.services.main_server.models import Version
+from fanlight.services.main_server.round_table import RoundLine
 from fanlight.services.main_server.service import MainService
 
 _LATELY = 64
@@ -45,14 +46,13 @@ class Offers:
         self._service = service
         self._signed = functools.lru_cache(maxsize=_LATELY)(self._sign)
         self._opened = functools.lru_cache(maxsize=1)(self._read)
+        self._now = functools.lru_cache(maxsize=1)(self._read_now)
 
     def to(self, device: bytes) -> bytes:
         """The signed offer for a device."""
         service = self._service
         version = service.news.version_of(service.news.offers, device)  # read first: a change meanwhile is news
-        with service.database.reading() as tx:
-            line = round_table.latest_line(tx)
-            model = service.models.current(tx)
+        line, model = self._now(service.database.commits)
         task, mh, invited = service.task, None, None
         if line is not None and line.at is State.OPEN:
             cohort = self._opened(line.mh).cohort
@@ -74,6 +74,11 @@ class Offers:
             pause_s=said.pause_s or None,
         )
         return signing.sign(identity.private, OFFER, message.encode()).encode()
+
+    def _read_now(self, _commits: int) -> tuple[RoundLine | None, Version]:
+        """The newest round and the current model."""
+        with self._service.database.reading() as tx:
+            return round_table.latest_line(tx), self._service.models.current(tx)
 
     def _read(self, mh: bytes) -> Record:
         """The record of a round that is open; manifest and cohort do not change any more."""

@@ -6,6 +6,7 @@ manifest binds the plan's hash.
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -233,7 +234,7 @@ class Task(_Section):
         """The content of ``task.json``."""
         return self.model_dump_json(indent=2).encode() + b"\n"
 
-    @property
+    @functools.cached_property
     def plan(self) -> Plan:
         """The training plan that devices get."""
         entry = backbone(self.backbone)
