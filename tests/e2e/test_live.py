@@ -71,6 +71,21 @@ def test_without_events_a_page_asks_by_the_clock(browser: Browser, tmp_path: Pat
         expect(page.get_by_role("alert")).to_be_hidden()
 
 
+def test_a_link_of_a_page_that_is_kept_fresh_is_simply_followed(browser: Browser, tmp_path: Path) -> None:
+    """On a phone all pages' names are in sight; no other request goes before the page that is asked for."""
+    with main_server(tmp_path) as (server, _parts), browser.new_context(viewport=PHONE) as context:
+        page, wrong = visit(context)
+        asked: list[str] = []
+        page.on("request", lambda request: asked.append(request.url))
+        page.goto(server.login_link())
+        for name in ("Overview", "Aggregate", "Publish", "Measure", "Rounds", "Models", "Devices", "Task", "Log"):
+            expect(page.get_by_role("link", name=name, exact=True).first).to_be_in_viewport(ratio=1)
+        page.get_by_role("link", name="Rounds", exact=True).click()
+        expect(page).to_have_url(f"{server.url}/rounds")
+        assert f"{server.url}/healthz" not in asked
+        assert not wrong
+
+
 def test_pages_and_links_wait_for_a_server_that_is_away(browser: Browser, tmp_path: Path) -> None:
     with browser.new_context(viewport=PHONE) as context:
         with main_server(tmp_path) as (server, _parts):
@@ -81,6 +96,8 @@ def test_pages_and_links_wait_for_a_server_that_is_away(browser: Browser, tmp_pa
             task.goto(f"{server.url}/task")
         expect(start.locator("#connection")).to_contain_text("Not connected. The main server does not answer")
         assert violations(start) == []
+        start.get_by_role("link", name="Models", exact=True).click()
+        expect(start.locator("#connection")).to_contain_text("The page that you asked for opens then.")
         task.get_by_role("link", name="Rounds", exact=True).click()
         expect(task.locator("#connection")).to_contain_text("The page that you asked for opens then.")
         expect(task).to_have_url(f"{server.url}/task")
@@ -89,8 +106,8 @@ def test_pages_and_links_wait_for_a_server_that_is_away(browser: Browser, tmp_pa
         with socket.create_server(("127.0.0.1", port)) as listener, served("main", app, listener):
             expect(task).to_have_url(f"{server.url}/rounds")
             start.evaluate("window.dispatchEvent(new Event('online'))")
+            expect(start).to_have_url(f"{server.url}/models")
             expect(start.locator("#connection")).to_be_empty()
-            expect(start).to_have_url(f"{server.url}/")
 
 
 def test_a_hidden_page_lets_the_stream_go(browser: Browser, tmp_path: Path) -> None:

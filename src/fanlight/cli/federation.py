@@ -218,9 +218,10 @@ def _device_port_option(folder: Path, token: Path) -> str:
     """The same for a device: where the servers are on this machine, so are the devices, each with a port of its own."""
     addresses = json.loads(token.read_bytes())
     urls = [urlsplit(addresses[name]) for name in ("main_url", "aggregator_url")]
-    taken = {url.port for url in urls if url.hostname in _THIS_MACHINE}
-    if not taken:
+    here = {url.port for url in urls if url.hostname in _THIS_MACHINE}
+    if not here:
         return ""
+    taken = here | {_MAIN_PORT, _AGGREGATOR_PORT}  # of a federation with the usual ports, which may run here too
     number = max(1, len(list((folder / "tokens").glob("*.json"))))
     free = [port for port in range(_DEVICE_PORT, _DEVICE_PORT + number + len(taken)) if port not in taken]
     port = free[number - 1]

@@ -150,7 +150,7 @@ def test_hints_name_the_ports_of_the_addresses(fanlight: Fanlight, tmp_path: Pat
     ran = fanlight("federation", "init", tmp_path / "fed", "--classes", "a,b", "--demo", *addresses)
     assert f"fanlight server --state {tmp_path / 'fed' / 'main'} --port 8001;" in ran.err
     assert f"fanlight aggregator --state {tmp_path / 'fed' / 'aggregator'} --port 9003;" in ran.err
-    for port in (8002, 8003):
+    for port in (8002, 8004):
         assert f"--state STATE --port {port} --accept-demo" in fanlight("federation", "token", tmp_path / "fed").err
 
 

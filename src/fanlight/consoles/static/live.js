@@ -91,8 +91,7 @@ async function look() {
     away();
     return;
   }
-  if (wanted) location.assign(wanted);
-  else here();
+  here();
 }
 
 function away() {
@@ -105,8 +104,14 @@ function away() {
 function here() {
   failures = 0;
   connection.replaceChildren();
-  later();
+  if (wanted) {
+    location.assign(wanted);
+    wanted = null; // followed once: what is heard while it loads does not begin anew
+  } else later();
 }
+
+// A page that is kept fresh knows whether its server is there; any other asks first.
+const isThere = () => refresh() && !failures;
 
 function goTo(address) {
   wanted = address;
@@ -140,13 +145,13 @@ document.addEventListener("click", (event) => {
   const link = event.target.closest?.("a[href]");
   const plain = !(event.defaultPrevented || event.button || event.ctrlKey || event.metaKey || event.shiftKey || event.altKey);
   const elsewhere = link?.target || link?.hasAttribute("download") || link?.origin !== location.origin;
-  if (!plain || elsewhere || link.getAttribute("href").startsWith("#")) return;
+  if (isThere() || !plain || elsewhere || link.getAttribute("href").startsWith("#")) return;
   event.preventDefault();
   goTo(link.href);
 });
 document.addEventListener("submit", (event) => {
   const form = event.target;
-  if (event.defaultPrevented || form.method !== "get") return;
+  if (isThere() || event.defaultPrevented || form.method !== "get") return;
   event.preventDefault();
   const address = new URL(form.action);
   address.search = new URLSearchParams(new FormData(form, event.submitter));
@@ -163,6 +168,3 @@ async function drawCharts() {
 
 document.addEventListener("htmx:after:swap", drawCharts);
 drawCharts();
-
-// On a phone the pages' names stand in one row that scrolls: the present one is in sight.
-document.querySelector(".tabs [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });

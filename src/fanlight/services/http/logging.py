@@ -26,7 +26,7 @@ _SECRET_KEY = re.compile(
 _SECRET_IN_TEXT = re.compile(r"((?:token|csrf)=)[^&\s\"']+|(Bearer\s+)[^\s\"']+", re.IGNORECASE)
 
 _SEVERAL_LINES = frozenset({"exception", "stack"})
-_TALKATIVE = ("httpx", "httpcore", "alembic.runtime.migration")  # a line a request, four lines a start
+_TALKATIVE = ("httpx", "httpcore", "alembic")  # a line a request, ten lines a start
 
 
 def drop_secrets(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
