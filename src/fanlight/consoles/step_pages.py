@@ -15,7 +15,7 @@ from starlette.responses import Response
 
 from fanlight.consoles.console import Console
 from fanlight.services.http.owner import Owner, require_owner
-from fanlight.services.http.steps import StepView
+from fanlight.services.http.steps import Now, StepView
 
 Reader = Annotated[Owner, Depends(require_owner)]
 
@@ -34,7 +34,7 @@ class Shown:
     steps: Sequence[StepView]
     demo: bool
     supply: object = None
-    now: object = None
+    now: Now | None = None
 
 
 def step_router(

@@ -15,12 +15,12 @@ from fanlight.protocol.device_round import Preparation
 from fanlight.services.device import guide, status
 from fanlight.services.device.role import DeviceRole
 from fanlight.services.device.supply import STRIP, Supply, supply
-from fanlight.services.http.steps import StepView
+from fanlight.services.http.steps import Now, StepView
 from tests.unit.device.federation import PLAN, FakeFederation, first_model
 from tests.unit.device.joined import announced, done, turn
 
 
-def now(role: DeviceRole) -> guide.Now:
+def now(role: DeviceRole) -> Now:
     return guide.now(role, supply(role, STRIP))[0]
 
 
@@ -28,7 +28,7 @@ def steps(role: DeviceRole) -> list[StepView]:
     return guide.now(role, supply(role))[1]
 
 
-def places(thing: guide.Now) -> str:
+def places(thing: Now) -> str:
     """One letter for each stage."""
     return "".join(stage.place[0] for stage in thing.stages)
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import Final, Literal
+from dataclasses import replace
+from typing import Final
 
 from fanlight.core.percent import percent
 from fanlight.protocol.device_round import Delivery, Preparation
@@ -14,10 +14,10 @@ from fanlight.services.device.role import DeviceRole
 from fanlight.services.device.status import next_try_of
 from fanlight.services.device.steps import MEASURE, SEND
 from fanlight.services.device.supply import Supply
-from fanlight.services.http.steps import StepView
+from fanlight.services.http.steps import Now, Place, Stage, StepView
 
-Place = Literal["done", "now", "later"]
 _AGAIN: Final = "Train again"
+_SO_FAR: Final = "What it has learned so far"
 
 _WAY: Final = (
     ("pictures", "Put pictures in", "/pictures"),
@@ -35,39 +35,6 @@ _WAY_OF: Final = {
     "undelivered": "send",
     "went-back": "train",
 }
-
-
-@dataclass(frozen=True)
-class Stage:
-    """One stage of the way: what it is, where it is done, and whether it lies behind, here or ahead."""
-
-    name: str
-    title: str
-    href: str
-    place: Place
-
-
-@dataclass(frozen=True)
-class Now:
-    """The one thing to do now.
-
-    Attributes:
-        name: of the thing, stable.
-        title, text: what and why.
-        href, label: where it is done, and what the link says; empty if there is nothing to press.
-        step: the route of the step that the button performs, instead of a link.
-        again: the route of a step that can be performed again, if the owner likes.
-        stages: the whole way.
-    """
-
-    name: str
-    title: str
-    text: str
-    href: str = ""
-    label: str = ""
-    step: str = ""
-    again: str = ""
-    stages: tuple[Stage, ...] = ()
 
 
 def now(role: DeviceRole, found: Supply) -> tuple[Now, list[StepView]]:
@@ -115,20 +82,20 @@ def _out(role: DeviceRole) -> Now | None:
     kept = role.rounds.wishes.kept
     if kept.left:
         text = "It asks the servers for nothing and answers no round. Your pictures are still here."
-        return Now("left", "This device has left the federation.", text, "/privacy#leave", "What that means")
+        return Now("This device has left the federation.", text, "What that means", href="/privacy#leave", name="left")
     if kept.paused:
         text = f"You have paused this device: nothing is sent. {effect_on_round(role)} New models still come."
-        return Now("paused", "Paused.", text, "/privacy#pause", "Go on")
+        return Now("Paused.", text, "Go on", href="/privacy#pause", name="paused")
     return None
 
 
 def _alone(role: DeviceRole) -> Now | None:
     if not all(role.membership.is_enrolled(name) for name in role.membership.servers):
         text = "This device is making itself known to both servers. You can put pictures in meanwhile."
-        return Now("join", "Joining the federation.", text, "/pictures", "Put pictures in")
+        return Now("Joining the federation.", text, "Put pictures in", href="/pictures", name="join")
     if role.store.held is None:
         text = "The main server sends it in a moment. You can put pictures in meanwhile."
-        return Now("model", "Waiting for the first model.", text, "/pictures", "Put pictures in")
+        return Now("Waiting for the first model.", text, "Put pictures in", href="/pictures", name="model")
     return None
 
 
@@ -137,13 +104,13 @@ def _to_learn_from(found: Supply) -> Now | None:
         return None
     if found.reading:
         text = "It reads what lies in its folder: thumbnails, sizes, copies. Nothing leaves this device by that."
-        return Now("reading", "Looking through your pictures.", text, "/pictures", "Watch it")
+        return Now("Looking through your pictures.", text, "Watch it", href="/pictures", name="reading")
     if found.waiting:
         text = "This device learns from examples: for each picture, you say once what it shows. Ten of each kind do."
         title = "Say what your pictures show."
-        return Now("label", title, text, "/pictures?state=unlabelled", "Say what they show")
+        return Now(title, text, "Say what they show", href="/pictures?state=unlabelled", name="label")
     text = "This device learns from pictures of yours: from your camera or phone, or a folder. They never leave it."
-    return Now("pictures", "Put your first pictures in.", text, "/pictures", "Put pictures in")
+    return Now("Put your first pictures in.", text, "Put pictures in", href="/pictures", name="pictures")
 
 
 _RUNNING: Final = {
@@ -166,15 +133,15 @@ def _stuck(role: DeviceRole) -> Now | None:
     if trouble:
         text = f"{trouble.message} {text}"
     if running:
-        return Now("undelivered", title, text, "/sendmodel", "Watch it")
-    return Now("undelivered", title, text, label="Try now", step="/sendmodel")
+        return Now(title, text, "Watch it", href="/sendmodel", name="undelivered")
+    return Now(title, text, "Try now", "/sendmodel", name="undelivered")
 
 
 def _busy(views: Sequence[StepView]) -> Now | None:
     for view in views:
         if view.job and view.job.active:
             name, title, text, href = _RUNNING[view.route]
-            return Now(name, title, text, href, "Watch it")
+            return Now(title, text, "Watch it", href=href, name=name)
     return None
 
 
@@ -199,27 +166,27 @@ def _calmly(role: DeviceRole, found: Supply, thing: Now) -> Now:
     if came:
         text = f"{came[0]} {text}"
     if not found.waiting:
-        return Now(thing.name, title, f"{text} You need do nothing.", "/learning", "See what it learns")
+        return Now(title, f"{text} You need do nothing.", "See what it learns", href="/learning", name=thing.name)
     text += " Only one thing it cannot do: say what your pictures show."
-    return Now(thing.name, title, text, "/pictures?state=unlabelled", "Say what they show")
+    return Now(title, text, "Say what they show", href="/pictures?state=unlabelled", name=thing.name)
 
 
 def _train(role: DeviceRole) -> Now:
     if is_awaited(role):
         text = "The sum is known, with yours in it. The new model comes here when the main server publishes it."
-        return Now("wait", "Added up. Now wait for the new model.", text, "/learning", "What it has learned so far")
+        return Now("Added up. Now wait for the new model.", text, _SO_FAR, href="/learning", name="wait")
     came = about_arrival(role)
     if came and went_back(role.store.held):
-        return Now("went-back", *came, label="Train", step="/modeltrain")
+        return Now(*came, "Train", "/modeltrain", name="went-back")
     if came:
-        return Now("better", *came, "/learning", "See what it learned", again="/modeltrain")
+        return Now(*came, "See what it learned", href="/learning", again="/modeltrain", name="better")
     text = "Trains on your pictures, here. Nothing leaves this device by that."
-    return Now("train", "Now let it learn from your pictures.", text, label="Train", step="/modeltrain")
+    return Now("Now let it learn from your pictures.", text, "Train", "/modeltrain", name="train")
 
 
 def _announce(role: DeviceRole) -> Now:
     text = f"{_own_model(role)}Tell the main server that this device is ready; no model is sent yet."
-    return Now("announce", "Trained. Now announce it.", text, label="Announce", step="/sendstatus")
+    return Now("Trained. Now announce it.", text, "Announce", "/sendstatus", name="announce")
 
 
 def _own_model(role: DeviceRole) -> str:
@@ -234,14 +201,14 @@ def _own_model(role: DeviceRole) -> str:
 
 def _send(_role: DeviceRole) -> Now:
     text = "Send what was learned, masked twice: no server can read it, only the sum over all devices comes to light."
-    return Now("send", "Announced. Now send it.", text, label="Send", step="/sendmodel")
+    return Now("Announced. Now send it.", text, "Send", "/sendmodel", name="send")
 
 
 def _wait(role: DeviceRole) -> Now:
     offer = role.offers.current
     whose = "both servers" if offer is None or offer.by_itself else "the operators of both servers (steps 4 to 6)"
     text = f"When the others have sent theirs, {whose} add everything up, and the new model comes here by itself."
-    return Now("wait", "Sent. Now wait for the others.", text, "/learning", "What it has learned so far")
+    return Now("Sent. Now wait for the others.", text, _SO_FAR, href="/learning", name="wait")
 
 
 def _possible(thing: Now, views: Sequence[StepView]) -> Now:

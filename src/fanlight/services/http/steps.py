@@ -6,10 +6,13 @@ route performs the step under the same conditions that the page shows.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import KW_ONLY, dataclass, replace
+from typing import Literal
 
 from fanlight.errors import FanlightError
 from fanlight.services.http.jobs import Job
+
+Place = Literal["done", "now", "later"]
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,16 @@ class StepView:
 
 
 @dataclass(frozen=True)
+class Stage:
+    """One stage of the way: what it is, where it is done, and whether it lies behind, here or ahead."""
+
+    name: str
+    title: str
+    href: str
+    place: Place
+
+
+@dataclass(frozen=True)
 class Now:
     """The one thing to do now.
 
@@ -58,6 +71,7 @@ class Now:
         href: where the link leads, if there is no button.
         name: of the thing, stable, where a page asks for it.
         again: the route of a step that can be performed again, if somebody likes.
+        stages: the whole way, of a device.
     """
 
     title: str
@@ -65,5 +79,7 @@ class Now:
     label: str = ""
     step: str = ""
     href: str = ""
+    _: KW_ONLY
     name: str = ""
     again: str = ""
+    stages: tuple[Stage, ...] = ()
