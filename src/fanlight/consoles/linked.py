@@ -1,4 +1,7 @@
-"""Texts name pages by their routes, as programs call them: ``(/sendmodel)``. Pages show a link or words instead."""
+"""Texts name pages by their routes, as programs call them: ``(/sendmodel)``. Pages show a link or words instead.
+
+They also keep a share on one line with its sign.
+"""
 
 from __future__ import annotations
 
@@ -11,13 +14,14 @@ from markupsafe import Markup, escape
 from fanlight.consoles.the_round import ROUND, RoleName, title_of
 
 _NAMED: Final = re.compile(r"\((?:device page )?(/[a-z_]+)\)")
+_SIGN: Final = re.compile(r"(?<=\d) (?=%)")
 
 
 def linked_for(role: RoleName, pages: Mapping[str, str]) -> Callable[[object], Markup]:
     """The filter for the pages of a role, ``pages`` being labels by route; all else in the text stays text."""
 
     def linked(text: object) -> Markup:
-        pieces = _NAMED.split(str(text))  # text, route, text, route, ... text
+        pieces = _NAMED.split(_SIGN.sub("\N{NO-BREAK SPACE}", str(text)))  # text, route, text, route, ... text
         return Markup("").join(
             _words(role, piece, pages) if index % 2 else escape(piece) for index, piece in enumerate(pieces)
         )

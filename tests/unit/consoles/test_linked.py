@@ -18,6 +18,7 @@ from fanlight.consoles.the_round import RoleName
         ("main", "Raise it (/task).", 'Raise it (<a href="/task">Task</a>).'),
         ("device", "Raise it (/task).", "Raise it (/task)."),
         ("main", "Look (/elsewhere).", "Look (/elsewhere)."),
+        ("device", "From 25.0 % to 100.0 %.", "From 25.0\N{NO-BREAK SPACE}% to 100.0\N{NO-BREAK SPACE}%."),
         ("main", "<b>(/sendmodel</b>)", "&lt;b&gt;(/sendmodel&lt;/b&gt;)"),
     ],
 )
