@@ -12,6 +12,9 @@ from starlette.testclient import TestClient
 from fanlight.consoles.device_learning import class_figures
 from fanlight.services.device import status as device_status
 from tests.unit.consoles.federation import HOSTILE, Page, device, make_folder, owner
+from tests.unit.consoles.joined_device import joined_device
+from tests.unit.device.federation import FakeFederation
+from tests.unit.device.joined import announced, done, turn
 
 URL = "http://localhost:8001"
 STEPS = {
@@ -139,18 +142,22 @@ def test_hostile_names_and_files_are_only_text(browser: TestClient, monkeypatch:
     assert not any(key.startswith("on") or key == "style" for _, attributes in page.elements for key in attributes)
 
 
-def test_a_folder_that_is_gone_says_so(browser: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    gone = {"slug": "data-folder-gone", "message": "The folder is not there.", "next": "Put it back."}
-    found = device_status.pictures
-    monkeypatch.setattr(device_status, "pictures", lambda role: found(role) | {"error": gone})
-    text = Page.of(browser.get("/")).text
-    assert "The folder is not there. Put it back." in " ".join(text.split())
+def test_a_folder_that_is_gone_says_so(browser: TestClient, tmp_path: Path) -> None:
+    (tmp_path / "federation" / "pictures").rmdir()
+    text = " ".join(Page.of(browser.get("/")).text.split())
+    assert "with the pictures is not there. Was it moved, or its disk taken out? Put it back." in text
     assert "data-folder-gone" not in text
 
 
-def test_what_left_the_device_is_listed(browser: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    line = {"round": 2, "kind": "train", "fingerprint": "cd" * 32, "bytes": 52_500, "state": "confirmed", "at": 1}
-    show(monkeypatch, "sent", {"sent": [line]})
+def test_what_left_the_device_is_listed(tmp_path: Path) -> None:
+    federation = FakeFederation(tmp_path / "federation")
+    browser, role = joined_device(federation, tmp_path)
+    announced(role)
+    federation.open_round()
+    turn(role)
+    done(role, role.steps.send())
+    (line,) = device_status.sent(role)["sent"]
     text = Page.of(browser.get("/")).text
-    assert "52.5 kB, masked" in text
+    assert f"{line['bytes'] / 1000:.1f} kB, masked" in text
     assert "confirmed" in text
+    role.stop()

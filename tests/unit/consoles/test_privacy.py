@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import zlib
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
@@ -14,6 +13,7 @@ from starlette.testclient import TestClient
 
 from fanlight.consoles import device as device_pages
 from fanlight.errors import Refused
+from fanlight.protocol.closing import Result
 from fanlight.services.device import status as device_status
 from fanlight.services.device.app import create_app
 from fanlight.services.device.masked_picture import masked_picture
@@ -21,6 +21,9 @@ from fanlight.services.device.role import DeviceRole
 from fanlight.services.device.settings import DeviceSettings
 from fanlight.services.federation import issue_token_file
 from tests.unit.consoles.federation import HOSTILE, OUR_SCRIPTS, Page, make_folder, owner, stranger
+from tests.unit.consoles.joined_device import joined_device
+from tests.unit.device.federation import FakeFederation, first_model
+from tests.unit.device.joined import announced, done, turn
 
 URL = "http://localhost:8001"
 
@@ -152,29 +155,40 @@ def test_nothing_changes_without_the_forms_token_or_for_strangers(folder: Path) 
     role.stop()
 
 
-def test_what_left_is_listed_with_its_picture_while_the_round_runs(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    line: dict[str, Any] = {"kind": "train", "fingerprint": "cd" * 32, "bytes": 52_500, "at": 1}
-    running = line | {"round": 2, "state": "confirmed", "manifest": "ab" * 32}
-    over = line | {"round": 1, "state": "ended", "manifest": "ef" * 32}
-    monkeypatch.setattr(device_status, "sent", lambda _role, _newest: {"sent": [over, running]})
-    app, role = made(folder)
-    browser = owner(app, URL)
+def test_what_left_is_listed_with_its_picture_while_the_round_runs(tmp_path: Path) -> None:
+    federation = FakeFederation(tmp_path / "federation")
+    browser, role = joined_device(federation, tmp_path)
+    over = report(federation, role)
+    federation.end_round(Result.RELEASED)
+    federation.publish(first_model(version=1, bias=0.5))
+    turn(role)
+    running = report(federation, role)
     page = Page.of(browser.get("/privacy"))
-    assert "52.5 kB, masked" in page.text
+    for line in device_status.sent(role)["sent"]:
+        assert f"{line['bytes'] / 1000:.1f} kB, masked" in page.text
     pictures = [attributes["src"] for attributes in page.all("img") if attributes["src"].startswith("/privacy")]
-    assert pictures == [f"/privacy/sent/{'ab' * 32}.png"]
-    for unknown in ("ab" * 32, "nonsense", "zz" * 32):
+    assert pictures == [f"/privacy/sent/{running}.png"]
+    assert browser.get(pictures[0]).content.startswith(b"\x89PNG")
+    for unknown in (over, "ab" * 32, "nonsense", "zz" * 32):
         assert browser.get(f"/privacy/sent/{unknown}.png").status_code == 404
     role.stop()
 
 
+def report(federation: FakeFederation, role: DeviceRole) -> str:
+    """Steps 1 to 3; the manifest of the round, in hexadecimal."""
+    announced(role)
+    federation.open_round()
+    turn(role)
+    done(role, role.steps.send())
+    manifest = role.offers.manifest
+    assert manifest
+    return manifest.hash.hex()
+
+
 @pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
-def test_hostile_refusals_are_only_text(folder: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
-    line = {"mh": "00", "slug": "too-few", "message": text, "next": text, "refused_at": 1}
-    monkeypatch.setattr(device_status, "refusals", lambda _role: {"refusals": [line]})
+def test_hostile_refusals_are_only_text(folder: Path, text: str) -> None:
     app, role = made(folder)
+    role.store.refusals.keep(bytes(32), Refused(text, slug="too-few", next=text), 1)
     page = Page.of(owner(app, URL).get("/privacy"))
     assert page.text.count(text) == 2
     assert page.scripts() == OUR_SCRIPTS
