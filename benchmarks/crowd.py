@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from numpy.typing import NDArray
+from sqlalchemy import update
 
 from benchmarks.member import answer
 from fanlight.learning import model_file
@@ -29,6 +30,7 @@ from fanlight.services.aggregator.app import create_app as create_aggregator
 from fanlight.services.aggregator.settings import AggregatorSettings
 from fanlight.services.main_server.app import create_app as create_main
 from fanlight.services.main_server.settings import MainServerSettings
+from fanlight.storage.tables.aggregator import devices
 
 _DAY_S = 86_400
 _ENROLMENTS_AT_ONCE = 256
@@ -72,6 +74,8 @@ def enrol_crowd(federation: Path, count: int) -> list[Someone]:
         for start in range(0, count, _ENROLMENTS_AT_ONCE):
             some = tuple(messages[start : start + _ENROLMENTS_AT_ONCE])
             main.service.take_enrolments(Enrolments(enrolments=some).encode())
+        with aggregator.service.database.transaction() as tx:
+            tx.execute(update(devices).values(told_main=True))
     finally:
         main.service.close()
         aggregator.service.close()

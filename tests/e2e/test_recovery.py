@@ -218,3 +218,18 @@ def test_a_device_whose_connection_broke_while_it_waited_is_away_at_once(tmp_pat
         wait(lambda: world.owner("main").status()["devices"]["here"] == 0, "it is away", PRESENT_S / 2)
         device.offer()
         assert world.owner("main").status()["devices"]["here"] == 1
+
+
+def test_an_aggregator_that_has_not_heard_of_the_members_asks_devices_to_come_back(tmp_path: Path) -> None:
+    with running(tmp_path) as world:
+        device, _ = world.enrolled(2)
+        report = device.commit_to(SignedManifest.decode(device.offer().manifest or b""))
+        world.stop_main()
+        world.restart_aggregator()
+        with pytest.raises(Unreachable) as caught:
+            device.upload(report)
+        assert (caught.value.slug, caught.value.retry_after_s) == ("members-unknown", 2)
+        world.start_main()
+        world.wait_members([device.device.device])
+        device.upload(report)
+        assert world.aggregator.service.reception.kept(report.record.mh, device.device.device) is not None

@@ -7,10 +7,10 @@ transaction that stores.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Final, NamedTuple
 
-from fanlight.errors import FanlightError, NotAuthentic, NotEnrolled, NotPossibleNow, RemoteError
+from fanlight.errors import Busy, FanlightError, NotAuthentic, NotEnrolled, NotPossibleNow, RemoteError
 from fanlight.protocol.aggregator import Aggregator
 from fanlight.protocol.aggregator_round import TERMINAL, Held, Record
 from fanlight.protocol.report import REPORT, Envelope, ReportHeader, body_bytes
@@ -21,6 +21,9 @@ from fanlight.services.aggregator.rounds import Rounds
 from fanlight.services.server.membership import Membership
 from fanlight.services.server.round_keys import RoundKeys
 from fanlight.storage.database import Database
+
+_RETRY_S: Final = 2.0
+"""About how long it takes until main has told us its members."""
 
 
 class Arrived(NamedTuple):
@@ -36,12 +39,9 @@ class Reception:
     Args:
         database, keys: where things are kept.
         machine: the aggregator's identity.
-        membership: who may report; ``confirmed`` narrows it to devices that main has too.
+        membership: who may report, if main has told us that it has them too (``confirm``).
         rounds: that they are for.
         clock: unix seconds.
-
-    Attributes:
-        confirmed: the devices that main has as members too.
     """
 
     def __init__(
@@ -59,16 +59,33 @@ class Reception:
         self._membership = membership
         self._rounds = rounds
         self._clock = clock
-        self.confirmed: frozenset[bytes] = frozenset()
+        self._confirmed: frozenset[bytes] | None = None
         self._reported: tuple[bytes, set[bytes]] = b"", set()
+
+    @property
+    def confirmed(self) -> frozenset[bytes]:
+        """The devices that main has as members too; none before main has told us."""
+        return self._confirmed or frozenset()
+
+    def confirm(self, devices: Iterable[bytes]) -> None:
+        """Main has these as members."""
+        self._confirmed = frozenset(devices)
 
     def check_member(self, device: bytes) -> bytes:
         """The public key of a device that is a member at both servers.
 
         Raises:
             NotEnrolled: it is not.
+            Busy: since its start this server has not heard whom main has.
         """
         known = self._membership.resolve(device.hex())
+        if known is not None and self._confirmed is None:
+            raise Busy(
+                "The secure aggregator has just started, and waits for the main server's list of members.",
+                next="Try again in a few seconds.",
+                slug="members-unknown",
+                retry_after_s=_RETRY_S,
+            )
         if known is None or device not in self.confirmed:
             raise NotEnrolled(
                 "This device is not (yet) a member at both servers.",

@@ -273,7 +273,7 @@ class AggregatorService:
         self._send_enrolments()
         if orders.members_version != self._members_version:
             members = self.main.members()
-            self.reception.confirmed = frozenset(members.devices)
+            self.reception.confirm(members.devices)
             self._members_version = members.version
             self.pages.notify()
 

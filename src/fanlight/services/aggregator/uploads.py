@@ -66,7 +66,7 @@ class Uploads:
         NotEnrolled, NotFound, NotAuthentic, Refused, NotPossibleNow: see ``Reception.check``.
         MalformedMessage, MessageTooLarge: the body is not what it must be. Conflict: it does not continue what is here.
         StorageError: the disk is full or failed.
-        Busy: too many are arriving at once.
+        Busy: too many are arriving at once, or it is not known yet who is a member.
     """
 
     def __init__(self, service: AggregatorService) -> None:
