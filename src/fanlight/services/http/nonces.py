@@ -44,7 +44,7 @@ class NonceWindow:
             self._forget(now)
             if any(mark in bucket for bucket in self._buckets.values()):
                 raise NotAuthentic("This signed request was received before.", slug="replayed")
-            if self._used[key_id] >= self._per_key or self._used.total() >= self._total:
+            if self._used[key_id] >= self._per_key or len(self) >= self._total:
                 raise Refused(
                     "Too many signed requests.",
                     next="Wait some minutes.",
