@@ -17,6 +17,7 @@ from fanlight.services.http.owner import Owner, require_owner_post
 from fanlight.services.main_server import guide
 from fanlight.services.main_server.app import MainServerParts
 from fanlight.services.main_server.overview import AGGREGATE, MEASURE, PUBLISH
+from fanlight.services.main_server.service import PATIENCE_ROUNDS
 from fanlight.services.server.numbers_in_paths import Which
 
 STEPS: Final = titled("main", AGGREGATE, PUBLISH, MEASURE)
@@ -47,6 +48,8 @@ def pages(console: Console, parts: MainServerParts) -> APIRouter:
             "main_server.html",
             status=status,
             demo=status["demo"],
+            policy=parts.service.task.policy,
+            patience=PATIENCE_ROUNDS,
             steps=steps,
             now=guide.now(status, steps),
             timeline=overview.timeline(),

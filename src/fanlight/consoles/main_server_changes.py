@@ -34,7 +34,10 @@ def change_pages(service: MainService) -> APIRouter:
     def by_itself(
         on: Annotated[str, Form()] = "", page: Annotated[Literal["/", "/task"], Form()] = "/task"
     ) -> Response:
-        service.change_policy(by_itself=on == "yes")
+        if on == "yes":
+            service.run_by_itself()
+        else:
+            service.change_policy(by_itself=False)
         return _to(page)
 
     @router.post("/task/pause")

@@ -17,6 +17,7 @@ from fanlight.services.http.owner import Owner, require_owner_post
 from fanlight.services.http.paging import PageNumber
 from fanlight.services.main_server.app import MainServerParts
 from fanlight.services.main_server.pace import between_polls_s
+from fanlight.services.main_server.service import PATIENCE_ROUNDS
 from fanlight.services.server.numbers_in_paths import Which
 
 PAGES: Final = (
@@ -101,6 +102,7 @@ def _present(console: Console, parts: MainServerParts) -> APIRouter:
             owner,
             "main_task.html",
             task=service.task,
+            patience=PATIENCE_ROUNDS,
             held=overview.status()["held"],
             numbers=NUMBERS,
             texts=TEXTS,

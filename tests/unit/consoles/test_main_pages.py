@@ -15,7 +15,7 @@ from fanlight.services.main_server.app import MainServerParts
 from fanlight.services.main_server.class_proposals import MOST_OF_A_DEVICE
 from fanlight.storage.tables import main as tables
 from tests.unit.consoles.federation import Page, owner, stranger
-from tests.unit.main_server.past import BETTER, RECEIVED, add_member, add_round, measure, server
+from tests.unit.main_server.past import BETTER, RECEIVED, add_member, add_report, add_round, measure, server
 
 PATHS = ("/rounds", "/models", "/models/0", "/devices", "/task", "/log")
 HOSTILE = ("<script>alert(1)<script>", "\u0646" * 40)
@@ -154,6 +154,10 @@ def test_a_version_is_rolled_back_and_noted_by_its_forms(parts: MainServerParts,
 def test_under_an_open_round_the_page_says_what_to_do(parts: MainServerParts, browser: TestClient) -> None:
     add_round(parts, 1)
     add_round(parts, 2, kind="measure", state="open")
+    unasked = Page.of(browser.get("/models/0/current"))
+    assert "Round 2, to which nobody has sent anything yet, gives way." in unasked.text
+    assert ("/models/0/current", {"csrf"}) in unasked.forms()
+    add_report(parts, 2, add_member(parts, 1))
     page = Page.of(browser.get("/models/0/current"))
     assert "Abandon round 2" in page.text
     refused = browser.post("/models/0/current", data={"csrf": page.csrf()})
@@ -162,11 +166,30 @@ def test_under_an_open_round_the_page_says_what_to_do(parts: MainServerParts, br
     assert parts.records.model(1)["current"]
 
 
+@pytest.mark.parametrize(
+    ("rules", "patience", "told"),
+    [
+        ({}, 5, "after 5 rounds in a row that made the model no better"),
+        ({"rounds": 9}, 0, "after 9 training rounds."),
+        ({"patience_rounds": 2}, 2, "after 2 rounds in a row"),
+    ],
+)
+def test_rounds_that_are_let_run_end(
+    parts: MainServerParts, browser: TestClient, rules: dict[str, int], patience: int, told: str
+) -> None:
+    parts.service.change_policy(**rules)
+    assert told in " ".join(Page.of(browser.get("/")).text.split())
+    assert post(browser, "/", "/task/by-itself", on="yes") == 303
+    assert parts.service.task.policy.patience_rounds == patience
+    for page in ("/", "/task"):
+        assert told in " ".join(Page.of(browser.get(page)).text.split())
+
+
 def test_the_policy_is_changed_by_its_forms(parts: MainServerParts, browser: TestClient) -> None:
     assert post(browser, "/task", "/task/by-itself", on="yes") == 303
     assert post(browser, "/task", "/task/policy", k_min="7", n_max="70") == 303
     policy = parts.service.task.policy
-    assert (policy.by_itself, policy.k_min, policy.n_max) == (True, 7, 70)
+    assert (policy.by_itself, policy.k_min, policy.n_max, policy.patience_rounds) == (True, 7, 70, 5)
     assert "Switch to steps by hand" in Page.of(browser.get("/task")).text
     for wrong in ("many", "-3", "71"):
         assert post(browser, "/task", "/task/policy", k_min=wrong) == 400

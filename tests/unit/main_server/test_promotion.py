@@ -11,7 +11,7 @@ import pytest
 from fanlight.errors import FanlightError, NotFound, NotPossibleNow, SettingsError
 from fanlight.services.main_server.app import MainServerParts, create_app
 from fanlight.services.main_server.settings import MainServerSettings
-from tests.unit.main_server.past import add_round, server
+from tests.unit.main_server.past import add_member, add_report, add_round, server
 
 
 @pytest.fixture
@@ -71,8 +71,15 @@ def test_what_cannot_become_current(parts: MainServerParts, number: int, error: 
         parts.service.make_current(number)
 
 
-def test_under_an_open_round_nothing_changes(parts: MainServerParts) -> None:
+def test_an_open_round_without_a_report_gives_way(parts: MainServerParts) -> None:
     add_round(parts, 3, state="open", kind="measure")
+    assert not parts.service.make_current(1), "only when the round is over"
+    assert parts.records.model(2)["waiting"] == 1
+
+
+def test_under_an_open_round_with_reports_nothing_changes(parts: MainServerParts) -> None:
+    add_round(parts, 3, state="open", kind="measure")
+    add_report(parts, 3, add_member(parts, 1))
     with pytest.raises(NotPossibleNow, match="Round 3 is under way") as caught:
         parts.service.make_current(1)
     assert caught.value.slug == "round-not-over"

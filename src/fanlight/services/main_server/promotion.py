@@ -62,11 +62,12 @@ class Promotion:
 
         Args:
             number: of a published version.
-            abandon: abandon the open round for it; the change follows as soon as the round is over.
+            abandon: give up the open round for it, and the reports that have arrived for it. One without a report gives
+                way anyhow; the change follows as soon as the round is over.
 
         Raises:
             NotFound: there is no such version.
-            NotPossibleNow: it is current already or not published, or a round is under way.
+            NotPossibleNow: it is current already or not published, or a round is under way that has reports.
         """
         with self._database.transaction() as tx:
             version = self._models.version(tx, number)
@@ -75,7 +76,7 @@ class Promotion:
             if line is None or line.is_over:
                 self._change(tx, version, Reason.BY_HAND)
                 return True
-            if not abandon:
+            if not abandon and round_table.arrived(tx, line.mh):
                 raise NotPossibleNow(
                     f"Round {line.number} is under way, and starts from another version. Nothing was changed.",
                     next=f"Wait until it is over, or tick “Abandon round {line.number}” on the page of this change "

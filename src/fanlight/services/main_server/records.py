@@ -119,6 +119,7 @@ class Records:
                 "newest_version": models.count(tx) - 1,
                 "waiting": self._service.promotion.waiting(tx),
                 "open_round": None if line is None or line.is_over else line.number,
+                "reports": 0 if line is None or line.is_over else round_table.arrived(tx, line.mh),
                 "figures": figures,
                 "lineage": models.lineage(tx, version, LINEAGE),
                 "children": children,

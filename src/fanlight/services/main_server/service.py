@@ -46,6 +46,8 @@ AGGREGATOR = "aggregator"
 """Key id of the aggregator's requests."""
 POLICY: Final = "policy"
 """Type of the log entry of a changed policy; its payload is JSON."""
+PATIENCE_ROUNDS: Final = 5
+"""After so many rounds that got no better they end, where rounds were let run by themselves without a rule for that."""
 
 
 def _check_layout(task: Task) -> None:
@@ -121,6 +123,12 @@ class MainService:
             self.log.append(tx, [LogEntry(POLICY, task.policy.model_dump_json().encode())])
         self.news.tell(offers=task.policy.by_itself != before.by_itself)  # of the policy, offers say no more
         return task
+
+    def run_by_itself(self) -> Task:
+        """Let rounds run by themselves; if no rule ends them yet, until some in a row got no better."""
+        policy = self.task.policy
+        endless = not (policy.rounds or policy.patience_rounds)
+        return self.change_policy(by_itself=True, **({"patience_rounds": PATIENCE_ROUNDS} if endless else {}))
 
     def make_current(self, number: int, *, abandon: bool = False) -> bool:
         """Make another version the current one; see ``Promotion.make_current``."""
