@@ -137,7 +137,7 @@ def written(png: bytes) -> bytes:
         ValueError: it is too large for the documentation.
     """
     file = io.BytesIO()
-    Image.open(io.BytesIO(png)).convert("RGB").save(file, "WEBP", quality=64, method=6)
+    Image.open(io.BytesIO(png)).convert("RGB").save(file, "WEBP", quality=60, method=6)
     if file.tell() > LARGEST_BYTES:
         raise ValueError(f"A picture of {file.tell():,} bytes, more than {LARGEST_BYTES:,}.")
     return file.getvalue()

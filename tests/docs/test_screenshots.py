@@ -11,15 +11,15 @@ ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 PICTURES = ROOT / "docs" / "screenshots"
 STATES = {
-    "aggregator": "log main-gone overview rounds split-trust step",
-    "device": "go-on learning learning-classes learning-course learning-training left left-not-told left-told "
-    "main-gone overview overview-training pause-and-leave paused picture pictures pictures-alike pictures-new "
-    "pictures-suggested privacy refused refuses send taken-for train training try-it upload wrong-floor",
+    "aggregator": "log main-gone overview rounds split-trust step working",
+    "device": "equivocation go-on learning learning-classes learning-course learning-training left left-not-told "
+    "left-told main-gone overview overview-training pause-and-leave paused picture pictures pictures-alike "
+    "pictures-new pictures-suggested privacy refused refuses send taken-for train training try-it upload wrong-floor",
     "empty-aggregator": "- log rounds",
     "empty-device": "- bin learning pictures privacy suggested train",
     "empty-main": "- devices log models models-0 rounds",
-    "main": "beyond-the-last devices incident libraries log log-broken login login-refused model models no-answer "
-    "not-found overview problem round round-open rounds step step-not-yet task wrong-number",
+    "main": "beyond-the-last devices incident libraries log log-broken login login-refused measuring model models "
+    "no-answer not-connected not-found overview problem round round-open rounds step step-not-yet task wrong-number",
 }
 """What people meet, by role: each is shown at a desk and on a phone; ``-`` is the start page."""
 LINKED = re.compile(r"!\[[^\]]*\]\(([^)\s]+)\)|<(?:img|source)\b[^>]*\bsrc(?:set)?=\"([^\"]+)\"")
