@@ -11,7 +11,7 @@ from fanlight.errors import NotFound, NotPossibleNow, Refused, StorageError
 from fanlight.protocol.device_round import SECONDS_PER_DAY, Delivery, Preparation, Record
 from fanlight.services.device.learned import Held, Learned, Prepared, StoredCounts
 from fanlight.services.device.model_files import current_model_file
-from fanlight.services.device.store import DeviceStore
+from fanlight.services.device.store import REPORT_FOLDER, DeviceStore
 from tests.unit.device.federation import PLAN
 
 LEARNED = Learned(received=StoredCounts.none(2))
@@ -156,6 +156,8 @@ def test_a_preparation_is_used_up_by_its_report(store: DeviceStore) -> None:
         store.commit(record(2), np.zeros(3, np.uint32), LEARNED, ready)
     assert caught.value.slug == "prepared-anew"
     assert [kept.number for kept in store.reports()] == [1]
+    vectors = [path.name for path in (store.folder / REPORT_FOLDER).iterdir()]
+    assert vectors == [f"{(bytes([1]) * 32).hex()}.y"], "nothing is left of the report that was not committed"
     store.announced(ready)
     assert store.prepared == ready.with_(state="sent", sent_in=bytes([1]) * 32)
 

@@ -225,20 +225,15 @@ class DeviceStore:
         """
         name, data = _y_name(record.mh), ring.to_bytes(y)
         self._reports.write_stream(name, [data], len(data), len(data))
-        line = {"mh": record.mh, "number": record.number, "kind": record.kind, "learned": learned.encode()}
-        values = {"mh": record.mh, "delivery": record.delivery, "committed_at": record.committed_at}
-        with self.values.changing() as tx:
-            tx.execute(insert(answered).values(answer_key=record.answer_key, mh=record.mh))
-            tx.execute(insert(reports).values(record=record.encode(), **values))
-            tx.execute(insert(rounds).values(**line))
-            if prepared is not None:
-                if _prepared(tx) != prepared:
-                    raise NotPossibleNow(
-                        "There was a training, or a new model, while the report was built.",
-                        slug="prepared-anew",
-                        next="Send the model again.",
-                    )
-                _move(tx, prepared.with_(sent_in=record.mh), PreparationEvent.SEND)
+        try:
+            with self.values.changing() as tx:
+                _add_report(tx, record, learned)
+                if prepared is not None:
+                    _use_up(tx, prepared, record.mh)
+        except Exception:
+            if self.report(record.mh) is None:  # a full disk, too: nobody would ask for this y, nor delete it
+                self._reports.delete(name)
+            raise
         self._remember(record)
 
     def report(self, mh: bytes) -> Record | None:
@@ -334,6 +329,24 @@ def _y_name(mh: bytes) -> str:
 def _round_line(row: Row[Any]) -> RoundLine:
     learned = Learned.decode(row.learned)
     return RoundLine(row.mh, row.number, row.kind, learned, row.result, row.reason, row.included, row.committed_at)
+
+
+def _add_report(tx: Connection, record: Record, learned: Learned) -> None:
+    values = {"mh": record.mh, "delivery": record.delivery, "committed_at": record.committed_at}
+    line = {"mh": record.mh, "number": record.number, "kind": record.kind, "learned": learned.encode()}
+    tx.execute(insert(answered).values(answer_key=record.answer_key, mh=record.mh))
+    tx.execute(insert(reports).values(record=record.encode(), **values))
+    tx.execute(insert(rounds).values(**line))
+
+
+def _use_up(tx: Connection, prepared: Prepared, mh: bytes) -> None:
+    if _prepared(tx) != prepared:
+        raise NotPossibleNow(
+            "There was a training, or a new model, while the report was built.",
+            slug="prepared-anew",
+            next="Send the model again.",
+        )
+    _move(tx, prepared.with_(sent_in=mh), PreparationEvent.SEND)
 
 
 def _replace(tx: Connection, record: Record) -> None:
