@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 from playwright.sync_api import Page, Route
@@ -92,7 +93,7 @@ def equivocation(album: Album, device: OwnerClient) -> None:
     album.chapter("Trouble at a device")
     outcome = Outcome(mh=bytes(32), result="released", reason="ok", set_root=bytes(32))
     signed = SignedOutcome(payload=outcome.encode(), aggregator_signature=bytes(64)).encode()
-    evidence = {"mh": bytes(32), "number": 1, "first": signed, "second": signed, "found_at": 5}
+    evidence = {"mh": bytes(32), "number": 1, "first": signed, "second": signed, "found_at": int(time.time())}
     with Database(device.state / "state.sqlite3") as database, database.transaction() as tx:
         tx.execute(insert(contradictions).values(**evidence))
     page = album.open(device)
