@@ -124,6 +124,7 @@ SEND = """number => {
 }"""
 FILL_AND_SEND = f"given => {{ ({FILL})(given); ({SEND})(given[0]); }}"
 """At once: were the page kept fresh in between, the form would be checked by the browser again, and not be sent."""
+NEW_PAGE = "() => !window.left"
 SETTLED = """() => document.readyState === "complete"
   && document.querySelector(".htmx-request, [data-uploading] progress") === null"""
 FEW = {"job_id": "none", "mh": "ab" * 32}
@@ -182,11 +183,16 @@ def test_what_a_form_sends_comes_back_as_text(world: World, context: BrowserCont
             form = page.locator("main form[method=post]").nth(number)
             if not form.locator("input:not([type=hidden]), textarea").count():
                 continue  # only a button
-            for chooser in form.locator("input[type=file]:not([webkitdirectory])").all():
-                chooser.set_input_files(FilePayload(name=f"{text[:200]}.png", mimeType="image/png", buffer=b"none"))
-            with page.expect_response(lambda answer: answer.request.method == "POST"):
-                page.evaluate(FILL_AND_SEND, [number, text[:12_000]])
+            page.evaluate("() => { window.left = true; }")
+            uploads = form.get_attribute("data-upload") is not None
+            with page.expect_response(lambda answer: answer.request.method == "POST") as answer:
+                for chooser in form.locator("input[type=file]:not([webkitdirectory])").all():
+                    chooser.set_input_files(FilePayload(name=f"{text[:200]}.png", mimeType="image/png", buffer=b"none"))
+                if not form.locator("[data-send-at-once]").count():  # chosen files are sent already
+                    page.evaluate(FILL_AND_SEND, [number, text[:12_000]])
             sent += 1
+            if uploads or answer.value.request.is_navigation_request():
+                page.wait_for_function(NEW_PAGE)
             page.wait_for_function(SETTLED)
             wrong += looked_at(page, f"{address}, form {number}")
     assert bool(sent) == (world.served.role != "aggregator"), "all of the aggregator's forms are only buttons"
