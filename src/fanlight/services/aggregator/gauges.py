@@ -30,7 +30,7 @@ class Gauges(Collector):
         enrolled, members = len(self._service.membership.public_keys()), len(self._service.reception.confirmed)
         devices = {"member": members, "waiting": max(0, enrolled - members)}
         yield by_state("fanlight_devices", "Devices, by what they are.", devices)
-        with self._service.database.transaction() as tx:
+        with self._service.database.reading() as tx:
             counted, stored = round_table.counts(tx), round_table.latest(tx)
             here = held_reports.count(tx, stored.record.mh) if stored else 0
         yield from rounds_by_state(counted, TERMINAL, State, stored.record.at if stored else None)

@@ -33,7 +33,7 @@ class Records:
 
     def all(self) -> list[dict[str, Any]]:
         """All rounds as ``round_json``, oldest first."""
-        with self._service.database.transaction() as tx:
+        with self._service.database.reading() as tx:
             return [round_json(stored) for stored in round_table.every(tx)]
 
     def rounds(self, page: int = 1, size: int = PAGE) -> dict[str, Any]:
@@ -45,7 +45,7 @@ class Records:
             ``reason`` (empty before its end), ``refused`` (see ``refusals.of_rounds``) and ``left_out`` (``device``,
             ``name``, ``reason``), which the main server's verdict names.
         """
-        with self._service.database.transaction() as tx:
+        with self._service.database.reading() as tx:
             stored, total = round_table.page(tx, (page - 1) * size, size), round_table.count(tx)
             hashes = [line.record.mh for line in stored]
             counted, refused = held_reports.counts(tx, hashes), refusals.of_rounds(tx, hashes)
@@ -68,7 +68,7 @@ class Records:
             .join(devices, devices.c.dev == reports.c.dev)
             .order_by(reports.c.received_at, reports.c.dev)
         )
-        with self._service.database.transaction() as tx:
+        with self._service.database.reading() as tx:
             record = round_table.numbered(tx, number).record
             length = record.terms.length
             listed = [

@@ -50,7 +50,7 @@ def take_refusal(service: MainService, device: bytes, mh: bytes) -> None:
     Raises:
         NotFound: there is no such round.
     """
-    with service.database.transaction() as tx:
+    with service.database.reading() as tx:
         round_table.by_hash(tx, mh)
     service.presence.decline(device, mh)
     service.news.tell()

@@ -35,7 +35,7 @@ class Gauges(Collector):
         yield seen
 
     def _rounds(self) -> Iterator[Metric]:
-        with self._service.database.transaction() as tx:
+        with self._service.database.reading() as tx:
             line = round_table.latest_line(tx)
             counted = round_table.counts(tx)
             arrived = round_table.arrived(tx, line.mh) if line else 0

@@ -36,7 +36,7 @@ class Overview:
         """The whole at a glance."""
         service, policy = self._service, self._service.task.policy
         census = self.census()
-        with service.database.transaction() as tx:
+        with service.database.reading() as tx:
             stored = round_table.latest(tx)
             model = service.models.current(tx)
             having, known = self._members(tx, model)
@@ -65,7 +65,7 @@ class Overview:
 
     def incidents(self) -> list[dict[str, Any]]:
         """What should not have happened, newest first."""
-        with self._service.database.transaction() as tx:
+        with self._service.database.reading() as tx:
             return [asdict(incident) for incident in incidents(tx, self._service.log)]
 
     def timeline(self, number: int | None = None) -> dict[str, Any] | None:
@@ -74,13 +74,13 @@ class Overview:
         Raises:
             NotFound: there is no such round.
         """
-        with self._service.database.transaction() as tx:
+        with self._service.database.reading() as tx:
             stored = round_table.latest(tx) if number is None else round_table.whole(tx, number)
             return None if stored is None else timeline.of_round(tx, self._service, stored)
 
     def progress(self, newest: int = 50) -> list[dict[str, Any]]:
         """The figures of the newest versions that were measured, newest first: ``version``, ``metrics``."""
-        with self._service.database.transaction() as tx:
+        with self._service.database.reading() as tx:
             found = measurements.by_version(tx, newest)
             return [
                 {"version": version, "metrics": lines.received(self._service, measured)} for version, measured in found
@@ -88,7 +88,7 @@ class Overview:
 
     def census(self) -> dict[str, int]:
         """How many devices are at each of ``WHEREABOUTS``."""
-        with self._service.database.transaction() as tx:
+        with self._service.database.reading() as tx:
             known, revoked, left = members.counts(tx)
             confirmed = members.confirmed(tx)
         here = sum(map(self._service.presence.is_present, confirmed))
@@ -98,7 +98,7 @@ class Overview:
     def devices(self) -> list[dict[str, Any]]:
         """All enrolled devices."""
         service = self._service
-        with service.database.transaction() as tx:
+        with service.database.reading() as tx:
             return self._devices(tx, service.models.current(tx))
 
     def devices_page(self, page: int = 1, size: int = 50) -> dict[str, Any]:
@@ -115,7 +115,7 @@ class Overview:
     def steps(self) -> list[StepView]:
         """The steps of this server."""
         service = self._service
-        with service.database.transaction() as tx:
+        with service.database.reading() as tx:
             stored = round_table.latest(tx)
             why_not, nothing = self._conductor.why_not_aggregate(tx), self._conductor.why_not_publish(tx)
             arrived = round_table.arrived(tx, stored.mh) if stored else 0

@@ -32,7 +32,7 @@ def owner_router(
 
     @router.get("/api/v1/models/{version}/file", dependencies=READ)
     def model_file(request: Request, version: Which) -> Response:
-        with service.database.transaction() as tx:
+        with service.database.reading() as tx:
             content, sha256 = service.models.file_of(tx, version), service.models.version(tx, version).sha256
         return content_response(request, content, sha256, f"fanlight-model-{version}.safetensors")
 

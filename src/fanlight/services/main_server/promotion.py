@@ -89,6 +89,9 @@ class Promotion:
 
     def change_now(self) -> bool:
         """Between two rounds: make the change that waited for the last one's end, if there is one; was there?"""
+        with self._database.reading() as tx:  # asked between any two rounds, and mostly in vain
+            if self.waiting(tx) is None:
+                return False
         with self._database.transaction() as tx:
             number, line = self.waiting(tx), round_table.latest_line(tx)
             if number is None or (line is not None and not line.is_over):

@@ -38,14 +38,14 @@ class Records:
 
     def rounds(self, page: int = 1, size: int = PAGE) -> dict[str, Any]:
         """A page of rounds of both kinds, newest first."""
-        with self._service.database.transaction() as tx:
+        with self._service.database.reading() as tx:
             listed = lines.round_lines(tx, self._service, round_table.page(tx, (page - 1) * size, size))
             return {"rounds": listed} | paging(page, size, round_table.count(tx))
 
     def every_round(self) -> dict[str, Any]:
         """All rounds, oldest first, by kind; is no further one to come; and the current model."""
         service = self._service
-        with service.database.transaction() as tx:
+        with service.database.reading() as tx:
             model = service.models.current(tx)
             listed = lines.round_lines(tx, service, round_table.lines(tx))
             return {
@@ -61,7 +61,7 @@ class Records:
         Raises:
             NotFound: there is none.
         """
-        with self._service.database.transaction() as tx:
+        with self._service.database.reading() as tx:
             line = round_table.numbered(tx, number)
             made = self._service.models.from_round(tx, number)
             return lines.round_lines(tx, self._service, [line])[0] | {
@@ -82,13 +82,13 @@ class Records:
         Raises:
             NotFound: there is no such round.
         """
-        with self._service.database.transaction() as tx:
+        with self._service.database.reading() as tx:
             return {"round": number} | self._traffic(tx, round_table.whole(tx, number))
 
     def models(self, page: int = 1) -> dict[str, Any]:
         """A page of versions, newest first."""
         models = self._service.models
-        with self._service.database.transaction() as tx:
+        with self._service.database.reading() as tx:
             listed = self._lines(tx, models.page(tx, (page - 1) * PAGE, PAGE))
             changes, waiting = self._service.promotion.changes(tx), self._service.promotion.waiting(tx)
             found = {"models": listed, "changes": changes, "waiting": waiting}
@@ -97,7 +97,7 @@ class Records:
 
     def every_model(self) -> list[dict[str, Any]]:
         """All versions, oldest first, each with its line."""
-        with self._service.database.transaction() as tx:
+        with self._service.database.reading() as tx:
             return self._lines(tx, self._service.models.all(tx))
 
     def model(self, number: int) -> dict[str, Any]:
@@ -107,7 +107,7 @@ class Records:
             NotFound: there is none.
         """
         models = self._service.models
-        with self._service.database.transaction() as tx:
+        with self._service.database.reading() as tx:
             version = models.version(tx, number)
             figures = lines.figures(tx, self._service, measurements.of_model(tx, version.sha256))
             children = models.children(tx, version)
@@ -131,7 +131,7 @@ class Records:
         Raises:
             NotFound: there is none.
         """
-        with self._service.database.transaction() as tx:
+        with self._service.database.reading() as tx:
             version = self._service.models.version(tx, number)
             [line], lineage = self._lines(tx, [version]), self._service.models.lineage(tx, version, LINEAGE)
             made = round_table.numbered(tx, version.round) if version.round is not None else None
@@ -139,7 +139,7 @@ class Records:
 
     def class_proposals(self) -> list[dict[str, Any]]:
         """Classes that devices' owners would like, the most wanted first."""
-        with self._service.database.transaction() as tx:
+        with self._service.database.reading() as tx:
             return class_proposals.listed(tx)
 
     def _lines(self, tx: Connection, versions: Sequence[Version]) -> list[dict[str, Any]]:

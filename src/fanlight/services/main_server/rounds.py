@@ -149,7 +149,7 @@ class Rounds:
 
     def judge(self, data: bytes) -> bytes:
         """The aggregator's close; returns the signed verdict."""
-        with self._database.transaction() as tx:
+        with self._database.reading() as tx:
             stored = round_table.current(tx)
             signers, beacons = members.signers(tx, stored.mh), round_table.reports_by_device(tx, stored.mh)
             head = self._log.head(tx)
@@ -167,7 +167,7 @@ class Rounds:
         A repeated one may be of the round before the newest: the aggregator never heard our answer.
         """
         mh = Release.decode(Signed.decode(data).payload).mh
-        with self._database.transaction() as tx:
+        with self._database.reading() as tx:
             stored = round_table.by_hash(tx, mh)
         step = self._machine.take_release(stored.record, data, vector, self._keys.load(stored.number))
         if not step.entries:
@@ -186,7 +186,7 @@ class Rounds:
 
     def most_words(self) -> int:
         """Words in the longest vector that may be released now: of the newest round, or again of the one before."""
-        with self._database.transaction() as tx:
+        with self._database.reading() as tx:
             return max((layout_length(record.terms.layout) for record in round_table.newest(tx, 2)), default=0)
 
     def take_outcome(self, data: bytes) -> None:
@@ -237,7 +237,7 @@ class Rounds:
         Raises:
             NotFound: there is no such round, or it is not over yet.
         """
-        with self._database.transaction() as tx:
+        with self._database.reading() as tx:
             record = round_table.by_hash(tx, mh).record
         answer = self._machine.outcome_for(record, device, self._proofs_of(record)) if record.outcome else None
         if answer is None:
@@ -246,7 +246,7 @@ class Rounds:
 
     def destroy_old_keys(self) -> None:
         """Destroy what a crash between an outcome and its key's destruction may have left; call at the start."""
-        with self._database.transaction() as tx:
+        with self._database.reading() as tx:
             line = round_table.latest_line(tx)
         self._keys.keep_only(line.number if line is not None and line.at in _KEY_NEEDED else None)
 

@@ -36,7 +36,7 @@ class Steps:
         Raises:
             NotPossibleNow: no open round, or too few reports.
         """
-        with self._service.database.transaction() as tx:
+        with self._service.database.reading() as tx:
             why_not = self._conductor.why_not_aggregate(tx)
         if why_not is not None:
             raise why_not
@@ -48,7 +48,7 @@ class Steps:
         Raises:
             NotPossibleNow: no round is released.
         """
-        with self._service.database.transaction() as tx:
+        with self._service.database.reading() as tx:
             why_not = self._conductor.why_not_publish(tx)
         if why_not is not None:
             raise why_not
@@ -79,7 +79,7 @@ class Steps:
             progress(0.2 if line else 0.0, now)
             with self._service.news.happened:
                 self._service.news.happened.wait(0.5)
-        with self._service.database.transaction() as tx:
+        with self._service.database.reading() as tx:
             measured = measurements.of_round(tx, line.number)
             if measured is None:
                 raise NotPossibleNow(
@@ -103,7 +103,7 @@ class Steps:
     def _how_far(self, line: RoundLine | None) -> str:
         if line is None:
             return "Waiting for a measuring round to open"
-        with self._service.database.transaction() as tx:
+        with self._service.database.reading() as tx:
             return f"Round {line.number} is {line.state}: {round_table.arrived(tx, line.mh)} reports so far"
 
     def _measuring_stands_still(self, line: RoundLine | None) -> NotPossibleNow:
@@ -123,7 +123,7 @@ class Steps:
 
     def _measuring_round(self, after: int) -> RoundLine | None:
         """The newest measuring round beyond ``after``; training rounds may have opened since."""
-        with self._service.database.transaction() as tx:
+        with self._service.database.reading() as tx:
             lines = round_table.page(tx, 0, _LOOK_BACK)
         return next((line for line in lines if line.number > after and line.kind == Kind.MEASURE), None)
 
@@ -146,13 +146,13 @@ class Steps:
         return {"state": state}
 
     def _state(self, mh: bytes) -> State:
-        with self._service.database.transaction() as tx:
+        with self._service.database.reading() as tx:
             return round_table.by_hash(tx, mh).at
 
     def _publish(self, progress: Progress) -> dict[str, Any]:
         number = self._service.rounds.publish()
         progress(0.5, "Published")
         self._service.news.tell(soon=True)
-        with self._service.database.transaction() as tx:
+        with self._service.database.reading() as tx:
             made = self._service.models.from_round(tx, number)
         return {"round": number, "published": made.number if made else None}

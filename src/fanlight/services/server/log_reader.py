@@ -59,7 +59,7 @@ class LogReader:
         columns, times = self._log.table.c, self._log.tables.times.c
         shown = select(columns.seq, columns.type, columns.head, func.length(columns.payload).label("size"), times.at)
         shown = shown.join_from(self._log.table, self._log.tables.times, times.seq == columns.seq, isouter=True)
-        with self._database.transaction() as tx:
+        with self._database.reading() as tx:
             total = self._count(tx)
             rows = tx.execute(shown.order_by(columns.seq.desc()).offset((number - 1) * size).limit(size)).all()
         return {
@@ -85,7 +85,7 @@ class LogReader:
 
     def _further(self, checked: Checked) -> Checked:
         number, head = checked.number, checked.head
-        with self._database.transaction() as tx:
+        with self._database.reading() as tx:
             for entry in self._log.entries(tx, after=number, limit=_AT_ONCE):
                 following = next_head(number + 1, head, LogEntry(entry.type, entry.payload))
                 if (entry.number, entry.head) != (number + 1, following):

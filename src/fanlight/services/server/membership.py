@@ -62,7 +62,7 @@ class Membership:
 
     def load(self) -> None:
         """Read the members' keys into memory; call once at the start."""
-        with self.database.transaction() as tx:
+        with self.database.reading() as tx:
             self._read(tx)
 
     def public_keys(self) -> Mapping[bytes, bytes]:
