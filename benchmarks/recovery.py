@@ -18,18 +18,17 @@ from __future__ import annotations
 import argparse
 import os
 import signal
-import sqlite3
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script, only this folder would be on the path
 
-from benchmarks.federation import Federation, federation
+from benchmarks.federation import Federation, Rows, federation
 from benchmarks.report import Figure, Report
 from fanlight.learning.datasets.chance import Chance
 from fanlight.services.main_server.presence import PRESENT_S
@@ -47,7 +46,7 @@ _WARM_UP = 3
 _ROUNDS = "SELECT number, state, opened_at, judged_at, released_at, ended_at, hex(record) FROM rounds ORDER BY number"
 _REPORTERS = "SELECT COUNT(DISTINCT dev) FROM beacons"
 
-Rounds = list[tuple[Any, ...]]
+Rounds = Rows
 
 
 def main() -> int:
@@ -71,7 +70,7 @@ def at_work(devices: int, **policy: Any) -> Iterator[Federation]:
         federation(Path(folder), devices=devices, features=49, classes=2, policy={"rounds": 0, **policy}) as running,
     ):
         wait_for(running, lambda: len(completed(rounds_of(running))) >= _WARM_UP, "the first rounds are complete")
-        wait_for(running, lambda: ask(running, _REPORTERS) == [(devices,)], "every device has reported")
+        wait_for(running, lambda: running.read(_REPORTERS) == [(devices,)], "every device has reported")
         yield running
 
 
@@ -168,14 +167,7 @@ def over(running: Federation, first: int) -> Rounds:
 
 def rounds_of(running: Federation) -> Rounds:
     """All rounds as the main server's database has them, oldest first; the server may be dead."""
-    return ask(running, _ROUNDS)
-
-
-def ask(running: Federation, query: str) -> Rounds:
-    """What the main server's database answers, which is only read."""
-    path = running.folder / "federation" / "main" / "state.sqlite3"
-    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=10)) as database:
-        return database.execute(query).fetchall()
+    return running.read(_ROUNDS)
 
 
 def completed(rounds: Rounds) -> Rounds:
