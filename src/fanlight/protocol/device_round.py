@@ -32,6 +32,7 @@ class PreparationEvent(StrEnum):
     TRAIN = "train"
     ANNOUNCE = "announce"
     SEND = "send its model"
+    ANSWER = "answer a round by itself"
     NEW_MODEL = "take a new model"
     ABANDONED = "have its model back"
     ENDED = "end"
@@ -44,10 +45,12 @@ PREPARATION: Final = Table(
         (Preparation.IDLE, PreparationEvent.NEW_MODEL): Preparation.IDLE,
         (Preparation.TRAINED, PreparationEvent.TRAIN): Preparation.TRAINED,
         (Preparation.TRAINED, PreparationEvent.ANNOUNCE): Preparation.ANNOUNCED,
+        (Preparation.TRAINED, PreparationEvent.ANSWER): Preparation.SENT,
         (Preparation.TRAINED, PreparationEvent.NEW_MODEL): Preparation.IDLE,
         (Preparation.ANNOUNCED, PreparationEvent.TRAIN): Preparation.TRAINED,
         (Preparation.ANNOUNCED, PreparationEvent.ANNOUNCE): Preparation.ANNOUNCED,
         (Preparation.ANNOUNCED, PreparationEvent.SEND): Preparation.SENT,
+        (Preparation.ANNOUNCED, PreparationEvent.ANSWER): Preparation.SENT,
         (Preparation.ANNOUNCED, PreparationEvent.NEW_MODEL): Preparation.IDLE,
         (Preparation.SENT, PreparationEvent.TRAIN): Preparation.TRAINED,
         (Preparation.SENT, PreparationEvent.NEW_MODEL): Preparation.IDLE,

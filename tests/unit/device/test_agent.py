@@ -52,11 +52,13 @@ def test_the_log_says_what_to_do_about_a_refused_enrolment(device: DeviceRole) -
     assert [(line["slug"], line["next"]) for line in lines] == [("token-expired", "Get another one.")]
 
 
-def test_by_itself_it_trains_announces_sends_and_goes_on(federation: FakeFederation, device: DeviceRole) -> None:
+def test_by_itself_it_trains_sends_and_goes_on(federation: FakeFederation, device: DeviceRole) -> None:
     federation.by_itself = True
     federation.open_round()
     turn(device)
-    assert (len(federation.ready), len(federation.uploads), len(federation.beacons)) == (1, 1, 1)
+    assert (len(federation.ready), len(federation.uploads), len(federation.beacons)) == (0, 1, 1), (
+        "a report says it all"
+    )
     turn(device)
     assert len(federation.uploads) == 1
     federation.end_round(Result.RELEASED)
@@ -65,6 +67,20 @@ def test_by_itself_it_trains_announces_sends_and_goes_on(federation: FakeFederat
     turn(device)
     assert len(federation.uploads) == 2
     assert [line.result for line in device.store.rounds()] == ["released", None]
+
+
+def test_an_abandoned_round_is_answered_again_without_training(federation: FakeFederation, device: DeviceRole) -> None:
+    federation.by_itself = True
+    federation.open_round()
+    turn(device)
+    first = device.store.prepared
+    federation.end_round(Result.ABANDONED)
+    federation.open_round()
+    turn(device)
+    second = device.store.prepared
+    assert first is not None
+    assert second is not None
+    assert (first.head, len(federation.uploads)) == (second.head, 2), "it had to know first how the other one ended"
 
 
 def test_by_itself_a_failed_round_is_trained_for_again(federation: FakeFederation, device: DeviceRole) -> None:

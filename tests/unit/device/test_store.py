@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from fanlight.errors import NotFound, NotPossibleNow, Refused, StorageError
-from fanlight.protocol.device_round import SECONDS_PER_DAY, Delivery, Preparation, Record
+from fanlight.protocol.device_round import SECONDS_PER_DAY, Delivery, Preparation, PreparationEvent, Record
 from fanlight.services.device.learned import Held, Learned, Prepared, StoredCounts
 from fanlight.services.device.model_files import current_model_file
-from fanlight.services.device.store import REPORT_FOLDER, DeviceStore
+from fanlight.services.device.store import REPORT_FOLDER, DeviceStore, Use
 from tests.unit.device.federation import PLAN
 
 LEARNED = Learned(received=StoredCounts.none(2))
@@ -150,10 +150,10 @@ def test_a_preparation_is_used_up_by_its_report(store: DeviceStore) -> None:
     store.announced(store.trained(prepared(b"first"), b"local"))
     ready = store.prepared
     assert ready is not None
-    store.commit(record(1), np.zeros(3, np.uint32), LEARNED, ready)
+    store.commit(record(1), np.zeros(3, np.uint32), LEARNED, Use(ready, PreparationEvent.SEND))
     assert store.prepared == ready.with_(state="sent", sent_in=bytes([1]) * 32)
     with pytest.raises(NotPossibleNow) as caught:
-        store.commit(record(2), np.zeros(3, np.uint32), LEARNED, ready)
+        store.commit(record(2), np.zeros(3, np.uint32), LEARNED, Use(ready, PreparationEvent.SEND))
     assert caught.value.slug == "prepared-anew"
     assert [kept.number for kept in store.reports()] == [1]
     vectors = [path.name for path in (store.folder / REPORT_FOLDER).iterdir()]

@@ -42,11 +42,11 @@ abandoned  -     abandoned  -       -          -         -       -            - 
 """
 
 PREPARATION = """
-           train    announce   send  new_model  abandoned  ended
-idle       trained  -          -     idle       -          -
-trained    trained  announced  -     idle       -          -
-announced  trained  announced  sent  idle       -          -
-sent       trained  -          -     idle       announced  idle
+           train    announce   send  answer  new_model  abandoned  ended
+idle       trained  -          -     -       idle       -          -
+trained    trained  announced  -     sent    idle       -          -
+announced  trained  announced  sent  sent    idle       -          -
+sent       trained  -          -     -       idle       announced  idle
 """
 
 DELIVERY = """

@@ -1,9 +1,10 @@
 """What a device does by itself, in a thread of its own: stay a member, keep up with offers, finish what it began.
 
-One turn of the loop: enrol, take the offer, end reports whose rounds are over, deliver reports that are not
-acknowledged, answer the open round if that is this device's to decide, or say that nobody need wait for it.  Long-polls
-can be cancelled, so that stopping takes no time.  Whatever goes wrong is remembered for the page and tried again, later
-each time; nothing ends the loop.  When the owner has the device leave, it tells the servers, and does nothing more.
+One turn of the loop: enrol, take the offer, deliver reports that are not acknowledged, answer the open round if that is
+this device's to decide, or say that nobody need wait for it, and end reports whose rounds are over: while it trains,
+since the round waits for the answer, unless the answer depends on how they ended.  Long-polls can be cancelled, so that
+stopping takes no time.  Whatever goes wrong is remembered for the page and tried again, later each time; nothing ends
+the loop.  When the owner has the device leave, it tells the servers, and does nothing more.
 """
 
 from __future__ import annotations
@@ -159,11 +160,12 @@ class Agent:
         self.connected_at = int(self._clock())
         self._rounds.offers.take(offer)
         self._on_change()
-        self._deliveries.end()
+        self._deliveries.end_what_matters_now()
         self._rounds.ask_again()
         self._deliveries.deliver()
         self._steps.look_for_pictures()
         self._act(offer)
+        self._deliveries.end()
         self._on_change()
         held = self._rounds.store.held
         if held is not None and (held.measured is None or not self._rounds.learner.has_looked):
@@ -214,16 +216,21 @@ class Agent:
     def _take_part(self, mh: bytes) -> None:
         try:
             if self._rounds.offers.preparation in (Preparation.IDLE, Preparation.SENT):
-                self._wait_for(self._steps.train())
+                self._train()
         except NotPossibleNow as error:
             if error.slug == "nothing-to-learn-from":  # not a fault: this device only measures
                 log.info("no training pictures: this round is left out")
                 self._decline(mh)
                 return
             raise
-        if self._rounds.offers.preparation == Preparation.TRAINED:
-            self._wait_for(self._steps.announce())
-        self._wait_for(self._steps.send())
+        self._wait_for(self._steps.answer())
+
+    def _train(self) -> None:
+        job = self._steps.train()
+        try:
+            self._deliveries.end()
+        finally:
+            self._wait_for(job)
 
     def _decline(self, mh: bytes) -> None:
         """Tell main, once, that it need not wait for this device."""

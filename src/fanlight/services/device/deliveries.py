@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import structlog
 
@@ -37,9 +37,16 @@ class Deliveries:
         """How long to wait for news before asking again whether a round is over."""
         return min(longest_s, self._asking.next()) if self._rounds.possibly_over() else longest_s
 
+    def end_what_matters_now(self) -> None:
+        """As ``end``, of those rounds only whose end decides what may be sent now."""
+        self._end(self._rounds.in_question())
+
     def end(self) -> None:
         """Ask what became of rounds that are offered no more; errors as in ``Rounds.end``."""
-        for record in self._rounds.possibly_over():
+        self._end(self._rounds.possibly_over())
+
+    def _end(self, records: Iterable[Record]) -> None:
+        for record in records:
             if self._rounds.end(record.mh):
                 self._asking.reset()
                 self._too_late.discard(record.mh)

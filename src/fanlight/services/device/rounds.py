@@ -27,7 +27,7 @@ from fanlight.services.device.identity import Identity
 from fanlight.services.device.learned import Held, Learned, Prepared, StoredCounts
 from fanlight.services.device.learner import Learner
 from fanlight.services.device.offers import Offers
-from fanlight.services.device.store import DeviceStore
+from fanlight.services.device.store import DeviceStore, Use
 from fanlight.services.device.wishes import Wishes
 from fanlight.services.http.jobs import Progress
 
@@ -127,13 +127,17 @@ class Rounds:
                 self.store.refusals.keep(signed.hash, error, int(self.clock()))
             raise
 
-    def commit_training(self, opening: Opening) -> Record:
+    def commit_training(self, opening: Opening, event: PreparationEvent = PreparationEvent.SEND) -> Record:
         """Build and keep the report of a training round; nothing is sent yet.
 
+        Args:
+            opening: the round.
+            event: what uses the preparation up, ``SEND`` or ``ANSWER``.
+
         Raises:
-            NotPossibleNow: not trained, not announced, or another round than a training round.
+            NotPossibleNow: not trained, by hand not announced, or another round than a training round.
         """
-        PREPARATION.next(self.offers.preparation, PreparationEvent.SEND)
+        PREPARATION.next(self.offers.preparation, event)
         prepared = self.prepared()
         contribution = Contribution(
             examples=prepared.examples,
@@ -150,7 +154,7 @@ class Rounds:
             model_version=prepared.model_version,
             model_bytes=opening.held.file_bytes,
         )
-        return self._commit(opening, contribution, learned, prepared)
+        return self._commit(opening, contribution, learned, Use(prepared, event))
 
     def commit_measuring(self, opening: Opening, progress: Progress) -> Record:
         """Measure, build and keep the report of a measuring round; nothing is sent yet."""
@@ -173,19 +177,25 @@ class Rounds:
         """
         with self._delivering:
             record = self._record(mh)
-            device = self.identity.device
-            if record.at == Delivery.COMMITTED:
-                envelope = Envelope.decode(record.envelope)
-                with self.store.open_y(mh) as y:
-                    receipt = self.aggregator.upload(mh, device.device, envelope, y, record.length)
-                record = device.take_receipt(record, receipt)
-                self.store.progress(record)
-                _say("report delivered", record)
-            if record.at == Delivery.RECEIPTED:
+            if record.at not in UNDELIVERED:
+                return record
+            record = self._receipted(record)
+            try:
                 self.main.beacon(mh, record.receipt)
-                record = device.confirm(record)
+                record = self.identity.device.confirm(record)
+            finally:
                 self.store.progress(record)
             return record
+
+    def _receipted(self, record: Record) -> Record:
+        """With the aggregator's receipt. It is kept with what follows: who asks again gets the same one."""
+        if record.at == Delivery.RECEIPTED:
+            return record
+        device, envelope = self.identity.device, Envelope.decode(record.envelope)
+        with self.store.open_y(record.mh) as y:
+            receipt = self.aggregator.upload(record.mh, device.device, envelope, y, record.length)
+        _say("report delivered", record)
+        return device.take_receipt(record, receipt)
 
     def end(self, mh: bytes) -> bool:
         """Ask what became of a round; False while it is not over.
@@ -251,6 +261,17 @@ class Rounds:
         signed = self.offers.manifest
         return [record for record in self.store.unfinished() if signed is None or record.mh != signed.hash]
 
+    def in_question(self) -> list[Record]:
+        """Those of ``possibly_over`` whose end decides what may be sent now.
+
+        A report that is not delivered, and one for the plan, attempt and model of the open round: these are answered
+        again only after a round that was abandoned.
+        """
+        over, signed = self.possibly_over(), self.offers.manifest
+        asked = Manifest.decode(signed.payload).proposal if over and signed else None
+        key = answer_key(asked.plan, asked.attempt, asked.model) if asked else None
+        return [record for record in over if record.at in UNDELIVERED or record.answer_key == key]
+
     def held(self) -> Held:
         """The current global model.
 
@@ -281,9 +302,7 @@ class Rounds:
             )
         return prepared
 
-    def _commit(
-        self, opening: Opening, contribution: Contribution, learned: Learned, prepared: Prepared | None = None
-    ) -> Record:
+    def _commit(self, opening: Opening, contribution: Contribution, learned: Learned, use: Use | None = None) -> Record:
         now = int(self.clock())
         stream = Keystream(self.randomness(32))
         with self.identity.lock:
@@ -292,7 +311,7 @@ class Rounds:
                     "This device is changing its key.", slug="key-change", next="Wait until both servers have taken it."
                 )
             record, y = self.identity.device.commit(opening.signed, opening.manifest, contribution, stream, now)
-            self.store.commit(record, y, learned, prepared)
+            self.store.commit(record, y, learned, use)
         _say("report committed", record, kind=record.kind, bytes=body_bytes(record.envelope, record.length))
         return record
 

@@ -5,6 +5,7 @@ The page and the ``POST`` ask the same functions, so a button that is offered wo
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
@@ -71,6 +72,10 @@ class Steps:
         self.check_send()
         return self.jobs.start(SEND, self._send)
 
+    def answer(self) -> Job:
+        """Step 3 of a round by itself, without step 2: a report says that this device has trained."""
+        return self.jobs.start(SEND, functools.partial(self._send, event=PreparationEvent.ANSWER))
+
     def measure(self) -> Job:
         """Answer a measuring round."""
         return self.jobs.start(MEASURE, self._answer_measuring)
@@ -99,6 +104,10 @@ class Steps:
 
     def check_send(self) -> None:
         """Raise why step 3 cannot be performed, if so."""
+        self._to_send(PreparationEvent.SEND)
+
+    def _to_send(self, event: PreparationEvent) -> Record | Opening:
+        """The report that is not delivered yet, or the open round for which one can be built."""
         self._check_wishes()
         self.rounds.held()
         signed = self.rounds.offers.manifest
@@ -106,18 +115,16 @@ class Steps:
         if record is not None:
             if record.at not in UNDELIVERED:
                 raise _already_sent(record)
-            return
-        PREPARATION.next(self.rounds.offers.preparation, PreparationEvent.SEND)
-        try:
-            opening = self.rounds.examine()
-        except (Refused, NotAuthentic) as error:
-            raise as_not_possible(error) from error
+            return record
+        PREPARATION.next(self.rounds.offers.preparation, event)
+        opening = self._opening()
         if not opening.trains:
             raise NotPossibleNow(
                 "The open round only measures; this device answers it by itself.",
                 slug="measuring-round",
                 next="Wait for the next training round.",
             )
+        return opening
 
     def _check_wishes(self) -> None:
         try:
@@ -196,15 +203,12 @@ class Steps:
         self.rounds.announce()
         return {"state": self.rounds.offers.preparation.value}
 
-    def _send(self, progress: Progress) -> dict[str, Any]:
-        self.check_send()
-        signed = self.rounds.offers.manifest
-        assert signed is not None
-        record = self.rounds.store.report(signed.hash)
-        if record is None:
+    def _send(self, progress: Progress, event: PreparationEvent = PreparationEvent.SEND) -> dict[str, Any]:
+        found = self._to_send(event)
+        if isinstance(found, Opening):
             progress(0.1, "building the masked report")
-            record = self.rounds.commit_training(self._opening())
-        return self._deliver(record, progress)
+            found = self.rounds.commit_training(found, event)
+        return self._deliver(found, progress)
 
     def _answer_measuring(self, progress: Progress) -> dict[str, Any]:
         opening = self._opening()

@@ -76,6 +76,14 @@ class RoundLine:
     at: int | None
 
 
+@dataclass(frozen=True)
+class Use:
+    """A preparation, and what uses it up: its owner's word to send it, or the answer to a round by itself."""
+
+    prepared: Prepared
+    event: PreparationEvent
+
+
 class DeviceStore:
     """A device's state folder.
 
@@ -213,12 +221,12 @@ class DeviceStore:
 
     # -- reports
 
-    def commit(self, record: Record, y: NDArray[np.uint32], learned: Learned, prepared: Prepared | None = None) -> None:
+    def commit(self, record: Record, y: NDArray[np.uint32], learned: Learned, use: Use | None = None) -> None:
         """Keep a report before its first byte is sent, and that its manifest has been answered.
 
         Args:
             record, y, learned: the report.
-            prepared: what it was made of, in a training round; it is used up.
+            use: of what it was made of, in a training round.
 
         Raises:
             NotPossibleNow: the preparation is another one by now.
@@ -228,8 +236,8 @@ class DeviceStore:
         try:
             with self.values.changing() as tx:
                 _add_report(tx, record, learned)
-                if prepared is not None:
-                    _use_up(tx, prepared, record.mh)
+                if use is not None:
+                    _use_up(tx, use, record.mh)
         except Exception:
             if self.report(record.mh) is None:  # a full disk, too: nobody would ask for this y, nor delete it
                 self._reports.delete(name)
@@ -339,14 +347,14 @@ def _add_report(tx: Connection, record: Record, learned: Learned) -> None:
     tx.execute(insert(rounds).values(**line))
 
 
-def _use_up(tx: Connection, prepared: Prepared, mh: bytes) -> None:
-    if _prepared(tx) != prepared:
+def _use_up(tx: Connection, use: Use, mh: bytes) -> None:
+    if _prepared(tx) != use.prepared:
         raise NotPossibleNow(
             "There was a training, or a new model, while the report was built.",
             slug="prepared-anew",
             next="Send the model again.",
         )
-    _move(tx, prepared.with_(sent_in=mh), PreparationEvent.SEND)
+    _move(tx, use.prepared.with_(sent_in=mh), use.event)
 
 
 def _replace(tx: Connection, record: Record) -> None:
