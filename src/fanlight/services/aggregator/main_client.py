@@ -52,11 +52,7 @@ class MainClient:
             RemoteError: main cannot be reached, refused, or answered with something not signed by it.
         """
         params = {"after": str(after), "wait": f"{wait_s:g}"}
-        data = await self._remote.poll(client, f"{PREFIX}/orders", params, wait_s)
-        payload = signing.verify_bytes(self._trust.main_key, ORDERS, data, limit=_REPLY_LIMIT)
-        orders = Orders.decode(payload, limit=_REPLY_LIMIT)
-        self._check_federation(orders.fid)
-        return orders
+        return self._read_orders(await self._remote.poll(client, f"{PREFIX}/orders", params, wait_s))
 
     def members(self) -> Members:
         """The devices that are members at both servers."""
@@ -84,12 +80,18 @@ class MainClient:
         body = b"".join((len(signed).to_bytes(4, "big"), signed, ring.to_bytes(vector)))
         return self._ask("POST", "/aggregator/release", body)
 
-    def outcome(self, outcome: bytes) -> None:
-        """Hand in our word on how the round ended."""
-        self._ask("POST", "/aggregator/outcome", outcome)
+    def outcome(self, outcome: bytes) -> Orders:
+        """Hand in our word on how the round ended; what main orders next, errors as in ``orders``."""
+        return self._read_orders(self._ask("POST", "/aggregator/outcome", outcome))
 
     def _ask(self, method: str, path: str, content: bytes = b"") -> bytes:
         return self._remote.send(method, PREFIX + path, content=content, limit=_REPLY_LIMIT, timeout=_BULK_TIMEOUT)
+
+    def _read_orders(self, data: bytes) -> Orders:
+        payload = signing.verify_bytes(self._trust.main_key, ORDERS, data, limit=_REPLY_LIMIT)
+        orders = Orders.decode(payload, limit=_REPLY_LIMIT)
+        self._check_federation(orders.fid)
+        return orders
 
     def _check_federation(self, fid: bytes) -> None:
         if fid != self._trust.fid:

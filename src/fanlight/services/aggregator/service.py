@@ -172,8 +172,7 @@ class AggregatorService:
             while not self._stopping.is_set():
                 try:
                     orders = await self.main.orders(client, version, self._patience() if version else 0)
-                    self.follow(orders)
-                    version = orders.version
+                    version = self._follow_all(orders)
                     self._backoff.reset()
                     self.main_heard_at = self.clock()
                     self._note(None)
@@ -183,6 +182,13 @@ class AggregatorService:
                     self._note(problem)
                     await asyncio.sleep(self._backoff.next(problem.retry_after_s))
                     self._end_without_main()
+
+    def _follow_all(self, orders: Orders) -> int:
+        """Follow orders, and those that main answers meanwhile; the version of the last ones."""
+        answered: Orders | None = orders
+        while answered is not None:
+            orders, answered = answered, self.follow(answered)
+        return orders.version
 
     def _patience(self) -> float:
         """How long to wait for orders: not beyond the end of the round's window."""
@@ -196,8 +202,11 @@ class AggregatorService:
         with suppress(FanlightError):
             self._end_in_time()
 
-    def follow(self, orders: Orders) -> None:
+    def follow(self, orders: Orders) -> Orders | None:
         """Do what main's orders ask for, and finish what was left undone before.
+
+        Returns:
+            what main ordered next, if it has said so already.
 
         Raises:
             RemoteError, LocalError: what could not be done; it is tried again with the next orders.
@@ -211,17 +220,19 @@ class AggregatorService:
             self._open(orders)
         stored = self.rounds.latest()
         if stored is None or stored.record.mh != orders.mh:
-            return
+            return None
         match Order(orders.order), stored.record.at:
             case Order.FINISH, (State.COLLECTING | State.CLOSED):
                 self.close_round()
-                self.release_round()
             case Order.FINISH, State.AGREED:
-                self.release_round()
+                pass
             case Order.ABANDON, (State.COLLECTING | State.CLOSED | State.AGREED):
                 self.abandon_round(ORDERED_BY_MAIN)
+                return None
             case _:
-                pass
+                return None
+        with self._work:
+            return self._release()
 
     def tell_main_of_members(self) -> None:
         """Hand new enrolments on at once; if main is away the loop does it later."""
@@ -231,7 +242,7 @@ class AggregatorService:
         except FanlightError as error:
             self._note(as_problem(error))
 
-    def _release(self) -> None:
+    def _release(self) -> Orders | None:
         try:
             signed, vector = self.rounds.release()
         except StorageError as error:
@@ -241,7 +252,7 @@ class AggregatorService:
                 self._tell_main()
             raise
         self.rounds.finish(self.main.release(signed, vector))
-        self._tell_main()
+        return self._tell_main()
 
     def _end_in_time(self) -> None:
         """The round's window is on this server's clock: when it has passed, finish with what is here, or give up."""
@@ -289,13 +300,15 @@ class AggregatorService:
             told = columns.dev.in_([row.dev for row in rows])
             tx.execute(update(tables.devices).where(told).values(told_main=True))
 
-    def _tell_main(self) -> None:
-        """Main must have our word on how the last round ended, whatever happened in between."""
+    def _tell_main(self) -> Orders | None:
+        """Main must have our word on how the last round ended, whatever happened in between; what it orders next."""
         stored = self.rounds.latest()
-        if stored is not None and stored.record.at in TERMINAL and not stored.told_main:
-            self.main.outcome(stored.record.outcome)
-            self.rounds.told_main(stored.record.number)
-            self.pages.notify()
+        if stored is None or stored.record.at not in TERMINAL or stored.told_main:
+            return None
+        orders = self.main.outcome(stored.record.outcome)
+        self.rounds.told_main(stored.record.number)
+        self.pages.notify()
+        return orders
 
     def _latest(self) -> Stored:
         self.pages.notify()
@@ -329,7 +342,7 @@ class AggregatorService:
 
     def incidents(self) -> list[dict[str, Any]]:
         """What should not have happened, newest first."""
-        with self.database.transaction() as tx:
+        with self.database.reading() as tx:
             return [asdict(incident) for incident in incidents(tx, self.log)]
 
     def status(self) -> dict[str, Any]:

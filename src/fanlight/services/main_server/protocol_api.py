@@ -183,7 +183,7 @@ def _round_routes(service: MainService, verifier: SignatureVerifier) -> list[Pla
     async def outcome(request: Request) -> Response:
         await run_in_threadpool(service.rounds.take_outcome, await body_of(request, SMALL_BODY))
         service.news.tell(soon=True)
-        return Response(status_code=204)
+        return cbor(signed_answers.orders(service))  # the next round waits for the aggregator already, mostly
 
     return [
         _post("/aggregator/enrolments", enrolments),
