@@ -96,6 +96,17 @@ class TensorLayout:
         parts = self._parts(narrow)
         return {spec.name: part.reshape(spec.shape) for spec, part in zip(self.specs, parts, strict=True)}
 
+    def views(self, vector: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+        """The tensors as they lie in the (d,) vector, without a copy: what changes in them changes in it.
+
+        Raises:
+            ModelError: the vector has another length.
+        """
+        if vector.shape != (self.size,):
+            raise ModelError(f"the vector has shape {vector.shape}, not ({self.size},)")
+        parts = self._parts(vector)
+        return {spec.name: part.reshape(spec.shape) for spec, part in zip(self.specs, parts, strict=True)}
+
     def _parts(self, vector: NDArray[Any]) -> list[NDArray[Any]]:
         ends = list(accumulate(spec.size for spec in self.specs))
         return [vector[end - spec.size : end] for spec, end in zip(self.specs, ends, strict=True)]

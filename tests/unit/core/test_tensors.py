@@ -43,6 +43,17 @@ def test_the_vector_becomes_new_float32_tensors() -> None:
     assert parts["bias"].tolist() == [6, 7, 8]
 
 
+def test_views_share_the_memory_of_the_vector() -> None:
+    vector = np.arange(10, dtype=np.float64)
+    parts = LAYOUT.views(vector)
+    assert {name: part.shape for name, part in parts.items()} == {"weight": (2, 3), "bias": (3,), "scale": ()}
+    parts["weight"][:, 1] = -1
+    parts["scale"][...] = -2
+    assert vector.tolist() == [0, -1, 2, 3, -1, 5, 6, 7, 8, -2]
+    with pytest.raises(ModelError, match="shape"):
+        LAYOUT.views(vector[1:])
+
+
 @pytest.mark.parametrize(
     ("changed", "named"),
     [

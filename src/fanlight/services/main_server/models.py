@@ -160,12 +160,13 @@ class Models:
             return
         model = decode(self.content(tx, start))
         layout = head_layout(*model.weight.shape)
-        parts = layout.unflatten(totals.mean)
+        mean = totals.mean.copy()
+        parts = layout.views(mean)
         held_back = totals.supporters < notes.read(tx, notes.SUPPORTERS, self._tasks.task.policy.supporters)
         parts["head.weight"][:, held_back] = 0
         parts["head.bias"][held_back] = 0
         parameters = layout.flatten({"head.weight": model.weight, "head.bias": model.bias})
-        state = FEDAVG.apply(FEDAVG.init(parameters), layout.flatten(parts))
+        state = FEDAVG.apply(FEDAVG.init(parameters), mean)
         tensors = layout.unflatten(FEDAVG.parameters_of(state))
         number = self._latest(tx) + 1
         self._insert(tx, number, tensors["head.weight"], tensors["head.bias"], now, round_number, published=False)
