@@ -15,8 +15,10 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
+from fanlight.services.http.sessions import API_TOKEN_FILE
 from tests.e2e.terminals import free_base
 
 LIMIT_S = 150
@@ -63,6 +65,15 @@ class Demo:
         own = [line.split(maxsplit=2) for line in listed.stdout.splitlines()]
         (victim,) = [int(pid) for pid, ppid, args in own if int(ppid) == self.popen.pid and f"/{role} --port" in args]
         os.kill(victim, signal.SIGKILL)
+
+    def ask_main(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
+        """What the main server answers its owner."""
+        token = (self.state / "run-1" / "federation" / "main" / API_TOKEN_FILE).read_text().strip()
+        headers = {"Authorization": f"Bearer {token}"}
+        answer = httpx.request(
+            method, f"http://localhost:{self.base}{path}", headers=headers, json=body, trust_env=False
+        )
+        return answer.raise_for_status().json()
 
     def close(self) -> None:
         """End it, whatever happened."""
@@ -153,9 +164,15 @@ def test_a_device_that_dies_is_started_again_and_takes_part_again(started: Any) 
     demo = started("--dataset", "shapes", "--devices", 4, "--rounds", 6, "--exit", "--json")
     demo.until_said("round 1: published")
     demo.kill("device-4")
+    demo.ask_main("PUT", "/api/v1/policy", {"paused": True})  # or the rounds are over before it is back
+    demo.until_said("device-4 is started again")
+    deadline = time.monotonic() + LIMIT_S
+    while not all(device["present"] for device in demo.ask_main("GET", "/api/v1/devices")["devices"]):
+        assert time.monotonic() < deadline, demo.errors.read_text()
+        time.sleep(0.1)
+    demo.ask_main("PUT", "/api/v1/policy", {"paused": False})
     code, out = demo.wait()
     assert code == 0, demo.errors.read_text()
-    assert "device-4 is started again" in demo.errors.read_text()
     assert out.count("\n") == 1
     rounds = json.loads(out)["rounds"]
     assert [entry["round"] for entry in rounds] == [1, 2, 3, 4, 5, 6]
