@@ -13,12 +13,14 @@ chances = st.floats(0, 1, exclude_max=True)
 seconds = st.floats(0.001, 3600)
 
 
-@given(chances, seconds, seconds, st.integers(1, 80))
-def test_a_wait_is_below_its_doubling_bound(chance: float, first_s: float, longest_s: float, failures: int) -> None:
-    backoff = Backoff(lambda: chance, first_s, longest_s)
+@given(chances, seconds, seconds, st.integers(0, 40), st.integers(1, 80))
+def test_a_wait_is_below_its_bound_which_doubles_in_time(
+    chance: float, first_s: float, longest_s: float, steady: int, failures: int
+) -> None:
+    backoff = Backoff(lambda: chance, first_s, longest_s, steady)
     waits = [backoff.next() for _ in range(failures)]
     for number, wait_s in enumerate(waits):
-        assert 0 <= wait_s <= min(longest_s, first_s * 2.0**number)
+        assert 0 <= wait_s <= min(longest_s, first_s * 2.0 ** max(0, number - steady))
     backoff.reset()
     assert backoff.next() == waits[0]
 

@@ -18,6 +18,7 @@ from fanlight.protocol.signing import verify_bytes
 from fanlight.services.aggregator import held_reports, round_table
 from fanlight.services.aggregator.held_reports import Kept, Place
 from fanlight.services.aggregator.rounds import Rounds
+from fanlight.services.http.waiting import Notifier
 from fanlight.services.server.membership import Membership
 from fanlight.services.server.round_keys import RoundKeys
 from fanlight.storage.database import Database
@@ -60,6 +61,7 @@ class Reception:
         self._rounds = rounds
         self._clock = clock
         self._confirmed: frozenset[bytes] | None = None
+        self._heard = Notifier()
         self._reported: tuple[bytes, set[bytes]] = b"", set()
 
     @property
@@ -70,6 +72,12 @@ class Reception:
     def confirm(self, devices: Iterable[bytes]) -> None:
         """Main has these as members."""
         self._confirmed = frozenset(devices)
+        self._heard.notify()
+
+    async def hear_of_members(self, device: bytes) -> None:
+        """Wait a moment, after the start, until main has told us its members, unless the device is a stranger to us."""
+        if self._confirmed is None and self._membership.resolve(device.hex()) is not None:
+            await self._heard.wait_beyond(0, _RETRY_S)
 
     def check_member(self, device: bytes) -> bytes:
         """The public key of a device that is a member at both servers.

@@ -44,6 +44,8 @@ log = structlog.get_logger(__name__)
 ROLE: Final = "aggregator"
 _ENROLMENTS_AT_ONCE: Final = 256
 _HEARD_S: Final = 2 * LONG_POLL_S
+_RESTART: Final = 40
+"""For so many tries, about ten seconds, main may just be starting again: rounds wait for both servers."""
 
 
 class AggregatorService:
@@ -92,7 +94,7 @@ class AggregatorService:
         self._wake: Callable[[], object] = lambda: None
         self._thread = threading.Thread(target=self._run, name="fanlight-orders", daemon=True)
         self._members_version = -1
-        self._backoff = Backoff(jitter, first_s=0.2, longest_s=5.0)
+        self._backoff = Backoff(jitter, first_s=0.5, longest_s=5.0, steady=_RESTART)
 
     def close(self) -> None:
         """Stop."""

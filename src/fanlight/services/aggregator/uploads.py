@@ -133,6 +133,7 @@ class Uploads:
 
         Why a member's report was refused is noted for the owner to see, once the device has signed it.
         """
+        await self._reception.hear_of_members(device)
         self._reception.check_member(device)  # strangers are not listened to
         body, envelope = Body(request), None
         try:

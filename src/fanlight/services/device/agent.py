@@ -41,6 +41,8 @@ from fanlight.services.http.problems import Problem, as_problem
 log = structlog.get_logger(__name__)
 
 _SIGN_OF_LIFE_S = 5.0
+_RESTART = 20
+"""For so many tries, about ten seconds, a server may just be starting again, and the round waits for this device."""
 _NOBODY_WAITS = frozenset({OTHER_MODEL, "window-passed", "not-invited"})
 
 
@@ -85,7 +87,7 @@ class Agent:
         self._poll_wait_s = poll_wait_s
         self._on_change = on_change
         self._jitter = jitter
-        self._failing = Backoff(jitter)
+        self._failing = Backoff(jitter, first_s=1.0, steady=_RESTART)
         # the first refusals may pass (servers that still tell each other who is a member); later ones hardly do
         self._refused = Backoff(jitter, longest_s=120.0)
         self._deliveries = Deliveries(rounds, jitter)

@@ -26,11 +26,13 @@ class Backoff:
         jitter: a number in [0, 1), fresh each call.
         first_s: the first bound.
         longest_s: no bound is larger.
+        steady: after so many failures bounds begin to double; who is only being started again is then met at once.
     """
 
     jitter: Callable[[], float]
     first_s: float = 0.5
     longest_s: float = 30.0
+    steady: int = 0
     failures: int = 0
 
     def next(self, told_s: float | None = None) -> float:
@@ -40,10 +42,10 @@ class Backoff:
             told_s: when the server said to come back, see ``FanlightError.retry_after_s``; not before that, then.
 
         Returns:
-            between 0 and ``first_s`` · 2ⁿ, at most ``longest_s``; where told, so much or half of ``told_s`` later than
-            that, whichever is more.
+            between 0 and ``first_s`` · 2ⁿ for the n-th failure beyond ``steady``, at most ``longest_s``; where told, so
+            much or half of ``told_s`` later than that, whichever is more.
         """
-        bound = min(self.longest_s, self.first_s * 2.0 ** min(self.failures, 30))
+        bound = min(self.longest_s, self.first_s * 2.0 ** min(max(0, self.failures - self.steady), 30))
         self.failures += 1
         if told_s is None:
             return self.jitter() * bound
