@@ -13,6 +13,8 @@ from fanlight.services.device.learned import Held, Learned, Prepared, StoredCoun
 from fanlight.services.device.learner import Learner
 from fanlight.services.http.jobs import Progress
 
+_FRESH = 4096
+
 
 class IdleLearner(Learner):
     """Knows the model's size, and nothing else; it looks at no picture."""
@@ -57,10 +59,10 @@ class IdleLearner(Learner):
         return Learned(received=counts)
 
     def update(self, held: Held, prepared: Prepared) -> NDArray[np.float64]:
-        """A random direction, (d,), another one for each training."""
-        raw = Keystream(prepared.head).bytes(held.plan.parameters)
-        update: NDArray[np.float64] = (np.frombuffer(raw, np.uint8).astype(np.float64) - 127.5) / 1e6
-        return update
+        """A random direction, (d,), another one for each training; it repeats itself, for it is to cost nothing."""
+        raw = Keystream(prepared.head).bytes(min(held.plan.parameters, _FRESH))
+        fresh = (np.frombuffer(raw, np.uint8).astype(np.float64) - 127.5) / 1e6
+        return np.resize(fresh, held.plan.parameters)
 
 
 def _all_right(held: Held) -> StoredCounts:

@@ -144,7 +144,9 @@ def hold_empty_model(store: DeviceStore, plan: Plan) -> Held:
         HeadModel(plan.task, 0, plan.classes, *backbone, plan.picture_size, head.weight, head.bias)
     )
     held = Held(sha256=bytes.fromhex(model_file.model_hash(file)), version=0, plan_bytes=plan.encode())
-    store.hold(held, file)
+    with store.unfinished_model(held.sha256) as begun:
+        begun.write(0, file)
+        store.hold(held, begun)
     return held
 
 

@@ -30,7 +30,9 @@ def fill_device(role: DeviceRole, plan: Plan, past: Sequence[PastRound]) -> None
     newest = past[-1].made or past[-1].start
     counts = _counts(plan, chance)
     held = Held(sha256=newest.sha256, version=newest.number, plan_bytes=plan.encode(), measured=counts)
-    role.store.hold(held, newest.content)
+    with role.store.unfinished_model(held.sha256) as begun:
+        begun.write(0, newest.content)
+        role.store.hold(held, begun)
     role.store.trained(_prepared(plan, held, newest.content, counts), newest.content)
     for name in role.membership.servers:
         role.store.values.keep(f"enrolled-{name}", b"yes")

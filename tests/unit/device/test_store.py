@@ -92,11 +92,18 @@ def test_a_refusal_is_kept_once_for_each_reason(store: DeviceStore) -> None:
     ]
 
 
+def take(store: DeviceStore, content: bytes) -> None:
+    """A model has been fetched."""
+    with store.unfinished_model(held(content).sha256) as begun:
+        begun.write(0, content)
+        store.hold(held(content), begun)
+
+
 def test_a_newer_model_replaces_the_older(store: DeviceStore, tmp_path: Path) -> None:
     with pytest.raises(NotFound):
         current_model_file(tmp_path / "state")
     for content in (b"first", b"second"):
-        store.hold(held(content), content)
+        take(store, content)
     assert current_model_file(tmp_path / "state").read_bytes() == b"second"
     assert store.held == held(b"second")
     with pytest.raises(NotFound):
@@ -104,7 +111,7 @@ def test_a_newer_model_replaces_the_older(store: DeviceStore, tmp_path: Path) ->
 
 
 def test_a_damaged_model_is_not_used(store: DeviceStore, tmp_path: Path) -> None:
-    store.hold(held(b"model"), b"model")
+    take(store, b"model")
     current_model_file(tmp_path / "state").write_bytes(b"modem")
     with pytest.raises(StorageError) as caught:
         store.global_file(held(b"model").sha256)
@@ -128,25 +135,25 @@ def prepared(model: bytes) -> Prepared:
 
 
 def test_another_model_makes_a_preparation_void_for_ever(store: DeviceStore) -> None:
-    store.hold(held(b"first"), b"first")
+    take(store, b"first")
     kept = store.trained(prepared(b"first"), b"local")
     store.announced(kept)
     assert store.prepared == kept.with_(state="announced")
     store.measured(held(b"first"), StoredCounts.none(2))
     assert store.prepared == kept.with_(state="announced")
     for content in (b"second", b"first"):
-        store.hold(held(content), content)
+        take(store, content)
         assert store.prepared == kept.with_(state="idle")
 
 
 def test_a_training_on_a_model_that_was_replaced_meanwhile_is_void(store: DeviceStore) -> None:
-    store.hold(held(b"second"), b"second")
+    take(store, b"second")
     assert store.trained(prepared(b"first"), b"local").at == Preparation.IDLE
     assert store.prepared == prepared(b"first")
 
 
 def test_a_preparation_is_used_up_by_its_report(store: DeviceStore) -> None:
-    store.hold(held(b"first"), b"first")
+    take(store, b"first")
     store.announced(store.trained(prepared(b"first"), b"local"))
     ready = store.prepared
     assert ready is not None
@@ -163,6 +170,6 @@ def test_a_preparation_is_used_up_by_its_report(store: DeviceStore) -> None:
 
 
 def test_a_measurement_of_a_model_that_was_replaced_is_dropped(store: DeviceStore) -> None:
-    store.hold(held(b"second"), b"second")
+    take(store, b"second")
     store.measured(held(b"first"), StoredCounts.none(2))
     assert store.held == held(b"second")

@@ -53,10 +53,6 @@ class ModelFiles:
         self._files.give_up_all(keep=name)
         return self._files.unfinished(name, 0, MAX_MODEL_BYTES)
 
-    def arrived(self) -> None:
-        """Nothing is to be continued any more."""
-        self._files.give_up_all()
-
 
 def current_model_file(state: Path) -> Path:
     """Where a device with the state folder ``state`` keeps its current global model (for ``fanlight predict``).

@@ -65,21 +65,16 @@ class Offers:
 
     def _fetch(self, offer: Offer, held: Held | None) -> None:
         plan = Plan.decode(offer.plan)
-        known = held is not None and held.sha256 == offer.model
-        file = self._store.global_file(offer.model) if known else self._download(offer.model)
-        check_fits(file, plan)
-        fresh = Held(
-            sha256=offer.model,
-            version=offer.model_version,
-            plan_bytes=offer.plan,
-            file_bytes=len(file),
-            before=held.before if held and known else earlier(held),
-        )
-        self._store.hold(fresh, None if known else file)
-
-    def _download(self, sha256: bytes) -> bytes:
-        with self._store.unfinished_model(sha256) as begun:
-            return self._main.model(sha256, begun)
+        fresh = Held(sha256=offer.model, version=offer.model_version, plan_bytes=offer.plan)
+        if held is not None and held.sha256 == offer.model:
+            file = self._store.global_file(offer.model)
+            check_fits(file, plan)
+            self._store.hold(fresh.with_(file_bytes=len(file), before=held.before))
+            return
+        with self._store.unfinished_model(offer.model) as begun:
+            file = self._main.model(offer.model, begun)
+            check_fits(file, plan)
+            self._store.hold(fresh.with_(file_bytes=len(file), before=earlier(held)), begun)
 
 
 def earlier(held: Held | None) -> Earlier | None:

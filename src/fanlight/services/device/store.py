@@ -147,14 +147,17 @@ class DeviceStore:
         """The current global model."""
         return self.values.read(Held, _HELD)
 
-    def hold(self, held: Held, file: bytes | None = None) -> None:
-        """Make a verified model the current one (with its ``file`` if it is new); older ones are deleted.
+    def hold(self, held: Held, arrived: Unfinished | None = None) -> None:
+        """Make a verified model the current one; older ones are deleted.
 
         A preparation for another plan or model is void from now on.
+
+        Args:
+            held: the model.
+            arrived: its whole file (see ``unfinished_model``), if it is not here yet.
         """
-        if file is not None:
-            self._models.write("global", held.sha256, file)
-            self._models.arrived()
+        if arrived is not None:
+            arrived.commit()
         with self.values.changing() as tx:
             put(tx, _HELD, held.encode())
             prepared = _prepared(tx)
@@ -163,7 +166,7 @@ class DeviceStore:
         self._models.keep_only("global", held.sha256)
 
     def unfinished_model(self, sha256: bytes) -> Unfinished:
-        """What has arrived of a global model, to be continued; there is only one such file, and ``hold`` ends it."""
+        """What has arrived of a global model, to be continued; there is only one such file, and ``hold`` keeps it."""
         return self._models.unfinished(sha256)
 
     def measured(self, held: Held, measured: StoredCounts) -> None:
