@@ -1,7 +1,11 @@
 """An empty application with the whole foundation under it, in the order that keeps its promises.
 
-From outside to inside: measuring, request ids, headers (on every answer, errors included), hosts, body limit,
-unexpected errors, routes.
+From outside to inside: measuring, request ids, headers (on every answer, errors included), hosts, body limit, plain
+routes; then FastAPI, its own layers, unexpected errors, all other routes.
+
+Thousands of devices wait for news, and each layer that waits with them takes memory for each of them. So plain routes
+come before FastAPI's layers, and a layer that has nothing left to do once it has passed a request on does not wait for
+what is within it, but returns it.
 """
 
 from __future__ import annotations
@@ -10,17 +14,37 @@ from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractAsyncContextManager
 
 from fastapi import FastAPI
+from starlette.types import ASGIApp
 
 from fanlight.services.http.headers import SecurityHeaders
 from fanlight.services.http.hosts import HostCheck
 from fanlight.services.http.limits import FORM_LIMIT_BYTES, BodyLimit
 from fanlight.services.http.metrics import Measured, Metrics, metrics_router
 from fanlight.services.http.owner import install_owner
+from fanlight.services.http.plain_routes import PlainRoutes
 from fanlight.services.http.problems import install_problems
 from fanlight.services.http.request_ids import RequestIds
 from fanlight.services.http.sessions import OwnerSessions
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
+Layer = Callable[[ASGIApp], ASGIApp]
+
+
+class Application(FastAPI):
+    """FastAPI under layers of ours, which are around its own; those of ``add_middleware`` would be within them.
+
+    Attributes:
+        layers: from inside to outside.
+    """
+
+    layers: Sequence[Layer] = ()
+
+    def build_middleware_stack(self) -> ASGIApp:
+        """Called by Starlette before the first request."""
+        app = super().build_middleware_stack()
+        for layer in self.layers:
+            app = layer(app)
+        return app
 
 
 def new_application(
@@ -46,14 +70,17 @@ def new_application(
         form_limit_bytes: most bytes in any other body.
         lifespan: as FastAPI's.
     """
-    app = FastAPI(title=title, lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
+    app = Application(title=title, lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
     app.state.metrics = metrics = Metrics()
     install_problems(app)
-    app.add_middleware(BodyLimit, limit_bytes=form_limit_bytes, exempt=large_bodies)
-    app.add_middleware(HostCheck, hosts=hosts)
-    app.add_middleware(SecurityHeaders)
-    app.add_middleware(RequestIds)
-    app.add_middleware(Measured, metrics=metrics)
+    app.layers = (
+        lambda within: PlainRoutes(within, app.routes),
+        lambda within: BodyLimit(within, form_limit_bytes, large_bodies),
+        lambda within: HostCheck(within, hosts),
+        SecurityHeaders,
+        RequestIds,
+        lambda within: Measured(within, metrics),
+    )
     install_owner(app, sessions)
     app.include_router(metrics_router(metrics, metrics_token))
     return app

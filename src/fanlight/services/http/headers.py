@@ -9,6 +9,8 @@ own forms (Fetch standard, "append a request Origin header"), and the origin che
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
+
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -33,11 +35,10 @@ class SecurityHeaders:
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Add the headers to the answer."""
         if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
+            return self.app(scope, receive, send)
         caching = "no-cache" if scope["path"].startswith(STATIC_PREFIX) else "no-store"
 
         async def add(message: Message) -> None:
@@ -48,4 +49,4 @@ class SecurityHeaders:
                 headers.setdefault("Cache-Control", caching)
             await send(message)
 
-        await self.app(scope, receive, add)
+        return self.app(scope, receive, add)

@@ -7,7 +7,7 @@ requests: two servers may share a host, so ``authorities_of`` says under which n
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Awaitable, Collection
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
@@ -50,19 +50,17 @@ class HostCheck:
         self.app = app
         self.hosts = LOOPBACK_HOSTS | {host.lower() for host in hosts}
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Answer, or say that the request is for somebody else."""
         if scope["type"] not in ("http", "websocket"):
-            await self.app(scope, receive, send)
-            return
+            return self.app(scope, receive, send)
         named = Headers(scope=scope).getlist("host")
         if len(named) == 1 and host_name(named[0]) in self.hosts:
-            await self.app(scope, receive, send)
-            return
+            return self.app(scope, receive, send)
         problem = Problem(
             421,
             "unknown-host",
             f"This server is not {named[0][:100]!r}." if named else "The request names no host.",
             "Open it by a name it knows: localhost, or a host in its settings.",
         )
-        await respond(Request(scope), problem)(scope, receive, send)
+        return respond(Request(scope), problem)(scope, receive, send)

@@ -5,7 +5,7 @@ Routes that read large signed bodies themselves (``bodies.stream_body``) or take
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 
 from starlette.datastructures import Headers
 from starlette.requests import Request
@@ -25,11 +25,13 @@ class BodyLimit:
         self.limit_bytes = limit_bytes
         self.exempt = tuple(exempt)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Pass the request on, its body known to be short."""
         if scope["type"] != "http" or scope["path"].startswith(self.exempt):
-            await self.app(scope, receive, send)
-            return
+            return self.app(scope, receive, send)
+        return self._pass_on(scope, receive, send)
+
+    async def _pass_on(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             length = declared_length(Headers(scope=scope))
             if length is not None and length > self.limit_bytes:

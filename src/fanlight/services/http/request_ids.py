@@ -6,11 +6,12 @@ The id is made here and never taken from the request: what strangers write does 
 from __future__ import annotations
 
 import secrets
+from collections.abc import Awaitable
 from typing import Final
 
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
-from structlog.contextvars import bound_contextvars
+from structlog.contextvars import bind_contextvars
 
 REQUEST_ID: Final = "X-Request-Id"
 
@@ -21,11 +22,10 @@ class RequestIds:
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Answer under an id."""
         if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
+            return self.app(scope, receive, send)
         request = secrets.token_hex(4)
 
         async def name(message: Message) -> None:
@@ -33,5 +33,5 @@ class RequestIds:
                 MutableHeaders(scope=message)[REQUEST_ID] = request
             await send(message)
 
-        with bound_contextvars(request=request):
-            await self.app(scope, receive, name)
+        bind_contextvars(request=request)  # for good: the web server runs each request in a context of its own
+        return self.app(scope, receive, name)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from fanlight.errors import Busy, Refused
@@ -30,9 +28,12 @@ class Room:
     _of_sender: Counter[bytes] = field(default_factory=Counter)
     _taken: int = 0
 
-    @contextmanager
-    def taken(self, sender: bytes, amount: int = 1) -> Iterator[None]:
-        """Room for one more, for as long as the block takes.
+    def taken(self, sender: bytes, amount: int = 1) -> Taken:
+        """Room for one more, for as long as the block takes."""
+        return Taken(self, sender, amount)
+
+    def take(self, sender: bytes, amount: int) -> None:
+        """Make it ``amount`` more.
 
         Raises:
             Refused: there are too many of this sender.
@@ -51,10 +52,25 @@ class Room:
             raise Busy(f"Too many {self.what} are under way.", next=advice, retry_after_s=self.retry_s)
         self._of_sender[sender] += 1
         self._taken += amount
-        try:
-            yield
-        finally:
-            self._taken -= amount
-            self._of_sender[sender] -= 1
-            if not self._of_sender[sender]:
-                del self._of_sender[sender]
+
+    def leave(self, sender: bytes, amount: int) -> None:
+        """What ``take`` made more is over."""
+        self._taken -= amount
+        self._of_sender[sender] -= 1
+        if not self._of_sender[sender]:
+            del self._of_sender[sender]
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """Some room for the length of a ``with`` block; errors as of ``Room.take``."""
+
+    room: Room
+    sender: bytes
+    amount: int
+
+    def __enter__(self) -> None:
+        self.room.take(self.sender, self.amount)
+
+    def __exit__(self, *_error: object) -> None:
+        self.room.leave(self.sender, self.amount)

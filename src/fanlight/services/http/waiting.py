@@ -66,11 +66,14 @@ class Notifier:
         with self._lock:
             if self.version_for(who) > version or self._closed:
                 return self.version_for(who)
-            woken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            loop = asyncio.get_running_loop()
+            woken: asyncio.Future[None] = loop.create_future()
             self._waiting[woken] = who
+        timer = loop.call_later(timeout_s, _wake, woken)
         try:
-            await asyncio.wait((woken,), timeout=timeout_s)
+            await woken
         finally:
+            timer.cancel()
             with self._lock:
                 self._waiting.pop(woken, None)
         return self.version_for(who)

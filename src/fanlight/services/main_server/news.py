@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection
+from collections.abc import Awaitable, Callable, Collection
 from typing import Final
 
 from fanlight.protocol.main_round import State
@@ -104,7 +104,7 @@ class News:
         return self._version_base + notifier.version_for(who)
 
     async def wait_for_offer(self, device: bytes, after: int, timeout_s: float) -> None:
-        """As ``wait_beyond``, for one device.
+        """As ``wait_beyond``, for one device of thousands that do this: what it holds on to, it holds for each of them.
 
         Raises:
             Refused, Busy: too many requests wait already, see ``Room``.
@@ -112,10 +112,12 @@ class News:
         with self._waiting.taken(device):
             await self.wait_beyond(self.offers, after, min(timeout_s, LONGEST_OFFER_WAIT_S), device)
 
-    async def wait_beyond(self, notifier: Notifier, after: int, timeout_s: float, who: bytes | None = None) -> None:
-        """Return when the version for ``who`` differs from ``after``, or after ``timeout_s``."""
-        if after == self.version_of(notifier, who):
-            await notifier.wait_beyond(after - self._version_base, timeout_s, who)
+    def wait_beyond(
+        self, notifier: Notifier, after: int, timeout_s: float, who: bytes | None = None
+    ) -> Awaitable[object]:
+        """Wait until the version for ``who`` differs from ``after``, or for ``timeout_s``."""
+        seen = after - self._version_base if after == self.version_of(notifier, who) else -1  # which is long past
+        return notifier.wait_beyond(seen, timeout_s, who)
 
     def _wake_devices(self) -> None:
         self._since = None
