@@ -10,6 +10,8 @@ def printable(text: str, keep: str = "") -> str:
         text: from anybody.
         keep: unprintable letters that may stay, such as line ends where several lines are meant.
     """
+    if text.isprintable():  # as nearly all are
+        return text
     return "".join(
         letter
         if letter.isprintable() or letter in keep

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from typing import Final
 
 from fanlight.protocol import codec
@@ -27,8 +28,9 @@ def device_id(fid: bytes, first_public_key: bytes) -> bytes:
     return digest("fanlight/dev/v1", fid, first_public_key)[:16]
 
 
+@lru_cache(maxsize=1024)
 def key_id(public_key: bytes) -> bytes:
-    """16 bytes that name a public key in a signed object."""
+    """16 bytes that name a public key in a signed object; remembered, since a server signs again and again."""
     return digest("fanlight/key/v1", public_key)[:16]
 
 

@@ -8,6 +8,7 @@ of its chunks, from which H(y) is made, stand before it, so that each chunk can 
 from __future__ import annotations
 
 import hashlib
+from functools import lru_cache
 from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -84,8 +85,9 @@ def sealed_hash(sealed: bytes) -> bytes:
     return hashlib.sha256(sealed).digest()
 
 
+@lru_cache(maxsize=512)
 def report_id(header: bytes) -> bytes:
-    """Name of a report: hash of its signed header."""
+    """Name of a report: hash of its signed header; remembered, since it is asked for several times as one arrives."""
     return digest("fanlight/report-id/v1", header)
 
 

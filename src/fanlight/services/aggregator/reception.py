@@ -86,22 +86,22 @@ class Reception:
             NotEnrolled: it is not.
             Busy: since its start this server has not heard whom main has.
         """
-        known = self._membership.resolve(device.hex())
-        if known is not None and self._confirmed is None:
+        public_key = self._membership.public_key(device)
+        if public_key is not None and self._confirmed is None:
             raise Busy(
                 "The secure aggregator has just started, and waits for the main server's list of members.",
                 next="Try again in a few seconds.",
                 slug="members-unknown",
                 retry_after_s=_RETRY_S,
             )
-        if known is None or device not in self.confirmed:
+        if public_key is None or device not in self.confirmed:
             raise NotEnrolled(
                 "This device is not (yet) a member at both servers.",
                 next="Wait a moment and send again; if it stays so, enrol with a fresh token.",
-                slug="not-confirmed" if known else "not-enrolled",
+                slug="not-confirmed" if public_key else "not-enrolled",
                 device=device.hex(),
             )
-        return self._membership.public_keys()[device]
+        return public_key
 
     def is_signed_by(self, mh: bytes, device: bytes, envelope: Envelope) -> bool:
         """Has this device signed a report of this round with this envelope?"""

@@ -53,7 +53,7 @@ class Body:
     def __init__(self, request: Request) -> None:
         self._declared = declared_length(request.headers)
         self._pieces = request.stream()
-        self._rest = b""
+        self._rest = memoryview(b"")
         self._read = 0
 
     async def envelope(self) -> Envelope:
@@ -76,24 +76,29 @@ class Body:
         Raises:
             MalformedMessage: it ends before.
         """
-        found = bytearray()
+        found = await self._next()
         while len(found) < size:
             piece = await self._next()
             if not piece:
                 raise MalformedMessage("The report ends too early.")
-            found += piece
-        self._rest = bytes(found[size:])
+            found = memoryview(b"".join((found, piece)))
+        self._rest = found[size:]
         self._read += size
         return bytes(found[:size])
 
     async def chunks(self, report: Admitted, start: int) -> AsyncIterator[bytes]:
         """What follows: y from its byte ``start`` to its end, a chunk at a time.
 
+        More than was declared cannot follow; without a declaration, the end is waited for.
+
         Raises:
             Refused: it is shorter or longer.
         """
         at, chunk = start, bytearray()
-        while piece := await self._next():
+        while self._declared is None or at + len(chunk) < report.size:
+            piece = await self._next()
+            if not piece:
+                break
             if at + len(chunk) + len(piece) > report.size:
                 raise report.refuse_length(f"more than {report.size}")
             chunk += piece
@@ -115,15 +120,15 @@ class Body:
         if await self._next():
             raise MalformedMessage("More follows than belongs to a report.")
 
-    async def _next(self) -> bytes:
+    async def _next(self) -> memoryview:
         """The next bytes; none at the end."""
-        piece, self._rest = self._rest, b""
+        piece, self._rest = self._rest, memoryview(b"")
         try:
             while not piece:
                 async with asyncio.timeout(PATIENCE_S):
-                    piece = await anext(self._pieces)
+                    piece = memoryview(await anext(self._pieces))
         except StopAsyncIteration:
-            return b""
+            return piece
         except (ClientDisconnect, TimeoutError):
             raise MalformedMessage("The connection ended before the report did.", slug="cut-short") from None
         return piece

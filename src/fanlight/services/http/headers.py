@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Awaitable
 
-from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 CONTENT_SECURITY_POLICY = (
@@ -19,13 +18,15 @@ CONTENT_SECURITY_POLICY = (
     "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
 _ALWAYS = {
-    "Content-Security-Policy": CONTENT_SECURITY_POLICY,
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-    "Referrer-Policy": "same-origin",
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cross-Origin-Resource-Policy": "same-origin",
+    b"content-security-policy": CONTENT_SECURITY_POLICY.encode(),
+    b"x-content-type-options": b"nosniff",
+    b"x-frame-options": b"DENY",
+    b"referrer-policy": b"same-origin",
+    b"cross-origin-opener-policy": b"same-origin",
+    b"cross-origin-resource-policy": b"same-origin",
 }
+"""As they go over the wire: every answer has them."""
+_CACHING = b"cache-control"
 STATIC_PREFIX = "/static/"
 
 
@@ -39,14 +40,15 @@ class SecurityHeaders:
         """Add the headers to the answer."""
         if scope["type"] != "http":
             return self.app(scope, receive, send)
-        caching = "no-cache" if scope["path"].startswith(STATIC_PREFIX) else "no-store"
+        caching = b"no-cache" if scope["path"].startswith(STATIC_PREFIX) else b"no-store"
 
         async def add(message: Message) -> None:
             if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                for name, value in _ALWAYS.items():
-                    headers[name] = value
-                headers.setdefault("Cache-Control", caching)
+                fields = [(name.lower(), value) for name, value in message["headers"]]
+                own = [field for field in fields if field[0] not in _ALWAYS]
+                if all(name != _CACHING for name, _ in own):
+                    own.append((_CACHING, caching))
+                message["headers"] = [*own, *_ALWAYS.items()]
             await send(message)
 
         return self.app(scope, receive, add)

@@ -76,13 +76,20 @@ class Membership:
             NotEnrolled: the device has left.
         """
         try:
-            device = bytes.fromhex(key_id)
+            public_key = self.public_key(bytes.fromhex(key_id))
         except ValueError:
             return None
+        return Ed25519PublicKey.from_public_bytes(public_key) if public_key else None
+
+    def public_key(self, device: bytes) -> bytes | None:
+        """The current public key of a device; None if it is no member.
+
+        Raises:
+            NotEnrolled: the device has left.
+        """
         if device in self._left:
             raise _has_left(device)
-        public_key = self._keys.get(device)
-        return Ed25519PublicKey.from_public_bytes(public_key) if public_key else None
+        return self._keys.get(device)
 
     def enrol(self, data: bytes, now: int) -> tuple[Member, bool]:
         """Take an enrolment; (member, whether it is new).

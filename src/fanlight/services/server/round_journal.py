@@ -13,8 +13,6 @@ import structlog
 from prometheus_client import Counter, Histogram, Metric
 from prometheus_client.registry import Collector
 
-log = structlog.get_logger(__name__)
-
 _SHORT: Final = 12
 _SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 7200, 86_400)
 
@@ -28,6 +26,7 @@ class RoundJournal(Collector):
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
+        self._log = structlog.get_logger(__name__).bind()  # once: a logger that is not bound is made anew for each line
         self._since: tuple[int, float] | None = None
         self._phases = Histogram(
             "fanlight_round_phase_seconds",
@@ -66,7 +65,7 @@ class RoundJournal(Collector):
             seconds = max(0.0, now - since[1])
             self._phases.labels(before).observe(seconds)
             facts["seconds"] = round(seconds, 3)
-        log.info("round moved", round=number, mh=_short(mh), state=after, before=before or None, **facts)
+        self._log.info("round moved", round=number, mh=_short(mh), state=after, before=before or None, **facts)
 
     def took(self, what: str, number: int, mh: bytes, device: bytes, size: int) -> None:
         """What a device sent is kept.
@@ -79,12 +78,12 @@ class RoundJournal(Collector):
         """
         self._taken.inc()
         self._taken_bytes.inc(size)
-        log.info(what, round=number, mh=_short(mh), device=device.hex(), bytes=size)
+        self._log.info(what, round=number, mh=_short(mh), device=device.hex(), bytes=size)
 
     def rejected(self, number: int | None, mh: bytes, device: bytes, reason: str) -> None:
         """A report is not counted for ``reason``, a slug of ours; ``number`` is None for a round that there is not."""
         self._rejected.labels(reason).inc()
-        log.warning("report rejected", round=number, mh=_short(mh), device=device.hex(), reason=reason)
+        self._log.warning("report rejected", round=number, mh=_short(mh), device=device.hex(), reason=reason)
 
 
 def _short(mh: bytes) -> str:
