@@ -1,9 +1,11 @@
 """What a folder of large files keeps to."""
 
+import errno
 import os
 import stat
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -122,6 +124,7 @@ def test_no_room_is_known_before_the_first_byte_and_says_how_much_is_missing(fol
 def test_a_disk_that_fills_up_while_writing_says_so_and_leaves_nothing(tmp_path: Path) -> None:
     script = """
 import resource, signal, sys
+from collections.abc import Iterator
 from pathlib import Path
 from fanlight.errors import StorageError
 from fanlight.storage.blobs import BlobFolder
@@ -200,3 +203,24 @@ def test_an_unfinished_file_without_room_or_above_the_limit(folder: BlobFolder) 
     with pytest.raises(StorageError, match="no name"):
         folder.unfinished("../x", 1, 1)
     assert list(folder.root.iterdir()) == []
+
+
+def test_what_is_appended_lies_behind_what_is_there(folder: BlobFolder) -> None:
+    assert folder.append("x", PIECES, 1500) == 0
+    assert folder.append("x", [b"c"], 1) == 1500
+    assert folder.read("x") == CONTENT + b"c"
+    assert stat.S_IMODE((folder.root / "x").stat().st_mode) == 0o600
+
+
+def test_a_failure_while_appending_spoils_nothing_of_what_is_there(folder: BlobFolder) -> None:
+    def breaking_off() -> Iterator[bytes]:
+        yield b"half"
+        raise OSError(errno.ENOSPC, "full")
+
+    folder.append("x", [b"first"], 5)
+    with pytest.raises(StorageError) as caught:
+        folder.append("x", breaking_off(), 8)
+    assert caught.value.slug == "disk-full"
+    start = folder.append("x", [b"second"], 6)
+    content = folder.read("x")
+    assert (content[:5], content[start:]) == (b"first", b"second")

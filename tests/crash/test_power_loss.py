@@ -32,6 +32,8 @@ def blob(root: Path) -> None:
     folder.write_stream("changed", [b"second"], None, 10)
     folder.write_stream("gone", [b"x"], None, 10)
     folder.delete("gone")
+    folder.append("grown", [b"first"], 5)
+    folder.append("grown", [b"second"], 6)
 
 
 def secret(root: Path) -> None:
@@ -101,8 +103,8 @@ BOTH = pytest.mark.parametrize("names_lost", [True, False], ids=["names lost", "
 def test_what_the_product_has_written_is_there(names_lost: bool, tmp_path: Path) -> None:
     root = after_power_cut(blob, tmp_path, names_lost=names_lost)
     folder = BlobFolder(root / "blobs")
-    assert folder.names() == ["changed", "kept"]
-    assert (folder.read("kept"), folder.read("changed")) == (LARGE, b"second")
+    assert folder.names() == ["changed", "grown", "kept"]
+    assert [folder.read(name) for name in folder.names()] == [b"second", b"firstsecond", LARGE]
 
 
 @BOTH

@@ -2,7 +2,8 @@
 
 A file appears under its name only when all of it is on the disk: bytes go to a partial file, which is synced, renamed
 and then made durable by syncing the folder.  Partial files of an earlier process are swept away at start; unfinished
-ones, which arrive over several tries, are kept until somebody gives them up.
+ones, which arrive over several tries, are kept until somebody gives them up.  A file that is appended to grows instead:
+what lies in it is known to whoever keeps where each part begins, and only parts that were appended whole are kept.
 """
 
 from __future__ import annotations
@@ -129,6 +130,32 @@ class BlobFolder:
             for chunk in chunks:
                 writer.write(chunk)
             writer.commit()
+
+    def append(self, name: str, chunks: Iterable[bytes | memoryview], size: int) -> int:
+        """Add all ``chunks``, of ``size`` bytes together, to the end of the file ``name``, durably; made if missing.
+
+        Only the file itself has to be synced for what is added to one that is there. What a failure, or a power cut,
+        leaves of it lies behind all that was appended before. One thread at a time may append to a file.
+
+        Returns:
+            the byte at which what was added begins.
+
+        Raises:
+            StorageError: bad name, no room, or the disk failed.
+        """
+        path = self._path(name)
+        self._check_room(name, size, size)
+        with os_failures(self.root):
+            start = path.stat().st_size if path.exists() else 0
+            flags = os.O_WRONLY | os.O_APPEND | (0 if start else os.O_CREAT)
+            with os.fdopen(os.open(path, flags, OWNER_ONLY_FILE), "ab") as stream:
+                for chunk in chunks:
+                    stream.write(chunk)
+                stream.flush()
+                os.fsync(stream.fileno())
+            if not start:
+                sync_folder(self.root)
+        return start
 
     def read(self, name: str) -> bytes:
         """All bytes of the file ``name``.

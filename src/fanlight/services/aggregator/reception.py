@@ -76,7 +76,7 @@ class Reception:
 
     async def hear_of_members(self, device: bytes) -> None:
         """Wait a moment, after the start, until main has told us its members, unless the device is a stranger to us."""
-        if self._confirmed is None and self._membership.resolve(device.hex()) is not None:
+        if self._confirmed is None and self._membership.public_key(device) is not None:
             await self._heard.wait_beyond(0, _RETRY_S)
 
     def check_member(self, device: bytes) -> bytes:

@@ -15,9 +15,8 @@ Nothing is allocated or written for a sender before the signature of a member ha
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from itertools import accumulate
 from typing import Final
 
 from starlette.concurrency import run_in_threadpool
@@ -43,6 +42,7 @@ from fanlight.services.aggregator.held_reports import Place
 from fanlight.services.aggregator.intake import Intake
 from fanlight.services.aggregator.reception import Arrived
 from fanlight.services.aggregator.service import AggregatorService
+from fanlight.services.aggregator.shared_file import SharedFile
 from fanlight.services.aggregator.upload_body import Admitted, Body
 from fanlight.services.http.limits import declared_length, too_large
 from fanlight.services.http.room import Room
@@ -74,6 +74,7 @@ class Uploads:
         self._reception = service.reception
         self._intake = Intake(self._store_group)
         self._files = service.files
+        self._shared = SharedFile(service.files)
         self._room = Room("uploads", each=AT_ONCE, total=HELD_BYTES, retry_s=RETRY_S)
         self._begun: dict[bytes, str] = {}
 
@@ -184,24 +185,18 @@ class Uploads:
     def _store_group(self, group: Sequence[tuple[Admitted, bytes]]) -> list[bytes | FanlightError]:
         """Small reports; for each its signed receipt, or why there is none."""
         vectors = {report.envelope.report_id: y for report, y in group}
-        places: list[Place] = []
 
         def write(new: Sequence[Arrived]) -> list[Place]:
-            places.extend(self._write_group([report.envelope.report_id for report in new], vectors))
-            return places
+            ids = [report.envelope.report_id for report in new]
+            return self._shared.add(new[0].header.mh, {some: vectors[some] for some in ids})
 
         try:
-            return self._reception.take([Arrived(report.envelope, report.header) for report, _ in group], write)
+            answers = self._reception.take([Arrived(report.envelope, report.header) for report, _ in group], write)
         except FanlightError:
-            for file in {place.file for place in places}:
-                self._files.delete(file)
+            self._shared.give_up()
             raise
-
-    def _write_group(self, ids: Sequence[bytes], vectors: Mapping[bytes, bytes]) -> list[Place]:
-        """One file for all; its name means these very bytes, for a report's id binds its y."""
-        file, sizes = hashlib.sha256(b"".join(ids)).hexdigest(), [len(vectors[some]) for some in ids]
-        self._files.write_stream(file, (vectors[some] for some in ids), sum(sizes), sum(sizes))
-        return [Place(file, start) for start in accumulate(sizes[:-1], initial=0)]
+        self._shared.keep()
+        return answers
 
     def _take(self, report: Admitted) -> bytes:
         """Its y lies durably in a file of its own; returns the signed receipt."""
