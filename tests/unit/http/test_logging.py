@@ -1,5 +1,8 @@
 import json
 import logging
+import sys
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 import structlog
@@ -56,3 +59,12 @@ def test_a_request_that_went_well_is_no_news(capsys: pytest.CaptureFixture[str])
     err = capsys.readouterr().err
     assert "offer" not in err
     assert err.count("is in trouble") == 3
+
+
+def test_a_line_that_cannot_be_written_hurts_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    with Path("/dev/full").open("w") as full:
+        monkeypatch.setattr(sys, "stderr", full)
+        configure_logging()
+        structlog.get_logger("test").info("the disk is full")
+        with suppress(OSError):
+            full.close()
