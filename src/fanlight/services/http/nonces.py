@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from hashlib import blake2b
+from sys import intern
 from threading import Lock
 
 from fanlight.errors import NotAuthentic, Refused
@@ -39,6 +40,7 @@ class NonceWindow:
             NotAuthentic: it was used before (a replay).
             Refused: too many are in use, by this key or in all.
         """
+        key_id = intern(key_id)  # one for all nonces of a key, not the one that each request brings
         mark = blake2b(f"{key_id}\n{nonce}".encode(), digest_size=16).digest()
         with self._lock:
             self._forget(now)

@@ -7,6 +7,7 @@ from typing import Final
 
 import numpy as np
 from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import QueryParams
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -66,8 +67,7 @@ def _device_routes(sender: Sender, service: MainService) -> list[PlainRoute]:
 
     async def offer(request: Request) -> Response:
         device = sender(request)
-        after, wait = _patience(request)
-        have = hash_in_path(request.query_params["have"]) if "have" in request.query_params else None
+        after, wait, have = _asked(request)
         if have is not None and service.presence.holds(device, have):
             await run_in_threadpool(announcements.take_acknowledgement, service, device, have)
         if wait:
@@ -137,7 +137,7 @@ def _orders_routes(service: MainService, verifier: SignatureVerifier) -> list[Pl
 
     async def orders(request: Request) -> Response:
         verifier.verify_request(request)
-        after, wait = _patience(request)
+        after, wait, _ = _asked(request)
         service.see_aggregator()
         if wait:
             await service.news.wait_beyond(service.news.orders, after, wait)
@@ -202,12 +202,13 @@ def _post(path: str, handler: Handler) -> PlainRoute:
     return PlainRoute(PREFIX + path, handler, methods=["POST"])
 
 
-def _patience(request: Request) -> tuple[int, float]:
-    """After which version, and how long, a long-poll waits."""
-    query = request.query_params
+def _asked(request: Request) -> tuple[int, float, bytes | None]:
+    """After which version, and how long, a long-poll waits, and which model the asker says it has."""
+    query = QueryParams(request.scope["query_string"])  # those of the request would be kept as long as it waits
     return (
         whole_number("after", query.get("after", "0")),
         seconds("wait", query.get("wait", "0"), LONGEST_WAIT_S),
+        hash_in_path(query["have"]) if "have" in query else None,
     )
 
 
