@@ -94,7 +94,8 @@ def _present(console: Console, parts: MainServerParts) -> APIRouter:
 
     @router.get("/devices")
     def devices(request: Request, owner: Reader, page: PageNumber = 1) -> Response:
-        return console.page(request, owner, "main_devices.html", found=overview.devices_page(page))
+        demo = service.task.policy.demo
+        return console.page(request, owner, "main_devices.html", found=overview.devices_page(page), demo=demo)
 
     def draw_task(request: Request, owner: Owner, form: Filled) -> Response:
         return console.page(

@@ -133,7 +133,7 @@ def _buttons(role: DeviceRole) -> APIRouter:
     @router.post("/pause")
     def pause(_owner: Actor, on: Annotated[str, Form()] = "") -> Response:
         role.rounds.wishes.pause(bool(on))
-        return changed("#pause")
+        return changed("#pause") if on else changed(to="/")  # the start page says what to do now
 
     @router.post("/leave")
     def leave(_owner: Actor, on: Annotated[str, Form()] = "", sure: Annotated[str, Form()] = "") -> Response:
@@ -149,9 +149,9 @@ def _buttons(role: DeviceRole) -> APIRouter:
             )
         return changed("#leave")
 
-    def changed(place: str) -> Response:
+    def changed(place: str = "", to: str = PRIVACY) -> Response:
         role.pages.notify()
-        return RedirectResponse(PRIVACY + place, status_code=303)
+        return RedirectResponse(to + place, status_code=303)
 
     return router
 

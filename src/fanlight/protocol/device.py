@@ -14,6 +14,7 @@ floors are refused, with a reason that the owner can read.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -60,6 +61,11 @@ from fanlight.protocol.report import (
 )
 from fanlight.protocol.sealing import MASK_AGGREGATOR, MASK_MAIN, mask_key, seal_seed
 
+_NO_FLOOR: Final = (
+    "No floor on the page Privacy allows it: this program has to know it. Install the version of Fanlight that the "
+    "operator has, or ask for another in the task."
+)
+
 
 def check_floors(manifest: Manifest, plan: Plan, floors: Floors) -> None:
     """Refuse a manifest below the owner's floors.
@@ -72,17 +78,24 @@ def check_floors(manifest: Manifest, plan: Plan, floors: Floors) -> None:
         raise Refused(
             "This round is marked as a demonstration: with so few devices each can work out the others' updates.",
             slug="demo-refused",
-            next="Start the device with --accept-demo if that is what you want.",
+            next="If that is what you want, tick “Take part in demonstrations of two devices” on the page Privacy, or "
+            "start the device with --accept-demo.",
         )
     floor = 2 if proposal.demo else floors.k_min
     if proposal.k_min < floor:
         raise Refused(
-            f"This round may sum only {proposal.k_min} devices; this device's floor is {floor}.", slug="below-floor"
+            f"This round may sum only {proposal.k_min} devices; this device's floor is {floor}.",
+            slug="below-floor",
+            next="If so few are enough for you, lower your floor on the page Privacy; or ask the operator for more.",
         )
     if floors.backbones.get(plan.backbone) != plan.backbone_hash:
-        raise Refused(f"The backbone {plan.backbone} (or its weights) is not allowed here.", slug="backbone-refused")
+        raise Refused(
+            f"The backbone {plan.backbone} (or its weights) is not allowed here.",
+            slug="backbone-refused",
+            next=_NO_FLOOR,
+        )
     if plan.head not in floors.heads:
-        raise Refused(f"The head {plan.head} is not allowed here.", slug="head-refused")
+        raise Refused(f"The head {plan.head} is not allowed here.", slug="head-refused", next=_NO_FLOOR)
 
 
 @dataclass(frozen=True)
@@ -142,7 +155,7 @@ class Device:
             raise Refused(
                 f"This device has sent {history.last_day} reports in 24 hours, its limit.",
                 slug="answers-per-day",
-                next="Wait, or raise answers_per_day in the device's settings.",
+                next="Wait, or raise “Most reports in 24 hours” on the page Privacy.",
             )
         return manifest
 
@@ -150,7 +163,11 @@ class Device:
         if not manifest.proposal.cohort:
             return
         if invitation is None:
-            raise Refused("This device is not in the round's sampled cohort.", slug="not-invited")
+            raise Refused(
+                "The main server drew lots for this round, and this device was not drawn.",
+                slug="not-invited",
+                next="Nothing to do: each round draws anew.",
+            )
         check_invitation(self.trust, invitation, signed.hash, self.device)
 
     def commit(

@@ -53,6 +53,15 @@ def past(tmp_path: Path) -> Iterator[tuple[TestClient, MainServerParts]]:
 Past = tuple[TestClient, MainServerParts]
 
 
+@pytest.mark.parametrize("demo", [True, False])
+def test_the_command_for_a_device_is_the_one_that_works_here(tmp_path: Path, *, demo: bool) -> None:
+    browser = owner(main_server(make_folder(tmp_path / "federation", demo=demo)))
+    for path in ("/", "/devices"):
+        text = Page.of(browser.get(path)).text
+        assert "fanlight device --token FILE --data PICTURES" in text
+        assert ("--accept-demo" in text) == demo
+
+
 def test_a_new_server_says_what_to_do_first(browser: TestClient) -> None:
     page = Page.of(browser.get("/"))
     assert "Waiting for devices." in page.text

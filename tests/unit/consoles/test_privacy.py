@@ -137,9 +137,12 @@ def test_a_pause_shows_on_the_start_page(folder: Path) -> None:
     app, role = made(folder)
     browser = owner(app, URL)
     assert post(browser, "/privacy/pause", on="yes") == 303
-    text = Page.of(browser.get("/")).text
-    assert "You have paused this device: nothing is sent." in text
-    assert "the next ones go on without this device" in text
+    page = Page.of(browser.get("/"))
+    assert "You have paused this device: nothing is sent." in page.text
+    assert "the next ones go on without this device" in page.text
+    assert page.forms().count(("/privacy/pause", {"csrf"})) == 1, "its button does it, without another page"
+    assert post(browser, "/privacy/pause") == 303
+    assert not role.rounds.wishes.kept.paused
     role.stop()
 
 

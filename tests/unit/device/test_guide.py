@@ -191,8 +191,37 @@ def test_who_has_paused_or_left_is_told_so_first(federation: FakeFederation, dev
     turn(device)
     getattr(device.rounds.wishes, wish)(True)
     thing = now(device)
-    assert thing.name == {"pause": "paused", "leave": "left"}[wish]
-    assert places(thing) == "lllllll"
+    assert (thing.name, thing.step) == {"pause": ("paused", "/privacy/pause"), "leave": ("left", "")}[wish]
+    assert thing.stages == (), "the way is not what this device is on"
+
+
+@pytest.mark.parametrize("by_itself", [False, True])
+def test_who_does_not_take_part_in_the_open_round_is_told_why(
+    federation: FakeFederation, tmp_path: Path, drawn: Path, *, by_itself: bool
+) -> None:
+    role = federation.device(tmp_path / "device-2", drawn, accept_demo=False)
+    federation.by_itself = by_itself
+    turn(role)
+    assert now(role).name == "train"
+    federation.open_round()
+    turn(role)
+    thing = now(role)
+    assert (thing.name, thing.step, thing.href) == ("declines", "", "/privacy#floors")
+    assert thing.title == "This device does not take part in round 1."
+    assert "marked as a demonstration" in thing.text
+    assert "on the page Privacy" in thing.text
+    assert places(thing) == "ddnllll", "the way is as it was"
+    role.rounds.wishes.set_floors(k_min=5, accept_demo=True, answers_per_day=4)
+    assert now(role).name == "train", "asked anew, not looked up"
+    done(role, role.steps.train())
+    done(role, role.steps.announce())
+    role.rounds.wishes.set_floors(k_min=5, accept_demo=False, answers_per_day=4)
+    assert (now(role).name, places(now(role))) == ("declines", "ddddnll")
+    role.rounds.wishes.set_floors(k_min=5, accept_demo=True, answers_per_day=4)
+    done(role, role.steps.send())
+    role.rounds.wishes.set_floors(k_min=5, accept_demo=False, answers_per_day=4)
+    assert now(role).name == "wait", "it has taken part"
+    role.stop()
 
 
 def test_what_a_pause_means_for_the_open_round(federation: FakeFederation, device: DeviceRole) -> None:

@@ -163,6 +163,23 @@ def test_a_device_says_why_it_does_not_answer(arguments: dict[str, Any], slug: s
     assert slug_of(**arguments) == slug
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"rules": floors(accept_demo=False)},
+        {"proposal": PROPOSAL.with_(demo=False)},
+        {"rules": floors(backbones={})},
+        {"rules": floors(heads=frozenset())},
+        {"rules": floors(answers_per_day=7), "history": History({}, 7)},
+    ],
+    ids=["demo", "floor", "backbone", "head", "day"],
+)
+def test_what_the_owners_floors_refuse_names_the_page_where_they_stand(arguments: dict[str, Any]) -> None:
+    with pytest.raises(Refused) as caught:
+        ask(**arguments)
+    assert "on the page Privacy" in caught.value.next
+
+
 def test_the_floor_is_the_owners_without_demo_and_two_with_it() -> None:
     real = PROPOSAL.with_(demo=False)
     for k_min in (2, 3, 4):

@@ -7,10 +7,12 @@ from dataclasses import replace
 from typing import Final
 
 from fanlight.core.percent import percent
+from fanlight.errors import NotAuthentic, NotPossibleNow, Refused
 from fanlight.protocol.device_round import Delivery, Preparation
 from fanlight.protocol.manifest import Manifest
 from fanlight.services.device.arrival import about_arrival, is_awaited, test_pictures, went_back
 from fanlight.services.device.role import DeviceRole
+from fanlight.services.device.rounds import EQUIVOCATION, OTHER_MODEL
 from fanlight.services.device.status import next_try_of
 from fanlight.services.device.steps import MEASURE, SEND
 from fanlight.services.device.supply import Supply
@@ -18,6 +20,8 @@ from fanlight.services.http.steps import Now, Place, Stage, StepView
 
 _AGAIN: Final = "Train again"
 _SO_FAR: Final = "What it has learned so far"
+GO_ON: Final = "/privacy/pause"
+"""A form that is posted there and says no more lets a paused device go on."""
 
 _WAY: Final = (
     ("pictures", "Put pictures in", "/pictures"),
@@ -35,19 +39,29 @@ _WAY_OF: Final = {
     "undelivered": "send",
     "went-back": "train",
 }
+_STAGE_AT: Final = {
+    Preparation.IDLE: "train",
+    Preparation.TRAINED: "announce",
+    Preparation.ANNOUNCED: "send",
+    Preparation.SENT: "wait",
+}
+_FLOORS: Final = frozenset({"demo-refused", "below-floor", "answers-per-day"})
+"""Refusals that the owner can end on the page Privacy."""
 
 
 def now(role: DeviceRole, found: Supply) -> tuple[Now, list[StepView]]:
     """What to do now, with what there is to learn from; and the three steps, which say where the owner is in them."""
     views = role.steps.views()
+    busy = _busy(views)
     thing = (
         _out(role)
         or _alone(role)
         or _to_learn_from(found)
         or _stuck(role)
-        or _calmly(role, found, _busy(views) or _of_the_round(role))
+        or (None if busy else _declining(role))
+        or _calmly(role, found, busy or _of_the_round(role))
     )
-    thing = replace(_possible(thing, views), stages=_stages(thing.name))
+    thing = replace(_possible(thing, views), stages=_stages(role, thing.name))
     return thing, [_placed(view, thing) for view in views]
 
 
@@ -85,7 +99,7 @@ def _out(role: DeviceRole) -> Now | None:
         return Now("This device has left the federation.", text, "What that means", href="/privacy#leave", name="left")
     if kept.paused:
         text = f"You have paused this device: nothing is sent. {effect_on_round(role)} New models still come."
-        return Now("Paused.", text, "Go on", href="/privacy#pause", name="paused")
+        return Now("Paused.", text, "Go on", GO_ON, name="paused")
     return None
 
 
@@ -135,6 +149,29 @@ def _stuck(role: DeviceRole) -> Now | None:
     if running:
         return Now(title, text, "Watch it", href="/sendmodel", name="undelivered")
     return Now(title, text, "Try now", "/sendmodel", name="undelivered")
+
+
+def _declining(role: DeviceRole) -> Now | None:
+    """The open round is one that this device does not answer: why, and where that can be changed."""
+    signed = role.offers.manifest
+    if signed is None or role.store.report(signed.hash) is not None:
+        return None
+    try:
+        role.rounds.opening()
+    except NotPossibleNow:
+        return None
+    except (Refused, NotAuthentic) as error:
+        if error.slug == OTHER_MODEL:  # it is about to come
+            return None
+        title = f"This device does not take part in round {Manifest.decode(signed.payload).proposal.round}."
+        text = f"{error.message} {error.next}".strip() + " New models still come."
+        label, href = "What was refused", "/privacy#refused"
+        if error.slug in _FLOORS:
+            label, href = "Change what you allow", "/privacy#floors"
+        elif error.slug == EQUIVOCATION:
+            label, href = "See what happened", "/#equivocation"
+        return Now(title, text, label, href=href, name="declines")
+    return None
 
 
 def _busy(views: Sequence[StepView]) -> Now | None:
@@ -219,11 +256,12 @@ def _possible(thing: Now, views: Sequence[StepView]) -> Now:
     return replace(thing, text=f"{view.reason} {view.next}".strip(), href=thing.step, label="See the step", step="")
 
 
-def _stages(name: str) -> tuple[Stage, ...]:
+def _stages(role: DeviceRole, name: str) -> tuple[Stage, ...]:
+    """The way; none for a device that is not on it, because it is paused or has left."""
     names = [stage for stage, _title, _href in _WAY]
-    current = _WAY_OF.get(name, name)
-    at = names.index(current) if current in names else len(names)
+    current = _STAGE_AT[role.offers.preparation] if name == "declines" else _WAY_OF.get(name, name)
+    if current not in names:
+        return ()
+    at = names.index(current)
     places: list[Place] = ["done" if index < at else "now" if index == at else "later" for index in range(len(names))]
-    if current not in names:  # paused or gone: the way stands still
-        places = ["later"] * len(names)
     return tuple(Stage(*stage, place) for stage, place in zip(_WAY, places, strict=True))
