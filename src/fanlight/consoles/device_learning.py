@@ -19,6 +19,7 @@ from fanlight.errors import PictureError
 from fanlight.learning.pictures import MAX_FILE_BYTES
 from fanlight.services.device import guide
 from fanlight.services.device import status as device_status
+from fanlight.services.device.arrival import how_good
 from fanlight.services.device.role import DeviceRole
 from fanlight.services.device.steps import TRAIN
 from fanlight.services.device.supply import supply
@@ -185,8 +186,11 @@ def _context(role: DeviceRole) -> dict[str, Any]:
     learning = device_status.learning(role, CHARTED)
     received, own = _metrics(learning["global"]), _metrics(learning["local"])
     found = supply(role)
+    now, steps = guide.now(role, found)
     return {
-        "now": guide.now(role, found)[0],
+        "headline": how_good(role),
+        "now": now,
+        "steps": steps,
         "learning": learning,
         "received": received,
         "own": own,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import shutil
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from fanlight.learning.folders import UNLABELLED
 from fanlight.protocol.closing import Result
 from fanlight.protocol.device_round import Preparation
 from fanlight.services.device import guide, status
+from fanlight.services.device.arrival import how_good
 from fanlight.services.device.role import DeviceRole
 from fanlight.services.device.supply import STRIP, Supply, supply
 from fanlight.services.http.steps import Now, StepView
@@ -92,6 +94,21 @@ def test_a_version_that_came_is_compared_with_the_one_before(federation: FakeFed
     assert "the main server's operator can go back" in thing.text
 
 
+def test_how_good_the_model_is_stands_in_a_sentence(federation: FakeFederation, device: DeviceRole) -> None:
+    assert how_good(device) == "Waiting for the first model."
+    turn(device)
+    done(device, device.steps.train())
+    assert re.fullmatch(
+        r"Version 0 names 50\.0 % of your 2 test pictures rightly; this device's own model, \d+\.0 %\.",
+        how_good(device),
+    )
+    learned_once(federation, device, first_model(version=1, bias=0.5))
+    assert how_good(device) == f"Version {version(device)} is here: 50.0 % on your 2 test pictures, as before."
+    federation.by_itself = True
+    turn(device)
+    assert now(device).title == "You need do nothing.", "what to do and how good it is are two things"
+
+
 def test_it_is_said_when_the_operator_went_back(federation: FakeFederation, device: DeviceRole) -> None:
     first = federation.model
     turn(device)
@@ -168,8 +185,8 @@ def test_by_itself_nothing_is_asked_of_the_owner_but_labels(
     device = federation.device(tmp_path / "device-2", data)
     turn(device)
     thing = now(device)
-    assert (thing.title, thing.step, thing.href) == ("All by itself.", "", "/learning")
-    assert "You need do nothing." in thing.text
+    assert (thing.title, thing.step, thing.href) == ("You need do nothing.", "", "/learning")
+    assert "by themselves" in thing.text
     done(device, device.steps.train())
     done(device, device.steps.announce())
     federation.open_round()
@@ -177,11 +194,13 @@ def test_by_itself_nothing_is_asked_of_the_owner_but_labels(
     if device.offers.preparation is not Preparation.SENT:
         done(device, device.steps.send())
     thing = now(device)
-    assert (thing.name, thing.title) == ("wait", "All by itself."), "the headline stands still while a round goes on"
+    assert (thing.name, thing.title) == ("wait", "You need do nothing."), (
+        "the headline stands still while a round goes on"
+    )
     (data / UNLABELLED).mkdir()
     (data / "bright" / "0.png").rename(data / UNLABELLED / "0.png")
     thing = now(device)
-    assert (thing.title, thing.href) == ("All by itself.", "/pictures?state=unlabelled")
+    assert (thing.title, thing.href) == ("Say what your pictures show.", "/pictures?state=unlabelled")
     assert "nothing" not in thing.text
     device.stop()
 

@@ -35,6 +35,22 @@ def about_arrival(role: DeviceRole) -> tuple[str, str] | None:
     return _gone_back(held, held.before) if went_back(held) else _come(held, held.before)
 
 
+def how_good(role: DeviceRole) -> str:
+    """How good the model of all devices is here, in a sentence; and this device's own, where it goes on from that."""
+    held, prepared = role.store.held, role.offers.prepared
+    if held is None:
+        return "Waiting for the first model."
+    shared = _metrics(held.measured)
+    if shared is None:
+        return f"Version {held.version} is here, and not measured yet."
+    own = _metrics(prepared.local) if prepared else None
+    came = None if own or went_back(held) else about_arrival(role)
+    if came:
+        return came[0]
+    more = f"; this device's own model, {percent(own.accuracy)}" if own else ""
+    return f"Version {held.version} names {percent(shared.accuracy)} of {test_pictures(shared, shared)} rightly{more}."
+
+
 def test_pictures(before: Metrics, after: Metrics) -> str:
     """Those on which two figures were found; how many they are, if both are of the same."""
     return f"your {after.total} test pictures" if after.total == before.total > 1 else "your test pictures"

@@ -197,15 +197,15 @@ def _calmly(role: DeviceRole, found: Supply, thing: Now) -> Now:
     offer = role.offers.current
     if offer is None or not offer.by_itself:
         return thing
-    title = thing.title if thing.name == "went-back" else "All by itself."
-    came = None if thing.name == "went-back" else about_arrival(role)
-    text = "This federation runs by itself: in each round the device trains, announces and sends."
-    if came:
-        text = f"{came[0]} {text}"
-    if not found.waiting:
-        return Now(title, f"{text} You need do nothing.", "See what it learns", href="/learning", name=thing.name)
-    text += " Only one thing it cannot do: say what your pictures show."
-    return Now(title, text, "Say what they show", href="/pictures?state=unlabelled", name=thing.name)
+    text = "Rounds run by themselves here: in each the device trains, announces and sends."
+    if found.waiting:
+        title, text = "Say what your pictures show.", f"{text} Only one thing it cannot do: know what they show."
+        label, href = "Say what they show", "/pictures?state=unlabelled"
+    else:
+        title, label, href = "You need do nothing.", "See what it learns", "/learning"
+    if thing.name == "went-back":
+        title = thing.title
+    return Now(title, text, label, href=href, name=thing.name)
 
 
 def _train(role: DeviceRole) -> Now:
