@@ -268,12 +268,16 @@ def label_thirty(owner: Person, folder: Path) -> None:
     wrong = NEW - right.count()
     assert wrong >= len(odd)
     confirm(owner, right)
-    owner.see(f"{NEW - wrong} pictures confirmed.")
+    owner.see(f"{pictures(NEW - wrong)} confirmed.")
     expect(boxes(owner, "suggested: ")).to_have_count(wrong)
     for number, name in enumerate(shapes.CLASSES, start=1):
         correct(owner, boxes(owner, f"{name} |{ODD} " if name == "square" else f"{name} "), name, str(number))
     owner.see("No suggestions.")
     expect(owner.page.get_by_role("link", name=re.compile("^square"))).to_contain_text(str(FIRST + NEW // 4 + len(odd)))
+
+
+def pictures(number: int) -> str:
+    return "1 picture" if number == 1 else f"{number} pictures"
 
 
 def boxes(owner: Person, name: str) -> Locator:
@@ -310,7 +314,7 @@ def correct(owner: Person, wrong: Locator, name: str, key: str) -> None:
             box.focus()
             owner.page.keyboard.press("Space")
         owner.page.keyboard.press(key)
-    owner.see(f"{count} pictures labelled “{name}”.")
+    owner.see(f"{pictures(count)} labelled “{name}”.")
 
 
 def roll_back(them: People) -> None:

@@ -42,6 +42,11 @@ def tone(state: object) -> Tone:
     return _TONES.get(str(state), "quiet")
 
 
+def roughly(fraction: float | None) -> str:
+    """A fraction in [0, 1] as ``93 %``, where there is no room for more."""
+    return NOTHING if fraction is None else f"{100 * fraction:.0f}\N{NO-BREAK SPACE}%"
+
+
 def points(after: float | None, before: float | None) -> str:
     """The difference of two fractions in percentage points, with its sign."""
     return "" if after is None or before is None else f"{100 * (after - before):+.1f}".replace("-", "−")
@@ -134,5 +139,5 @@ _PAGES: Final = {"published": "/models/{}", "version": "/models/{}"}
 
 FILTERS: Final[Mapping[str, Callable[..., Any]]] = {
     function.__name__: function
-    for function in (tone, percent, points, moment, clock, iso, size, duration, short, count, results, number)
+    for function in (tone, percent, roughly, points, moment, clock, iso, size, duration, short, count, results, number)
 }

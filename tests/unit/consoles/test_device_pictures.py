@@ -13,13 +13,16 @@ import pytest
 from PIL import Image
 from starlette.testclient import TestClient
 
+from fanlight import __version__
 from fanlight.consoles import device as device_pages
 from fanlight.services.device.app import create_app
 from fanlight.services.device.library.records import Filter, State
 from fanlight.services.device.role import Chances, DeviceRole
 from fanlight.services.device.settings import DeviceSettings
 from fanlight.services.federation import issue_token_file
+from fanlight.services.http.jobs import Job
 from tests.unit.consoles.federation import LONG, RIGHT_TO_LEFT, SCRIPT, Page, device, make_folder, owner, stranger
+from tests.unit.consoles.joined_device import joined_device
 from tests.unit.device.federation import NOW, FakeFederation, draw_pictures, first_model
 from tests.unit.device.joined import done, turn
 
@@ -78,7 +81,9 @@ def test_it_is_the_owners_alone(tmp_path: Path) -> None:
 def test_an_empty_device_says_how_to_begin(tmp_path: Path) -> None:
     text = Page.of(owner(device(make_folder(tmp_path / "federation")), URL).get("/pictures")).text
     assert "Put your first pictures in." in text
-    assert "There is no model yet." in text
+    assert "There are no pictures yet." in text
+    assert "Suggest labels" not in text
+    assert f"Fanlight {__version__}." in text
 
 
 def test_filters_show_what_they_say(served: tuple[TestClient, DeviceRole]) -> None:
@@ -161,13 +166,56 @@ def test_a_zip_is_put_in_with_a_label(served: tuple[TestClient, DeviceRole]) -> 
     assert len(added) == 1
 
 
+def test_suggestions_of_an_earlier_version_are_said_to_be_so_and_made_anew(tmp_path: Path) -> None:
+    federation = FakeFederation(tmp_path / "federation", model=first_model(version=1), version=1)
+    browser, role = joined_device(federation, tmp_path)
+    turn(role)
+    role.library.refresh()
+
+    def text() -> str:
+        return Page.of(browser.get("/pictures?state=suggested")).text
+
+    assert "Suggest labels" not in text(), "no picture waits"
+    put_in(browser, ("a.png", png(1)), ("b.png", png(2)))
+    assert "Suggest labels" in text()
+    press(browser, do="suggest")
+    done(role, latest(role))
+    assert "Suggest labels" not in text(), "all were asked about"
+    federation.publish(first_model(version=2, bias=0.5))
+    turn(role)
+    assert role.store.held
+    assert f"2 suggestions are from an earlier version; version {role.store.held.version} is here." in text()
+    assert "Suggest again" in text()
+    press(browser, do="suggest")
+    done(role, latest(role))
+    assert "earlier version" not in text()
+    assert "Suggest again" not in text()
+    role.stop()
+
+
+def latest(role: DeviceRole) -> Job:
+    job = role.jobs.latest("suggest")
+    assert job
+    return job
+
+
+def test_labels_that_differ_in_a_group_of_pictures_alike_are_said(served: tuple[TestClient, DeviceRole]) -> None:
+    browser, _role = served
+    put_in(browser, ("a.png", png(1)), label="dark")
+    assert "different labels" not in Page.of(browser.get("/pictures?problem=duplicates")).text
+    image = Image.open(io.BytesIO(png(1))).resize((60, 60))
+    file = io.BytesIO()
+    image.save(file, "PNG")
+    put_in(browser, ("b.png", file.getvalue()), label="bright")
+    text = " ".join(Page.of(browser.get("/pictures?problem=duplicates")).text.split())
+    assert "2 pictures alike They have different labels: bright, dark. Is one of them wrong?" in text
+
+
 def test_suggestions_are_confirmed_with_one_button(served: tuple[TestClient, DeviceRole]) -> None:
     browser, role = served
     put_in(browser, ("a.png", png(1)), ("b.png", png(2)))
     press(browser, "?state=suggested", do="suggest")
-    job = role.jobs.latest("suggest")
-    assert job
-    assert role.jobs.wait(job.id, 60).state == "done"
+    done(role, latest(role))
     page = Page.of(browser.get("/pictures?state=suggested"))
     (first, second) = [button["value"] for button in page.all("button") if button.get("name") == "right"]
     press(browser, "?state=suggested", right=first)

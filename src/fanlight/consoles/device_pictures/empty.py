@@ -72,7 +72,7 @@ def _none_suggested(waiting: int, version: int | None) -> Empty:
         return Empty("No suggestions.", "Put pictures in without a label, then let the model suggest what they show.")
     wait = f"{count(waiting, 'picture waits', 'pictures wait')} for a label."
     if version:
-        return Empty("No suggestions yet.", f"{wait} Press “Suggest labels” below, or say yourself what they show.")
+        return Empty("No suggestions yet.", f"{wait} Press “Suggest labels” above, or say yourself what they show.")
     if version is None:
         say = f"{wait} There is no model yet: say yourself what they show."
     else:

@@ -132,7 +132,8 @@ def _context(role: DeviceRole, view: Asked) -> dict[str, Any]:
     page = _page(library, view) if groups is None or shown is None else _ungrouped(shown, groups)
     counts = library.counts()
     classes = library.classes
-    version, reading = role.store.held.version if role.store.held else None, library.reading_job
+    held, reading = role.store.held, library.reading_job
+    version = held.version if held else None
     kept = sum(count for state, count in counts.states.items() if state != State.DELETED)
     return {
         "view": view,
@@ -170,7 +171,8 @@ def _context(role: DeviceRole, view: Asked) -> dict[str, Any]:
         "unreadable": library.unreadable()[:MOST_NAMED],
         "waiting": counts.states[State.UNLABELLED],
         "deleted": counts.states[State.DELETED],
-        "version": version,
+        "model_version": version,
+        "outdated": library.outdated_suggestions(held.sha256) if held else 0,
         "job": reading or role.jobs.latest(SUGGEST),
     }
 

@@ -187,6 +187,13 @@ class Index:
         with self._database.transaction() as tx:
             return [_picture(row) for row in tx.execute(query)]
 
+    def suggested_by_another(self, model: bytes) -> int:
+        """How many pictures have a suggestion of another model than this one."""
+        c = pictures.c
+        query = select(func.count()).where(c.state == State.SUGGESTED.value, c.suggested_by.is_distinct_from(model))
+        with self._database.transaction() as tx:
+            return tx.execute(query).scalar_one()
+
     def suggest(self, found: Mapping[str, tuple[str, float]], model: bytes) -> None:
         """Keep what a model takes pictures for: class and probability."""
         with self._database.transaction() as tx:

@@ -188,6 +188,10 @@ class Library(Gallery):
         """Suggested pictures, least sure first."""
         return self._index.least_sure(max(1, min(number, 500)))
 
+    def outdated_suggestions(self, model: bytes) -> int:
+        """How many suggestions are another model's than this one's, by its SHA-256."""
+        return self._index.suggested_by_another(model)
+
     def _suggest(self, progress: Progress) -> dict[str, int]:
         self.notice()
         model, sha256 = self._around.model()
