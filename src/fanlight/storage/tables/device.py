@@ -79,6 +79,7 @@ pictures = Table(
     Column("suggestion", String),
     Column("confidence", Float),
     Column("suggested_by", LargeBinary(32)),
+    Column("colours", LargeBinary(192)),
 )
 
 picture_files = Table(

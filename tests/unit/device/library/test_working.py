@@ -5,6 +5,7 @@ import io
 import numpy as np
 import pytest
 from PIL import Image
+from sqlalchemy import text
 
 from fanlight.errors import DataError, NotFound
 from fanlight.learning.feature_cache import FeatureCache
@@ -231,3 +232,32 @@ def test_what_may_be_wrong_with_a_picture_and_what_looks_like_it_is_told(desk: D
     assert desk.library.alike(ids(desk, label="dark")[0]) == []
     with pytest.raises(NotFound):
         desk.library.alike("0" * 64)
+
+
+def test_pictures_of_an_earlier_version_are_measured_once_more_and_keep_what_is_known_of_them(desk: Desk) -> None:
+    desk.library.add([("soft.png", io.BytesIO(png(smooth=True))), ("soft2.png", io.BytesIO(png(1, 90, smooth=True)))])
+    before = desk.library.page()
+    one, other = ids(desk, state=State.UNLABELLED)
+    with desk.database.transaction() as tx:
+        tx.execute(text("ALTER TABLE pictures DROP COLUMN colours"))
+        tx.execute(text("UPDATE alembic_version SET version_num = '0003'"))
+    desk.now += 60
+    desk.restart()
+    assert desk.library.alike(one) == [], "nothing is said of pictures that were not looked at"
+    desk.library.notice()
+    assert [picture.sha256 for picture in desk.library.alike(one)] == [other]
+    assert desk.library.page() == before
+
+
+def test_pictures_with_the_same_slopes_and_other_colours_are_not_alike(desk: Desk) -> None:
+    def patch(colour: tuple[int, int, int]) -> io.BytesIO:
+        image = Image.new("RGB", (64, 64), (120, 200, 120))
+        image.paste(colour, (24, 16, 40, 48))
+        file = io.BytesIO()
+        image.save(file, "PNG")
+        return io.BytesIO(file.getvalue())
+
+    desk.library.add([("red.png", patch((230, 30, 30))), ("violet.png", patch((150, 40, 190)))])
+    red, violet = desk.library.page(Filter(State.UNLABELLED)).pictures
+    assert (int.from_bytes(red.perceptual_hash) ^ int.from_bytes(violet.perceptual_hash)).bit_count() <= 4
+    assert desk.library.alike(red.sha256) == []

@@ -212,7 +212,7 @@ class Gallery:
         """Worked out once after each change; one that comes meanwhile makes it be worked out again."""
         found, changes = self._doubles, self._changes
         if found.changes != changes:
-            found = self._doubles = Doubles(changes, self._index.copied(), doubles.groups(self._index.hashes()))
+            found = self._doubles = Doubles(changes, self._index.copied(), doubles.groups(self._index.looks()))
         return found
 
     def _double_ids(self) -> list[str]:

@@ -77,12 +77,12 @@ class Index:
     # -- pictures
 
     def known(self) -> set[str]:
-        """Hashes of the pictures that were measured."""
+        """Hashes of the pictures of which all is measured."""
         with self._database.transaction() as tx:
-            return set(tx.execute(select(pictures.c.sha256)).scalars())
+            return set(tx.execute(select(pictures.c.sha256).where(pictures.c.colours.is_not(None))).scalars())
 
     def put_measured(self, measured: Mapping[str, Measured], now: int) -> None:
-        """New pictures; where they stand, ``place`` says."""
+        """New pictures, and what was not measured of others; where they stand, ``place`` says."""
         rows = [
             {
                 "sha256": sha256,
@@ -96,7 +96,8 @@ class Index:
         ]
         if rows:
             with self._database.transaction() as tx:
-                tx.execute(upsert(pictures).on_conflict_do_nothing(), rows)
+                row = upsert(pictures)
+                tx.execute(row.on_conflict_do_update(["sha256"], set_={"colours": row.excluded.colours}), rows)
 
     def places(self) -> dict[str, tuple[str, str, str | None, str]]:
         """Of all pictures: path, state, label, part."""
@@ -212,12 +213,13 @@ class Index:
             labels = {str(row[0]): int(row[1]) for row in tx.execute(by_label)}
         return Counts({state: states.get(state, 0) for state in State}, labels)
 
-    def hashes(self) -> list[tuple[str, bytes]]:
-        """Content hash and perceptual hash of all pictures that are in use."""
+    def looks(self) -> list[tuple[str, bytes, bytes]]:
+        """Content hash, perceptual hash and colours of all pictures that are in use."""
         c = pictures.c
-        query = select(c.sha256, c.perceptual_hash).where(in_use()).order_by(c.added_at, c.sha256)
+        query = select(c.sha256, c.perceptual_hash, c.colours).where(in_use(), c.colours.is_not(None))
         with self._database.transaction() as tx:
-            return [(row.sha256, row.perceptual_hash) for row in tx.execute(query)]
+            rows = tx.execute(query.order_by(c.added_at, c.sha256))
+            return [(row.sha256, row.perceptual_hash, row.colours) for row in rows]
 
     def copied(self) -> list[str]:
         """Content hashes that stand in several files."""

@@ -1,4 +1,4 @@
-"""What a picture's pixels say of it: size, sharpness, a perceptual hash; and its thumbnail.
+"""What a picture's pixels say of it: size, sharpness, a perceptual hash, its colours; and its thumbnail.
 
 Perceptual hash: dHash. The picture is squeezed to 9 x 8 grey levels; each bit says whether a level is below its right
 neighbour, row by row. Scaling, recompression and small changes of light move few of the 64 bits.
@@ -18,19 +18,31 @@ from fanlight.learning import pictures
 
 THUMBNAIL_SIDE = 256
 """Longest side of a thumbnail, in pixels."""
+SIDE = 8
+"""Places a side at which colours are kept."""
+COLOURS = 3 * SIDE**2
+"""Bytes of a picture's colours."""
 
 _GREY = np.array([0.299, 0.587, 0.114])
-_SMALLEST, _LARGEST = 8, 256
+_SMALLEST = 8
 
 
 @dataclass(frozen=True)
 class Measured:
-    """``width`` and ``height`` in pixels (upright), ``sharpness`` >= 0, ``perceptual_hash`` of 8 bytes."""
+    """What is kept of a picture's pixels.
+
+    Attributes:
+        width, height: in pixels, upright.
+        sharpness: >= 0.
+        perceptual_hash: 8 bytes.
+        colours: the picture squeezed to ``SIDE`` x ``SIDE`` places, row by row; red, green and blue of each.
+    """
 
     width: int
     height: int
     sharpness: float
     perceptual_hash: bytes
+    colours: bytes
 
 
 def measure(data: bytes, name: str) -> Measured:
@@ -46,7 +58,8 @@ def measure(data: bytes, name: str) -> Measured:
         side = max(_SMALLEST, min(width, height))
         square = pictures.load(data, side, name=name)
     grey = square @ _GREY
-    return Measured(width, height, _sharpness(grey), _difference_hash(grey))
+    colours = Image.fromarray(square).resize((SIDE, SIDE), Image.Resampling.BOX).tobytes()
+    return Measured(width, height, _sharpness(grey), _difference_hash(grey), colours)
 
 
 def thumbnail(data: bytes, name: str) -> bytes:
