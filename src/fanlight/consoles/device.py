@@ -10,6 +10,7 @@ from starlette.responses import RedirectResponse, Response
 
 from fanlight.consoles.console import Console
 from fanlight.consoles.device_learning import CHARTED, LEARNING, learning_router
+from fanlight.consoles.device_lists import lists_router
 from fanlight.consoles.device_pictures import PICTURES, pictures_router
 from fanlight.consoles.events import events_router
 from fanlight.consoles.privacy import PRIVACY, privacy_router
@@ -33,6 +34,7 @@ def install(app: FastAPI, role: DeviceRole) -> None:
     app.include_router(pages(console, role))
     app.include_router(learning_router(console, role))
     app.include_router(pictures_router(console, role))
+    app.include_router(lists_router(console, role))
     app.include_router(privacy_router(console, role))
     app.include_router(events_router(role.pages))
     console.install(app)

@@ -14,7 +14,6 @@ from starlette.responses import RedirectResponse, Response
 from fanlight.consoles.console import Console
 from fanlight.consoles.step_pages import Reader
 from fanlight.errors import NotFound, SettingsError
-from fanlight.protocol.device_round import Delivery
 from fanlight.services.device import guide
 from fanlight.services.device import status as device_status
 from fanlight.services.device.masked_picture import masked_picture
@@ -95,8 +94,8 @@ def privacy_router(console: Console, role: DeviceRole) -> APIRouter:
             fewest=FEWEST,
             sent=device_status.sent(role, NEWEST)["sent"][::-1],
             total=role.store.count_reports(),
-            ended=Delivery.ENDED.value,
-            refusals=device_status.refusals(role)["refusals"],
+            refusals=device_status.refusals(role, NEWEST)["refusals"],
+            refusals_total=role.store.refusals.count(),
             newest=NEWEST,
         )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import zlib
 from pathlib import Path
 
@@ -12,8 +13,10 @@ from fastapi import FastAPI
 from starlette.testclient import TestClient
 
 from fanlight.consoles import device as device_pages
+from fanlight.consoles import device_lists, privacy
 from fanlight.errors import Refused
 from fanlight.protocol.closing import Result
+from fanlight.protocol.plan import Kind
 from fanlight.services.device import status as device_status
 from fanlight.services.device.app import create_app
 from fanlight.services.device.masked_picture import masked_picture
@@ -155,6 +158,34 @@ def test_nothing_changes_without_the_forms_token_or_for_strangers(folder: Path) 
     assert not role.rounds.wishes.kept.paused
     assert role.rounds.wishes.kept.k_min == 5
     assert stranger(app, URL).get("/privacy").status_code == 303
+    role.stop()
+
+
+def test_long_lists_go_on_page_by_page_in_the_order_of_the_rounds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    federation = FakeFederation(tmp_path / "federation")
+    browser, role = joined_device(federation, tmp_path)
+    turn(role)
+    for attempt in range(6):  # all in one second
+        federation.open_round(Kind.MEASURE, attempt=attempt)
+        turn(role)
+    role.rounds.wishes.set_floors(k_min=5, accept_demo=False, answers_per_day=500)
+    federation.open_round()
+    turn(role)
+    assert [line["round"] for line in device_status.sent(role)["sent"]] == [1, 2, 3, 4, 5, 6]
+    assert [line["round"] for line in device_status.sent(role, 2)["sent"]] == [5, 6]
+    monkeypatch.setattr(device_lists, "SIZE", 4)
+    for path in ("/privacy/sent", "/learning/rounds"):
+        first, second = (browser.get(path, params={"page": page}) for page in (1, 2))
+        rounds = [re.findall(r"<strong>(\d+)</strong>", response.text) for response in (first, second)]
+        assert rounds == [["6", "5", "4", "3"], ["2", "1"]]
+        assert f'href="{path}?page=2"' in first.text
+        assert "There is nothing on this page." in browser.get(path, params={"page": 3}).text
+    assert "marked as a demonstration" in browser.get("/privacy/refused").text
+    monkeypatch.setattr(privacy, "NEWEST", 3)
+    assert 'href="/privacy/sent">All of them' in browser.get("/privacy").text
+    assert "/api/" not in browser.get("/privacy").text
     role.stop()
 
 

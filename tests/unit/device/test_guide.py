@@ -6,6 +6,7 @@ import hashlib
 import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,6 +18,7 @@ from fanlight.services.device import guide, status
 from fanlight.services.device.arrival import how_good
 from fanlight.services.device.role import DeviceRole
 from fanlight.services.device.supply import STRIP, Supply, supply
+from fanlight.services.http.jobs import Point
 from fanlight.services.http.steps import Now, StepView
 from tests.unit.device.federation import PLAN, FakeFederation, first_model
 from tests.unit.device.joined import announced, done, turn
@@ -263,6 +265,26 @@ def test_a_folder_that_is_gone_is_no_reason_to_ask_for_pictures(federation: Fake
     role = federation.device(tmp_path / "device-1", tmp_path / "nowhere")
     assert supply(role, 8) == Supply(0, 0, (), ())
     role.stop()
+
+
+def test_features_that_are_kept_are_no_part_of_the_way(federation: FakeFederation, device: DeviceRole) -> None:
+    federation.plan = PLAN.with_(epochs=40, patience=40)
+    turn(device)
+    held = device.store.held
+    assert held is not None
+    said: list[list[tuple[float, str]]] = [[], []]
+    for told in said:
+
+        def progress(fraction: float, text: str = "", point: Point | None = None, to: list[Any] = told) -> None:
+            to.append((fraction, text))
+
+        device.rounds.learner.train(held, progress)
+    first, again = (next(share for share, text in told if text.startswith("pass ")) for told in said)
+    assert first > 0.5 > 1 / 40 == again, "most of a first training's time goes into features"
+    assert any("new pictures" in text for _share, text in said[0])
+    assert not any("new pictures" in text for _share, text in said[1])
+    for told in said:
+        assert [share for share, _text in told] == sorted(share for share, _text in told)
 
 
 def test_how_the_last_training_went_is_kept(

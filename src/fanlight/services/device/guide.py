@@ -197,7 +197,7 @@ def _calmly(role: DeviceRole, found: Supply, thing: Now) -> Now:
     offer = role.offers.current
     if offer is None or not offer.by_itself:
         return thing
-    text = "Rounds run by themselves here: in each the device trains, announces and sends."
+    text = "Rounds run by themselves here: in each the device trains, and sends what it learned."
     if found.waiting:
         title, text = "Say what your pictures show.", f"{text} Only one thing it cannot do: know what they show."
         label, href = "Say what they show", "/pictures?state=unlabelled"

@@ -29,7 +29,7 @@ from fanlight.services.device.pictures import Examples, Pictures
 from fanlight.services.device.store import DeviceStore
 from fanlight.services.http.jobs import Point, Progress
 
-_FEATURES_SHARE = 0.8  # of a first training's time; later the features are there already
+_FEATURES_COST = 4.0  # a picture's features take so many times as long as all passes over them
 
 
 @dataclass(frozen=True)
@@ -83,10 +83,11 @@ class Learner:
             DataError, PictureError, ModelError, SettingsError, StorageError: pictures, model or disk cannot be used.
         """
         plan, start = held.plan, self.global_model(held)
-        parts = self.pictures.examples(plan, ("train", "valid", "test"), _share(progress))
+        bar = _Bar(progress)
+        parts = self.pictures.examples(plan, ("train", "valid", "test"), bar.features)
         if parts["train"].y.size == 0:
             raise nothing_to_learn_from(self.pictures)
-        local, course = self._descend(plan, start, parts, progress)
+        local, course = self._descend(plan, start, parts, bar)
         file = model_file.encode(local)
         received = _measure(start, parts["test"], plan)
         prepared = Prepared(
@@ -115,7 +116,7 @@ class Learner:
             DataError, PictureError, ModelError, StorageError: pictures, model or disk cannot be used.
         """
         plan = held.plan
-        test = self.pictures.examples(plan, ("test",), _share(progress))["test"]
+        test = self.pictures.examples(plan, ("test",), _Bar(progress).features)["test"]
         received = _measure(self.global_model(held), test, plan)
         self.store.measured(held, received)
         local = self.last_local(held)
@@ -137,17 +138,14 @@ class Learner:
         """The current global model."""
         return model_file.decode(self.store.global_file(held.sha256))
 
-    def _descend(
-        self, plan: Plan, start: HeadModel, parts: dict[str, Examples], progress: Progress
-    ) -> tuple[HeadModel, Course]:
+    def _descend(self, plan: Plan, start: HeadModel, parts: dict[str, Examples], bar: _Bar) -> tuple[HeadModel, Course]:
         epochs: list[Epoch] = []
 
         def on_epoch(done: EpochProgress) -> None:
             epochs.append(Epoch.of(_point(done)))
-            share = _FEATURES_SHARE + (1 - _FEATURES_SHARE) * done.epoch / done.epochs
             right = f"{percent(done.train_accuracy)} of the training pictures right"
             text = f"pass {done.epoch} of at most {done.epochs}: {right}"
-            progress(share, text, _point(done))
+            bar.passes(done.epoch / done.epochs, text, _point(done))
 
         result = train(
             SoftmaxHead(start.weight, start.bias),
@@ -177,6 +175,30 @@ class Learner:
             current.picture_size,
         )
         return model if same else None
+
+
+class _Bar:
+    """How far a training is, in its features and then in its passes; features that are kept cost nothing."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._kept: int | None = None
+        self._share = 0.0  # of the features
+
+    def features(self, done: int, total: int) -> None:
+        """``done`` of ``total`` pictures have theirs; of the first call, these were kept."""
+        if self._kept is None:
+            self._kept = done
+            cost = _FEATURES_COST * (total - done)
+            self._share = cost / (cost + total) if total else 0.0
+        new = total - self._kept
+        if new:
+            text = f"features of {done - self._kept} of {new} new pictures"
+            self._progress(self._share * (done - self._kept) / new, text)
+
+    def passes(self, fraction: float, text: str, point: Point) -> None:
+        """So much of the passes is done, at least: most trainings end before the last one."""
+        self._progress(self._share + (1 - self._share) * fraction, text, point)
 
 
 def training_settings(plan: Plan) -> TrainingSettings:
@@ -222,10 +244,3 @@ def _measure(model: HeadModel, test: Examples, plan: Plan) -> StoredCounts:
 
 def _occurring(train_part: Examples, plan: Plan) -> NDArray[np.bool_]:
     return np.bincount(train_part.y, minlength=len(plan.classes)) > 0
-
-
-def _share(progress: Progress) -> Callable[[int, int], None]:
-    def on_progress(done: int, total: int) -> None:
-        progress(_FEATURES_SHARE * done / max(total, 1), f"features of {done} of {total} new pictures")
-
-    return on_progress

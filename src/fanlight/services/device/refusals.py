@@ -12,7 +12,8 @@ from fanlight.errors import FanlightError
 from fanlight.storage.database import Database
 from fanlight.storage.tables.device import refusals
 
-_SHOWN: Final = 100
+REFUSALS: Final = 100
+"""So many are told at once, unless others are asked for."""
 
 
 @dataclass(frozen=True)
@@ -44,8 +45,13 @@ class Refusals:
             rows = tx.execute(select(refusals.c.slug, func.count()).group_by(refusals.c.slug))
             return {str(row[0]): int(row[1]) for row in rows}
 
-    def newest(self) -> list[Refusal]:
-        """The latest first, at most 100."""
-        with self.database.transaction() as tx:
-            rows = tx.execute(select(refusals).order_by(refusals.c.refused_at.desc()).limit(_SHOWN)).all()
+    def count(self) -> int:
+        """How many there are."""
+        return sum(self.counts().values())
+
+    def newest(self, number: int = REFUSALS, skip: int = 0) -> list[Refusal]:
+        """The latest first, after the first ``skip``."""
+        order = refusals.c.refused_at.desc(), refusals.c.mh, refusals.c.slug
+        with self.database.reading() as tx:
+            rows = tx.execute(select(refusals).order_by(*order).limit(number).offset(skip)).all()
         return [Refusal(row.mh, row.slug, row.message, row.next, row.refused_at) for row in rows]

@@ -11,6 +11,7 @@ from fanlight.protocol.closing import Outcome, SignedOutcome
 from fanlight.protocol.manifest import Manifest
 from fanlight.services.device.learned import Held, StoredCounts
 from fanlight.services.device.pictures import Overview
+from fanlight.services.device.refusals import REFUSALS
 from fanlight.services.device.role import DeviceRole
 from fanlight.services.device.steps import next_try, sent_json
 from fanlight.services.device.store import RoundLine
@@ -156,20 +157,22 @@ def learning(role: DeviceRole, newest: int | None = None) -> dict[str, Any]:
             "received": _metrics(prepared.received, classes),
             "metrics": _metrics(prepared.local, classes),
         },
-        "rounds": [
-            {
-                "round": line.number,
-                "kind": line.kind,
-                "at": line.at,
-                **line.learned.as_json(),
-                "result": line.result,
-                "reason": line.reason,
-                "included": line.included,
-            }
-            for line in rounds
-        ],
+        "rounds": [round_json(line) for line in rounds],
         "versions": versions(held, rounds),
         "course": [epoch.as_point() for epoch in course.epochs] if course else [],
+    }
+
+
+def round_json(line: RoundLine) -> dict[str, Any]:
+    """What a round brought, as its owner reads it."""
+    return {
+        "round": line.number,
+        "kind": line.kind,
+        "at": line.at,
+        **line.learned.as_json(),
+        "result": line.result,
+        "reason": line.reason,
+        "included": line.included,
     }
 
 
@@ -184,19 +187,19 @@ def versions(held: Held | None, rounds: Sequence[RoundLine]) -> list[dict[str, A
     ]
 
 
-def sent(role: DeviceRole, newest: int | None = None) -> dict[str, Any]:
-    """``GET /api/v1/sent``: everything that ever left this device about its pictures, or the ``newest`` of it.
+def sent(role: DeviceRole, newest: int | None = None, skip: int = 0) -> dict[str, Any]:
+    """``GET /api/v1/sent``: everything that ever left this device about its pictures, or the ``newest`` after ``skip``.
 
     ``bytes`` were sent in the round; ``model_bytes`` has the model that it began from (None where that was not kept).
     """
-    fetched = {line.mh: line.learned.model_bytes for line in role.store.rounds(newest)}
-    reports = role.store.reports(newest)
+    fetched = {line.mh: line.learned.model_bytes for line in role.store.rounds(newest, skip)}
+    reports = role.store.reports(newest, skip)
     return {"sent": [sent_json(record) | {"model_bytes": fetched.get(record.mh)} for record in reports]}
 
 
-def refusals(role: DeviceRole) -> dict[str, Any]:
-    """``GET /api/v1/refusals``: the rounds that this device did not take part in, and why."""
-    lines = role.store.refusals.newest()
+def refusals(role: DeviceRole, newest: int = REFUSALS, skip: int = 0) -> dict[str, Any]:
+    """``GET /api/v1/refusals``: the ``newest`` rounds after ``skip`` that this device did not take part in, and why."""
+    lines = role.store.refusals.newest(newest, skip)
     return {"refusals": [{**vars(line), "mh": line.mh.hex()} for line in lines]}
 
 

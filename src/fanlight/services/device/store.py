@@ -255,11 +255,11 @@ class DeviceStore:
             data = tx.execute(select(reports.c.record).where(reports.c.mh == mh)).scalar()
         return Record.decode(data) if data else None
 
-    def reports(self, newest: int | None = None) -> list[Record]:
-        """All reports, or the ``newest`` so many, the oldest first."""
-        order = reports.c.committed_at.desc(), reports.c.mh.desc()
+    def reports(self, newest: int | None = None, skip: int = 0) -> list[Record]:
+        """All reports, or the ``newest`` so many after the ``skip`` newest, the first round first."""
+        found = select(reports.c.record).join(rounds, rounds.c.mh == reports.c.mh)
         with self.database.reading() as tx:
-            rows = tx.execute(select(reports.c.record).order_by(*order).limit(newest)).all()
+            rows = tx.execute(found.order_by(*_NEWEST_ROUND).limit(newest).offset(skip)).all()
         return [Record.decode(row.record) for row in reversed(rows)]
 
     def count_reports(self) -> int:
@@ -320,17 +320,21 @@ class DeviceStore:
             recent = select(func.count()).select_from(reports).where(reports.c.committed_at > now - SECONDS_PER_DAY)
             return History(keys, tx.execute(recent).scalar_one())
 
-    def rounds(self, newest: int | None = None) -> list[RoundLine]:
-        """The history, or the ``newest`` rounds of it, the first round first."""
+    def rounds(self, newest: int | None = None, skip: int = 0) -> list[RoundLine]:
+        """The history, or the ``newest`` rounds of it after the ``skip`` newest, the first round first."""
         with self.database.reading() as tx:
             found = select(rounds, reports.c.committed_at).outerjoin(reports, reports.c.mh == rounds.c.mh)
-            rows = tx.execute(found.order_by(rounds.c.number.desc()).limit(newest)).all()
+            rows = tx.execute(found.order_by(*_NEWEST_ROUND).limit(newest).offset(skip)).all()
         return [_round_line(row) for row in reversed(rows)]
 
     def count_rounds(self) -> int:
         """How many rounds the history has."""
         with self.database.reading() as tx:
             return tx.execute(select(func.count()).select_from(rounds)).scalar_one()
+
+
+_NEWEST_ROUND: Final = (rounds.c.number.desc(), reports.c.committed_at.desc())
+"""A moment is too coarse: rounds take less than a second."""
 
 
 def _y_name(mh: bytes) -> str:
