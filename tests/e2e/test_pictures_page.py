@@ -168,7 +168,7 @@ def test_a_wrong_label_is_corrected_where_it_is_found(browser: Browser, device: 
         shows(page, "2 of 10")
         assert labels(role)["star"] == 10
         page.get_by_role("button", name="Where does it see that?").click()
-        expect(page.get_by_text("The glow is where it sees that.").first).to_be_visible()
+        expect(page.get_by_text("only 2 × 2 parts of one: too few to show where it looks").first).to_be_visible()
         page.goto(f"{server.url}/learning/pictures?model=own&shows=0&named=0")
         page.locator(".gallery a").first.click()
         shows(page, "What was taken for what")
@@ -297,20 +297,28 @@ def test_all_of_it_works_without_scripts(browser: Browser, device: tuple[Served,
         expect(page.get_by_text("This device's own model, trained from version 0")).to_be_visible()
 
 
+DRAG = """async ([kind, place]) => {
+  const canvas = Object.assign(document.createElement("canvas"), { width: 80, height: 60 });
+  const blob = await new Promise((resolve) => canvas.toBlob(resolve, "image/png"));
+  const bag = new DataTransfer();
+  bag.items.add(new File([blob], "<b>dropped.png", { type: "image/png" }));
+  const event = new DragEvent(kind, { dataTransfer: bag, bubbles: true, cancelable: true });
+  document.querySelector(place).dispatchEvent(event);
+}"""
+
+
 def test_a_dropped_picture_is_tried_at_once(browser: Browser, device: tuple[Served, DeviceRole]) -> None:
     server, _role = device
     with logged_in(browser, server) as context:
         page, wrong = opened(context, f"{server.url}/learning")
-        page.evaluate(
-            """async () => {
-              const canvas = Object.assign(document.createElement("canvas"), { width: 80, height: 60 });
-              const blob = await new Promise((resolve) => canvas.toBlob(resolve, "image/png"));
-              const bag = new DataTransfer();
-              bag.items.add(new File([blob], "<b>dropped.png", { type: "image/png" }));
-              const event = new DragEvent("drop", { dataTransfer: bag, bubbles: true, cancelable: true });
-              document.querySelector("[data-drop]").dispatchEvent(event);
-            }"""
-        )
+        said = "getComputedStyle(document.body, '::after').content"
+        page.evaluate(DRAG, ["dragover", "h1"])
+        assert "you see what the model makes of this picture" in page.evaluate(said), "wherever on the page"
+        page.evaluate(DRAG, ["dragleave", "html"])
+        assert page.evaluate(said) == "none"
+        page.evaluate(DRAG, ["dragover", "h1"])
+        page.evaluate(DRAG, ["drop", "h1"])
+        assert page.evaluate(said) == "none"
         expect(page.get_by_role("heading", name="What the model sees in <b>dropped.png")).to_be_visible()
         assert not wrong
 

@@ -35,7 +35,7 @@ MOST_CELLS: Final = 16
 MOST_PAIRS: Final = 12
 """Pairs of classes that are named where there is no matrix."""
 NEWEST: Final = 50
-"""Rounds in the list; the JSON API has them all."""
+"""Rounds in the list; a page of their own has them all."""
 CHARTED: Final = 100
 """Rounds of a chart; the JSON API has them all."""
 MOST_SHOWN: Final = 120
@@ -143,6 +143,7 @@ def shown(tried: Tried) -> dict[str, Any]:
                 "confidence": answer.confidence,
                 "scores": answer.scores[:6],
                 "heat": data_url(answer.heat) if answer.heat else None,
+                "why_no_heat": answer.why_no_heat,
             }
             for answer in tried.answers
         ],

@@ -20,7 +20,9 @@ from starlette.testclient import TestClient
 from fanlight.consoles import device_learning
 from fanlight.consoles.charts import rounds_chart
 from fanlight.consoles.device_learning import class_figures, mixed_up
-from fanlight.learning.heads import SoftmaxHead
+from fanlight.learning import model_file
+from fanlight.learning.heads import SoftmaxHead, zero_head
+from fanlight.learning.model_file import HeadModel
 from fanlight.protocol.closing import Result
 from fanlight.services.device import status as device_status
 from fanlight.services.device.role import DeviceRole
@@ -151,13 +153,37 @@ def test_both_models_say_what_they_see(served: tuple[TestClient, DeviceRole]) ->
     own, received = TryIt(role).look(jpeg()).answers
     assert (own.which, own.label, received.which) == ("own", "bright", "global")
     assert own.confidence > 0.6
+    assert own.heat is received.heat is None
+    page = Page.of(try_it(browser, jpeg(), SCRIPT))
+    assert SCRIPT in page.text
+    assert page.text.count("sees only 1 × 1 parts of one: too few to show where it looks.") == 2
+    assert sum(image["src"].startswith("data:image/jpeg;base64,") for image in page.all("img")) == 1
+
+
+def test_where_a_model_sees_it_glows_unless_it_sees_the_same_everywhere(tmp_path: Path) -> None:
+    size = 96
+    head = zero_head(PLAN.features, len(PLAN.classes))
+    untrained = HeadModel(
+        "default", 0, PLAN.classes, PLAN.backbone, PLAN.backbone_hash.hex(), size, head.weight, head.bias
+    )
+    plan = PLAN.with_(picture_size=size)
+    federation = FakeFederation(tmp_path / "federation", plan=plan, model=model_file.encode(untrained))
+    browser, role = joined_device(federation, tmp_path)
+    turn(role)
+    done(role, role.steps.train())
+    image = Image.new("RGB", (300, 200), (20, 20, 20))
+    image.paste((240, 240, 240), (200, 0, 300, 100))
+    file = io.BytesIO()
+    image.save(file, "JPEG")
+    own, received = TryIt(role).look(file.getvalue()).answers
     assert received.heat is None
+    assert received.why_no_heat == "All parts of the picture say much the same to this model."
     assert own.heat
     with Image.open(io.BytesIO(own.heat)) as shown:
         assert shown.size == (384, 256)
-    page = Page.of(try_it(browser, jpeg(), SCRIPT))
-    assert SCRIPT in page.text
+    page = Page.of(try_it(browser, file.getvalue()))
     assert sum(image["src"].startswith("data:image/jpeg;base64,") for image in page.all("img")) == 2
+    role.stop()
 
 
 def test_a_picture_that_lay_on_its_side_is_shown_upright(served: tuple[TestClient, DeviceRole]) -> None:
@@ -188,6 +214,9 @@ def test_heat_is_where_the_class_is() -> None:
     same = replace(SoftmaxHead(weight + 7, np.zeros(2, np.float32)))
     assert np.allclose(heat(places, same, 0), found)  # what all classes have in common says nothing
     assert not heat(-places, SoftmaxHead(weight, np.zeros(2, np.float32)), 0)[0, 1]
+    even = places.copy()
+    even[0] += 36  # all places speak for it, and hardly one more than the other
+    assert heat(even, SoftmaxHead(weight, np.zeros(2, np.float32)), 0).max() == pytest.approx(0.175)
 
 
 def test_classes_are_matched_by_name_and_rounds_become_lines() -> None:

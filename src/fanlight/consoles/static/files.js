@@ -1,6 +1,7 @@
 // Makes files quicker to put in; every form works without it.
 //
-// Dropped and pasted files, and those from the camera and from folders, go into the form that they were dropped on. A
+// Dropped and pasted files, and those from the camera and from folders, go into the page's form for files, wherever on
+// the page they are dropped; while they are dragged over it, the whole page says what becomes of them (data-drop). A
 // form marked data-upload sends them in several requests of bounded size, says how far it is, and can be stopped; any
 // other is sent as if they had been chosen in it.
 "use strict";
@@ -12,8 +13,7 @@ const MOST_BYTES = 24 * 1024 * 1024;
 // ---- what is dropped, pasted or chosen: {file, path}, the path with the folders that it came in
 
 const named = (file) => ({ file, path: file.webkitRelativePath || file.name });
-const dropZone = (target) => // on the page of pictures, anywhere
-  (target instanceof Element ? target.closest("[data-drop]") : null) ?? document.querySelector("[data-upload]");
+const formForFiles = () => document.querySelector("[data-drop]");
 const hasFiles = (transfer) => transfer !== null && Array.from(transfer.types).includes("Files");
 
 async function filesIn(entry) {
@@ -43,27 +43,30 @@ function give(form, files) {
   form.requestSubmit();
 }
 
+const over = (text) => {
+  if (text) document.body.dataset.dropping = text;
+  else delete document.body.dataset.dropping;
+};
 document.addEventListener("dragover", (event) => {
-  const form = dropZone(event.target);
-  if (form === null || !hasFiles(event.dataTransfer)) return;
+  if (formForFiles() === null || !hasFiles(event.dataTransfer)) return;
   event.preventDefault();
-  form.classList.add("over");
+  over(formForFiles().dataset.drop);
 });
-document.addEventListener("dragleave", (event) => dropZone(event.target)?.classList.remove("over"));
+document.addEventListener("dragleave", (event) => {
+  if (event.relatedTarget === null) over(""); // out of the window
+});
 document.addEventListener("drop", async (event) => {
-  const form = dropZone(event.target);
-  if (form === null || !hasFiles(event.dataTransfer)) return;
+  over("");
+  if (formForFiles() === null || !hasFiles(event.dataTransfer)) return;
   event.preventDefault();
-  form.classList.remove("over");
   const entries = Array.from(event.dataTransfer.items, (item) => item.webkitGetAsEntry()).filter(Boolean);
   const plain = Array.from(event.dataTransfer.files, named);
-  give(form, entries.length ? (await Promise.all(entries.map(filesIn))).flat() : plain);
+  give(formForFiles(), entries.length ? (await Promise.all(entries.map(filesIn))).flat() : plain);
 });
 document.addEventListener("paste", (event) => {
-  const form = document.querySelector("[data-drop]");
-  if (form === null || !hasFiles(event.clipboardData)) return;
+  if (formForFiles() === null || !hasFiles(event.clipboardData)) return;
   event.preventDefault();
-  give(form, Array.from(event.clipboardData.files, named));
+  give(formForFiles(), Array.from(event.clipboardData.files, named));
 });
 document.addEventListener("change", (event) => {
   if (event.target.matches("[data-send-at-once]") && event.target.files.length) event.target.form.requestSubmit();

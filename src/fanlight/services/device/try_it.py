@@ -4,6 +4,9 @@ The heat map comes from the map before pooling: the head is linear and the featu
 places, so the head applied at a place gives that place's share of the picture's score (class activation mapping, Zhou
 et al., arXiv 1512.04150).  It is counted against the mean over all classes, since a softmax only knows differences.
 
+What glows is how much more a place says than the place that says least: where all say much the same, nothing glows, and
+a map of few places (one for 32 pixels) shows no part of a picture.
+
 Nothing is kept: neither the picture, nor the session, whose memory a small device needs for other things.
 """
 
@@ -33,6 +36,10 @@ Floats = NDArray[np.float32]
 
 SHOWN_SIDE: Final = 384
 """Longer side of what is shown, in pixels."""
+FEWEST_PLACES: Final = 3
+"""Places a side of the map before pooling from which it shows where something is."""
+_FAINTEST: Final = 0.25
+"""Glow of the warmest place from which a glow says anything."""
 _GLOW: Final = (255, 138, 0)
 _STRONGEST: Final = 0.72
 
@@ -45,13 +52,15 @@ class Answer:
         which: the device's own model, or the global one it was made from.
         version: of the global model.
         scores: (class, probability), likeliest first; the probabilities sum to 1.
-        heat: JPEG of the picture, glowing where it speaks for the likeliest class; None if nothing does.
+        heat: JPEG of the picture, glowing where it speaks for the likeliest class; None if it cannot be said where.
+        why_no_heat: in words, if so.
     """
 
     which: Which
     version: int
     scores: tuple[tuple[str, float], ...]
-    heat: bytes | None
+    heat: bytes | None = None
+    why_no_heat: str = ""
 
     @property
     def label(self) -> str:
@@ -157,19 +166,26 @@ def heat(places: Floats, head: SoftmaxHead, label: int) -> Floats:
         places: (f, h, w) map before pooling. head: of f features. label: the class.
 
     Returns:
-        (h, w), no less than 0, the strongest place 1; all 0 if no place speaks for it.
+        (h, w) in [0, 1]: by what part of the strongest share each is above the weakest; all 0 if no place speaks for
+        it, or all alike.
     """
     direction = head.weight[:, label] - head.weight.mean(axis=1)
     shares = np.maximum(np.tensordot(direction, places, axes=1), 0)
     strongest = float(shares.max())
-    result: Floats = (shares / strongest if strongest > 0 else shares).astype(np.float32)
+    result: Floats = ((shares - shares.min()) / strongest if strongest > 0 else shares).astype(np.float32)
     return result
 
 
 def _answer(which: Which, model: HeadModel, features: Floats, places: Floats, shown: Image.Image) -> Answer:
     answer = _scores(which, model, features)
+    high, wide = places.shape[1:]
+    if min(high, wide) < FEWEST_PLACES:
+        why = f"This task's pictures are so small ({model.picture_size} pixels) that the model sees only"
+        return replace(answer, why_no_heat=f"{why} {wide} × {high} parts of one: too few to show where it looks.")
     warm = heat(places, SoftmaxHead(model.weight, model.bias), model.classes.index(answer.label))
-    return replace(answer, heat=_jpeg(_glowing(shown, warm)) if warm.any() else None)
+    if warm.max() < _FAINTEST:
+        return replace(answer, why_no_heat="All parts of the picture say much the same to this model.")
+    return replace(answer, heat=_jpeg(_glowing(shown, warm)))
 
 
 def _scores(which: Which, model: HeadModel, features: Floats) -> Answer:
@@ -177,7 +193,7 @@ def _scores(which: Which, model: HeadModel, features: Floats) -> Answer:
     probabilities = softmax(SoftmaxHead(model.weight, model.bias).logits(features))[0]
     order = np.argsort(-probabilities, kind="stable")
     scores = tuple((model.classes[label], float(probabilities[label])) for label in order)
-    return Answer(which, model.version, scores, None)
+    return Answer(which, model.version, scores)
 
 
 def _glowing(shown: Image.Image, warm: Floats) -> Image.Image:
