@@ -375,6 +375,10 @@ def test_pages_fit_the_screen(browser: Browser, suggested: tuple[Served, DeviceR
             f"/pictures/{role.library.page().pictures[0].sha256}",
             "/learning",
             "/learning/pictures?model=own&shows=0&named=0",
+            "/learning/rounds",
+            "/learning/problems",
+            "/privacy/sent",
+            "/privacy/refused",
         ):
             page.goto(server.url + path)
             assert too_wide(page) <= 0, path
