@@ -20,7 +20,7 @@ SIZE: Final = 50
 
 
 @dataclass(frozen=True)
-class List:
+class LongList:
     """One of them.
 
     Attributes:
@@ -39,7 +39,7 @@ class List:
     lines: Callable[[int, int], Sequence[Any]]
 
 
-def lists_of(role: DeviceRole) -> tuple[List, ...]:
+def lists_of(role: DeviceRole) -> tuple[LongList, ...]:
     """The lists of a device."""
     store = role.store
 
@@ -48,7 +48,7 @@ def lists_of(role: DeviceRole) -> tuple[List, ...]:
         return found
 
     return (
-        List(
+        LongList(
             "/privacy/sent",
             "What was sent",
             "/privacy#sent",
@@ -57,7 +57,7 @@ def lists_of(role: DeviceRole) -> tuple[List, ...]:
             store.count_reports,
             lambda size, skip: status.sent(role, size, skip)["sent"][::-1],
         ),
-        List(
+        LongList(
             "/privacy/refused",
             "What was refused, and why",
             "/privacy#refused",
@@ -66,7 +66,7 @@ def lists_of(role: DeviceRole) -> tuple[List, ...]:
             store.refusals.count,
             lambda size, skip: status.refusals(role, size, skip)["refusals"],
         ),
-        List(
+        LongList(
             "/learning/rounds",
             "Rounds",
             "/learning#rounds",
@@ -75,7 +75,7 @@ def lists_of(role: DeviceRole) -> tuple[List, ...]:
             store.count_rounds,
             lambda size, skip: [status.round_json(line) for line in store.rounds(size, skip)[::-1]],
         ),
-        List(
+        LongList(
             "/learning/problems",
             "Found in the pictures",
             "/",
@@ -95,7 +95,7 @@ def lists_router(console: Console, role: DeviceRole) -> APIRouter:
     return router
 
 
-def _page(console: Console, role: DeviceRole, found: List) -> Callable[..., Response]:
+def _page(console: Console, role: DeviceRole, found: LongList) -> Callable[..., Response]:
     def page(request: Request, owner: Reader, page: PageNumber = 1) -> Response:
         return console.page(
             request,
