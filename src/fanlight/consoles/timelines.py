@@ -1,6 +1,6 @@
 """Where the moments of a round lie on a line, for drawing it; templates use ``lanes`` as a filter.
 
-Places are fractions of the line's length: 0 is the opening of the round, 1 is now, or a little after its end.
+Places are fractions of the line's length: 0 is the opening of the round, 1 is now, or after its end.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from typing import Any, Final
 
 from fanlight.consoles.formats import Tone
 
-_AFTERWARDS: Final = 0.15
-"""Share of a round's length that is drawn behind its end, where devices fetch the new model."""
-_SHORTEST_S: Final = 2.0
+_AFTERWARDS: Final = (0.15, 1.0)
+"""Shares of a round's length, least and most, that are drawn behind its end, where devices fetch the new model."""
+_SHORTEST_S: Final = 0.01
 
 STEPS: Final[Mapping[str, tuple[str, Tone]]] = {
     "asked": ("asked", "quiet"),
@@ -49,7 +49,13 @@ def lanes(timeline: Mapping[str, Any]) -> dict[str, Any] | None:
         return None
     ended = timeline["ended_at"]
     length = max(_SHORTEST_S, (timeline["now"] if ended is None else ended) - opened)
-    until: float = opened + (length if ended is None else length * (1 + _AFTERWARDS))
+    until: float = opened + length
+    if ended is not None:
+        least, most = _AFTERWARDS
+        last = max(
+            (moment for entry in timeline["devices"] for moment in entry["moments"].values() if moment), default=0.0
+        )
+        until += min(max(least * length, last - ended), most * length)
 
     def place(moment: float) -> float:
         return round(min(1.0, max(0.0, (moment - opened) / (until - opened))), 4)

@@ -42,6 +42,14 @@ def test_what_comes_long_after_the_end_lies_at_the_edge() -> None:
     assert drawn["rows"][0]["marks"][-1][1] == 1.0
 
 
+def test_a_quick_round_takes_the_whole_line() -> None:
+    quick = {"opened_at": 100.0, "judged_at": 100.3, "released_at": 100.35, "ended_at": 100.4}
+    drawn = lanes(timeline("has-new-model", model=100.0, report=100.2, new=100.6, **quick))
+    assert drawn is not None
+    assert [round(at, 2) for _key, at, _label, _after in drawn["rows"][0]["marks"]] == [0.0, 0.33, 1.0]
+    assert round(drawn["round"][-1][0], 2) == 0.67
+
+
 def test_an_open_round_ends_now() -> None:
     drawn = lanes(timeline("reported", model=100.0, report=500.0, new=None, judged_at=None, ended_at=None, now=900.0))
     assert drawn is not None

@@ -66,9 +66,9 @@ def add_member(parts: MainServerParts, number: int, *, name: str = "") -> bytes:
     return device
 
 
-def add_report(parts: MainServerParts, number: int, device: bytes) -> None:
+def add_report(parts: MainServerParts, number: int, device: bytes, at: float = 1.0) -> None:
     """The receipt for a device's report to round ``number``."""
-    row = {"mh": bytes([number]) * 32, "dev": device, "report_id": device * 2, "receipt": b"", "received_at": 1.0}
+    row = {"mh": bytes([number]) * 32, "dev": device, "report_id": device * 2, "receipt": b"", "received_at": at}
     with parts.service.database.transaction() as tx:
         tx.execute(insert(tables.beacons).values(row))
 

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import insert, update
 
 from fanlight.errors import NotPossibleNow
 from fanlight.services.main_server.app import MainServerParts
-from fanlight.storage.tables.main import devices
-from tests.unit.main_server.past import add_member, add_round, server
+from fanlight.storage.tables.main import device_models, devices
+from tests.unit.main_server.past import add_member, add_report, add_round, server
 
 
 @pytest.fixture
@@ -62,3 +62,32 @@ def test_who_has_left_or_is_revoked_counts_neither_among_those_that_have_the_mod
     assert (status["devices_with_model"], status["members"]) == (2, 3)
     assert dict(publish.facts)["Devices that have it"] == "2 of 3"
     assert parts.overview.census() == {"here": 0, "away": 3, "waiting": 0, "left": 1, "revoked": 1}
+
+
+def test_a_device_that_says_late_that_it_had_the_model_had_it_when_it_announced_or_reported(
+    parts: MainServerParts,
+) -> None:
+    early, late, silent, tester = (add_member(parts, number) for number in range(1, 5))
+    with parts.service.database.transaction() as tx:
+        model = parts.service.models.current(tx).sha256
+        for device, fetched, ready in ((early, 1.0, 2.0), (late, 9.0, 2.0)):
+            tx.execute(insert(device_models).values(dev=device, model=model, fetched_at=fetched, ready_at=ready))
+    add_round(parts, 1)
+    for device in (early, late, silent):
+        add_report(parts, 1, device, at=4.0)
+    add_round(parts, 2, kind="measure")
+    add_report(parts, 2, tester, at=7.0)
+    assert [moments(parts, 1, device) for device in (early, late, silent)] == [
+        (1.0, 2.0, 4.0),
+        (2.0, 2.0, 4.0),
+        (4.0, 4.0, 4.0),
+    ]
+    assert moments(parts, 1, tester) == (None, None, None)
+    assert moments(parts, 2, tester) == (7.0, None, 7.0)
+
+
+def moments(parts: MainServerParts, number: int, device: bytes) -> tuple[float | None, ...]:
+    seen = parts.overview.timeline(number)
+    assert seen is not None
+    (row,) = (row for row in seen["devices"] if row["device"] == device.hex())
+    return tuple(row["moments"][moment] for moment in ("model", "announced", "report"))

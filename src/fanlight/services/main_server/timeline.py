@@ -17,6 +17,7 @@ from sqlalchemy import Connection, Row, Select, and_, or_, select
 from fanlight.protocol.closing import Verdict
 from fanlight.protocol.exchange import Order
 from fanlight.protocol.main_round import State
+from fanlight.protocol.plan import Kind
 from fanlight.services.main_server.round_table import Stored
 from fanlight.services.main_server.service import MainService
 from fanlight.storage.tables.main import beacons, device_models, devices, enrolled_at_aggregator
@@ -125,9 +126,15 @@ def _rows(stored: Stored, made: bytes, now: float) -> Select[Any]:
 
 def _device(service: MainService, stored: Stored, row: Row[Any], judged: Judged) -> dict[str, Any]:
     until = stored.ended_at or float("inf")
+    fetched, ready = (
+        moment if moment is not None and moment <= until else None for moment in (row.fetched_at, row.ready_at)
+    )
+    # Devices say only with their next poll that they have a model: whoever has announced or reported had it by then.
+    # And a report says itself that its device was ready.
+    announced = _first(ready, row.received_at if stored.kind == Kind.TRAIN else None)
     moments = {
-        "model": row.fetched_at if row.fetched_at is not None and row.fetched_at <= until else None,
-        "announced": row.ready_at if row.ready_at is not None and row.ready_at <= until else None,
+        "model": _first(fetched, announced, row.received_at),
+        "announced": announced,
         "report": row.received_at,
         "new_model": row.got,
     }
@@ -139,6 +146,10 @@ def _device(service: MainService, stored: Stored, row: Row[Any], judged: Judged)
         "reason": judged.left_out.get(row.dev),
         "moments": moments,
     }
+
+
+def _first(*moments: float | None) -> float | None:
+    return min((moment for moment in moments if moment is not None), default=None)
 
 
 def _step(
