@@ -218,7 +218,8 @@ def test_a_step_that_is_not_possible_without_scripts(browser: Browser, servers: 
         expect(page.get_by_text("no-open-round")).to_be_visible()
         expect(page.get_by_role("heading", name="Not possible now")).to_be_visible()
         assert too_wide(page) <= 0
-        page.get_by_role("link", name="Back to the page").click()
+        expect(page.get_by_role("navigation", name="Pages").get_by_role("link", name="Log")).to_be_visible()
+        page.get_by_role("link", name="To the page Aggregate").click()
         assert page.url == server.url + path
 
 

@@ -7,6 +7,7 @@ attribute; the content security policy (``services.http.headers``) stands behind
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,10 +29,30 @@ from fanlight.consoles.the_round import ROLE_TITLES, ROUND, RoleName, numbers_of
 from fanlight.consoles.timelines import TIMELINES
 from fanlight.consoles.words import meanings
 from fanlight.services.http.headers import STATIC_PREFIX
-from fanlight.services.http.owner import Owner
+from fanlight.services.http.owner import Owner, owner_of
 from fanlight.services.http.problems import Problem
 
 STATIC_FOLDER: Final = Path(__file__).parent / "static"
+_START: Final = ("/", "To the start page")
+_LISTS: Final = {
+    "/rounds": "All rounds",
+    "/models": "All versions",
+    "/devices": "All devices",
+    "/pictures": "All pictures",
+}
+_NEXT: Final = {
+    400: "Correct it, and send it again.",
+    403: "Reload the page that you came from, and try again.",
+    404: "It may have been there before. Look for it where the button below leads.",
+    409: "Load the page again: it shows how things stand now.",
+    413: "Send less at once.",
+    422: "Correct it, or choose something else.",
+    429: "Wait a moment, then try again.",
+    500: "Try again. If it happens once more, look into this process's log.",
+    502: "Look whether the other server runs, then try again.",
+    503: "Try again in a moment.",
+}
+"""What to do about an error that does not say so itself, by status."""
 
 
 class Console:
@@ -65,9 +86,9 @@ class Console:
             floor_words=floor_words,
             round_words=round_words,
             title_of=lambda route: title_of(role, route),
-            version=__version__,
+            fanlight_version=__version__,
         )
-        self._routes = tuple(route for route, _label in pages)
+        self._pages = tuple(pages)
 
     def page(self, request: Request, owner: Owner, template: str, **context: Any) -> HTMLResponse:
         """A page for the owner, who is logged in."""
@@ -75,15 +96,19 @@ class Console:
 
     def problem(self, request: Request, problem: Problem) -> Response:
         """The page of an error: what happened, its stable name, what to do, and the way back."""
-        page = self._draw("problem.html", path="", owner=None, problem=problem, back=self._back(request))
+        problem = replace(problem, next=problem.next or _NEXT.get(problem.status, ""))
+        path, owner = request.url.path, owner_of(request)
+        page = self._draw("problem.html", path=path, owner=owner, problem=problem, back=self._back(request))
         page.status_code = problem.status
         return page
 
-    def _back(self, request: Request) -> str:
-        """The page whose form this was, or to which the address belongs; never the address that has just failed."""
+    def _back(self, request: Request) -> tuple[str, str]:
+        """(address, words) of the page whose form this was, or to which the address belongs; never what has failed."""
         path = request.url.path
-        found = (route for route in self._routes if path.startswith(f"{route}/"))
-        return path if request.method == "POST" and path in self._routes else next(found, "/")
+        for route, label in self._pages:
+            if path.startswith(f"{route}/") or (path == route and request.method == "POST"):
+                return route, _LISTS.get(route, f"To the page {label}")
+        return _START
 
     def login(self, request: Request, message: str) -> Response:
         """The page that asks for the login link; where it leads to afterwards is checked when it is used."""

@@ -152,3 +152,41 @@ def test_servers_do_not_load_what_only_devices_need() -> None:
 
     program = "import sys, fanlight.apps; sys.exit('onnxruntime' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+def test_an_error_says_what_to_do_and_leaves_the_owner_the_tabs(role: Role) -> None:
+    app, url, paths = role
+    browser = owner(app, url)
+    tabs = {item["href"] for item in Page.of(browser.get("/")).all("a")}
+    cases = [
+        (browser.get("/nowhere"), 404, "/"),
+        (browser.get("/login/nowhere"), 404, "/"),
+        (browser.put(paths[1]), 405, "/"),
+        (browser.post(paths[1], data={"csrf": "wrong"}), 403, paths[1]),
+    ]
+    for response, status, back in cases:
+        page = Page.of(response)
+        assert response.status_code == status
+        assert "Next" in page.text
+        links = [item["href"] for item in page.all("a")]
+        assert tabs & set(paths) <= set(links)
+        assert [item["href"] for item in page.all("a") if item.get("class") == "button"] == [back]
+    assert "Log out" not in Page.of(stranger(app, url).get("/nowhere")).text
+    assert not Page.of(stranger(app, url).get("/nowhere")).scripts()
+
+
+@pytest.mark.parametrize(
+    ("address", "status", "back"),
+    [
+        ("/rounds/99", 404, ("/rounds", "All rounds")),
+        ("/models/99", 404, ("/models", "All versions")),
+        ("/rounds?page=none", 400, ("/", "To the start page")),
+    ],
+)
+def test_an_error_names_where_it_leads(tmp_path: Path, address: str, status: int, back: tuple[str, str]) -> None:
+    response = owner(main_server(make_folder(tmp_path / "federation"))).get(address)
+    assert response.status_code == status
+    page = Page.of(response)
+    assert "Next" in page.text
+    assert back[1] in page.text
+    assert back[0] in [item["href"] for item in page.all("a") if item.get("class") == "button"]

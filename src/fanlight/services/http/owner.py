@@ -45,18 +45,23 @@ async def require_owner(request: Request) -> Owner:
     Raises:
         NotAuthentic: nobody is logged in (slug ``login-required``: browsers are led to the login).
     """
-    sessions = _sessions(request)
-    scheme, _, token = request.headers.get("authorization", "").partition(" ")
-    if scheme.lower() == "bearer" and sessions.is_api_token(token.strip()):
-        return Owner("token")
-    session = _session(request) if not scheme else None  # a wrong token must not fall back to a cookie
-    if session is None:
+    owner = owner_of(request)
+    if owner is None:
         raise NotAuthentic(
             "Only the owner may do this.",
             next="Open the login link from the terminal, or send 'Authorization: Bearer' with the api-token file.",
             slug=LOGIN_REQUIRED,
         )
-    return Owner("session", session.csrf)
+    return owner
+
+
+def owner_of(request: Request) -> Owner | None:
+    """The owner, if it is they who ask."""
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "bearer" and _sessions(request).is_api_token(token.strip()):
+        return Owner("token")
+    session = _session(request) if not scheme else None  # a wrong token must not fall back to a cookie
+    return Owner("session", session.csrf) if session else None
 
 
 async def require_owner_post(request: Request, owner: Annotated[Owner, Depends(require_owner)]) -> Owner:

@@ -48,8 +48,12 @@ STATUS: Mapping[type[errors.FanlightError], int] = {
 }
 _STATUS_OF_SLUG = {"disk-full": 507, "too-many-requests": 429, "unknown-host": 421}
 _FRAMEWORK = {
-    404: ("not-found", "There is no such page or route here."),
-    405: ("method-not-allowed", "This route does not take requests of this kind."),
+    404: ("not-found", "There is no such page or route here.", "Check the address, or begin at the start page."),
+    405: (
+        "method-not-allowed",
+        "This route does not take requests of this kind.",
+        "Open the page instead: its buttons send the right request.",
+    ),
 }
 
 LOGIN_PATH = "/login"
@@ -143,14 +147,15 @@ async def _on_fanlight_error(request: Request, error: Exception) -> Response:
 
 async def _on_http_exception(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    slug, message = _FRAMEWORK.get(error.status_code, ("bad-request", str(error.detail)))
-    return respond(request, Problem(error.status_code, slug, message), error.headers)
+    slug, message, todo = _FRAMEWORK.get(error.status_code, ("bad-request", str(error.detail), ""))
+    return respond(request, Problem(error.status_code, slug, message, todo), error.headers)
 
 
 async def _on_validation_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     where = "; ".join(f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']}" for item in error.errors())
-    return respond(request, Problem(400, "malformed-message", f"The request is not valid: {where}."))
+    todo = "Correct what is named, and send it again."
+    return respond(request, Problem(400, "malformed-message", f"The request is not valid: {where}.", todo))
 
 
 class UnexpectedErrors:

@@ -142,7 +142,11 @@ class Conductor:
         with self._service.database.transaction() as tx:
             line = round_table.numbered(tx, number)
             if line.is_over:
-                raise NotPossibleNow(f"Round {number} is over: it is {line.state}.", slug="round-over")
+                raise NotPossibleNow(
+                    f"Round {number} is over: it is {line.state}.",
+                    slug="round-over",
+                    next="Only a round that is under way can be abandoned; see all rounds (/rounds).",
+                )
             self._service.rounds.ask(Order.ABANDON, tx)
         self._service.news.tell(orders=True)
 

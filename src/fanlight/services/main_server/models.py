@@ -83,7 +83,7 @@ class Models:
         """
         row = tx.execute(_NUMBERED, {"wanted": number}).first()
         if row is None:
-            raise NotFound(f"There is no model version {number}.")
+            raise NotFound(f"There is no model version {number}.", next="Choose one of all versions (/models).")
         return _version(row)
 
     def parents(self, tx: Connection, first: int, last: int) -> dict[int, int]:

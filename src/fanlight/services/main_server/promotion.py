@@ -151,7 +151,11 @@ class Promotion:
                 slug="not-published",
             )
         if version.number == self._models.current(tx).number and self.waiting(tx) is None:
-            raise NotPossibleNow(f"Version {version.number} is the current one.", slug="current-already")
+            raise NotPossibleNow(
+                f"Version {version.number} is the current one.",
+                slug="current-already",
+                next="Devices fetch it already. For another one, choose it among all versions (/models).",
+            )
 
     def _change(self, tx: Connection, version: Version, reason: Reason) -> None:
         before = self._models.current(tx).number

@@ -45,7 +45,7 @@ class RoundRows:
         """
         row = tx.execute(select(*self.columns).where(self.table.c.number == number)).first()
         if row is None:
-            raise NotFound(f"There is no round {number}.")
+            raise NotFound(f"There is no round {number}.", next="Choose one of all rounds (/rounds).")
         return row
 
     def by_hash(self, tx: Connection, mh: bytes) -> Row[Any]:
