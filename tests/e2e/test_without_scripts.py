@@ -21,11 +21,20 @@ STEPS = (
     ("second", "/sendstatus", "Send Status to Main Server"),
     ("first", "/sendmodel", "Send Model to Federated Server"),
     ("second", "/sendmodel", "Send Model to Federated Server"),
-    ("aggregator", "/aggregate_models", "Aggregate Local Models"),
-    ("aggregator", "/send_model_secagg", "Send Aggregated Model to Main Server"),
+)
+ADDED_UP = (
+    (
+        ("aggregator", "/aggregate_models", "Aggregate Local Models"),
+        ("aggregator", "/send_model_secagg", "Send Aggregated Model to Main Server"),
+    ),
+    (("main", "/aggregate_models", "Aggregate Local Models"),),
+)
+"""On the aggregator's pages, or by the main server's own button."""
+LAST = (
     ("main", "/send_model_clients", "Send Aggregated Models to Federated Clients"),
     ("main", "/measure", "Measure"),
 )
+Steps = tuple[tuple[str, str, str], ...]
 
 
 def loaded_until(page: Page, address: str, text: str) -> None:
@@ -48,13 +57,14 @@ def put_in(page: Page, home: str, folder: Path, seed: int) -> None:
 
 
 @pytest.mark.timeout(2 * LIMIT_S)
-def test_the_seven_steps_without_scripts(browser: Browser, tmp_path: Path) -> None:
+@pytest.mark.parametrize("added_up", ADDED_UP, ids=("aggregator", "main"))
+def test_the_seven_steps_without_scripts(browser: Browser, tmp_path: Path, added_up: Steps) -> None:
     with federation(tmp_path) as links, ExitStack() as stack:
         pages = {name: visitor(stack, browser, link) for name, link in links.items()}
         homes = {name: "{0.scheme}://{0.netloc}".format(urlsplit(link)) for name, link in links.items()}
         for seed, device in enumerate(("first", "second")):
             put_in(pages[device], homes[device], tmp_path / "new", seed)
-        for role, path, name in STEPS:
+        for role, path, name in (*STEPS, *added_up, *LAST):
             page = pages[role]
             button = page.get_by_role("button", name=name, exact=True)
             page.goto(homes[role] + path)
