@@ -1,7 +1,8 @@
 """Take all screenshots of the documentation, or those of one chapter.
 
 Usage: ``python -m scripts.screenshots [--out DOCS] [--chapter NAME]``. It starts federations of its own on free ports
-and in a temporary folder, goes through them in Chromium, and writes DOCS/screenshots/*.webp and DOCS/screenshots.md.
+and in a temporary folder, goes through them in Chromium, and writes DOCS/screenshots/*.webp, DOCS/screenshots.md
+and DOCS/screenshots.json, in which stands what the pages in them say.
 With ``--chapter`` only those pictures are taken, and nothing else below DOCS is touched.
 """
 
@@ -46,6 +47,7 @@ def main() -> None:
     if not asked.chapter:
         album.remove_others()
         (out / "screenshots.md").write_text(album.markdown(), "utf-8")
+        (out / "screenshots.json").write_text(album.record(), "utf-8")
     sizes = [path.stat().st_size for path in pictures.glob("*.webp")]
     print(f"{len(sizes)} pictures, {sum(sizes) / 1e6:.1f} MB, the largest {max(sizes) / 1e3:.0f} kB: {pictures}")
 

@@ -1,202 +1,210 @@
-"""A demonstration of two devices, step by step: what is busy, and what goes wrong."""
+"""A demonstration of two devices, step by step: what each page says before, while and after its button was pressed."""
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
-from playwright.sync_api import Page, Route
-from sqlalchemy import insert
+from playwright.sync_api import Page
 
 from fanlight.cli.owner_client import OwnerClient
-from fanlight.protocol.closing import Outcome, SignedOutcome
-from fanlight.services.main_server.task import Policy, Training
-from fanlight.storage.database import Database
-from fanlight.storage.tables.device import contradictions
+from fanlight.services.main_server.task import Policy
 from scripts.screenshots.album import Album
-from scripts.screenshots.federation import Federation, federation, prepared, wait
+from scripts.screenshots.federation import (
+    PATIENCE_S,
+    Federation,
+    federation,
+    new_pictures,
+    performed,
+    prepared,
+    press,
+    wait,
+)
 
 DEMO = "--accept-demo"
+TRAIN, ANNOUNCE, SEND = STEPS = ("/modeltrain", "/sendstatus", "/sendmodel")
+AGGREGATE, RELEASE, PUBLISH, MEASURE = "/aggregate_models", "/send_model_secagg", "/send_model_clients", "/measure"
 
 
 def by_hand(album: Album, folder: Path) -> None:
-    """Two devices that learn for long, a third that refuses, and a token that was copied."""
-    album.chapter("Busy")
-    with federation(folder, 4, Policy(demo=True, k_min=2), Training(epochs=1000, patience=1000, batch_size=1)) as world:
+    """Two rounds, a version that is gone back from, and rounds that are held back."""
+    with federation(folder, 2, Policy(demo=True, k_min=2)) as world:
         world.start_main()
         world.start_aggregator()
-        homes = prepared(folder / "pictures", 4)
-        left = world.start_device("left", homes[0], DEMO)
-        right = world.start_device("right", homes[1], DEMO)
+        homes = prepared(folder / "pictures", 2)
+        door = world.start_device("Front door", homes[0], DEMO)
+        garden = world.start_device("Garden", homes[1], DEMO)
         wait(lambda: world.main.get("/api/v1/status")["round"], "a round is open")
-        operator, owner = album.open(world.main), album.open(left)
-        album.take(operator, "main-round-open", "A demonstration: round 1 is open, nothing has been sent.")
-        upload(album, owner, left, sorted(homes[1].rglob("*.png"))[:3])
-        press(owner, left, "/modeltrain")
-        owner.locator(".job").get_by_text("of the training pictures").wait_for()
-        album.take(owner, "device-training", "Training is under way.")
-        press(owner, left, "/modeltrain")  # waits for the last one, so that this one is seen from its beginning
-        owner.goto(left.url)
-        owner.locator(".job").first.wait_for()
-        album.take(owner, "device-overview-training", "The start page meanwhile.")
-        press(owner, left, "/modeltrain")
-        owner.goto(f"{left.url}/learning")
-        album.take(owner, "device-learning-training", "The course of the training, while it runs.", part="#training")
-        problems(album, operator, world.main)
+        operator, owner = album.open(world.main), album.open(door)
+        album.chapter("Seven steps by hand")
+        album.take(
+            operator, "main-round-open", "A demonstration: round 1 is open, nothing has been sent.", "0 reports so far"
+        )
+        three_steps(album, owner, door)
+        proposals(album, owner, operator, door, world.main, new_pictures(folder / "new", 1)[0].parent)
+        performed(garden, *STEPS)
+        four_to_seven(album, operator, world, garden)
+        album.chapter("What came of it")
+        wait(lambda: (door.get("/api/v1/status")["model"] or {}).get("version") == 1, "version 1 has come")
+        owner.goto(door.url)
+        album.take(owner, "device-better", "The new model has come: how much better it is here.", "Version 1 is here")
+        at_the_aggregator(album, world, (door, garden))
+        wait(lambda: (door.get("/api/v1/status")["model"] or {}).get("version") == 2, "version 2 has come")
+        back(album, operator, world.main, owner, door)
+        suggesting(album, owner, door, new_pictures(folder / "many", 60))
+        held_back(album, operator, world)
 
-        strict = world.start_device("strict", homes[2])
-        wait(lambda: strict.get("/api/v1/refusals")["refusals"], "the round is refused")
-        stranger = album.open(strict)
-        looked_through(stranger)
-        album.take(stranger, "device-refuses", "A device that takes part in no demonstration.")
-        stranger.goto(f"{strict.url}/privacy")
-        album.take(stranger, "device-refused", "A round was refused, and why.", part="#refused")
 
-        token = folder / "federation" / "tokens" / "right.json"
-        world.start_device("copy of right", homes[3], DEMO, token=token)
-        wait(lambda: world.main.get("/api/v1/status")["incidents"], "the copied token is noticed")
+def three_steps(album: Album, owner: Page, door: OwnerClient) -> None:
+    """Train, announce, send, on a device."""
+    owner.goto(door.url + SEND)
+    album.take(owner, "device-send", "A step whose turn has not come.", owner.locator("form.act button:disabled"))
+    press(owner, door, TRAIN)
+    owner.get_by_text("Trained. Now announce it.").first.wait_for(timeout=1000 * PATIENCE_S)
+    album.take(
+        owner,
+        "device-train",
+        "The training is done: pass by pass, in a chart.",
+        owner.locator("figure[data-drawn]").first,
+    )
+    press(owner, door, ANNOUNCE)
+    album.take(owner, "device-announced", "Announced; sending comes next.", "Announced. Now send it.")
+    press(owner, door, SEND)
+    album.take(owner, "device-sent", "Sent; now the others are awaited.", "Sent. Now wait for the others.")
+
+
+def proposals(album: Album, owner: Page, operator: Page, door: OwnerClient, main: OwnerClient, new: Path) -> None:
+    """What an owner asks for: a class of a new name, and labels from the names of folders."""
+    owner.goto(f"{door.url}/pictures")
+    owner.locator("#new-class").fill("circle")
+    owner.get_by_role("button", name="Propose to the operator").click()
+    album.take(
+        owner,
+        "device-declined",
+        "A class that is there already.",
+        owner.locator("#declined"),
+        part=".card:has(#declined)",
+    )
+    owner.locator("#new-class").fill("hexagon")
+    owner.get_by_role("button", name="Propose to the operator").click()
+    album.take(
+        owner, "device-proposed", "A class was proposed.", "The new class was proposed to the operator", part=".toolbar"
+    )
+    folder = new / "holiday" / "star"
+    folder.mkdir(parents=True)
+    for picture in new.glob("*.png"):
+        picture.rename(folder / picture.name)
+    owner.goto(f"{door.url}/pictures")
+    owner.set_input_files("#folder", folder.parent)
+    album.take(
+        owner,
+        "device-folder-question",
+        "A folder is called like a class.",
+        "Do their pictures show that?",
+        part="#put-in",
+    )
+    owner.get_by_role("button", name="Yes, label them so").click()
+    owner.locator("#added").wait_for()
+
+    def proposed() -> bool:
+        operator.goto(f"{main.url}/task")
+        return operator.get_by_text("hexagon").count() > 0
+
+    wait(proposed, "the operator hears of the new class")
+    album.take(operator, "main-proposal", "A device proposes a class.", "hexagon", part="#proposals")
+
+
+def four_to_seven(album: Album, operator: Page, world: Federation, garden: OwnerClient) -> None:
+    """Aggregate, publish, measure, on the main server."""
+    operator.goto(world.main.url)
+    operator.get_by_text("That is enough").first.wait_for()
+    operator.goto(world.main.url + AGGREGATE)
+    album.take(operator, "main-step", "The page of a step that can be performed.", "2 reports have arrived.")
+    with world.asleep(world.aggregator):
+        press(operator, world.main, AGGREGATE)
+        album.take(operator, "main-aggregating", "The step runs.", operator.locator(".job"))
         operator.goto(world.main.url)
         album.take(
-            operator,
-            "main-incident",
-            "What should not have happened: a token was used by two devices.",
-            part="#incidents",
+            operator, "main-overview-aggregating", "The start page meanwhile.", "The reports are being added up."
         )
-        servers_at_work(album, world, operator)
-        equivocation(album, right)
-        gone(album, world, operator, right)
+    operator.goto(world.main.url + PUBLISH)
+    operator.get_by_text("A new model is ready.").wait_for(timeout=1000 * PATIENCE_S)
+    album.take(operator, "main-publish", "A new model is ready to be published.", "A new model is ready.")
+    press(operator, world.main, PUBLISH)
+    album.take(operator, "main-published", "It is published.", operator.locator(".note.good"))
+    with world.asleep(garden):
+        press(operator, world.main, MEASURE)
+        album.take(
+            operator,
+            "main-measuring",
+            "The model is being measured; one device has yet to answer.",
+            "1 report so far",
+        )
+    operator.locator(".note.good").wait_for(timeout=1000 * PATIENCE_S)
+    album.take(operator, "main-measured", "It was measured.", operator.locator(".note.good"))
 
 
-def servers_at_work(album: Album, world: Federation, operator: Page) -> None:
-    """Steps that run at both servers: a measurement for which one device has no time, and one that is asked for."""
-    album.chapter("Busy servers")
-    press(operator, world.main, "/measure")
-    operator.locator(".job").wait_for()
-    album.take(operator, "main-measuring", "A step runs at the main server: the model is being measured.")
-    other = album.open(world.aggregator)
-    held: list[Route] = []
-
-    def hold(route: Route) -> None:
-        held.append(route)
-
-    other.goto(f"{world.aggregator.url}/aggregate_models")
-    other.route("**/aggregate_models", hold)
-    press_all_the_same(other)
-    other.locator("button[aria-disabled]").wait_for()
-    album.take(other, "aggregator-working", "A button was pressed at the aggregator, which has not answered yet.")
-    for route in held:
-        route.abort()
+def at_the_aggregator(album: Album, world: Federation, devices: tuple[OwnerClient, ...]) -> None:
+    """A second round, added up and released on the aggregator's own pages."""
+    for device in devices:
+        performed(device, *STEPS)
+    page = album.open(world.aggregator)
+    album.take(page, "aggregator-ready", "Enough reports are here.", "That is enough")
+    with world.asleep(world.main):
+        press(page, world.aggregator, AGGREGATE)
+        album.take(page, "aggregator-aggregating", "The round is being closed.", page.locator(".job"))
+    page.goto(world.aggregator.url + RELEASE)
+    page.get_by_text("the sum can be released").wait_for(timeout=1000 * PATIENCE_S)
+    with world.asleep(world.main):
+        press(page, world.aggregator, RELEASE)
+        album.take(page, "aggregator-releasing", "The sum is being released.", page.locator(".job"))
+    wait(lambda: world.main.get("/api/v1/status")["round"]["state"] == "released", "the sum is at the main server")
+    performed(world.main, PUBLISH)
 
 
-def equivocation(album: Album, device: OwnerClient) -> None:
-    """An aggregator that has said two different things, as the device keeps it."""
-    album.chapter("Trouble at a device")
-    outcome = Outcome(mh=bytes(32), result="released", reason="ok", set_root=bytes(32))
-    signed = SignedOutcome(payload=outcome.encode(), aggregator_signature=bytes(64)).encode()
-    evidence = {"mh": bytes(32), "number": 1, "first": signed, "second": signed, "found_at": int(time.time())}
-    with Database(device.state / "state.sqlite3") as database, database.transaction() as tx:
-        tx.execute(insert(contradictions).values(**evidence))
-    page = album.open(device)
-    album.take(page, "device-equivocation", "The aggregator has said two things about a round.", part="#equivocation")
-
-
-def upload(album: Album, page: Page, device: OwnerClient, files: list[Path]) -> None:
-    """The moment in which pictures travel, held until it has been photographed."""
-    held: list[Route] = []
-
-    def hold(route: Route) -> None:
-        held.append(route)
-
-    page.goto(f"{device.url}/pictures")
-    page.route("**/pictures/add", hold)
-    page.set_input_files("#files", files)
-    page.get_by_role("button", name="Put in", exact=True).click(no_wait_after=True)
-    page.locator("[data-uploading]").wait_for()
-    album.take(page, "device-upload", "Pictures are being put in.")
-    for route in held:
-        route.abort()
-    page.unroute("**/pictures/add")
-
-
-def press(page: Page, device: OwnerClient, step: str) -> None:
-    """Press the button of a step on its page."""
-    page.goto(device.url + step)
-    page.locator("form.act button").click()
-
-
-def problems(album: Album, page: Page, main: OwnerClient) -> None:
-    """What a person can run into."""
-    album.chapter("Problems")
-    page.goto(f"{main.url}/aggregate_models")
-    album.take(page, "main-step-not-yet", "A step that cannot run yet says why, and what to do.")
-    press_all_the_same(page)
-    page.locator("#problem").wait_for()
-    album.take(page, "main-problem", "The same step, asked for all the same.")
-    page.goto(f"{main.url}/task")
-    page.locator("details:has(#policy-k_min) > summary").click()
-    page.locator("#policy-k_min").fill("1")
-    page.locator("#policy-k_min").evaluate("input => { input.form.noValidate = true; input.form.requestSubmit(); }")
+def back(album: Album, operator: Page, main: OwnerClient, owner: Page, door: OwnerClient) -> None:
+    """The operator goes back to an earlier version."""
+    operator.goto(f"{main.url}/models/1/current")
+    operator.get_by_role("button", name="Go back to version 1").click()
+    operator.get_by_text("Devices fetch this version.").wait_for()
+    operator.goto(f"{main.url}/models/2")
     album.take(
-        page,
-        "main-wrong-number",
-        "A number that the policy cannot have is told where it stands.",
-        part="section:has(.wrong-input)",
+        operator, "main-not-current", "A version that devices do not fetch any more.", "Devices fetch version 1 now."
     )
-    page.goto(f"{main.url}/rounds?page=99")
-    album.take(page, "main-beyond-the-last", "A page beyond the last.")
-    page.goto(f"{main.url}/rounds/99")
-    album.take(page, "main-not-found", "An address that leads nowhere.")
-    end_session(page)
-    page.goto(f"{main.url}/task")
-    album.take(page, "main-login", "The session is over: log in, and be back on the page that was asked for.")
-    page.goto(f"{main.url}/login?token=used")
-    album.take(page, "main-login-refused", "A login link works once.")
-    page.goto(main.login_link())
+    wait(lambda: door.get("/api/v1/status")["model"]["version"] == 1, "version 1 has come again")
+    owner.goto(door.url)
+    album.take(owner, "device-went-back", "The operator went back to an earlier version.", "The operator went back")
 
 
-def end_session(page: Page) -> None:
-    """The browser keeps a cookie that is worth nothing any more."""
-    for cookie in page.context.cookies():
-        address = {"domain": cookie["domain"], "path": cookie["path"]}
-        page.context.add_cookies([{"name": cookie["name"], "value": "over", **address}])  # type: ignore[typeddict-item]
+def held_back(album: Album, operator: Page, world: Federation) -> None:
+    """A round that is given up while the aggregator is busy, and no further one."""
+    wait(lambda: world.main.get("/api/v1/status")["round"]["state"] == "open", "a round is open")
+    operator.goto(f"{world.main.url}/task")
+    operator.get_by_role("button", name="Pause: open no further round").click()
+    operator.get_by_role("button", name="Let rounds go on").wait_for()
+    operator.goto(world.main.url)
+    album.take(operator, "main-held", "No further round opens; the one that is open goes on.", "goes on.")
+    number = world.main.get("/api/v1/status")["round"]["round"]
+    with world.asleep(world.aggregator):
+        operator.goto(f"{world.main.url}/rounds/{number}")
+        operator.get_by_text("Abandon this round").click()
+        operator.get_by_role("button", name=f"Abandon round {number}").click()
+        album.take(operator, "main-abandoning", "A round is being given up.", "is being abandoned", part="#timeline")
+    operator.goto(world.main.url)
+    operator.get_by_text("You have paused the rounds.").or_(
+        operator.get_by_role("button", name="Let rounds go on")
+    ).first.wait_for()
+    wait(lambda: world.main.get("/api/v1/status")["round"]["state"] == "abandoned", "the round is given up")
+    operator.goto(world.main.url)
+    album.take(
+        operator, "main-paused", "The operator has paused the rounds.", operator.locator(".hero").get_by_role("button")
+    )
 
 
-def press_all_the_same(page: Page) -> None:
-    """The button of a step that is not possible."""
-    button = page.locator("form.act button")
-    button.evaluate("button => { button.disabled = false; button.click(); }")
-
-
-def gone(album: Album, world: Federation, operator: Page, device: OwnerClient) -> None:
-    """The main server is stopped while people look at it, and go on elsewhere."""
-    other = album.open(world.aggregator)
-    operator.goto(f"{world.main.url}/aggregate_models")
-    world.stop(world.main)
-    press_all_the_same(operator)
-    album.take(operator, "main-no-answer", "The server behind an open page has stopped.", part="[data-no-answer]")
-    operator.locator("#close-notice").click()
-    operator.get_by_role("navigation", name="Pages").get_by_role("link", name="Rounds").click()
-    operator.get_by_text("The page that you asked for opens then.").wait_for()
-    album.take(operator, "main-not-connected", "A link waits until the server is there again.")
-    other.get_by_text("The main server cannot be reached").wait_for()
-    album.take(other, "aggregator-main-gone", "The aggregator does not reach the main server.")
-    page = album.open(device)
-    wait(lambda: device.get("/api/v1/status")["problem"], "the device notices")
-    page.goto(device.url)
-    looked_through(page)
-    album.take(page, "device-main-gone", "The main server does not answer.")
-    page.goto(f"{device.url}/privacy")
-    leave(page)
-    page.get_by_text("not told yet").first.wait_for()
-    album.take(page, "device-left-not-told", "A device that left while a server does not answer.", part="#leave")
-
-
-def leave(page: Page) -> None:
-    """Leave the federation, on the page Privacy."""
-    page.locator("#sure").check()
-    page.get_by_role("button", name="Leave the federation").click()
-
-
-def looked_through(page: Page) -> None:
-    """Until the device knows all of its pictures; the open page hears of it."""
-    page.get_by_text("Looking through your pictures").wait_for(state="hidden")
+def suggesting(album: Album, owner: Page, door: OwnerClient, new: list[Path]) -> None:
+    """The model looks at many new pictures."""
+    owner.goto(f"{door.url}/pictures")
+    owner.set_input_files("#files", new)
+    owner.get_by_role("button", name="Put in", exact=True).click()
+    owner.locator("#added").wait_for(timeout=1000 * PATIENCE_S)
+    owner.get_by_role("button", name="Suggest labels").click()
+    album.take(owner, "device-suggesting", "The model looks at new pictures.", owner.locator(".job"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from PIL import Image, ImageFilter
+from playwright.sync_api import Page
 
 from fanlight.cli.owner_client import OwnerClient
 from fanlight.cli.processes import Processes
@@ -22,9 +24,12 @@ from fanlight.services.main_server.task import Policy, Task, Training
 
 T = TypeVar("T")
 
-PATIENCE_S: Final = 120.0
+PATIENCE_S: Final = 300.0
 TOKENS_HOLD_S: Final = 86_400
 _FIRST_PORTS: Final = range(8000, 60_000, 100)
+_AS_USUAL: Final = Training()
+_MISSING: Final = (0, 14, 8, 3)
+"""So many pictures of a class a home has less than others."""
 
 
 class Federation:
@@ -50,7 +55,7 @@ class Federation:
         self._device_ports = iter(ports[1:-1])
         self.main = OwnerClient.here("main", ports[0], folder / "federation" / "main")
         self.aggregator = OwnerClient.here("aggregator", ports[-1], folder / "federation" / "aggregator")
-        task = Task(name="shapes", classes=shapes.CLASSES, picture_size=32, training=training, policy=policy)
+        task = Task(name="shapes", classes=shapes.CLASSES, training=training, policy=policy)
         init_federation(
             folder / "federation",
             main_url=self.main.url,
@@ -76,6 +81,16 @@ class Federation:
         """End one of them."""
         self.processes.leave_out(role.name)
 
+    @contextmanager
+    def asleep(self, role: OwnerClient) -> Iterator[None]:
+        """It neither answers nor hangs up, as on a machine that is busy with something else."""
+        pid = self.processes.running[role.name].popen.pid
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(pid, signal.SIGCONT)
+
     def _start(self, role: OwnerClient, *words: str) -> OwnerClient:
         arguments = [*words, "--state", str(role.state), "--port", str(role.port)]
         self.processes.start(role.name, arguments, self.folder / f"{role.name.replace(' ', '-')}.log")
@@ -89,7 +104,7 @@ class Federation:
 
 
 @contextmanager
-def federation(folder: Path, devices: int, policy: Policy, training: Training) -> Iterator[Federation]:
+def federation(folder: Path, devices: int, policy: Policy, training: Training = _AS_USUAL) -> Iterator[Federation]:
     """One with ports for so many devices; everything ends with the ``with`` block."""
     folder.mkdir(parents=True)
     quiet = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", END_WITH_STDIN: "1"}
@@ -118,8 +133,34 @@ def wait(condition: Callable[[], T | None], what: str) -> T:
 
 
 def prepared(folder: Path, devices: int) -> tuple[Path, ...]:
-    """A folder of labelled shapes for each device."""
-    return prepare("shapes", devices, 0, folder).device_folders
+    """A folder of labelled shapes for each device; homes differ in what they see much of."""
+    folders = prepare("shapes", devices, 0, folder).device_folders
+    for number, home in enumerate(folders):
+        for turn, name in enumerate(shapes.CLASSES):
+            missing = _MISSING[(number + turn) % len(_MISSING)]
+            found = [path for path in home.rglob("*.png") if path.parent.name == name]
+            for path in sorted(found, key=lambda path: path.stem[::-1])[:missing]:
+                path.unlink()
+    return folders
+
+
+def performed(device: OwnerClient, *steps: str) -> None:
+    """Perform steps of a role, each after the one before is done."""
+    for step in steps:
+        job = device.post(step)["job"]
+        wait(lambda job=job: device.get(f"/api/v1/jobs/{job}")["state"] == "done", f"{device.name} did {step}")  # type: ignore[misc]
+
+
+def press(page: Page, device: OwnerClient, step: str) -> None:
+    """Press the button of a step on its page."""
+    page.goto(device.url + step)
+    page.locator("form.act button").click()
+
+
+def leave(page: Page) -> None:
+    """Leave the federation, on a device's page Privacy."""
+    page.locator("#sure").check()
+    page.get_by_role("button", name="Leave the federation").click()
 
 
 def new_pictures(folder: Path, each: int) -> list[Path]:
