@@ -12,6 +12,7 @@ from fanlight.consoles.console import Console
 from fanlight.consoles.events import events_router
 from fanlight.consoles.step_pages import Reader, Shown, step_router
 from fanlight.consoles.the_round import titled
+from fanlight.protocol.aggregator_round import State
 from fanlight.protocol.device import needs_training
 from fanlight.services.aggregator import guide
 from fanlight.services.aggregator.app import AggregatorParts
@@ -54,6 +55,7 @@ def pages(console: Console, parts: AggregatorParts) -> APIRouter:
             glimpse=glimpse(service.files),
             found=found,
             drawn=_drawn(found["rounds"]),
+            last_sum=_last_sum(found["rounds"]),
         )
 
     @router.get("/rounds")
@@ -75,6 +77,12 @@ def pages(console: Console, parts: AggregatorParts) -> APIRouter:
 def _drawn(rounds: list[dict[str, Any]]) -> dict[str, Any] | None:
     """The newest round of training: its numbers are in the drawing, not those of one that only measured."""
     return next((line for line in rounds if needs_training(line["kind"])), None)
+
+
+def _last_sum(rounds: list[dict[str, Any]]) -> int | None:
+    """Over how many devices the newest sum of training was that has been released."""
+    sums = (line["accepted"] for line in rounds if needs_training(line["kind"]) and line["state"] == State.FINISHED)
+    return next(sums, None)
 
 
 def is_demo(service: AggregatorService) -> bool:

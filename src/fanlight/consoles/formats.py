@@ -52,9 +52,9 @@ def points(after: float | None, before: float | None) -> str:
     return "" if after is None or before is None else f"{100 * (after - before):+.1f}".replace("-", "−")
 
 
-def moment(unix_s: float | None) -> str:
-    """Unix seconds as ``2026-11-21 22:31 UTC``."""
-    return NOTHING if unix_s is None else f"{_utc(unix_s):%Y-%m-%d %H:%M} UTC"
+def moment(unix_s: float | None, *, precise: bool = False) -> str:
+    """Unix seconds as ``2026-11-21 22:31 UTC``, or ``2026-11-21 22:31:07 UTC`` if it is to be precise."""
+    return NOTHING if unix_s is None else f"{_utc(unix_s):%Y-%m-%d %H:%M{':%S' if precise else ''}} UTC"
 
 
 def clock(unix_s: float | None) -> str:

@@ -45,7 +45,7 @@ NUMBERS: Final = (
     Number("over_selection_percent", "More devices drawn, for those that fail", "percent",
            "The round ends when as many as above have reported."),
     Number("min_class_supporters", "Devices that must have a class", "devices",
-           "A class that fewer have pictures of is held back. 0: as many as a sum needs."),
+           "A class that fewer have pictures of is held back. 0: as many as a sum needs, in a demonstration one."),
     Number("r_max_percent", "Largest share of rejected reports", "percent", "With more, the round is abandoned."),
     Number("window_s", "A round stays open for", "seconds", "0: ten minutes by itself, seven days by hand."),
     Number("wait_s", "Patience with connected devices", "seconds", "Once enough reports are in."),

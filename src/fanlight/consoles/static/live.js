@@ -83,13 +83,17 @@ function ask() {
   else look();
 }
 
+// A link is not kept back for long: a server that neither answers nor refuses is slow, and the browser waits for it.
 async function look() {
   try {
-    const answer = await fetch("/healthz", { cache: "no-store", signal: AbortSignal.timeout(10_000) });
+    const limit = AbortSignal.timeout(wanted ? 1_000 : 10_000);
+    const answer = await fetch("/healthz", { cache: "no-store", signal: limit });
     if (!answer.ok) throw new Error(answer.statusText);
-  } catch {
-    away();
-    return;
+  } catch (error) {
+    if (!(wanted && error.name === "TimeoutError")) {
+      away();
+      return;
+    }
   }
   here();
 }
@@ -159,6 +163,36 @@ document.addEventListener("submit", (event) => {
 });
 
 later();
+
+// ---- times: pages come with those of UTC; here they are local, with how long ago it was
+
+const DAY = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short", year: "numeric" });
+const HOUR_S = 3600;
+
+function ago(seconds) {
+  if (seconds < 0 || seconds >= 24 * HOUR_S) return "";
+  if (seconds < 60) return " (just now)";
+  return seconds < HOUR_S ? ` (${Math.floor(seconds / 60)} min ago)` : ` (${Math.floor(seconds / HOUR_S)} h ago)`;
+}
+
+function tellTimes() {
+  const now = new Date();
+  for (const time of document.querySelectorAll("time[datetime]")) {
+    const at = new Date(time.dateTime);
+    const seconds = "precise" in time.dataset || "clock" in time.dataset ? "2-digit" : undefined;
+    let told = at.toLocaleTimeString("en-GB", { hour: "2-digit", minute: "2-digit", second: seconds });
+    if (!("clock" in time.dataset)) {
+      const day = at.toDateString() === now.toDateString() ? "" : `${DAY.format(at)}, `;
+      told = day + told + ago((now - at) / 1000);
+    }
+    if (time.textContent !== told) time.textContent = told;
+    time.title = `${time.dateTime.replace("T", " ").replace("Z", "")} UTC`;
+  }
+}
+
+document.addEventListener("htmx:after:swap", tellTimes);
+setInterval(tellTimes, 30_000);
+tellTimes();
 
 // ---- charts
 

@@ -104,7 +104,8 @@ class Steps:
         if line is None:
             return "Waiting for a measuring round to open"
         with self._service.database.reading() as tx:
-            return f"Round {line.number} is {line.state}: {round_table.arrived(tx, line.mh)} reports so far"
+            reports = round_table.arrived(tx, line.mh)
+        return f"Round {line.number} is {line.state}: {reports} {'report' if reports == 1 else 'reports'} so far"
 
     def _measuring_stands_still(self, line: RoundLine | None) -> NotPossibleNow:
         if line is not None:
