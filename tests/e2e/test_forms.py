@@ -102,6 +102,22 @@ def test_an_answer_is_not_covered_by_the_page_that_was_asked_for_meanwhile(brows
         assert not wrong
 
 
+def test_a_server_that_is_away_is_told_of_once(browser: Browser, device: Served) -> None:
+    with logged_in(browser, device, PHONE) as context:
+        page, _wrong = visit(context)
+        page.goto(f"{device.url}/privacy")
+        page.wait_for_load_state()
+        context.route("**/privacy**", lambda route: route.abort())
+        context.route("**/healthz", lambda route: route.abort())
+        page.get_by_role("button", name="Pause").click()
+        expect(page.get_by_role("alert")).to_contain_text("No answer from this device.")
+        page.evaluate("htmx.trigger(document.body, 'changed')")
+        expect(page.locator("#connection")).to_contain_text("Not connected.")
+        expect(page.locator("#connection")).to_be_hidden()
+        page.get_by_role("button", name="Close").click()
+        expect(page.locator("#connection")).to_be_visible()
+
+
 def test_a_server_that_does_not_answer_is_told_of(browser: Browser, device: Served) -> None:
     with logged_in(browser, device, PHONE) as context:
         context.route("**/privacy/pause", lambda route: route.abort())

@@ -23,6 +23,7 @@ from fanlight.services.main_server.task import Task
 from tests.e2e.browser import DESK, PHONE, too_wide, violations, visit
 from tests.e2e.lonely_device import ADDRESSES, lonely_device
 from tests.e2e.test_pages import Served, logged_in, served
+from tests.unit.main_server.past import add_round
 
 
 def folder_of(tmp_path: Path) -> Path:
@@ -108,6 +109,42 @@ def test_pages_and_links_wait_for_a_server_that_is_away(browser: Browser, tmp_pa
             start.evaluate("window.dispatchEvent(new Event('online'))")
             expect(start).to_have_url(f"{server.url}/models")
             expect(start.locator("#connection")).to_be_empty()
+
+
+def test_a_link_does_not_wait_for_a_server_that_is_slow(browser: Browser, tmp_path: Path) -> None:
+    """One that is known to be away is waited for; one that says nothing may be there."""
+    with main_server(tmp_path) as (server, _parts), logged_in(browser, server) as context:
+        context.route("**/healthz", lambda _route: None)  # is never answered
+        page, _wrong = visit(context)
+        page.goto(f"{server.url}/task")
+        page.set_default_timeout(8_000)  # less than a page waits for an answer that nobody waits for
+        page.get_by_role("link", name="Rounds", exact=True).click()
+        page.wait_for_url(f"{server.url}/rounds")
+
+
+def test_times_are_local_and_relative_and_utc_without_scripts(browser: Browser, tmp_path: Path) -> None:
+    with main_server(tmp_path) as (server, parts):
+        add_round(parts, 1)  # opened on 15 January 2027 at 08:00:01 UTC, ended ten seconds later
+        with browser.new_context(timezone_id="Asia/Tokyo") as context:
+            page, wrong = visit(context)
+            page.clock.set_fixed_time("2027-01-15T08:03:12Z")
+            page.goto(server.login_link())
+            page.goto(f"{server.url}/rounds/1")
+            opened, ended = page.locator("time[data-precise]").all()[:2]
+            expect(opened).to_have_text("17:00:01 (3 min ago)")
+            expect(ended).to_have_text("17:00:11 (3 min ago)")
+            expect(ended).to_have_attribute("title", "2027-01-15 08:00:11 UTC")
+            expect(page.locator("time[data-clock]").first).to_have_text("17:00:01")
+            page.clock.set_fixed_time("2027-01-16T00:30:00Z")
+            with page.expect_response(f"{server.url}/rounds/1"):
+                page.evaluate("htmx.trigger(document.body, 'changed')")
+            expect(ended).to_have_text("15 Jan 2027, 17:00:11 (16 h ago)")
+            assert not wrong
+        with browser.new_context(timezone_id="Asia/Tokyo", java_script_enabled=False) as context:
+            page, _wrong = visit(context)
+            page.goto(server.login_link())
+            page.goto(f"{server.url}/rounds/1")
+            expect(page.locator("time[data-precise]").first).to_have_text("2027-01-15 08:00:01 UTC")
 
 
 def test_a_hidden_page_lets_the_stream_go(browser: Browser, tmp_path: Path) -> None:

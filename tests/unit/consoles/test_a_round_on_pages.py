@@ -51,6 +51,7 @@ def test_a_round_from_state_to_state(tmp_path: Path) -> None:
 
         assert "Round 1 is open: 0 reports so far. It needs 2." in words(main)
         assert strong(main) == ["/devices"], "not Measure, which is only possible"
+        assert "Round 1 is open: 0 reports so far." not in words(main, "/aggregate_models"), "the reason says it"
         assert ("/rounds/1/abandon", {"csrf"}) in Page.of(main.get("/")).forms()
         assert "An example; when a report is here" in words(aggregator)
         sent = [first.report(), second.report()]
@@ -79,6 +80,7 @@ def test_a_round_from_state_to_state(tmp_path: Path) -> None:
         assert strong(main) == strong(main, "/send_model_clients") == ["/measure"]
         assert {"href": "/models/1"} in Page.of(main.get("/send_model_clients")).all("a")
         assert "finished" in words(aggregator, "/rounds")
+        assert "at least 2 devices (drawn here as an example); the last one was over 2 devices;" in words(aggregator)
         world.main.service.change_policy(paused=True)
         assert "Rounds are paused." in words(main)
         world.stop_main()
