@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Collection
 from typing import Final
 
 from fanlight.protocol.main_round import State
-from fanlight.services.http.room import Room
+from fanlight.services.http.room import Room, Taken
 from fanlight.services.http.waiting import Notifier
 from fanlight.services.main_server.pace import LONGEST_OFFER_WAIT_S
 from fanlight.services.main_server.round_table import RoundLine
@@ -103,14 +103,17 @@ class News:
         """The version that long-polls compare; ``who`` asks."""
         return self._version_base + notifier.version_for(who)
 
-    async def wait_for_offer(self, device: bytes, after: int, timeout_s: float) -> None:
-        """As ``wait_beyond``, for one device of thousands that do this: what it holds on to, it holds for each of them.
+    def room_to_wait(self, device: bytes) -> Taken:
+        """For a block in which a request of this device waits.
 
         Raises:
-            Refused, Busy: too many requests wait already, see ``Room``.
+            Refused, Busy: when the block begins: too many wait already, see ``Room``.
         """
-        with self._waiting.taken(device):
-            await self.wait_beyond(self.offers, after, min(timeout_s, LONGEST_OFFER_WAIT_S), device)
+        return self._waiting.taken(device)
+
+    def wait_for_offer(self, device: bytes, after: int, timeout_s: float) -> Awaitable[object]:
+        """As ``wait_beyond``, for one device, but not as long as it likes."""
+        return self.wait_beyond(self.offers, after, min(timeout_s, LONGEST_OFFER_WAIT_S), device)
 
     def wait_beyond(
         self, notifier: Notifier, after: int, timeout_s: float, who: bytes | None = None

@@ -72,7 +72,8 @@ def _device_routes(sender: Sender, service: MainService) -> list[PlainRoute]:
             await run_in_threadpool(announcements.take_acknowledgement, service, device, have)
         if wait:
             asked_at = service.clock()
-            await service.news.wait_for_offer(device, after, wait)
+            with service.news.room_to_wait(device):
+                await service.news.wait_for_offer(device, after, wait)
             if await request.is_disconnected():
                 service.presence.lose(device, asked_at)
                 return Response(status_code=204)
