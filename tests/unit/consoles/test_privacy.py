@@ -181,7 +181,7 @@ def test_long_lists_go_on_page_by_page_in_the_order_of_the_rounds(
         rounds = [re.findall(r"<strong>(\d+)</strong>", response.text) for response in (first, second)]
         assert rounds == [["6", "5", "4", "3"], ["2", "1"]]
         assert f'href="{path}?page=2"' in first.text
-        assert "There is nothing on this page." in browser.get(path, params={"page": 3}).text
+        assert "There is no such page." in browser.get(path, params={"page": 3}).text
     assert "marked as a demonstration" in browser.get("/privacy/refused").text
     monkeypatch.setattr(privacy, "NEWEST", 3)
     assert 'href="/privacy/sent">All of them' in browser.get("/privacy").text
