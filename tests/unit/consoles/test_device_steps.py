@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -125,10 +126,12 @@ def test_going_back_is_said_on_the_start_page_and_of_learning(
     federation.publish(first)
     federation.version = 0
     turn(role)
-    for path in ("/", "/learning"):
-        assert "<h1>The operator went back to version 0.</h1>" in "".join(
-            line.strip() for line in browser.get(path).text.splitlines()
-        )
+    start, learning = (
+        "".join(line.strip() for line in browser.get(path).text.splitlines()) for path in ("/", "/learning")
+    )
+    assert "<h1>The operator went back to version 0.</h1>" in start
+    assert re.search(r"<h1>Version 0 names 50\.0.% of your 2 test pictures rightly\.</h1>", learning)
+    assert "<strong>The operator went back to version 0.</strong>" in learning
 
 
 def test_servers_that_contradict_themselves_stand_above_what_to_do(
