@@ -185,6 +185,15 @@ class Federation:
 
     # -- deaths
 
+    def arm(self, victim: str, point: Point) -> None:
+        """Let a role die at a point; if it dies at the one before only now, by a poll, it is started again first."""
+
+        def armed() -> bool:
+            self.revive()
+            return self.roles[victim].command("arm", point)
+
+        until(armed, f"{victim} is armed", self.summary)
+
     def revive(self) -> None:
         """Start again who has died at the armed point, after the power cut if there is to be one."""
         for role in self.roles.values():

@@ -7,6 +7,7 @@ import multiprocessing
 import signal
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
@@ -65,12 +66,14 @@ class Role:
         self.process.start()
         theirs.close()
 
-    def command(self, *words: object) -> None:
-        """Tell the process's launcher something, and wait until it has heard."""
+    def command(self, *words: object) -> bool:
+        """Tell the process's launcher something, and wait until it has heard; False if it dies before."""
         before = self._answers()
         assert self._commands is not None
-        self._commands.send(words)
-        until(lambda: self._answers() > before, f"{self.name} hears {words}")
+        with suppress(BrokenPipeError):
+            self._commands.send(words)
+        until(lambda: self._answers() > before or not self.is_running, f"{self.name} hears {words}")
+        return self._answers() > before
 
     def _answers(self) -> int:
         return sum(event["kind"] in _ANSWERS for event in self.events())

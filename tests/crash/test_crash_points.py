@@ -82,8 +82,8 @@ def test_whoever_dies_wherever_in_a_round_nothing_promised_is_lost(
     with running(tmp_path, pictures) as federation:
         invariants = Invariants(federation)
         for point, power in sample:
+            federation.arm(victim, point)
             federation.power = power
-            federation.roles[victim].command("arm", point)
             federation.cycle()
             invariants.check()
         died = len(federation.deaths)
