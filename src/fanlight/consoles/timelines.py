@@ -6,6 +6,7 @@ Places are fractions of the line's length: 0 is the opening of the round, 1 is n
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from itertools import zip_longest
 from typing import Any, Final
 
 from fanlight.consoles.formats import Tone
@@ -42,7 +43,8 @@ def lanes(timeline: Mapping[str, Any]) -> dict[str, Any] | None:
     Returns:
         ``from``, ``until`` (unix seconds), ``ongoing``; ``round``: what both servers did (place, label, seconds
         after the opening); ``rows``: one for each device, with ``device`` (as given), ``words``, ``tone``, ``bars``
-        (tone, place, length) and ``marks`` (tone, place, label, seconds after the opening).
+        (tone, place, length) and ``marks`` (tone, place, label, seconds after the opening; of moments
+        that are one, because only the last one was heard of, the last one).
     """
     opened: float | None = timeline["opened_at"]
     if opened is None:
@@ -80,6 +82,7 @@ def _row(
     words, tone = STEPS[entry["step"]]
     found = [(key, label, entry["moments"][key]) for key, label in _MOMENTS if entry["moments"][key] is not None]
     found.sort(key=lambda entry: (entry[2], _PLACES[entry[0]]))
+    told = [one for one, later in zip_longest(found, found[1:]) if later is None or one[2] != later[2]]
     judged, counted = timeline["judged_at"], entry["step"] in ("counted", "has-new-model")
     turns = [(key, place(moment)) for key, _label, moment in found]
     if judged is not None and counted:
@@ -90,7 +93,7 @@ def _row(
         "words": words,
         "tone": tone,
         "bars": _bars(turns, end),
-        "marks": [(key, place(moment), label, moment - timeline["opened_at"]) for key, label, moment in found],
+        "marks": [(key, place(moment), label, moment - timeline["opened_at"]) for key, label, moment in told],
     }
 
 

@@ -50,6 +50,12 @@ def test_a_quick_round_takes_the_whole_line() -> None:
     assert round(drawn["round"][-1][0], 2) == 0.67
 
 
+def test_what_was_only_heard_of_with_the_report_is_not_told_by_itself() -> None:
+    drawn = lanes(timeline("reported", model=130.0, report=130.0, new=None, judged_at=None, ended_at=None))
+    assert drawn is not None
+    assert [key for key, *_rest in drawn["rows"][0]["marks"]] == ["report"]
+
+
 def test_an_open_round_ends_now() -> None:
     drawn = lanes(timeline("reported", model=100.0, report=500.0, new=None, judged_at=None, ended_at=None, now=900.0))
     assert drawn is not None
