@@ -10,7 +10,7 @@ from fanlight.cli.owner_client import OwnerClient
 from fanlight.services.main_server.task import Policy, Training
 from scripts.screenshots.album import Album
 from scripts.screenshots.by_hand import ANNOUNCE, DEMO, TRAIN
-from scripts.screenshots.federation import PATIENCE_S, federation, new_pictures, prepared, press, wait
+from scripts.screenshots.federation import PATIENCE_S, federation, looked_through, new_pictures, prepared, press, wait
 
 
 def busy(album: Album, folder: Path) -> None:
@@ -25,6 +25,7 @@ def busy(album: Album, folder: Path) -> None:
         world.start_device("Garden", homes[1], DEMO)
         wait(lambda: world.main.get("/api/v1/status")["round"], "a round is open")
         owner = album.open(door)
+        looked_through(owner)
         upload(album, owner, door, new_pictures(folder / "new", 1))
         training(album, owner, door)
 

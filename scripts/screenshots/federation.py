@@ -163,6 +163,11 @@ def leave(page: Page) -> None:
     page.get_by_role("button", name="Leave the federation").click()
 
 
+def looked_through(page: Page) -> None:
+    """Until the device knows all of its pictures; the open page hears of it."""
+    page.get_by_text("Looking through your pictures").wait_for(state="hidden", timeout=1000 * PATIENCE_S)
+
+
 def new_pictures(folder: Path, each: int) -> list[Path]:
     """Pictures that nobody has labelled yet; one is blurred, one is there twice."""
     folder.mkdir(parents=True)

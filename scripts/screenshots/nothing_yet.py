@@ -82,6 +82,7 @@ def no_pictures(album: Album, folder: Path) -> None:
             ("/", "empty-device", "A device without pictures.", "Put your first pictures in."),
             ("/pictures", "empty-device-pictures", "Put your first pictures in.", "There are no pictures yet."),
             ("/pictures?state=deleted", "empty-device-bin", "Nothing was deleted.", "The bin is empty."),
+            ("/pictures?problem=duplicates", "empty-device-alike", "None alike.", "No two pictures look alike."),
             ("/learning", "empty-device-learning", "Nothing was learned.", "Nothing was measured yet."),
             ("/privacy", "empty-device-privacy", "Nothing has left this device.", "Nothing yet."),
             ("/modeltrain", "empty-device-train", "There is nothing to train with.", "Put pictures in"),
@@ -97,7 +98,7 @@ def no_pictures(album: Album, folder: Path) -> None:
             album.take(page, name, caption, shows, part=f".card:has-text('{shows}')")
         page.goto(f"{url}/privacy")
         album.take(page, "empty-device-refused", "Nothing was refused.", "No round was refused.", part="#refused")
-        not_labelled(album, page, url, new_pictures(folder / "new", 3))
+        not_labelled(album, page, url, new_pictures(folder / "new", 2))
         being_read(album, world, folder / "card")
 
 

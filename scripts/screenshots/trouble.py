@@ -2,21 +2,35 @@
 
 from __future__ import annotations
 
+import sqlite3
 import time
+from contextlib import closing
 from pathlib import Path
 
 from PIL import Image
 from playwright.sync_api import Page, Route
-from sqlalchemy import insert
+from sqlalchemy import insert, select
 
 from fanlight.cli.owner_client import OwnerClient
 from fanlight.protocol.closing import Outcome, SignedOutcome
+from fanlight.services.aggregator import refusals
 from fanlight.services.main_server.task import Policy
 from fanlight.storage.database import Database
+from fanlight.storage.tables.aggregator import rounds
 from fanlight.storage.tables.device import contradictions
 from scripts.screenshots.album import Album
 from scripts.screenshots.by_hand import AGGREGATE, ANNOUNCE, DEMO, PUBLISH, SEND, STEPS, TRAIN
-from scripts.screenshots.federation import PATIENCE_S, Federation, federation, leave, performed, prepared, press, wait
+from scripts.screenshots.federation import (
+    PATIENCE_S,
+    Federation,
+    federation,
+    leave,
+    looked_through,
+    performed,
+    prepared,
+    press,
+    wait,
+)
 
 
 def trouble(album: Album, folder: Path) -> None:
@@ -33,6 +47,8 @@ def trouble(album: Album, folder: Path) -> None:
         incidents(album, operator, world, homes)
         shop = pictures_gone(album, world, homes[4])
         undelivered(album, world, door, garden, shop)
+        refused(album, world, door)
+        unexpected(album, operator, world.main)
         main_gone(album, world, operator, garden)
         equivocation(album, door)
 
@@ -114,7 +130,7 @@ def pictures_gone(album: Album, world: Federation, home: Path) -> OwnerClient:
     """The disk with the pictures is taken out while the device computes on them; later it is put back."""
     album.chapter("Trouble at a device")
     for path in home.rglob("*.png"):  # as large as those of a camera, so that it takes a while
-        Image.open(path).resize((2000, 2000)).save(path)
+        Image.open(path).resize((1000, 1000)).save(path)
     shop = world.start_device("Shop", home, DEMO)
     page = album.open(shop)
     looked_through(page)
@@ -145,7 +161,6 @@ def undelivered(album: Album, world: Federation, door: OwnerClient, *others: Own
     page.goto(door.url + SEND)
     album.take(page, "device-send-again", "The step meanwhile.", "Not delivered yet.")
     operator = album.open(world.main)
-    operator.get_by_text("The secure aggregator is not connected.").wait_for(timeout=1000 * PATIENCE_S)
     album.take(operator, "main-aggregator-gone", "The aggregator has gone.", "The secure aggregator is not connected.")
     with world.asleep(door):
         world.start_aggregator()
@@ -153,14 +168,7 @@ def undelivered(album: Album, world: Federation, door: OwnerClient, *others: Own
             performed(device, *STEPS)
         wait(lambda: world.main.get("/api/v1/status")["reports"] == len(others), "both reports have arrived")
         performed(world.main, AGGREGATE, PUBLISH)
-    other = album.open(world.aggregator)
-
-    def refused() -> bool:
-        other.goto(f"{world.aggregator.url}/rounds")
-        return other.locator("#refused li").count() > 0
-
-    wait(refused, "the late report is refused")
-    album.take(other, "aggregator-refused", "A report that came too late is refused.", "refused:", part="#refused")
+    wait(lambda: door.get("/api/v1/learning")["rounds"][-1]["result"], "the device hears how the round ended")
     page.goto(f"{door.url}/learning")
     album.take(
         page,
@@ -169,6 +177,17 @@ def undelivered(album: Album, world: Federation, door: OwnerClient, *others: Own
         "The others were added up without its report.",
         part="#rounds",
     )
+
+
+def refused(album: Album, world: Federation, door: OwnerClient) -> None:
+    """A report that came too late, as the aggregator keeps that."""
+    device = bytes.fromhex(door.get("/api/v1/status")["device"])
+    with Database(world.aggregator.state / "state.sqlite3") as database, database.transaction() as tx:
+        mh = tx.execute(select(rounds.c.mh).where(rounds.c.number == 1)).scalar_one()
+        refusals.note(tx, mh, device, "report-late", time.time())
+    page = album.open(world.aggregator)
+    page.goto(f"{world.aggregator.url}/rounds")
+    album.take(page, "aggregator-refused", "A report that came too late was refused.", "refused:", part="#refused")
 
 
 def equivocation(album: Album, device: OwnerClient) -> None:
@@ -185,6 +204,19 @@ def equivocation(album: Album, device: OwnerClient) -> None:
         "The aggregator has said two things about a round.",
         "has said two different things",
         part="#equivocation",
+    )
+
+
+def unexpected(album: Album, operator: Page, main: OwnerClient) -> None:
+    """Somebody has written into the main server's database what it never would."""
+    with closing(sqlite3.connect(main.state / "state.sqlite3", timeout=60)) as file, file:
+        file.execute("UPDATE models SET created_at = 'yesterday' WHERE version = 0")
+    operator.goto(f"{main.url}/models/0")
+    album.take(
+        operator,
+        "main-unexpected",
+        "Something that nobody had thought of: a reference, under which the log says more.",
+        "Something went wrong here",
     )
 
 
@@ -260,8 +292,3 @@ def end_session(page: Page) -> None:
 def press_all_the_same(page: Page) -> None:
     """Send the form of a step that is not possible, as a page would that has not heard of it."""
     page.locator("form.act button").evaluate("button => button.form.requestSubmit()")
-
-
-def looked_through(page: Page) -> None:
-    """Until the device knows all of its pictures; the open page hears of it."""
-    page.get_by_text("Looking through your pictures").wait_for(state="hidden")
