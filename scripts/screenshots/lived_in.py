@@ -98,7 +98,7 @@ def under_way(album: Album, world: Federation, home: OwnerClient) -> int:
         part="section:has(> .flow)",
     )
     page = album.open(home)
-    album.take(page, "device-by-itself", "A device in a federation that runs by itself.", "All by itself.")
+    album.take(page, "device-by-itself", "A device in a federation that runs by itself.", "You need do nothing.")
     page.goto(f"{home.url}/privacy")
     album.take(
         page,

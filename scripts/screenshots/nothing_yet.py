@@ -27,6 +27,7 @@ def no_devices(album: Album, folder: Path) -> None:
         )
         album.take(page, "empty-main-progress", "Nothing was measured.", "No line to draw yet.", part="#progress")
         album.take(page, "empty-main-timeline", "Nobody is there.", "No device has joined yet.", part="#timeline")
+        album.take(page, "empty-main-last", "No round has run.", "No round yet.", part="#rounds")
         for path, caption, shows in (
             ("/rounds", "No round yet.", "No round yet."),
             ("/models", "The first version of the model, which knows nothing.", "1 version"),
@@ -67,14 +68,6 @@ def no_pictures(album: Album, folder: Path) -> None:
         album.take(page, "empty-device-no-model", "A device that no server has answered yet.", "There is no model yet.")
         page.goto(f"{url}/learning")
         album.take(page, "empty-device-no-model-learning", "Nothing to try without a model.", "There is no model yet.")
-        page.goto(f"{url}/pictures")
-        album.take(
-            page,
-            "empty-device-no-model-pictures",
-            "Nothing to suggest without a model.",
-            "There is no model yet.",
-            part=".pair",
-        )
         world.start_main()
         world.start_aggregator()
         wait(lambda: home.get("/api/v1/status")["model"], "the first model has come")
@@ -85,6 +78,7 @@ def no_pictures(album: Album, folder: Path) -> None:
             ("/pictures?problem=duplicates", "empty-device-alike", "None alike.", "No two pictures look alike."),
             ("/learning", "empty-device-learning", "Nothing was learned.", "Nothing was measured yet."),
             ("/privacy", "empty-device-privacy", "Nothing has left this device.", "Nothing yet."),
+            ("/privacy/sent", "empty-device-list", "A list by itself, with nothing in it.", "There is nothing yet."),
             ("/modeltrain", "empty-device-train", "There is nothing to train with.", "Put pictures in"),
         ):
             page.goto(url + path)
@@ -126,7 +120,6 @@ def not_labelled(album: Album, page: Page, url: str, new: list[Path]) -> None:
     seen("?problem=tiny", "none-tiny", "No picture has this fault.", "No picture is like that.")
     seen("?state=not_usable", "none-unusable", "Every picture can be used.", "No picture is marked as not usable.")
     seen("?state=suggested", "suggested", "A model that knows nothing suggests nothing.", "No suggestions yet.")
-    seen("", "cannot-suggest", "Why nothing can be suggested.", "The model has learned nothing yet.", ".pair")
     changed(page, url, "star")
     page.goto(url)
     album.take(page, "empty-device-few", "Of some classes there are too few pictures.", "More pictures would help.")
