@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 from urllib.parse import urlsplit
 
+import numpy as np
 from PIL import Image
 from playwright.sync_api import Browser, Error, Locator, Page, Route, ViewportSize
 
@@ -32,8 +33,10 @@ _SIZES: Final[dict[Window, ViewportSize]] = {
 _TALLEST: Final[dict[Window, int]] = {"desk": 1000, "phone": 844}
 """Pixels of a page that are shown; what is below is cut off. A phone shows what it has room for."""
 LARGEST_BYTES: Final = 149_000
-_ROUNDED: Final = [255 - 8 * round((255 - value) / 8) if value > 3 else 0 for value in range(256)]
-"""Levels of a colour, of which nobody misses the last three bits; white and black stay."""
+_ALIKE: Final = 8
+"""Levels of red, green and blue by which two colours may differ and look the same."""
+_MOST_COLOURS: Final = 20_000
+"""Photographs have more; they are stored lossy."""
 _QUALITY: Final = 48
 _MARGIN: Final = 24
 """Pixels above a part that is shown, and below."""
@@ -243,19 +246,35 @@ def _framed(page: Page, shown: Locator, truth: Locator, window: Window, *, whole
 
 
 def written(png: bytes) -> bytes:
-    """The same picture as WebP: exact but for the last bits of its colours, or lossy where that is smaller.
+    """The same picture as WebP: exact in few colours, or lossy where that is smaller.
 
     Raises:
         ValueError: it is too large for the documentation.
     """
     picture = Image.open(io.BytesIO(png)).convert("RGB")
     exact, lossy = io.BytesIO(), io.BytesIO()
-    picture.point(_ROUNDED * 3).save(exact, "WEBP", lossless=True, quality=80, method=4)
+    _in_few_colours(picture).save(exact, "WEBP", lossless=True, quality=80, method=4)
     picture.save(lossy, "WEBP", quality=_QUALITY, method=6)
     smaller = min(exact.getvalue(), lossy.getvalue(), key=len)
     if len(smaller) > LARGEST_BYTES:
         raise ValueError(f"A picture of {len(smaller):,} bytes, more than {LARGEST_BYTES:,}.")
     return smaller
+
+
+def _in_few_colours(picture: Image.Image) -> Image.Image:
+    """Colours give way to the most frequent one that nobody can tell from them: those of the style sheet stay."""
+    flat = np.asarray(picture).reshape(-1, 3).astype(np.int16)
+    colours, place, counts = np.unique(flat, axis=0, return_inverse=True, return_counts=True)
+    if len(colours) > _MOST_COLOURS:
+        return picture
+    kept, free = colours.copy(), np.ones(len(colours), np.bool_)
+    for number in np.argsort(-counts):
+        if free[number]:
+            alike = free & (np.abs(colours - colours[number]).max(axis=1) <= _ALIKE)
+            kept[alike] = colours[number]
+            free &= ~alike
+    rows = kept[place.reshape(-1)].astype(np.uint8)
+    return Image.fromarray(rows.reshape(picture.height, picture.width, 3))
 
 
 def _plain(caption: str) -> str:
