@@ -16,7 +16,9 @@ from fanlight.protocol.exchange import Members
 from fanlight.protocol.manifest import SignedManifest
 from fanlight.protocol.report import RECEIPT, Receipt
 from fanlight.services.aggregator.app import create_app
+from fanlight.services.aggregator.round_table import Stored
 from fanlight.services.aggregator.settings import AggregatorSettings
+from fanlight.services.device.deliveries import may_pass
 from fanlight.services.main_server import members, signed_answers
 from fanlight.services.main_server.presence import PRESENT_S
 from tests.services_world import World, running, wait
@@ -231,5 +233,35 @@ def test_an_aggregator_that_has_not_heard_of_the_members_asks_devices_to_come_ba
         assert (caught.value.slug, caught.value.retry_after_s) == ("members-unknown", 2)
         world.start_main()
         world.wait_members([device.device.device])
+        device.upload(report)
+        assert world.aggregator.service.reception.kept(report.record.mh, device.device.device) is not None
+
+
+def broken_disk(_manifest: SignedManifest) -> None:
+    raise StorageError("the disk failed")
+
+
+def is_collecting(stored: Stored | None) -> bool:
+    return stored is not None and stored.record.at is State.COLLECTING
+
+
+def test_a_report_that_comes_before_the_aggregator_knows_of_the_opening_is_taken_a_moment_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with running(tmp_path) as world:
+        rounds = world.aggregator.service.rounds
+        with monkeypatch.context() as broken:
+            broken.setattr(rounds, "open", broken_disk)  # main has opened the round, and we do not note it
+            made = [world.protocol_device() for _ in range(2)]
+            for device in made:
+                device.enrol()
+            world.wait_members([device.device.device for device in made])
+            manifest = wait(lambda: made[0].offer().manifest, "main offers the round")
+            report = device.commit_to(SignedManifest.decode(manifest))
+            with pytest.raises(Unreachable) as caught:
+                device.upload(report)
+            assert (caught.value.slug, caught.value.retry_after_s) == ("round-not-open-yet", 1)
+            assert may_pass(caught.value), "the device sends it again"
+        wait(lambda: is_collecting(rounds.latest()), "the aggregator has tried again")
         device.upload(report)
         assert world.aggregator.service.reception.kept(report.record.mh, device.device.device) is not None

@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 
 from fanlight.errors import Busy, FanlightError, NotAuthentic, NotEnrolled, NotPossibleNow, RemoteError
 from fanlight.protocol.aggregator import Aggregator
-from fanlight.protocol.aggregator_round import TERMINAL, Held, Record
+from fanlight.protocol.aggregator_round import TERMINAL, Held, Record, State
 from fanlight.protocol.report import REPORT, Envelope, ReportHeader, body_bytes
 from fanlight.protocol.signing import verify_bytes
 from fanlight.services.aggregator import held_reports, round_table
@@ -25,6 +25,8 @@ from fanlight.storage.database import Database
 
 _RETRY_S: Final = 2.0
 """About how long it takes until main has told us its members."""
+_OPENING_S: Final = 1.0
+"""The same, that a round is open."""
 
 
 class Arrived(NamedTuple):
@@ -124,12 +126,20 @@ class Reception:
 
         Raises:
             NotFound: no such round. NotEnrolled: the device is not a member at both servers.
+            Busy: main has opened the round, and this server does not know it yet.
             NotAuthentic, Refused, NotPossibleNow: see the machine.
         """
         public_key, record = self.check_member(device), self._record(mh)
         key = self._keys.load(record.number)
         if key is None:
             raise NotPossibleNow("This round is over.", slug="round-over", next="Wait for the next round.")
+        if record.at is State.OFFERED:  # main died before it could answer; its devices were faster than we
+            raise Busy(
+                "The secure aggregator has not heard yet that this round is open.",
+                next="Try again in a moment.",
+                slug="round-not-open-yet",
+                retry_after_s=_OPENING_S,
+            )
         header = self._machine.check_report(record, envelope, public_key, key, int(self._clock()))
         if header.device != device:
             raise NotAuthentic(
