@@ -263,8 +263,9 @@ def written(png: bytes) -> bytes:
 
 def _in_few_colours(picture: Image.Image) -> Image.Image:
     """Colours give way to the most frequent one that nobody can tell from them: those of the style sheet stay."""
-    flat = np.asarray(picture).reshape(-1, 3).astype(np.int16)
-    colours, place, counts = np.unique(flat, axis=0, return_inverse=True, return_counts=True)
+    packed = np.asarray(picture, np.int32) @ np.array([1 << 16, 1 << 8, 1], np.int32)
+    found, place, counts = np.unique(packed, return_inverse=True, return_counts=True)
+    colours = np.stack([found >> 16, found >> 8 & 255, found & 255], axis=1)
     if len(colours) > _MOST_COLOURS:
         return picture
     kept, free = colours.copy(), np.ones(len(colours), np.bool_)
@@ -273,8 +274,7 @@ def _in_few_colours(picture: Image.Image) -> Image.Image:
             alike = free & (np.abs(colours - colours[number]).max(axis=1) <= _ALIKE)
             kept[alike] = colours[number]
             free &= ~alike
-    rows = kept[place.reshape(-1)].astype(np.uint8)
-    return Image.fromarray(rows.reshape(picture.height, picture.width, 3))
+    return Image.fromarray(kept[place.reshape(packed.shape)].astype(np.uint8))
 
 
 def _plain(caption: str) -> str:
