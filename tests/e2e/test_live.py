@@ -264,5 +264,8 @@ def test_an_owner_changes_a_floor_and_pauses(browser: Browser, tmp_path: Path, s
                     assert too_wide(page) <= 0
                     assert violations(page) == []
                 page.get_by_role("button", name="Go on").click()
+                expect(page).to_have_url(f"{server.url}/")  # which says what to do now
+                expect(page.get_by_role("heading", name="Paused.")).to_have_count(0)
+                page.goto(f"{server.url}/privacy")
                 expect(page.get_by_role("button", name="Pause")).to_be_visible()
                 assert not wrong
