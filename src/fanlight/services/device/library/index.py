@@ -27,20 +27,20 @@ class Index:
 
     def files(self) -> dict[str, tuple[FileSeen, str | None]]:
         """All files known, with their content hash; None for those that are no usable pictures."""
-        with self._database.transaction() as tx:
+        with self._database.reading() as tx:
             rows = tx.execute(select(picture_files)).all()
         return {row.path: (FileSeen(row.path, row.size, row.modified_ns), row.sha256) for row in rows}
 
     def contents(self) -> dict[str, str]:
         """The content hash of every file that is a picture, by path."""
         query = select(picture_files.c.path, picture_files.c.sha256).where(picture_files.c.sha256.is_not(None))
-        with self._database.transaction() as tx:
+        with self._database.reading() as tx:
             return {row.path: row.sha256 for row in tx.execute(query)}
 
     def files_of(self, ids: Collection[str]) -> dict[str, list[str]]:
         """The paths of pictures."""
         found: dict[str, list[str]] = {}
-        with self._database.transaction() as tx:
+        with self._database.reading() as tx:
             for some in _pieces(ids):
                 query = select(picture_files.c.sha256, picture_files.c.path).where(picture_files.c.sha256.in_(some))
                 for sha256, path in tx.execute(query.order_by(picture_files.c.path)):
@@ -50,7 +50,7 @@ class Index:
     def unreadable(self) -> list[tuple[str, str]]:
         """Files that are no usable pictures, and why."""
         query = select(picture_files.c.path, picture_files.c.problem).where(picture_files.c.sha256.is_(None))
-        with self._database.transaction() as tx:
+        with self._database.reading() as tx:
             return [(row.path, row.problem or "") for row in tx.execute(query.order_by(picture_files.c.path))]
 
     def put_files(self, seen: Iterable[tuple[FileSeen, str | None, str | None]]) -> None:
@@ -78,7 +78,7 @@ class Index:
 
     def known(self) -> set[str]:
         """Hashes of the pictures of which all is measured."""
-        with self._database.transaction() as tx:
+        with self._database.reading() as tx:
             return set(tx.execute(select(pictures.c.sha256).where(pictures.c.colours.is_not(None))).scalars())
 
     def put_measured(self, measured: Mapping[str, Measured], now: int) -> None:
@@ -102,7 +102,7 @@ class Index:
     def places(self) -> dict[str, tuple[str, str, str | None, str]]:
         """Of all pictures: path, state, label, part."""
         c = pictures.c
-        with self._database.transaction() as tx:
+        with self._database.reading() as tx:
             rows = tx.execute(select(c.sha256, c.path, c.state, c.label, c.part, c.suggestion)).all()
         plain = {State.SUGGESTED.value: State.UNLABELLED.value}
         return {row.sha256: (row.path, plain.get(row.state, row.state), row.label, row.part) for row in rows}
@@ -119,14 +119,14 @@ class Index:
 
     def picture(self, sha256: str) -> Picture | None:
         """One picture."""
-        with self._database.transaction() as tx:
+        with self._database.reading() as tx:
             row = tx.execute(select(pictures).where(pictures.c.sha256 == sha256)).first()
         return _picture(row) if row else None
 
     def pictures(self, ids: Collection[str]) -> dict[str, Picture]:
         """Many pictures by their hashes, in the order given; those that are not there are left out."""
         found: dict[str, Picture] = {}
-        with self._database.transaction() as tx:
+        with self._database.reading() as tx:
             for some in _pieces(ids):
                 rows = tx.execute(select(pictures).where(pictures.c.sha256.in_(some)))
                 found |= {row.sha256: _picture(row) for row in rows}
@@ -136,13 +136,13 @@ class Index:
         """Content hashes of the labelled pictures of one class and part, in order."""
         c = pictures.c
         found = select(c.sha256).where(c.state == State.LABELLED.value, c.label == label, c.part == part)
-        with self._database.transaction() as tx:
+        with self._database.reading() as tx:
             return list(tx.execute(found.order_by(c.sha256)).scalars())
 
     def select(self, condition: ColumnElement[bool], first: int, count: int) -> tuple[list[Picture], int]:
         """Some of the pictures, newest first, and how many there are in all."""
         query = select(pictures).where(condition).order_by(pictures.c.added_at.desc(), pictures.c.path)
-        with self._database.transaction() as tx:
+        with self._database.reading() as tx:
             total = tx.execute(select(func.count()).select_from(pictures).where(condition)).scalar_one()
             rows = tx.execute(query.offset(first).limit(count)).all()
         return [_picture(row) for row in rows], total
@@ -150,7 +150,7 @@ class Index:
     def holds(self, condition: ColumnElement[bool], sha256: str) -> bool:
         """Is this one of those pictures?"""
         query = select(pictures.c.sha256).where(condition, pictures.c.sha256 == sha256)
-        with self._database.transaction() as tx:
+        with self._database.reading() as tx:
             return tx.execute(query).first() is not None
 
     def beside(self, picture: Picture, condition: ColumnElement[bool], *, least_sure: bool = False) -> Beside:
@@ -164,7 +164,7 @@ class Index:
             return tx.execute(query.limit(1)).scalars().first()
 
         some = select(c.sha256).where(condition)
-        with self._database.transaction() as tx:
+        with self._database.reading() as tx:
             before = nearest(some.where(key < here).order_by(first.desc(), c.path.desc()))
             after = nearest(some.where(key > here).order_by(first, c.path))
             count = select(func.count()).select_from(pictures)
@@ -177,7 +177,7 @@ class Index:
         """Suggested pictures, those that the model is least sure of first."""
         c = pictures.c
         query = select(pictures).where(c.state == State.SUGGESTED.value).order_by(c.confidence, c.path).limit(count)
-        with self._database.transaction() as tx:
+        with self._database.reading() as tx:
             return [_picture(row) for row in tx.execute(query)]
 
     def without_suggestion(self, model: bytes) -> list[Picture]:
@@ -185,14 +185,14 @@ class Index:
         c = pictures.c
         waiting = c.state.in_([State.UNLABELLED.value, State.SUGGESTED.value])
         query = select(pictures).where(waiting, c.suggested_by.is_distinct_from(model)).order_by(c.path)
-        with self._database.transaction() as tx:
+        with self._database.reading() as tx:
             return [_picture(row) for row in tx.execute(query)]
 
     def suggested_by_another(self, model: bytes) -> int:
         """How many pictures have a suggestion of another model than this one."""
         c = pictures.c
         query = select(func.count()).where(c.state == State.SUGGESTED.value, c.suggested_by.is_distinct_from(model))
-        with self._database.transaction() as tx:
+        with self._database.reading() as tx:
             return tx.execute(query).scalar_one()
 
     def suggest(self, found: Mapping[str, tuple[str, float]], model: bytes) -> None:
@@ -208,7 +208,7 @@ class Index:
         c = pictures.c
         by_state = select(c.state, func.count()).group_by(c.state)
         by_label = select(c.label, func.count()).where(c.state == State.LABELLED.value).group_by(c.label)
-        with self._database.transaction() as tx:
+        with self._database.reading() as tx:
             states = {State(row[0]): int(row[1]) for row in tx.execute(by_state)}
             labels = {str(row[0]): int(row[1]) for row in tx.execute(by_label)}
         return Counts({state: states.get(state, 0) for state in State}, labels)
@@ -217,7 +217,7 @@ class Index:
         """Content hash, perceptual hash and colours of all pictures that are in use."""
         c = pictures.c
         query = select(c.sha256, c.perceptual_hash, c.colours).where(in_use(), c.colours.is_not(None))
-        with self._database.transaction() as tx:
+        with self._database.reading() as tx:
             rows = tx.execute(query.order_by(c.added_at, c.sha256))
             return [(row.sha256, row.perceptual_hash, row.colours) for row in rows]
 
@@ -225,7 +225,7 @@ class Index:
         """Content hashes that stand in several files."""
         c = picture_files.c
         query = select(c.sha256).where(c.sha256.is_not(None), not_(c.path.startswith("_", autoescape=True)))
-        with self._database.transaction() as tx:
+        with self._database.reading() as tx:
             return [sha for sha in tx.execute(query.group_by(c.sha256).having(func.count() > 1)).scalars() if sha]
 
 
