@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from fanlight.learning.datasets import DataSet
 
 _START_S = 90.0
 _COME_BACK_S = 20.0
+_DEATH_SHOWS_S = 3.0
 _TICK_S = 0.25
 _ENDED_BY_ASKING = frozenset({"paused", "no-better", "dropped"})
 """Why no round opens, where asking for more rounds changes that."""
@@ -60,14 +62,15 @@ def run(
     try:
         with processes:
             survival = Survival(processes, say)
-            roles = _start(survival, folder, description, prepared)
-            if not leave:
-                _welcome(roles, by_hand=rounds is None)
-            if rounds is not None:
-                _go_on(roles["main"], rounds)
-                _follow(survival, roles, earlier, known)
-            if not leave:
-                _wait(survival)
+            with _cause_of_silence(survival):
+                roles = _start(survival, folder, description, prepared)
+                if not leave:
+                    _welcome(roles, by_hand=rounds is None)
+                if rounds is not None:
+                    _go_on(roles["main"], rounds)
+                    _follow(survival, roles, earlier, known)
+                if not leave:
+                    _wait(survival)
     finally:
         if as_json:
             line = _as_json(description, prepared, known.result, processes)
@@ -134,7 +137,7 @@ def _follow(survival: Survival, roles: Mapping[str, OwnerClient], earlier: int, 
         while not known.result.finished:
             time.sleep(_TICK_S)
             survival.check()
-            known.result = _ask(survival, roles["main"]).since(earlier)
+            known.result = ask(roles["main"]).since(earlier)
             progress.show(known.result)
             if all(entry.over for entry in known.result.rounds):
                 progress.hold(roles["main"].get("/api/v1/status")["held"])
@@ -146,12 +149,16 @@ def _follow(survival: Survival, roles: Mapping[str, OwnerClient], earlier: int, 
     progress.table(known.result)
 
 
-def _ask(survival: Survival, main: OwnerClient) -> Result:
+@contextmanager
+def _cause_of_silence(survival: Survival) -> Iterator[None]:
+    """That a process has ended says more than that it does not answer, and shows a moment later."""
     try:
-        return ask(main)
+        yield
     except Unreachable:
-        time.sleep(_TICK_S)
-        survival.check()  # that it has ended says more than that it does not answer
+        deadline = time.monotonic() + _DEATH_SHOWS_S
+        while time.monotonic() < deadline:
+            survival.check()
+            time.sleep(_TICK_S)
         raise
 
 
