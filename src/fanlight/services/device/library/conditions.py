@@ -6,7 +6,7 @@ from collections.abc import Collection
 
 from sqlalchemy import ColumnElement, and_, not_, or_
 
-from fanlight.services.device.library.records import Filter, Problem, State
+from fanlight.services.device.library.records import IN_USE, Filter, Problem, State
 from fanlight.storage.tables.device import pictures
 
 BLURRED_BELOW = 40.0
@@ -25,8 +25,8 @@ MOST_VALUES = 10_000
 
 
 def in_use() -> ColumnElement[bool]:
-    """Pictures that are labelled or may become so."""
-    return pictures.c.state.in_([State.LABELLED.value, State.SUGGESTED.value, State.UNLABELLED.value])
+    """Pictures in one of the states ``IN_USE``."""
+    return pictures.c.state.in_([state.value for state in IN_USE])
 
 
 def tiny() -> ColumnElement[bool]:

@@ -33,11 +33,10 @@ _AT_ONCE = 24
 
 
 @dataclass(frozen=True)
-class Doubles:
-    """What was found after so many ``changes``: pictures ``copied`` to several files, and ``groups`` alike."""
+class Alike:
+    """The ``groups`` of pictures that look alike, found when the pictures in use had changed ``changes`` times."""
 
     changes: int
-    copied: list[str]
     groups: list[list[str]]
 
 
@@ -54,7 +53,7 @@ class Gallery:
         self._reading = threading.Lock()
         self._stamps = Stamps()
         self._changes = 0
-        self._doubles = Doubles(-1, [], [])
+        self._alike = Alike(-1, [])
 
     # -- looking
 
@@ -114,7 +113,7 @@ class Gallery:
     def alike(self, sha256: str) -> list[Picture]:
         """The other pictures that look like one, that one's nearest group; errors as in ``picture``."""
         self.picture(sha256)
-        members = next((members for members in self._find_doubles().groups if sha256 in members), [])
+        members = next((members for members in self._groups() if sha256 in members), [])
         return list(self._index.pictures([other for other in members if other != sha256]).values())
 
     def problems(self, sha256: str) -> list[Problem]:
@@ -150,9 +149,9 @@ class Gallery:
     def duplicates(self) -> list[list[Picture]]:
         """Groups of pictures that look alike (see ``doubles``), or that stand in several files."""
         self.notice()
-        found = self._find_doubles()
-        grouped = {sha256 for members in found.groups for sha256 in members}
-        groups = [*found.groups, *([sha256] for sha256 in found.copied if sha256 not in grouped)]
+        alike = self._groups()
+        grouped = {sha256 for members in alike for sha256 in members}
+        groups = [*alike, *([sha256] for sha256 in self._index.copied() if sha256 not in grouped)]
         known = self._index.pictures([sha256 for members in groups for sha256 in members])
         return [[known[sha256] for sha256 in members if sha256 in known] for members in groups]
 
@@ -192,7 +191,7 @@ class Gallery:
             reading.read_files(layout, self._index, files, self._now(), progress)
             with self._changing:
                 reading.forget_gone(layout, self._index)
-                self._settle(layout)
+                self._settle(layout, measured=bool(files))
             self._stamps.keep(stamps)
 
     # -- inside
@@ -203,19 +202,25 @@ class Gallery:
     def _now(self) -> int:
         return int(self._around.clock())
 
-    def _settle(self, layout: Layout) -> None:
-        for sha256 in reading.settle(layout, self._index, self._around.classes()):
+    def _settle(self, layout: Layout, *, measured: bool = False) -> None:
+        """Work out anew where every picture stands; ``measured``: what is known of pictures may have changed, too."""
+        settled = reading.settle(layout, self._index, self._around.classes())
+        for sha256 in settled.gone:
             made.forget(self._around.state, sha256)
-        self._changes += 1
+        if settled.others_in_use or measured:
+            self._changes += 1
 
-    def _find_doubles(self) -> Doubles:
-        """Worked out once after each change; one that comes meanwhile makes it be worked out again."""
-        found, changes = self._doubles, self._changes
+    def _groups(self) -> list[list[str]]:
+        """Those that look alike, worked out once after each change of the pictures in use.
+
+        A change that comes meanwhile makes them be worked out again.
+        """
+        found, changes = self._alike, self._changes
         if found.changes != changes:
-            found = self._doubles = Doubles(changes, self._index.copied(), doubles.groups(self._index.looks()))
-        return found
+            found = self._alike = Alike(changes, doubles.groups(self._index.looks()))
+        return found.groups
 
     def _double_ids(self) -> list[str]:
         """Pictures that another one before them looks like, or that stand in several files."""
-        found = self._find_doubles()
-        return list(dict.fromkeys([*(sha256 for members in found.groups for sha256 in members[1:]), *found.copied]))
+        alike = (sha256 for members in self._groups() for sha256 in members[1:])
+        return list(dict.fromkeys([*alike, *self._index.copied()]))

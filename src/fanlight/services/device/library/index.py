@@ -35,7 +35,7 @@ class Index:
         """The content hash of every file that is a picture, by path."""
         query = select(picture_files.c.path, picture_files.c.sha256).where(picture_files.c.sha256.is_not(None))
         with self._database.reading() as tx:
-            return {row.path: row.sha256 for row in tx.execute(query)}
+            return {path: sha256 for path, sha256 in tx.execute(query)}  # noqa: C416 not dict(): a result has keys() of its own
 
     def files_of(self, ids: Collection[str]) -> dict[str, list[str]]:
         """The paths of pictures."""
@@ -103,9 +103,9 @@ class Index:
         """Of all pictures: path, state, label, part."""
         c = pictures.c
         with self._database.reading() as tx:
-            rows = tx.execute(select(c.sha256, c.path, c.state, c.label, c.part, c.suggestion)).all()
+            rows = tx.execute(select(c.sha256, c.path, c.state, c.label, c.part)).all()
         plain = {State.SUGGESTED.value: State.UNLABELLED.value}
-        return {row.sha256: (row.path, plain.get(row.state, row.state), row.label, row.part) for row in rows}
+        return {sha256: (path, plain.get(state, state), label, part) for sha256, path, state, label, part in rows}
 
     def place(self, changed: Mapping[str, tuple[str, str, str | None, str]], gone: Collection[str]) -> None:
         """Where pictures are now (as ``places``), and which are not any more."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from fanlight.errors import PictureError
@@ -14,13 +15,15 @@ from fanlight.learning.split import split_in_order
 from fanlight.services.device.library.index import Index
 from fanlight.services.device.library.layout import FileSeen, Layout, Place, normal
 from fanlight.services.device.library.measure import Measured, measure
-from fanlight.services.device.library.records import State
+from fanlight.services.device.library.records import IN_USE, State
 
 Progress = Callable[[float, str], None]
 _AT_ONCE = 32
 _ORDER = [State.LABELLED, State.UNLABELLED, State.NOT_USABLE, State.DELETED]
 Standing = tuple[str, str, str | None, str]
 """Path, state, label, part."""
+_Rank = tuple[int, int, int]
+_Ranked = tuple[_Rank, Place]
 
 
 def silently(_fraction: float, _text: str) -> None:
@@ -67,31 +70,56 @@ def forget_gone(layout: Layout, index: Index) -> None:
     index.forget_files([path for path in index.files() if not (layout.root / path).is_file()])
 
 
-def settle(layout: Layout, index: Index, classes: Sequence[str]) -> set[str]:
-    """Work out where every picture stands; the pictures that no file holds any more."""
+@dataclass(frozen=True)
+class Settled:
+    """What ``settle`` found: pictures that no file holds any more; and are other pictures in use than before?"""
+
+    gone: set[str]
+    others_in_use: bool
+
+
+def settle(layout: Layout, index: Index, classes: Sequence[str]) -> Settled:
+    """Work out where every picture stands."""
     wanted = _standings(layout, index.contents().items(), classes)
     before = index.places()
-    gone = set(before) - set(wanted)
-    index.place({sha256: place for sha256, place in wanted.items() if before.get(sha256) != place}, gone)
-    return gone
+    gone = before.keys() - wanted.keys()
+    changed = {sha256: place for sha256, place in wanted.items() if before.get(sha256) != place}
+    index.place(changed, gone)
+    others = any(_in_use(before.get(sha256)) != _in_use(wanted.get(sha256)) for sha256 in changed.keys() | gone)
+    return Settled(gone, others)
+
+
+def _in_use(standing: Standing | None) -> bool:
+    return standing is not None and State(standing[1]) in IN_USE
 
 
 def _standings(layout: Layout, files: Iterable[tuple[str, str]], classes: Sequence[str]) -> dict[str, Standing]:
     ranks = {normal(name): rank for rank, name in enumerate(classes)}
-    best: dict[str, tuple[tuple[int, int, int, str], Place]] = {}
+    folders: dict[str, _Ranked | None] = {}  # what a place says depends on the folder alone; there are few
+    best: dict[str, tuple[_Rank, str, Place]] = {}
     for path, sha256 in files:
-        place = layout.place(path)
-        if place is None:
+        folder = path.rpartition("/")[0]
+        if folder not in folders:
+            folders[folder] = _ranked(layout.place(path), ranks)
+        ranked = folders[folder]
+        if ranked is None:
             continue
-        part = PARTS.index(place.part) if place.part else 0
-        key = (_ORDER.index(place.state), part, ranks.get(place.label or "", len(ranks)), path)
-        if sha256 not in best or key < best[sha256][0]:
-            best[sha256] = (key, place)
-    parts = _parts({sha256: place for sha256, (_key, place) in best.items()})
+        rank, place = ranked
+        if sha256 not in best or (rank, path) < best[sha256][:2]:
+            best[sha256] = rank, path, place
+    parts = _parts({sha256: place for sha256, (_rank, _path, place) in best.items()})
     return {
-        sha256: (key[3], place.state.value, place.label, parts.get(sha256, place.part))
-        for sha256, (key, place) in best.items()
+        sha256: (path, place.state.value, place.label, parts.get(sha256, place.part))
+        for sha256, (_rank, path, place) in best.items()
     }
+
+
+def _ranked(place: Place | None, ranks: Mapping[str, int]) -> _Ranked | None:
+    """A place, with what decides between the places of several copies: the least rank counts."""
+    if place is None:
+        return None
+    part = PARTS.index(place.part) if place.part else 0
+    return (_ORDER.index(place.state), part, ranks.get(place.label or "", len(ranks))), place
 
 
 def _parts(places: Mapping[str, Place]) -> dict[str, str]:

@@ -18,6 +18,10 @@ class State(StrEnum):
     DELETED = "deleted"
 
 
+IN_USE = (State.LABELLED, State.SUGGESTED, State.UNLABELLED)
+"""Pictures that are labelled or may become so."""
+
+
 class Problem(StrEnum):
     """What may be wrong with a picture."""
 
