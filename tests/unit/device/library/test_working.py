@@ -138,6 +138,33 @@ def test_copies_of_a_picture_are_told_and_one_remains_after_labelling(desk: Desk
     assert all(len(group) > 1 for group in desk.library.duplicates())
 
 
+def test_look_alikes_follow_every_change_of_what_is_in_use(desk: Desk) -> None:
+    big = Image.open(io.BytesIO(png(7, (96, 96))))
+    small = io.BytesIO()
+    big.resize((64, 64)).save(small, "PNG")
+    desk.library.add([("big.png", io.BytesIO(png(7, (96, 96)))), ("small.png", io.BytesIO(small.getvalue()))])
+
+    def alike() -> list[set[str]]:
+        groups = ({picture.name for picture in group} for group in desk.library.duplicates())
+        return [names for names in groups if names & {"big.png", "small.png"}]
+
+    [one, other] = ids(desk, state=State.UNLABELLED)
+    both = [{"big.png", "small.png"}]
+    assert alike() == both
+    desk.library.assign([one], "dark")
+    assert alike() == both, "a label takes nothing away"
+    desk.library.delete([other])
+    assert alike() == []
+    desk.library.undo()
+    assert alike() == both
+    desk.library.set_unusable([other])
+    assert alike() == []
+    desk.library.assign([other], "bright")
+    assert alike() == both
+    (desk.folder / desk.library.picture(one).path).unlink()
+    assert alike() == [], "the owner has removed the file by other means"
+
+
 def test_thumbnails_are_small_keep_their_shape_and_go_with_the_picture(desk: Desk) -> None:
     desk.library.add([("wide.png", io.BytesIO(png(3, (800, 200))))])
     [wide] = ids(desk, state=State.UNLABELLED)
