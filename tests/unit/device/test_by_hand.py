@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import shutil
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,44 @@ def test_steps_need_one_another(federation: FakeFederation, device: DeviceRole) 
     assert [view.possible for view in device.steps.views()] == [True] * 3
     done(device, device.steps.send())
     assert slug(device.steps.send) == "already-sent"
+
+
+def test_what_was_labelled_can_be_trained_on_at_once_whether_or_not_main_answers(
+    federation: FakeFederation, tmp_path: Path, drawn: Path
+) -> None:
+    (tmp_path / "data").mkdir()
+    role = federation.device(tmp_path / "device-2", tmp_path / "data")
+    turn(role)
+    role.jobs.wait(role.steps.look_at_model().id, 60)
+    assert slug(role.steps.train) == "nothing-to-learn-from"
+    federation.down = {"main"}
+    for name in ("bright", "dark"):
+        role.library.add(
+            [(path.name, io.BytesIO(path.read_bytes())) for path in sorted((drawn / name).iterdir())], name
+        )
+    assert [view.possible for view in role.steps.views()] == [True, False, False]
+    done(role, role.steps.train())
+    role.stop()
+
+
+def test_a_model_that_came_before_the_first_labels_is_measured_when_they_are_there(
+    federation: FakeFederation, tmp_path: Path, drawn: Path
+) -> None:
+    (tmp_path / "data").mkdir()
+    role = federation.device(tmp_path / "device-2", tmp_path / "data")
+
+    def tested() -> int | None:
+        turn(role)
+        held = role.store.held
+        return held.measured.metrics.total if held and held.measured else None
+
+    assert tested() == 0
+    [first, *others] = sorted((drawn / "bright").iterdir())
+    role.library.add([(first.name, io.BytesIO(first.read_bytes()))], "bright")
+    assert tested() == 0, "the only picture of its kind is trained with"
+    role.library.add([(path.name, io.BytesIO(path.read_bytes())) for path in others], "bright")
+    assert tested() == 1
+    role.stop()
 
 
 def test_the_report_says_what_was_learned_and_nothing_else(federation: FakeFederation, device: DeviceRole) -> None:

@@ -106,7 +106,14 @@ class Pictures:
     @property
     def lacks_training(self) -> bool:
         """Did the last reading find no training pictures?"""
-        return self.overview is not None and self.overview.error is None and self.overview.total("train") == 0
+        seen = self.overview
+        return seen is not None and seen.error is None and seen.total("train") == 0
+
+    def changed(self) -> None:
+        """The owner has changed what pictures show: what was missing when the folder was read may be there now."""
+        seen = self.overview
+        if seen is not None and (seen.error is not None or not (seen.total("train") and seen.total("test"))):
+            self.overview = None
 
     def look(self, classes: Sequence[str]) -> None:
         """Read the folder for the page; does nothing while it is being read anyway.

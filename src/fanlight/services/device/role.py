@@ -202,7 +202,7 @@ def _build(
         identity=identity,
         store=store,
         pictures=pictures,
-        library=Library(_surroundings(settings, store, rounds, jobs, chances)),
+        library=Library(_surroundings(settings, store, rounds, jobs, chances, pictures.changed)),
         offers=offers,
         rounds=rounds,
         membership=membership,
@@ -217,7 +217,12 @@ def _build(
 
 
 def _surroundings(
-    settings: DeviceSettings, store: DeviceStore, rounds: Rounds, jobs: Jobs, chances: Chances
+    settings: DeviceSettings,
+    store: DeviceStore,
+    rounds: Rounds,
+    jobs: Jobs,
+    chances: Chances,
+    on_change: Callable[[], object],
 ) -> Surroundings:
     def classes() -> Sequence[str]:
         return store.held.plan.classes if store.held else ()
@@ -237,4 +242,5 @@ def _surroundings(
         classes=classes,
         model=model,
         propose=partial(propose_class, rounds.main.remote),
+        on_change=on_change,
     )

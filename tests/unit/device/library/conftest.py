@@ -51,6 +51,7 @@ class Desk:
                 classes=lambda: self.classes,
                 model=self.model,
                 propose=self.proposed.append,
+                on_change=lambda: None,
             )
         )
 

@@ -209,6 +209,8 @@ class Gallery:
             made.forget(self._around.state, sha256)
         if settled.others_in_use or measured:
             self._changes += 1
+        if settled.changed:
+            self._around.on_change()
 
     def _groups(self) -> list[list[str]]:
         """Those that look alike, worked out once after each change of the pictures in use.

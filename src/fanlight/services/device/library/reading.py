@@ -72,9 +72,16 @@ def forget_gone(layout: Layout, index: Index) -> None:
 
 @dataclass(frozen=True)
 class Settled:
-    """What ``settle`` found: pictures that no file holds any more; and are other pictures in use than before?"""
+    """What ``settle`` found.
+
+    Attributes:
+        gone: pictures that no file holds any more.
+        changed: does any picture stand elsewhere than before?
+        others_in_use: are other pictures in use than before?
+    """
 
     gone: set[str]
+    changed: bool
     others_in_use: bool
 
 
@@ -86,7 +93,7 @@ def settle(layout: Layout, index: Index, classes: Sequence[str]) -> Settled:
     changed = {sha256: place for sha256, place in wanted.items() if before.get(sha256) != place}
     index.place(changed, gone)
     others = any(_in_use(before.get(sha256)) != _in_use(wanted.get(sha256)) for sha256 in changed.keys() | gone)
-    return Settled(gone, others)
+    return Settled(gone, bool(changed or gone), others)
 
 
 def _in_use(standing: Standing | None) -> bool:

@@ -22,6 +22,7 @@ class Surroundings:
         classes: the task's, in order; empty as long as there is no model.
         model: the current global model and its hash; raises ``NotPossibleNow`` without one.
         propose: sends the name of a new class to the operator.
+        on_change: called whenever pictures have come, gone, or mean something else.
     """
 
     folder: Path
@@ -34,3 +35,4 @@ class Surroundings:
     classes: Callable[[], Sequence[str]]
     model: Callable[[], tuple[HeadModel, bytes]]
     propose: Callable[[str], None]
+    on_change: Callable[[], object]
