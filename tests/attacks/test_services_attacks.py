@@ -657,3 +657,20 @@ def test_after_all_that_the_round_ends_well(world: World) -> None:
     assert world.round(1, state="complete", participants=held)
     world.check_traces()
     assert json.dumps(world.rounds())
+
+
+def test_a_garbage_vector_fails_the_round_and_only_those_who_sent_have_to_train_again(tmp_path: Path) -> None:
+    with running(tmp_path) as world:
+        honest, cheat, late = world.enrolled(3)
+        offer = late.offer()
+        for device in (honest, late):
+            device.main.announce(device.device.announce(world.task.plan, offer.model, int(world.clock())))
+        honest.report()
+        sent = cheat.commit()
+        garbage = np.random.default_rng(3).integers(0, 1 << 32, sent.y.size, np.uint32)
+        spoilt = forged(cheat, sent, y_hash=vector_digest([garbage.data.cast("B")]))
+        cheat.report(replace(sent, record=sent.record.with_(envelope=spoilt.encode()), y=garbage))
+        world.owner("main").ended("/aggregate_models")
+        assert world.round(1, state="failed")
+        ready = {line["device"]: line["ready"] for line in world.owner("main").get("/api/v1/devices")["devices"]}
+        assert ready == {honest.id.hex(): False, cheat.id.hex(): False, late.id.hex(): True}

@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 
 from fanlight.errors import FanlightError, NotFound, NotPossibleNow, SettingsError
+from fanlight.services.main_server import device_models
 from fanlight.services.main_server.app import MainServerParts, create_app
 from fanlight.services.main_server.settings import MainServerSettings
+from fanlight.storage.tables import main as tables
 from tests.unit.main_server.past import add_member, add_report, add_round, server
 
 
@@ -55,6 +57,20 @@ def test_going_forward_again(parts: MainServerParts) -> None:
     parts.service.make_current(0)
     assert parts.service.make_current(2)
     assert current(parts) == 2
+
+
+def test_devices_that_go_back_have_not_trained_from_the_version_that_comes_back(parts: MainServerParts) -> None:
+    device = add_member(parts, 1)
+    plan = parts.service.task.plan.hash
+    with parts.service.database.transaction() as tx:
+        first = parts.service.models.version(tx, 0).sha256
+        device_models.note_ready(tx, device, first, 0.0, 1.0)
+        tx.execute(tables.devices.update().values(ready_plan=plan, ready_model=first))
+    parts.service.make_current(0)
+    [line] = parts.overview.devices()
+    assert line["ready"] is False
+    with parts.service.database.reading() as tx:
+        assert tx.execute(tables.device_models.select()).one().ready_at is None
 
 
 def test_a_measuring_round_leaves_the_current_version_as_it_is(parts: MainServerParts) -> None:

@@ -5,10 +5,10 @@ One line for a device and a version, so that it stays bounded whatever a device 
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, case, func, select
+from sqlalchemy import Connection, case, func, select, true, update
 from sqlalchemy.dialects.sqlite import insert
 
-from fanlight.storage.tables.main import device_models, models
+from fanlight.storage.tables.main import beacons, device_models, devices, models
 
 
 def note_fetched(tx: Connection, device: bytes, model: bytes, now: float) -> None:
@@ -29,3 +29,18 @@ def note_ready(tx: Connection, device: bytes, model: bytes, since: float, now: f
     kept, old = row.excluded.ready_at, device_models.c.ready_at
     first = case((old >= since, old), else_=kept)
     tx.execute(row.on_conflict_do_update(index_elements=["model", "dev"], set_={"ready_at": first}))
+
+
+def forget_ready(tx: Connection, model: bytes, sent_in: bytes | None = None) -> None:
+    """Devices have to train from a version again.
+
+    Args:
+        tx: the caller's transaction.
+        model: SHA-256 of the version.
+        sent_in: of a failed round: only those whose report was in it; by default all, for devices that go back to a
+            version fetch it anew.
+    """
+    lost = select(beacons.c.dev).where(beacons.c.mh == sent_in)
+    who = [table.c.dev.in_(lost) if sent_in is not None else true() for table in (device_models, devices)]
+    tx.execute(update(device_models).where(device_models.c.model == model, who[0]).values(ready_at=None))
+    tx.execute(update(devices).where(devices.c.ready_model == model, who[1]).values(ready_plan=None, ready_model=None))

@@ -17,7 +17,7 @@ from fanlight.errors import NotPossibleNow, SettingsError
 from fanlight.protocol import codec
 from fanlight.protocol.exchange import Order
 from fanlight.protocol.log import LogEntry
-from fanlight.services.main_server import notes, round_table
+from fanlight.services.main_server import device_models, notes, round_table
 from fanlight.services.main_server.models import Models, Version
 from fanlight.services.main_server.rounds import MadeRoom, Rounds
 from fanlight.services.main_server.scores import begin_anew
@@ -163,6 +163,7 @@ class Promotion:
         if before == version.number:
             return
         self._models.set_current(tx, version.number)
+        device_models.forget_ready(tx, version.sha256)
         begin_anew(tx, version.number)
         notes.keep(tx, notes.ATTEMPT_UP, 1)
         values = {"changed_at": self._clock(), "from_version": before, "to_version": version.number, "reason": reason}

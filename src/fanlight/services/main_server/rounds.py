@@ -24,7 +24,7 @@ from fanlight.protocol.log import LogEntry
 from fanlight.protocol.main_round import Record, State, Step
 from fanlight.protocol.main_server import MainServer
 from fanlight.protocol.signing import Signed
-from fanlight.services.main_server import measurements, members, round_table
+from fanlight.services.main_server import device_models, measurements, members, round_table
 from fanlight.services.main_server.models import Models
 from fanlight.services.main_server.proposals import Proposals
 from fanlight.services.main_server.round_table import RoundLine, Stored
@@ -178,6 +178,8 @@ class Rounds:
             count = len(self._machine.accepted(step.record))
             reason = Outcome.decode(Signed.decode(step.reply).payload).reason
             ended = {"participants": count, "reason": reason, "released_at": self._clock()}
+            if step.totals is None:  # it failed: what was sent is lost
+                device_models.forget_ready(tx, stored.model, sent_in=stored.mh)
             self._save(tx, step, **ended, asked=Order.NONE.value)
         # Only now: if the transaction had failed, the key would still be needed.
         self._keys.destroy(stored.number)
