@@ -60,7 +60,7 @@ def try_it(browser: TestClient, data: bytes, name: str = "new.jpg") -> Any:
 def test_a_new_device_says_what_comes_next(tmp_path: Path) -> None:
     page = Page.of(owner(device(make_folder(tmp_path / "federation")), URL).get("/learning"))
     assert "Waiting for the first model." in page.text
-    assert "Label pictures on the page Pictures, then train" in page.text
+    assert "Label some on the page Pictures; two of one kind are enough to begin with." in page.text
 
 
 def test_it_is_the_owners_alone(tmp_path: Path) -> None:

@@ -184,12 +184,16 @@ def test_suggestions_of_an_earlier_version_are_said_to_be_so_and_made_anew(tmp_p
     federation.publish(first_model(version=2, bias=0.5))
     turn(role)
     assert role.store.held
-    assert f"2 suggestions are from an earlier version; version {role.store.held.version} is here." in text()
+    assert f"2 suggestions are from another version; version {role.store.held.version} is here." in text()
     assert "Suggest again" in text()
     press(browser, do="suggest")
     done(role, latest(role))
-    assert "earlier version" not in text()
+    assert "another version" not in text()
     assert "Suggest again" not in text()
+    federation.model, federation.version = first_model(version=0), 0  # the operator went back
+    turn(role)
+    assert "2 suggestions are from another version; version 0 is here, which has learned nothing yet." in text()
+    assert "Suggest again" not in text(), "it would only guess"
     role.stop()
 
 

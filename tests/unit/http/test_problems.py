@@ -101,6 +101,10 @@ def test_browsers_get_the_consoles_page_and_programs_still_json() -> None:
     assert (page.status_code, page.text) == (409, "<p>not yet: train first</p>")
     assert client(app).get("/nowhere", headers=HTML).headers["content-type"].startswith("text/html")
     assert client(app).get("/broken").json()["error"]["slug"] == "not-possible-now"
+    said = client(app).get("/numbers/three", headers=HTML).text
+    assert (
+        said == "<p>The address or the form has a value that cannot be: “number”.: Go back, and choose on the page.</p>"
+    )
 
 
 def test_a_page_keeps_the_headers_that_the_error_must_have() -> None:

@@ -92,7 +92,7 @@ def test_every_set_gives_folders_that_scan_without_problems(
     [
         ("faces", ("object", "not_object"), 128),
         ("digits", tuple("0123456789"), 64),
-        ("shapes", ("circle", "square", "triangle", "star"), 64),
+        ("shapes", ("circle", "square", "triangle", "star"), 96),
         ("stamps", ("animals", "food", "plants", "town", "vehicles"), 128),
     ],
 )

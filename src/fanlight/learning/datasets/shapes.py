@@ -84,4 +84,4 @@ def _colour(hue: float, saturation: float, brightness: float) -> tuple[int, int,
     return channel(5), channel(3), channel(1)
 
 
-SOURCE = Source("shapes", CLASSES, 64, load, evenly)
+SOURCE = Source("shapes", CLASSES, 96, load, evenly)

@@ -153,6 +153,10 @@ async def _on_http_exception(request: Request, error: Exception) -> Response:
 
 async def _on_validation_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
+    if wants_html(request):  # whoever looks at a page has not written the request; what a validator says is for those
+        what = ", ".join(f"“{item['loc'][-1]}”" for item in error.errors())
+        message = f"The address or the form has a value that cannot be: {what}."
+        return respond(request, Problem(400, "malformed-message", message, "Go back, and choose on the page."))
     where = "; ".join(f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']}" for item in error.errors())
     todo = "Correct what is named, and send it again."
     return respond(request, Problem(400, "malformed-message", f"The request is not valid: {where}.", todo))

@@ -98,7 +98,7 @@ class Gallery:
         """
         found = self._index.picture(sha256)
         if found is None:
-            raise NotFound("There is no such picture (any more).", next="Reload the page.")
+            raise NotFound("There is no such picture (any more).", next="Look among all pictures (/pictures).")
         return found
 
     def beside(self, sha256: str, wanted: Filter = Filter()) -> Beside:
@@ -124,7 +124,7 @@ class Gallery:
         """A picture's file; errors as in ``picture``."""
         path = self._layout().root / self.picture(sha256).path
         if not path.is_file():
-            raise NotFound("The picture's file is gone.", next="Reload the page.")
+            raise NotFound("The picture's file is gone.", next="Look among all pictures (/pictures).")
         return path
 
     def media_type(self, sha256: str) -> str:

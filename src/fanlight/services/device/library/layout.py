@@ -175,7 +175,9 @@ def check_folder_name(label: str, advice: str = "Ask the operator to rename the 
     Raises:
         DataError: no folder can have this name here.
     """
-    bad = not label or hidden(label) or label in _STATE_OF or any(c in "/\\" or not c.isprintable() for c in label)
+    if not label:
+        raise DataError("A class without a name cannot be.", slug="bad-class-name", next="Give it a name.")
+    bad = hidden(label) or label in _STATE_OF or any(c in "/\\" or not c.isprintable() for c in label)
     if bad or len(label.encode(errors="replace")) > _LONGEST_NAME:
         raise DataError(
             f"The class {label[:64]!r} cannot name a folder.",
