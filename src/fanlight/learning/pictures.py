@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from fanlight.errors import PictureError
+from fanlight.learning.picture_faults import damaged, of_another_kind
 
 MAX_FILE_BYTES = 64 * 2**20
 """Longest picture file that is read, in bytes."""
@@ -94,7 +95,7 @@ def header(data: bytes, *, name: str = "the picture") -> Header:
                 width, height = height, width
             return Header(width, height, Image.MIME.get(str(image.format), "application/octet-stream"))
     except Exception as error:  # readers raise anything
-        raise PictureError(f"damaged: {error}", picture=name, next="Copy the picture again, or remove it.") from error
+        raise damaged(name) from error
 
 
 def content_hash(source: Path | bytes, *, name: str | None = None) -> str:
@@ -157,16 +158,9 @@ def _decode(data: bytes, size: int, called: str) -> NDArray[np.uint8]:
     except Image.DecompressionBombError as error:
         raise _too_many_pixels(called) from error
     except UnidentifiedImageError as error:
-        raise PictureError(
-            f"not a picture of a kind that is read ({', '.join(_readable_formats())})",
-            picture=called,
-            next="Save it as JPEG or PNG, or remove it.",
-        ) from error
+        raise of_another_kind(data, called, _readable_formats()) from error
     except Exception as error:  # decoders raise anything on damaged input: OSError, SyntaxError, struct.error, …
-        reason = str(error) or type(error).__name__
-        raise PictureError(
-            f"damaged: {reason}", picture=called, next="Copy the picture again, or remove it."
-        ) from error
+        raise damaged(called) from error
 
 
 def _readable_formats() -> tuple[str, ...]:

@@ -196,7 +196,7 @@ def test_a_picture_that_lay_on_its_side_is_shown_upright(served: tuple[TestClien
 
 def test_what_cannot_be_tried_is_said(served: tuple[TestClient, DeviceRole]) -> None:
     browser, _role = served
-    assert "damaged" in try_it(browser, jpeg()[:200]).text
+    assert "damaged, or a part of it is missing" in try_it(browser, jpeg()[:200]).text
     assert try_it(browser, b"").status_code == 422
     csrf = Page.of(browser.get("/learning")).csrf()
     assert "No picture was chosen." in browser.post("/learning/try", data={"csrf": csrf}).text

@@ -304,6 +304,21 @@ def test_too_many_files_at_once_are_refused_in_words(served: tuple[TestClient, D
     assert role.library.page().total == 10
 
 
+def test_files_that_are_not_taken_are_told_by_reason_with_what_to_do(served: tuple[TestClient, DeviceRole]) -> None:
+    browser, _role = served
+    heic = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"
+    cut = [(f"cut-{number}.png", png(number + 1)[:120]) for number in range(2)]
+    text = " ".join(
+        Page.of(put_in(browser, *cut, ("IMG_1.heic", heic), ("all.zip", b"no"), ("a.txt", b"no"))).text.split()
+    )
+    assert "5 files were not taken:" in text
+    assert "cut-0.png, cut-1.png: damaged, or a part of it is missing. Copy the picture again, or remove it." in text
+    assert "IMG_1.heic: a HEIC picture, a kind that is not read. Save it as JPEG." in text
+    assert "a.txt: not a picture of a kind that is read (JPEG, PNG," in text
+    assert "Save it as JPEG or PNG, or remove it." in text
+    assert "all.zip: The ZIP file is damaged, or is none. Pack it again, or add the pictures themselves." in text
+
+
 def test_a_picture_has_a_page_and_leads_to_the_next(served: tuple[TestClient, DeviceRole]) -> None:
     browser, role = served
     first, second, *_rest = shown = [p.sha256 for p in role.library.page(Filter(State.LABELLED, "dark")).pictures]

@@ -203,8 +203,15 @@ def test_damaged_inside() -> None:
     data = bytearray(encoded(two_halves()))
     start = data.index(b"IDAT") + 4
     data[start : start + 8] = b"\xff" * 8
-    with pytest.raises(PictureError, match="damaged"):
+    with pytest.raises(PictureError) as caught:
         load(bytes(data), 32, name="x.png")
+    assert caught.value.message == "x.png: damaged, or a part of it is missing", "no words of a library"
+
+
+def test_heic_is_told_by_its_name() -> None:
+    with pytest.raises(PictureError, match=r"IMG_1\.heic: a HEIC picture") as caught:
+        load(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", 32, name="IMG_1.heic")
+    assert caught.value.next.startswith("Save it as JPEG.")
 
 
 @pytest.mark.parametrize(("width", "height"), [(30000, 30000), (2**31 - 1, 2**31 - 1), (9000, 8000), (1, 2**27)])

@@ -15,6 +15,7 @@ from fanlight.consoles.console import Console
 from fanlight.consoles.device_pictures.asked import PICTURES, Asked, View
 from fanlight.consoles.device_pictures.changing import NUMBER_KEYS, change, did
 from fanlight.consoles.device_pictures.empty import empty
+from fanlight.consoles.device_pictures.result import result_of
 from fanlight.consoles.step_pages import Reader
 from fanlight.errors import FanlightError
 from fanlight.services.device.library.library import SUGGEST, Library
@@ -31,7 +32,7 @@ MOST_GROUPS: Final = 40
 MOST_IN_GROUP: Final = 24
 """Pictures of one of them."""
 MOST_NAMED: Final = 20
-"""Files that are named for not being taken, and folders that name no class."""
+"""Files that are named for not being taken (for each reason), and folders that name no class."""
 
 STATES: Final = (
     (State.LABELLED, "Labelled"),
@@ -73,7 +74,7 @@ def gallery_router(console: Console, role: DeviceRole) -> APIRouter:
             "device_pictures.html",
             **_context(role, view),
             did=did(request, library),
-            added=added,
+            result=result_of(added) if added else None,
             declined=declined,
         )
         page.status_code = status_of(declined) if declined else 200

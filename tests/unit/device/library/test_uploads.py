@@ -9,6 +9,7 @@ import pytest
 from fanlight.errors import DataError
 from fanlight.services.device.library import Added, Filter, Problem, State, adding
 from fanlight.services.device.library.folder_names import FolderNames
+from fanlight.services.device.library.records import RefusedFile
 from fanlight.services.device.library.taking_in import NO_FOLDER
 from fanlight.services.device.library.uploads import KEPT, Uploads
 from tests.unit.device.library.conftest import Desk, png
@@ -42,7 +43,7 @@ def test_a_zip_that_holds_more_than_it_says_adds_no_more(desk: Desk, monkeypatch
     monkeypatch.setattr(adding, "_check", lambda entries: None)
     added = desk.library.add_zip(packed({f"{n}.png": png(n) for n in range(5)}))
     assert added.count == 1
-    assert "unpacks to more" in added.refused[0][1]
+    assert "unpacks to more" in added.refused[0].reason
     assert desk.library.counts().states[State.UNLABELLED] == 1
 
 
@@ -61,9 +62,10 @@ def test_too_many_files_at_once_are_refused(desk: Desk, monkeypatch: pytest.Monk
 def refusal(desk: Desk, archive: io.BytesIO) -> str:
     """Why a ZIP file is refused, of which nothing is taken in."""
     added = desk.library.add_zip(archive, name="all.zip")
-    [(name, reason)] = added.refused
-    assert (added.count, name) == (0, "all.zip")
-    return reason
+    [file] = added.refused
+    assert (added.count, file.name) == (0, "all.zip")
+    assert file.next, "it says what to do"
+    return file.reason
 
 
 @pytest.mark.parametrize("data", [b"", b"PK\x03\x04 and then nothing", b"GIF89a"])
@@ -80,7 +82,7 @@ def test_what_is_wrong_with_one_file_stops_no_other(desk: Desk) -> None:
     files = [("bad.zip", io.BytesIO(b"PK")), ("x" * 10_000, io.BytesIO(b"no")), ("a.png", io.BytesIO(png(1)))]
     added = desk.library.take_in([*files, ("good.ZIP", good)])
     assert added.count == 2
-    assert [len(name) for name, _reason in added.refused] == [200, 7]
+    assert [len(file.name) for file in added.refused] == [200, 7]
 
 
 def test_folders_named_like_classes_label_their_pictures(desk: Desk) -> None:
@@ -111,11 +113,11 @@ def test_classes_that_differ_only_in_capitals_are_told_apart() -> None:
 
 
 def test_an_upload_in_several_requests_is_added_up_and_the_oldest_are_forgotten() -> None:
-    uploads = Uploads()
+    uploads, no = Uploads(), RefusedFile("x", "damaged", "Copy it again.")
     name, _added = uploads.note("no name of ours", Added(1, labels={"cat": 1}))
-    assert uploads.note(name, Added(2, 1, (("x", "y"),), {"cat": 1}, {"z": 1})) == (
+    assert uploads.note(name, Added(2, 1, (no,), {"cat": 1}, {"z": 1})) == (
         name,
-        Added(3, 1, (("x", "y"),), {"cat": 2}, {"z": 1}),
+        Added(3, 1, (no,), {"cat": 2}, {"z": 1}),
     )
     assert uploads.get("no name of ours") is None
     for _ in range(KEPT):

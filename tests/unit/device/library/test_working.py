@@ -39,9 +39,10 @@ def test_new_pictures_have_no_label_and_are_not_learned_from(desk: Desk) -> None
     given = [("a.png", io.BytesIO(png(1))), ("a.png", io.BytesIO(png(2))), ("again.png", io.BytesIO(png(1)))]
     added = desk.library.add([*given, ("bad.png", io.BytesIO(b"no picture"))])
     assert (added.count, added.duplicates) == (2, 1)
-    [(name, reason)] = added.refused
-    assert name == "bad.png"
-    assert reason.startswith("not a picture of a kind that is read"), "the name is told once"
+    [refused] = added.refused
+    assert refused.name == "bad.png"
+    assert refused.reason.startswith("not a picture of a kind that is read"), "the name is told once"
+    assert refused.next == "Save it as JPEG or PNG, or remove it."
     assert len(ids(desk, state=State.UNLABELLED)) == 2
     assert sum(len(scan(desk.folder, desk.classes).part(part)) for part in ("train", "valid", "test")) == 10
 

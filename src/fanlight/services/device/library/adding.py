@@ -12,6 +12,7 @@ from typing import IO, Protocol
 
 from fanlight.errors import DataError, FanlightError, PictureError
 from fanlight.learning import pictures
+from fanlight.learning.picture_faults import damaged
 from fanlight.learning.pictures import MAX_FILE_BYTES
 from fanlight.services.device.library.folder_names import passed_over
 from fanlight.services.device.library.measure import Measured, measure
@@ -157,4 +158,4 @@ def _read(stream: Stream, limit: int) -> bytes:
     try:
         return stream.read(limit)
     except (OSError, zlib.error, zipfile.BadZipFile, EOFError) as error:
-        raise PictureError(f"damaged: {error}", next="Copy the picture again.") from error
+        raise damaged() from error

@@ -99,20 +99,29 @@ class Beside:
 
 
 @dataclass(frozen=True)
+class RefusedFile:
+    """A file that was not taken in: its ``name``, the ``reason``, and what to do ``next`` (may be empty)."""
+
+    name: str
+    reason: str
+    next: str
+
+
+@dataclass(frozen=True)
 class Added:
     """What became of an upload.
 
     Attributes:
         count: new pictures.
         duplicates: pictures that were there already.
-        refused: names and reasons of the files that cannot be used.
+        refused: the files that cannot be used.
         labels: new pictures by class.
         strange: new pictures without a label by the folder they came in, where folders should have said what they show.
     """
 
     count: int
     duplicates: int = 0
-    refused: tuple[tuple[str, str], ...] = ()
+    refused: tuple[RefusedFile, ...] = ()
     labels: Mapping[str, int] = field(default_factory=dict)
     strange: Mapping[str, int] = field(default_factory=dict)
 

@@ -13,7 +13,7 @@ from fanlight.services.device.library import adding
 from fanlight.services.device.library.folder_names import folders_of, passed_over
 from fanlight.services.device.library.index import Index
 from fanlight.services.device.library.layout import FileSeen, Layout
-from fanlight.services.device.library.records import Added
+from fanlight.services.device.library.records import Added, RefusedFile
 from fanlight.storage.failures import os_failures
 
 NO_FOLDER = "no folder"
@@ -61,7 +61,7 @@ class Intake:
         except DataError as error:
             if archive is None:
                 raise
-            added += _refused(archive, f"{error.message} {error.next}".strip())
+            added += _refused(archive, error.message, error.next)
         return added
 
     def _one(self, name: str, stream: adding.Stream) -> Added:
@@ -70,7 +70,7 @@ class Intake:
         try:
             upload = adding.examine(name, stream)
         except PictureError as error:
-            return _refused(name, error.reason)
+            return _refused(name, error.reason, error.next)
         before = self.index.files_of([upload.sha256]).get(upload.sha256, ())
         if not all(path.startswith(f"{DELETED}/") for path in before):
             return Added(0, duplicates=1)
@@ -94,5 +94,5 @@ class Intake:
             self.index.put_files([(seen, upload.sha256, None)])
 
 
-def _refused(name: str, reason: str) -> Added:
-    return Added(0, refused=((name[: adding.LONGEST_SHOWN], reason[: adding.LONGEST_SHOWN * 2]),))
+def _refused(name: str, reason: str, todo: str) -> Added:
+    return Added(0, refused=(RefusedFile(name[: adding.LONGEST_SHOWN], reason[: adding.LONGEST_SHOWN * 2], todo),))
