@@ -106,7 +106,9 @@ def learning_router(console: Console, role: DeviceRole) -> APIRouter:
         async with request.form() as form:  # closes its files at the end
             given = form.get("picture")
             if not isinstance(given, UploadFile) or not given.filename:
-                raise PictureError("No picture was chosen.", slug="no-picture", next="Go back and choose one.")
+                raise PictureError(
+                    "No picture was chosen.", slug="no-picture", next="Choose one in the form for it, then ask again."
+                )
             data, name = await given.read(), given.filename
         tried = await run_in_threadpool(trying.look, data, name)
         return await run_in_threadpool(draw, request, owner, tried, name)

@@ -319,6 +319,17 @@ def test_files_that_are_not_taken_are_told_by_reason_with_what_to_do(served: tup
     assert "all.zip: The ZIP file is damaged, or is none. Pack it again, or add the pictures themselves." in text
 
 
+@pytest.mark.parametrize("path", ["/pictures/add", "/learning/try"])
+def test_where_no_file_was_chosen_nobody_is_sent_back_who_is_there(
+    served: tuple[TestClient, DeviceRole], path: str
+) -> None:
+    browser, _role = served
+    csrf = Page.of(browser.get("/pictures")).csrf()
+    error = browser.post(path, data={"csrf": csrf}, headers={"Accept": "application/json"}).json()["error"]
+    assert error["message"] == "No picture was chosen."
+    assert error["next"].startswith("Choose ")
+
+
 def test_a_picture_has_a_page_and_leads_to_the_next(served: tuple[TestClient, DeviceRole]) -> None:
     browser, role = served
     first, second, *_rest = shown = [p.sha256 for p in role.library.page(Filter(State.LABELLED, "dark")).pictures]

@@ -44,7 +44,9 @@ class Upload:
             DataError: none was chosen.
         """
         if not self.files:
-            raise DataError("No picture was chosen.", slug="no-picture", next="Go back and choose some.")
+            raise DataError(
+                "No picture was chosen.", slug="no-picture", next="Choose some in the form for them, then put them in."
+            )
         by_folder = self.label == BY_FOLDER
         return library.take_in(self.files, None if by_folder else self.label or None, by_folder=by_folder)
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import IO, Protocol
 
-from fanlight.errors import DataError, FanlightError, PictureError
+from fanlight.errors import DataError, FanlightError
 from fanlight.learning import pictures
 from fanlight.learning.picture_faults import damaged
 from fanlight.learning.pictures import MAX_FILE_BYTES
