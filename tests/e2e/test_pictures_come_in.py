@@ -6,12 +6,13 @@ import base64
 import zipfile
 from pathlib import Path
 
+import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from fanlight.learning.datasets import shapes
 from fanlight.services.device.library.records import State
 from fanlight.services.device.role import DeviceRole
-from tests.e2e.browser import DESK
+from tests.e2e.browser import DESK, violations
 from tests.e2e.test_pages import Served, logged_in
 from tests.e2e.trained_device import draw, labels, opened
 
@@ -116,4 +117,31 @@ def test_shift_takes_everything_in_between(browser: Browser, device: tuple[Serve
         page.keyboard.press("2")
         expect(page.get_by_text("4 pictures labelled “square”.")).to_be_visible()
         assert [labels(role)[name] for name in shapes.CLASSES[:2]] == [6, 14]
+        assert not wrong
+
+
+@pytest.mark.parametrize("scripts", [True, False], ids=["scripts", "plain"])
+def test_folders_in_a_zip_label_their_pictures_by_one_button(
+    browser: Browser, device: tuple[Served, DeviceRole], tmp_path: Path, scripts: bool
+) -> None:
+    server, role = device
+    with zipfile.ZipFile(tmp_path / "photos.zip", "w") as file:
+        for name in ("circle", "star"):
+            for path in draw(tmp_path / name, name, 2, "z-"):
+                file.write(path, f"photos/{name}/{path.name}")
+    with logged_in(browser, server, DESK, scripts=scripts) as context:
+        page, wrong = opened(context, f"{server.url}/pictures")
+        page.set_input_files("#files", tmp_path / "photos.zip")
+        page.get_by_role("button", name="Put in", exact=True).click()
+        result = page.locator("#added")
+        expect(result).to_contain_text("4 pictures put in.")
+        expect(result).to_contain_text("Folders in the ZIP file are named like classes: 2 circle, 2 star.")
+        assert not scripts or violations(page) == []
+        result.get_by_role("button", name="Label them so").click()
+        expect(page.locator("#told")).to_contain_text("4 pictures labelled.")
+        assert (labels(role)["circle"], labels(role)["star"]) == (12, 12)
+        expect(result).to_have_count(0)
+        page.get_by_role("button", name="Undo: 4 pictures labelled").click()
+        expect(page.locator("#told")).to_contain_text("Undone: 4 pictures labelled.")
+        assert unlabelled(role) == 4
         assert not wrong

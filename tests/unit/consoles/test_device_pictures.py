@@ -304,6 +304,62 @@ def test_too_many_files_at_once_are_refused_in_words(served: tuple[TestClient, D
     assert role.library.page().total == 10
 
 
+def words(answer: Any) -> str:
+    return " ".join(Page.of(answer).text.split())
+
+
+def test_pictures_that_are_there_get_the_label_that_is_said(served: tuple[TestClient, DeviceRole]) -> None:
+    browser, role = served
+    some = [(f"{number}.png", png(number + 1)) for number in range(4)]
+    assert "4 pictures put in." in words(put_in(browser, *some))
+    assert "4 of them have no label yet: see Not labelled." in words(put_in(browser, *some))
+    text = words(put_in(browser, some[0], label="dark"))
+    assert "0 pictures put in. 1 picture was there already; it now has the label dark." in text
+    answer = put_in(browser, *some, label="bright")
+    assert "4 pictures were there already; 3 of them now have the label bright." in words(answer)
+    assert "1 keeps another label: 1 dark." in words(answer)
+    assert "/pictures?state=labelled&label=dark" in [link["href"] for link in Page.of(answer).all("a")]
+    assert "state=labelled&label=bright" in str(answer.request.url), "it shows them"
+    assert role.library.counts().labels == {"bright": 8, "dark": 6}
+    press(browser, do="undo")
+    assert role.library.counts().labels == {"bright": 5, "dark": 6}
+
+
+def test_an_upload_in_several_requests_gives_labels_in_one_operation(served: tuple[TestClient, DeviceRole]) -> None:
+    browser, role = served
+    some = [(f"{number}.png", png(number + 1)) for number in range(3)]
+    put_in(browser, *some)
+    for one in some:
+        answer = put_in(browser, one, label="dark", upload="ab" * 16)
+    assert "3 pictures were there already; 3 of them now have the label dark." in words(answer)
+    press(browser, do="undo")
+    assert role.library.counts().labels == {"bright": 5, "dark": 5}
+
+
+def test_folders_in_a_zip_that_are_named_like_classes_are_asked_about(served: tuple[TestClient, DeviceRole]) -> None:
+    browser, role = served
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        for number, folder in enumerate(("dark", "Dark", "bright", "holiday")):
+            archive.writestr(f"photos/{folder}/{number}.png", png(number + 1))
+    answer = put_in(browser, ("all.zip", packed.getvalue()))
+    assert "4 pictures put in." in words(answer)
+    assert "Folders in the ZIP file are named like classes: 1 bright, 2 dark. Do their pictures show that?" in words(
+        answer
+    )
+    page = Page.of(answer)
+    assert "/pictures/change?state=labelled" in [form["action"] for form in page.all("form")]
+    upload = next(box["value"] for box in page.all("input") if box.get("name") == "upload")
+    done = press(browser, "?state=labelled", do="as-said", upload=upload)
+    there = browser.get(done.headers["location"])
+    assert "3 pictures labelled. 1 to go." in words(there)
+    assert role.library.counts().labels == {"bright": 6, "dark": 7}
+    assert "Label them so" not in words(browser.get(str(answer.request.url))), "there is nothing left to be labelled"
+    press(browser, do="undo")
+    assert role.library.counts().labels == {"bright": 5, "dark": 5}
+    assert "upload-forgotten" in press(browser, do="as-said", upload="0" * 32).text
+
+
 def test_files_that_are_not_taken_are_told_by_reason_with_what_to_do(served: tuple[TestClient, DeviceRole]) -> None:
     browser, _role = served
     heic = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"

@@ -18,7 +18,9 @@ from fanlight.services.device.library.records import Operation
 NUMBER_KEYS: Final = 9
 """Classes that have a key of their own, 1 to 9; the others are in a list."""
 NOTHING_CHOSEN: Final = "nothing-chosen"
-_SAID: Final = frozenset((*ACTIONS, NOTHING_CHOSEN, "undo", "empty", "propose"))
+LABEL_AS_SAID: Final = "as-said"
+"""The button that labels pictures as their folders in a ZIP file are called."""
+_SAID: Final = frozenset((*ACTIONS, NOTHING_CHOSEN, LABEL_AS_SAID, "undo", "empty", "propose"))
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,11 @@ def change(library: Library, form: FormData) -> Did:
     def empty() -> Operation:
         return Operation("empty", library.empty_bin())
 
+    def as_said() -> Operation:
+        return library.label_as_said(_text(form, "upload"))
+
     buttons: dict[str, Callable[[], Operation | None]] = {
+        LABEL_AS_SAID: as_said,
         "empty": empty,
         "suggest": suggest,
         "propose": propose,

@@ -65,7 +65,7 @@ def gallery_router(console: Console, role: DeviceRole) -> APIRouter:
         owner: Owner,
         view: Asked,
         *,
-        added: Added | None = None,
+        added: str = "",
         declined: FanlightError | None = None,
     ) -> Response:
         page = console.page(
@@ -74,7 +74,7 @@ def gallery_router(console: Console, role: DeviceRole) -> APIRouter:
             "device_pictures.html",
             **_context(role, view),
             did=did(request, library),
-            result=result_of(added) if added else None,
+            result=result_of(library, added),
             declined=declined,
         )
         page.status_code = status_of(declined) if declined else 200
@@ -84,7 +84,7 @@ def gallery_router(console: Console, role: DeviceRole) -> APIRouter:
     def gallery(
         request: Request, owner: Reader, view: View, added: Annotated[str, Query(max_length=100)] = ""
     ) -> Response:
-        return draw(request, owner, view, added=library.uploads.get(added))
+        return draw(request, owner, view, added=added)
 
     @router.get(ADD)
     @router.get(CHANGE)
@@ -119,11 +119,11 @@ def gallery_router(console: Console, role: DeviceRole) -> APIRouter:
 
 def _where(label: str, added: Added) -> Asked:
     """The view that shows what was put in."""
-    if not added.count:
+    if not (added.count or added.given):
         return Asked(Filter())
     if label and label != BY_FOLDER:
         return Asked(Filter(State.LABELLED, label))
-    return Asked(Filter() if added.labels else Filter(State.UNLABELLED))
+    return Asked(Filter() if added.labels or added.given else Filter(State.UNLABELLED))
 
 
 def _context(role: DeviceRole, view: Asked) -> dict[str, Any]:

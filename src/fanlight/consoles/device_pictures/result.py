@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from fanlight.services.device.library.records import Added, RefusedFile
+from fanlight.consoles.device_pictures.asked import Asked
+from fanlight.services.device.library.library import Library
+from fanlight.services.device.library.records import Added, Filter, RefusedFile, State
 
 
 @dataclass(frozen=True)
@@ -18,15 +20,37 @@ class Refusal:
 
 @dataclass(frozen=True)
 class Result:
-    """An upload: what was ``added``, and ``refused``."""
+    """An upload.
 
+    Attributes:
+        name: of it (``library.uploads``).
+        added: what became of it.
+        refused: what was not taken.
+        kept: pictures that keep another label than was said: how many, which, and the address that shows them.
+        offered: pictures without a label, by the class that their folder in a ZIP file is called like.
+    """
+
+    name: str
     added: Added
     refused: tuple[Refusal, ...]
+    kept: tuple[tuple[int, str, str], ...]
+    offered: dict[str, int]
+
+    @property
+    def tone(self) -> str:
+        """As notes are coloured."""
+        added = self.added
+        left = added.refused or added.strange or added.kept or added.unusable
+        return "good" if (added.count or added.given) and not left else "warn"
 
 
-def result_of(added: Added) -> Result:
-    """The words for an upload."""
-    return Result(added, _by_reason(added.refused))
+def result_of(library: Library, upload: str) -> Result | None:
+    """What became of an upload; None if it is forgotten or never was."""
+    added = library.uploads.get(upload)
+    if added is None:
+        return None
+    kept = tuple((count, label, Asked(Filter(State.LABELLED, label)).href()) for label, count in added.kept.items())
+    return Result(upload, added, _by_reason(added.refused), kept, library.offered(added.said))
 
 
 def _by_reason(files: tuple[RefusedFile, ...]) -> tuple[Refusal, ...]:

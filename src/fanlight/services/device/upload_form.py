@@ -48,7 +48,10 @@ class Upload:
                 "No picture was chosen.", slug="no-picture", next="Choose some in the form for them, then put them in."
             )
         by_folder = self.label == BY_FOLDER
-        return library.take_in(self.files, None if by_folder else self.label or None, by_folder=by_folder)
+        label = None if by_folder else self.label or None
+        before = library.uploads.get(self.name)
+        onto = before.operation if before else None
+        return library.take_in(self.files, label, by_folder=by_folder, onto=onto)
 
 
 async def uploaded(request: Request, _owner: Annotated[Owner, Depends(require_owner)]) -> Upload:

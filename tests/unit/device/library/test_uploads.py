@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import pytest
 
 from fanlight.errors import DataError
-from fanlight.services.device.library import Added, Filter, Problem, State, adding
+from fanlight.services.device.library import Added, Filter, Operation, Problem, State, adding
 from fanlight.services.device.library.folder_names import FolderNames
 from fanlight.services.device.library.records import RefusedFile
 from fanlight.services.device.library.taking_in import NO_FOLDER
@@ -104,6 +104,70 @@ def test_folders_in_a_zip_label_their_pictures_if_that_is_asked(desk: Desk) -> N
     assert (added.labels, added.strange) == ({"bright": 1}, {"night": 1})
     again = desk.library.take_in([("all.zip", packed({**files, "bright/c.png": png(3)}))])
     assert (again.count, again.duplicates, again.labels, again.strange) == (1, 2, {}, {})
+
+
+def test_what_is_said_of_pictures_that_are_there_reaches_those_without_a_label_in_one_operation(desk: Desk) -> None:
+    files = {f"{n}.png": png(n) for n in range(6)}
+    desk.library.take_in(streams(files))
+    known = {picture.name: picture.sha256 for picture in desk.library.page(Filter(State.UNLABELLED)).pictures}
+    desk.library.assign([known["4.png"]], "bright")
+    desk.library.set_unusable([known["5.png"]])
+    before = desk.files()
+    added, onto = Added(0), None
+    for some in (("0.png", "1.png", "4.png"), ("2.png", "5.png")):
+        added += desk.library.take_in(streams({name: files[name] for name in some}), "dark", onto=onto)
+        onto = added.operation
+    assert (added.count, added.duplicates, added.given, added.kept) == (0, 5, {"dark": 3}, {"bright": 1})
+    assert (added.unusable, added.waiting, added.said) == (1, 0, {})
+    assert {desk.library.picture(known[f"{n}.png"]).label for n in range(3)} == {"dark"}
+    assert desk.library.undo() == Operation("assign", 3, "dark")
+    assert desk.files() == before
+    again = desk.library.take_in(streams({"0.png": files["0.png"]}))
+    assert (again.given, again.waiting) == ({}, 1)
+
+
+def test_an_operation_in_between_is_undone_by_itself(desk: Desk) -> None:
+    desk.library.take_in(streams({f"{n}.png": png(n) for n in range(2)}))
+    first = desk.library.take_in(streams({"0.png": png(0)}), "dark")
+    desk.library.delete([desk.library.page(Filter(State.LABELLED, "bright")).pictures[0].sha256])
+    desk.library.take_in(streams({"1.png": png(1)}), "dark", onto=first.operation)
+    undone = [desk.library.undo() for _ in range(3)]
+    assert undone == [Operation("assign", 1, "dark"), Operation("delete", 1), Operation("assign", 1, "dark")]
+
+
+def test_folders_label_pictures_that_are_there_also_from_a_zip(desk: Desk) -> None:
+    files = {"x/dark/a.png": png(1), "x/bright/b.png": png(2), "x/night/c.png": png(3)}
+    desk.library.take_in(streams(files))
+    added = desk.library.take_in([("all.zip", packed(files))], by_folder=True)
+    assert (added.given, added.waiting, added.strange) == ({"dark": 1, "bright": 1}, 1, {})
+
+
+def test_folders_in_a_zip_that_nobody_asked_about_only_offer_labels(desk: Desk) -> None:
+    files = {"all/Bright/a.png": png(1), "all/dark/b.png": png(2), "all/dark/c.png": png(3), "all/night/d.png": png(4)}
+    desk.library.take_in(streams({"c.png": png(3)}))
+    upload, added = desk.library.uploads.note("", desk.library.take_in([("all.zip", packed(files))]))
+    assert (added.count, added.unlabelled, added.duplicates, added.waiting) == (3, 3, 1, 0)
+    assert desk.library.offered(added.said) == {"bright": 1, "dark": 2}
+    named = {picture.name: picture.sha256 for picture in desk.library.page(Filter(State.UNLABELLED)).pictures}
+    desk.library.assign([named["b.png"]], "bright")
+    assert desk.library.offered(added.said) == {"bright": 1, "dark": 1}, "the owner has said otherwise"
+    assert desk.library.label_as_said(upload) == Operation("assign", 2)
+    assert desk.library.picture(named["b.png"]).label == "bright"
+    assert desk.library.offered(added.said) == {}
+    assert desk.library.undo() == Operation("assign", 2)
+    with pytest.raises(DataError, match="forgotten"):
+        desk.library.label_as_said("0" * 32)
+
+
+def test_a_zip_in_which_folders_are_asked_about_offers_nothing(desk: Desk) -> None:
+    files = {"dark/a.png": png(1)}
+    assert desk.library.take_in([("all.zip", packed(files))], "bright").said == {}
+    assert desk.library.take_in([("all.zip", packed(files))], by_folder=True).kept == {"bright": 1}
+    assert desk.library.take_in(streams({"bright/b.png": png(2)})).said == {}, "the page asks about those"
+
+
+def streams(files: Mapping[str, bytes]) -> list[tuple[str, io.BytesIO]]:
+    return [(name, io.BytesIO(data)) for name, data in files.items()]
 
 
 def test_classes_that_differ_only_in_capitals_are_told_apart() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Sequence
 
-from sqlalchemy import delete, insert, select
+from sqlalchemy import delete, insert, select, update
 
 from fanlight.storage.database import Database
 from fanlight.storage.tables.device import picture_moves
@@ -22,8 +22,20 @@ class History:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def put(self, kind: str, moves: Sequence[Move], now: int) -> None:
-        """Remember what is about to be moved; the oldest operations are forgotten."""
+    def put(self, kind: str, moves: Sequence[Move], now: int, onto: int | None = None) -> None:
+        """Remember what is about to be moved; the oldest operations are forgotten.
+
+        Args:
+            kind, moves: the operation.
+            now: unix seconds.
+            onto: an operation that this goes on with: the two are one, if it is still the last and of this kind.
+        """
+        last = self.last() if onto is not None else None
+        if last and last[:2] == (onto, kind):
+            data = json.dumps([*last[2], *moves]).encode()
+            with self._database.transaction() as tx:
+                tx.execute(update(picture_moves).where(picture_moves.c.number == onto).values(moves=data))
+            return
         data = json.dumps(moves).encode()
         with self._database.transaction() as tx:
             tx.execute(insert(picture_moves).values(kind=kind, moves=data, moved_at=now))

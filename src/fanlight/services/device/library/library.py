@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import IO, BinaryIO
 
 from fanlight.errors import DataError, NotPossibleNow
-from fanlight.services.device.library import adding, emptying, moving
+from fanlight.services.device.library import adding
 from fanlight.services.device.library.folder_names import FolderNames
-from fanlight.services.device.library.gallery import PAGE_SIZE, Gallery
-from fanlight.services.device.library.history import History
-from fanlight.services.device.library.layout import Layout, check_folder_name, normal
-from fanlight.services.device.library.records import Added, Operation, Picture, State
+from fanlight.services.device.library.gallery import PAGE_SIZE
+from fanlight.services.device.library.labelling import Labelling
+from fanlight.services.device.library.layout import check_folder_name, normal
+from fanlight.services.device.library.records import Added, Operation, Picture
 from fanlight.services.device.library.suggesting import pieces, predictor
 from fanlight.services.device.library.surroundings import Surroundings
-from fanlight.services.device.library.taking_in import Intake, LabelOf
+from fanlight.services.device.library.taking_in import Intake, LabelOf, nobody_knows
 from fanlight.services.device.library.uploads import Uploads
 from fanlight.services.http.jobs import Job, Progress
 
 SUGGEST = "suggest"
 
 
-class Library(Gallery):
+class Library(Labelling):
     """A device's pictures, to be looked at and changed; errors as in ``Gallery``.
 
     Attributes:
@@ -30,20 +32,28 @@ class Library(Gallery):
 
     def __init__(self, around: Surroundings) -> None:
         super().__init__(around)
-        self._history = History(around.database)
         self.uploads = Uploads()
 
     # -- taking in
 
     def take_in(
-        self, files: Iterable[tuple[str, BinaryIO]], label: str | None = None, *, by_folder: bool = False
+        self,
+        files: Iterable[tuple[str, BinaryIO]],
+        label: str | None = None,
+        *,
+        by_folder: bool = False,
+        onto: int | None = None,
     ) -> Added:
         """Take in what somebody uploads: pictures, and ZIP files of pictures; one that cannot be used stops no other.
+
+        Pictures that are there already are not taken twice, but get the label that is said, if they have none: all of
+        them in one operation.
 
         Args:
             files: paths as the browser gives them, and contents; at most ``adding.MAX_FILES``.
             label: the class of all of them, if the owner says so; without, they go to ``_unlabelled``.
             by_folder: do the names of their folders say their classes, instead?
+            onto: the operation of an earlier part of the same upload, which this goes on with.
 
         Raises:
             DataError: too many files, or no such class.
@@ -52,108 +62,82 @@ class Library(Gallery):
         zips: list[tuple[str, BinaryIO]] = []
         for name, stream in files:
             (zips if adding.is_zip(name) else plain).append((name, stream))
-        added = self.add(plain, label, by_folder=by_folder)
+        added = self.add(plain, label, by_folder=by_folder, onto=onto)
         for name, stream in zips:
-            added += self.add_zip(stream, label, by_folder=by_folder, name=name)
+            before = added.operation or onto
+            added += self.add_zip(stream, label, by_folder=by_folder, name=name, onto=before)
         return added
 
     def add(
-        self, files: Iterable[tuple[str, adding.Stream]], label: str | None = None, *, by_folder: bool = False
+        self,
+        files: Iterable[tuple[str, adding.Stream]],
+        label: str | None = None,
+        *,
+        by_folder: bool = False,
+        onto: int | None = None,
     ) -> Added:
         """Take pictures in; arguments and errors as in ``take_in``."""
-        return self._add(files, label, by_folder, archive=None)
+        return self._add(files, label, by_folder, None, onto)
 
     def add_zip(
-        self, stream: IO[bytes], label: str | None = None, *, by_folder: bool = False, name: str = "the ZIP file"
+        self,
+        stream: IO[bytes],
+        label: str | None = None,
+        *,
+        by_folder: bool = False,
+        name: str = "the ZIP file",
+        onto: int | None = None,
     ) -> Added:
         """Take in the pictures in a ZIP file; what is wrong with the file itself is told like that of a picture."""
-        return self._add(adding.unzip(stream), label, by_folder, archive=name)
+        return self._add(adding.unzip(stream), label, by_folder, name, onto)
 
     def _add(
-        self, files: Iterable[tuple[str, adding.Stream]], label: str | None, by_folder: bool, archive: str | None
+        self,
+        files: Iterable[tuple[str, adding.Stream]],
+        label: str | None,
+        by_folder: bool,
+        archive: str | None,
+        onto: int | None,
     ) -> Added:
         self.notice()
         if label is not None and not by_folder:
             self._check_label(label)
-        label_of: LabelOf = FolderNames(self.classes).label if by_folder else lambda _path: label
+        folders = FolderNames(self.classes).label
+        label_of: LabelOf = folders if by_folder else lambda _path: label
+        only_offered = archive is not None and label is None and not by_folder  # of other files, the page has asked
+        perhaps = folders if only_offered else nobody_knows
         layout = self._layout()
+        intake = Intake(layout, self._index, self._changing, self._now(), label_of, by_folder, perhaps)
         try:
-            return Intake(layout, self._index, self._changing, self._now(), label_of, by_folder).take(files, archive)
+            added = intake.take(files, archive)
         finally:
             with self._changing:
                 self._settle(layout)
+        if only_offered or not added.said:
+            return added
+        given, operation = self._give(added.said, onto)
+        return replace(added, said={}, given=given, operation=operation)
 
-    # -- labelling
+    def offered(self, said: Mapping[str, str]) -> dict[str, int]:
+        """How many pictures still have no label of those that folders in a ZIP file said something of, by class."""
+        found = Counter(self._without_label(said).values())
+        return {name: found[name] for name in self.classes if name in found}
 
-    def assign(self, ids: Sequence[str], label: str) -> int:
-        """Say what pictures show; how many files were moved.
+    def label_as_said(self, upload: str) -> Operation:
+        """Give the labels that folders in an upload's ZIP files say, to its pictures that have none.
 
         Raises:
-            DataError: the task has no such class.
+            DataError: the upload is forgotten.
         """
-        self._check_label(label)
-        return self._assign("assign", dict.fromkeys(ids, label))
-
-    def confirm(self, ids: Sequence[str]) -> int:
-        """The model is right about these."""
-        found = [self._index.picture(sha256) for sha256 in ids]
-        right = {
-            p.sha256: p.suggestion for p in found if p and p.state == State.SUGGESTED and p.suggestion in self.classes
-        }
-        return self._assign("confirm", {sha256: label for sha256, label in right.items() if label})
-
-    def set_unusable(self, ids: Sequence[str]) -> int:
-        """Nothing can be learned from these; how many files were moved."""
-        return self._put_aside("unusable", ids, State.NOT_USABLE)
-
-    def delete(self, ids: Sequence[str]) -> int:
-        """Put pictures into the trash; how many files were moved."""
-        return self._put_aside("delete", ids, State.DELETED)
-
-    def restore(self, ids: Sequence[str]) -> int:
-        """Put deleted pictures back where they were; how many files were moved."""
-        with self._changing:
-            layout = self._layout()
-            return self._perform(layout, "restore", moving.back(layout, self._index, self._history, list(ids)))
-
-    def empty_bin(self) -> int:
-        """Delete for good what is in the trash; how many files.  Nothing brings them back."""
-        with self._changing:
-            layout = self._layout()
-            try:
-                return emptying.empty_bin(layout, self._index, self._history)
-            finally:
-                self._settle(layout)
-
-    def undoable(self) -> Operation | None:
-        """What ``undo`` would take back now; None if there is nothing."""
-        return moving.undoable(self._layout(), self._history)
-
-    def undo(self) -> Operation | None:
-        """Take back the last operation; None if there is none (of the last 50)."""
-        with self._changing:
-            layout = self._layout()
-            undone = moving.undo(layout, self._index, self._history)
-            self._settle(layout)
-        return undone
-
-    def _assign(self, kind: str, labels: dict[str, str]) -> int:
-        with self._changing:
-            layout = self._layout()
-            moves = moving.to_class(layout, self._index, labels)
-            return self._perform(layout, kind, moves)
-
-    def _put_aside(self, kind: str, ids: Sequence[str], state: State) -> int:
-        with self._changing:
-            layout = self._layout()
-            return self._perform(layout, kind, moving.aside(layout, self._index, list(ids), state))
-
-    def _perform(self, layout: Layout, kind: str, moves: list[tuple[str, str]]) -> int:
-        try:
-            with self._stamps.moving(layout.root, moves):
-                return moving.perform(layout, self._index, self._history, kind, moves, self._now())
-        finally:
-            self._settle(layout)
+        added = self.uploads.get(upload)
+        if added is None:
+            raise DataError(
+                "What the folders in that ZIP file are called is forgotten.",
+                slug="upload-forgotten",
+                next="Put it in once more, and choose that they show what their folders are called.",
+            )
+        given, _operation = self._give(added.said)
+        return Operation("assign", sum(given.values()), next(iter(given)) if len(given) == 1 else None)
 
     def propose_class(self, name: str) -> None:
         """Ask the operator for a new class.
@@ -207,12 +191,3 @@ class Library(Gallery):
             self._index.suggest(found, sha256)
             done += len(some)
         return {"asked": done}
-
-    def _check_label(self, label: str) -> None:
-        known = self.classes
-        if normal(label) not in {normal(name) for name in known}:
-            raise DataError(
-                f"The task has no class {label[:64]!r}; it has: {', '.join(known) or 'none yet'}.",
-                slug="unknown-class",
-                next="Choose one of these, or propose the new class to the operator.",
-            )

@@ -65,15 +65,17 @@ def back(layout: Layout, index: Index, history: History, ids: list[str]) -> list
     return moves
 
 
-def perform(layout: Layout, index: Index, history: History, kind: str, moves: list[Move], now: int) -> int:
-    """Move files; how many.  A file that has gone meanwhile is passed over.
+def perform(
+    layout: Layout, index: Index, history: History, kind: str, moves: list[Move], now: int, onto: int | None = None
+) -> int:
+    """Move files; how many.  A file that has gone meanwhile is passed over.  ``onto``: as in ``History.put``.
 
     Raises:
         StorageError: the disk or the database failed; what was moved until then can be undone.
     """
     if not moves:
         return 0
-    history.put(kind, moves, now)
+    history.put(kind, moves, now, onto)
     return len(_rename(layout.root, index, moves))
 
 

@@ -117,6 +117,13 @@ class Added:
         refused: the files that cannot be used.
         labels: new pictures by class.
         strange: new pictures without a label by the folder they came in, where folders should have said what they show.
+        given: pictures that were there without a label and were given one, by class.
+        kept: pictures that were there and keep another label than was said, by theirs.
+        unusable: pictures that were there and stay marked as not usable, whatever was said.
+        waiting: pictures that were there without a label, of which nothing was said.
+        said: classes by content hash, for pictures without a label: what was said of those that were there, or what
+            folders in a ZIP file are called, which nobody has confirmed.
+        operation: which one gave the labels in ``given``; None if none did.
     """
 
     count: int
@@ -124,6 +131,12 @@ class Added:
     refused: tuple[RefusedFile, ...] = ()
     labels: Mapping[str, int] = field(default_factory=dict)
     strange: Mapping[str, int] = field(default_factory=dict)
+    given: Mapping[str, int] = field(default_factory=dict)
+    kept: Mapping[str, int] = field(default_factory=dict)
+    unusable: int = 0
+    waiting: int = 0
+    said: Mapping[str, str] = field(default_factory=dict)
+    operation: int | None = None
 
     def __add__(self, other: Added) -> Added:
         return Added(
@@ -132,6 +145,12 @@ class Added:
             (*self.refused, *other.refused),
             dict(Counter(self.labels) + Counter(other.labels)),
             dict(Counter(self.strange) + Counter(other.strange)),
+            dict(Counter(self.given) + Counter(other.given)),
+            dict(Counter(self.kept) + Counter(other.kept)),
+            self.unusable + other.unusable,
+            self.waiting + other.waiting,
+            {**other.said, **self.said},
+            other.operation or self.operation,
         )
 
     @property
