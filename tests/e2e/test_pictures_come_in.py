@@ -7,12 +7,12 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Locator, Page, expect
+from playwright.sync_api import Browser, Locator, Page, Route, expect
 
 from fanlight.learning.datasets import shapes
 from fanlight.services.device.library.records import State
 from fanlight.services.device.role import DeviceRole
-from tests.e2e.browser import DESK, violations
+from tests.e2e.browser import DESK, violations, visit
 from tests.e2e.test_pages import Served, logged_in
 from tests.e2e.trained_device import draw, labels, opened
 
@@ -120,6 +120,43 @@ def test_shift_takes_everything_in_between(browser: Browser, device: tuple[Serve
         assert not wrong
 
 
+def test_what_is_put_in_meanwhile_waits_for_its_turn(
+    browser: Browser, device: tuple[Served, DeviceRole], tmp_path: Path
+) -> None:
+    server, role = device
+    held: list[Route] = []
+    some = [
+        [path.name, base64.b64encode(path.read_bytes()).decode()] for path in draw(tmp_path / "pasted", "star", 2, "p")
+    ]
+    draw(tmp_path / "holiday" / "circle", "circle", 3, "deep-")
+
+    def hold_the_first(route: Route) -> None:
+        held.append(route)
+        if len(held) > 1:
+            route.continue_()
+
+    with logged_in(browser, server, DESK) as context:
+        page, wrong = opened(context, f"{server.url}/pictures")
+        page.route("**/pictures/add", hold_the_first)
+        panel = page.get_by_role("group", name="What is being put in")
+        page.set_input_files("#files", draw(tmp_path / "chosen", "square", 4, "c"))
+        put_in = page.get_by_role("button", name="Put in", exact=True)
+        put_in.click()
+        expect(panel).to_contain_text("0 of 4 files")
+        put_in.click()  # once more, as impatient people do
+        drop(page, [tmp_path / "holiday"])
+        expect(panel).to_contain_text("3 more files wait: sent after these.")
+        held[0].continue_()
+        expect(panel).to_contain_text("Folders are named like classes: circle (3)")
+        page.evaluate(PASTE, some)
+        expect(panel).to_contain_text("2 more files wait: sent after these.")
+        page.get_by_role("button", name="Yes, label them so").click()
+        expect(page.locator("#added")).to_contain_text("9 pictures put in: 3 circle.")
+        assert labels(role)["circle"] == 10 + 3
+        assert unlabelled(role) == 6
+        assert not wrong
+
+
 @pytest.mark.parametrize("scripts", [True, False], ids=["scripts", "plain"])
 def test_folders_in_a_zip_label_their_pictures_by_one_button(
     browser: Browser, device: tuple[Served, DeviceRole], tmp_path: Path, scripts: bool
@@ -144,4 +181,100 @@ def test_folders_in_a_zip_label_their_pictures_by_one_button(
         page.get_by_role("button", name="Undo: 4 pictures labelled").click()
         expect(page.locator("#told")).to_contain_text("Undone: 4 pictures labelled.")
         assert unlabelled(role) == 4
+        assert not wrong
+
+
+def test_a_file_that_was_moved_away_stops_no_other(
+    browser: Browser, device: tuple[Served, DeviceRole], tmp_path: Path
+) -> None:
+    server, role = device
+    new = draw(tmp_path / "new", "square", 4, "n")
+    with logged_in(browser, server, DESK) as context:
+        page, _wrong = opened(context, f"{server.url}/pictures")
+        panel = page.get_by_role("group", name="What is being put in")
+        page.set_input_files("#files", new)
+        new[1].rename(tmp_path / "elsewhere.png")
+        page.get_by_role("button", name="Put in", exact=True).click()
+        expect(panel).to_contain_text("1 file was not sent; all others are in:")
+        expect(panel.get_by_role("listitem")).to_contain_text(f"{new[1].name} cannot be read any more")
+        assert unlabelled(role) == 3
+        panel.get_by_role("link", name="Show what is in").click()
+        expect(page.locator("#added")).to_contain_text("3 pictures put in.")
+
+
+def test_a_file_that_is_too_large_stops_no_other(
+    browser: Browser, device: tuple[Served, DeviceRole], tmp_path: Path
+) -> None:
+    server, role = device
+    new = draw(tmp_path / "new", "square", 1, "n")
+    for name, size in (("film.png", 64 * 2**20 + 1), ("all.zip", 2 * 2**30)):
+        new.append(tmp_path / "new" / name)
+        with new[-1].open("wb") as file:
+            file.truncate(size)
+    with logged_in(browser, server, DESK) as context:
+        page, _wrong = opened(context, f"{server.url}/pictures")
+        drop(page, new)
+        panel = page.get_by_role("group", name="What is being put in")
+        expect(panel).to_contain_text("2 files were not sent; all others are in:")
+        assert panel.get_by_role("listitem").all_inner_texts() == [
+            "film.png is too large: save it smaller, as JPEG.",
+            "all.zip is too large: divide it into several.",
+        ]
+        assert unlabelled(role) == 1
+
+
+def test_a_file_that_goes_while_it_is_sent_stops_no_other(
+    browser: Browser, device: tuple[Served, DeviceRole], tmp_path: Path
+) -> None:
+    server, role = device
+    new = draw(tmp_path / "new", "square", 3, "n")
+
+    def move_one_away(route: Route) -> None:
+        if new[0].exists():
+            new[0].unlink()
+            route.abort()
+        else:
+            route.continue_()
+
+    with logged_in(browser, server, DESK) as context:
+        page, _wrong = opened(context, f"{server.url}/pictures")
+        page.route("**/pictures/add", move_one_away)
+        page.set_input_files("#files", new)
+        page.get_by_role("button", name="Put in", exact=True).click()
+        panel = page.get_by_role("group", name="What is being put in")
+        expect(panel).to_contain_text("1 file was not sent; all others are in:")
+        expect(panel.get_by_role("listitem")).to_contain_text(f"{new[0].name} cannot be read any more")
+        assert unlabelled(role) == 2
+
+
+UNREADABLE = """const entryOf = DataTransferItem.prototype.webkitGetAsEntry;
+DataTransferItem.prototype.webkitGetAsEntry = function () {
+  const entry = entryOf.call(this);
+  if (!entry.isFile) return entry;
+  const kind = Object.getPrototypeOf(entry);  // of all files that are dropped; it has no name of its own
+  const file = kind.file;
+  kind.file = function (found, failed) {
+    if (this.name === "lost.png") failed(new DOMException("", "NotReadableError"));
+    else file.call(this, found, failed);
+  };
+  return entry;
+};"""
+"""A file of another person: these tests may run as root, from whom the system keeps no file."""
+
+
+def test_what_cannot_be_read_in_a_dropped_folder_is_named(
+    browser: Browser, device: tuple[Served, DeviceRole], tmp_path: Path
+) -> None:
+    server, role = device
+    draw(tmp_path / "holiday", "square", 2, "n")
+    (tmp_path / "holiday" / "lost.png").write_bytes(b"secret")
+    with logged_in(browser, server, DESK) as context:
+        page, wrong = visit(context)
+        page.add_init_script(UNREADABLE)
+        page.goto(f"{server.url}/pictures")
+        drop(page, [*draw(tmp_path / "loose", "square", 1, "l"), tmp_path / "holiday"])
+        panel = page.get_by_role("group", name="What is being put in")
+        expect(panel).to_contain_text("1 file was not sent; all others are in:")
+        expect(panel.get_by_role("listitem")).to_have_text("holiday/lost.png cannot be read.")
+        assert unlabelled(role) == 3
         assert not wrong

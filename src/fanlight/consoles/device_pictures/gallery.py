@@ -18,6 +18,8 @@ from fanlight.consoles.device_pictures.empty import empty
 from fanlight.consoles.device_pictures.result import result_of
 from fanlight.consoles.step_pages import Reader
 from fanlight.errors import FanlightError
+from fanlight.learning.pictures import MAX_FILE_BYTES
+from fanlight.services.device.library.adding import MAX_TOTAL_BYTES
 from fanlight.services.device.library.library import SUGGEST, Library
 from fanlight.services.device.library.records import Added, Filter, Page, Picture, Problem, State
 from fanlight.services.device.role import DeviceRole
@@ -33,6 +35,8 @@ MOST_IN_GROUP: Final = 24
 """Pictures of one of them."""
 MOST_NAMED: Final = 20
 """Files that are named for not being taken (for each reason), and folders that name no class."""
+ROUND_ABOUT: Final = 2**20
+"""Bytes of a form beside its files, at most, where a page sends them: fields, names and boundaries."""
 
 STATES: Final = (
     (State.LABELLED, "Labelled"),
@@ -143,6 +147,8 @@ def _context(role: DeviceRole, view: Asked) -> dict[str, Any]:
         "classes": classes,
         "by_folder": BY_FOLDER,
         "upload": library.uploads.new_name(),
+        "most_bytes": MAX_TOTAL_BYTES - ROUND_ABOUT,
+        "most_picture_bytes": MAX_FILE_BYTES,
         "number_keys": NUMBER_KEYS,
         "most_named": MOST_NAMED,
         "nothing": not kept and not counts.states[State.DELETED],
