@@ -129,7 +129,7 @@ _RESULTS: Final[Mapping[str, tuple[str, Callable[[Any], str]]]] = {
     "epochs": ("Passes", number),
     "received_accuracy": ("That version's accuracy", percent),
     "local_accuracy": ("Own model's accuracy", percent),
-    "words": ("Numbers in a report", number),
+    "numbers": ("Numbers in a report", number),
     "bytes": ("Sent", size),
     "fingerprint": ("Fingerprint", short),
 }

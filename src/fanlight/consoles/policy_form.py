@@ -55,6 +55,10 @@ NUMBERS: Final = (
            "By itself; then the version with the highest accuracy on held-out pictures is current. 0: never."),
     Number("stop_on_drop_points", "Stop when accuracy is so far below the best", "percentage points",
            "Then the best version is current again, and no round opens until you let rounds go on. 0: never."),
+    Number("update_bits", "Width of an update's numbers", "bits", "16 or 10 make reports smaller, and rounding coarser;"
+           " then let fewer pictures of a device count. 0: not packed."),
+    Number("most_pictures", "Most pictures of a device that count", "pictures",
+           "A device with more weighs no more than that."),
     Number("polls_per_second", "Polls for news that are wanted", "a second",
            "More devices than ten times this pause between polls, and hear of news later."),
 )  # fmt: skip

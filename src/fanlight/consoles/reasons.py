@@ -31,6 +31,7 @@ _WORDS: Final[Mapping[str, str]] = {
     "swapped-vector": "the numbers were not those that the device had signed",
     "update-norm-too-large": "the sum was larger than honest reports can be",
     "no-pictures": "nobody had a picture to learn from",
+    "padding-set": "the report said something behind its last number",
     "wrong-length": "the report had the wrong length",
     "not-enrolled": "the device is not a member",
     "not-confirmed": "the device was not yet a member at both servers",

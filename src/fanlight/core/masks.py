@@ -1,9 +1,10 @@
-"""Masks: keystreams that make a vector look uniformly random, added and taken off in the ring Z_2^32.
+"""Masks: keystreams that make a vector look uniformly random, added and taken off in its rings.
 
 A mask is the AES-256-CTR stream of a key, read as 32-bit little-endian words, one stream over the whole vector from
 its first word. The key is derived from a seed that one server alone can open, the round (salt) and the device (info),
 by HKDF with SHA-256 (RFC 5869). Adding a mask and subtracting it again gives the vector back bit for bit, in whatever
-pieces and order it happens, because addition modulo 2^32 has no rounding.
+pieces and order it happens, because addition modulo 2^32 has no rounding. Coordinates of a smaller ring Z_2^b are
+masked by the low b bits of their words, which are as uniform as the words.
 
 A key masks ONE vector: two vectors under one key would show their difference.
 """

@@ -1,9 +1,10 @@
-"""The rings Z_2^32 and Z_2^64, in which vectors are masked and summed.
+"""The rings Z_2^b in which vectors are masked and summed: b from 2 to 32, or 64.
 
-An integer q is carried as q modulo 2^bits in an unsigned word (two's complement). Sums wrap around, which is what lets
-a uniformly random mask hide a summand perfectly. A sum comes back exactly if its true value lies in
-[-2^(bits-1), 2^(bits-1)): words from half the ring up stand for negative numbers. ``segments.check_layout`` makes sure
-that no sum over a cohort can leave that range.
+An integer q is carried as q modulo 2^bits in an unsigned word (two's complement). Of fewer than 32 bits, it is the low
+ones of a 32-bit word, and what stands above them does not matter: 2^b divides 2^32, so to add and subtract whole words
+is to add and subtract in the ring. Sums wrap around, which is what lets a uniformly random mask hide a summand
+perfectly. A sum comes back exactly if its true value lies in [-2^(bits-1), 2^(bits-1)): numbers from half the ring up
+stand for negative ones. ``segments.check_layout`` makes sure that no sum over a cohort can leave that range.
 """
 
 from __future__ import annotations
@@ -15,11 +16,19 @@ from numpy.typing import NDArray
 
 from fanlight.errors import MalformedMessage
 
-_WORDS: Final[dict[int, np.dtype[Any]]] = {32: np.dtype(np.uint32), 64: np.dtype(np.uint64)}
+WORD_BITS: Final = 32
+"""Bits of the words in which vectors are stored and sent."""
+WORD_BYTES: Final = WORD_BITS // 8
+PACKED_BITS: Final = range(2, WORD_BITS)
+"""Rings whose elements take less than a word."""
+_WORDS: Final[dict[int, np.dtype[Any]]] = {
+    **dict.fromkeys((*PACKED_BITS, WORD_BITS), np.dtype(np.uint32)),
+    64: np.dtype(np.uint64),
+}
 
 
 def to_ring(q: NDArray[np.int64], bits: int) -> NDArray[Any]:
-    """The ring elements of (d,) integers: (d,) uint32 or uint64 for ``bits`` 32 or 64.
+    """The ring elements of (d,) integers: (d,) uint32 for ``bits`` up to 32, uint64 for 64.
 
     Raises:
         MalformedMessage: no such ring, not int64, or a value outside [-2^(bits-1), 2^(bits-1)).
@@ -33,13 +42,22 @@ def to_ring(q: NDArray[np.int64], bits: int) -> NDArray[Any]:
     return q.astype(word)
 
 
-def centre(x: NDArray[Any]) -> NDArray[np.int64]:
+def centre(x: NDArray[Any], bits: int | None = None) -> NDArray[np.int64]:
     """The integers in [-2^(bits-1), 2^(bits-1)) that (d,) ring elements stand for; a new (d,) int64 array.
 
+    Args:
+        x: uint32 or uint64.
+        bits: of the ring, if they are fewer than those of a word of x: 2 to 31.
+
     Raises:
-        MalformedMessage: the array is neither uint32 nor uint64.
+        MalformedMessage: the array is neither uint32 nor uint64, or no such ring has its words.
     """
+    if bits is not None and x.dtype != _word(bits):
+        raise MalformedMessage(f"elements of a ring of {bits} bits are {_word(bits)}, not {x.dtype}")
     if x.dtype == np.uint32:
+        above = WORD_BITS - (bits or WORD_BITS)
+        if above:
+            return ((x << np.uint32(above)).view(np.int32) >> np.int32(above)).astype(np.int64)
         return x.view(np.int32).astype(np.int64)
     if x.dtype == np.uint64:
         return x.astype(np.int64)
@@ -84,7 +102,7 @@ def from_bytes(data: bytes | memoryview) -> NDArray[np.uint32]:
 
 def _word(bits: int) -> np.dtype[Any]:
     if bits not in _WORDS:
-        raise MalformedMessage(f"there is no ring of {bits} bits; there are 32 and 64")
+        raise MalformedMessage(f"there is no ring of {bits} bits; there are those of 2 to 32, and 64")
     return _WORDS[bits]
 
 

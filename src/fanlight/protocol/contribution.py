@@ -1,10 +1,11 @@
 """The vector: what a device puts into a round, and what main reads out of the sum.
 
-A round's layout follows from the plan, n_max, the clip and whether the model's counts are still wanted; a device
-accepts only the layout that it would have made itself (``expected_layout``), so a manifest cannot ask for more.
+A round's layout follows from the plan, n_max, the clip, how wide updates are, how many pictures of a device count, and
+whether the model's counts are still wanted; a device accepts only the layout that it would have made itself
+(``expected_layout``), so a manifest cannot ask for more.
 
     weight       n <= W_max training pictures, exact
-    update       (n / W_max) · clipped update, scale Q/C, stochastic rounding
+    update       (n / W_max) · clipped update, scale Q/C, stochastic rounding; may be packed
     counts       confusion matrices of the model received and of the local one, K×K each, rows = true class, exact
     loss         summed loss of both on the test pictures, in hundredths of a nat (coarser above 2,147 devices, so
                  that the sum fits the ring), exact after clamping
@@ -25,14 +26,21 @@ from numpy.typing import NDArray
 
 from fanlight.core import quantise, ring
 from fanlight.core.randomness import Keystream
-from fanlight.core.segments import Segment, layout_length, quantisation_steps, slices, update_scale
-from fanlight.errors import ModelError, Refused
+from fanlight.core.segments import (
+    Segment,
+    layout_length,
+    packed_update,
+    quantisation_steps,
+    slices,
+    update_scale,
+)
+from fanlight.errors import ModelError, Refused, SettingsError
 from fanlight.protocol.plan import Kind, Plan
 
 T = TypeVar("T")
 
 W_MAX: Final = 10_000
-"""Most training pictures of one device that count."""
+"""Most training pictures of one device that can count."""
 COUNT_MAX: Final = 10_000
 """B: most test pictures of one device that count."""
 LOSS_SCALE: Final = 100
@@ -85,7 +93,9 @@ class Totals:
     within_clip: int | None = None
 
 
-def expected_layout(plan: Plan, n_max: int, clip_micro: int, *, with_counts: bool) -> tuple[Segment, ...]:
+def expected_layout(
+    plan: Plan, n_max: int, clip_micro: int, *, with_counts: bool, update_bits: int = 0, most_pictures: int = W_MAX
+) -> tuple[Segment, ...]:
     """The only layout a device accepts for these parameters.
 
     Args:
@@ -93,6 +103,11 @@ def expected_layout(plan: Plan, n_max: int, clip_micro: int, *, with_counts: boo
         n_max: most devices in the sum.
         clip_micro: clip C in millionths.
         with_counts: are the model's counts wanted (always so in a measuring round).
+        update_bits: width of a packed update; 0 = not packed, in the whole ring.
+        most_pictures: W_max, most training pictures of one device that count.
+
+    Raises:
+        SettingsError: so many devices cannot be summed, or not with updates of this width; says what can be.
     """
     k = len(plan.classes)
     loss_scale = max(1, min(LOSS_SCALE, (2**31 - 1) // (n_max * LOSS_MAX)))
@@ -102,10 +117,10 @@ def expected_layout(plan: Plan, n_max: int, clip_micro: int, *, with_counts: boo
     )
     if plan.kind == Kind.MEASURE:
         return counts
-    steps = quantisation_steps(n_max)
+    steps, bits = packed_update(n_max, update_bits) if update_bits else (quantisation_steps(n_max), ring.WORD_BITS)
     return (
-        Segment("weight", 1, 32, 1, 1, 0, W_MAX, "exact"),
-        Segment("update", plan.parameters, 32, *update_scale(steps, clip_micro), -steps, steps, "stochastic"),
+        Segment("weight", 1, 32, 1, 1, 0, most_pictures, "exact"),
+        Segment("update", plan.parameters, bits, *update_scale(steps, clip_micro), -steps, steps, "stochastic"),
         *(counts if with_counts else ()),
         Segment("supporters", k, 32, 1, 1, 0, 1, "exact"),
         Segment("within_clip", 1, 32, 1, 1, 0, 1, "exact"),
@@ -129,6 +144,32 @@ def clip_of(layout: Sequence[Segment]) -> int:
     return 0
 
 
+def is_expected(layout: Sequence[Segment], plan: Plan, n_max: int) -> bool:
+    """Is it a layout that ``expected_layout`` gives, with whatever clip, width and cap?
+
+    Raises:
+        Refused: see ``clip_of``.
+    """
+    parts = {segment.kind: segment for segment in layout}
+    clip, update_bits, most_pictures = clip_of(layout), 0, W_MAX
+    if "update" in parts and parts["update"].bits in ring.PACKED_BITS:
+        update_bits = parts["update"].hi.bit_length() + 1
+    if "weight" in parts:
+        most_pictures = min(max(parts["weight"].hi, 1), W_MAX)
+    try:
+        expected = expected_layout(
+            plan,
+            n_max,
+            clip,
+            with_counts="counts" in parts,
+            update_bits=update_bits,
+            most_pictures=most_pictures,
+        )
+    except SettingsError:
+        return False
+    return tuple(layout) == expected
+
+
 def encode(layout: Sequence[Segment], contribution: Contribution, stream: Keystream) -> NDArray[np.uint32]:
     """Clip, weight and quantise a contribution into ring elements.
 
@@ -138,7 +179,7 @@ def encode(layout: Sequence[Segment], contribution: Contribution, stream: Keystr
         stream: device-private generator for the rounding.
 
     Returns:
-        (d,) uint32, q in two's complement, before masking.
+        (d,) uint32, q in two's complement, before masking and packing.
 
     Raises:
         Refused: the layout asks for a part that is not there.
@@ -150,23 +191,27 @@ def encode(layout: Sequence[Segment], contribution: Contribution, stream: Keystr
     if contribution.update is not None and "update" in places:
         clipped = quantise.clip(contribution.update, clip_of(layout) / 1e6)
     for segment in layout:
-        part = _quantised(segment, contribution, clipped, stream)
+        part = _quantised(segment, contribution, clipped, _most_pictures(layout), stream)
         # NumPy would spread a single number over a whole segment without a word.
         if part.shape != (segment.length,):
             raise ModelError(f"the part {segment.kind!r} has {part.size} numbers, the round {segment.length}")
-        vector[places[segment.kind]] = ring.to_ring(part, 32)
+        vector[places[segment.kind]] = ring.to_ring(part, segment.bits)
     return vector
 
 
 def _quantised(
-    segment: Segment, contribution: Contribution, clipped: quantise.Clipped | None, stream: Keystream
+    segment: Segment,
+    contribution: Contribution,
+    clipped: quantise.Clipped | None,
+    most_pictures: int,
+    stream: Keystream,
 ) -> NDArray[np.int64]:
-    examples = min(contribution.examples, W_MAX)
+    examples = min(contribution.examples, most_pictures)
     match segment.kind:
         case "weight":
             return np.array([examples], np.int64)
         case "update":
-            weighted = _present(clipped).vector * (examples / W_MAX)
+            weighted = _present(clipped).vector * (examples / most_pictures)
             scale = Fraction(segment.scale_numerator, segment.scale_denominator)
             return quantise.quantise(weighted, scale, segment.lo, segment.hi, stream)
         case "counts":
@@ -193,8 +238,21 @@ def _present(value: T | None) -> T:
     return value
 
 
+def centre(layout: Sequence[Segment], vector: NDArray[np.uint32]) -> NDArray[np.int64]:
+    """The integers that an unmasked sum stands for, each segment's in its ring: (d,) uint32 to (d,) int64."""
+    total = ring.centre(vector)
+    places = slices(layout)
+    for segment in layout:
+        if segment.bits in ring.PACKED_BITS:
+            total[places[segment.kind]] = ring.centre(vector[places[segment.kind]], segment.bits)
+    return total
+
+
 def check_sum(layout: Sequence[Segment], total: NDArray[np.int64], count: int) -> str | None:
-    """Main's checks of an unmasked, centred sum: every coordinate within [|S|·lo, |S|·hi], update norm <= |S|(Q + √d).
+    """Main's checks of an unmasked, centred sum: every coordinate within [|S|·lo, |S|·hi], and the update's norm.
+
+    The norm is at most |S|·Q and a little more for rounding (see ``quantise.norm_of_sum``). For a packed update it is
+    the check that matters: its ring is hardly wider than the range of honest sums.
 
     Returns:
         None if the sum may be used, else why not (a slug).
@@ -204,10 +262,9 @@ def check_sum(layout: Sequence[Segment], total: NDArray[np.int64], count: int) -
         part = total[places[segment.kind]]
         if part.min() < count * segment.lo or part.max() > count * segment.hi:
             return f"{segment.kind}-out-of-range"
-        if segment.kind == "update":
-            bound = count * (segment.hi + float(np.sqrt(segment.length)))
-            if quantise.norm(part) > bound:
-                return "update-norm-too-large"
+        most = quantise.norm_of_sum(segment.hi, segment.length, count)
+        if segment.kind == "update" and quantise.norm(part) > most:
+            return "update-norm-too-large"
         if segment.kind == "weight" and int(part[0]) == 0:
             return "no-pictures"
     return None
@@ -236,7 +293,7 @@ def read_totals(layout: Sequence[Segment], total: NDArray[np.int64], count: int)
     if "update" in parts:
         segment = _segment(layout, "update")
         weight = int(parts["weight"][0])
-        unit = W_MAX * segment.scale_denominator / segment.scale_numerator
+        unit = _most_pictures(layout) * segment.scale_denominator / segment.scale_numerator
         totals = replace(
             totals,
             weight=weight,
@@ -245,6 +302,10 @@ def read_totals(layout: Sequence[Segment], total: NDArray[np.int64], count: int)
             within_clip=int(parts["within_clip"][0]),
         )
     return totals
+
+
+def _most_pictures(layout: Sequence[Segment]) -> int:
+    return next((segment.hi for segment in layout if segment.kind == "weight"), W_MAX)
 
 
 def _segment(layout: Sequence[Segment], kind: str) -> Segment:

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from fanlight.core import ring
 from fanlight.core.masks import add_mask
+from fanlight.core.packing import pack
 from fanlight.core.randomness import Keystream
 from fanlight.errors import Conflict, NotAuthentic, NotPossibleNow, Refused
 from fanlight.protocol import signing
@@ -33,7 +34,7 @@ from fanlight.protocol.closing import (
     Result,
     SignedOutcome,
 )
-from fanlight.protocol.contribution import Contribution, clip_of, encode, expected_layout
+from fanlight.protocol.contribution import Contribution, encode, is_expected
 from fanlight.protocol.device_round import (
     DELIVERY,
     Delivery,
@@ -178,7 +179,7 @@ class Device:
         stream: Keystream,
         now: int,
     ) -> tuple[Record, NDArray[np.uint32]]:
-        """Build the report: quantise, mask twice, seal both seeds, sign. Returns the record to store and y.
+        """Build the report: quantise, mask twice, pack, seal both seeds, sign. Returns the record to store and y.
 
         Args:
             signed, manifest: as checked by ``check_manifest``.
@@ -203,11 +204,12 @@ class Device:
             seed = stream.bytes(32)
             add_mask(vector, mask_key(seed, label, mh, self.device))
             sealed[label] = seal_seed(seed, round_key, label, mh, self.device)
+        y = pack(vector, proposal.layout)
         header = ReportHeader(
             mh=mh,
             device=self.device,
-            length=vector.size,
-            y_hash=vector_digest([ring.to_bytes(vector)]),
+            length=y.size,
+            y_hash=vector_digest([ring.to_bytes(y)]),
             main_hash=sealed_hash(sealed[MASK_MAIN]),
             aggregator_hash=sealed_hash(sealed[MASK_AGGREGATOR]),
         )
@@ -221,10 +223,10 @@ class Device:
             model=proposal.model,
             attempt=proposal.attempt,
             envelope=envelope.encode(),
-            length=vector.size,
+            length=y.size,
             committed_at=now,
         )
-        return record, vector
+        return record, y
 
     def take_receipt(self, record: Record, data: bytes) -> Record:
         """The aggregator's receipt for our report.
@@ -279,10 +281,8 @@ class Device:
 
 def _check_layout(proposal: Proposal, plan: Plan) -> None:
     kinds = {segment.kind for segment in proposal.layout}
-    if ("update" in kinds) == (plan.kind == Kind.TRAIN):
-        clip = clip_of(proposal.layout)
-        if proposal.layout == expected_layout(plan, proposal.n_max, clip, with_counts="counts" in kinds):
-            return
+    if ("update" in kinds) == (plan.kind == Kind.TRAIN) and is_expected(proposal.layout, plan, proposal.n_max):
+        return
     raise Refused("The manifest asks for another vector than the plan implies.", slug="bad-layout")
 
 

@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 
 from fanlight.core import ring
 from fanlight.core.masks import subtract_mask
-from fanlight.core.segments import layout_length
+from fanlight.core.packing import padding_is_zero, unpack
+from fanlight.core.segments import layout_words
 from fanlight.errors import Conflict, FanlightError, NotAuthentic, Refused
 from fanlight.protocol import signing
 from fanlight.protocol.closing import (
@@ -46,7 +47,7 @@ from fanlight.protocol.closing import (
     stored_close,
     stored_verdict,
 )
-from fanlight.protocol.contribution import Totals, check_sum, read_totals
+from fanlight.protocol.contribution import Totals, centre, check_sum, read_totals
 from fanlight.protocol.digests import vector_digest
 from fanlight.protocol.identities import Trust
 from fanlight.protocol.log import LogEntry
@@ -212,7 +213,8 @@ class MainServer:
         Args:
             record: a judged round.
             data: the signed release.
-            vector: Y, (d,) uint32; unmasked in place. Empty if the aggregator has lost it (then the round fails).
+            vector: Y as it was sent, (w,) uint32; unmasked in place unless it is packed. Empty if the aggregator has
+                lost it (then the round fails).
             round_key: main's X25519 key of this round; None if it has been lost (then the round fails).
 
         Raises:
@@ -240,7 +242,7 @@ class MainServer:
     ) -> None:
         if (release.mh, release.shard) != (record.mh, SHARD):
             raise Refused("The release is for another round.", slug="foreign-release")
-        length = layout_length(record.terms.layout)
+        length = layout_words(record.terms.layout)
         if release.length != length or vector.shape not in ((0,), (length,)):
             raise Refused(f"The sum has {vector.size} words, the round {length}.", slug="wrong-length")
         entries = [Entry(listed.device, report_id(listed.header)) for listed in accepted]
@@ -248,6 +250,8 @@ class MainServer:
             raise Refused("The release sums another set than was accepted.", slug="other-set")
         if vector.size and release.sum_hash != vector_digest([ring.to_bytes(vector)]):
             raise Refused("The sum is not the one that was signed.", slug="swapped-sum")
+        if vector.size and not padding_is_zero(vector, record.terms.layout):
+            raise Refused("The sum says something behind its last number.", slug="padding-set")
 
     def _unmask(
         self,
@@ -260,11 +264,12 @@ class MainServer:
             return SUM_LOST, None
         if round_key is None:
             return "round-key-lost", None
+        layout = record.terms.layout
+        vector = unpack(vector, layout)
         for listed in accepted:
             seed = open_seed(listed.sealed_main, round_key, MASK_MAIN, record.mh, listed.device)
             subtract_mask(vector, mask_key(seed, MASK_MAIN, record.mh, listed.device))
-        total = ring.centre(vector)
-        layout = record.terms.layout
+        total = centre(layout, vector)
         reason = check_sum(layout, total, len(accepted))
         if reason is not None:
             return reason, None
@@ -369,7 +374,7 @@ def _header_flaw(record: Record, listed: Listed, header: ReportHeader) -> str | 
         return "foreign-report"
     if header.main_hash != sealed_hash(listed.sealed_main):
         return "swapped-seed"
-    if header.length != layout_length(record.terms.layout):
+    if header.length != layout_words(record.terms.layout):
         return "wrong-length"
     return None
 

@@ -14,7 +14,7 @@ from typing import Annotated, Final
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pydantic import Field
 
-from fanlight.core.segments import check_layout, layout_length
+from fanlight.core.segments import check_layout, layout_words
 from fanlight.errors import MalformedMessage, NotAuthentic, Refused
 from fanlight.protocol import signing
 from fanlight.protocol.digests import digest
@@ -35,7 +35,7 @@ from fanlight.protocol.message import (
 from fanlight.protocol.plan import Kind
 
 SUITE: Final = 1
-"""Suite 1: u32 ring, two masks HKDF-SHA256 + AES-256-CTR, HPKE 0x0020/0x0001/0x0002, Ed25519, SHA-256."""
+"""Suite 1: rings of up to 32 bits, two masks HKDF-SHA256 + AES-256-CTR, HPKE 0x0020/0x0001/0x0002, Ed25519, SHA-256."""
 
 MANIFEST_AGGREGATOR = "manifest-agg"
 MANIFEST_MAIN = "manifest-main"
@@ -101,8 +101,8 @@ class Manifest(Message):
 
     @property
     def length(self) -> int:
-        """Words in the vector."""
-        return layout_length(self.proposal.layout)
+        """Words in the vector as it is sent."""
+        return layout_words(self.proposal.layout)
 
 
 class SignedManifest(Message):

@@ -35,7 +35,7 @@ class ReportHeader(Message):
     Attributes:
         mh: the manifest.
         device: the sender.
-        length: words in y.
+        length: 32-bit words in y.
         y_hash, main_hash, aggregator_hash: hashes of y and of the two sealed seeds.
     """
 

@@ -23,6 +23,19 @@ def test_negative_numbers_are_the_upper_half(bits: int, word: type) -> None:
     assert centre(x).dtype == np.int64
 
 
+@pytest.mark.parametrize("bits", range(2, 33))
+def test_small_rings_use_the_low_bits_of_a_word(bits: int) -> None:
+    half = 1 << (bits - 1)
+    x = to_ring(integers(0, 1, -1, half - 1, -half), bits)
+    assert x.dtype == np.uint32
+    assert (x % np.uint32(2 * half) if bits < 32 else x).tolist() == [0, 1, 2 * half - 1, half - 1, half]
+    assert centre(x, bits).tolist() == [0, 1, -1, half - 1, -half]
+    assert centre(x % np.uint32(2 * half) if bits < 32 else x, bits).tolist() == [0, 1, -1, half - 1, -half]
+    for outside in (half, -half - 1):
+        with pytest.raises(MalformedMessage, match=f"{bits} bits"):
+            to_ring(integers(outside), bits)
+
+
 @pytest.mark.parametrize("value", [2**31, -(2**31) - 1])
 def test_a_value_outside_the_ring_is_refused_and_named(value: int) -> None:
     with pytest.raises(MalformedMessage, match=str(value)):
@@ -30,8 +43,13 @@ def test_a_value_outside_the_ring_is_refused_and_named(value: int) -> None:
 
 
 def test_other_rings_and_types_are_refused() -> None:
-    with pytest.raises(MalformedMessage, match="16 bits"):
-        to_ring(integers(0), 16)
+    for bits in (1, 33, 63):
+        with pytest.raises(MalformedMessage, match=f"{bits} bits"):
+            to_ring(integers(0), bits)
+        with pytest.raises(MalformedMessage, match=f"{bits} bits"):
+            centre(np.zeros(1, np.uint32), bits)
+    with pytest.raises(MalformedMessage, match="uint64"):
+        centre(np.zeros(1, np.uint64), 16)
     with pytest.raises(MalformedMessage, match="float64"):
         to_ring(np.zeros(1), 32)  # type: ignore[arg-type]
     with pytest.raises(MalformedMessage, match="int64"):

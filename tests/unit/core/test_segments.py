@@ -11,6 +11,8 @@ from fanlight.core.segments import (
     Segment,
     check_layout,
     layout_length,
+    layout_words,
+    packed_update,
     quantisation_steps,
     slices,
     update_scale,
@@ -50,7 +52,9 @@ def test_a_sum_may_come_up_to_half_the_ring_but_not_reach_it(lo: int, hi: int) -
         {"rounding": "down"},
         {"length": 0},
         {"length": -5},
-        {"bits": 16},
+        {"bits": 1, "hi": 0},
+        {"bits": 17},
+        {"bits": 33},
         {"bits": 64},
         {"scale_numerator": 0},
         {"scale_denominator": 0},
@@ -89,6 +93,53 @@ def test_no_segment_a_kind_twice_or_no_device_is_refused() -> None:
 def test_steps_of_an_update(n_max: int, steps: int) -> None:
     assert quantisation_steps(n_max) == steps
     check_layout([replace(UPDATE, lo=-steps, hi=steps)], n_max)
+
+
+@pytest.mark.parametrize(
+    ("n_max", "update_bits", "steps", "bits"),
+    [(1000, 16, 32_767, 26), (1000, 10, 511, 20), (2, 10, 511, 11), (40_000, 10, 511, 26), (256, 23, 2**22 - 1, 31)],
+)
+def test_a_packed_update_takes_the_smallest_ring_that_holds_its_sum(
+    n_max: int, update_bits: int, steps: int, bits: int
+) -> None:
+    assert packed_update(n_max, update_bits) == (steps, bits)
+    packed = replace(UPDATE, bits=bits, lo=-steps, hi=steps)
+    check_layout([packed], n_max)
+    with pytest.raises(MalformedMessage, match=f"could overflow {bits - 1} bits"):
+        check_layout([replace(packed, bits=bits - 1)], n_max)
+
+
+@pytest.mark.parametrize("update_bits", range(10, 24))
+def test_the_largest_cohort_of_a_width_is_named_where_there_are_too_many(update_bits: int) -> None:
+    with pytest.raises(SettingsError, match=f"{update_bits} bits") as caught:
+        packed_update(2**22, update_bits)
+    most = int(caught.value.next.split("at most ")[1].split()[0])
+    assert packed_update(most, update_bits)[1] == 31
+    with pytest.raises(SettingsError):
+        packed_update(most + 1, update_bits)
+
+
+def test_what_to_do_with_too_large_a_cohort_works() -> None:
+    with pytest.raises(SettingsError) as caught:
+        packed_update(40_000, 16)
+    assert caught.value.next == (
+        "Set the largest cohort to at most 32769 devices, the update's width to at most 15 bits, or the width to 0 for "
+        "the whole ring."
+    )
+    assert packed_update(40_000, 15) == (16_383, 31)
+
+
+@pytest.mark.parametrize("update_bits", [-1, 1, 9, 24, 32])
+def test_widths_in_which_updates_cannot_travel_are_refused_with_the_range(update_bits: int) -> None:
+    with pytest.raises(SettingsError) as caught:
+        packed_update(1000, update_bits)
+    assert "10 to 23 bits" in caught.value.next
+
+
+def test_a_packed_segment_is_counted_in_whole_words() -> None:
+    assert [replace(UPDATE, length=length, bits=26).words for length in (1, 2, 16, 17)] == [1, 2, 13, 14]
+    assert layout_words(LAYOUT) == layout_length(LAYOUT)
+    assert layout_words([WEIGHT, replace(UPDATE, bits=26), COUNTS]) == 1 + 813 + 8
 
 
 @pytest.mark.parametrize("n_max", [0, -1, 2_097_152, 2**40])

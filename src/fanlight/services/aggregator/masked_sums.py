@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 
 from fanlight.core import ring
 from fanlight.core.masks import MaskStream
+from fanlight.core.packing import pack, pieces
+from fanlight.core.segments import Segment, layout_length
 from fanlight.errors import NotFound, StorageError
 from fanlight.protocol.aggregator_round import Held, Record
 from fanlight.protocol.sealing import MASK_AGGREGATOR, mask_key, open_seed
@@ -41,7 +43,7 @@ class MaskedSums:
     keys: RoundKeys
 
     def compute(self, record: Record, accepted: Sequence[Held], places: Mapping[bytes, Place]) -> NDArray[np.uint32]:
-        """Y = Σy − Σmask_A, (d,) uint32.
+        """Y = Σy − Σmask_A as it is sent, (w,) uint32.
 
         Args:
             record: the round.
@@ -54,12 +56,13 @@ class MaskedSums:
         key = self.keys.load(record.number)
         if key is None:
             raise StorageError("The round's key is gone; its reports cannot be opened.", slug="round-key-lost")
-        total = np.zeros(record.terms.length, np.uint32)
+        layout = record.terms.proposal.layout
+        total = np.zeros(layout_length(layout), np.uint32)
         for held in accepted:
             seed = open_seed(held.envelope.sealed_aggregator, key, MASK_AGGREGATOR, record.mh, held.device)
             mask = MaskStream(mask_key(seed, MASK_AGGREGATOR, record.mh, held.device))
-            self._add(total, places[held.device], mask)
-        return total
+            self._add(total, layout, places[held.device], mask)
+        return pack(total, layout)
 
     def keep(self, record: Record, total: NDArray[np.uint32]) -> None:
         """Write Y to the disk, durably."""
@@ -74,19 +77,16 @@ class MaskedSums:
         """
         return ring.from_bytes(self.files.read(sum_file(record)))
 
-    def _add(self, total: NDArray[np.uint32], place: Place, mask: MaskStream) -> None:
-        at = 0
+    def _add(self, total: NDArray[np.uint32], layout: Sequence[Segment], place: Place, mask: MaskStream) -> None:
         with self._open(place.file) as stream:
             stream.seek(place.start)
-            while piece := stream.read(min(PIECE_BYTES, total.nbytes - 4 * at)):
-                words = ring.from_bytes(piece)
-                mask.subtract_from(words)
-                ring.add_into(total[at : at + words.size], words)
-                at += words.size
-        if at != total.size:
-            raise StorageError(
-                f"The report file {place.file} has {at} words instead of {total.size}.", slug="report-damaged"
-            )
+            for piece in pieces(layout, PIECE_BYTES // 4):
+                words = ring.from_bytes(stream.read(4 * piece.words))
+                if words.size != piece.words:
+                    raise StorageError(f"The report file {place.file} ends too early.", slug="report-damaged")
+                coordinates = piece.unpack(words)
+                mask.subtract_from(coordinates)
+                ring.add_into(total[piece.start : piece.stop], coordinates)
 
     def _open(self, file: str) -> BinaryIO:
         try:

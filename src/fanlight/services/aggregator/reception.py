@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
+from fanlight.core.segments import Segment
 from fanlight.errors import Busy, FanlightError, NotAuthentic, NotEnrolled, NotPossibleNow, RemoteError
 from fanlight.protocol.aggregator import Aggregator
 from fanlight.protocol.aggregator_round import TERMINAL, Held, Record, State
@@ -146,6 +147,14 @@ class Reception:
                 "The report is another device's than the request.", slug="foreign-report", device=device.hex()
             )
         return header
+
+    def layout(self, mh: bytes) -> Sequence[Segment]:
+        """What the vectors of a round consist of.
+
+        Raises:
+            NotFound: no such round.
+        """
+        return self._record(mh).terms.proposal.layout
 
     def take(
         self, arrived: Sequence[Arrived], place: Callable[[Sequence[Arrived]], Sequence[Place]]

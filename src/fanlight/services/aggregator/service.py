@@ -13,6 +13,7 @@ from typing import Any, Final
 import structlog
 from sqlalchemy import select, update
 
+from fanlight.core.segments import layout_length
 from fanlight.errors import FanlightError, NotFound, NotPossibleNow, StorageError
 from fanlight.protocol.aggregator import Aggregator
 from fanlight.protocol.aggregator_round import TERMINAL, State
@@ -370,6 +371,7 @@ def round_json(stored: Stored) -> dict[str, Any]:
         "state": record.state,
         "mh": record.mh.hex(),
         "k_min": terms.proposal.k_min,
+        "numbers": layout_length(terms.proposal.layout),
         "words": terms.length,
         "demo": terms.proposal.demo,
         "opened_at": stored.opened_at,

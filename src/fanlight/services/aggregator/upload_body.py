@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from starlette.requests import ClientDisconnect, Request
 
+from fanlight.core.packing import is_packed, padding_is_zero
+from fanlight.core.ring import WORD_BYTES, from_bytes
+from fanlight.core.segments import Segment
 from fanlight.errors import MalformedMessage, Refused
 from fanlight.protocol.digests import VECTOR_CHUNK_BYTES
 from fanlight.protocol.report import ENVELOPE_LIMIT, PREFIX_BYTES, Envelope, ReportHeader, envelope_length
@@ -20,17 +23,18 @@ PATIENCE_S: Final = 60.0
 
 @dataclass(frozen=True)
 class Admitted:
-    """A report that may arrive: its round and device, envelope and checked header."""
+    """A report that may arrive: its round and device, envelope and checked header, and the layout of its vector."""
 
     mh: bytes
     device: bytes
     envelope: Envelope
     header: ReportHeader
+    layout: Sequence[Segment]
 
     @property
     def size(self) -> int:
         """Bytes of y."""
-        return 4 * self.header.length
+        return WORD_BYTES * self.header.length
 
     @property
     def file(self) -> str:
@@ -41,6 +45,17 @@ class Admitted:
         """The error for a vector of another length."""
         message = f"The vector has {found} bytes; {self.header.length} words were signed."
         return Refused(message, slug="wrong-length", device=self.device.hex())
+
+    def check_padding(self, start: int, chunk: bytes) -> None:
+        """Refuse a ``chunk``, whole words of y from its byte ``start`` on, that says something behind a last number.
+
+        Raises:
+            Refused: it does. Later, one report of an agreed set could not be refused any more.
+        """
+        if is_packed(self.layout) and not padding_is_zero(from_bytes(chunk), self.layout, start // WORD_BYTES):
+            raise Refused(
+                "The vector says something behind its last number.", slug="padding-set", device=self.device.hex()
+            )
 
     def refuse_vector(self) -> Refused:
         """The error for other bytes than the signed ones."""

@@ -92,6 +92,7 @@ class Uploads:
             y = b"".join([chunk async for chunk in body.chunks(report, 0)])
             if vector_digest([y]) != report.header.y_hash:
                 raise report.refuse_vector()
+            report.check_padding(0, y)
             return await self._intake.take((report, y))
 
     async def ask(self, request: Request, mh: bytes, device: bytes) -> tuple[int, bytes]:
@@ -161,7 +162,8 @@ class Uploads:
         return report
 
     def _checked(self, mh: bytes, device: bytes, envelope: Envelope) -> Admitted:
-        return Admitted(mh, device, envelope, self._reception.check(mh, device, envelope))
+        header = self._reception.check(mh, device, envelope)
+        return Admitted(mh, device, envelope, header, self._reception.layout(mh))
 
     def _note(self, mh: bytes, device: bytes, envelope: Envelope, slug: str) -> None:
         if self._reception.is_signed_by(mh, device, envelope):
@@ -232,4 +234,5 @@ def _verified(file: Unfinished, hashes: Sequence[bytes]) -> int:
 def _keep(file: Unfinished, at: int, chunk: bytes, hashes: Sequence[bytes], report: Admitted) -> None:
     if hashlib.sha256(chunk).digest() != hashes[at // VECTOR_CHUNK_BYTES]:
         raise report.refuse_vector()
+    report.check_padding(at, chunk)
     file.write(at, chunk)

@@ -77,6 +77,14 @@ class Proposals:
         plan, policy = task.plan.of_kind(kind), task.policy
         clip_micro = notes.read(tx, notes.CLIP_MICRO, round(FIRST_CLIP * 1e6))
         with_counts = measurements.of_model(tx, model.sha256) is None
+        layout = expected_layout(
+            plan,
+            policy.n_max,
+            clip_micro,
+            with_counts=with_counts,
+            update_bits=policy.update_bits,
+            most_pictures=policy.most_pictures,
+        )
         return Proposal(
             fid=self.machine.trust.fid,
             suite=SUITE,
@@ -86,7 +94,7 @@ class Proposals:
             kind=kind.value,
             model=model.sha256,
             plan=plan.hash,
-            layout=expected_layout(plan, policy.n_max, clip_micro, with_counts=with_counts),
+            layout=layout,
             cohort=cohort_hash(cohort) if cohort else b"",
             n_max=policy.n_max,
             k_min=policy.k_min,

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, and_, func, or_, select
 
-from fanlight.core.segments import layout_length
+from fanlight.core.segments import layout_words
 from fanlight.protocol.plan import Kind
 from fanlight.services.http.paging import paging
 from fanlight.services.main_server import class_proposals, lines, measurements, model_card, round_table
@@ -195,7 +195,7 @@ class Records:
             "model": size,
             "models_sent": sum(device["model"] for device in each),
             "receipts": sum(device["receipt"] for device in each),
-            "sum": 4 * layout_length(stored.record.terms.layout) if stored.released_at is not None else None,
+            "sum": 4 * layout_words(stored.record.terms.layout) if stored.released_at is not None else None,
             "devices": each,
         }
 

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection, insert, select, update
 
-from fanlight.core.segments import layout_length
+from fanlight.core.segments import layout_words
 from fanlight.errors import Conflict, NotFound, NotPossibleNow
 from fanlight.protocol.closing import InclusionProof, Outcome, OutcomeForDevice, Release, Result, SignedOutcome
 from fanlight.protocol.exchange import ORDERED_BY_MAIN, Order
@@ -189,7 +189,7 @@ class Rounds:
     def most_words(self) -> int:
         """Words in the longest vector that may be released now: of the newest round, or again of the one before."""
         with self._database.reading() as tx:
-            return max((layout_length(record.terms.layout) for record in round_table.newest(tx, 2)), default=0)
+            return max((layout_words(record.terms.layout) for record in round_table.newest(tx, 2)), default=0)
 
     def take_outcome(self, data: bytes) -> None:
         """The aggregator's signature on our outcome, or its signed abandonment."""

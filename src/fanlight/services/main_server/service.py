@@ -56,8 +56,10 @@ def _check_layout(task: Task) -> None:
     Raises:
         SettingsError, MalformedMessage: too many devices for the ring, or too long a vector.
     """
-    policy = task.policy
-    check_layout(expected_layout(task.plan, policy.n_max, round(FIRST_CLIP * 1e6), with_counts=True), policy.n_max)
+    n_max, update_bits = task.policy.n_max, task.policy.update_bits
+    clip_micro = round(FIRST_CLIP * 1e6)
+    layout = expected_layout(task.plan, n_max, clip_micro, with_counts=True, update_bits=update_bits)
+    check_layout(layout, n_max)
 
 
 class MainService:
