@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from fanlight.core import ring
 from fanlight.core.masks import subtract_mask
+from fanlight.core.packing import pack, unpack
 from fanlight.core.randomness import Keystream
 from fanlight.core.segments import layout_length
 from fanlight.protocol import (
@@ -30,7 +31,7 @@ from fanlight.protocol import (
 )
 from fanlight.protocol.aggregator import Aggregator
 from fanlight.protocol.aggregator_round import Held
-from fanlight.protocol.contribution import Contribution, Measured, Totals, encode, expected_layout
+from fanlight.protocol.contribution import Contribution, Measured, Totals, centre, encode, expected_layout
 from fanlight.protocol.device import Device
 from fanlight.protocol.device_round import Floors, History
 from fanlight.protocol.digests import vector_digest
@@ -39,7 +40,7 @@ from fanlight.protocol.main_server import MainServer
 from fanlight.protocol.manifest import Manifest, Proposal, SignedManifest, cohort_hash, invite, read_manifest
 from fanlight.protocol.plan import Kind, Plan
 from fanlight.protocol.report import Envelope
-from fanlight.protocol.sealing import MASK_AGGREGATOR, mask_key, open_seed
+from fanlight.protocol.sealing import MASK_AGGREGATOR, MASK_MAIN, mask_key, open_seed
 
 NOW = 1_000
 EXPIRES = 2_000_000
@@ -149,9 +150,11 @@ class World:
         """A demonstration's round 1 with a fresh round key of main."""
         n_max = changes.get("n_max", 1000)
         clip_micro = changes.pop("clip_micro", 10_000_000)
+        widths = {name: changes.pop(name) for name in ("update_bits", "most_pictures") if name in changes}
+        layout = expected_layout(plan, n_max, clip_micro, with_counts=True, **widths)
         fields: dict[str, Any] = {
             "fid": self.trust.fid, "suite": 1, "task": plan.task, "round": 1, "attempt": 0, "kind": plan.kind,
-            "model": MODEL, "plan": plan.hash, "layout": expected_layout(plan, n_max, clip_micro, with_counts=True),
+            "model": MODEL, "plan": plan.hash, "layout": layout,
             "cohort": cohort_hash(cohort) if cohort else b"", "n_max": n_max, "k_min": 2, "r_max_percent": 34,
             "window_s": 600, "demo": True, "main_key": public(round_key("main-round")), "noise": 0,
         }  # fmt: skip
@@ -294,14 +297,22 @@ class Round:
         return self
 
     def masked_sum(self) -> NDArray[np.uint32]:
-        """Y = Σy − Σmask_A over the accepted reports."""
+        """Y = Σy − Σmask_A over the accepted reports, as it is sent."""
         total = np.zeros(layout_length(self.proposal.layout), np.uint32)
         chosen = {held.device for held in self.world.aggregator.accepted(self.a, self.held)}
         for sent in self.reports:
             if sent.owner.id in chosen:
-                ring.add_into(total, sent.y)
+                ring.add_into(total, unpack(sent.y, self.proposal.layout))
                 self.take_off(total, sent)
-        return total
+        return pack(total, self.proposal.layout)
+
+    def unmasked(self, vector: NDArray[np.uint32]) -> NDArray[np.int64]:
+        """What main finds in Y when its masks are off."""
+        total = unpack(vector.copy(), self.proposal.layout)
+        for listed in self.world.main.accepted(self.m):
+            seed = open_seed(listed.sealed_main, self.main_round_key, MASK_MAIN, self.m.mh, listed.device)
+            subtract_mask(total, mask_key(seed, MASK_MAIN, self.m.mh, listed.device))
+        return centre(self.proposal.layout, total)
 
     def take_off(self, total: NDArray[np.uint32], sent: Sent) -> None:
         """Subtract the aggregator's mask of one report."""

@@ -8,8 +8,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fanlight.core import ring
-from fanlight.core.segments import quantisation_steps
+from fanlight.core.segments import packed_update, quantisation_steps
 from fanlight.protocol.contribution import W_MAX, Contribution, Measured, check_sum
 from fanlight.protocol.merkle import Entry, included, inclusion_proofs, set_root
 from tests.protocol_world import Round, World, plan_of
@@ -46,12 +45,21 @@ def contributions(draw: st.DrawFn) -> Contribution:
     clip_micro=st.integers(1, 10**9),
     measure=st.booleans(),
     rejected=st.booleans(),
+    update_bits=st.sampled_from([0, 10, 16]),
+    most_pictures=st.sampled_from([1, 100, W_MAX]),
 )
 def test_the_released_sum_is_the_plain_sum(
-    said: list[Contribution], n_max: int, clip_micro: int, measure: bool, rejected: bool
+    said: list[Contribution],
+    n_max: int,
+    clip_micro: int,
+    measure: bool,
+    rejected: bool,
+    update_bits: int,
+    most_pictures: int,
 ) -> None:
     plan = plan_of(kind="measure") if measure else PLAN
-    told = Round(WORLD, plan, n_max=n_max, clip_micro=clip_micro, r_max_percent=100).open()
+    widths = {"update_bits": update_bits, "most_pictures": most_pictures}
+    told = Round(WORLD, plan, n_max=n_max, clip_micro=clip_micro, r_max_percent=100, **widths).open()
     for owner, contribution in zip(WORLD.owners, said, strict=False):
         sent = told.commit(owner, dataclasses.replace(contribution, update=None) if measure else contribution)
         told.send(sent)
@@ -63,10 +71,11 @@ def test_the_released_sum_is_the_plain_sum(
     told.take_verdict(step.reply)
 
     release, vector = told.release()
+    found = told.unmasked(vector)
     outcome = told.take_release(release, vector)
     summed = [sent for sent in told.reports if sent.owner.id != leave_out]
     plain = np.sum([sent.plain for sent in summed], axis=0)
-    assert np.array_equal(ring.centre(vector), plain)
+    assert np.array_equal(found, plain)
     assert outcome.totals is not None
     assert outcome.totals.count == len(summed)
     assert check_sum(told.proposal.layout, plain, len(summed)) is None
@@ -75,7 +84,8 @@ def test_the_released_sum_is_the_plain_sum(
 
     if outcome.totals.mean is not None:
         clip, weight = clip_micro / 1e6, outcome.totals.weight or 0
-        unit = W_MAX * clip / (quantisation_steps(n_max) * weight)
+        steps = packed_update(n_max, update_bits)[0] if update_bits else quantisation_steps(n_max)
+        unit = most_pictures * clip / (steps * weight)
         # A mean of clipped updates is no longer than C, but for less than a step a device and coordinate.
         assert np.linalg.norm(outcome.totals.mean) <= (clip + len(summed) * unit * np.sqrt(D)) * (1 + 1e-9)
 
