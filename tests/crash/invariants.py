@@ -34,7 +34,6 @@ from fanlight.protocol.closing import (
     SignedOutcome,
     Verdict,
 )
-from fanlight.protocol.contribution import W_MAX
 from fanlight.protocol.device_round import Record as DeviceRecord
 from fanlight.protocol.exchange import PREFIX
 from fanlight.protocol.identities import Role
@@ -279,4 +278,5 @@ def _fedavg(before: bytes, layout: Sequence[Segment], total: NDArray[np.int64]) 
     places = slices(layout)
     update = next(segment for segment in layout if segment.kind == "update")
     scale = update.scale_numerator / update.scale_denominator
-    return _parameters(before) + W_MAX * total[places["update"]] / (scale * int(total[places["weight"]][0]))
+    weight = next(segment for segment in layout if segment.kind == "weight")
+    return _parameters(before) + weight.hi * total[places["update"]] / (scale * int(total[places["weight"]][0]))

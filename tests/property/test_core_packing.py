@@ -45,7 +45,8 @@ def drawn(layout: tuple[Segment, ...], seed: int) -> NDArray[np.uint32]:
 
 def low_bits(layout: tuple[Segment, ...], vector: NDArray[np.uint32]) -> list[int]:
     bits = np.concatenate([np.full(segment.length, segment.bits, np.uint64) for segment in layout])
-    return (vector.astype(np.uint64) % (np.uint64(1) << bits)).tolist()
+    found: list[int] = (vector.astype(np.uint64) % (np.uint64(1) << bits)).tolist()
+    return found
 
 
 @given(layout=layouts(), seed=st.integers(0, 2**32 - 1))

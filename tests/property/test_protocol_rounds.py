@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 from hypothesis import given
@@ -58,7 +59,7 @@ def test_the_released_sum_is_the_plain_sum(
     most_pictures: int,
 ) -> None:
     plan = plan_of(kind="measure") if measure else PLAN
-    widths = {"update_bits": update_bits, "most_pictures": most_pictures}
+    widths: dict[str, Any] = {"update_bits": update_bits, "most_pictures": most_pictures}
     told = Round(WORLD, plan, n_max=n_max, clip_micro=clip_micro, r_max_percent=100, **widths).open()
     for owner, contribution in zip(WORLD.owners, said, strict=False):
         sent = told.commit(owner, dataclasses.replace(contribution, update=None) if measure else contribution)

@@ -8,6 +8,7 @@ version of a label or a new suite, with vectors of its own beside these.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from typing import Final
 
@@ -17,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from fanlight.core import ring
 from fanlight.core.masks import add_mask
+from fanlight.core.packing import pack
 from fanlight.core.segments import Segment
 from fanlight.protocol import codec, identities, log, signing
 from fanlight.protocol.contribution import expected_layout
@@ -180,6 +182,47 @@ def test_first_masked_words() -> None:
     preimage = b("83", "72", b"fanlight/vector/v1".hex(), "10", "81", "5820", hashlib.sha256(Y).hexdigest())
     assert hashlib.sha256(preimage).hexdigest() == Y_HASH
     assert vector_digest([Y]).hex() == Y_HASH
+
+
+PACKED = (
+    Segment("weight", 1, 32, 1, 1, 0, 10_000, "exact"),
+    Segment("update", 3, 26, 32_767, 10, -32_767, 32_767, "stochastic"),
+    Segment("within_clip", 1, 32, 1, 1, 0, 1, "exact"),
+)
+PACKED_Y = b(
+    "a96a2a5f",  # 1 + 1122912365 + 473702971 = 0x5f2a6aa9, little-endian
+    # 26 bits each, the lowest first, of -1, 32767 and -32767 with both masks:
+    #   0xb621f42f modulo 2^26 = 0x221f42f
+    #   0x3aae1a70 modulo 2^26 = 0x2ae1a70
+    #   0x2b408086 modulo 2^26 = 0x3408086
+    # 0x221f42f + 0x2ae1a70 * 2^26 + 0x3408086 * 2^52 = 0x3408086ab869c221f42f, 78 bits, in three words:
+    "2ff421c2" "69b86a08" "08340000",
+    "8aa27206",  # 7 + 3860246643 + 542896656 modulo 2^32 = 0x0672a28a: the fifth word of both masks
+)  # fmt: skip
+PACKED_Y_HASH = "49836b427853ebf99060d56591d77f227ad11da596aca3067d49ec61117715b8"
+
+
+def test_a_packed_vector() -> None:
+    parts = ([1], [-1, 32_767, -32_767], [7])
+    vector = np.concatenate([ring.to_ring(np.array(q), s.bits) for q, s in zip(parts, PACKED, strict=True)])
+    for expected in MASK_KEYS.values():
+        add_mask(vector, b(expected))
+    assert bytes(ring.to_bytes(pack(vector, PACKED))) == PACKED_Y
+    # SHA-256 of 83 72 "fanlight/vector/v1" 14 (20 bytes) 81 5820 SHA-256(y)
+    preimage = b("83", "72", b"fanlight/vector/v1".hex(), "14", "81", "5820", hashlib.sha256(PACKED_Y).hexdigest())
+    assert hashlib.sha256(preimage).hexdigest() == PACKED_Y_HASH
+    assert vector_digest([PACKED_Y]).hex() == PACKED_Y_HASH
+
+
+def test_a_packed_layout_means_what_it_says() -> None:
+    layout = expected_layout(Plan.decode(PLAN), 1000, 10_000_000, with_counts=False, update_bits=16)
+    assert dataclasses.replace(layout[1], length=3) == PACKED[1]
+    segment = b(
+        "88" "66" "757064617465" "08" "181a",  # update: 8 numbers in 26 bits,
+        "197fff" "0a" "397ffe" "197fff",  # scale 32,767/10, from -32,767 to 32,767
+        "6a" "73746f63686173746963",  # stochastic
+    )  # fmt: skip
+    assert codec.encode(dataclasses.astuple(layout[1])) == segment
 
 
 def test_a_vector_of_two_chunks() -> None:

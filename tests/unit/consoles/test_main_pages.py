@@ -251,6 +251,17 @@ def test_a_rule_that_stopped_training_is_told_and_ended(parts: MainServerParts, 
         ("wait_s", "0", "From 1 to 86,400, not 0."),
         ("k_min", "2000", "At least as many as the fewest devices in a sum: 2,000."),
         ("cohort_size", "3", "0, or at least as many as the fewest devices in a sum: 5."),
+        (
+            "update_bits",
+            "8",
+            "An update cannot be packed in 8 bits for 1000 devices. Set its width to 10 to 23 bits, or to",
+        ),
+        (
+            "update_bits",
+            "23",
+            "Set the largest cohort to at most 256 devices, the update's width to at most 21 bits, or",
+        ),
+        ("most_pictures", "0", "From 1 to 10,000, not 0."),
         ("k_min", HOSTILE[0], HOSTILE[0]),
     ],
 )

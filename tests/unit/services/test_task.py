@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,17 @@ TASK = Task.default(classes=("a", "b"))
         ({"expected_percent": 0}, "expected_percent: "),
         ({"patience_rounds": True}, "patience_rounds: "),
         ({"stop_on_drop_points": 101}, "stop_on_drop_points: "),
+        (
+            {"update_bits": 9},
+            "update_bits: an update cannot be packed in 9 bits for 1000 devices. Set its width to 10 to",
+        ),
+        ({"update_bits": 24}, "update_bits: "),
+        (
+            {"update_bits": 16, "n_max": 40_000},
+            "need 32 bits, as many as without packing. Set the largest cohort to at",
+        ),
+        ({"most_pictures": 0}, "most_pictures: "),
+        ({"most_pictures": 10_001}, "most_pictures: "),
         ({"quiet_hours": "22-6"}, "'22-6' are no hours of a day"),
         ({"timezone": "Mars"}, "'Mars' is no time zone"),
     ],
@@ -48,6 +60,18 @@ def test_a_changed_policy_is_one_that_can_be_loaded(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("size", "more", "sampled"), [(0, 30, 0), (10, 0, 10), (10, 30, 13), (5, 30, 7)])
 def test_over_selection_draws_more_and_rounds_up(size: int, more: int, sampled: int) -> None:
     assert TASK.with_policy(cohort_size=size, over_selection_percent=more).policy.sample_size == sampled
+
+
+@pytest.mark.parametrize(("update_bits", "n_max", "bits"), [(0, 1000, 32), (16, 1000, 26), (10, 1000, 20), (10, 5, 13)])
+def test_the_width_in_which_an_update_travels_follows_from_the_cohort(update_bits: int, n_max: int, bits: int) -> None:
+    assert TASK.with_policy(update_bits=update_bits, n_max=n_max).policy.ring_bits == bits
+
+
+def test_a_task_from_before_there_were_widths_is_not_packed(tmp_path: Path) -> None:
+    fields = json.loads(TASK.to_json())
+    del fields["policy"]["update_bits"], fields["policy"]["most_pictures"]
+    (tmp_path / TASK_FILE).write_text(json.dumps(fields))
+    assert Task.load(tmp_path / TASK_FILE) == TASK
 
 
 def test_rules_are_given_by_name_to_the_command() -> None:
