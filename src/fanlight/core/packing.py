@@ -104,7 +104,7 @@ def pack(vector: NDArray[np.uint32], segments: Sequence[Segment]) -> NDArray[np.
         return vector
     words = np.empty(layout_words(segments), np.uint32)
     at = 0
-    for piece in pieces(segments):
+    for piece in pieces(segments, _AT_ONCE):
         words[at : at + piece.words] = piece.pack(vector[piece.start : piece.stop])
         at += piece.words
     return words
@@ -123,7 +123,7 @@ def unpack(words: NDArray[np.uint32], segments: Sequence[Segment]) -> NDArray[np
         return words
     vector = np.empty(layout_length(segments), np.uint32)
     at = 0
-    for piece in pieces(segments):
+    for piece in pieces(segments, _AT_ONCE):
         vector[piece.start : piece.stop] = piece.unpack(words[at : at + piece.words])
         at += piece.words
     return vector

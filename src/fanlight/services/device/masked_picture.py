@@ -1,6 +1,6 @@
-"""What is sent, as a picture: one grey pixel for each number of a masked report (PNG, ISO/IEC 15948).
+"""What is sent, as a picture: one grey pixel for each 32-bit word of a masked report (PNG, ISO/IEC 15948).
 
-Each pixel is the highest byte of a number.  What a device learned has structure and would show it; a mask has none.
+Each pixel is the highest byte of a word. What a device learned has structure and would show it; a mask has none.
 """
 
 from __future__ import annotations
