@@ -11,7 +11,19 @@ from collections.abc import Sequence
 
 import typer
 
-from fanlight.cli import aggregator, demo, device, federation, login_link, pictures, predict, server, status, version
+from fanlight.cli import (
+    aggregator,
+    audit,
+    demo,
+    device,
+    federation,
+    login_link,
+    pictures,
+    predict,
+    server,
+    status,
+    version,
+)
 from fanlight.core.printable import printable
 from fanlight.errors import FanlightError, SettingsError, UsageError
 
@@ -39,6 +51,7 @@ app.command("pictures")(pictures.pictures)
 app.command("predict")(predict.predict)
 app.command("status")(status.status)
 app.command("login-link")(login_link.login_link)
+app.command("audit")(audit.audit)
 app.command("version")(version.version)
 
 

@@ -20,6 +20,7 @@ from fanlight.services.aggregator.glimpse import glimpse
 from fanlight.services.aggregator.service import AggregatorService
 from fanlight.services.aggregator.step_jobs import AGGREGATE, RELEASE
 from fanlight.services.http.paging import PageNumber
+from fanlight.services.server.log_api import LOG_FILE
 
 STEPS: Final = titled("aggregator", AGGREGATE, RELEASE)
 PAGES: Final = (("/rounds", "Rounds"), ("/log", "Log"))
@@ -64,7 +65,9 @@ def pages(console: Console, parts: AggregatorParts) -> APIRouter:
 
     @router.get("/log")
     def log(request: Request, owner: Reader, page: PageNumber = 1, *, again: bool = False) -> Response:
-        return console.page(request, owner, "log.html", log=parts.records.log.page(page, again=again))
+        return console.page(
+            request, owner, "log.html", log=parts.records.log.page(page, again=again), log_file=LOG_FILE
+        )
 
     def read() -> Shown:
         views = steps.views()

@@ -18,6 +18,7 @@ from fanlight.services.http.paging import PageNumber
 from fanlight.services.main_server.app import MainServerParts
 from fanlight.services.main_server.pace import between_polls_s
 from fanlight.services.main_server.service import PATIENCE_ROUNDS
+from fanlight.services.server.log_api import LOG_FILE
 from fanlight.services.server.numbers_in_paths import Which
 
 PAGES: Final = (
@@ -84,7 +85,7 @@ def _past(console: Console, parts: MainServerParts) -> APIRouter:
 
     @router.get("/log")
     def log(request: Request, owner: Reader, page: PageNumber = 1, *, again: bool = False) -> Response:
-        return console.page(request, owner, "log.html", log=records.log.page(page, again=again))
+        return console.page(request, owner, "log.html", log=records.log.page(page, again=again), log_file=LOG_FILE)
 
     return router
 

@@ -10,10 +10,15 @@ import hashlib
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
 from fanlight.errors import NotAuthentic
+from fanlight.protocol import signing
 from fanlight.protocol.digests import digest
+from fanlight.protocol.message import U63, Hash, Message, Name, Time
 
 LABEL = "fanlight/log/v1"
+LOG_HEAD = "fanlight/log-head/v1"
 
 
 class LogEntry(NamedTuple):
@@ -53,4 +58,39 @@ def verify_chain(fid: bytes, role: str, entries: Iterable[ChainedEntry]) -> byte
         head = next_head(expected, head, LogEntry(entry.type, entry.payload))
         if entry.number != expected or entry.head != head:
             raise NotAuthentic(f"The {role}'s log is broken at entry {expected}.", slug="log-broken")
+    return head
+
+
+class LogHead(Message):
+    """A server's signed word on how long its log is, and where it ends; goes with every copy of the log.
+
+    Attributes:
+        fid: federation.
+        role: whose log.
+        entries: how many there are.
+        head: after the last of them.
+        time: unix seconds on that server's clock.
+    """
+
+    fid: Hash
+    role: Name
+    entries: U63
+    head: Hash
+    time: Time
+
+
+def sign_head(private: Ed25519PrivateKey, head: LogHead) -> bytes:
+    """The signed object's bytes."""
+    return signing.sign(private, LOG_HEAD, head.encode()).encode()
+
+
+def check_head(public_key: bytes, fid: bytes, role: str, data: bytes) -> LogHead:
+    """Verify a server's word on its log.
+
+    Raises:
+        NotAuthentic, MalformedMessage: not signed by it, or about another log.
+    """
+    head = LogHead.decode(signing.verify_bytes(public_key, LOG_HEAD, data))
+    if (head.fid, head.role) != (fid, role):
+        raise NotAuthentic(f"This is not the head of the {role}'s log of this federation.")
     return head

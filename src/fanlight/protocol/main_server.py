@@ -66,6 +66,11 @@ from fanlight.protocol.sealing import MASK_MAIN, mask_key, open_seed
 SUM_LOST: Final = "sum-lost"
 """Why a round fails whose sum the aggregator has signed and then lost. It is spent: nothing else is ever released."""
 
+UNLISTED: Final = "receipted-but-unlisted"
+REPLACED: Final = "not-the-receipted-report"
+NOT_AS_RECEIPTED: Final = frozenset({UNLISTED, REPLACED})
+"""Why a report is rejected that the aggregator gave a receipt for, and then left out of its list or replaced in it."""
+
 
 @dataclass(frozen=True)
 class MainServer:
@@ -165,7 +170,7 @@ class MainServer:
         unlisted = [device for device in beacons if device not in reasons]
         accepted = tuple(device for device, reason in reasons.items() if reason is None)
         rejected = tuple(Rejection(device=device, reason=reason) for device, reason in reasons.items() if reason)
-        rejected += tuple(Rejection(device=device, reason="receipted-but-unlisted") for device in sorted(unlisted))
+        rejected += tuple(Rejection(device=device, reason=UNLISTED) for device in sorted(unlisted))
         reason = _verdict_reason(record.terms, len(accepted), len(rejected), key_lost=round_key is None)
         state = TABLE.next(record.at, Event.ACCEPT if reason == "ok" else Event.DISMISS)
         verdict = Verdict(
@@ -195,7 +200,7 @@ class MainServer:
         if record.cohort and listed.device not in record.cohort:
             return "not-invited"
         if beacons.get(listed.device, report_id(listed.header)) != report_id(listed.header):
-            return "not-the-receipted-report"
+            return REPLACED
         try:
             header = ReportHeader.decode(signing.verify_bytes(public_key, REPORT, listed.header))
             reason = _header_flaw(record, listed, header)

@@ -21,7 +21,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.exc import SQLAlchemyError
@@ -31,6 +31,8 @@ from fanlight.errors import from_os_error
 from fanlight.storage.failures import from_database_error, os_failures
 from fanlight.storage.folders import OWNER_ONLY_FILE, make_private_folder
 
+DATABASE_FILE: Final = "state.sqlite3"
+"""In the state folder of each role."""
 _PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON")
 
 

@@ -32,6 +32,8 @@ from fanlight.services.http.metrics import metrics_token
 from fanlight.services.http.sessions import OwnerSessions
 from fanlight.services.http.signing_in import announce_login
 from fanlight.services.http.stopping import on_stop_signal
+from fanlight.services.server.log_api import log_router
+from fanlight.services.server.log_file import LogWriter
 
 _PATIENCE_S: Final = 2.0
 """How long the work at hand, which may wait for the main server, can take when the process ends."""
@@ -97,4 +99,5 @@ def create_app(
     authorities = authorities_of(identity.aggregator_url, settings.host, settings.port)
     app.router.routes[:0] = protocol_routes(service, authorities)
     app.include_router(owner_router(service, steps, records))
+    app.include_router(log_router(records.log, LogWriter(service.database, service.log, identity, clock)))
     return app, AggregatorParts(service, steps, sessions, records)

@@ -41,10 +41,6 @@ def owner_router(service: AggregatorService, steps: Steps, records: Records) -> 
     def reports(number: Which) -> dict[str, Any]:
         return records.reports(number)
 
-    @router.get("/api/v1/log", dependencies=READ)
-    def log(page: PageNumber = 1, *, again: bool = False) -> dict[str, Any]:
-        return records.log.page(page, again=again)
-
     @router.post("/api/v1/abandon", status_code=202, dependencies=CHANGE)
     def abandon() -> dict[str, Any]:
         return round_json(service.abandon_round("abandoned-by-operator"))

@@ -35,7 +35,7 @@ from fanlight.services.server.incidents import incidents
 from fanlight.services.server.membership import Membership
 from fanlight.services.server.round_keys import RoundKeys
 from fanlight.storage.blobs import BlobFolder
-from fanlight.storage.database import Database
+from fanlight.storage.database import DATABASE_FILE, Database
 from fanlight.storage.folder_lock import FolderLock
 from fanlight.storage.migrating import migrate
 from fanlight.storage.tables import aggregator as tables
@@ -74,7 +74,7 @@ class AggregatorService:
         self.clock = clock
         self._lock = FolderLock(state)
         self._lock.acquire()
-        self.database = Database(state / "state.sqlite3")
+        self.database = Database(state / DATABASE_FILE)
         migrate(self.database, ROLE)
         self.log = ChainedLog(tables.logs, identity.trust.fid, ROLE, clock)
         self.files = BlobFolder(state / "reports")

@@ -36,12 +36,11 @@ from fanlight.services.device.model_files import ModelFiles
 from fanlight.services.device.refusals import Refusals
 from fanlight.services.device.values import Values, put, stored
 from fanlight.storage.blobs import BlobFolder
-from fanlight.storage.database import Database
+from fanlight.storage.database import DATABASE_FILE, Database
 from fanlight.storage.migrating import migrate
 from fanlight.storage.tables.device import answered, reports, rounds
 from fanlight.storage.unfinished import Unfinished
 
-DATABASE_FILE: Final = "state.sqlite3"
 REPORT_FOLDER: Final = "reports"
 _PREPARED, _HELD, _KEY_CHANGE, _DEPARTURE, _COURSE = "prepared", "held", "key-change", "departure", "course"
 

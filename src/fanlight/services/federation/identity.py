@@ -27,13 +27,15 @@ _ASK_AGAIN: Final = "Ask the operator for a new token file."
 
 @dataclass(frozen=True)
 class ServerIdentity:
-    """One server of a federation, as its folder proves it."""
+    """One server of a federation, as its folder proves it; with both servers' certificates, to be handed on."""
 
     role: Role
     private: Ed25519PrivateKey
     trust: Trust
     main_url: str
     aggregator_url: str
+    main_certificate: bytes
+    aggregator_certificate: bytes
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,15 @@ def load_server_identity(folder: Path, role: Role) -> ServerIdentity:
             f"The key in {folder / IDENTITY_FILE} is not the one that the root certified as {role.value}.",
             next="Take the folder of this role, as fanlight federation init made it.",
         )
-    return ServerIdentity(role, private, trust, federation.main_url, federation.aggregator_url)
+    return ServerIdentity(
+        role,
+        private,
+        trust,
+        federation.main_url,
+        federation.aggregator_url,
+        bytes.fromhex(federation.main_certificate),
+        bytes.fromhex(federation.aggregator_certificate),
+    )
 
 
 def read_token(path: Path) -> Token:

@@ -39,6 +39,8 @@ from fanlight.services.main_server.records_api import records_router
 from fanlight.services.main_server.service import ROLE, MainService
 from fanlight.services.main_server.settings import MainServerSettings
 from fanlight.services.main_server.step_jobs import Steps
+from fanlight.services.server.log_api import log_router
+from fanlight.services.server.log_file import LogWriter
 
 log = structlog.get_logger(__name__)
 
@@ -105,6 +107,7 @@ def create_app(
     app.router.routes[:0] = protocol_routes(service, authorities)
     app.include_router(owner_router(service, conductor, overview, records, steps))
     app.include_router(records_router(records))
+    app.include_router(log_router(records.log, LogWriter(service.database, service.log, identity, clock)))
     app.include_router(changes_router(service))
     return app, MainServerParts(service, conductor, overview, steps, sessions, records)
 

@@ -1,4 +1,4 @@
-"""The owner's JSON API of what has been: single versions, their cards, the log."""
+"""The owner's JSON API of what has been: single versions, their cards."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from fastapi import APIRouter, Depends
 from starlette.responses import JSONResponse, Response
 
 from fanlight.services.http.owner import require_owner
-from fanlight.services.http.paging import PageNumber
 from fanlight.services.main_server import model_card
 from fanlight.services.main_server.records import Records
 from fanlight.services.server.numbers_in_paths import Which
@@ -50,10 +49,6 @@ def records_router(records: Records) -> APIRouter:
     @router.get("/api/v1/class-proposals")
     def proposals() -> dict[str, Any]:
         return {"proposals": records.class_proposals()}
-
-    @router.get("/api/v1/log")
-    def log(page: PageNumber = 1, *, again: bool = False) -> dict[str, Any]:
-        return records.log.page(page, again=again)
 
     return router
 

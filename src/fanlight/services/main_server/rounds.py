@@ -22,7 +22,7 @@ from fanlight.protocol.closing import InclusionProof, Outcome, OutcomeForDevice,
 from fanlight.protocol.exchange import ORDERED_BY_MAIN, Order
 from fanlight.protocol.log import LogEntry
 from fanlight.protocol.main_round import Record, State, Step
-from fanlight.protocol.main_server import MainServer
+from fanlight.protocol.main_server import NOT_AS_RECEIPTED, MainServer
 from fanlight.protocol.signing import Signed
 from fanlight.services.main_server import device_models, measurements, members, round_table
 from fanlight.services.main_server.models import Models
@@ -158,8 +158,19 @@ class Rounds:
         with self._database.transaction() as tx:
             self._refuse_changed(tx, stored)
             self._save(tx, step, judged_at=stored.judged_at or self._clock())
+            if step.entries:
+                self._keep_evidence(tx, step.record)
         self._say_verdict(stored, step.record)
         return step.reply
+
+    def _keep_evidence(self, tx: Connection, record: Record) -> None:
+        """Receipts for reports that the aggregator's list leaves out, or replaces, are proof against it."""
+        verdict, known = self._machine.verdict(record), tables.beacons.c
+        assert verdict is not None
+        for rejection in verdict.rejected:
+            if rejection.reason in NOT_AS_RECEIPTED:
+                found = select(known.receipt).where(known.mh == record.mh, known.dev == rejection.device)
+                self._log.append(tx, [LogEntry(UNLISTED_RECEIPT, tx.execute(found).scalar_one())])
 
     def release(self, data: bytes, vector: NDArray[np.uint32]) -> bytes:
         """The aggregator's release with Y; returns our signed outcome. ``vector`` is unmasked in place.

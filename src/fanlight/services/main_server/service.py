@@ -36,7 +36,7 @@ from fanlight.services.server.chained_log import ChainedLog
 from fanlight.services.server.incidents import TOKEN_CONFLICT
 from fanlight.services.server.membership import Membership
 from fanlight.services.server.round_keys import RoundKeys
-from fanlight.storage.database import Database
+from fanlight.storage.database import DATABASE_FILE, Database
 from fanlight.storage.folder_lock import FolderLock
 from fanlight.storage.migrating import migrate
 from fanlight.storage.tables import main as tables
@@ -84,7 +84,7 @@ class MainService:
         self._tasks = TaskFile(state / TASK_FILE, _check_layout)
         self._lock = FolderLock(state)
         self._lock.acquire()
-        self.database = Database(state / "state.sqlite3")
+        self.database = Database(state / DATABASE_FILE)
         migrate(self.database, ROLE)
         self.log = ChainedLog(tables.logs, identity.trust.fid, ROLE, clock)
         self.machine = MainServer(identity.private, identity.trust)

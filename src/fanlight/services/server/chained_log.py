@@ -36,6 +36,10 @@ class ChainedLog:
         """The head of the chain, 32 bytes."""
         return self._last(tx)[1]
 
+    def length(self, tx: Connection) -> int:
+        """How many entries there are; their numbers have no gaps."""
+        return self._last(tx)[0]
+
     def append(self, tx: Connection, entries: Iterable[LogEntry]) -> None:
         """Append within the transaction that makes the entries true."""
         number, head = self._last(tx)
