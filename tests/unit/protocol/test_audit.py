@@ -132,8 +132,22 @@ def test_words_that_are_still_on_their_way_are_no_fault() -> None:
         (judged, release),
         (taken + 1, release),
         (both - 1, release + 1),
+        (both, release + 1),
     ):
         assert logged.audit(main[: main_end + 1], aggregator[: aggregator_end + 1]) == []
+
+
+def test_main_may_propose_a_round_before_it_has_the_last_signature_on_the_one_before(logged: Logged) -> None:
+    early = [*logged.main.written]
+    last = early.pop(where(early, "outcome", 3))
+    at = where(early, "proposal", 2) + 1
+    assert early[at].type == "manifest"
+    proposed = chained(logged.trust.fid, Role.MAIN, early[:at])
+    ended = logged.aggregator.entries[: where(logged.aggregator.entries, "outcome", 1) + 1]
+    assert logged.audit(main=proposed, aggregator=ended) == []
+    assert logged.audit(main=chained(logged.trust.fid, Role.MAIN, [*early[:at], last]), aggregator=ended) == []
+    opened = logged.audit(main=chained(logged.trust.fid, Role.MAIN, early[: at + 1]), aggregator=ended)
+    assert (Flaw.REMOVED, Role.MAIN) in flaws(opened)
 
 
 # ---- a file that was altered

@@ -72,7 +72,7 @@ class Crossing:
         entry = theirs.said[part].entry
         if ours is None and number < log.last:
             return  # the whole round is missing, which was said
-        if number < log.last or (ours is not None and ours.is_over):
+        if self._went_on(role, number) or (ours is not None and ours.is_over):
             message = (
                 f"The {part} of round {number} is not in the {NAMES[role]}'s log; the other has it (entry {entry})."
             )
@@ -84,6 +84,12 @@ class Crossing:
                 f"the {NAMES[holder]}'s goes on with the {part} of round {number} (entry {entry})."
             )
             yield Finding(Flaw.BEHIND, role, message, role, None, number)
+
+    def _went_on(self, role: Role, number: int) -> bool:
+        """Did a server open a later round? Main may propose one before it has the last signature on this one."""
+        log = self._logs[role]
+        following = log.rounds.get(number + 1)
+        return log.last > number + 1 or (following is not None and Part.MANIFEST in following.said)
 
     def _is_under_way(self, number: int, part: Part, theirs: RoundFacts) -> bool:
         """Is this the last thing that its speaker said, so that the other may not have heard it yet?"""
