@@ -8,6 +8,7 @@ from pathlib import Path
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
+from fanlight.protocol.audit.findings import MEANINGS
 from tests.docs.current import DOCS
 from tests.services_world import CLIENT, running
 
@@ -50,3 +51,10 @@ def test_every_metric_is_described_and_every_described_one_is_there(tmp_path: Pa
             CLIENT.get(f"{url}/healthz")
         measured = set().union(*(families(url, state / "metrics-token") for url, state in places.items()))
     assert measured == described
+
+
+def test_every_finding_of_an_audit_is_described() -> None:
+    section = TEXT.split("## Audit")[1].split("\n## ")[0]
+    rows = [line.split("|") for line in section.splitlines() if line.startswith("| `")]
+    described = {flaw: row[3].strip() == "yes" for row in rows for flaw in re.findall(r"`([a-z-]+)`", row[1])}
+    assert described == {flaw.value: meaning.proof for flaw, meaning in MEANINGS.items()}

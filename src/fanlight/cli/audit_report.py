@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from fanlight.consoles.formats import duration
 from fanlight.consoles.reasons import plainly, why
 from fanlight.protocol.audit.both import Audit, AuditedRound
 from fanlight.protocol.audit.facts import RoundFacts
@@ -75,7 +76,7 @@ class Report:
     def _opened(facts: RoundFacts) -> str:
         if facts.manifest is None:
             return "not yet: only proposed"
-        return f"{_moment(facts.manifest.opened_at)}, for {facts.terms.window_s:,} s; manifest {facts.mh.hex()}"
+        return f"{_moment(facts.manifest.opened_at)}, for {duration(facts.terms.window_s)}; manifest {facts.mh.hex()}"
 
     def _names(self, devices: list[bytes], *, whole: bool) -> str:
         if not devices:
