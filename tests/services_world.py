@@ -450,20 +450,25 @@ class World:
         return keys <= (set() if over else live) and len(self.report_files()) <= held
 
     def audit(self) -> list[Finding]:
-        """What an audit of both logs finds, as they are in the state folders now.
-
-        They are read one after the other, while rounds may go on: that one is ahead of the other is not counted.
-        """
-        logs = [open_log(self.federation / role.value, role) for role in Role]
-        audit = Audit(logs[0].trust, [log.source for log in logs])
-        for _ in audit.rounds():
-            pass
-        return [finding for finding in audit.findings.kept if finding.flaw is not Flaw.BEHIND]
+        """What an audit of both logs finds."""
+        return audit({role: self.federation / role.value for role in Role})
 
     def log_types(self, role: str) -> list[str]:
         """Verify a server's whole hash chain; the types of its entries."""
         part = self.main.service if role == "main" else self.aggregator.service
         return chain_types(part.log, part.database)
+
+
+def audit(folders: Mapping[Role, Path]) -> list[Finding]:
+    """What an audit of both servers' logs finds, as they lie in their state folders.
+
+    They are read one after the other, while rounds may go on: that one is ahead of the other is not counted.
+    """
+    logs = [open_log(folder, role) for role, folder in folders.items()]
+    made = Audit(logs[0].trust, [log.source for log in logs])
+    for _ in made.rounds():
+        pass
+    return [finding for finding in made.findings.kept if finding.flaw is not Flaw.BEHIND]
 
 
 def chain_types(log: ChainedLog, database: Database) -> list[str]:
