@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fanlight.errors import NotPossibleNow, RemoteError, StorageError, Unreachable
+from fanlight.errors import MalformedMessage, NotPossibleNow, RemoteError, StorageError, Unreachable
 from fanlight.protocol import signing
 from fanlight.protocol.aggregator_round import State
 from fanlight.protocol.exchange import Members
@@ -190,8 +190,23 @@ def test_nobody_waits_for_a_device_that_has_declined(tmp_path: Path) -> None:
         mh = first.report().record.mh
         third.offer()  # it is there, and says nothing
         second.report()
-        third.main.remote.send("POST", f"/protocol/v1/rounds/{mh.hex()}/decline")
+        third.main.decline(mh, "below-floor")
         assert wait(lambda: world.round(1, state="complete", participants=2), "the round ends without it")
+
+
+def test_main_counts_by_reason_who_does_not_take_part(tmp_path: Path) -> None:
+    with running(tmp_path) as world:
+        first, second, third = devices = world.enrolled(3)
+        mh = SignedManifest.decode(first.offer().manifest or b"").hash
+        for device, reason in zip(devices, ("below-floor", "below-floor", "what only this owner knows"), strict=True):
+            device.main.decline(mh, reason)
+        assert world.owner("main").get("/api/v1/rounds/1/timeline")["declined"] == {"below-floor": 2, "other": 1}
+        second.main.decline(mh, "paused")
+        third.report()
+        declined = world.owner("main").get("/api/v1/rounds/1/timeline")["declined"]
+        assert declined == {"below-floor": 1, "paused": 1}, "who reports after all takes part"
+        with pytest.raises(MalformedMessage):
+            second.main.remote.send("POST", f"/protocol/v1/rounds/{mh.hex()}/decline", content=b"\x80")
 
 
 def test_when_the_window_has_passed_what_is_here_is_summed(tmp_path: Path) -> None:

@@ -108,6 +108,35 @@ class Members(Message):
     devices: Annotated[tuple[DeviceId, ...], Field(max_length=1 << 20)]
 
 
+OTHER_REASON: Final = "other"
+DECLINE_REASONS: Final = frozenset(
+    {
+        "below-floor",
+        "demo-refused",
+        "backbone-refused",
+        "head-refused",
+        "answers-per-day",
+        "answered-before",
+        "bad-layout",
+        "unknown-suite",
+        "nothing-to-learn-from",
+        "paused",
+    }
+)
+"""Why a device may say that it does not report; any other reason is ``OTHER_REASON``. Nothing finer leaves it."""
+
+
+class Decline(Message):
+    """A device will not report in a round, and why: one of ``DECLINE_REASONS``. Signed as an HTTP request only."""
+
+    reason: Name
+
+    @classmethod
+    def because(cls, slug: str) -> Decline:
+        """What is told of a refusal with this ``slug``."""
+        return cls(reason=slug if slug in DECLINE_REASONS else OTHER_REASON)
+
+
 class ClassProposal(Message):
     """A device's owner misses a class in the task; the operator decides. Signed as an HTTP request only."""
 

@@ -43,7 +43,7 @@ from fanlight.protocol.closing import (
     SignedOutcome,
 )
 from fanlight.protocol.contribution import Totals, expected_layout, read_totals
-from fanlight.protocol.exchange import OFFER, Offer, Welcome
+from fanlight.protocol.exchange import OFFER, Decline, Offer, Welcome
 from fanlight.protocol.identities import Role
 from fanlight.protocol.manifest import Manifest, Proposal, SignedManifest, complete, countersign
 from fanlight.protocol.merkle import Entry, inclusion_proofs, set_root
@@ -119,6 +119,7 @@ class FakeFederation:
     keys: dict[str, bytes] = field(default_factory=dict)
     rekeys: dict[str, bytes] = field(default_factory=dict)
     declined: list[str] = field(default_factory=list)
+    declined_because: list[str] = field(default_factory=list)
     knows_decline: bool = True
     departed: dict[str, bytes] = field(default_factory=dict)
     pause_s: int | None = None
@@ -274,6 +275,7 @@ class FakeFederation:
         if not self.knows_decline:
             return problem(404, "not-found")
         self.declined.append(path.split("/")[2])
+        self.declined_because.append(Decline.decode(request.read()).reason)
         return reply(status=204)
 
     def _enrol(self, request: httpx.Request, server: str, path: str) -> httpx.Response:

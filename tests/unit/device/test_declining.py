@@ -24,6 +24,7 @@ def test_a_refused_round_is_declined_once(federation: FakeFederation, tmp_path: 
     second = federation.open_round(kind)
     turn(role)
     assert federation.declined == [first.hash.hex(), second.hash.hex()]
+    assert federation.declined_because == ["demo-refused"] * 2
     role.stop()
 
 
@@ -36,6 +37,7 @@ def test_a_round_over_the_days_limit_is_declined(federation: FakeFederation, tmp
     signed = federation.open_round(attempt=1)
     turn(role)
     assert (len(federation.uploads), federation.declined) == (1, [signed.hash.hex()])
+    assert federation.declined_because == ["answers-per-day"]
     role.stop()
 
 
@@ -50,6 +52,7 @@ def test_with_nothing_to_learn_from_a_training_round_is_declined(
     turn(role)
     turn(role)
     assert federation.declined == [signed.hash.hex()]
+    assert federation.declined_because == ["nothing-to-learn-from"]
     federation.open_round(Kind.MEASURE)
     turn(role)
     assert len(federation.uploads) == len(federation.declined) == 1

@@ -208,7 +208,7 @@ class Agent:
         except (Refused, NotAuthentic) as error:
             log.debug("manifest refused", slug=error.slug, reason=error.message)  # the owner reads it on the page
             if isinstance(error, Refused) and error.slug not in _NOBODY_WAITS:
-                self._decline(signed.hash)
+                self._decline(signed.hash, error.slug)
             return
         if not opening.trains:
             self._wait_for(self._steps.measure())
@@ -222,7 +222,7 @@ class Agent:
         except NotPossibleNow as error:
             if error.slug == "nothing-to-learn-from":  # not a fault: this device only measures
                 log.info("no training pictures: this round is left out")
-                self._decline(mh)
+                self._decline(mh, error.slug)
                 return
             raise
         self._wait_for(self._steps.answer())
@@ -234,12 +234,12 @@ class Agent:
         finally:
             self._wait_for(job)
 
-    def _decline(self, mh: bytes) -> None:
-        """Tell main, once, that it need not wait for this device."""
+    def _decline(self, mh: bytes, slug: str) -> None:
+        """Tell main, once, that it need not wait for this device, and in a word why."""
         if self._declined == mh:
             return
         with contextlib.suppress(NotFound, Conflict):  # the round is over, or main is older than this message
-            self._rounds.main.decline(mh)
+            self._rounds.main.decline(mh, slug)
         self._declined = mh
 
     def _wait_for(self, job: Job) -> None:

@@ -17,7 +17,7 @@ from fanlight.learning.model_file import MAX_MODEL_BYTES
 from fanlight.protocol import signing
 from fanlight.protocol.closing import OutcomeForDevice
 from fanlight.protocol.digests import VectorDigest
-from fanlight.protocol.exchange import OFFER, PREFIX, Offer, Welcome
+from fanlight.protocol.exchange import OFFER, PREFIX, Decline, Offer, Welcome
 from fanlight.protocol.identities import Trust
 from fanlight.protocol.report import WHOLE_BYTES, Envelope, body_prefix
 from fanlight.services.device.download import download
@@ -92,9 +92,10 @@ class MainClient(Server):
         """Show main the aggregator's receipt."""
         self.remote.send("POST", f"{PREFIX}/rounds/{mh.hex()}/beacons", content=receipt)
 
-    def decline(self, mh: bytes) -> None:
-        """This device will not report in the round: nobody needs to wait for it."""
-        self.remote.send("POST", f"{PREFIX}/rounds/{mh.hex()}/decline", headers={})
+    def decline(self, mh: bytes, slug: str) -> None:
+        """This device will not report in the round, because of ``slug``: nobody needs to wait for it."""
+        content = Decline.because(slug).encode()
+        self.remote.send("POST", f"{PREFIX}/rounds/{mh.hex()}/decline", content=content)
 
     def outcome(self, mh: bytes) -> OutcomeForDevice:
         """What became of a round; ``NotFound`` until it is over."""

@@ -6,6 +6,7 @@ from sqlalchemy import update
 
 from fanlight.errors import NotAuthentic, NotEnrolled
 from fanlight.protocol import signing
+from fanlight.protocol.exchange import Decline
 from fanlight.protocol.report import READINESS, Readiness
 from fanlight.services.main_server import class_proposals, device_models, round_table
 from fanlight.services.main_server.service import MainService
@@ -44,15 +45,16 @@ def take_acknowledgement(service: MainService, device: bytes, sha256: bytes) -> 
     service.pages.notify()  # no round waits for it
 
 
-def take_refusal(service: MainService, device: bytes, mh: bytes) -> None:
-    """A device will not report in this round: nobody needs to wait for it.
+def take_refusal(service: MainService, device: bytes, mh: bytes, data: bytes) -> None:
+    """A device will not report in this round, and says why: nobody needs to wait for it.
 
     Raises:
-        NotFound: there is no such round.
+        NotFound: there is no such round. MalformedMessage: it says nothing of the kind.
     """
+    reason = Decline.because(Decline.decode(data).reason).reason
     with service.database.reading() as tx:
         round_table.by_hash(tx, mh)
-    service.presence.decline(device, mh)
+    service.presence.decline(device, mh, reason)
     service.news.tell()
 
 

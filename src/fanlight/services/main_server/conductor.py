@@ -154,7 +154,7 @@ class Conductor:
         """Devices whose work for the open round would be lost with it."""
         columns, plan = devices.c, self._service.task.plan
         ready = select(columns.dev).where(columns.ready_plan == plan.hash, columns.ready_model == line.model)
-        waited_for = members.confirmed(tx).keys() - self._service.presence.declined(line.mh)
+        waited_for = members.confirmed(tx).keys() - self._service.presence.declined(line.mh).keys()
         return len(waited_for & set(tx.execute(ready).scalars()))
 
     def advance(self) -> bool:

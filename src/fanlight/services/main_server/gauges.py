@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from fanlight.protocol.exchange import DECLINE_REASONS, OTHER_REASON
 from fanlight.protocol.main_round import TERMINAL, State
 from fanlight.services.main_server import round_table
 from fanlight.services.main_server.overview import Overview
@@ -43,6 +45,13 @@ class Gauges(Collector):
         yield from rounds_by_state(counted, TERMINAL, State, line.at if line else None)
         yield GaugeMetricFamily("fanlight_round", "The newest round's number.", line.number if line else 0)
         yield GaugeMetricFamily("fanlight_round_reports", "Receipts that have arrived for it.", arrived)
+        declined = Counter(self._service.presence.declined(line.mh).values() if line else ())
+        refused = GaugeMetricFamily(
+            "fanlight_round_declined", "Devices that do not take part in it, by reason.", labels=["reason"]
+        )
+        for reason in sorted((*DECLINE_REASONS, OTHER_REASON)):
+            refused.add_metric([reason], declined[reason])
+        yield refused
         needed = self._service.task.policy.k_min
         yield GaugeMetricFamily("fanlight_round_reports_needed", "Fewest reports in the next round.", needed)
         yield GaugeMetricFamily("fanlight_model_version", "The current model.", version)

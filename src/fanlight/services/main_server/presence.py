@@ -5,7 +5,7 @@ Kept in memory: after a restart, devices ask for an offer anew, and say so again
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from fanlight.services.main_server.pace import LONGEST_OFFER_WAIT_S
@@ -27,7 +27,7 @@ class Presence:
         self._pause_s = pause_s
         self._seen: dict[bytes, float] = {}
         self._models: dict[bytes, bytes] = {}
-        self._declined: dict[bytes, set[bytes]] = {}
+        self._declined: dict[bytes, dict[bytes, str]] = {}
 
     def see(self, device: bytes) -> bool:
         """Note that a device is there; was it away before?"""
@@ -55,12 +55,12 @@ class Presence:
         self._models[device] = model
         return before != model
 
-    def decline(self, device: bytes, mh: bytes) -> None:
-        """The device will not report in the round with this manifest."""
+    def decline(self, device: bytes, mh: bytes, reason: str) -> None:
+        """The device will not report in the round with this manifest, for ``reason`` (a slug)."""
         if mh not in self._declined:
-            self._declined = {mh: set()}  # those of earlier rounds are of no use any more
-        self._declined[mh].add(device)
+            self._declined = {mh: {}}  # those of earlier rounds are of no use any more
+        self._declined[mh][device] = reason
 
-    def declined(self, mh: bytes) -> set[bytes]:
-        """The devices that have said they will not report in this round."""
-        return self._declined.get(mh, set())
+    def declined(self, mh: bytes) -> Mapping[bytes, str]:
+        """The devices that have said they will not report in this round, and why."""
+        return self._declined.get(mh, {})

@@ -122,8 +122,9 @@ def _reporting_routes(sender: Sender, service: MainService) -> list[PlainRoute]:
 
     async def decline(request: Request) -> Response:
         device = sender(request)
-        await read_body(request, 0)
-        await run_in_threadpool(announcements.take_refusal, service, device, hash_in_path(request.path_params["mh"]))
+        body = await read_body(request, SMALL_BODY)
+        mh = hash_in_path(request.path_params["mh"])
+        await run_in_threadpool(announcements.take_refusal, service, device, mh, body)
         return Response(status_code=204)
 
     return [

@@ -7,6 +7,7 @@ What a device does between these moments main cannot see, and nobody should gues
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -72,8 +73,8 @@ def of_round(tx: Connection, service: MainService, stored: Stored, most: int = M
     Returns:
         ``round``, ``kind``, ``state``; ``opened_at``, ``judged_at``, ``released_at``, ``ended_at`` (unix seconds or
         None); ``now``; ``abandoning`` (asked for, not answered), ``can_abandon``; ``to_version`` (if it made one);
-        ``counts`` (devices that have come so far, by moment); ``devices``: up to ``most``, each with ``device``,
-        ``name``, ``present``, ``step``, ``reason`` (why it was left out), ``moments`` (unix seconds or None); ``more``:
+        ``counts`` (devices that have come so far, by moment); ``declined`` (devices that do not take part, by
+        reason); ``devices``: up to ``most``, each with ``device``, ``name``, ``present``, ``step``, ``reason`` (why it was left out), ``moments`` (unix seconds or None); ``more``:
         how many devices are not among them.
     """
     made = service.models.from_round(tx, stored.number)
@@ -95,6 +96,7 @@ def of_round(tx: Connection, service: MainService, stored: Stored, most: int = M
         "can_abandon": service.rounds.why_not_ask(tx, stored, Order.ABANDON) is None,
         "to_version": made.number if made else None,
         "counts": _counts(listed),
+        "declined": _declined(service.presence.declined(stored.mh), listed),
         "devices": listed[:most],
         "more": max(0, len(listed) - most),
     }
@@ -146,6 +148,12 @@ def _device(service: MainService, stored: Stored, row: Row[Any], judged: Judged)
         "reason": judged.left_out.get(row.dev),
         "moments": moments,
     }
+
+
+def _declined(reasons: Mapping[bytes, str], listed: list[dict[str, Any]]) -> dict[str, int]:
+    """Only as counts: what a single owner allows is nobody's business."""
+    devices = [bytes.fromhex(entry["device"]) for entry in listed if entry["step"] is Step.DECLINED]
+    return dict(Counter(reasons[device] for device in devices if device in reasons).most_common())
 
 
 def _first(*moments: float | None) -> float | None:
