@@ -8,6 +8,7 @@ from typing import Annotated, Final, Self
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Depends, Form
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
@@ -92,6 +93,7 @@ def privacy_router(console: Console, role: DeviceRole) -> APIRouter:
             supply=supply(role),
             state_folder=role.settings.state,
             fewest=FEWEST,
+            choices=role.rounds.wishes.choices,
             sent=device_status.sent(role, NEWEST)["sent"][::-1],
             total=role.store.count_reports(),
             refusals=device_status.refusals(role, NEWEST)["refusals"],
@@ -128,6 +130,12 @@ def _buttons(role: DeviceRole) -> APIRouter:
             k_min=_number(k_min), answers_per_day=_number(answers_per_day), accept_demo=typed.accept_demo
         )
         return changed("#floors")
+
+    @router.post("/allowed")
+    async def allow(request: Request, _owner: Actor) -> Response:
+        names = [str(name) for name in (await request.form()).getlist("name")]
+        await run_in_threadpool(role.rounds.wishes.allow, names)
+        return changed("#allowed")
 
     @router.post("/pause")
     def pause(_owner: Actor, on: Annotated[str, Form()] = "") -> Response:

@@ -63,8 +63,8 @@ from fanlight.protocol.report import (
 from fanlight.protocol.sealing import MASK_AGGREGATOR, MASK_MAIN, mask_key, seal_seed
 
 _NO_FLOOR: Final = (
-    "No floor on the page Privacy allows it: this program has to know it. Install the version of Fanlight that the "
-    "operator has, or ask for another in the task."
+    "If it stands on the page Privacy, you can allow it there. If not, this program does not know it: install the "
+    "version of Fanlight that the operator has, or ask for another in the task."
 )
 
 

@@ -53,6 +53,24 @@ def folder(tmp_path: Path) -> Path:
     return make_folder(tmp_path / "federation")
 
 
+def test_what_may_be_trained_is_chosen_on_the_page(folder: Path) -> None:
+    app, role = made(folder)
+    browser = owner(app, URL)
+    assert role.rounds.wishes.choices == {"efficientnet-lite0": True, "softmax": True}
+    assert post(browser, "/privacy/allowed", name="softmax") == 303
+    assert role.rounds.wishes.choices == {"efficientnet-lite0": False, "softmax": True}
+    assert not role.rounds.wishes.floors.backbones
+    assert role.rounds.wishes.floors.heads == {"softmax"}
+    ticked = [box["value"] for box in Page.of(browser.get("/privacy")).all("input") if "checked" in box]
+    assert "softmax" in ticked
+    assert "efficientnet-lite0" not in ticked
+    assert post(browser, "/privacy/allowed", name="resnet") == 400
+    role.rounds.wishes.pause(True)
+    assert role.rounds.wishes.choices["efficientnet-lite0"] is False, "what else is changed leaves it alone"
+    role.rounds.wishes.allow(["efficientnet-lite0", "softmax"])
+    assert role.rounds.wishes.kept.excluded == ()
+
+
 def post(browser: TestClient, path: str, **fields: str) -> int:
     page = Page.of(browser.get("/privacy"))
     return int(browser.post(path, data={"csrf": page.csrf(), **fields}).status_code)
@@ -255,10 +273,14 @@ def test_a_program_changes_the_same(folder: Path) -> None:
     assert browser.put("/api/v1/floors", json=floors, headers=headers).json() == floors | {
         "paused": False,
         "left": False,
+        "excluded": [],
     }
     assert browser.put("/api/v1/paused", json={"on": True}, headers=headers).json()["paused"] is True
     assert browser.put("/api/v1/left", json={"on": True}, headers=headers).json()["left"] is True
-    assert browser.get("/api/v1/wishes").json() == floors | {"paused": True, "left": True}
+    allowed = browser.put("/api/v1/allowed", json={"names": ["softmax"]}, headers=headers).json()
+    assert allowed["excluded"] == ["efficientnet-lite0"]
+    kept = {"paused": True, "left": True, "excluded": ["efficientnet-lite0"]}
+    assert browser.get("/api/v1/wishes").json() == floors | kept
     for wrong in (floors | {"k_min": 1}, floors | {"k_min": "9"}, {"k_min": 9}):
         assert 400 <= browser.put("/api/v1/floors", json=wrong, headers=headers).status_code < 500
     assert browser.put("/api/v1/floors", json=floors | {"k_min": 3}).status_code == 403

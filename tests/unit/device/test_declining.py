@@ -91,3 +91,18 @@ def test_a_clock_that_is_wrong_is_set_right_by_the_servers(
     done(role, role.steps.send())
     assert role.store.reports()[0].committed_at == int(clock)
     role.stop()
+
+
+def test_a_round_with_a_backbone_that_the_owner_does_not_want_is_refused(
+    federation: FakeFederation, tmp_path: Path, drawn: Path
+) -> None:
+    role = federation.device(tmp_path / "device-2", drawn)
+    role.rounds.wishes.allow(["softmax"])
+    federation.by_itself = True
+    federation.open_round()
+    turn(role)
+    assert (federation.uploads, federation.declined_because) == ([], ["backbone-refused"])
+    role.rounds.wishes.allow(["efficientnet-lite0", "softmax"])
+    turn(role)
+    assert len(federation.uploads) == 1
+    role.stop()

@@ -6,11 +6,12 @@ The settings that the device was started with hold until the owner says otherwis
 from __future__ import annotations
 
 import threading
+from collections.abc import Collection
 from typing import Final
 
 from fanlight.errors import Refused, SettingsError
 from fanlight.protocol.device_round import Floors
-from fanlight.protocol.message import U32, Message
+from fanlight.protocol.message import U32, Message, Name
 from fanlight.services.device.offers import allowed_backbones
 from fanlight.services.device.settings import DeviceSettings
 from fanlight.services.device.store import DeviceStore
@@ -25,13 +26,17 @@ _KEY: Final = "wishes"
 
 
 class Kept(Message):
-    """The floors as the owner set them, and whether this device takes part at all."""
+    """The floors as the owner set them, and whether this device takes part at all.
+
+    ``excluded``: backbones and heads, by registry id, that this program knows and its owner does not want.
+    """
 
     k_min: U32
     accept_demo: bool
     answers_per_day: U32
     paused: bool = False
     left: bool = False
+    excluded: tuple[Name, ...] = ()
 
 
 def check_k_min(number: int) -> None:
@@ -80,7 +85,30 @@ class Wishes:
     def floors(self) -> Floors:
         """What a manifest is checked against."""
         kept = self.kept
-        return Floors(kept.k_min, kept.accept_demo, kept.answers_per_day, allowed_backbones(), HEADS)
+        excluded = frozenset(kept.excluded)
+        backbones = {name: sha256 for name, sha256 in allowed_backbones().items() if name not in excluded}
+        return Floors(kept.k_min, kept.accept_demo, kept.answers_per_day, backbones, HEADS - excluded)
+
+    @property
+    def choices(self) -> dict[str, bool]:
+        """Every backbone and head that this program knows, by registry id, and whether its owner allows it."""
+        excluded = self.kept.excluded
+        return {name: name not in excluded for name in (*sorted(allowed_backbones()), *sorted(HEADS))}
+
+    def allow(self, names: Collection[str]) -> None:
+        """Allow these backbones and heads, and no others, from the next manifest on.
+
+        Raises:
+            SettingsError: this program knows none of this name.
+        """
+        known = self.choices
+        if unknown := sorted(set(names) - known.keys()):
+            raise SettingsError(
+                f"There is no backbone or head {unknown[0]!r} here.",
+                next=f"Choose among {', '.join(known)}.",
+                slug="unknown-part",
+            )
+        self._keep(excluded=tuple(name for name in known if name not in names))
 
     def set_floors(self, *, k_min: int, accept_demo: bool, answers_per_day: int) -> None:
         """Change the floors, from the next manifest on.
@@ -116,6 +144,6 @@ class Wishes:
         if kept.paused:
             raise Refused("You have paused this device.", slug=PAUSED, next="Let it go on, on the page Privacy.")
 
-    def _keep(self, **changes: int | bool) -> None:
+    def _keep(self, **changes: int | bool | tuple[str, ...]) -> None:
         with self._keeping:  # a pause does not undo a leaving that comes at the same moment
             self._store.values.keep(_KEY, self.kept.with_(**changes).encode())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends
 from pydantic import BaseModel, ConfigDict
@@ -24,6 +24,14 @@ class GivenFloors(BaseModel):
     answers_per_day: int
 
 
+class Allowed(BaseModel):
+    """The body of ``PUT /api/v1/allowed``: registry ids of backbones and heads; all others are refused."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    names: list[str]
+
+
 class Switch(BaseModel):
     """The body of ``PUT /api/v1/paused`` and ``/api/v1/left``."""
 
@@ -33,26 +41,31 @@ class Switch(BaseModel):
 
 
 def wishes_router(role: DeviceRole) -> APIRouter:
-    """``GET /api/v1/wishes``, and ``PUT`` on ``floors``, ``paused`` and ``left``; each answers with all of them."""
+    """``GET /api/v1/wishes``, ``PUT`` on ``floors``, ``allowed``, ``paused`` and ``left``; each answers with all."""
     router = APIRouter(prefix="/api/v1")
     wishes = role.rounds.wishes
 
     @router.get("/wishes")
-    def show(_owner: Reader) -> dict[str, int | bool]:
+    def show(_owner: Reader) -> dict[str, Any]:
         return wishes.kept.model_dump()
 
     @router.put("/floors")
-    def set_floors(given: GivenFloors, _owner: Actor) -> dict[str, int | bool]:
+    def set_floors(given: GivenFloors, _owner: Actor) -> dict[str, Any]:
         wishes.set_floors(k_min=given.k_min, accept_demo=given.accept_demo, answers_per_day=given.answers_per_day)
         return wishes.kept.model_dump()
 
+    @router.put("/allowed")
+    def allow(given: Allowed, _owner: Actor) -> dict[str, Any]:
+        wishes.allow(given.names)
+        return wishes.kept.model_dump()
+
     @router.put("/paused")
-    def pause(given: Switch, _owner: Actor) -> dict[str, int | bool]:
+    def pause(given: Switch, _owner: Actor) -> dict[str, Any]:
         wishes.pause(given.on)
         return wishes.kept.model_dump()
 
     @router.put("/left")
-    def leave(given: Switch, _owner: Actor) -> dict[str, int | bool]:
+    def leave(given: Switch, _owner: Actor) -> dict[str, Any]:
         if given.on:
             role.leave()
         else:

@@ -74,8 +74,8 @@ def of_round(tx: Connection, service: MainService, stored: Stored, most: int = M
         ``round``, ``kind``, ``state``; ``opened_at``, ``judged_at``, ``released_at``, ``ended_at`` (unix seconds or
         None); ``now``; ``abandoning`` (asked for, not answered), ``can_abandon``; ``to_version`` (if it made one);
         ``counts`` (devices that have come so far, by moment); ``declined`` (devices that do not take part, by
-        reason); ``devices``: up to ``most``, each with ``device``, ``name``, ``present``, ``step``, ``reason`` (why it was left out), ``moments`` (unix seconds or None); ``more``:
-        how many devices are not among them.
+        reason); ``devices``: up to ``most``, each with ``device``, ``name``, ``present``, ``step``, ``reason`` (why it
+        was left out), ``moments`` (unix seconds or None); ``more``: how many devices are not among them.
     """
     made = service.models.from_round(tx, stored.number)
     judged = Judged.of(service.machine.verdict(stored.record))
