@@ -1,0 +1,102 @@
+"""How hypothesis draws a case: scenes of one operation, or of a fault and of somebody who is likely to meet it."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Final
+
+from hypothesis import strategies as st
+
+from fanlight.protocol.exchange import Order
+from tests.faults.lines import Mishap
+from tests.faults.operations import (
+    Abandon,
+    Advance,
+    Answer,
+    Arrive,
+    Ask,
+    CloseEarly,
+    Conduct,
+    Crash,
+    Enrol,
+    Everybody,
+    Follow,
+    Hear,
+    Measure,
+    Operation,
+    Release,
+    Replay,
+    Restart,
+    Turn,
+    Upload,
+    Upset,
+)
+from tests.faults.roles import MAIN
+from tests.faults.routes import AGGREGATOR
+from tests.faults.world import NAMES, ROLES, WINDOW_S
+
+_device: Final = st.sampled_from(NAMES)
+_server: Final = st.sampled_from([MAIN, AGGREGATOR])
+_by_a_server: Final[st.SearchStrategy[Operation]] = st.one_of(
+    st.builds(Conduct),
+    st.builds(Follow),
+    st.builds(Follow),
+    st.builds(CloseEarly),
+    st.builds(Release),
+    st.builds(Abandon),
+)
+_rare: Final[st.SearchStrategy[Operation]] = st.one_of(
+    st.builds(Enrol, _device),
+    st.builds(Hear, _device),
+    st.builds(Ask, st.sampled_from([Order.FINISH, Order.ABANDON])),
+    st.builds(Measure),
+    st.builds(Advance, st.sampled_from([1, 20, 61, WINDOW_S + 1])),
+    st.builds(Arrive, st.integers(0, 3)),
+    st.builds(Replay, st.integers(0, 60)),
+    st.builds(Restart, st.sampled_from(ROLES)),
+)
+MOST_SCENES: Final = 14
+
+
+def _by_device(device: str) -> st.SearchStrategy[Operation]:
+    return st.sampled_from([Turn(device), Turn(device), Answer(device), Upload(device)])
+
+
+@st.composite
+def _mishap(draw: st.DrawFn) -> list[Operation]:
+    """Something goes wrong on a line, and then somebody uses it."""
+    if draw(st.booleans()):
+        return [Upset(AGGREGATOR, MAIN, draw(st.sampled_from(Mishap))), draw(_by_a_server)]
+    device = draw(_device)
+    return [Upset(device, draw(_server), draw(st.sampled_from(Mishap))), draw(_by_device(device))]
+
+
+@st.composite
+def _death(draw: st.DrawFn) -> list[Operation]:
+    """A role dies at one of its next commits, while it does something or is asked to; mostly it is started again."""
+    device = draw(_device)
+    role = draw(st.sampled_from([MAIN, AGGREGATOR, device]))
+    does = _by_device(device) if role == device else st.one_of(_by_a_server, _by_device(device))
+    crash = Crash(role, draw(st.sampled_from([0, 0, 1, 2])), after=draw(st.booleans()))
+    return [crash, draw(does), *([Restart(role)] if draw(st.booleans()) else [])]
+
+
+_scene: Final[st.SearchStrategy[list[Operation]]] = st.one_of(
+    st.just([Everybody()]),
+    _device.flatmap(_by_device).map(lambda operation: [operation]),
+    _by_a_server.map(lambda operation: [operation]),
+    _rare.map(lambda operation: [operation]),
+    _mishap(),
+    _mishap(),
+    _death(),
+    _death(),
+    _death(),
+)
+
+
+@st.composite
+def cases(draw: st.DrawFn) -> list[Operation]:
+    """Lists of operations; most of them begin in a federation whose first round is open."""
+    beginning: list[Operation] = [Everybody(), Conduct(), Follow()] if draw(st.integers(0, 3)) else []
+    few, many = st.lists(_scene, max_size=MOST_SCENES), st.lists(_scene, min_size=6, max_size=MOST_SCENES)
+    return [*beginning, *itertools.chain(*draw(few | many))]

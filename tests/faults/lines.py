@@ -1,0 +1,152 @@
+"""The lines between roles: ``Remote`` without a network, on which requests and replies get lost, late, or come twice.
+
+A request is data, so that it can be kept back, sent again, or replayed by a stranger much later. Who asks sees what it
+would see on a real line: the reply, the error that the server's answer stands for, or ``Unreachable``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from enum import StrEnum
+from types import SimpleNamespace
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from fanlight.errors import FanlightError, StorageError, Unreachable
+from fanlight.services.http.problems import as_problem, problem_body
+from fanlight.services.http.remote import Answer, Download, remote_error
+
+
+class Mishap(StrEnum):
+    """What happens to the next request on a line."""
+
+    DROP_REQUEST = "drop the request"
+    DROP_REPLY = "drop the reply"
+    DUPLICATE = "deliver it twice"
+    KEEP_BACK = "keep it back"
+
+
+@dataclass(frozen=True)
+class Request:
+    """One request: who asks whom for what."""
+
+    caller: str
+    server: str
+    method: str
+    path: str
+    body: bytes = field(repr=False)
+
+
+class ServerFault(AssertionError):
+    """A server failed where no fault of a line, and no death, can be the reason."""
+
+
+Deliver = Callable[[Request], bytes]
+"""Hands a request to a living server; raises what the server does, or ``Unreachable``."""
+
+
+@dataclass
+class Net:
+    """All lines of a world.
+
+    Attributes:
+        deliver: takes a request to its server.
+        heard: told of every request that a server has answered, with the reply.
+        sent: all requests so far, for replays.
+        kept_back: requests on their way.
+    """
+
+    deliver: Deliver
+    heard: Callable[[Request, bytes], None]
+    sent: list[Request] = field(default_factory=list)
+    kept_back: list[Request] = field(default_factory=list)
+    _mishaps: dict[tuple[str, str], list[Mishap]] = field(default_factory=dict)
+
+    def upset(self, caller: str, server: str, mishap: Mishap) -> None:
+        """Let ``mishap`` happen to a request that has none waiting for it yet."""
+        self._mishaps.setdefault((caller, server), []).append(mishap)
+
+    def calm(self) -> None:
+        """Nothing more goes wrong; what is still kept back is lost."""
+        self._mishaps.clear()
+        self.kept_back.clear()
+
+    def carry(self, request: Request) -> bytes:
+        """A request and its reply.
+
+        Raises:
+            RemoteError: as ``Remote.send``.
+        """
+        waiting = self._mishaps.get((request.caller, request.server))
+        mishap = waiting.pop(0) if waiting else None
+        self.sent.append(request)
+        if mishap is Mishap.KEEP_BACK:
+            self.kept_back.append(request)
+        if mishap in (Mishap.DROP_REQUEST, Mishap.KEEP_BACK):
+            raise _lost(request)
+        reply = self.answer(request)
+        if mishap is Mishap.DUPLICATE:
+            reply = self.answer(request)
+        if mishap is Mishap.DROP_REPLY:
+            raise _lost(request)
+        return reply
+
+    def answer(self, request: Request) -> bytes:
+        """What the server says to a request that has arrived; errors as in ``carry``."""
+        try:
+            reply = self.deliver(request)
+        except Unreachable:
+            raise
+        except FanlightError as error:
+            if isinstance(error, StorageError):
+                raise ServerFault(f"{request}: {error.slug}: {error}") from error
+            problem = as_problem(error)
+            body = json.dumps(problem_body(problem)).encode()
+            raise remote_error(request.server, problem.status, body, problem.retry_after_s) from error
+        self.heard(request, reply)
+        return reply
+
+
+class Line:
+    """A server as one role reaches it: stands in for ``Remote``.
+
+    Args:
+        net: all lines.
+        caller, server: its ends.
+        private: the caller's key, which nothing here is signed with: reports and orders carry signatures of their own.
+    """
+
+    def __init__(self, net: Net, caller: str, server: str, private: Ed25519PrivateKey) -> None:
+        self.title, self.private = server, private
+        self.auth = SimpleNamespace(clock_offset_s=0.0)
+        self._net, self._caller = net, caller
+
+    def close(self) -> None:
+        """As ``Remote``'s."""
+
+    def signer(self, key_id: str, private: Ed25519PrivateKey) -> object:
+        """As ``Remote``'s."""
+        return self.auth
+
+    def send(self, method: str, path: str, **options: Any) -> bytes:
+        """As ``Remote``'s."""
+        content: bytes | Iterator[bytes] = options.get("content", b"")
+        body = content if isinstance(content, bytes) else b"".join(content)
+        return self._net.carry(Request(self._caller, self.title, method, path, body))
+
+    def ask(self, method: str, path: str, **options: Any) -> Answer:
+        """As ``Remote``'s."""
+        return Answer({}, self.send(method, path, **options))
+
+    @contextmanager
+    def download(self, path: str, headers: Mapping[str, str], limit: int) -> Generator[Download, None, None]:
+        """As ``Remote``'s; always the whole file."""
+        yield Download(200, {}, iter([self.send("GET", path)]))
+
+
+def _lost(request: Request) -> Unreachable:
+    return Unreachable(f"{request.server} does not answer.")

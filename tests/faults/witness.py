@@ -1,0 +1,83 @@
+"""What can be seen of a world from outside: every vector and seed before they disappear, every answer of a server."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+from unittest import mock
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fanlight.core import ring
+from fanlight.core.segments import Segment
+from fanlight.protocol import device as device_protocol
+from fanlight.protocol.contribution import encode
+from fanlight.protocol.device import Device
+from fanlight.protocol.report import Envelope
+from fanlight.protocol.sealing import seal_seed
+from tests.faults.lines import Request
+
+
+@dataclass(frozen=True)
+class Report:
+    """A report as its device built it: the (d,) plain integers before any mask, and the two seeds of its masks."""
+
+    mh: bytes
+    device: bytes
+    plain: NDArray[np.int64] = field(repr=False)
+    seeds: dict[str, bytes] = field(repr=False)
+
+
+@dataclass
+class Witness:
+    """Of one world.
+
+    Attributes:
+        reports: all that were ever built, by report id; also those that a death kept from being stored.
+        seeds: all that were ever sealed, in order.
+        answers: what servers answered to each request, in order.
+        logs: the heads of each server's log, when it was last looked at.
+    """
+
+    reports: dict[bytes, Report] = field(default_factory=dict)
+    seeds: list[bytes] = field(default_factory=list)
+    answers: dict[Request, list[bytes]] = field(default_factory=lambda: defaultdict(list))
+    logs: dict[str, list[bytes]] = field(default_factory=lambda: defaultdict(list))
+
+    def hear(self, request: Request, reply: bytes) -> None:
+        """A server has answered."""
+        self.answers[request].append(reply)
+
+    @contextmanager
+    def watching(self) -> Generator[None, None, None]:
+        """Look over the shoulders of all devices that build reports meanwhile."""
+        commit = Device.commit
+        plain: list[NDArray[np.int64]] = []
+        seeds: dict[str, bytes] = {}
+
+        def encoded(layout: Sequence[Segment], *arguments: Any) -> NDArray[np.uint32]:
+            vector = encode(layout, *arguments)
+            plain[:] = [ring.centre(vector.copy())]
+            return vector
+
+        def sealed(seed: bytes, round_key: bytes, label: str, *arguments: Any) -> bytes:
+            self.seeds.append(seed)
+            seeds[label] = seed
+            return seal_seed(seed, round_key, label, *arguments)
+
+        def committed(device: Device, *arguments: Any) -> Any:
+            record, y = commit(device, *arguments)
+            report = Envelope.decode(record.envelope).report_id
+            self.reports[report] = Report(record.mh, device.device, plain[0], dict(seeds))
+            return record, y
+
+        with (
+            mock.patch.object(device_protocol, "encode", encoded),
+            mock.patch.object(device_protocol, "seal_seed", sealed),
+            mock.patch.object(Device, "commit", committed),
+        ):
+            yield

@@ -1,0 +1,159 @@
+"""A federation of mortal processes, to which operations happen; in the end everything heals, and all rounds end."""
+
+from __future__ import annotations
+
+import shutil
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+from fanlight.core.randomness import Keystream
+from fanlight.errors import Unreachable
+from fanlight.services.federation import init_federation, issue_token_file
+from fanlight.services.main_server.task import Policy, Task, Training
+from fanlight.services.server.chained_log import ChainedLog
+from fanlight.storage.database import Database
+from tests.faults.lines import Net, Request
+from tests.faults.processes import Process
+from tests.faults.roles import MAIN, Aggregator, Device, Main, Surroundings
+from tests.faults.routes import AGGREGATOR
+from tests.faults.stores import Died, Fate, Kind, Store
+from tests.faults.witness import Witness
+
+DEVICES: Final = 3
+NOW: Final = 1_800_000_000
+WINDOW_S: Final = 600
+TURNS_TO_SETTLE: Final = 12
+POLICY: Final = Policy(
+    demo=True, by_itself=True, k_min=2, n_max=DEVICES, r_max_percent=34, window_s=WINDOW_S, wait_s=60
+)
+TASK: Final = Task(classes=("circle", "square"), picture_size=32, training=Training(epochs=1), policy=POLICY)
+NAMES: Final = tuple(f"device-{number}" for number in range(DEVICES))
+ROLES: Final = (MAIN, AGGREGATOR, *NAMES)
+
+
+@dataclass(frozen=True)
+class Template:
+    """A federation before its first moment: copied for each world.
+
+    Attributes:
+        folder: the state folders of all roles.
+        contents: of their databases in memory.
+    """
+
+    folder: Path
+    contents: dict[str, bytes]
+
+    @classmethod
+    def make(cls, folder: Path, kind: Kind) -> Template:
+        """Keys, tokens, tables and a first model; takes half a second."""
+        init_federation(folder, main_url="http://main", aggregator_url="http://aggregator", task_json=TASK.to_json())
+        for name in NAMES:
+            issue_token_file(folder, name, NOW + 10_000_000)
+        empty = {name: Store(kind, Fate()) for name in ROLES}
+        with World(folder, empty, bytes(32)):
+            pass
+        return cls(folder, {name: store.content for name, store in empty.items()})
+
+    def world(self, folder: Path, kind: Kind, seed: bytes) -> World:
+        """A fresh one in ``folder``; what it draws follows from ``seed`` (32 bytes)."""
+        shutil.copytree(self.folder, folder)
+        stores = {name: Store(kind, Fate(), self.contents[name]) for name in ROLES}
+        return World(folder, stores, seed)
+
+
+@dataclass
+class World:
+    """One case.
+
+    Args:
+        folder: of the federation.
+        stores: of each role.
+        seed: of all randomness, 32 bytes.
+    """
+
+    folder: Path
+    stores: dict[str, Store]
+    seed: bytes
+    now: float = NOW
+    witness: Witness = field(default_factory=Witness)
+
+    def __post_init__(self) -> None:
+        self._stack = ExitStack()
+        self.net = Net(self._deliver, self.witness.hear)
+        around = Surroundings(self.folder, self.net, lambda: self.now, Keystream(self.seed).bytes)
+        self.main = Process(self.stores[MAIN], partial(Main, around))
+        self.aggregator = Process(self.stores[AGGREGATOR], partial(Aggregator, around))
+        self.devices = {name: Process(self.stores[name], partial(Device, around, name=name)) for name in NAMES}
+        self._ids = {name: process.life.id.hex() for name, process in self.devices.items()}
+
+    def __enter__(self) -> Self:
+        self._stack.enter_context(self.witness.watching())
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.close()
+        for process in self.processes.values():
+            process.stop()
+
+    @property
+    def processes(self) -> dict[str, Process[Main] | Process[Aggregator] | Process[Device]]:
+        """All of them, by name."""
+        return {MAIN: self.main, AGGREGATOR: self.aggregator, **self.devices}
+
+    def database(self, role: str) -> Database:
+        """The database of a role's present life."""
+        return self.processes[role].life.database
+
+    def log(self, server: str) -> ChainedLog:
+        """The log of a server."""
+        return (self.main if server == MAIN else self.aggregator).life.service.log
+
+    def end_of_line(self, name: str) -> str:
+        """What a role is called on the lines."""
+        return self._ids.get(name, name)
+
+    def settle(self) -> None:
+        """Everything works again, no new round opens, and those under way end: by themselves or with their window."""
+        self.net.calm()
+        for process in self.processes.values():
+            process.fate.spare()
+            if not process.is_up:
+                process.restart()
+        self.main.act(lambda main: main.service.change_policy(paused=True))
+        for turn in range(TURNS_TO_SETTLE):
+            if turn == TURNS_TO_SETTLE // 2:
+                self.now += WINDOW_S + 1
+            self.everybody()
+            if self._is_at_rest():
+                return
+
+    def _is_at_rest(self) -> bool:
+        """Is there nothing left to do or to hear? That it never comes to that, the invariants find."""
+        line, stored = self.main.life.service.latest(), self.aggregator.life.service.rounds.latest()
+        if line is None:
+            return True
+        heard = not any(device.life.store.unfinished() for device in self.devices.values())
+        return line.is_over and stored is not None and stored.record.mh == line.mh and stored.told_main and heard
+
+    def everybody(self) -> None:
+        """A turn of each role."""
+        self.main.act(Main.conduct)
+        self.aggregator.act(Aggregator.follow)
+        for device in self.devices.values():
+            device.act(Device.turn)
+
+    def _deliver(self, request: Request) -> bytes:
+        server: Process[Main] | Process[Aggregator] = self.main if request.server == MAIN else self.aggregator
+        try:
+            reply, afterwards = server.life.routes(request)
+        except Died as death:
+            raise Unreachable(f"{request.server} does not answer.") from death
+        with suppress(Died):
+            afterwards()
+        return reply
