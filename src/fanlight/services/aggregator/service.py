@@ -45,6 +45,8 @@ log = structlog.get_logger(__name__)
 ROLE: Final = "aggregator"
 _ENROLMENTS_AT_ONCE: Final = 256
 _HEARD_S: Final = 2 * LONG_POLL_S
+_UNDER_WAY: Final = frozenset({State.COLLECTING, State.CLOSED, State.AGREED})
+"""The round is open, and its sum is not released."""
 _RESTART: Final = 40
 """For so many tries, about ten seconds, main may just be starting again: rounds wait for both servers."""
 
@@ -196,7 +198,7 @@ class AggregatorService:
     def _patience(self) -> float:
         """How long to wait for orders: not beyond the end of the round's window."""
         stored = self.rounds.latest()
-        if stored is None or stored.record.at is not State.COLLECTING:
+        if stored is None or stored.record.at not in _UNDER_WAY:
             return LONG_POLL_S
         return min(LONG_POLL_S, max(0.0, stored.record.terms.closes_at - self.clock()) + 0.1)
 
@@ -229,7 +231,7 @@ class AggregatorService:
                 self.close_round()
             case Order.FINISH, State.AGREED:
                 pass
-            case Order.ABANDON, (State.COLLECTING | State.CLOSED | State.AGREED):
+            case Order.ABANDON, at if at in _UNDER_WAY:
                 self.abandon_round(ORDERED_BY_MAIN)
                 return None
             case _:
@@ -258,18 +260,22 @@ class AggregatorService:
         return self._tell_main()
 
     def _end_in_time(self) -> None:
-        """The round's window is on this server's clock: when it has passed, finish with what is here, or give up."""
+        """The round's window is on this server's clock: when it has passed, finish with what is here, or give up.
+
+        Also what an operator, or this server before it died, has begun and not brought to its end.
+        """
         stored = self.rounds.latest()
-        if stored is None or stored.record.at is not State.COLLECTING:
+        if stored is None or stored.record.at not in _UNDER_WAY:
             return
-        terms = stored.record.terms
+        state, terms = stored.record.at, stored.record.terms
         if self.clock() < terms.closes_at:
             return
-        if self.rounds.count(stored.record.mh) < terms.proposal.k_min:
+        if state is State.COLLECTING and self.rounds.count(stored.record.mh) < terms.proposal.k_min:
             self.abandon_round("window-passed")
-        else:
+            return
+        if state is not State.AGREED:
             self.close_round()
-            self.release_round()
+        self.release_round()
 
     def _open(self, orders: Orders) -> None:
         """Sign what main proposes; what we signed and never heard of again may be open at main: hand it in again."""

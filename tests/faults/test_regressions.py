@@ -1,0 +1,43 @@
+"""Failures that the simulation has found, as it shrank them: each was a fault of the program, and has a name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.faults.operations import Advance, CloseEarly, Conduct, Crash, Everybody, Follow, Operation, Turn
+from tests.faults.routes import AGGREGATOR
+from tests.faults.simulation import Simulation
+from tests.faults.stores import Kind
+from tests.faults.world import NAMES, WINDOW_S
+
+CLOSED_AND_LEFT: list[Operation] = [Everybody(), Everybody(), CloseEarly()]
+"""An operator closed a round and did not release it: it stayed open for ever, also when its window had passed."""
+
+DIED_BETWEEN_CLOSE_AND_RELEASE: list[Operation] = [
+    Everybody(),
+    Conduct(),
+    Follow(),
+    Turn(NAMES[0]),
+    Turn(NAMES[1]),
+    Advance(WINDOW_S + 1),
+    Crash(AGGREGATOR, 1, after=True),
+    Follow(),
+]
+"""The window had passed, and the aggregator died after it had the verdict: nothing made it go on."""
+
+
+@pytest.fixture(scope="module", params=Kind)
+def simulation(request: pytest.FixtureRequest, quick_folder: Path) -> Simulation:
+    return Simulation(quick_folder / request.param, request.param)
+
+
+def test_a_round_that_was_closed_and_left_ends_with_its_window(simulation: Simulation) -> None:
+    view = simulation.run(CLOSED_AND_LEFT)
+    assert [record.state for record in view.main.values()] == ["complete"]
+
+
+def test_an_aggregator_that_died_between_close_and_release_goes_on(simulation: Simulation) -> None:
+    view = simulation.run(DIED_BETWEEN_CLOSE_AND_RELEASE)
+    assert [record.state for record in view.main.values()] == ["complete"]
