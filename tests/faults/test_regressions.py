@@ -27,6 +27,16 @@ DIED_BETWEEN_CLOSE_AND_RELEASE: list[Operation] = [
 ]
 """The window had passed, and the aggregator died after it had the verdict: nothing made it go on."""
 
+CLOSED_BEFORE_THE_FIRST_REPORT: list[Operation] = [
+    Everybody(),
+    Conduct(),
+    Follow(),
+    CloseEarly(),
+    Turn(NAMES[0]),
+    Turn(NAMES[1]),
+]
+"""A close was refused, and the first report came: the round was looked up inside another reading of the database."""
+
 
 @pytest.fixture(scope="module", params=Kind)
 def simulation(request: pytest.FixtureRequest, quick_folder: Path) -> Simulation:
@@ -40,4 +50,9 @@ def test_a_round_that_was_closed_and_left_ends_with_its_window(simulation: Simul
 
 def test_an_aggregator_that_died_between_close_and_release_goes_on(simulation: Simulation) -> None:
     view = simulation.run(DIED_BETWEEN_CLOSE_AND_RELEASE)
+    assert [record.state for record in view.main.values()] == ["complete"]
+
+
+def test_a_close_that_is_refused_keeps_no_report_away(simulation: Simulation) -> None:
+    view = simulation.run(CLOSED_BEFORE_THE_FIRST_REPORT)
     assert [record.state for record in view.main.values()] == ["complete"]

@@ -192,8 +192,9 @@ class Reception:
 
     def kept(self, mh: bytes, device: bytes) -> Kept | None:
         """A device's report, if we have one; its receipt outlives the file."""
+        is_news = self._reported[0] != mh and self._is_newest(mh)
         with self._database.reading() as tx:
-            if self._reported[0] != mh and self._is_newest(mh):
+            if is_news:
                 self._reported = mh, {held.device for held in held_reports.of_round(tx, mh)}
             return held_reports.find(tx, [mh], [device]).get((mh, device))
 
