@@ -15,7 +15,7 @@ import structlog
 from tests.requirements import all_required, summarise
 
 TESTS = Path(__file__).parent
-FAST_FIRST = ("unit", "property", "vectors", "contract", "attacks", "docs", "e2e", "crash", "torch")
+FAST_FIRST = ("unit", "property", "vectors", "contract", "attacks", "docs", "faults", "e2e", "crash", "torch")
 
 # No deadline: a busy machine must not fail a test. The usual run draws the same examples everywhere.
 hypothesis.settings.register_profile("usual", deadline=None, max_examples=50, derandomize=True)
@@ -95,7 +95,10 @@ def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Says how many tests each missing requirement cost."""
+    """Says how many tests each missing requirement cost, and what tests have counted."""
     reports = terminalreporter.getreports("skipped")
     for line in summarise([reason_of(report) for report in reports]):
         terminalreporter.write_line(line)
+    for report in [*terminalreporter.getreports("passed"), *terminalreporter.getreports("failed")]:
+        for name, value in report.user_properties:
+            terminalreporter.write_line(f"{name}: {value}")

@@ -1,0 +1,220 @@
+"""The simulation can fail: each law is broken on purpose, inside the real roles, and the violation names that law."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import hypothesis
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from fanlight.core import ring
+from fanlight.core.randomness import Keystream
+from fanlight.errors import FanlightError, StorageError
+from fanlight.protocol.aggregator_round import State as AggregatorState
+from fanlight.protocol.digests import vector_digest
+from fanlight.protocol.log import LogEntry, next_head
+from fanlight.protocol.main_round import Record, State, Step
+from fanlight.protocol.main_server import MainServer
+from fanlight.services.aggregator import held_reports
+from fanlight.services.aggregator import service as aggregator_service
+from fanlight.services.aggregator.masked_sums import MaskedSums
+from fanlight.services.aggregator.reception import Arrived, Reception, _Taking
+from fanlight.services.aggregator.rounds import Rounds
+from fanlight.services.device import rounds as device_rounds
+from fanlight.services.server import chained_log
+from tests.faults.cases import cases
+from tests.faults.invariants import Law, Violation
+from tests.faults.lines import Mishap, ServerFault
+from tests.faults.operations import (
+    Abandon,
+    CloseEarly,
+    Conduct,
+    Crash,
+    Everybody,
+    Follow,
+    Operation,
+    Release,
+    Turn,
+    Upset,
+)
+from tests.faults.roles import MAIN
+from tests.faults.routes import AGGREGATOR
+from tests.faults.simulation import Simulation
+from tests.faults.stores import Died, Kind
+from tests.faults.test_regressions import CLOSED_AND_LEFT
+from tests.faults.world import NAMES
+
+ROUND: list[Operation] = [Everybody(), Everybody(), Everybody()]
+Patch = pytest.MonkeyPatch
+
+
+@pytest.fixture(scope="module")
+def simulation(quick_folder: Path) -> Simulation:
+    return Simulation(quick_folder / "broken", Kind.MEMORY)
+
+
+def broken(simulation: Simulation, operations: Sequence[Operation]) -> Law:
+    """The law that a case finds broken."""
+    with pytest.raises(Violation) as found:
+        simulation.run(operations)
+    return found.value.law
+
+
+def test_nothing_is_wrong_with_a_round_as_it_is(simulation: Simulation) -> None:
+    assert [record.state for record in simulation.run(ROUND).main.values()] == ["complete"]
+
+
+def test_a_sum_with_one_more_in_it_is_seen(simulation: Simulation, monkeypatch: Patch) -> None:
+    compute = MaskedSums.compute
+
+    def one_more(sums: MaskedSums, *arguments: Any) -> NDArray[np.uint32]:
+        total = compute(sums, *arguments)
+        total[0] += 1
+        return total
+
+    monkeypatch.setattr(MaskedSums, "compute", one_more)
+    assert broken(simulation, ROUND) is Law.SUM
+
+
+def test_a_sum_without_one_of_its_reports_is_seen(simulation: Simulation, monkeypatch: Patch) -> None:
+    accepted = Rounds.sum
+
+    def without_the_last(rounds: Rounds) -> NDArray[np.uint32]:
+        whole = MaskedSums.compute
+        monkeypatch.setattr(MaskedSums, "compute", lambda sums, record, held, at: whole(sums, record, held[:-1], at))
+        return accepted(rounds)
+
+    monkeypatch.setattr(Rounds, "sum", without_the_last)
+    assert broken(simulation, ROUND) is Law.SUM
+
+
+def sign_releases_anew(monkeypatch: Patch) -> None:
+    """Asked for a release again, the aggregator signs another one."""
+    release = Rounds.release
+
+    def release_anew(rounds: Rounds) -> tuple[bytes, NDArray[np.uint32]]:
+        before = rounds.latest()
+        signed, vector = release(rounds)
+        if before is None or not before.record.release:
+            return signed, vector
+        fresh = before.record.with_(state=AggregatorState.AGREED.value, release=b"")
+        with rounds._database.reading() as tx:
+            held = held_reports.of_round(tx, fresh.mh)
+        accepted, digest = rounds._machine.accepted(fresh, held), vector_digest([ring.to_bytes(vector)])
+        return rounds._machine.release(fresh, accepted, digest, bytes(32)).reply, vector
+
+    monkeypatch.setattr(Rounds, "release", release_anew)
+
+
+def test_an_aggregator_that_releases_twice_is_seen(simulation: Simulation, monkeypatch: Patch) -> None:
+    sign_releases_anew(monkeypatch)
+    lost_on_its_way = Upset(AGGREGATOR, MAIN, Mishap.DROP_REQUEST)
+    simulation.run(ROUND)
+    assert broken(simulation, [*ROUND[:2], CloseEarly(), lost_on_its_way, Release()]) is Law.ONE_RELEASE
+
+
+def test_a_device_that_uses_a_seed_again_is_seen(simulation: Simulation, monkeypatch: Patch) -> None:
+    monkeypatch.setattr(device_rounds, "Keystream", lambda _seed: Keystream(bytes(32)))
+    assert broken(simulation, ROUND) is Law.SEEDS
+
+
+def forget_verdicts(monkeypatch: Patch) -> None:
+    """Shown the same close again, main judges it anew: its log has grown meanwhile, so that is another verdict."""
+    judge = MainServer.judge
+
+    def judge_anew(machine: MainServer, record: Record, *arguments: Any) -> Step:
+        fresh = record.with_(state=State.OPEN.value, close=b"", verdict=b"")
+        return judge(machine, fresh if record.at is State.JUDGED else record, *arguments)
+
+    monkeypatch.setattr(MainServer, "judge", judge_anew)
+
+
+def test_a_server_that_forgets_its_stored_reply_is_seen(simulation: Simulation, monkeypatch: Patch) -> None:
+    forget_verdicts(monkeypatch)
+    reply_lost = Upset(AGGREGATOR, MAIN, Mishap.DROP_REPLY)
+    assert broken(simulation, [*ROUND[:2], reply_lost, CloseEarly(), CloseEarly()]) is Law.SAME_ANSWER
+
+
+def acknowledge_before_commit(monkeypatch: Patch) -> None:
+    """Receipts leave before their reports are durable: wrong only if the aggregator dies in that moment."""
+    take, answer = Reception.take, _Taking.answer
+    said: list[bytes | FanlightError] = []
+
+    def answer_aloud(taking: _Taking, report: Arrived) -> bytes | FanlightError:
+        said.append(answer(taking, report))
+        return said[-1]
+
+    def take_hastily(reception: Reception, *arguments: Any) -> list[bytes | FanlightError]:
+        said.clear()
+        try:
+            return take(reception, *arguments)
+        except Died:
+            return list(said)
+
+    monkeypatch.setattr(_Taking, "answer", answer_aloud)
+    monkeypatch.setattr(Reception, "take", take_hastily)
+
+
+def test_a_receipt_before_its_commit_is_seen(simulation: Simulation, monkeypatch: Patch) -> None:
+    acknowledge_before_commit(monkeypatch)
+    opened: list[Operation] = [Everybody(), Conduct(), Follow(), Turn(NAMES[0])]
+    simulation.run([*opened, Turn(NAMES[1])])
+    assert broken(simulation, [*opened, Crash(AGGREGATOR, 0, after=False), Turn(NAMES[1])]) is Law.NOTHING_LOST
+
+
+@pytest.mark.timeout(1800)
+def test_a_random_search_finds_a_forgotten_reply(simulation: Simulation, monkeypatch: Patch) -> None:
+    forget_verdicts(monkeypatch)
+
+    @hypothesis.seed(1)
+    @hypothesis.settings(
+        max_examples=500,
+        derandomize=False,
+        database=None,
+        phases=[hypothesis.Phase.generate],
+        suppress_health_check=list(hypothesis.HealthCheck),
+    )
+    @hypothesis.given(cases())
+    def search(operations: list[Operation]) -> None:
+        simulation.run(operations)
+
+    with pytest.raises(Violation) as found:
+        search()
+    assert found.value.law is Law.SAME_ANSWER
+
+
+def test_a_round_that_nobody_ends_is_seen(simulation: Simulation, monkeypatch: Patch) -> None:
+    monkeypatch.setattr(aggregator_service, "_UNDER_WAY", frozenset({AggregatorState.COLLECTING}))
+    assert broken(simulation, CLOSED_AND_LEFT) is Law.ROUNDS_END
+
+
+def test_servers_that_say_two_things_of_a_round_are_seen(simulation: Simulation, monkeypatch: Patch) -> None:
+    abandoned = MainServer.abandoned
+
+    def failed(machine: MainServer, record: Record, data: bytes) -> Step:
+        step = abandoned(machine, record, data)
+        return Step(step.record.with_(state=State.FAILED.value), step.reply, step.entries)
+
+    monkeypatch.setattr(MainServer, "abandoned", failed)
+    assert broken(simulation, [*ROUND[:2], Abandon()]) is Law.AGREEMENT
+
+
+def test_a_log_with_a_loose_link_is_seen(simulation: Simulation, monkeypatch: Patch) -> None:
+    def loose(number: int, head: bytes, entry: LogEntry) -> bytes:
+        return next_head(number, bytes(32) if number == 3 else head, entry)
+
+    monkeypatch.setattr(chained_log, "next_head", loose)
+    assert broken(simulation, ROUND) is Law.LOGS
+
+
+def test_a_database_that_fails_by_itself_is_seen(simulation: Simulation, monkeypatch: Patch) -> None:
+    def fail(*_: Any) -> None:
+        raise StorageError("the disk is gone")
+
+    monkeypatch.setattr(held_reports, "keep", fail)
+    with pytest.raises(ServerFault):
+        simulation.run(ROUND)
