@@ -72,7 +72,7 @@ class MainRoutes:
             case ["rounds", mh, "outcome"]:
                 return service.rounds.outcome_for(bytes.fromhex(mh), device).encode()
             case ["rounds", mh, "decline"]:
-                announcements.take_refusal(service, device, bytes.fromhex(mh))
+                announcements.take_refusal(service, device, bytes.fromhex(mh), body)
                 return b""
         raise NotFound(path)
 
