@@ -23,6 +23,20 @@ hypothesis.settings.register_profile("long", deadline=None, max_examples=2000, p
 hypothesis.settings.load_profile("long" if os.environ.get("FANLIGHT_LONG") == "1" else "usual")
 
 
+def log_plainly() -> None:
+    """As structlog logs by default, with plain tracebacks as the program's: its own draw every local variable.
+
+    For a page with names of 10,000 characters that took longer than any test may.
+    """
+    structlog.reset_defaults()
+    before = structlog.get_config()["processors"][:-1]
+    console = structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)
+    structlog.configure(processors=[*before, console])
+
+
+log_plainly()
+
+
 @pytest.fixture(scope="session")
 def anyio_backend() -> str:
     """Tests marked ``anyio`` run on asyncio, as the services do."""
@@ -38,7 +52,7 @@ def restored_logging() -> Iterator[None]:
     )
     handlers, level, propagating = root.handlers[:], root.level, [logger.propagate for logger in loggers]
     yield
-    structlog.reset_defaults()
+    log_plainly()
     root.handlers[:] = handlers
     root.setLevel(level)
     for logger, propagate in zip(loggers, propagating, strict=True):
