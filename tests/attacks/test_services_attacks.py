@@ -26,6 +26,7 @@ from fanlight.protocol import codec, identities, signing
 from fanlight.protocol.contribution import Contribution
 from fanlight.protocol.digests import vector_digest
 from fanlight.protocol.exchange import PREFIX
+from fanlight.protocol.main_server import MainServer
 from fanlight.protocol.manifest import SignedManifest
 from fanlight.protocol.report import (
     RECEIPT,
@@ -674,3 +675,26 @@ def test_a_garbage_vector_fails_the_round_and_only_those_who_sent_have_to_train_
         assert world.round(1, state="failed")
         ready = {line["device"]: line["ready"] for line in world.owner("main").get("/api/v1/devices")["devices"]}
         assert ready == {honest.id.hex(): False, cheat.id.hex(): False, late.id.hex(): True}
+
+
+def test_a_receipt_that_comes_while_main_judges_is_evidence_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with running(tmp_path) as world:
+        *honest, left_out = world.enrolled(3)
+        for device in honest:
+            device.report()
+        mh, key = manifest_of(left_out).hash, world.aggregator.service.identity.private
+        receipt = signing.sign(key, RECEIPT, Receipt(mh=mh, device=left_out.id, report_id=bytes(32), time=1).encode())
+        judge, calls = MainServer.judge, []
+
+        def interrupted(*given: Any) -> Any:
+            calls.append(given)
+            if len(calls) == 1:
+                left_out.main.beacon(mh, receipt.encode())
+            return judge(*given)
+
+        monkeypatch.setattr(MainServer, "judge", interrupted)
+        world.owner("aggregator").step("/aggregate_models")
+        assert len(calls) >= 2
+        assert "unlisted-receipt" in world.log_types("main")

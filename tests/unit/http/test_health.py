@@ -23,7 +23,7 @@ def database(tmp_path: Path) -> Iterator[Database]:
 
 def asked(**checks: Check) -> TestClient:
     app = FastAPI()
-    app.include_router(health_router("device", checks))
+    app.include_router(health_router("device", checks, kept_s=0))
     return TestClient(app)
 
 
@@ -61,3 +61,17 @@ def test_every_reason_is_named() -> None:
         "ready": False,
         "reasons": {"one": "One is missing.", "three": "So is three."},
     }
+
+
+def test_a_look_is_kept_for_a_moment_however_many_ask() -> None:
+    looks: list[str] = []
+
+    def look() -> str:
+        looks.append("")
+        return "Not yet."
+
+    app = FastAPI()
+    app.include_router(health_router("device", {"one": look}, kept_s=60))
+    http = TestClient(app)
+    assert [http.get("/readyz").json()["reasons"] for _ in range(5)] == [{"one": "Not yet."}] * 5
+    assert len(looks) == 1

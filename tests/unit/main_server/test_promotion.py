@@ -135,6 +135,22 @@ def test_a_policy_that_cannot_be_changes_nothing(parts: MainServerParts, folder:
     assert parts.service.task.policy.k_min == 5
 
 
+def test_a_policy_that_came_into_force_without_a_log_entry_is_logged_at_the_next_start(
+    parts: MainServerParts, folder: Path
+) -> None:
+    parts.service.change_policy(wait_s=30)
+    parts.service.change_policy(wait_s=30)
+    parts.service.close()
+    path = folder / "main" / "task.json"
+    path.write_text(path.read_text().replace('"wait_s": 30', '"wait_s": 31'))  # as before a crash, or by hand
+    for _ in range(2):
+        _app, again = create_app(MainServerSettings(state=folder / "main"))
+        with again.service.database.reading() as tx:
+            said = [entry.payload for entry in again.service.log.entries(tx) if entry.type == "policy"]
+        assert [json.loads(policy)["wait_s"] for policy in said] == [30, 31]
+        again.service.close()
+
+
 def test_a_file_edited_by_hand_is_not_overwritten(parts: MainServerParts, folder: Path) -> None:
     path = folder / "main" / "task.json"
     edited = json.loads(path.read_text())

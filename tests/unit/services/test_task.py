@@ -22,6 +22,7 @@ TASK = Task.default(classes=("a", "b"))
     [
         ({"k_min": 2000}, "n_max: at least as many as the fewest devices in a sum: 2,000"),
         ({"cohort_size": 3}, "cohort_size: 0, or at least as many as the fewest devices in a sum: 5"),
+        ({"cohort_size": 1001}, "cohort_size: at most as many as a sum may have: 1,000"),
         ({"k_min": 1}, "k_min: Input should be greater than or equal to 2"),
         ({"rounds": -1}, "rounds: "),
         ({"by_itself": "yes"}, "by_itself: "),

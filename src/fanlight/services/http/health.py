@@ -5,8 +5,11 @@ Neither says more than that: no address, no folder, no name; the details are in 
 
 from __future__ import annotations
 
+import math
 import os
 import tempfile
+import threading
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -26,12 +29,30 @@ log = structlog.get_logger(__name__)
 Check = Callable[[], str]
 """Returns why the role is not ready, for everybody to read; an empty text if it is."""
 
+KEPT_S: Final = 1.0
 _PROBE_BYTES: Final = 4096
 
 
-def health_router(role: str, checks: Mapping[str, Check]) -> APIRouter:
-    """The routes for one role, which is ready when all ``checks`` say so."""
+def health_router(role: str, checks: Mapping[str, Check], *, kept_s: float = KEPT_S) -> APIRouter:
+    """The routes for one role, which is ready when all ``checks`` say so.
+
+    Args:
+        role: what the answers call it.
+        checks: by name.
+        kept_s: seconds for which what they said is said again: everybody may ask, and each look costs an fsync.
+    """
     router = APIRouter()
+    looking = threading.Lock()
+    found: dict[str, str] = {}
+    looked_at = -math.inf
+
+    def look() -> dict[str, str]:
+        nonlocal found, looked_at
+        with looking:
+            if time.monotonic() - looked_at >= kept_s:
+                found = {name: why for name, check in checks.items() if (why := check())}
+                looked_at = time.monotonic()
+            return found
 
     @router.get("/healthz")
     async def healthz() -> dict[str, str]:
@@ -39,8 +60,7 @@ def health_router(role: str, checks: Mapping[str, Check]) -> APIRouter:
 
     @router.get("/readyz")
     async def readyz() -> Response:
-        found = await run_in_threadpool(lambda: {name: check() for name, check in checks.items()})
-        return _answer(role, {name: why for name, why in found.items() if why})
+        return _answer(role, await run_in_threadpool(look))
 
     return router
 

@@ -102,7 +102,8 @@ def create_app(
         lifespan=lifespan,
     )
     app.state.metrics.registry.register(Gauges(service, overview))
-    app.include_router(health_router(ROLE, storage_checks(service.database, settings.state)))
+    checks = storage_checks(service.database, settings.state) | {"policy": service.why_policy_stands}
+    app.include_router(health_router(ROLE, checks))
     authorities = authorities_of(identity.main_url, settings.host, settings.port)
     app.router.routes[:0] = protocol_routes(service, authorities)
     app.include_router(owner_router(service, conductor, overview, records, steps))

@@ -28,6 +28,9 @@ CURRENT_NEXT: Final = "current_next"
 ATTEMPT_UP: Final = "attempt_up"
 """1 if another version has become current since the last round was proposed."""
 
+POLICY: Final = "policy"
+"""Which policy was in force, by the first bytes of its hash; see ``policy_log``."""
+
 SUPPORTERS: Final = "supporters"
 """Devices that a class needs in the round proposed last."""
 

@@ -149,19 +149,22 @@ class Rounds:
 
     def judge(self, data: bytes) -> bytes:
         """The aggregator's close; returns the signed verdict."""
-        with self._database.reading() as tx:
-            stored = round_table.current(tx)
-            signers, beacons = members.signers(tx, stored.mh), round_table.reports_by_device(tx, stored.mh)
-            head = self._log.head(tx)
-        key = self._keys.load(stored.number)
-        step = self._machine.judge(stored.record, data, signers, beacons, key, head)
-        with self._database.transaction() as tx:
-            self._refuse_changed(tx, stored)
-            self._save(tx, step, judged_at=stored.judged_at or self._clock())
-            if step.entries:
-                self._keep_evidence(tx, step.record)
-        self._say_verdict(stored, step.record)
-        return step.reply
+        while True:
+            with self._database.reading() as tx:
+                stored = round_table.current(tx)
+                signers, beacons = members.signers(tx, stored.mh), round_table.reports_by_device(tx, stored.mh)
+                head = self._log.head(tx)
+            key = self._keys.load(stored.number)
+            step = self._machine.judge(stored.record, data, signers, beacons, key, head)
+            with self._database.transaction() as tx:
+                self._refuse_changed(tx, stored)
+                if step.entries and round_table.reports_by_device(tx, stored.mh) != beacons:
+                    continue  # a receipt has come meanwhile: if its report is not listed, the verdict has to say so
+                self._save(tx, step, judged_at=stored.judged_at or self._clock())
+                if step.entries:
+                    self._keep_evidence(tx, step.record)
+            self._say_verdict(stored, step.record)
+            return step.reply
 
     def _keep_evidence(self, tx: Connection, record: Record) -> None:
         """Receipts for reports that the aggregator's list leaves out, or replaces, are proof against it."""

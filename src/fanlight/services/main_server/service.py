@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -21,7 +22,7 @@ from fanlight.services.federation import TASK_FILE, ServerIdentity
 from fanlight.services.http.jobs import Jobs
 from fanlight.services.http.problems import Problem
 from fanlight.services.http.waiting import Notifier
-from fanlight.services.main_server import members, round_table
+from fanlight.services.main_server import members, policy_log, round_table
 from fanlight.services.main_server.models import Models
 from fanlight.services.main_server.news import News
 from fanlight.services.main_server.pace import pause_s
@@ -44,7 +45,6 @@ from fanlight.storage.tables import main as tables
 ROLE: Final = "main"
 AGGREGATOR = "aggregator"
 """Key id of the aggregator's requests."""
-POLICY: Final = "policy"
 """Type of the log entry of a changed policy; its payload is JSON."""
 PATIENCE_ROUNDS: Final = 5
 """After so many rounds that got no better they end, where rounds were let run by themselves without a rule for that."""
@@ -82,6 +82,7 @@ class MainService:
         self.identity = identity
         self.clock = clock
         self._tasks = TaskFile(state / TASK_FILE, _check_layout)
+        self._changing_policy = threading.Lock()
         self._lock = FolderLock(state)
         self._lock.acquire()
         self.database = Database(state / DATABASE_FILE)
@@ -106,6 +107,7 @@ class MainService:
         self.membership.load()
         with self.database.transaction() as tx:
             self.models.ensure_first(tx, clock())
+            policy_log.follow(tx, self.log, self.task.policy)
         self.rounds.destroy_old_keys()
 
     @property
@@ -120,9 +122,10 @@ class MainService:
 
     def change_policy(self, **changes: Any) -> Task:
         """Change the policy from the next manifest on; see ``TaskFile.change_policy`` for what it raises."""
-        before, task = self.task.policy, self._tasks.change_policy(**changes)
-        with self.database.transaction() as tx:
-            self.log.append(tx, [LogEntry(POLICY, task.policy.model_dump_json().encode())])
+        with self._changing_policy:  # or two changes would be logged in another order than they were made
+            before, task = self.task.policy, self._tasks.change_policy(**changes)
+            with self.database.transaction() as tx:
+                policy_log.follow(tx, self.log, task.policy)
         self.news.tell(offers=task.policy.by_itself != before.by_itself)  # of the policy, offers say no more
         return task
 
@@ -137,6 +140,10 @@ class MainService:
         changed = self.promotion.make_current(number, abandon=abandon)
         self.news.tell(offers=True, orders=True)
         return changed
+
+    def why_policy_stands(self) -> str:
+        """Why the policy cannot go on, for everybody to read; empty if it can."""
+        return "Rounds cannot go on; the log and the overview say why." if self.policy_problem else ""
 
     def close(self) -> None:
         """Stop: wake everybody who waits, end the jobs and close the database."""

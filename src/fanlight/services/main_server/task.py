@@ -31,6 +31,9 @@ WINDOW_BY_HAND_S: Final = 7 * 86_400
 MOST_DEVICES: Final = 40_000
 """A close lists every report, with about 370 bytes each, and is one message of at most 16 MiB."""
 
+MOST_DRAWN: Final = 10_000
+"""The devices that are drawn, up to five times as many, go to the aggregator in one message of at most 1 MiB."""
+
 
 class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -94,7 +97,7 @@ class Policy(_Section):
     expected_percent: Annotated[int, Field(ge=1, le=100)] = 100
     demo: bool = False
     min_class_supporters: Annotated[int, Field(ge=0, le=100_000)] = 0
-    cohort_size: Annotated[int, Field(ge=0, le=100_000)] = 0
+    cohort_size: Annotated[int, Field(ge=0, le=MOST_DRAWN)] = 0
     over_selection_percent: Annotated[int, Field(ge=0, le=400)] = 0
     patience_rounds: Annotated[int, Field(ge=0, le=100_000)] = 0
     stop_on_drop_points: Annotated[int, Field(ge=0, le=100)] = 0
@@ -133,7 +136,9 @@ class Policy(_Section):
     @field_validator("n_max", "cohort_size")
     @classmethod
     def _suffices(cls, devices: int, info: ValidationInfo) -> int:
-        needed = info.data.get("k_min", 0)
+        needed, most = info.data.get("k_min", 0), info.data.get("n_max", devices)
+        if devices > most:
+            raise ValueError(f"at most as many as a sum may have: {most:,}")
         nobody_is_drawn = info.field_name == "cohort_size" and not devices
         if devices < needed and not nobody_is_drawn:
             choice = "0, or at least" if info.field_name == "cohort_size" else "at least"
