@@ -154,9 +154,9 @@ def test_a_garbage_mask_fails_the_round(update_bits: int) -> None:
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.9, 1.1, 3.0, 100.0])
 def test_one_cheat_moves_the_sum_by_twice_the_longest_honest_one_at_most(update_bits: int, share: float) -> None:
     """Wherever it points and however often it winds around the ring: what comes out too long fails the round."""
-    told = Round(MEMORY, update_bits=update_bits).open()
+    told = Round(MEMORY, update_bits=update_bits, most_pictures=30).open()
     update, place = told.proposal.layout[1], slices(told.proposal.layout)["update"]
-    bound = norm_of_sum(update.hi, update.length, 3)
+    bound = norm_of_sum(update.hi, update.length, 3, (10 + 20 + 30) / 30)
     push = int(share * bound / np.sqrt(update.length))
 
     def pushed(vector: Words) -> Words:

@@ -78,20 +78,22 @@ def norm(x: NDArray[np.float64] | NDArray[np.int64]) -> float:
     return math.sqrt(np.einsum("i,i->", x, x, dtype=np.float64))
 
 
-def norm_of_sum(steps: int, length: int, count: int) -> float:
+def norm_of_sum(steps: int, length: int, count: int, weight: float) -> float:
     """Greatest L2 norm, in steps, of a sum of ``count`` updates that were clipped, weighted and rounded as here.
 
-    The updates are at most ``steps`` long each; what is left is their rounding. One error is below 1, so their sum is
-    at most count·√length long. Of many it is far less: the errors are independent, have mean 0, variance at most 1/4
-    and a range of 1, so the root mean square of their sum's norm is at most √(count·length)/2; and the norm, a convex
-    function that is √count-Lipschitz in them, is above its mean by more than t·√count with probability at most
-    exp(-t²/2) (Boucheron, Lugosi and Massart 2013, theorem 6.10). With t = 12 that is 6·10^-32 a round.
+    An update of weight w is at most w·``steps`` long, and all of them together at most ``weight``·``steps`` (triangle
+    inequality); what is left is their rounding. One error is below 1, so their sum is at most count·√length long. Of
+    many it is far less: the errors are independent, have mean 0, variance at most 1/4 and a range of 1, so the root
+    mean square of their sum's norm is at most √(count·length)/2; and the norm, a convex function that is
+    √count-Lipschitz in them, is above its mean by more than t·√count with probability at most exp(-t²/2) (Boucheron,
+    Lugosi and Massart 2013, theorem 6.10). With t = 12 that is 6·10^-32 a round.
 
     Args:
         steps: Q. length: d. count: |S|.
+        weight: Σw, 0 to ``count``; a device that counts fully has weight 1, and with pictures w = n/W_max.
     """
     surely = count * math.sqrt(length)
-    return count * steps + min(surely, math.sqrt(count) * (math.sqrt(length) / 2 + _DEVIATIONS))
+    return weight * steps + min(surely, math.sqrt(count) * (math.sqrt(length) / 2 + _DEVIATIONS))
 
 
 def quantise(x: NDArray[np.float64], scale: Fraction, lo: int, hi: int, stream: Keystream) -> NDArray[np.int64]:

@@ -251,22 +251,27 @@ def centre(layout: Sequence[Segment], vector: NDArray[np.uint32]) -> NDArray[np.
 def check_sum(layout: Sequence[Segment], total: NDArray[np.int64], count: int) -> str | None:
     """Main's checks of an unmasked, centred sum: every coordinate within [|S|·lo, |S|·hi], and the update's norm.
 
-    The norm is at most |S|·Q and a little more for rounding (see ``quantise.norm_of_sum``). For a packed update it is
-    the check that matters: its ring is hardly wider than the range of honest sums.
+    The norm is at most Q·Σn/W_max and a little more for rounding (see ``quantise.norm_of_sum``). It goes by the weight
+    that the sum itself says: |S|·Q would let one device that lies about its weight, so that little of it is left, move
+    the mean by 10,000 times the clip. For a packed update it is the check that matters, too: its ring is hardly wider
+    than the range of honest sums.
 
     Returns:
         None if the sum may be used, else why not (a slug).
     """
     places = slices(layout)
+    weight = float(count)
     for segment in layout:
         part = total[places[segment.kind]]
         if part.min() < count * segment.lo or part.max() > count * segment.hi:
             return f"{segment.kind}-out-of-range"
-        most = quantise.norm_of_sum(segment.hi, segment.length, count)
+        if segment.kind == "weight":
+            weight = int(part[0]) / segment.hi
+            if weight == 0:
+                return "no-pictures"
+        most = quantise.norm_of_sum(segment.hi, segment.length, count, weight)
         if segment.kind == "update" and quantise.norm(part) > most:
             return "update-norm-too-large"
-        if segment.kind == "weight" and int(part[0]) == 0:
-            return "no-pictures"
     return None
 
 

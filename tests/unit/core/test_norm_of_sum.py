@@ -28,16 +28,20 @@ def worst_sum(count: int, length: int) -> float:
 
 @pytest.mark.parametrize(("count", "length"), [(1, 4), (2, 100), (30, 2562), (300, 2562), (40, 100_000)])
 def test_the_longest_honest_sum_passes(count: int, length: int) -> None:
-    assert worst_sum(count, length) <= norm_of_sum(STEPS, length, count)
+    assert worst_sum(count, length) <= norm_of_sum(STEPS, length, count, count)
 
 
 def test_of_many_devices_rounding_grows_like_the_root_of_their_number() -> None:
     """What one cheat can add: less than 4 % more here; with |S|·√d it would be 196 %."""
-    bound = norm_of_sum(STEPS, 1_000_000, 1000)
+    bound = norm_of_sum(STEPS, 1_000_000, 1000, 1000)
     assert bound < 1000 * STEPS * 1.04
     assert 1000 * (STEPS + 1000) > 1000 * STEPS * 2.9
 
 
 def test_of_few_the_sure_bound_is_smaller() -> None:
-    assert norm_of_sum(STEPS, 9, 2) == 2 * (STEPS + 3)
-    assert norm_of_sum(STEPS, 0, 1) == STEPS
+    assert norm_of_sum(STEPS, 9, 2, 2) == 2 * (STEPS + 3)
+    assert norm_of_sum(STEPS, 0, 1, 1) == STEPS
+
+
+def test_what_counts_little_is_short() -> None:
+    assert norm_of_sum(STEPS, 9, 2, 0.25) == STEPS / 4 + 2 * 3

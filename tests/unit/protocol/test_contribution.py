@@ -258,10 +258,13 @@ def test_the_limits_themselves_pass_for_a_cohort_of_that_size() -> None:
     assert check_sum(LAYOUT, total, 2) == "weight-out-of-range"
 
 
-def test_the_update_norm_is_bounded_as_proved() -> None:
-    bound = 3 * (STEPS + math.sqrt(8))
+@pytest.mark.parametrize("weight", [1, 60, 3 * W_MAX])
+def test_the_update_norm_is_bounded_as_proved(weight: int) -> None:
+    """By the pictures that the sum itself counts: at most Q for each W_max of them, and the rounding of three."""
+    bound = STEPS * weight / W_MAX + 3 * math.sqrt(8)
     inside, outside = math.floor(bound / math.sqrt(8)), math.ceil(bound / math.sqrt(8))
     total = GOOD.copy()
+    total[PLACES["weight"]] = weight
     total[PLACES["update"]] = inside
     assert check_sum(LAYOUT, total, 3) is None
     total[PLACES["update"]] = outside
@@ -270,8 +273,9 @@ def test_the_update_norm_is_bounded_as_proved() -> None:
 
 def test_the_worst_honest_devices_pass_the_norm_check() -> None:
     update = np.full(8, 1e6)
-    honest = [dataclasses.replace(contribution_of(PLAN, i), update=update, examples=W_MAX) for i in range(N_MAX)]
-    assert check_sum(LAYOUT, sums_of(honest), N_MAX) is None
+    for examples in (1, 40, W_MAX):
+        honest = [dataclasses.replace(contribution_of(PLAN, i), update=update, examples=examples) for i in range(N_MAX)]
+        assert check_sum(LAYOUT, sums_of(honest), N_MAX) is None
 
 
 def test_no_pictures_at_all_fail() -> None:

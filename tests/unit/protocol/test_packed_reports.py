@@ -217,7 +217,7 @@ def test_garbage_passes_as_rarely_as_stated() -> None:
     layout = (dataclasses.replace(PACKED[1], length=2, bits=18),)  # 4·32,767 = 2^17 - 4
     draws = Keystream(secret("square")).uint32(2 * 20_000).reshape(-1, 2)
     passed = sum(check_sum(layout, centre(layout, pair.copy()), 4) is None for pair in draws)
-    radius = quantise.norm_of_sum(32_767, 2, 4)
+    radius = quantise.norm_of_sum(32_767, 2, 4, 4)
     stated = math.pi * (radius / 2**18) ** 2
     assert abs(passed / 20_000 - stated) < 4 * math.sqrt(stated * (1 - stated) / 20_000)
     # the bound of the decision record: V_d/2^d · (1 + √d/Q + √d/2^b)^d
