@@ -120,8 +120,9 @@ class Attacker:
     def _looks(self, update: Reals) -> Reals:
         """A few numbers in which sets of classes differ: columns along the classes' mean pictures, and the biases."""
         weight, bias = columns_of(update)
-        looks = np.concatenate([(self._means @ weight).ravel() / np.sqrt(len(weight)), 10 * bias])
-        return looks / np.linalg.norm(looks)
+        looks: Reals = np.concatenate([(self._means @ weight).ravel() / np.sqrt(len(weight)), 10 * bias])
+        looks /= np.linalg.norm(looks)
+        return looks
 
 
 def picture_in(update: Reals, label: int, classes: Sequence[int], gallery: Pictures) -> int:

@@ -126,8 +126,8 @@ def test_classes_are_read_from_a_plain_update_and_not_from_what_a_server_sees(
         classes = SETS[draws.integers(len(SETS))]
         which = theirs.some(classes, each, draws)
         update = theirs.update(start, which, f"home-{home}")
-        for name, view in views_of(told, update, which.size, f"{when}-{home}").items():
-            wins[name] += attacker.classes_in(view) == classes
+        for name, seen in views_of(told, update, which.size, f"{when}-{home}").items():
+            wins[name] += attacker.classes_in(seen) == classes
     assert wins[PLAIN] >= HOMES * (0.95 if when == "first round" else 0.25), wins
     for view in OURS:
         assert at_chance(wins[view.__name__], HOMES, 1 / len(SETS)), wins
@@ -143,8 +143,8 @@ def test_pictures_are_read_from_a_plain_update_and_not_from_what_a_server_sees(t
         labels = draws.choice(4, classes, replace=False).tolist()
         which = theirs.some(labels, 1, draws)
         update = theirs.update(start, which, f"small-{home}")
-        for name, view in views_of(told, update, which.size, f"{classes}-{home}").items():
-            found = [picture_in(view, label, labels, theirs) for label in labels]
+        for name, seen in views_of(told, update, which.size, f"{classes}-{home}").items():
+            found = [picture_in(seen, label, labels, theirs) for label in labels]
             wins[name] += sum(a == b for a, b in zip(found, which.tolist(), strict=True))
     trials = HOMES * classes
     assert wins[PLAIN] >= 0.95 * trials, wins

@@ -1,0 +1,273 @@
+"""What secure aggregation does not protect, shown by doing it: each of these attacks succeeds.
+
+The sum is exact, and it is meant to be known; whatever a sum gives away, such a protocol gives away. What helps stands
+in ``docs/threat-model.md`` beside each test: more devices, owners who do not collude, and against all of it only noise
+(differential privacy), which Fanlight does not have yet. When one of these tests fails, that page is to be changed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from fanlight.core.masks import subtract_mask
+from fanlight.core.packing import pack, unpack
+from fanlight.core.ring import centre
+from fanlight.core.segments import slices
+from fanlight.errors import Refused
+from fanlight.learning.heads import SoftmaxHead, zero_head
+from fanlight.protocol import main_round, signing
+from fanlight.protocol.closing import OUTCOME_MAIN, Outcome, Release, Result
+from fanlight.protocol.contribution import Contribution, Totals
+from fanlight.protocol.device_round import History, answer_key
+from fanlight.protocol.sealing import MASK_AGGREGATOR, MASK_MAIN, mask_key, open_seed
+from fanlight.protocol.signing import Signed
+from tests.attacks.picture_attacks import Pictures, Reals, columns_of
+from tests.protocol_world import MODEL, NOW, Owner, Round, World, contribution_of, floors, plan_of
+
+WORLD = World(6, "remains")
+VICTIM, OTHERS = WORLD.owners[0], WORLD.owners[1:]
+
+
+def cosine(a: NDArray[Any], b: NDArray[Any]) -> float:
+    return float(a @ b / (np.linalg.norm(a) * np.linalg.norm(b)))
+
+
+def place(told: Round, kind: str) -> slice:
+    return slices(told.proposal.layout)[kind]
+
+
+def summed(told: Round, said: dict[Owner, Contribution]) -> Totals:
+    """A whole round, in which these owners say this."""
+    for owner, one in said.items():
+        told.send(told.commit(owner, one))
+    totals = told.agree().take_release(*told.release()).totals
+    assert totals is not None
+    return totals
+
+
+# ---- histories: two sums that differ in one device
+
+
+def feigned_failure(told: Round) -> None:
+    """Main has the sum, says that the round has failed, and gets the aggregator's signature on that."""
+    release, vector = told.release()
+    told.take_release(release, vector)
+    assert told.m.at is main_round.State.RELEASED, "nothing was wrong with it"
+    root = Release.decode(Signed.decode(release).payload).set_root
+    lie = Outcome(mh=told.a.mh, result=Result.FAILED.value, reason="update-out-of-range", set_root=root).encode()
+    told.a = WORLD.aggregator.finish(told.a, signing.sign(WORLD.main_key, OUTCOME_MAIN, lie).encode()).record
+    told.m = told.m.with_(state=main_round.State.FAILED.value)
+
+
+def test_a_failure_that_main_feigns_gets_it_a_second_sum_and_both_together_one_device() -> None:
+    """Nobody but main can know that a sum was in order. Fresh rounding is all that differs: a step for each device."""
+    first = Round(WORLD, most_pictures=60).open().collect().agree()
+    before = first.unmasked(first.masked_sum())
+    feigned_failure(first)
+    again = [owner.id for owner in OTHERS]
+    second = Round(WORLD, previous=first, cohort=again, round=2, attempt=1, most_pictures=60).open()
+    second.collect(OTHERS).agree()
+    found = (before - second.unmasked(second.masked_sum()))[place(first, "update")]
+    own = first.reports[0].plain[place(first, "update")]
+    assert np.abs(found - own).max() <= len(OTHERS)
+    assert cosine(found, own) > 0.9999
+
+
+def test_a_feigned_failure_costs_main_an_attempt_that_devices_and_operators_see() -> None:
+    """Under the same attempt nobody answers; the next one is signed by both servers, logged, and capped by the day."""
+    told = Round(WORLD).open().collect().agree()
+    feigned_failure(told)
+    answered = {answer_key(told.plan.hash, 0, MODEL): told.signed.hash}
+    for attempt, sent_today, slug in ((0, 1, "answered-before"), (1, 500, "answers-per-day")):
+        again = Round(WORLD, previous=told, round=2, attempt=attempt).open()
+        with pytest.raises(Refused) as caught:
+            VICTIM.device.check_manifest(
+                again.signed, again.plan, MODEL, None, floors(), History(answered, sent_today), NOW
+            )
+        assert caught.value.slug == slug
+
+
+def test_counts_of_two_cohorts_that_differ_in_one_device_are_that_devices_counts() -> None:
+    """Counts are exact and are not rounded: its confusion matrices on held-out pictures, cell by cell."""
+    plan = plan_of(kind="measure")
+    everybody, without = (Round(WORLD, plan).open().collect(owners).agree() for owners in (WORLD.owners, OTHERS))
+    found = everybody.unmasked(everybody.masked_sum()) - without.unmasked(without.masked_sum())
+    assert np.array_equal(found, everybody.reports[0].plain)
+
+
+# ---- small cohorts, and company that is none
+
+
+def test_all_other_members_and_main_know_the_last_one_exactly() -> None:
+    told = Round(WORLD).open().collect().agree()
+    total = told.unmasked(told.masked_sum())
+    known = np.sum([sent.plain for sent in told.reports[1:]], axis=0)
+    assert np.array_equal(total - known, told.reports[0].plain)
+
+
+@pytest.mark.parametrize("other", [1, 7, 40])
+def test_of_two_devices_each_owner_works_out_the_others_update_from_two_versions(other: int) -> None:
+    """From the published model alone, up to one number (how many pictures the other has), which can be tried out."""
+    told = Round(WORLD, plan_of(features=50), most_pictures=40).open()
+    draws = np.random.default_rng(other)
+    updates = draws.normal(size=(2, told.plan.parameters)) / 10
+    said = [
+        dataclasses.replace(contribution_of(told.plan, i), update=updates[i], examples=count)
+        for i, count in enumerate((20, other))
+    ]
+    totals = summed(told, {WORLD.owners[0]: said[0], WORLD.owners[1]: said[1]})
+    mean, own = totals.mean, updates[0]
+    assert mean is not None
+    guesses = [mean + 20 / count * (mean - own) for count in range(1, 41)]
+    assert cosine(guesses[other - 1], updates[1]) > 0.999
+    assert np.linalg.norm(guesses[other - 1] - updates[1]) < 0.05 * np.linalg.norm(updates[1])
+
+
+def test_whoever_holds_the_root_and_main_surrounds_a_device_with_members_of_its_own() -> None:
+    """The floor counts devices, and devices are what the root certifies. A careful device sees nothing amiss."""
+    told = Round(WORLD, k_min=5, demo=False).open()
+    nothing = dataclasses.replace(contribution_of(told.plan, 0), update=np.zeros(told.plan.parameters), examples=1)
+    for sybil in OTHERS[:4]:
+        told.send(told.commit(sybil, nothing))
+    sent = told.commit(VICTIM)
+    told.send(sent)
+    total = told.agree().unmasked(told.masked_sum())
+    assert np.array_equal(total[place(told, "update")], sent.plain[place(told, "update")])
+
+
+# ---- what a sum of many still says: classes of one home, and models that are made to ask
+
+
+@pytest.fixture(scope="module")
+def theirs(tmp_path_factory: pytest.TempPathFactory) -> Pictures:
+    """The pictures of homes."""
+    return Pictures.drawn(tmp_path_factory.mktemp("backbone"), "homes")
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory: pytest.TempPathFactory) -> Pictures:
+    """Some that the operator has."""
+    return Pictures.drawn(tmp_path_factory.mktemp("backbone"), "attacker")
+
+
+def round_over(theirs: Pictures, start: SoftmaxHead, homes: list[NDArray[np.intp]], name: str) -> Totals:
+    """A round of homes with these pictures; what main learns."""
+    world = World(len(homes), name)
+    plan = plan_of(features=start.features, classes=("circle", "square", "triangle", "star"))
+    told = Round(world, plan, k_min=len(homes), demo=False, most_pictures=40).open()
+    said = {}
+    for owner, which in zip(world.owners, homes, strict=True):
+        update = theirs.update(start, which, f"{name} {owner.id.hex()}")
+        said[owner] = dataclasses.replace(contribution_of(plan, 0), update=update, examples=which.size)
+    return summed(told, said)
+
+
+def nearest(theirs: Pictures, seen: Reals) -> tuple[int, float]:
+    """The picture along which this points, and how exactly."""
+    likeness = theirs.x @ seen / (np.linalg.norm(theirs.x, axis=1) * (np.linalg.norm(seen) + 1e-30))
+    return int(np.argmax(likeness)), float(likeness.max())
+
+
+def test_a_class_that_one_home_has_is_read_from_the_sum_of_thirty(theirs: Pictures) -> None:
+    """Main alone, honest but curious, in the first round: the home's one picture of that class.
+
+    All others pull the column of a class that they do not have in the same way, whichever it is; a class that nobody
+    has shows by how much. What is left is the home's.
+    """
+    start, draws = zero_head(theirs.x.shape[1], 4), np.random.default_rng(4)
+    alone = theirs.some((0,), 1, draws)
+    homes = [np.concatenate([alone, theirs.some((1, 2), 4, draws)])]
+    homes += [theirs.some((1, 2), 8, draws) for _ in range(29)]
+    mean = round_over(theirs, start, homes, "thirty").mean
+    assert mean is not None
+    weight, _ = columns_of(mean)
+    found, likeness = nearest(theirs, weight[:, 0] - weight[:, 3])
+    assert found == alone[0]
+    assert likeness > 0.99
+
+
+ASKED = 24
+"""Rounds of the fishing main."""
+
+
+def test_a_model_that_is_made_to_fish_brings_single_pictures_out_of_the_sum_of_ten(
+    theirs: Pictures, own: Pictures
+) -> None:
+    """Main writes the model. One whose head fires for hardly any picture gets a sum in which hardly any picture is.
+
+    After Wen et al. 2022 (arXiv:2202.00580) and Boenisch et al. 2023 (arXiv:2112.02918): a class that nobody has, with
+    a threshold on one feature, set by the operator's own pictures so that about one of the cohort's is beyond it. All
+    devices get the same model, both servers have signed its hash, and the rest of the protocol is followed.
+    """
+    draws, caught = np.random.default_rng(5), 0
+    for number in range(ASKED):
+        homes = [theirs.some((0, 1, 2), 2, draws) for _ in range(10)]
+        held = np.concatenate(homes)
+        feature = int(draws.integers(theirs.x.shape[1]))
+        threshold = np.quantile(own.x[own.y != 3, feature], 1 - 1 / held.size)
+        weight, bias = np.zeros((theirs.x.shape[1], 4), np.float32), np.zeros(4, np.float32)
+        weight[feature, 3], bias[3] = 200, -200 * threshold
+        mean = round_over(theirs, SoftmaxHead(weight, bias), homes, f"fish {number}").mean
+        assert mean is not None
+        seen = -columns_of(mean)[0][:, 3]
+        seen[feature] = 0
+        picture, likeness = nearest(theirs, seen)
+        caught += likeness > 0.95 and picture in held
+    assert caught >= ASKED // 6
+
+
+def test_the_sum_of_an_honest_model_shows_no_picture_so_plainly(theirs: Pictures) -> None:
+    """The control of the one above: the same homes, the same column, the head that a task begins with."""
+    draws = np.random.default_rng(5)
+    for number in range(4):
+        homes = [theirs.some((0, 1, 2), 2, draws) for _ in range(10)]
+        mean = round_over(theirs, zero_head(theirs.x.shape[1], 4), homes, f"honest {number}").mean
+        assert mean is not None
+        assert nearest(theirs, -columns_of(mean)[0][:, 3])[1] < 0.9
+
+
+# ---- a server that lies, and two that collude
+
+
+def test_the_aggregator_can_add_what_it_likes_to_the_sum_within_main_s_bounds() -> None:
+    """Nobody checks its addition. It is bound as one cheating member is, and no tighter."""
+    told = Round(WORLD, most_pictures=60).open().collect().agree()
+    vector = unpack(told.masked_sum(), told.proposal.layout)
+    honest = told.unmasked(pack(vector, told.proposal.layout))
+    vector[place(told, "update")] += np.uint32(1000)
+    step = told.take_release(*told.release(pack(vector, told.proposal.layout)))
+    assert step.totals is not None
+    assert step.totals.mean is not None
+    unit = 60 * 10.0 / (told.proposal.layout[1].hi * step.totals.weight)  # type: ignore[operator]
+    shifted = step.totals.mean / unit - honest[place(told, "update")]
+    assert np.allclose(shifted, 1000)
+
+
+def test_two_servers_that_collude_read_every_report() -> None:
+    """The assumption that all else rests on. One organisation that runs both can do this whenever it likes."""
+    told = Round(WORLD).open().collect()
+    for sent in told.reports:
+        vector = unpack(sent.y, told.proposal.layout).copy()
+        for label, sealed, private in (
+            (MASK_MAIN, sent.envelope.sealed_main, told.main_round_key),
+            (MASK_AGGREGATOR, sent.envelope.sealed_aggregator, told.aggregator_round_key),
+        ):
+            seed = open_seed(sealed, private, label, told.a.mh, sent.owner.id)
+            subtract_mask(vector, mask_key(seed, label, told.a.mh, sent.owner.id))
+        assert np.array_equal(centre(vector), sent.plain)
+
+
+def test_either_server_can_leave_a_device_out_before_its_receipt_and_the_device_knows_only_that() -> None:
+    """The aggregator does not answer it, or main does not offer it the round. The rest is a round like any other."""
+    told = Round(WORLD).open()
+    sent = told.commit(VICTIM)
+    told.collect(OTHERS).agree().complete()
+    answer = WORLD.main.outcome_for(told.m, VICTIM.id)
+    assert answer is not None
+    end = VICTIM.device.end(sent.record, answer)
+    assert (end.result, end.was_included) == (Result.RELEASED, False)
