@@ -118,9 +118,13 @@ class Federation:
 
     def cycle(self) -> None:
         """A training round and a measuring round, every step by hand; who dies meanwhile is started again."""
-        before = until(self.version, "the main server says its version")
+        before = until(self._version_of_the_living, "the main server says its version", self.summary)
         until(lambda: self._go_on(before), "a round and its measurement are over", self.summary)
         until(self.is_at_rest, "the next round is open everywhere", self.summary)
+
+    def _version_of_the_living(self) -> int | None:
+        self.revive()  # the main server may have died since it was started
+        return self.version()
 
     def _go_on(self, before: int) -> bool:
         self.revive()
