@@ -91,6 +91,59 @@ def test_a_device_that_is_away_is_left_out_and_joins_again(tmp_path: Path) -> No
         wait(lambda: complete(3, alone), "a round of three again")
 
 
+def test_a_restart_of_main_ends_no_round_for_devices_it_has_not_heard_of_yet(tmp_path: Path) -> None:
+    with running(tmp_path, by_itself=True, wait_s=86_400) as world:
+        devices = world.enrolled(6)
+        for device in devices:
+            device.offer()
+        for device in devices[:2]:
+            device.report()
+        world.restart_main()
+        wait(lambda: world.main.service.aggregator_connected, "the aggregator is back")
+        assert not world.main.conductor.advance(), "nobody has had the time yet to say that it is there"
+        for device in devices[2:]:
+            device.report()
+        wait(lambda: world.round(1, state="complete", participants=6), "all six are in the sum")
+        world.check_traces()
+
+
+def test_a_clock_that_jumps_by_a_day_ends_no_round(tmp_path: Path) -> None:
+    with running(tmp_path, by_itself=True, wait_s=86_400, window_s=7 * 86_400) as world:
+        devices = world.enrolled(3)
+        for device in devices:
+            device.offer()
+        for device in devices[:2]:
+            device.report()
+        assert not world.main.conductor.advance()
+        world.clock.offset += 86_400
+        assert not world.main.conductor.advance(), "nobody is away, and it has not waited for a day"
+        assert world.main.service.aggregator_connected
+        assert world.owner("main").status()["devices"]["here"] == 3
+        devices[2].report()
+        wait(lambda: world.round(1, state="complete", participants=3), "all three are in the sum")
+        world.check_traces()
+
+
+def test_a_late_word_on_a_round_that_is_over_leaves_the_open_one_its_own(tmp_path: Path) -> None:
+    with running(tmp_path, by_itself=True, wait_s=86_400) as world:
+        first, second, third = world.enrolled(3)
+        over = first.report().record.mh
+        third.main.decline(over, "below-floor")
+        second.report()
+        wait(lambda: world.open_round() == 2, "the second round is open")
+        present = SignedManifest.decode(first.offer().manifest or b"").hash
+        for device in (second, third):
+            device.offer()
+        third.main.decline(present, "below-floor")
+        second.main.decline(over, "paused")
+        assert world.owner("main").get("/api/v1/rounds/2/timeline")["declined"] == {"below-floor": 1}
+        first.report()
+        assert not world.main.conductor.advance(), "the second one is waited for"
+        second.report()
+        wait(lambda: world.round(2, state="complete", participants=2), "the third one is not")
+        world.check_traces()
+
+
 def test_an_abandoned_round_is_listed_and_the_next_one_opens(tmp_path: Path) -> None:
     with running(tmp_path, by_itself=True, rounds=2, window_s=600) as world:
         present, silent = world.add_device().start(), world.protocol_device()

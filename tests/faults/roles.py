@@ -71,7 +71,7 @@ class Main:
         state = around.folder / MAIN
         identity = load_server_identity(state, Part.MAIN)
         with _at_home(main_service, store):
-            self.service = MainService(state, identity, around.clock, around.randomness)
+            self.service = MainService(state, identity, around.clock, around.clock, around.randomness)
         self.routes = MainRoutes(self.service, MainOffers(self.service))
         self.conductor = Conductor(self.service)
         self.database = self.service.database

@@ -60,7 +60,7 @@ class MainRoutes:
         match path.split("/")[1:]:
             case ["offer"]:
                 have = bytes.fromhex(query["have"][0]) if "have" in query else None
-                if have is not None and service.presence.holds(device, have):
+                if have is not None and not service.presence.has_said(device, have):
                     announcements.take_acknowledgement(service, device, have)
                 return self._offers.to(device)
             case ["models", sha256]:

@@ -7,6 +7,7 @@ from sqlalchemy import update
 from fanlight.errors import NotAuthentic, NotEnrolled
 from fanlight.protocol import signing
 from fanlight.protocol.exchange import Decline
+from fanlight.protocol.main_round import State
 from fanlight.protocol.report import READINESS, Readiness
 from fanlight.services.main_server import class_proposals, device_models, round_table
 from fanlight.services.main_server.service import MainService
@@ -38,24 +39,29 @@ def take_readiness(service: MainService, device: bytes, data: bytes) -> None:
 def take_acknowledgement(service: MainService, device: bytes, sha256: bytes) -> None:
     """A device has fetched and verified a model; nothing is kept of one that is not published here."""
     with service.database.transaction() as tx:
-        if not service.models.is_published(tx, sha256):
-            return
-        tx.execute(update(devices).where(devices.c.dev == device).values(has_model=sha256))
-        device_models.note_fetched(tx, device, sha256, service.clock())
+        if service.models.is_published(tx, sha256):
+            tx.execute(update(devices).where(devices.c.dev == device).values(has_model=sha256))
+            device_models.note_fetched(tx, device, sha256, service.clock())
+    service.presence.note_model(device, sha256)  # only now: what was not stored, the next poll says again
     service.pages.notify()  # no round waits for it
 
 
 def take_refusal(service: MainService, device: bytes, mh: bytes, data: bytes) -> None:
     """A device will not report in this round, and says why: nobody needs to wait for it.
 
+    Of a round that is not the newest one, or not open, or does not ask this device, there is nothing to note.
+
     Raises:
         NotFound: there is no such round. MalformedMessage: it says nothing of the kind.
     """
     reason = Decline.because(Decline.decode(data).reason).reason
     with service.database.reading() as tx:
-        round_table.by_hash(tx, mh)
-    service.presence.decline(device, mh, reason)
-    service.news.tell()
+        stored, newest = round_table.by_hash(tx, mh), round_table.latest_line(tx)
+    cohort = stored.record.cohort
+    is_newest = newest is not None and newest.number == stored.number
+    if is_newest and stored.at is State.OPEN and (not cohort or device in cohort):
+        service.presence.decline(device, stored.number, reason)
+        service.news.tell()
 
 
 def take_class_proposal(service: MainService, device: bytes, data: bytes) -> None:

@@ -66,6 +66,7 @@ def create_app(
     settings: MainServerSettings,
     *,
     clock: Callable[[], float] = time.time,
+    monotonic: Callable[[], float] = time.monotonic,
     random_bytes: Callable[[int], bytes] = os.urandom,
     jitter: Callable[[], float] = random.random,
 ) -> tuple[FastAPI, MainServerParts]:
@@ -75,7 +76,7 @@ def create_app(
         NotFound, SettingsError, StorageError: the folder is not one, or cannot be used.
     """
     identity = moved(load_server_identity(settings.state, Role.MAIN), main_url=settings.main_url)
-    service = MainService(settings.state, identity, clock, random_bytes)
+    service = MainService(settings.state, identity, clock, monotonic, random_bytes)
     conductor = Conductor(service)
     overview, steps = Overview(service, conductor), Steps(service, conductor)
     records = Records(service, conductor.course)

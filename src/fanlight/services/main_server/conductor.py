@@ -32,6 +32,7 @@ class Conductor:
     def __init__(self, service: MainService) -> None:
         self._service = service
         self.course = Course(service)
+        self._enough_since: tuple[bytes, float] | None = None
 
     @property
     def _policy(self) -> Policy:
@@ -154,7 +155,7 @@ class Conductor:
         """Devices whose work for the open round would be lost with it."""
         columns, plan = devices.c, self._service.task.plan
         ready = select(columns.dev).where(columns.ready_plan == plan.hash, columns.ready_model == line.model)
-        waited_for = members.confirmed(tx).keys() - self._service.presence.declined(line.mh).keys()
+        waited_for = members.confirmed(tx).keys() - self._service.presence.declined(line.number).keys()
         return len(waited_for & set(tx.execute(ready).scalars()))
 
     def advance(self) -> bool:
@@ -213,17 +214,23 @@ class Conductor:
         reported, needed = round_table.arrived(tx, stored.mh), stored.record.terms.k_min
         if reported < needed:
             return False
-        waited = self._service.clock() - round_table.arrived_at(tx, stored.mh, needed)
-        most = WaitingRules.of_newest(tx, self._policy).most_missing(reported, waited)
+        most = WaitingRules.of_newest(tx, self._policy).most_missing(reported, self._waited_s(stored))
         missing = filter(self._is_awaited_in(stored), members.silent(tx, stored.mh))
         return most is None or sum(1 for _ in islice(missing, most + 1)) <= most
+
+    def _waited_s(self, stored: Stored) -> float:
+        """Seconds since a round was first seen here with enough reports for a sum; a restart begins anew."""
+        now = self._service.monotonic()
+        if self._enough_since is None or self._enough_since[0] != stored.mh:
+            self._enough_since = stored.mh, now
+        return now - self._enough_since[1]
 
     def _is_awaited_in(self, stored: Stored) -> Callable[[bytes], bool]:
         """Whether a device is there, takes part in the round, and has not said that it will not report."""
         presence, cohort = self._service.presence, frozenset(stored.record.cohort)
-        declined = presence.declined(stored.mh)
+        declined = presence.declined(stored.number)
 
         def is_awaited(device: bytes) -> bool:
-            return presence.is_present(device) and device not in declined and (not cohort or device in cohort)
+            return presence.may_be_present(device) and device not in declined and (not cohort or device in cohort)
 
         return is_awaited

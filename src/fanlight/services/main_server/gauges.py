@@ -45,7 +45,7 @@ class Gauges(Collector):
         yield from rounds_by_state(counted, TERMINAL, State, line.at if line else None)
         yield GaugeMetricFamily("fanlight_round", "The newest round's number.", line.number if line else 0)
         yield GaugeMetricFamily("fanlight_round_reports", "Receipts that have arrived for it.", arrived)
-        declined = Counter(self._service.presence.declined(line.mh).values() if line else ())
+        declined = Counter(self._service.presence.declined(line.number).values() if line else ())
         refused = GaugeMetricFamily(
             "fanlight_round_declined", "Devices that do not take part in it, by reason.", labels=["reason"]
         )

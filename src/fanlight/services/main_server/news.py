@@ -25,6 +25,7 @@ class News:
 
     Args:
         clock: unix seconds.
+        monotonic: seconds that only grow.
         pages: those of the owner.
 
     Attributes:
@@ -33,13 +34,13 @@ class News:
         happened: notified at every change; steps by hand wait for it.
     """
 
-    def __init__(self, clock: Callable[[], float], pages: Notifier) -> None:
+    def __init__(self, clock: Callable[[], float], monotonic: Callable[[], float], pages: Notifier) -> None:
         self.offers = Notifier()
         self.orders = Notifier()
         self.policy = Notifier()
         self.happened = threading.Condition()
         self._pages = pages
-        self._clock = clock
+        self._monotonic = monotonic
         # Versions of offers and orders must not repeat after a restart, or a waiting peer would miss a change.
         self._version_base = int(clock() * 1000)
         self._members_changes = 0
@@ -69,7 +70,7 @@ class News:
         """
         self._members_changes += members
         if soon and self._since is None:
-            self._since = self._clock()
+            self._since = self._monotonic()
         if orders or members:
             self.orders.notify()
         if offers is True:
@@ -91,7 +92,7 @@ class News:
             return
         line = latest()
         opening = line is not None and line.at is State.PROPOSED
-        if not (opening and self._clock() - self._since < LONGEST_WAIT_S):
+        if not (opening and self._monotonic() - self._since < LONGEST_WAIT_S):
             self._wake_devices()
 
     @property

@@ -68,10 +68,10 @@ def _device_routes(sender: Sender, service: MainService) -> list[PlainRoute]:
     async def offer(request: Request) -> Response:
         device = sender(request)
         after, wait, have = _asked(request)
-        if have is not None and service.presence.holds(device, have):
+        if have is not None and not service.presence.has_said(device, have):
             await run_in_threadpool(announcements.take_acknowledgement, service, device, have)
         if wait:
-            asked_at = service.clock()
+            asked_at = service.monotonic()
             with service.news.room_to_wait(device):
                 await service.news.wait_for_offer(device, after, wait)
             if await request.is_disconnected():

@@ -163,12 +163,6 @@ def arrived(tx: Connection, mh: bytes) -> int:
     return int(tx.execute(select(func.count()).select_from(beacons).where(beacons.c.mh == mh)).scalar_one())
 
 
-def arrived_at(tx: Connection, mh: bytes, number: int) -> float:
-    """When the ``number``-th receipt (from 1) for a round arrived, unix seconds; there are so many."""
-    times = select(beacons.c.received_at).where(beacons.c.mh == mh).order_by(beacons.c.received_at)
-    return float(tx.execute(times.offset(number - 1).limit(1)).scalar_one())
-
-
 def _stored(row: Any) -> Stored:
     return Stored(**_values(row), record=Record.decode(row.record, limit=RECORD_LIMIT))
 

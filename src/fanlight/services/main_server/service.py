@@ -68,7 +68,8 @@ class MainService:
     Args:
         state: its folder.
         identity: its key and whom it trusts.
-        clock: unix seconds.
+        clock: unix seconds: for what is stored and shown, and the quiet hours.
+        monotonic: seconds that only grow: for how long something takes or is ago.
         random_bytes: cryptographic source.
     """
 
@@ -77,10 +78,12 @@ class MainService:
         state: Path,
         identity: ServerIdentity,
         clock: Callable[[], float],
+        monotonic: Callable[[], float],
         random_bytes: Callable[[int], bytes],
     ) -> None:
         self.identity = identity
         self.clock = clock
+        self.monotonic = monotonic
         self._tasks = TaskFile(state / TASK_FILE, _check_layout)
         self._changing_policy = threading.Lock()
         self._lock = FolderLock(state)
@@ -90,19 +93,19 @@ class MainService:
         self.log = ChainedLog(tables.logs, identity.trust.fid, ROLE, clock)
         self.machine = MainServer(identity.private, identity.trust)
         self.models = Models(self._tasks)
-        self.presence = Presence(clock, lambda: self.pause_s)
+        self.presence = Presence(monotonic, lambda: self.pause_s)
         self.membership = Membership(self.database, tables.members, self.log, identity.trust, self._forget)
         keys = RoundKeys(state / "round-keys", random_bytes)
         self.proposals = Proposals(self.machine, self._tasks, self.models, keys, self.log)
         self.rounds = Rounds(self.database, self.log, keys, self.models, self.proposals, self.machine, clock)
         self.promotion = Promotion(self.database, self.log, self.models, self.rounds, clock)
         self.pages = Notifier()
-        self.news = News(clock, self.pages)
+        self.news = News(clock, monotonic, self.pages)
         # two: whoever waits for a measuring round may aggregate and publish meanwhile
         workers = ThreadPoolExecutor(max_workers=2, thread_name_prefix="fanlight-job")
         self.jobs = Jobs(workers, on_change=self.pages.notify)
         self._served: tuple[bytes, bytes] | None = None  # the file that was asked for last: all devices want the same
-        self.aggregator_seen_at: float | None = None
+        self._aggregator_seen: float | None = None  # on the monotonic clock
         self.policy_problem: Problem | None = None  # why the policy cannot go on
         self.membership.load()
         with self.database.transaction() as tx:
@@ -190,13 +193,13 @@ class MainService:
 
     def see_aggregator(self) -> None:
         """The aggregator asks for orders: it is there."""
-        self.aggregator_seen_at = self.clock()
+        self._aggregator_seen = self.monotonic()
 
     @property
     def aggregator_connected(self) -> bool:
         """Has the aggregator asked for orders a moment ago?"""
-        seen = self.aggregator_seen_at
-        return seen is not None and self.clock() - seen < 2 * PRESENT_S
+        seen = self._aggregator_seen
+        return seen is not None and self.monotonic() - seen < 2 * PRESENT_S
 
     def model(self, sha256: bytes) -> bytes:
         """A published model's file by its hash.

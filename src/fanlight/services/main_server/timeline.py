@@ -96,7 +96,7 @@ def of_round(tx: Connection, service: MainService, stored: Stored, most: int = M
         "can_abandon": service.rounds.why_not_ask(tx, stored, Order.ABANDON) is None,
         "to_version": made.number if made else None,
         "counts": _counts(listed),
-        "declined": _declined(service.presence.declined(stored.mh), listed),
+        "declined": _declined(service.presence.declined(stored.number), listed),
         "devices": listed[:most],
         "more": max(0, len(listed) - most),
     }
@@ -169,7 +169,7 @@ def _step(
         (dev in judged.counted, Step.COUNTED),
         (moments["report"] is not None, Step.REPORTED),
         (stored.at is not State.OPEN, Step.MISSED),
-        (dev in service.presence.declined(stored.mh), Step.DECLINED),
+        (dev in service.presence.declined(stored.number), Step.DECLINED),
         (moments["announced"] is not None, Step.ANNOUNCED),
         (not service.presence.is_present(dev), Step.AWAY),
         (moments["model"] is not None, Step.HAS_MODEL),
