@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, ViewportSize, expect
 
+from fanlight.cli.owner_client import OwnerClient
+from fanlight.cli.status_looks import look_at
 from fanlight.protocol.exchange import ClassProposal
 from fanlight.protocol.manifest import Manifest, SignedManifest
 from fanlight.protocol.plan import Kind
@@ -68,15 +70,22 @@ def test_a_roll_back_under_an_open_round(tmp_path: Path) -> None:
 def test_a_policy_holds_from_the_next_manifest_on(tmp_path: Path) -> None:
     with running(tmp_path) as world:
         devices = world.enrolled(2)
-        status, policy = ask(world, "PUT", "/api/v1/policy", n_max=20, by_itself=True)
+        devices[0].report()
+        status, policy = ask(world, "PUT", "/api/v1/policy", n_max=20, k_min=3, by_itself=True)
         assert (status, policy["n_max"], policy["by_itself"]) == (200, 20, True)
         before = terms(devices[0])
         assert before is not None
         assert before.proposal.n_max == 50
+        assert not devices[0].offer().by_itself
+        devices[1].report()
+        assert not world.main.conductor.advance(), "the open round began by hand"
+        owner = world.owner("main")
+        (look,) = look_at([OwnerClient("main server", owner.url, owner.state / API_TOKEN_FILE)])
+        assert (look.reports, look.needed) == (2, 2), "what the open round needs, not the next one"
+        ask(world, "PUT", "/api/v1/policy", k_min=2)
+        world.aggregate()
+        wait(lambda: world.open_round() == 2, "the next round opens")
         assert devices[0].offer().by_itself
-        for device in devices:
-            device.report()
-        wait(lambda: world.open_round() == 2, "by itself, the next round opens")
         after = terms(devices[0])
         assert after is not None
         assert after.proposal.n_max == 20

@@ -100,6 +100,85 @@ def test_more_devices_are_drawn_than_are_waited_for(tmp_path: Path) -> None:
         world.check_traces()
 
 
+def test_a_cohort_is_drawn_of_the_devices_that_are_there(tmp_path: Path) -> None:
+    with running(tmp_path, by_itself=True, cohort_size=3, paused=True) as world:
+        devices = [world.protocol_device() for _ in range(12)]
+        for device in devices:
+            device.enrol()
+        world.wait_members(device.id for device in devices)
+        presence = world.main.service.presence
+        for device in devices:  # as if they had broken off their polls
+            presence.lose(device.id, world.main.service.monotonic())
+        devices[0].offer()
+        change(world, paused=False)
+        assert held(world)["reason"] == "too-few-present"
+        assert "1 of the 2" in held(world)["message"]
+        assert not world.main.conductor.advance()
+        for number in (1, 2):
+            for device in devices[:3]:
+                device.offer()
+            wait(lambda number=number: newest(world)[0] == number, "a round is open")  # type: ignore[misc]
+            assert held(world) is None
+            drawn = [device for device in devices if device.offer().manifest is not None]
+            assert {device.id for device in drawn} <= {device.id for device in devices[: 3 if number == 1 else 12]}
+            for device in drawn:
+                device.report()
+            wait(lambda number=number: world.round(number, state="complete"), "the round ends")  # type: ignore[misc]
+        world.check_traces()
+
+
+def test_a_proposal_that_waited_goes_by_the_rules_of_when_it_is_signed_or_is_given_up(tmp_path: Path) -> None:
+    with running(tmp_path, paused=True) as world:
+        devices = [world.protocol_device() for _ in range(3)]
+        for device in devices:
+            device.enrol()
+        world.wait_members(device.id for device in devices)
+        world.stop_aggregator()
+        change(world, paused=False)
+        wait(lambda: world.round(1, state="proposed"), "main, which has just heard the aggregator, proposes")
+        change(world, paused=True, k_min=3)
+        world.start_aggregator()
+        wait(lambda: world.round(1, state="abandoned", reason="made-room-for-rules"), "it is given up")
+        assert len(world.rounds()) == 1
+        change(world, paused=False)
+        wait(lambda: newest(world)[0] == 2, "the next round opens")
+        assert world.owner("main").status()["round"]["k_min"] == 3
+        for device in devices:
+            device.report()
+        world.aggregate()
+        assert world.round(2, state="complete", participants=3)
+        world.check_traces()
+
+
+def test_nothing_is_proposed_while_the_aggregator_is_away(tmp_path: Path) -> None:
+    with running(tmp_path, paused=True) as world:
+        devices = [world.protocol_device() for _ in range(2)]
+        for device in devices:
+            device.enrol()
+        world.wait_members(device.id for device in devices)
+        world.stop_aggregator()
+        world.restart_main()
+        change(world, paused=False)
+        assert not world.main.conductor.advance()
+        assert not world.rounds()
+        world.start_aggregator()
+        wait(lambda: newest(world)[0] == 1, "a round opens as soon as it is there")
+
+
+def test_rounds_by_themselves_begin_at_once_where_nobody_works_for_the_one_by_hand(tmp_path: Path) -> None:
+    with running(tmp_path) as world:
+        devices = world.enrolled(2)
+        assert not devices[0].offer().by_itself
+        change(world, by_itself=True)
+        wait(lambda: world.round(1, state="abandoned", reason="made-room-for-rules"), "it gives way")
+        wait(lambda: newest(world)[0] == 2, "the next round opens")
+        assert devices[0].offer().by_itself
+        for device in devices:
+            device.report()
+        wait(lambda: world.round(2, state="complete", participants=2), "it ends by itself")
+        world.check_traces()
+
+
 def test_a_pause_lets_the_open_round_end_and_no_other_open(tmp_path: Path) -> None:
     with running(tmp_path, by_itself=True) as world:
         devices = world.enrolled(2)

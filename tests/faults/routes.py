@@ -87,8 +87,9 @@ class MainRoutes:
             case "/aggregator/enrolments":
                 service.take_enrolments(body)
             case "/aggregator/manifest":
-                reply, cohort = service.rounds.countersign(body)
-                service.news.tell(offers=cohort or True)
+                opened = service.rounds.countersign(body)
+                service.tell_opened(opened)
+                reply = opened.reply
             case "/aggregator/close":
                 reply = service.rounds.judge(body)
             case "/aggregator/release":

@@ -76,7 +76,7 @@ def _main(role: OwnerClient, status: Mapping[str, Any]) -> Look:
         round=line.get("round"),
         phase=line.get("state", ""),
         reports=status["reports"] if line else None,
-        needed=status["k_min"],
+        needed=line.get("k_min", status["k_min"]),
         here=devices["here"],
         enrolled=devices["here"] + devices["away"] + devices["waiting"],
         model=status["model"]["version"],

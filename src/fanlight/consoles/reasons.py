@@ -11,6 +11,7 @@ _WORDS: Final[Mapping[str, str]] = {
     "window-passed": "its time had passed with too few reports",
     "made-room-for-measuring": "for measuring the model",
     "made-room-for-version": "for another version",
+    "made-room-for-rules": "for a round by the new rules",
     "ordered-by-main": "the main server gave it up",
     "abandoned-by-operator": "the aggregator's operator gave it up",
     "too-few-reports": "too few reports could be accepted",

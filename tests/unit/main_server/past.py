@@ -13,6 +13,7 @@ from fanlight.protocol.contribution import Measured, Totals
 from fanlight.protocol.exchange import Order
 from fanlight.protocol.log import LogEntry
 from fanlight.protocol.main_round import Record
+from fanlight.protocol.plan import Kind
 from fanlight.services.federation import init_federation
 from fanlight.services.main_server import measurements
 from fanlight.services.main_server.app import MainServerParts, create_app
@@ -41,7 +42,8 @@ def add_round(parts: MainServerParts, number: int, *, state: str = "complete", k
     service = parts.service
     with service.database.transaction() as tx:
         current = service.models.current(tx)
-        record = Record(state=state, number=number, attempt=0, kind=kind, proposal=b"", mh=bytes([number]) * 32)
+        terms = service.proposals._terms(tx, Kind(kind), number, 0, (), bytes(32)).encode()
+        record = Record(state=state, number=number, attempt=0, kind=kind, proposal=terms, mh=bytes([number]) * 32)
         tx.execute(
             insert(tables.rounds).values(
                 number=number, kind=kind, mh=bytes([number]) * 32, state=state, record=record.encode(),

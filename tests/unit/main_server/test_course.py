@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -168,7 +169,10 @@ def test_a_pause_holds_rounds_of_both_kinds_until_it_ends(parts: MainServerParts
     parts.service.see_aggregator()
     parts.service.change_policy(paused=True)
     assert held(parts)["reason"] == "paused"
+    commits = parts.service.database.commits
     assert not parts.conductor.advance()
+    assert parts.service.database.commits == commits, "what looks at the clock in vain takes no lock"
+    assert parts.conductor.due_in_s() == math.inf
     with pytest.raises(NotPossibleNow, match="paused") as caught:
         parts.conductor.measure_next()
     assert caught.value.slug == "paused"
@@ -210,6 +214,7 @@ def test_quiet_hours_hold_rounds_until_they_end(folder: Path) -> None:
         parts.conductor.measure_next()
     assert caught.value.retry_after_s == 6 * 3600, "the answer says when to come back"
     assert not parts.conductor.advance()
+    assert parts.conductor.due_in_s() == 6 * 3600
     assert not parts.overview.status()["finished"]
     now = held(parts)["until"]
     assert held(parts) is None

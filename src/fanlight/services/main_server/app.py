@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import random
 import time
@@ -45,7 +46,10 @@ from fanlight.services.server.log_file import LogWriter
 log = structlog.get_logger(__name__)
 
 TICK_S: Final = 0.5
-"""How often the policy looks at the clock at least; whatever happens wakes it at once."""
+"""The policy looks at the clock so often while news waits, or it cannot go on; whatever happens wakes it at once."""
+_SHORTEST_TICK_S: Final = 0.01
+LONGEST_TICK_S: Final = 5.0
+"""It looks at least so often, whatever it knows: the clock on the wall may be set."""
 LONGEST_PAUSE_S: Final = 10.0
 """The same while it cannot go on."""
 
@@ -119,8 +123,8 @@ async def _conduct(service: MainService, conductor: Conductor, backoff: Backoff)
     while True:
         version = service.news.policy.version
         try:
-            await run_in_threadpool(_go_on, service, conductor)
-            service.policy_problem, pause_s = None, TICK_S
+            due_in_s = await run_in_threadpool(_go_on, service, conductor)
+            service.policy_problem, pause_s = None, min(max(_SHORTEST_TICK_S, due_in_s), LONGEST_TICK_S)
             backoff.reset()
         except Exception as error:  # noqa: BLE001 - the loop must survive whatever happens in it
             problem, before = as_problem(error), service.policy_problem
@@ -130,7 +134,9 @@ async def _conduct(service: MainService, conductor: Conductor, backoff: Backoff)
         await service.news.policy.wait_beyond(version, pause_s)
 
 
-def _go_on(service: MainService, conductor: Conductor) -> None:
+def _go_on(service: MainService, conductor: Conductor) -> float:
+    """Do all there is to do now; in how many seconds the clock may make something due, infinite if never."""
     while conductor.advance():
         pass
-    service.news.spread(service.latest)
+    news_waits = service.news.spread(service.latest)
+    return min(conductor.due_in_s(), TICK_S if news_waits else math.inf)

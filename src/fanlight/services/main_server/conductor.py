@@ -1,14 +1,13 @@
 """The policy of rounds: when the next one opens, when by itself one is finished, and when the work is done.
 
-``advance`` looks at the state and does the next thing, if there is one; one loop calls it after every change, and
-about twice a second. It does nothing when there is nothing to do, so calling it too often is harmless. That a round's
-window has passed is for the aggregator to say, on whose clock it is.
+``advance`` looks at the state and does the next thing, if there is one; one loop calls it after every change, and when
+the clock may have made something due. It does nothing when there is nothing to do, so calling it too often is harmless.
+That a round's window has passed is for the aggregator to say, on whose clock it is.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from itertools import islice
+import math
 
 from sqlalchemy import Connection, select
 
@@ -18,11 +17,12 @@ from fanlight.protocol.main_round import State
 from fanlight.protocol.plan import Kind
 from fanlight.services.main_server import measurements, members, notes, round_table
 from fanlight.services.main_server.course import Course, Hold
-from fanlight.services.main_server.round_table import RoundLine, Stored
+from fanlight.services.main_server.round_table import RoundLine
 from fanlight.services.main_server.rounds import MadeRoom, Rounds
 from fanlight.services.main_server.service import MainService
 from fanlight.services.main_server.stragglers import WaitingRules
 from fanlight.services.main_server.task import Policy
+from fanlight.services.main_server.waiting import Waiting
 from fanlight.storage.tables.main import devices
 
 
@@ -32,7 +32,7 @@ class Conductor:
     def __init__(self, service: MainService) -> None:
         self._service = service
         self.course = Course(service)
-        self._enough_since: tuple[bytes, float] | None = None
+        self._waiting = Waiting(service)
 
     @property
     def _policy(self) -> Policy:
@@ -160,14 +160,28 @@ class Conductor:
 
     def advance(self) -> bool:
         """Do the next thing that the policy asks for; was there one?"""
-        line = self._service.latest()
+        with self._service.database.reading() as tx:
+            line, rules = round_table.latest_line(tx), WaitingRules.of_newest(tx, self._policy)
         if line is None or line.is_over:
             return self._change_model() or self._open_next()
-        if line.at is State.RELEASED and (self._policy.by_itself or line.kind == Kind.MEASURE):
+        ends_by_itself = rules.by_itself or line.kind == Kind.MEASURE
+        if line.at is State.RELEASED and ends_by_itself:
             self._service.rounds.publish()
             self._service.news.tell(soon=True)
             return True
-        return line.at is State.OPEN and line.asked is Order.NONE and self._finish_if_content(line)
+        if line.at is not State.OPEN or line.asked is not Order.NONE:
+            return False
+        return self._finish_if_content(line, rules) if ends_by_itself else self._make_room_for_rules(line)
+
+    def due_in_s(self) -> float:
+        """In how many seconds, if nothing happens, the clock alone may make something due; infinite if never."""
+        with self._service.database.reading() as tx:
+            line, rules = round_table.latest_line(tx), WaitingRules.of_newest(tx, self._policy)
+            if line is None or line.is_over:
+                hold = self.course.hold(tx)
+                return math.inf if hold is None or hold.until is None else hold.until - self._service.clock()
+        waits = line.at is State.OPEN and line.asked is Order.NONE
+        return self._waiting.due_in_s(line.mh, rules) if waits else math.inf
 
     def _change_model(self) -> bool:
         if not self._service.promotion.change_now():
@@ -176,6 +190,9 @@ class Conductor:
         return True
 
     def _open_next(self) -> bool:
+        with self._service.database.reading() as tx:  # looked at between any two rounds, and mostly in vain
+            if not self.course.is_stop_due(tx) and self._next_kind(tx) is None:
+                return False
         with self._service.database.transaction() as tx:
             line = round_table.latest_line(tx)
             if line is not None and not line.is_over:
@@ -186,51 +203,42 @@ class Conductor:
         self._service.news.tell(orders=not stopped, soon=stopped)
         return True
 
+    def _next_kind(self, tx: Connection) -> Kind | None:
+        """What to propose now, if anything: nothing while nobody would answer, since rules may change meanwhile."""
+        kind = self.course.next_kind(tx)  # before the members, who may be many, are read
+        if kind is None or not self._service.aggregator_connected:
+            return None
+        return kind if len(members.confirmed(tx)) >= self._policy.k_min else None
+
     def _propose(self, tx: Connection) -> bool:
-        kind = self.course.next_kind(tx)  # before the members, who may be many, are read: asked twice a second
-        if kind is None or len(members.confirmed(tx)) < self._policy.k_min:
+        kind = self._next_kind(tx)
+        if kind is None:
             return False
         self._service.proposals.propose(tx, kind)
         notes.keep(tx, notes.MEASURE_NEXT, 0)
         return True
 
-    def _finish_if_content(self, line: RoundLine) -> bool:
+    def _finish_if_content(self, line: RoundLine, rules: WaitingRules) -> bool:
         """Finish an open round when enough reports are in and nobody is worth waiting for."""
-        if not (self._policy.by_itself or line.kind == Kind.MEASURE):
-            return False
         with self._service.database.reading() as tx:  # asked at every report, and mostly in vain
             stored = round_table.latest(tx)
-            if stored is None or stored.mh != line.mh or not self._is_content(tx, stored):
+            if stored is None or stored.mh != line.mh or not self._waiting.is_over(tx, stored, rules):
                 return False
+        return self._ask(Order.FINISH, line)
+
+    def _make_room_for_rules(self, line: RoundLine) -> bool:
+        """A round by hand that nobody has begun to work for gives way once rounds are to run by themselves."""
+        if not self._policy.by_itself:
+            return False
+        with self._service.database.reading() as tx:
+            if self._why_not_give_way(tx, line) is not None:
+                return False
+        return self._ask(Order.ABANDON, line, MadeRoom.FOR_RULES)
+
+    def _ask(self, order: Order, line: RoundLine, made_room: MadeRoom | None = None) -> bool:
         with self._service.database.transaction() as tx:
             if round_table.latest_line(tx) != line:
                 return False
-            self._service.rounds.ask(Order.FINISH, tx)
+            self._service.rounds.ask(order, tx, made_room)
         self._service.news.tell(orders=True)
         return True
-
-    def _is_content(self, tx: Connection, stored: Stored) -> bool:
-        """Asked at every report: so it counts, and looks at silent devices only until there are too many of them."""
-        reported, needed = round_table.arrived(tx, stored.mh), stored.record.terms.k_min
-        if reported < needed:
-            return False
-        most = WaitingRules.of_newest(tx, self._policy).most_missing(reported, self._waited_s(stored))
-        missing = filter(self._is_awaited_in(stored), members.silent(tx, stored.mh))
-        return most is None or sum(1 for _ in islice(missing, most + 1)) <= most
-
-    def _waited_s(self, stored: Stored) -> float:
-        """Seconds since a round was first seen here with enough reports for a sum; a restart begins anew."""
-        now = self._service.monotonic()
-        if self._enough_since is None or self._enough_since[0] != stored.mh:
-            self._enough_since = stored.mh, now
-        return now - self._enough_since[1]
-
-    def _is_awaited_in(self, stored: Stored) -> Callable[[bytes], bool]:
-        """Whether a device is there, takes part in the round, and has not said that it will not report."""
-        presence, cohort = self._service.presence, frozenset(stored.record.cohort)
-        declined = presence.declined(stored.number)
-
-        def is_awaited(device: bytes) -> bool:
-            return presence.may_be_present(device) and device not in declined and (not cohort or device in cohort)
-
-        return is_awaited

@@ -18,7 +18,7 @@ from fanlight.core.percent import percent
 from fanlight.protocol import codec
 from fanlight.protocol.log import LogEntry
 from fanlight.protocol.plan import Kind
-from fanlight.services.main_server import measurements, notes, round_table, stopping_rules
+from fanlight.services.main_server import measurements, members, notes, round_table, stopping_rules
 from fanlight.services.main_server.promotion import Reason
 from fanlight.services.main_server.scores import Scores, begin_anew
 from fanlight.services.main_server.service import MainService
@@ -49,10 +49,11 @@ class Hold:
     """Why no round opens.
 
     Attributes:
-        reason: ``dropped``, ``no-better``, ``paused``, ``all-done`` or ``quiet``; stable, for machines.
+        reason: ``dropped``, ``no-better``, ``paused``, ``all-done``, ``quiet`` or ``too-few-present``; stable, for
+            machines.
         title, message: for people.
         next: what the operator can do about it.
-        until: unix seconds; None if it takes the operator to end it.
+        until: unix seconds; None if it takes the operator, or devices, to end it.
         can_go_on: does the operator end it by letting rounds go on.
     """
 
@@ -75,28 +76,44 @@ class Course:
     def _policy(self) -> Policy:
         return self._service.task.policy
 
+    def is_stop_due(self, tx: Connection) -> bool:
+        """Would ``stop`` change anything?"""
+        return self._due(tx) is not None
+
     def stop(self, tx: Connection) -> bool:
         """Between two rounds: stop, and go back to the best version, if a rule says so; has anything changed?"""
+        due = self._due(tx)
+        if due is None:
+            return False
+        stop, by, best = due
+        if stop is Stop.NONE:
+            return self._service.promotion.restore(tx, best.version, Reason.BEST)
+        self._keep(tx, stop, by, best)
+        return True
+
+    def _due(self, tx: Connection) -> tuple[Stop, Score, Score] | None:
+        """Which rule ends training now, by which version, and the best one; ``NONE``: all rounds have been."""
         policy, stopped = self._policy, notes.read(tx, notes.STOPPED, Stop.NONE)
         patient = policy.by_itself and policy.patience_rounds > 0
         if stopped or not (patient or policy.stop_on_drop_points):
-            return False
+            return None
         scores = self._scores.counted(tx)
         if not scores:
-            return False
+            return None
         if policy.stop_on_drop_points and stopping_rules.has_dropped(scores, policy.stop_on_drop_points):
-            self._keep(tx, Stop.DROPPED, scores[-1], stopping_rules.best(scores[:-1]))
-            return True
+            return Stop.DROPPED, scores[-1], stopping_rules.best(scores[:-1])
         if not patient:
-            return False
+            return None
         best = stopping_rules.best(scores)
         if self._is_fruitless(tx, scores) and not self._should_measure(tx):
-            self._keep(tx, Stop.NO_BETTER, scores[-1], best)
-            return True
-        return self._all_done(tx) and self._service.promotion.restore(tx, best.version, Reason.BEST)
+            return Stop.NO_BETTER, scores[-1], best
+        is_current = best.version == self._service.models.current(tx).number
+        return (Stop.NONE, scores[-1], best) if self._all_done(tx) and not is_current else None
 
     def next_kind(self, tx: Connection) -> Kind | None:
         """What the next round does; None if none is to open now."""
+        if self._too_few_present(tx):
+            return None
         if notes.read(tx, notes.MEASURE_NEXT, 0):
             return None if self.why_not_even_measure() else Kind.MEASURE
         if self.hold(tx) is not None:
@@ -118,7 +135,7 @@ class Course:
             number = self._policy.rounds
             advice = f"Training rounds by the policy: {number}. For more, raise that number, or set 0: no end (/task)."
             return Hold("all-done", "All rounds are done.", self._current(tx), advice)
-        return self.why_not_even_measure()
+        return self.why_not_even_measure() or self._too_few_present(tx)
 
     def why_not_even_measure(self) -> Hold | None:
         """Why no round of any kind opens now."""
@@ -131,6 +148,17 @@ class Course:
             return None
         title, advice = f"Quiet until {quiet.in_words(until)}.", "Wait, or change the quiet hours (/task)."
         return Hold("quiet", title, "No round opens in the quiet hours.", advice, until)
+
+    def _too_few_present(self, tx: Connection) -> Hold | None:
+        """Between two rounds: no cohort is drawn of devices that are away."""
+        line, policy = round_table.latest_line(tx), self._policy
+        if not policy.cohort_size or (line is not None and not line.is_over):
+            return None
+        known, present = len(members.confirmed(tx)), len(self._service.proposals.candidates(tx))
+        if present >= policy.k_min or known < policy.k_min:
+            return None
+        message = f"{present} of the {policy.k_min} that a round needs are connected; cohorts are drawn of these."
+        return Hold("too-few-present", "Waiting for devices.", message, "A round opens when more are connected.")
 
     def finished(self, tx: Connection) -> bool:
         """Does no further round open, unless the operator changes something?"""

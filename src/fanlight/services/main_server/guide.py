@@ -43,12 +43,12 @@ def _unmeasured(status: Mapping[str, Any], steps: Sequence[StepView]) -> Now | N
 
 
 def _of_the_round(status: Mapping[str, Any], steps: Sequence[StepView]) -> Now:
-    line, by_itself = status["round"], status["by_itself"]
+    line = status["round"]
     name = f"Round {line['round']}"
     match State(line["state"]):
         case State.OPEN:
             return _open(status, steps)
-        case State.RELEASED if by_itself:
+        case State.RELEASED if line["by_itself"]:
             return Now(f"{name} made a new model.", "It is published by itself in a moment.")
         case State.RELEASED:
             text = "Devices fetch it as soon as it is published."
@@ -62,11 +62,11 @@ def _of_the_round(status: Mapping[str, Any], steps: Sequence[StepView]) -> Now:
 
 
 def _open(status: Mapping[str, Any], steps: Sequence[StepView]) -> Now:
-    line, reports, needed = status["round"], status["reports"], status["k_min"]
+    line, reports, needed = status["round"], status["reports"], status["round"]["k_min"]
     title = f"Round {line['round']} is open: {reports} {'report' if reports == 1 else 'reports'} so far."
     if line["kind"] == Kind.MEASURE:
         return Now(title, "Each device tests the current model on pictures of its own. The round ends by itself.")
-    if status["by_itself"]:
+    if line["by_itself"]:
         return Now(title, "It ends by itself when enough devices have reported. There is nothing to do.")
     if next(step for step in steps if step.route == AGGREGATE).possible:
         return Now(title, "That is enough: add them up now, or wait for more.", "Aggregate", AGGREGATE)

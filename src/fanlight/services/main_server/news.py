@@ -82,18 +82,23 @@ class News:
         with self.happened:
             self.happened.notify_all()
 
-    def spread(self, latest: Callable[[], RoundLine | None]) -> None:
+    def spread(self, latest: Callable[[], RoundLine | None]) -> bool:
         """Wake the devices if there is news for them, unless a round is about to open, which will wake them anyway.
 
         Args:
             latest: the newest round, asked for only then.
+
+        Returns:
+            does news wait for a round?
         """
         if self._since is None:
-            return
+            return False
         line = latest()
         opening = line is not None and line.at is State.PROPOSED
-        if not (opening and self._monotonic() - self._since < LONGEST_WAIT_S):
-            self._wake_devices()
+        if opening and self._monotonic() - self._since < LONGEST_WAIT_S:
+            return True
+        self._wake_devices()
+        return False
 
     @property
     def members_version(self) -> int:

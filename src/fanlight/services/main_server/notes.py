@@ -37,6 +37,7 @@ SUPPORTERS: Final = "supporters"
 WAIT_S: Final = "wait_s"
 EXPECTED_PERCENT: Final = "expected_percent"
 ENOUGH: Final = "enough"
+BY_ITSELF: Final = "by_itself"
 """What the round proposed last goes by; see ``stragglers.WaitingRules``."""
 
 SINCE_ROUND: Final = "since_round"

@@ -7,12 +7,15 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, case, func, select
 
+from fanlight.protocol.plan import Kind
 from fanlight.services.http.paging import paging
 from fanlight.services.http.steps import StepView
 from fanlight.services.main_server import lines, measurements, members, round_table, timeline
 from fanlight.services.main_server.conductor import Conductor
 from fanlight.services.main_server.models import Version
+from fanlight.services.main_server.round_table import Stored
 from fanlight.services.main_server.service import MainService
+from fanlight.services.main_server.stragglers import WaitingRules
 from fanlight.services.server.incidents import incident_count, incidents
 from fanlight.storage.tables import main as tables
 
@@ -50,7 +53,7 @@ class Overview:
                 "k_min": policy.k_min,
                 "members": known,
                 "aggregator_connected": service.aggregator_connected,
-                "round": lines.round_lines(tx, service, [stored])[0] if stored else None,
+                "round": self._round(tx, stored) if stored else None,
                 "reports": round_table.arrived(tx, stored.mh) if stored else 0,
                 "model": {"version": model.number, "sha256": model.sha256.hex()},
                 "accuracy": lines.received(service, measurements.of_model(tx, model.sha256)).get("accuracy"),
@@ -62,6 +65,12 @@ class Overview:
                 "held": asdict(held) if (held := self._conductor.course.hold(tx)) else None,
                 "incidents": incident_count(tx, service.log),
             }
+
+    def _round(self, tx: Connection, stored: Stored) -> dict[str, Any]:
+        """The newest round, with the rules it goes by, which may not be the policy's any more."""
+        by_itself = WaitingRules.of_newest(tx, self._service.task.policy).by_itself or stored.kind == Kind.MEASURE
+        rules = {"k_min": stored.record.terms.k_min, "by_itself": by_itself}
+        return lines.round_lines(tx, self._service, [stored])[0] | rules
 
     def incidents(self) -> list[dict[str, Any]]:
         """What should not have happened, newest first."""

@@ -11,12 +11,13 @@ from sqlalchemy import Connection, insert
 from fanlight.core.adaptive_clip import FIRST_CLIP, next_clip
 from fanlight.protocol.contribution import Totals, clip_of, expected_layout
 from fanlight.protocol.exchange import Order
-from fanlight.protocol.main_round import State
+from fanlight.protocol.main_round import Record, State
 from fanlight.protocol.main_server import MainServer
 from fanlight.protocol.manifest import SUITE, Proposal, cohort_hash
 from fanlight.protocol.plan import Kind
 from fanlight.services.main_server import measurements, members, notes, round_table
 from fanlight.services.main_server.models import Models
+from fanlight.services.main_server.presence import Presence
 from fanlight.services.main_server.stragglers import WaitingRules
 from fanlight.services.main_server.task_file import TaskFile
 from fanlight.services.server.chained_log import ChainedLog
@@ -30,7 +31,7 @@ class Proposals:
 
     Attributes:
         machine: main's identity.
-        tasks, models, keys, log: main's.
+        tasks, models, keys, log, presence: main's.
     """
 
     machine: MainServer
@@ -38,6 +39,7 @@ class Proposals:
     models: Models
     keys: RoundKeys
     log: ChainedLog
+    presence: Presence
 
     def propose(self, tx: Connection, kind: Kind) -> None:
         """Begin the next round.
@@ -62,6 +64,22 @@ class Proposals:
         columns = round_table.columns_of(step.record)
         tx.execute(insert(rounds).values(number=number, kind=kind.value, **values, **columns))
         self.log.append(tx, step.entries)
+
+    def candidates(self, tx: Connection) -> list[bytes]:
+        """The members of which a cohort is drawn: those that are there, as far as is known so soon after a start.
+
+        As in Bonawitz et al. 2019, section 2.2: of the devices that have checked in.
+        """
+        return sorted(filter(self.presence.may_be_present, members.confirmed(tx)))
+
+    def is_current(self, tx: Connection, record: Record, now: float) -> bool:
+        """Is what was proposed last, and not signed until ``now`` (unix seconds), what would be proposed today?"""
+        terms, policy = record.terms, self.tasks.task.policy
+        kind, key = Kind(terms.kind), terms.main_key
+        same_rules = WaitingRules.of_newest(tx, policy) == WaitingRules.of_policy(policy)
+        same_rules &= notes.read(tx, notes.SUPPORTERS, policy.supporters) == policy.supporters
+        same_terms = self._terms(tx, kind, terms.round, terms.attempt, record.cohort, key) == terms
+        return same_rules and same_terms and not policy.rests_at(now)
 
     def adapt_clip(self, tx: Connection, terms: Proposal, totals: Totals) -> None:
         """Move the clip of the next rounds by what share of the devices was within this one's."""
@@ -107,5 +125,7 @@ class Proposals:
 
     def _sample(self, tx: Connection) -> Sequence[bytes]:
         size = self.tasks.task.policy.sample_size
-        known = sorted(members.confirmed(tx))
-        return random.SystemRandom().sample(known, min(size, len(known))) if size else ()
+        if not size:
+            return ()
+        present = self.candidates(tx)
+        return random.SystemRandom().sample(present, min(size, len(present)))

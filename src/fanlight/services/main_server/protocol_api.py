@@ -48,8 +48,7 @@ def protocol_routes(service: MainService, authorities: Collection[str]) -> list[
 
     def sender(request: Request) -> bytes:
         device = bytes.fromhex(members.verify_request(request).key_id)
-        if service.presence.see(device):
-            service.pages.notify()
+        service.see(device)
         return device
 
     return [
@@ -75,7 +74,7 @@ def _device_routes(sender: Sender, service: MainService) -> list[PlainRoute]:
             with service.news.room_to_wait(device):
                 await service.news.wait_for_offer(device, after, wait)
             if await request.is_disconnected():
-                service.presence.lose(device, asked_at)
+                service.lose(device, asked_at)
                 return Response(status_code=204)
             service.presence.see(device)
         return cbor(offers.to(device))
@@ -165,9 +164,9 @@ def _round_routes(service: MainService, verifier: SignatureVerifier) -> list[Pla
         return Response(status_code=204)
 
     async def manifest(request: Request) -> Response:
-        reply, cohort = await run_in_threadpool(service.rounds.countersign, await body_of(request, 1 << 20))
-        service.news.tell(offers=cohort or True)
-        return cbor(reply)
+        opened = await run_in_threadpool(service.rounds.countersign, await body_of(request, 1 << 20))
+        service.tell_opened(opened)
+        return cbor(opened.reply)
 
     async def close(request: Request) -> Response:
         reply = await run_in_threadpool(service.rounds.judge, await body_of(request, CLOSE_LIMIT))

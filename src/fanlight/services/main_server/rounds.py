@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,6 +44,21 @@ class MadeRoom(StrEnum):
 
     FOR_MEASURING = "made-room-for-measuring"
     FOR_VERSION = "made-room-for-version"
+    FOR_RULES = "made-room-for-rules"
+
+
+class Opened(NamedTuple):
+    """A round that the aggregator has signed.
+
+    Attributes:
+        reply: the manifest with both signatures.
+        cohort: whom it asks; none: all.
+        withdrawn: the policy had changed before: the aggregator is asked to give it up.
+    """
+
+    reply: bytes
+    cohort: Sequence[bytes]
+    withdrawn: bool
 
 
 class Rounds:
@@ -78,15 +93,21 @@ class Rounds:
         self.journal = RoundJournal(clock)
         self._proofs: OrderedDict[bytes, Mapping[bytes, InclusionProof]] = OrderedDict()
 
-    def countersign(self, data: bytes) -> tuple[bytes, Sequence[bytes]]:
-        """The aggregator has signed the manifest; returns it with both signatures, and the cohort (none: all)."""
+    def countersign(self, data: bytes) -> Opened:
+        """The aggregator has signed the manifest.
+
+        There is one manifest of a number, and what the aggregator has signed cannot be taken back; so a proposal whose
+        rules hold no more, because it waited long, is opened to be given up.
+        """
         with self._database.transaction() as tx:
-            stored = round_table.current(tx)
+            stored, now = round_table.current(tx), self._clock()
             step = self._machine.open(stored.record, data)
-            opened = {} if stored.opened_at else {"opened_at": self._clock()}
-            self._save(tx, step, **opened)
+            withdrawn = not stored.opened_at and not self._proposals.is_current(tx, stored.record, now)
+            opened = {} if stored.opened_at else {"opened_at": now}
+            asked = {"asked": Order.ABANDON.value, "reason": MadeRoom.FOR_RULES} if withdrawn else {}
+            self._save(tx, step, **opened, **asked)
         self._say(stored, step.record, kind=stored.kind)
-        return step.reply, step.record.cohort
+        return Opened(step.reply, step.record.cohort, withdrawn)
 
     def beacon(self, mh: bytes, device: bytes, data: bytes) -> None:
         """A device's beacon, which is the aggregator's receipt. What it proves against the aggregator is logged."""

@@ -30,7 +30,7 @@ from fanlight.services.main_server.presence import PRESENT_S, Presence
 from fanlight.services.main_server.promotion import Promotion
 from fanlight.services.main_server.proposals import Proposals
 from fanlight.services.main_server.round_table import RoundLine
-from fanlight.services.main_server.rounds import Rounds
+from fanlight.services.main_server.rounds import Opened, Rounds
 from fanlight.services.main_server.task import Task
 from fanlight.services.main_server.task_file import TaskFile
 from fanlight.services.server.chained_log import ChainedLog
@@ -96,7 +96,7 @@ class MainService:
         self.presence = Presence(monotonic, lambda: self.pause_s)
         self.membership = Membership(self.database, tables.members, self.log, identity.trust, self._forget)
         keys = RoundKeys(state / "round-keys", random_bytes)
-        self.proposals = Proposals(self.machine, self._tasks, self.models, keys, self.log)
+        self.proposals = Proposals(self.machine, self._tasks, self.models, keys, self.log, self.presence)
         self.rounds = Rounds(self.database, self.log, keys, self.models, self.proposals, self.machine, clock)
         self.promotion = Promotion(self.database, self.log, self.models, self.rounds, clock)
         self.pages = Notifier()
@@ -129,7 +129,7 @@ class MainService:
             before, task = self.task.policy, self._tasks.change_policy(**changes)
             with self.database.transaction() as tx:
                 policy_log.follow(tx, self.log, task.policy)
-        self.news.tell(offers=task.policy.by_itself != before.by_itself)  # of the policy, offers say no more
+        self.news.tell(offers=task.policy.by_itself != before.by_itself)  # which offers say between two rounds
         return task
 
     def run_by_itself(self) -> Task:
@@ -191,9 +191,29 @@ class MainService:
         """The aggregator's key under its one key id (for request signatures)."""
         return Ed25519PublicKey.from_public_bytes(self.identity.trust.aggregator_key) if key_id == AGGREGATOR else None
 
+    def see(self, device: bytes) -> None:
+        """A device has asked for something: it is there."""
+        if self.presence.see(device):
+            self.pages.notify()
+            if self.task.policy.cohort_size:
+                self.news.policy.notify()  # which may wait for somebody to draw
+
+    def lose(self, device: bytes, since: float) -> None:
+        """A device's connection broke, see ``Presence.lose``: a round may wait for nobody else."""
+        self.presence.lose(device, since)
+        self.news.policy.notify()
+
+    def tell_opened(self, opened: Opened) -> None:
+        """A round has opened: devices may report, or the aggregator is to give it up."""
+        self.news.tell(offers=not opened.withdrawn and (opened.cohort or True), orders=opened.withdrawn)
+
     def see_aggregator(self) -> None:
         """The aggregator asks for orders: it is there."""
+        was_away = not self.aggregator_connected
         self._aggregator_seen = self.monotonic()
+        if was_away:
+            self.news.policy.notify()  # which proposes nothing while nobody would answer
+            self.pages.notify()
 
     @property
     def aggregator_connected(self) -> bool:

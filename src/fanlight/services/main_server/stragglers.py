@@ -21,22 +21,25 @@ class WaitingRules:
         wait_s: seconds after the report that made a sum possible.
         expected_percent: share of the devices that have reported or may still do.
         enough: this many reports, whoever is missing; 0 = there is no such number.
+        by_itself: it ends by these rules; else its operator ends it.
     """
 
     wait_s: int
     expected_percent: int
     enough: int
+    by_itself: bool = True
 
     @classmethod
     def of_policy(cls, policy: Policy) -> WaitingRules:
         """What a round that is proposed now goes by."""
-        return cls(policy.wait_s, policy.expected_percent, policy.cohort_size)
+        return cls(policy.wait_s, policy.expected_percent, policy.cohort_size, policy.by_itself)
 
     @classmethod
     def of_newest(cls, tx: Connection, policy: Policy) -> WaitingRules:
         """What the newest round goes by; ``policy`` if it was proposed before this was kept."""
         kept = notes.read_all(tx, cls.of_policy(policy).as_notes())
-        return cls(kept[notes.WAIT_S], kept[notes.EXPECTED_PERCENT], kept[notes.ENOUGH])
+        by_itself = bool(kept[notes.BY_ITSELF])
+        return cls(kept[notes.WAIT_S], kept[notes.EXPECTED_PERCENT], kept[notes.ENOUGH], by_itself)
 
     def as_notes(self) -> dict[str, int]:
         """What to keep of them for the round that is being proposed."""
@@ -44,6 +47,7 @@ class WaitingRules:
             notes.WAIT_S: self.wait_s,
             notes.EXPECTED_PERCENT: self.expected_percent,
             notes.ENOUGH: self.enough,
+            notes.BY_ITSELF: int(self.by_itself),
         }
 
     def are_content(self, reported: int, missing: int, waited_s: float) -> bool:

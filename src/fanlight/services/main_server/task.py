@@ -128,6 +128,10 @@ class Policy(_Section):
         """The quiet hours, if there are any."""
         return QuietHours.parse(self.quiet_hours, self.timezone)
 
+    def rests_at(self, unix_s: float) -> bool:
+        """Does no round of any kind open at this moment?"""
+        return self.paused or (self.quiet is not None and self.quiet.holds(unix_s))
+
     @property
     def sample_size(self) -> int:
         """Devices sampled for a round, over-selection included; 0 = all."""
