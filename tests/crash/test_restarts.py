@@ -20,6 +20,7 @@ from tests.requirements import require
 
 HOUR_S = 3_600
 DAY_S = 24 * HOUR_S
+SKEWED = "a server's clock and this one differ"
 
 pytestmark = pytest.mark.timeout(1800)
 
@@ -145,6 +146,11 @@ def refusal(federation: Federation, full: str) -> str | None:
     return None
 
 
+def said_by_all(federation: Federation) -> str:
+    """The logs of all roles."""
+    return "\n".join((role.folder / "output.txt").read_text(errors="replace") for role in federation.roles.values())
+
+
 @pytest.mark.parametrize("shift_s", [DAY_S, -DAY_S], ids=["forward", "back"])
 @pytest.mark.parametrize("whose", ROLES[:3])
 def test_a_clock_that_jumps_by_a_day(whose: str, shift_s: float, tmp_path: Path, pictures: tuple[Path, ...]) -> None:
@@ -153,7 +159,34 @@ def test_a_clock_that_jumps_by_a_day(whose: str, shift_s: float, tmp_path: Path,
         federation.cycle()
         federation.roles[whose].command("shift", 0.0)
         federation.cycle()
+        assert SKEWED in said_by_all(federation)
         Invariants(federation).check()
+
+
+@pytest.mark.parametrize("shift_s", [DAY_S, -DAY_S], ids=["forward", "back"])
+@pytest.mark.parametrize("whose", ROLES[:3])
+def test_rounds_by_themselves_go_on_when_a_clock_jumps_by_a_day(
+    whose: str, shift_s: float, tmp_path: Path, pictures: tuple[Path, ...]
+) -> None:
+    federation = Federation(tmp_path, pictures, by_itself=True, wait_s=DAY_S, window_s=7 * DAY_S)
+    try:
+        for role in federation.roles.values():
+            role.start()
+
+        def goes_on() -> None:
+            before = until(federation.version, "the main server says its version") or 0
+            until(lambda: (federation.version() or 0) >= before + 2, "two more rounds are over", federation.summary)
+
+        goes_on()
+        for shift in (shift_s, 0.0):
+            federation.roles[whose].command("shift", shift)
+            goes_on()
+        rounds = federation.ask("main", "/api/v1/rounds")["rounds"]
+        over = [entry for entry in rounds if entry["ended_at"] is not None]
+        assert {(entry["state"], entry["participants"]) for entry in over} == {("complete", 2)}
+        assert SKEWED in said_by_all(federation)
+    finally:
+        federation.close()
 
 
 def test_a_device_is_away_for_hours(tmp_path: Path, pictures: tuple[Path, ...]) -> None:

@@ -15,6 +15,7 @@ from collections.abc import AsyncGenerator, Callable, Generator
 from email.utils import parsedate_to_datetime
 
 import httpx
+import structlog
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from fanlight.errors import UsageError
@@ -28,6 +29,8 @@ from fanlight.services.http.signature_profile import (
     signature_base,
     write_input,
 )
+
+log = structlog.get_logger(__name__)
 
 
 def fresh_nonce() -> str:
@@ -100,6 +103,7 @@ class SignedRequests(httpx.Auth):
         except (KeyError, ValueError):
             return False
         self.clock_offset_s = server_time - self._clock()
+        log.warning("a server's clock and this one differ: its time is used from now on", seconds=self.clock_offset_s)
         return True
 
 
