@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import Connection
 
 from fanlight.errors import RemoteError
+from fanlight.protocol.aggregator_round import Held
+from fanlight.protocol.manifest import SignedManifest
 from fanlight.services.aggregator import held_reports
-from tests.services_world import World, running, wait
+from fanlight.services.aggregator.reception import Reception
+from tests.services_world import ProtocolDevice, World, running, wait
 
 
 def held(world: World) -> Any:
@@ -65,3 +70,54 @@ def test_reports_that_come_at_once_lie_where_their_rows_say_and_add_up(tmp_path:
         wait(lambda: world.open_round() == 2, "round 2 is open")
         assert (held(world)[1]["result"], held(world)[1]["accepted"]) == ("released", len(devices))
         assert not world.report_files()
+
+
+def test_a_receipt_can_be_had_again_also_if_two_reports_met_while_the_round_was_looked_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with running(tmp_path) as world:
+        first, second = world.enrolled(2)
+        built, other = first.commit(), second.commit()
+        look, met = held_reports.of_round, threading.Event()
+        receipts = dict[ProtocolDevice, bytes]()
+        sending = threading.Thread(target=lambda: receipts.update({second: second.upload(other)}))
+
+        def look_slowly(tx: Connection, mh: bytes) -> list[Held]:
+            found = look(tx, mh)
+            if not met.is_set():
+                met.set()
+                sending.start()
+                sending.join(1)  # it gets through meanwhile if nothing holds it
+            return found
+
+        monkeypatch.setattr(held_reports, "of_round", look_slowly)
+        receipts[first] = first.upload(built)
+        sending.join()
+        assert met.is_set()
+        for device, sent in ((first, built), (second, other)):
+            device.main.beacon(sent.record.mh, receipts[device])
+        world.owner("aggregator").step("/aggregate_models")
+        assert first.upload(built) == receipts[first]
+        assert second.upload(other) == receipts[second]
+
+
+def test_a_receipt_can_be_had_again_also_if_its_report_is_not_known_yet_without_a_look(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the transaction that stores a report and the note that it is here, the round may be closed."""
+    with running(tmp_path) as world:
+        devices = world.enrolled(2)
+        manifest = SignedManifest.decode(devices[0].offer().manifest or b"")
+        built = [device.commit() for device in devices]
+        receipts = [device.upload(sent) for device, sent in zip(devices, built, strict=True)]
+        for device, sent, receipt in zip(devices, built, receipts, strict=True):
+            device.main.beacon(sent.record.mh, receipt)
+        world.owner("aggregator").step("/aggregate_models")
+        monkeypatch.setattr(Reception, "is_first", lambda *_: True)
+        assert [device.upload(sent) for device, sent in zip(devices, built, strict=True)] == receipts
+        late = world.protocol_device()
+        late.enrol()
+        world.wait_members([late.id])
+        with pytest.raises(RemoteError) as error:
+            late.upload(late.commit_to(manifest))
+        assert error.value.slug == "round-agreed"

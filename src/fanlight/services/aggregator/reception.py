@@ -6,6 +6,7 @@ transaction that stores.
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
@@ -66,6 +67,7 @@ class Reception:
         self._confirmed: frozenset[bytes] | None = None
         self._heard = Notifier()
         self._reported: tuple[bytes, set[bytes]] = b"", set()
+        self._noting = threading.Lock()
 
     @property
     def confirmed(self) -> frozenset[bytes]:
@@ -117,7 +119,7 @@ class Reception:
     def is_first(self, mh: bytes, device: bytes) -> bool:
         """Is it known, without a look into the database, that nothing of this device is here for this round?
 
-        Two reports that arrive at once may both be; ``take`` sees to it.
+        It may be a moment behind: of two reports that arrive at once both may be, and ``take`` sees to it.
         """
         newest, reported = self._reported
         return newest == mh and device not in reported
@@ -192,10 +194,9 @@ class Reception:
 
     def kept(self, mh: bytes, device: bytes) -> Kept | None:
         """A device's report, if we have one; its receipt outlives the file."""
-        is_news = self._reported[0] != mh and self._is_newest(mh)
+        if self._reported[0] != mh and self._is_newest(mh):
+            self._learn_reported(mh)
         with self._database.reading() as tx:
-            if is_news:
-                self._reported = mh, {held.device for held in held_reports.of_round(tx, mh)}
             return held_reports.find(tx, [mh], [device]).get((mh, device))
 
     def needs(self, mh: bytes, device: bytes, file: str) -> bool:
@@ -203,10 +204,18 @@ class Reception:
         kept = self.kept(mh, device)
         return kept is not None and kept.place.file == file and self._record(mh).at not in TERMINAL
 
+    def _learn_reported(self, mh: bytes) -> None:
+        with self._noting:  # what is stored after this reading is noted after it, and not lost
+            if self._reported[0] != mh:
+                with self._database.reading() as tx:
+                    self._reported = mh, {held.device for held in held_reports.of_round(tx, mh)}
+
     def _note(self, record: Record, kept: Kept) -> None:
-        (newest, reported), device = self._reported, kept.held.device
-        if newest == kept.mh:
-            reported.add(device)
+        device = kept.held.device
+        with self._noting:
+            newest, reported = self._reported
+            if newest == kept.mh:
+                reported.add(device)
         size = body_bytes(kept.held.envelope.encode(), record.terms.length)
         self._rounds.journal.took("report taken", record.number, kept.mh, device, size)
 

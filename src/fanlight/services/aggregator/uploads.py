@@ -140,10 +140,7 @@ class Uploads:
         body, envelope = Body(request), None
         try:
             envelope = await body.envelope()
-            if self._reception.is_first(mh, device):  # then nothing is read from the disk, and a thread is not worth it
-                report: Admitted | bytes = self._checked(mh, device, envelope)
-            else:
-                report = await run_in_threadpool(self._admit, mh, device, envelope)
+            report = self._first(mh, device, envelope) or await run_in_threadpool(self._admit, mh, device, envelope)
             with self._room.taken(device, _held_at_once(report)):
                 yield body, report
         except (RemoteError, NotPossibleNow) as error:  # its sender's fault, or too late; not our disk's
@@ -151,6 +148,15 @@ class Uploads:
             if envelope is not None and not cut:
                 await run_in_threadpool(self._note, mh, device, envelope, error.slug)
             raise
+
+    def _first(self, mh: bytes, device: bytes, envelope: Envelope) -> Admitted | None:
+        """Admit a first report; then nothing is read from the disk, and a thread is not worth it."""
+        if not self._reception.is_first(mh, device):
+            return None
+        try:
+            return self._checked(mh, device, envelope)
+        except NotPossibleNow:  # closed; if this very report went into the set a moment ago, it has a receipt
+            return None
 
     def _admit(self, mh: bytes, device: bytes, envelope: Envelope) -> Admitted | bytes:
         kept = self._reception.kept(mh, device)
