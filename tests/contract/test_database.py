@@ -4,6 +4,7 @@ import importlib
 import stat
 import threading
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -62,6 +63,13 @@ def test_who_reads_sees_what_was_committed_and_waits_for_nobody(tmp_path: Path) 
             other.join()
         look()
     assert seen == [0, 5]
+
+
+def test_however_many_read_at_once_nobody_waits_for_a_connection(tmp_path: Path) -> None:
+    """An event loop reads, too, and would stand still meanwhile."""
+    with Database(tmp_path / "role.sqlite") as made, ExitStack() as readers:
+        connections = [readers.enter_context(made.reading()) for _ in range(50)]
+        assert [tx.execute(text("SELECT 1")).scalar_one() for tx in connections] == [1] * 50
 
 
 def test_who_only_reads_changes_nothing(tmp_path: Path) -> None:

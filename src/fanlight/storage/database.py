@@ -8,7 +8,8 @@ The rules, and why they hold:
 3. What is committed survives a power cut: write-ahead log with ``synchronous=FULL``.
 4. The files are readable by their owner only.  SQLite gives its log and index the mode of the main file, so that one
    is made first.
-5. Whoever only reads sees what was committed when it began, and waits for nobody: so it may do so on an event loop.
+5. Whoever only reads sees what was committed when it began, and waits for nobody, neither for who writes nor for a
+   connection: so it may do so on an event loop.  As many connections are out as threads use at once, and few stay.
 6. Whatever SQLAlchemy, SQLite or the operating system raise leaves here as ``StorageError``.
 """
 
@@ -134,7 +135,9 @@ def _make_private_file(path: Path) -> None:
 
 def _engine(path: Path | None, busy_timeout_ms: int) -> Engine:
     # each connection to ":memory:" is a database of its own, so there is only one
-    options: dict[str, Any] = {"poolclass": StaticPool if path is None else QueuePool}
+    options: dict[str, Any] = {"poolclass": StaticPool}
+    if path is not None:
+        options = {"poolclass": QueuePool, "max_overflow": -1}  # a bound would make an event loop wait for its turn
     target = ":memory:" if path is None else str(path)
 
     def connect() -> sqlite3.Connection:  # no URL: a path may contain characters that a URL gives a meaning to
