@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import itertools
+import select
 import socket
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +20,9 @@ from fanlight.protocol.digests import VECTOR_CHUNK_BYTES, VectorDigest
 from fanlight.protocol.exchange import PREFIX
 from fanlight.protocol.manifest import SignedManifest
 from fanlight.protocol.report import ReportHeader, body_prefix, sign_report
-from fanlight.services.aggregator.uploads import AT_ONCE, RETRY_S
+from fanlight.services.aggregator import upload_body
+from fanlight.services.aggregator.upload_body import RETRY_S
+from fanlight.services.aggregator.uploads import AT_ONCE
 from fanlight.services.http.remote import UNSIGNED
 from tests.large_reports import MANY_CLASSES, give_features
 from tests.services_world import ProtocolDevice, Sent, World, running, wait
@@ -222,6 +226,35 @@ def test_one_device_cannot_take_all_the_room(world: World, device: ProtocolDevic
     for seed in (1, 2, 3):
         Parts(device, device.commit(seed=seed)).begin(1)
     assert len(world.report_files()) == before, "of one device there is one unfinished report"
+
+
+def test_who_sends_a_byte_now_and_then_does_not_keep_its_room(device: ProtocolDevice) -> None:
+    parts, slow, answers = Parts(device), list[socket.socket](), list[bytes]()
+    parts.begin(1)
+    rest = len(parts.front) + len(parts.y) - CHUNK
+    with pytest.MonkeyPatch.context() as patch, ExitStack() as lines:
+        patch.setattr(upload_body, "GRACE_S", 2.0)
+
+        def one_more() -> bool:
+            slow.append(lines.enter_context(closing(parts.connect())))
+            slow[-1].sendall(parts.head("PATCH", rest, CHUNK) + parts.front)
+            return _is_busy(parts)
+
+        wait(one_more, f"{AT_ONCE} are under way")
+        for at in itertools.count(CHUNK):
+            for line in select.select(slow, [], [], 0.05)[0]:
+                answers.append(line.recv(1 << 16))
+                slow.remove(line)
+            if not slow:
+                break
+            for line in slow:
+                line.sendall(parts.y[at : at + 1])
+        late = [answer for answer in answers if b" 408 " in answer]
+        assert len(late) >= AT_ONCE
+        assert all(b"too-slow" in answer and f"retry-after: {RETRY_S:.0f}".encode() in answer for answer in late)
+        assert not _is_busy(parts), "while they are still on the line"
+    assert parts.ask() == CHUNK, "it goes on from there"
+    device.device.take_receipt(parts.sent.record, parts.rest(CHUNK))
 
 
 def _is_busy(parts: Parts) -> bool:

@@ -19,6 +19,15 @@ from fanlight.services.http.limits import declared_length
 
 PATIENCE_S: Final = 60.0
 """A sender that says nothing for so long is gone."""
+GRACE_S: Final = 60.0
+SLOWEST_RATE: Final = 8192
+"""Bytes a second that a report must bring, over all the time that it is waited for but the first ``GRACE_S`` seconds.
+
+Without it a few members that send a byte a minute could keep everybody else's reports from finding room. A line of 64
+kbit/s is fast enough; on a slower one the report goes on where it was let go.
+"""
+RETRY_S: Final = 5.0
+"""About as long as a large report takes over a good line."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +79,8 @@ class Body:
         self._pieces = request.stream()
         self._rest = memoryview(b"")
         self._read = 0
+        self._heard = 0
+        self._waited_s = 0.0
 
     async def envelope(self) -> Envelope:
         """What every upload begins with.
@@ -137,13 +148,27 @@ class Body:
 
     async def _next(self) -> memoryview:
         """The next bytes; none at the end."""
-        piece, self._rest = self._rest, memoryview(b"")
+        found, self._rest = self._rest, memoryview(b"")
+        while not found and (piece := await self._hear()) is not None:
+            found = memoryview(piece)
+        return found
+
+    async def _hear(self) -> bytes | None:
+        """What the sender says next; None after the end. Only the time that is spent on waiting for it counts."""
+        loop = asyncio.get_running_loop()
+        began, left_s = loop.time(), GRACE_S + self._heard / SLOWEST_RATE - self._waited_s
         try:
-            while not piece:
-                async with asyncio.timeout(PATIENCE_S):
-                    piece = memoryview(await anext(self._pieces))
-        except StopAsyncIteration:
-            return piece
-        except (ClientDisconnect, TimeoutError):
+            async with asyncio.timeout(min(PATIENCE_S, left_s)):
+                piece = await anext(self._pieces, None)
+        except ClientDisconnect:
             raise MalformedMessage("The connection ended before the report did.", slug="cut-short") from None
+        except TimeoutError:
+            raise MalformedMessage(
+                f"The report arrives too slowly: {self._heard} bytes in {self._waited_s:.0f} seconds.",
+                slug="too-slow",
+                next="Send the rest over a better line; what has arrived in whole chunks is kept.",
+                retry_after_s=RETRY_S,
+            ) from None
+        self._waited_s += loop.time() - began
+        self._heard += len(piece or b"")
         return piece

@@ -43,7 +43,7 @@ from fanlight.services.aggregator.intake import Intake
 from fanlight.services.aggregator.reception import Arrived
 from fanlight.services.aggregator.service import AggregatorService
 from fanlight.services.aggregator.shared_file import SharedFile
-from fanlight.services.aggregator.upload_body import Admitted, Body
+from fanlight.services.aggregator.upload_body import RETRY_S, Admitted, Body
 from fanlight.services.http.limits import declared_length, too_large
 from fanlight.services.http.room import Room
 from fanlight.storage.unfinished import Unfinished
@@ -53,8 +53,6 @@ AT_ONCE: Final = 4
 """Most uploads of one device at a time: one, and what is left of those whose connections have died."""
 HELD_BYTES: Final = 64 << 20
 """Most bytes that all uploads hold in memory: 64 large ones, or 1,200 of a head of 51 kB."""
-RETRY_S: Final = 5.0
-"""About as long as a large report takes over a good line."""
 
 
 class Uploads:
@@ -140,7 +138,9 @@ class Uploads:
         body, envelope = Body(request), None
         try:
             envelope = await body.envelope()
-            report = self._first(mh, device, envelope) or await run_in_threadpool(self._admit, mh, device, envelope)
+            report: Admitted | bytes | None = self._first(mh, device, envelope)
+            if report is None:
+                report = await run_in_threadpool(self._admit, mh, device, envelope)
             with self._room.taken(device, _held_at_once(report)):
                 yield body, report
         except (RemoteError, NotPossibleNow) as error:  # its sender's fault, or too late; not our disk's

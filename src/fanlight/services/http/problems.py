@@ -46,7 +46,7 @@ STATUS: Mapping[type[errors.FanlightError], int] = {
     errors.NotFound: 404,
     errors.Unreachable: 502,
 }
-_STATUS_OF_SLUG = {"disk-full": 507, "too-many-requests": 429, "unknown-host": 421}
+_STATUS_OF_SLUG = {"disk-full": 507, "too-many-requests": 429, "unknown-host": 421, "too-slow": 408}
 _FRAMEWORK = {
     404: ("not-found", "There is no such page or route here.", "Check the address, or begin at the start page."),
     405: (
