@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from structlog.testing import capture_logs
 
 from fanlight.errors import MalformedMessage, NotPossibleNow, RemoteError, StorageError, Unreachable
 from fanlight.protocol import signing
@@ -214,6 +215,70 @@ def test_when_the_window_has_passed_what_is_here_is_summed(tmp_path: Path) -> No
         collected(world)
         world.clock.offset += 8 * 86_400
         wait(lambda: world.round(1, state="released", participants=2), "the aggregator finishes by itself")
+
+
+def main_is_away(world: World, monkeypatch: pytest.MonkeyPatch, retry_after_s: float | None) -> list[int]:
+    """Main answers the aggregator's questions for orders no more; what is returned grows with each of them."""
+    asked: list[int] = []
+
+    async def orders(*_: Any) -> Any:
+        asked.append(1)
+        raise Unreachable("Main is away.", retry_after_s=retry_after_s)
+
+    monkeypatch.setattr(world.aggregator.service.main, "orders", orders)
+    world.main.service.news.tell(members=True)  # who waits for an answer has one
+    wait(lambda: asked, "main was asked")
+    return asked
+
+
+def is_abandoned(world: World) -> bool:
+    stored = world.aggregator.service.rounds.latest()
+    return stored is not None and stored.record.at is State.ABANDONED
+
+
+def test_a_round_ends_with_its_window_however_long_main_says_to_stay_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with running(tmp_path, window_s=10) as world:
+        world.enrolled(2)[0].report()
+        asked = main_is_away(world, monkeypatch, retry_after_s=900)
+        wait(lambda: is_abandoned(world), "the window has passed")
+        assert len(asked) == 1
+
+
+def test_a_surprise_while_main_is_away_does_not_end_the_loop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with running(tmp_path) as world:
+        world.enrolled(2)[0].report()
+        rounds, surprises = world.aggregator.service.rounds, [2]
+        real = rounds.count
+
+        def count(mh: bytes) -> int:
+            if surprises[0]:
+                surprises[0] -= 1
+                raise ValueError("a surprise")
+            return real(mh)
+
+        main_is_away(world, monkeypatch, retry_after_s=None)
+        monkeypatch.setattr(rounds, "count", count)
+        world.clock.offset += 8 * 86_400
+        wait(lambda: is_abandoned(world), "the loop lives")
+        assert surprises == [0]
+
+
+def test_a_round_that_main_dismisses_is_no_trouble_with_its_orders(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with running(tmp_path, r_max_percent=0) as world:
+        devices = world.enrolled(3)
+        sent = [device.report() for device in devices[:2]]
+        mh, private = sent[0].record.mh, world.aggregator.service.identity.private
+        receipt = Receipt(mh=mh, device=devices[2].id, report_id=b"\x01" * 32, time=1)
+        devices[2].main.beacon(mh, signing.sign(private, RECEIPT, receipt.encode()).encode())  # it will not be listed
+        with capture_logs() as lines:
+            world.owner("main").start("/aggregate_models")
+            wait(lambda: world.round(1, state="abandoned"), "main has dismissed it")
+            wait(lambda: world.open_round() == 2, "the next round is open")
+        assert not [line for line in lines if "could not be followed" in line["event"]]
 
 
 def test_a_second_process_is_kept_off_a_state_folder(tmp_path: Path) -> None:

@@ -113,7 +113,8 @@ class Aggregator:
         except FanlightError as error:
             if isinstance(error, StorageError):
                 raise
-            self.service._end_without_main()
+            with suppress(FanlightError):  # ``_end_without_main`` would survive the death of its own process, too
+                self.service._end_in_time()
 
     def close(self) -> None:
         self.service.close()

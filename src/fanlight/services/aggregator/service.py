@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -16,7 +17,7 @@ from sqlalchemy import select, update
 from fanlight.core.segments import layout_length
 from fanlight.errors import FanlightError, NotFound, NotPossibleNow, StorageError
 from fanlight.protocol.aggregator import Aggregator
-from fanlight.protocol.aggregator_round import TERMINAL, State
+from fanlight.protocol.aggregator_round import TERMINAL, Record, State
 from fanlight.protocol.exchange import ORDERED_BY_MAIN, Enrolments, Order, Orders
 from fanlight.protocol.manifest import Proposal
 from fanlight.services.aggregator import held_reports, refusals, round_table
@@ -47,6 +48,8 @@ _ENROLMENTS_AT_ONCE: Final = 256
 _HEARD_S: Final = 2 * LONG_POLL_S
 _UNDER_WAY: Final = frozenset({State.COLLECTING, State.CLOSED, State.AGREED})
 """The round is open, and its sum is not released."""
+_SURELY_S: Final = 0.1
+"""So long after the end of a window it has passed by every clock of this machine."""
 _RESTART: Final = 40
 """For so many tries, about ten seconds, main may just be starting again: rounds wait for both servers."""
 
@@ -116,17 +119,14 @@ class AggregatorService:
             NotPossibleNow: too few reports, or no open round; or main dismissed the round, which is then abandoned.
             RemoteError: main cannot be reached; try again, the same bytes are sent.
         """
-        with self._work:
-            record = self.rounds.take_verdict(self.main.close_round(self.rounds.close()))
-            self.pages.notify()
-            if record.at is State.ABANDONED:
-                self._tell_main()
-                raise NotPossibleNow(
-                    f"Round {record.number} was abandoned: the main server's verdict was not to sum it.",
-                    next="See the round on the main server's page for the reason; the next round opens by itself.",
-                    slug="round-dismissed",
-                )
-            return self._latest()
+        record = self._close()
+        if record.at is State.ABANDONED:
+            raise NotPossibleNow(
+                f"Round {record.number} was abandoned: the main server's verdict was not to sum it.",
+                next="See the round on the main server's page for the reason; the next round opens by itself.",
+                slug="round-dismissed",
+            )
+        return self._latest()
 
     def release_round(self) -> Stored:
         """Step 5: release the one sum to main, and sign the outcome.
@@ -185,8 +185,7 @@ class AggregatorService:
                 except Exception as error:  # noqa: BLE001 - the loop must survive whatever happens in it
                     problem = as_problem(error)
                     self._note(problem)
-                    await asyncio.sleep(self._backoff.next(problem.retry_after_s))
-                    self._end_without_main()
+                    await self._pause(self._backoff.next(problem.retry_after_s))
 
     def _follow_all(self, orders: Orders) -> int:
         """Follow orders, and those that main answers meanwhile; the version of the last ones."""
@@ -197,15 +196,30 @@ class AggregatorService:
 
     def _patience(self) -> float:
         """How long to wait for orders: not beyond the end of the round's window."""
+        return min(LONG_POLL_S, self._window_s() + _SURELY_S)
+
+    def _window_s(self) -> float:
+        """In how many seconds the open round's window has passed; without one, never."""
         stored = self.rounds.latest()
         if stored is None or stored.record.at not in _UNDER_WAY:
-            return LONG_POLL_S
-        return min(LONG_POLL_S, max(0.0, stored.record.terms.closes_at - self.clock()) + 0.1)
+            return math.inf
+        return max(0.0, stored.record.terms.closes_at - self.clock())
+
+    async def _pause(self, pause_s: float) -> None:
+        """Leave main alone for so long. However long that is, a round ends when its window does."""
+        window_s = self._window_s()
+        if window_s <= pause_s:
+            await asyncio.sleep(window_s + _SURELY_S)
+            self._end_without_main()
+            pause_s -= window_s
+        await asyncio.sleep(pause_s)
 
     def _end_without_main(self) -> None:
         """Main cannot be reached; a round whose window has passed with too few reports is given up all the same."""
-        with suppress(FanlightError):
+        try:
             self._end_in_time()
+        except Exception as error:  # noqa: BLE001 - as in the loop
+            self._note(as_problem(error))
 
     def follow(self, orders: Orders) -> Orders | None:
         """Do what main's orders ask for, and finish what was left undone before.
@@ -228,7 +242,8 @@ class AggregatorService:
             return None
         match Order(orders.order), stored.record.at:
             case Order.FINISH, (State.COLLECTING | State.CLOSED):
-                self.close_round()
+                if self._close().at is State.ABANDONED:
+                    return None
             case Order.FINISH, State.AGREED:
                 pass
             case Order.ABANDON, at if at in _UNDER_WAY:
@@ -246,6 +261,15 @@ class AggregatorService:
                 self._send_enrolments()
         except FanlightError as error:
             self._note(as_problem(error))
+
+    def _close(self) -> Record:
+        """Close the set and get main's verdict; it may be that the round is abandoned."""
+        with self._work:
+            record = self.rounds.take_verdict(self.main.close_round(self.rounds.close()))
+            self.pages.notify()
+            if record.at is State.ABANDONED:
+                self._tell_main()
+            return record
 
     def _release(self) -> Orders | None:
         try:
@@ -273,9 +297,8 @@ class AggregatorService:
         if state is State.COLLECTING and self.rounds.count(stored.record.mh) < terms.proposal.k_min:
             self.abandon_round("window-passed")
             return
-        if state is not State.AGREED:
-            self.close_round()
-        self.release_round()
+        if state is State.AGREED or self._close().at is not State.ABANDONED:
+            self.release_round()
 
     def _open(self, orders: Orders) -> None:
         """Sign what main proposes; what we signed and never heard of again may be open at main: hand it in again."""
