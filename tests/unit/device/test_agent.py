@@ -3,10 +3,11 @@ from __future__ import annotations
 import threading
 from pathlib import Path
 
+import httpx
 import pytest
 from structlog.testing import capture_logs
 
-from fanlight.errors import Conflict, NotAuthentic, Refused, Unreachable
+from fanlight.errors import Conflict, NotAuthentic, NotPossibleNow, Refused, Unreachable
 from fanlight.protocol.closing import Result
 from fanlight.protocol.signing import raw_public_key
 from fanlight.services.device import status
@@ -248,3 +249,47 @@ def test_main_that_was_started_again_is_told_again_who_declines(
     federation.down.clear()
     wait_until(lambda: len(federation.declined) == 2)
     role.stop()
+
+
+@pytest.mark.parametrize("slow", ["_model", "_report"])
+def test_main_is_asked_meanwhile_if_a_model_or_a_report_takes_long(
+    slow: str, federation: FakeFederation, device: DeviceRole, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    federation.by_itself = True
+    turn(device)
+    federation.publish(first_model(version=1, bias=0.1))
+    federation.open_round()
+    reply, times = getattr(federation, slow), list[int]()
+
+    def slowly(*arguments: object) -> object:
+        before = len(federation.acknowledged)
+        wait_until(lambda: len(federation.acknowledged) >= before + 2)
+        times.append(before)
+        return reply(*arguments)
+
+    monkeypatch.setattr("fanlight.services.device.agent._SIGN_OF_LIFE_S", 0.05)
+    monkeypatch.setattr(federation, slow, slowly)
+    turn(device)
+    assert (len(times), len(federation.uploads)) == (1, 1)
+
+
+def test_main_is_asked_meanwhile_if_a_kept_report_takes_long(
+    federation: FakeFederation, device: DeviceRole, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    federation.by_itself = True
+    federation.open_round()
+    federation.refuse_reports = (503, "busy")
+    with pytest.raises(NotPossibleNow):
+        turn(device)
+    federation.refuse_reports = None
+    reply = federation._report
+
+    def slowly(request: httpx.Request, server: str, path: str) -> httpx.Response:
+        before = len(federation.acknowledged)
+        wait_until(lambda: len(federation.acknowledged) >= before + 2)
+        return reply(request, server, path)
+
+    monkeypatch.setattr("fanlight.services.device.agent._SIGN_OF_LIFE_S", 0.05)
+    monkeypatch.setattr(federation, "_report", slowly)
+    turn(device)
+    assert len(federation.uploads) == 1

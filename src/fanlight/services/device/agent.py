@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import httpx
@@ -41,6 +41,8 @@ from fanlight.services.http.problems import Problem, as_problem
 log = structlog.get_logger(__name__)
 
 _SIGN_OF_LIFE_S = 5.0
+_LOOK_S = 5.0
+"""How often to look, while a step is waited for, whether to stop."""
 _RESTART = 20
 """For so many tries, about ten seconds, a server may just be starting again, and the round waits for this device."""
 _NOBODY_WAITS = frozenset({OTHER_MODEL, "window-passed", "not-invited"})
@@ -160,6 +162,10 @@ class Agent:
         if self._stopping.is_set() or self._has_left:
             return
         self.connected_at = int(self._clock())
+        with self._signs_of_life():
+            self._follow(offer)
+
+    def _follow(self, offer: Offer) -> None:
         self._rounds.offers.take(offer)
         self._on_change()
         self._deliveries.end_what_matters_now()
@@ -243,17 +249,33 @@ class Agent:
         self._declined = mh
 
     def _wait_for(self, job: Job) -> None:
-        """Wait until a step has ended; its problem becomes the loop's.
-
-        Main is asked meanwhile: it takes a device that is silent for long for one that is away.
-        """
-        ended = self._steps.jobs.wait(job.id, _SIGN_OF_LIFE_S)
+        """Wait until a step has ended; its problem becomes the loop's."""
+        ended = self._steps.jobs.wait(job.id, _LOOK_S)
         while ended.active and not self._stopping.is_set():
-            with contextlib.suppress(RemoteError):
-                self._rounds.main.offer(self._rounds.offers.have)
-            ended = self._steps.jobs.wait(job.id, _SIGN_OF_LIFE_S)
+            ended = self._steps.jobs.wait(job.id, _LOOK_S)
         if ended.state == "failed" and ended.problem and not self._stopping.is_set():
             raise _as_error(ended.problem)
+
+    @contextlib.contextmanager
+    def _signs_of_life(self) -> Iterator[None]:
+        """Ask main now and then: it takes a device that is silent for long for one that is away.
+
+        Training takes long, and so do models and reports on a slow line.
+        """
+        done = threading.Event()
+
+        def ask() -> None:
+            while not done.wait(_SIGN_OF_LIFE_S):
+                with contextlib.suppress(FanlightError):
+                    self._rounds.main.offer(self._rounds.offers.have)
+
+        asking = threading.Thread(target=ask, name="fanlight-sign-of-life", daemon=True)
+        asking.start()
+        try:
+            yield
+        finally:
+            done.set()
+            asking.join()
 
     def _note(self, error: Exception) -> float:
         """Remember what went wrong; seconds to wait before the next try."""
