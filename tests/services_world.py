@@ -99,6 +99,9 @@ class Clock:
     def __call__(self) -> float:
         return time.time() + self.offset
 
+    def monotonic(self) -> float:
+        return time.monotonic() + self.offset
+
 
 class Port:
     """A port kept for one role: bound for as long as the world lives, so that nobody else gets it meanwhile."""
@@ -306,7 +309,7 @@ class World:
 
     def start_main(self) -> None:
         settings = MainServerSettings(state=self.federation / "main", host=HOST, port=self.ports["main"].number)
-        app, self.main = create_main(settings, clock=self.clock)
+        app, self.main = create_main(settings, clock=self.clock, monotonic=self.clock.monotonic)
         self.apps["main"] = app
         self._running["main"] = Running(app, self.ports["main"], self.clock)
 

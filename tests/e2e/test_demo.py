@@ -175,7 +175,9 @@ def test_a_device_that_dies_is_started_again_and_takes_part_again(started: Any) 
     assert code == 0, demo.errors.read_text()
     assert out.count("\n") == 1
     rounds = json.loads(out)["rounds"]
-    assert [entry["round"] for entry in rounds] == [1, 2, 3, 4, 5, 6]
+    numbers = [entry["round"] for entry in rounds]
+    assert len(numbers) == 6, "one that gave way to the pause, if one was just being opened, does not count"
+    assert numbers == sorted(set(numbers))
     assert {entry["participants"] for entry in rounds} <= {3, 4}
     assert rounds[5]["participants"] == 4
     assert rounds[5]["local_accuracy"]["device-4"] is not None

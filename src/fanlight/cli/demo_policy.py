@@ -49,7 +49,8 @@ def _training_rounds(database: Path) -> int:
     """How many training rounds have ended; an open one still counts as one of those to come."""
     if not database.exists():
         return 0
-    statement = "SELECT count(*) FROM rounds WHERE kind = 'train' AND ended_at IS NOT NULL"
+    statement = """SELECT count(*) FROM rounds
+        WHERE kind = 'train' AND ended_at IS NOT NULL AND reason NOT LIKE 'made-room-%'"""
     try:
         row = first_row(database, statement)
     except sqlite3.DatabaseError as error:

@@ -88,7 +88,8 @@ def ask(main: OwnerClient) -> Result:
         Unreachable, MalformedMessage: it does not answer as it should.
     """
     answer = main.get("/api/v1/rounds")
-    return Result(tuple(_round(entry) for entry in answer["rounds"]), bool(answer["finished"]), answer["model"])
+    rounds = tuple(_round(entry) for entry in answer["rounds"] if not _gave_way(entry))
+    return Result(rounds, bool(answer["finished"]), answer["model"])
 
 
 def with_local_accuracies(result: Result, devices: Sequence[OwnerClient]) -> Result:
@@ -114,6 +115,11 @@ def _local_accuracies(device: OwnerClient) -> dict[int, float | None] | None:
     except FanlightError:
         return None
     return {int(entry["round"]): entry.get("local_accuracy") for entry in learning.get("rounds", ())}
+
+
+def _gave_way(entry: Mapping[str, Any]) -> bool:
+    """Was the round given up for something else that was asked for meanwhile, such as a pause? It counts nowhere."""
+    return str(entry.get("reason") or "").startswith("made-room-")
 
 
 def _round(entry: Mapping[str, Any]) -> Round:

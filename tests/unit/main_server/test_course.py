@@ -15,6 +15,7 @@ from fanlight.errors import NotPossibleNow
 from fanlight.protocol.plan import Kind
 from fanlight.services.main_server.app import MainServerParts, create_app
 from fanlight.services.main_server.settings import MainServerSettings
+from fanlight.storage.tables import main as tables
 from tests.unit.main_server.past import add_member, add_round, measure, server
 
 BAD, GOOD, BEST = [[30, 30], [50, 40]], [[40, 20], [40, 50]], [[50, 10], [10, 80]]
@@ -232,3 +233,13 @@ def test_a_program_lets_rounds_go_on(folder: Path) -> None:
     assert client.post("/api/v1/go-on", headers=headers).json()["held"] is None
     assert client.post("/api/v1/go-on").status_code in (401, 403)
     parts.service.close()
+
+
+def test_a_round_that_gave_way_to_something_else_is_none_of_those_that_were_asked_for(parts: MainServerParts) -> None:
+    parts.service.change_policy(by_itself=True, rounds=2)
+    add_round(parts, 1)
+    add_round(parts, 2, state="abandoned")
+    assert next_kind(parts) is Kind.MEASURE
+    with parts.service.database.transaction() as tx:
+        tx.execute(tables.rounds.update().where(tables.rounds.c.number == 2).values(reason="made-room-for-rules"))
+    assert next_kind(parts) is Kind.TRAIN

@@ -130,7 +130,8 @@ class Agent:
     async def _loop(self) -> None:
         loop, task = asyncio.get_running_loop(), asyncio.current_task()
         assert task is not None
-        self._wake = lambda: loop.call_soon_threadsafe(task.cancel)
+        # once: what closes the connection must not be cancelled as well
+        self._wake = lambda: loop.call_soon_threadsafe(lambda: task.cancelling() or task.cancel())
         async with self._rounds.main.remote.open_async() as client:
             while not (self._stopping.is_set() or self._is_done):
                 try:

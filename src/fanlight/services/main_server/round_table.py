@@ -18,6 +18,9 @@ from fanlight.storage.tables.main import beacons, rounds
 _WHOLE: Final = RoundRows(rounds, tuple(rounds.c))
 _LINES: Final = RoundRows(rounds, tuple(column for column in rounds.c if column.name != "record"))
 
+GAVE_WAY: Final = "made-room-"
+"""With this begins the reason of a round that was abandoned for something else, see ``rounds.MadeRoom``."""
+
 count, counts = _WHOLE.count, _WHOLE.counts
 
 
@@ -110,8 +113,9 @@ def numbered(tx: Connection, number: int) -> RoundLine:
 
 
 def count_of(tx: Connection, kind: Kind, model: bytes | None = None) -> int:
-    """How many rounds of a kind there are, if told, from that model."""
-    found = select(func.count()).select_from(rounds).where(rounds.c.kind == kind.value)
+    """How many rounds of a kind there are, if told, from that model; those that gave way to something do not count."""
+    gave_way = rounds.c.reason.startswith(GAVE_WAY, autoescape=True)
+    found = select(func.count()).select_from(rounds).where(rounds.c.kind == kind.value, ~gave_way)
     return int(tx.execute(found if model is None else found.where(rounds.c.model == model)).scalar_one())
 
 
