@@ -91,16 +91,21 @@ def wait(condition: Callable[[], T | None], what: str, deadline_s: float = DEADL
 
 
 class Clock:
-    """The time, for all roles of a world; a test can move it on."""
+    """The time, for all roles of a world; in a test it can pass at once, or jump by an ``offset``."""
 
     def __init__(self) -> None:
         self.offset = 0.0
+        self._passed = 0.0
 
     def __call__(self) -> float:
-        return time.time() + self.offset
+        return time.time() + self._passed + self.offset
 
     def monotonic(self) -> float:
-        return time.monotonic() + self.offset
+        """What only grows: it knows of no jumps."""
+        return time.monotonic() + self._passed
+
+    def let_pass(self, seconds: float) -> None:
+        self._passed += seconds
 
 
 class Port:

@@ -31,9 +31,9 @@ def test_with_many_devices_each_is_told_to_pause_and_the_operator_sees_it(world:
     assert world.owner("main").status()["pause_s"] == 4
     metrics = world.owner("main").ask("GET", "/metrics").text
     assert "fanlight_device_pause_seconds 4.0" in metrics
-    world.clock.offset += LONGEST_OFFER_WAIT_S + 5.0 + 3.0
+    world.clock.let_pass(LONGEST_OFFER_WAIT_S + 5.0 + 3.0)
     assert world.owner("main").status()["devices"]["away"] == 0, "those that pause are there"
-    world.clock.offset += 10.0
+    world.clock.let_pass(10.0)
     assert world.owner("main").status()["devices"]["here"] == 0
     world.main.service.change_policy(polls_per_second=200)
     assert devices[0].offer().pause_s is None
