@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from fanlight.cli.role_database import first_row
 from fanlight.cli.task_options import Pictures, make_task
 from fanlight.errors import StorageError
+from fanlight.services.main_server.made_room import PREFIX
 
 if TYPE_CHECKING:
     from fanlight.learning.datasets import DataSet
@@ -49,8 +50,8 @@ def _training_rounds(database: Path) -> int:
     """How many training rounds have ended; an open one still counts as one of those to come."""
     if not database.exists():
         return 0
-    statement = """SELECT count(*) FROM rounds
-        WHERE kind = 'train' AND ended_at IS NOT NULL AND reason NOT LIKE 'made-room-%'"""
+    statement = f"""SELECT count(*) FROM rounds
+        WHERE kind = 'train' AND ended_at IS NOT NULL AND reason NOT LIKE '{PREFIX}%'"""  # noqa: S608 a constant
     try:
         row = first_row(database, statement)
     except sqlite3.DatabaseError as error:

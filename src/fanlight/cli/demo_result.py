@@ -8,6 +8,7 @@ from typing import Any
 
 from fanlight.cli.owner_client import OwnerClient
 from fanlight.errors import FanlightError
+from fanlight.services.main_server.made_room import made_room
 
 PROTOCOL = "split-trust/1"
 
@@ -88,7 +89,7 @@ def ask(main: OwnerClient) -> Result:
         Unreachable, MalformedMessage: it does not answer as it should.
     """
     answer = main.get("/api/v1/rounds")
-    rounds = tuple(_round(entry) for entry in answer["rounds"] if not _gave_way(entry))
+    rounds = tuple(_round(entry) for entry in answer["rounds"] if not made_room(entry.get("reason")))
     return Result(rounds, bool(answer["finished"]), answer["model"])
 
 
@@ -115,11 +116,6 @@ def _local_accuracies(device: OwnerClient) -> dict[int, float | None] | None:
     except FanlightError:
         return None
     return {int(entry["round"]): entry.get("local_accuracy") for entry in learning.get("rounds", ())}
-
-
-def _gave_way(entry: Mapping[str, Any]) -> bool:
-    """Was the round given up for something else that was asked for meanwhile, such as a pause? It counts nowhere."""
-    return str(entry.get("reason") or "").startswith("made-room-")
 
 
 def _round(entry: Mapping[str, Any]) -> Round:

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from fanlight.cli.owner_client import OwnerClient
 from fanlight.errors import FanlightError
+from fanlight.services.main_server.made_room import made_room
 
 NO_ANSWER: Final = "no answer"
 _MOST_AT_ONCE: Final = 16
@@ -88,7 +89,7 @@ def _main(role: OwnerClient, status: Mapping[str, Any]) -> Look:
 
 def _why_ended(line: Mapping[str, Any]) -> str:
     """Why the newest round gave no model, if it did not."""
-    over = line.get("state") in ("failed", "abandoned") and not str(line["reason"]).startswith("made-room-")
+    over = line.get("state") in ("failed", "abandoned") and not made_room(line["reason"])
     return f"Round {line['round']} {line['state']}: {line['reason'] or 'no reason given'}." if over else ""
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from fanlight.services.main_server.made_room import made_room
 from fanlight.services.server.incidents import MEANINGS
 
 _WORDS: Final[Mapping[str, str]] = {
@@ -83,11 +84,6 @@ _SAID: Final[Mapping[str, str]] = {
 def said(entry_type: str) -> str:
     """What an entry of a server's log says, in a sentence; the type itself if there is none for it."""
     return _SAID.get(entry_type, entry_type)
-
-
-def made_room(slug: str | None) -> bool:
-    """Was a round given up for something better to do, and not because something went wrong?"""
-    return (slug or "").startswith("made-room-")
 
 
 _PLAINLY: Final[Mapping[str, str]] = {

@@ -17,8 +17,9 @@ from fanlight.protocol.main_round import State
 from fanlight.protocol.plan import Kind
 from fanlight.services.main_server import measurements, members, notes, round_table
 from fanlight.services.main_server.course import Course, Hold
+from fanlight.services.main_server.made_room import MadeRoom
 from fanlight.services.main_server.round_table import RoundLine
-from fanlight.services.main_server.rounds import MadeRoom, Rounds
+from fanlight.services.main_server.rounds import Rounds
 from fanlight.services.main_server.service import MainService
 from fanlight.services.main_server.stragglers import WaitingRules
 from fanlight.services.main_server.task import Policy

@@ -13,6 +13,7 @@ from fanlight.services.main_server.task import Policy
 from fanlight.services.server.chained_log import ChainedLog
 
 POLICY: Final = "policy"
+"""Type of the log entry; its payload is JSON."""
 _BYTES: Final = 8
 
 

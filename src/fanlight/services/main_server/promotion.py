@@ -18,8 +18,9 @@ from fanlight.protocol import codec
 from fanlight.protocol.exchange import Order
 from fanlight.protocol.log import LogEntry
 from fanlight.services.main_server import device_models, notes, round_table
+from fanlight.services.main_server.made_room import MadeRoom
 from fanlight.services.main_server.models import Models, Version
-from fanlight.services.main_server.rounds import MadeRoom, Rounds
+from fanlight.services.main_server.rounds import Rounds
 from fanlight.services.main_server.scores import begin_anew
 from fanlight.services.server.chained_log import ChainedLog
 from fanlight.storage.database import Database

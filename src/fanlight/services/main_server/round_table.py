@@ -12,14 +12,12 @@ from fanlight.protocol.closing import RECORD_LIMIT
 from fanlight.protocol.exchange import Order
 from fanlight.protocol.main_round import TERMINAL, Record, State
 from fanlight.protocol.plan import Kind
+from fanlight.services.main_server import made_room
 from fanlight.services.server.round_rows import RoundRows
 from fanlight.storage.tables.main import beacons, rounds
 
 _WHOLE: Final = RoundRows(rounds, tuple(rounds.c))
 _LINES: Final = RoundRows(rounds, tuple(column for column in rounds.c if column.name != "record"))
-
-GAVE_WAY: Final = "made-room-"
-"""With this begins the reason of a round that was abandoned for something else, see ``rounds.MadeRoom``."""
 
 count, counts = _WHOLE.count, _WHOLE.counts
 
@@ -113,9 +111,9 @@ def numbered(tx: Connection, number: int) -> RoundLine:
 
 
 def count_of(tx: Connection, kind: Kind, model: bytes | None = None) -> int:
-    """How many rounds of a kind there are, if told, from that model; those that gave way to something do not count."""
-    gave_way = rounds.c.reason.startswith(GAVE_WAY, autoescape=True)
-    found = select(func.count()).select_from(rounds).where(rounds.c.kind == kind.value, ~gave_way)
+    """How many rounds of a kind there are, if told, from that model; those that made room do not count."""
+    made = rounds.c.reason.startswith(made_room.PREFIX, autoescape=True)
+    found = select(func.count()).select_from(rounds).where(rounds.c.kind == kind.value, ~made)
     return int(tx.execute(found if model is None else found.where(rounds.c.model == model)).scalar_one())
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from enum import StrEnum
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -25,6 +24,7 @@ from fanlight.protocol.main_round import Record, State, Step
 from fanlight.protocol.main_server import NOT_AS_RECEIPTED, MainServer
 from fanlight.protocol.signing import Signed
 from fanlight.services.main_server import device_models, measurements, members, round_table
+from fanlight.services.main_server.made_room import MadeRoom
 from fanlight.services.main_server.models import Models
 from fanlight.services.main_server.proposals import Proposals
 from fanlight.services.main_server.round_table import RoundLine, Stored
@@ -37,14 +37,6 @@ from fanlight.storage.tables import main as tables
 
 _ROUNDS_WITH_PROOFS: Final = 4
 _KEY_NEEDED: Final = (State.PROPOSED, State.OPEN, State.JUDGED, State.DISMISSED)
-
-
-class MadeRoom(StrEnum):
-    """What a round was abandoned for, as main itself keeps it; both servers sign only that main has ordered it."""
-
-    FOR_MEASURING = "made-room-for-measuring"
-    FOR_VERSION = "made-room-for-version"
-    FOR_RULES = "made-room-for-rules"
 
 
 class Opened(NamedTuple):

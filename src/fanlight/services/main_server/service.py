@@ -45,7 +45,6 @@ from fanlight.storage.tables import main as tables
 ROLE: Final = "main"
 AGGREGATOR = "aggregator"
 """Key id of the aggregator's requests."""
-"""Type of the log entry of a changed policy; its payload is JSON."""
 PATIENCE_ROUNDS: Final = 5
 """After so many rounds that got no better they end, where rounds were let run by themselves without a rule for that."""
 
