@@ -8,7 +8,7 @@ corrupt any of them.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -156,7 +156,7 @@ class World:
             "fid": self.trust.fid, "suite": 1, "task": plan.task, "round": 1, "attempt": 0, "kind": plan.kind,
             "model": MODEL, "plan": plan.hash, "layout": layout,
             "cohort": cohort_hash(cohort) if cohort else b"", "n_max": n_max, "k_min": 2, "r_max_percent": 34,
-            "window_s": 600, "demo": True, "main_key": public(round_key("main-round")), "noise": 0,
+            "window_s": 600, "demo": True, "main_key": public(round_key("main-round")), "noise": 0, "shards": None,
         }  # fmt: skip
         return Proposal(**{**fields, **changes})
 
@@ -203,6 +203,7 @@ class Round:
         self.world, self.plan, self.cohort = world, plan or plan_of(), tuple(cohort)
         self.proposal = world.proposal(self.plan, cohort, **changes)
         self.main_round_key, self.aggregator_round_key = round_key("main-round"), round_key("agg-round")
+        self.secret = secret("draw")
         self.reports: list[Sent] = []
         self.beacons: dict[bytes, bytes] = {}
         self.m: main_round.Record = world.main.propose(previous.m if previous else None, self.proposal, cohort).record
@@ -219,7 +220,7 @@ class Round:
 
     def offer(self) -> aggregator_round.Step:
         step = self.world.aggregator.offer(
-            self.previous_a, self.proposal, self.cohort, public(self.aggregator_round_key), NOW
+            self.previous_a, self.proposal, self.cohort, public(self.aggregator_round_key), self.secret, NOW
         )
         self.a = step.record
         return step
@@ -297,19 +298,30 @@ class Round:
         return self
 
     def masked_sum(self) -> NDArray[np.uint32]:
-        """Y = Σy − Σmask_A over the accepted reports, as it is sent."""
+        """Y = Σy − Σmask_A over the accepted reports, as it is sent; of each shard, if there are any."""
+        chosen = self.world.aggregator.accepted(self.a, self.held)
+        shards = self.world.aggregator.shards(self.a, chosen)
+        return np.concatenate([self.masked_sum_of([held.device for held in shard]) for shard in shards])
+
+    def masked_sum_of(self, devices: Collection[bytes]) -> NDArray[np.uint32]:
+        """Y over these devices' reports."""
         total = np.zeros(layout_length(self.proposal.layout), np.uint32)
-        chosen = {held.device for held in self.world.aggregator.accepted(self.a, self.held)}
         for sent in self.reports:
-            if sent.owner.id in chosen:
+            if sent.owner.id in devices:
                 ring.add_into(total, unpack(sent.y, self.proposal.layout))
                 self.take_off(total, sent)
         return pack(total, self.proposal.layout)
 
     def unmasked(self, vector: NDArray[np.uint32]) -> NDArray[np.int64]:
         """What main finds in Y when its masks are off."""
+        return self.unmasked_of(vector, [listed.device for listed in self.world.main.accepted(self.m)])
+
+    def unmasked_of(self, vector: NDArray[np.uint32], devices: Collection[bytes]) -> NDArray[np.int64]:
+        """What main finds in the sum over these devices."""
         total = unpack(vector.copy(), self.proposal.layout)
         for listed in self.world.main.accepted(self.m):
+            if listed.device not in devices:
+                continue
             seed = open_seed(listed.sealed_main, self.main_round_key, MASK_MAIN, self.m.mh, listed.device)
             subtract_mask(total, mask_key(seed, MASK_MAIN, self.m.mh, listed.device))
         return centre(self.proposal.layout, total)
@@ -324,7 +336,8 @@ class Round:
         """The signed release and Y."""
         vector = self.masked_sum() if total is None else total
         accepted = self.world.aggregator.accepted(self.a, self.held)
-        step = self.world.aggregator.release(self.a, accepted, digest_of(vector), HEAD)
+        hashes = [digest_of(part) for part in vector.reshape(len(self.world.aggregator.shards(self.a, accepted)), -1)]
+        step = self.world.aggregator.release(self.a, accepted, hashes, HEAD)
         self.a = step.record
         return step.reply, vector
 

@@ -263,7 +263,7 @@ def test_main_cannot_get_two_manifests_for_one_round() -> None:
         told.proposal.with_(round=2),
     ):
         with pytest.raises(Conflict):
-            WORLD.aggregator.offer(told.a, proposal, (), public(round_key("x")), NOW)
+            WORLD.aggregator.offer(told.a, proposal, (), public(round_key("x")), secret("draw"), NOW)
 
 
 def refused(slug: str, proposal_changes: dict[str, object], **rules: object) -> None:
@@ -517,7 +517,7 @@ def test_the_aggregator_cannot_release_the_sum_of_another_set() -> None:
     fresh, held = told.a, told.held
     vector = told.masked_sum()
     for subset in (held[:2], held[:1], [*held[:2], dataclasses.replace(held[2], device=bytes(16))]):
-        forged = WORLD.aggregator.release(fresh, subset, digest_of(vector), HEAD).reply
+        forged = WORLD.aggregator.release(fresh, subset, [digest_of(vector)], HEAD).reply
         with pytest.raises(Refused) as caught:
             told.take_release(forged, vector.copy())
         assert slug_of(caught) == "other-set"

@@ -36,9 +36,9 @@ from fanlight.protocol.closing import (
 from fanlight.protocol.device_round import Record as DeviceRecord
 from fanlight.protocol.exchange import PREFIX
 from fanlight.protocol.identities import Role
-from fanlight.protocol.main_server import SUM_LOST
 from fanlight.protocol.manifest import Manifest, SignedManifest
 from fanlight.protocol.report import Envelope, Receipt, report_id
+from fanlight.protocol.unmasking import SUM_LOST
 from fanlight.services.aggregator.masked_sums import DEAD_ROUND
 from fanlight.storage.database import Database
 from fanlight.storage.tables import aggregator as aggregator_tables

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from fanlight.consoles.formats import count
 from fanlight.consoles.reasons import why
-from fanlight.protocol.closing import Result
+from fanlight.protocol.closing import SHARD_LEFT_OUT, Result
 from fanlight.protocol.device import needs_training
 
 
@@ -30,6 +30,8 @@ def _became(line: Mapping[str, Any]) -> str:
         return "The round is not over yet."
     if line["included"]:
         return "Its report was added up with the others."
+    if line["result"] == Result.RELEASED and reason and line["reason"] != SHARD_LEFT_OUT:
+        return f"Its report was added up in a shard that was left out{because}."
     if line["result"] == Result.RELEASED:
         return "The others were added up without its report."
     if line["result"] == Result.ABANDONED:

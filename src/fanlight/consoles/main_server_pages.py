@@ -11,7 +11,7 @@ from starlette.responses import RedirectResponse, Response
 
 from fanlight.consoles.console import Console
 from fanlight.consoles.main_server_changes import change_pages
-from fanlight.consoles.policy_form import NUMBERS, TEXTS, Filled, change_policy
+from fanlight.consoles.policy_form import CHOICES, NUMBERS, TEXTS, Filled, change_policy
 from fanlight.consoles.step_pages import Reader
 from fanlight.services.http.owner import Owner, require_owner_post
 from fanlight.services.http.paging import PageNumber
@@ -30,6 +30,8 @@ PAGES: Final = (
 )
 MOST_CELLS: Final = 12
 """Classes up to which a confusion matrix can be read on a page."""
+MOST_NAMED: Final = 40
+"""Devices of a shard that a page names."""
 
 Changer = Annotated[Owner, Depends(require_owner_post)]
 Other = Annotated[Which | None, Query(alias="with")]
@@ -61,6 +63,7 @@ def _past(console: Console, parts: MainServerParts) -> APIRouter:
             "main_round.html",
             round=records.round(number),
             timeline=parts.overview.timeline(number),
+            most_named=MOST_NAMED,
             most_cells=MOST_CELLS,
         )
 
@@ -107,6 +110,7 @@ def _present(console: Console, parts: MainServerParts) -> APIRouter:
             patience=PATIENCE_ROUNDS,
             held=overview.status()["held"],
             numbers=NUMBERS,
+            choices=CHOICES,
             texts=TEXTS,
             form=form,
             proposals=parts.records.class_proposals(),

@@ -59,6 +59,7 @@ NUMBERS: Final = (
            " then let fewer pictures of a device count. 0: not packed."),
     Number("most_pictures", "Most pictures of a device that count", "pictures",
            "A device with more weighs no more than that."),
+    Number("most_shards", "Most shards of a round that has any", "shards", "The more, the less a cheat can spoil."),
     Number("polls_per_second", "Polls for news that are wanted", "a second",
            "More devices than ten times this pause between polls, and hear of news later."),
 )  # fmt: skip
@@ -72,6 +73,31 @@ class Text:
     name: str
     label: str
     hint: str
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A field that is one of a few words.
+
+    Attributes:
+        name: of the policy's field.
+        label, hint: in words.
+        options: value and words of each.
+    """
+
+    name: str
+    label: str
+    hint: str
+    options: tuple[tuple[str, str], ...]
+
+
+CHOICES: Final = (
+    Choice("shards", "Add reports up in shards",
+           "Then one device that sends garbage spoils only its own shard. In turn the main server sees smaller sums,"
+           " none of fewer devices than a sum needs.",
+           (("never", "never"), ("after-failure", "after a round that has failed"), ("always", "always"))),
+)  # fmt: skip
+"""The policy's choices, in the order of the form."""
 
 
 TEXTS: Final = (
@@ -101,6 +127,7 @@ def change_policy(service: MainService, typed: Mapping[str, str]) -> Filled:
         StorageError: the disk refuses.
     """
     changes: dict[str, Any] = {number.name: _number(typed[number.name]) for number in NUMBERS if number.name in typed}
+    changes |= {choice.name: typed[choice.name] for choice in CHOICES if choice.name in typed}
     changes |= {text.name: typed[text.name].strip() for text in TEXTS if text.name in typed}
     wrong = service.task.policy.flaws(changes)
     if not wrong:

@@ -32,6 +32,8 @@ _WORDS: Final[Mapping[str, str]] = {
     "seed-unopenable": "a sealed seed could not be opened",
     "swapped-vector": "the numbers were not those that the device had signed",
     "update-norm-too-large": "the sum was larger than honest reports can be",
+    "shard-left-out": "without a shard whose sum could not be right",
+    "no-good-shard": "no shard had a sum that could be right",
     "no-pictures": "nobody had a picture to learn from",
     "padding-set": "the report said something behind its last number",
     "wrong-length": "the report had the wrong length",
@@ -56,10 +58,17 @@ _WORDS: Final[Mapping[str, str]] = {
     "message-too-large": "the report was larger than the round allows",
 }
 
+_OUT_OF_RANGE: Final = "-out-of-range"
+"""How the reasons end that name a segment of the sum."""
+
 
 def why(slug: str | None) -> str:
     """A reason in words; the name itself if there are no words for it, nothing for ``ok``."""
-    return "" if not slug or slug == "ok" else _WORDS.get(slug, slug)
+    if not slug or slug == "ok":
+        return ""
+    if slug.endswith(_OUT_OF_RANGE):
+        return "a number in the sum was none that honest reports could add up to"
+    return _WORDS.get(slug, slug)
 
 
 _SAID: Final[Mapping[str, str]] = {
@@ -67,7 +76,8 @@ _SAID: Final[Mapping[str, str]] = {
     "manifest": "Both servers signed the terms of a round: it is open.",
     "close": "The aggregator closed a round, with a list of the reports that it held.",
     "verdict": "The main server said which reports of the round count.",
-    "release": "The aggregator released the one sum of the round.",
+    "cohort": "The main server named the devices that the shards of a round are drawn of.",
+    "release": "The aggregator released the one sum of a round, or of a shard.",
     "outcome": "A server signed how a round ended.",
     "enrolled": "A device came in.",
     "rekeyed": "A device changed its key.",

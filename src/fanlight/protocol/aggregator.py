@@ -3,7 +3,7 @@
 Theory of operation. The aggregator sees who reported, and vectors that look uniformly random. It signs one manifest
 per (task, round), and only when the task's previous round is over. It answers a report with a receipt only after the
 report is durable and before the close. It may abandon only before ``released``; once the release is signed and stored
-there is exactly one, for ever, and every repetition gets the same bytes.
+there is exactly one, or one of each shard, for ever, and every repetition gets the same bytes.
 
 Every function takes the stored record and returns the new one with the reply and the log entries; the caller stores
 all of them in one transaction before it sends the reply. Checks come first; nothing is changed when one fails.
@@ -11,7 +11,7 @@ all of them in one transaction before it sends the reply. Checks come first; not
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -26,7 +26,6 @@ from fanlight.protocol.closing import (
     OUTCOME_AGGREGATOR,
     OUTCOME_MAIN,
     RELEASE,
-    SHARD,
     VERDICT,
     Close,
     Listed,
@@ -35,7 +34,10 @@ from fanlight.protocol.closing import (
     Result,
     SignedOutcome,
     Verdict,
+    read_releases,
+    stored_close,
     stored_verdict,
+    whole_release,
 )
 from fanlight.protocol.identities import Trust
 from fanlight.protocol.log import LogEntry
@@ -50,8 +52,9 @@ from fanlight.protocol.manifest import (
     manifest_hash,
 )
 from fanlight.protocol.merkle import Entry, set_root
-from fanlight.protocol.report import RECEIPT, REPORT, Envelope, Receipt, ReportHeader, sealed_hash
+from fanlight.protocol.report import RECEIPT, REPORT, Envelope, Receipt, ReportHeader, report_id, sealed_hash
 from fanlight.protocol.sealing import MASK_AGGREGATOR, open_seed
+from fanlight.protocol.shards import Shard, commitment, divide
 
 
 @dataclass(frozen=True)
@@ -62,7 +65,13 @@ class Aggregator:
     trust: Trust
 
     def offer(
-        self, previous: Record | None, proposal: Proposal, cohort: Sequence[bytes], round_key: bytes, now: int
+        self,
+        previous: Record | None,
+        proposal: Proposal,
+        cohort: Sequence[bytes],
+        round_key: bytes,
+        secret: bytes,
+        now: int,
     ) -> Step:
         """Countersign main's proposal with our fresh round key; reply = signed manifest ("manifest-agg").
 
@@ -71,6 +80,7 @@ class Aggregator:
             proposal: main's part of the manifest.
             cohort: the sampled devices; empty if all members are meant.
             round_key: our X25519 round key, 32 raw bytes.
+            secret: 32 fresh random bytes, to draw shards with.
             now: unix seconds on our clock.
 
         Raises:
@@ -82,11 +92,14 @@ class Aggregator:
         check_proposal(proposal, self.trust.fid)
         if bool(proposal.cohort) != bool(cohort) or (cohort and proposal.cohort != cohort_hash(cohort)):
             raise Refused("The cohort is not the one named in the manifest.", slug="bad-cohort")
+        if proposal.shards is not None and len(set(cohort)) < proposal.shards * proposal.k_min:
+            raise Refused("The cohort is too small for so many shards.", slug="bad-cohort")
         if previous is not None and previous.at not in TERMINAL:
             raise Conflict(f"Round {previous.number} is not over yet.", slug="round-not-over")
         if previous is not None and proposal.round <= previous.number:
             raise Conflict(f"Round {proposal.round} has been offered before.", slug="round-spent")
-        manifest = Manifest(proposal=proposal, aggregator_key=round_key, opened_at=now)
+        draw = commitment(secret) if proposal.shards is not None else None
+        manifest = Manifest(proposal=proposal, aggregator_key=round_key, opened_at=now, draw=draw)
         payload, signed = manifest.encode(), countersign(self.private, manifest)
         record = Record(
             state=State.OFFERED.value,
@@ -95,7 +108,8 @@ class Aggregator:
             mh=manifest_hash(payload),
             manifest=payload,
             countersigned=signed,
-            cohort=tuple(sorted(cohort)),
+            cohort=tuple(sorted(set(cohort))),
+            secret=secret if draw else b"",
         )
         return Step(record, signed, (LogEntry("manifest", signed),))
 
@@ -104,6 +118,7 @@ class Aggregator:
 
         Raises:
             NotAuthentic: other bytes than ours, or not main's signature.
+            Conflict: it is another signature of main's than before, from which other shards would follow.
         """
         if signed.payload != record.manifest:
             raise NotAuthentic("Main signed another manifest than ours.", slug="substituted-manifest")
@@ -111,6 +126,8 @@ class Aggregator:
         signature = signing.Signed(signed.payload, signing.key_id(main), signed.main_signature)
         signing.verify(main, MANIFEST_MAIN, signature)
         state = TABLE.next(record.at, Event.OPEN)
+        if record.main_signature not in (b"", signed.main_signature):
+            raise Conflict("Main has signed the manifest in another way before.", slug="second-manifest")
         return Step(record.with_(state=state.value, main_signature=signed.main_signature), b"")
 
     def check_report(
@@ -241,30 +258,50 @@ class Aggregator:
         chosen = set(verdict.accepted)
         return tuple(sorted((held for held in reports if held.device in chosen), key=lambda held: held.device))
 
-    def release(self, record: Record, accepted: Sequence[Held], sum_hash: bytes, log_head: bytes) -> Step:
-        """Sign the one release; the caller stores it with state "released" before anything is sent.
+    def shards(self, record: Record, accepted: Sequence[Held]) -> tuple[tuple[Held, ...], ...]:
+        """The sets of reports that are summed, each for itself, by number; one set if the round has no shards."""
+        held = {each.device: each for each in accepted}
+        return tuple(tuple(held[device] for device in shard.devices) for shard in self._divide(record, tuple(held)))
+
+    @staticmethod
+    def _divide(record: Record, accepted: Sequence[bytes]) -> tuple[Shard, ...]:
+        return divide(record.terms.proposal, record.lots, record.cohort, accepted)
+
+    def release(self, record: Record, accepted: Sequence[Held], sum_hashes: Sequence[bytes], log_head: bytes) -> Step:
+        """Sign the one release of each shard; the caller stores them with state "released" before anything is sent.
 
         Args:
             record: an agreed round.
             accepted: the summed reports.
-            sum_hash: vector digest of Y = Σy − Σmask_A.
+            sum_hashes: vector digest of Y = Σy − Σmask_A of each of the ``shards``.
             log_head: our log's head.
         """
         state = TABLE.next(record.at, Event.RELEASE)
         if record.release:
             return Step(record, record.release)
-        entries = [Entry(held.device, held.envelope.report_id) for held in accepted]
+        report_ids = {held.device: held.envelope.report_id for held in accepted}
+        signed = [
+            self._sign_release(record, shard, report_ids, sum_hash, log_head)
+            for shard, sum_hash in zip(self._divide(record, tuple(report_ids)), sum_hashes, strict=True)
+        ]
+        release = whole_release(signed, sharded=bool(record.secret))
+        entries = tuple(LogEntry("release", one) for one in signed)
+        return Step(record.with_(state=state.value, release=release), release, entries)
+
+    def _sign_release(
+        self, record: Record, shard: Shard, report_ids: Mapping[bytes, bytes], sum_hash: bytes, log_head: bytes
+    ) -> bytes:
         release = Release(
             mh=record.mh,
-            shard=SHARD,
-            count=len(entries),
+            shard=shard.number,
+            count=len(shard.devices),
             length=record.terms.length,
             sum_hash=sum_hash,
-            set_root=set_root(record.mh, entries),
+            set_root=set_root(record.mh, [Entry(device, report_ids[device]) for device in shard.devices]),
             log_head=log_head,
+            draw=record.secret or None,
         )
-        signed = signing.sign(self.private, RELEASE, release.encode()).encode()
-        return Step(record.with_(state=state.value, release=signed), signed, (LogEntry("release", signed),))
+        return signing.sign(self.private, RELEASE, release.encode()).encode()
 
     def finish(self, record: Record, data: bytes) -> Step:
         """Main's signed outcome acknowledges the release; reply = our signature on the same outcome.
@@ -275,8 +312,7 @@ class Aggregator:
         payload = signing.verify_bytes(self.trust.main_key, OUTCOME_MAIN, data)
         outcome = Outcome.decode(payload)
         state = TABLE.next(record.at, Event.FINISH)
-        release = Release.decode(signing.Signed.decode(record.release).payload) if record.release else None
-        if outcome.mh != record.mh or release is None or outcome.set_root != release.set_root:
+        if outcome.mh != record.mh or not _is_about_release(record, outcome):
             raise Refused("The outcome is not about what we released.", slug="foreign-outcome")
         if outcome.result not in (Result.RELEASED, Result.FAILED):
             raise Refused("A released round cannot be abandoned.", slug="foreign-outcome")
@@ -306,3 +342,21 @@ class Aggregator:
         signature = signing.sign(self.private, OUTCOME_AGGREGATOR, payload).signature
         outcome = SignedOutcome(payload=payload, aggregator_signature=signature).encode()
         return Step(record.with_(state=state.value, outcome=outcome), outcome, (LogEntry("outcome", outcome),))
+
+
+def _is_about_release(record: Record, outcome: Outcome) -> bool:
+    """Does main's outcome name the sets that we released?"""
+    if not record.release:
+        return False
+    releases = read_releases(record.release)
+    if not record.secret:
+        return outcome.shards is None and outcome.set_root == releases[0].set_root
+    released = [(release.shard, release.count, release.set_root) for release in releases]
+    told = [(shard.number, shard.count, shard.set_root) for shard in outcome.shards or ()]
+    return told == released and outcome.set_root == set_root(record.mh, _summed(record))
+
+
+def _summed(record: Record) -> list[Entry]:
+    accepted = set(stored_verdict(record.verdict).accepted)
+    listed = stored_close(record.close).reports
+    return [Entry(one.device, report_id(one.header)) for one in listed if one.device in accepted]

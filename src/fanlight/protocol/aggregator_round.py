@@ -13,6 +13,7 @@ from fanlight.protocol.manifest import (
 )
 from fanlight.protocol.message import U32, Blob, Hash, Message, Name
 from fanlight.protocol.report import Envelope
+from fanlight.protocol.shards import Lots
 from fanlight.protocol.transitions import Table
 
 
@@ -83,7 +84,10 @@ TABLE: Final = Table(
 
 
 class Record(Message):
-    """One round as the aggregator stores it; empty bytes until a part exists."""
+    """One round as the aggregator stores it; empty bytes until a part exists.
+
+    ``secret`` is what places in shards are drawn with; empty if there are none.
+    """
 
     state: Name
     number: U32
@@ -97,6 +101,7 @@ class Record(Message):
     verdict: bytes = b""
     release: bytes = b""
     outcome: bytes = b""
+    secret: bytes = b""
 
     @property
     def at(self) -> State:
@@ -107,6 +112,11 @@ class Record(Message):
     def terms(self) -> Manifest:
         """The manifest, decoded."""
         return _terms(self.manifest)
+
+    @property
+    def lots(self) -> Lots:
+        """What places in shards follow from, once main has signed."""
+        return Lots(self.secret, self.mh, self.main_signature)
 
 
 @lru_cache(maxsize=4)

@@ -1,16 +1,20 @@
 """How a round ends: close, verdict, release and outcome, all signed.
 
 Close (aggregator to main) fixes the set; the verdict (main to aggregator) accepts it; the release carries the one sum
-that ever leaves the aggregator; the outcome, signed by both, tells the devices what became of their reports.
+that ever leaves the aggregator, or one of each shard; the outcome, signed by both, tells the devices what became of
+their reports.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Final
 
 from pydantic import AfterValidator, Field
 
+from fanlight.protocol import codec
+from fanlight.protocol.manifest import MOST_SHARDS
 from fanlight.protocol.message import U32, U63, Blob, DeviceId, Flag, Hash, Message, Name, SealedSeed, SignatureBytes
 from fanlight.protocol.signing import Signed
 
@@ -26,8 +30,9 @@ CLOSE_LIMIT = 1 << 24
 RECORD_LIMIT = 4 * CLOSE_LIMIT
 """Bytes of a round as a server stores it: it holds both."""
 
-SHARD = 0
-"""A round without shards is shard 0."""
+SHARD_LEFT_OUT: Final = "shard-left-out"
+"""Why the sum of a released round is not over all whose reports were accepted; type of main's log entry for each such
+shard, whose payload is CBOR [mh, number of the shard, reason, [devices]]."""
 
 
 class Listed(Message):
@@ -77,12 +82,13 @@ class Release(Message):
     """The aggregator's signed statement over Y = Σy − Σmask_A, sent with Y's bytes.
 
     Attributes:
-        mh, shard: one release for each, for ever.
+        mh, shard: one release for each, for ever; shard 0 is the whole round.
         count: |S|, reports in the sum.
         length: words in Y.
         sum_hash: vector digest of Y.
         set_root: Merkle root over the accepted set.
-        log_head: the aggregator's log head before this release.
+        log_head: the aggregator's log head before the releases of this round.
+        draw: the secret that the manifest binds the aggregator to, 32 bytes; absent without shards.
     """
 
     mh: Hash
@@ -92,6 +98,13 @@ class Release(Message):
     sum_hash: Hash
     set_root: Hash
     log_head: Hash
+    draw: Hash | None = None
+
+
+class Releases(Message):
+    """The signed releases of all shards of a round, by number; Y of each follow one another in that order."""
+
+    signed: Annotated[tuple[Blob, ...], Field(min_length=1, max_length=MOST_SHARDS)]
 
 
 class Result(StrEnum):
@@ -106,17 +119,32 @@ def _known_result(value: str) -> str:
     return Result(value).value
 
 
+class ShardOutcome(Message):
+    """What became of one shard: how many reports and which were summed in it, and why it is left out, if not ``ok``."""
+
+    number: U32
+    count: U32
+    set_root: Hash
+    reason: Name
+
+
 class Outcome(Message):
     """What became of a round; both servers sign the same bytes.
 
-    ``reason`` says why it failed or was abandoned, ``ok`` otherwise. An abandoned round has the root of the empty set:
-    nothing was summed.
+    ``reason`` says why it failed or was abandoned, or that a shard was left out; ``ok`` otherwise. ``set_root`` is over
+    all reports that were summed, in whichever shard. An abandoned round has the root of the empty set: nothing was
+    summed. ``shards``, by number, are those of a round that has any and was summed.
     """
 
     mh: Hash
     result: Annotated[Name, AfterValidator(_known_result)]
     reason: Name
     set_root: Hash
+    shards: Annotated[tuple[ShardOutcome, ...], Field(min_length=1, max_length=MOST_SHARDS)] | None = None
+
+    def shard(self, number: int) -> ShardOutcome | None:
+        """What became of a shard, if there is one of this number."""
+        return next((shard for shard in self.shards or () if shard.number == number), None)
 
 
 class SignedOutcome(Message):
@@ -128,11 +156,12 @@ class SignedOutcome(Message):
 
 
 class InclusionProof(Message):
-    """Where a device's report stands in the accepted set."""
+    """Where a device's report stands in the accepted set, or in that of the shard that is named."""
 
     size: U32
     index: U32
     path: Annotated[tuple[Hash, ...], Field(max_length=32)]
+    shard: U32 | None = None
 
 
 class OutcomeForDevice(Message):
@@ -150,3 +179,28 @@ def stored_close(signed: bytes) -> Close:
 def stored_verdict(signed: bytes) -> Verdict:
     """The verdict in a signed object that was verified before it was stored."""
     return Verdict.decode(Signed.decode(signed, limit=CLOSE_LIMIT).payload, limit=CLOSE_LIMIT)
+
+
+def stored_outcome(signed: bytes) -> Outcome:
+    """The outcome in a ``SignedOutcome`` that was verified before it was stored."""
+    return Outcome.decode(SignedOutcome.decode(signed).payload)
+
+
+def signed_releases(data: bytes) -> tuple[bytes, ...]:
+    """Each signed release in what the aggregator hands in: one signed object, or ``Releases``.
+
+    Raises:
+        MalformedMessage, MessageTooLarge: it is neither.
+    """
+    value = codec.decode(data)
+    return Releases.from_wire(value).signed if isinstance(value, dict) else (data,)
+
+
+def read_releases(data: bytes) -> tuple[Release, ...]:
+    """The releases in what the aggregator hands in, by number; their signatures are not checked here."""
+    return tuple(Release.decode(Signed.decode(signed).payload) for signed in signed_releases(data))
+
+
+def whole_release(signed: Sequence[bytes], *, sharded: bool) -> bytes:
+    """What the aggregator hands in, of its signed releases by number."""
+    return Releases(signed=tuple(signed)).encode() if sharded else signed[0]

@@ -29,9 +29,11 @@ from fanlight.protocol import signing
 from fanlight.protocol.closing import (
     OUTCOME_AGGREGATOR,
     OUTCOME_MAIN,
+    InclusionProof,
     Outcome,
     OutcomeForDevice,
     Result,
+    ShardOutcome,
     SignedOutcome,
 )
 from fanlight.protocol.contribution import Contribution, encode, is_expected
@@ -257,16 +259,22 @@ class Device:
             raise NotAuthentic("The outcome is for another round.", slug="foreign-outcome")
         if record.outcome and SignedOutcome.decode(record.outcome).payload != answer.outcome.payload:
             raise Conflict("The servers have signed two different outcomes of this round.", slug="second-outcome")
-        was_included = False
-        if answer.proof is not None:
-            entry = Entry(self.device, Envelope.decode(record.envelope).report_id)
-            proof = answer.proof
-            was_included = included(record.mh, outcome.set_root, proof.size, proof.index, proof.path, entry)
-            if not was_included:
-                raise NotAuthentic("The proof that our report was summed does not hold.", slug="bad-inclusion-proof")
+        shard = self._check_proof(record, outcome, answer.proof) if answer.proof is not None else None
+        left_out = shard.reason if shard is not None and shard.reason != "ok" else ""
         state = DELIVERY.next(record.at, DeliveryEvent.END)
         record = record.with_(delivery=state.value, outcome=answer.outcome.encode())
-        return End(record, Result(outcome.result), outcome.reason, was_included)
+        was_included = answer.proof is not None and not left_out
+        return End(record, Result(outcome.result), outcome.reason, was_included, left_out)
+
+    def _check_proof(self, record: Record, outcome: Outcome, proof: InclusionProof) -> ShardOutcome | None:
+        """Our report was summed, in the set that the outcome names; the shard, if there are any."""
+        shard = None if proof.shard is None else outcome.shard(proof.shard)
+        root = outcome.set_root if shard is None else shard.set_root
+        entry = Entry(self.device, Envelope.decode(record.envelope).report_id)
+        known = (shard is None) == (outcome.shards is None)
+        if not (known and included(record.mh, root, proof.size, proof.index, proof.path, entry)):
+            raise NotAuthentic("The proof that our report was summed does not hold.", slug="bad-inclusion-proof")
+        return shard
 
     def _read_outcome(self, signed: SignedOutcome) -> Outcome:
         """Abandonment needs the aggregator's signature (it alone can abandon); all else needs both."""

@@ -165,12 +165,20 @@ class Record(Message):
 
 @dataclass(frozen=True)
 class End:
-    """What became of a report: the new record, the result and whether it was summed."""
+    """What became of a report.
+
+    Attributes:
+        record: the new one.
+        result, reason: the round's.
+        was_included: was it summed, and the sum not left out of the round.
+        left_out: why the shard that it was summed in was left out (a slug); empty if it was not.
+    """
 
     record: Record
     result: Result
     reason: str
     was_included: bool
+    left_out: str = ""
 
 
 def answer_key(plan: bytes, attempt: int, model: bytes) -> bytes:

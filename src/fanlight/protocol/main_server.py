@@ -1,7 +1,8 @@
 """The main server's round, without input or output.
 
 Theory of operation. Main proposes the manifest, judges the aggregator's list and takes its own masks off the one sum
-that the aggregator releases; it learns the sum and nothing else of any device. It opens all seeds at the verdict (a
+that the aggregator releases (one of each shard, if it has asked for shards); it learns that and nothing else of any
+device. It opens all seeds at the verdict (a
 seed that does not open is a rejected report) and again at the release, and destroys its round key at the outcome. A
 second, different close or release is refused; a repeated one gets the same bytes.
 
@@ -20,19 +21,16 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from numpy.typing import NDArray
 
-from fanlight.core import ring
-from fanlight.core.masks import subtract_mask
-from fanlight.core.packing import padding_is_zero, unpack
 from fanlight.core.segments import layout_words
 from fanlight.errors import Conflict, FanlightError, NotAuthentic, Refused
-from fanlight.protocol import signing
+from fanlight.protocol import codec, signing
 from fanlight.protocol.closing import (
     CLOSE,
     CLOSE_LIMIT,
     OUTCOME_AGGREGATOR,
     OUTCOME_MAIN,
     RELEASE,
-    SHARD,
+    SHARD_LEFT_OUT,
     VERDICT,
     Close,
     InclusionProof,
@@ -42,13 +40,14 @@ from fanlight.protocol.closing import (
     Rejection,
     Release,
     Result,
+    ShardOutcome,
     SignedOutcome,
     Verdict,
+    read_releases,
+    signed_releases,
     stored_close,
     stored_verdict,
 )
-from fanlight.protocol.contribution import Totals, centre, check_sum, read_totals
-from fanlight.protocol.digests import vector_digest
 from fanlight.protocol.identities import Trust
 from fanlight.protocol.log import LogEntry
 from fanlight.protocol.main_round import TABLE, TERMINAL, Event, Record, State, Step
@@ -56,15 +55,18 @@ from fanlight.protocol.manifest import (
     MANIFEST_AGGREGATOR,
     Manifest,
     Proposal,
+    check_draw,
     complete,
     manifest_hash,
 )
 from fanlight.protocol.merkle import Entry, inclusion_proofs, set_root
 from fanlight.protocol.report import RECEIPT, REPORT, Receipt, ReportHeader, report_id, sealed_hash
-from fanlight.protocol.sealing import MASK_MAIN, mask_key, open_seed
+from fanlight.protocol.sealing import MASK_MAIN, open_seed
+from fanlight.protocol.shards import Shard
+from fanlight.protocol.unmasking import Unmasked, check_releases, shards_released, unmask
 
-SUM_LOST: Final = "sum-lost"
-"""Why a round fails whose sum the aggregator has signed and then lost. It is spent: nothing else is ever released."""
+COHORT: Final = "cohort"
+"""Type of the log entry with the devices that shards are drawn of; its payload is a CBOR array."""
 
 UNLISTED: Final = "receipted-but-unlisted"
 REPLACED: Final = "not-the-receipted-report"
@@ -98,20 +100,24 @@ class MainServer:
             proposal=payload,
             cohort=tuple(sorted(cohort)),
         )
-        return Step(record, payload, (LogEntry("proposal", payload),))
+        entries = [LogEntry("proposal", payload)]
+        if proposal.shards is not None:  # without the names nobody could check the draw later
+            entries.append(LogEntry(COHORT, codec.encode(list(record.cohort))))
+        return Step(record, payload, tuple(entries))
 
     def open(self, record: Record, countersigned: bytes) -> Step:
         """The aggregator has signed; sign too. Reply = the manifest with both signatures.
 
         Raises:
             NotAuthentic: not the aggregator's signature.
-            Refused: it signed other terms than we proposed.
+            Refused: it signed other terms than we proposed, or shards without being bound to a draw.
             Conflict: it had signed another manifest for this round.
         """
         payload = signing.verify_bytes(self.trust.aggregator_key, MANIFEST_AGGREGATOR, countersigned)
         manifest = Manifest.decode(payload)
         if manifest.proposal.encode() != record.proposal:
             raise Refused("The aggregator signed other terms than were proposed.", slug="substituted-manifest")
+        check_draw(manifest)
         state = TABLE.next(record.at, Event.OPEN)
         mh = manifest_hash(payload)
         if record.manifest:
@@ -213,13 +219,13 @@ class MainServer:
     def take_release(
         self, record: Record, data: bytes, vector: NDArray[np.uint32], round_key: X25519PrivateKey | None
     ) -> Step:
-        """Unmask the sum; reply = our signed outcome (released or failed); totals if it may be used.
+        """Unmask the sum, or that of each shard; reply = our signed outcome; totals if anything may be used.
 
         Args:
             record: a judged round.
-            data: the signed release.
-            vector: Y as it was sent, (w,) uint32; unmasked in place unless it is packed. Empty if the aggregator has
-                lost it (then the round fails).
+            data: the signed release, or ``Releases``.
+            vector: Y as it was sent, (w,) uint32, of all shards one after the other; unmasked in place unless it is
+                packed. Empty if the aggregator has lost it (then the round fails).
             round_key: main's X25519 key of this round; None if it has been lost (then the round fails).
 
         Raises:
@@ -230,55 +236,20 @@ class MainServer:
             if record.release != data:
                 raise Conflict("A different release of this round was taken before.", slug="second-release")
             return Step(record, record.signed_outcome)
-        release = Release.decode(signing.verify_bytes(self.trust.aggregator_key, RELEASE, data))
+        signed = signed_releases(data)
+        releases = [Release.decode(signing.verify_bytes(self.trust.aggregator_key, RELEASE, one)) for one in signed]
         TABLE.next(record.at, Event.RELEASE)  # before the vector is unmasked: a refusal must leave it as it came
         accepted = self.accepted(record)
-        self._check_release(record, release, accepted, vector)
-        reason, totals = self._unmask(record, accepted, vector, round_key)
-        state = TABLE.next(record.at, Event.RELEASE if reason == "ok" else Event.FAIL)
-        result = Result.RELEASED if reason == "ok" else Result.FAILED
-        outcome = Outcome(mh=record.mh, result=result.value, reason=reason, set_root=release.set_root).encode()
-        signed = signing.sign(self.private, OUTCOME_MAIN, outcome).encode()
-        record = record.with_(state=state.value, release=data, signed_outcome=signed)
-        return Step(record, signed, (LogEntry("release", data), LogEntry("outcome", signed)), totals)
-
-    def _check_release(
-        self, record: Record, release: Release, accepted: Sequence[Listed], vector: NDArray[np.uint32]
-    ) -> None:
-        if (release.mh, release.shard) != (record.mh, SHARD):
-            raise Refused("The release is for another round.", slug="foreign-release")
-        length = layout_words(record.terms.layout)
-        if release.length != length or vector.shape not in ((0,), (length,)):
-            raise Refused(f"The sum has {vector.size} words, the round {length}.", slug="wrong-length")
-        entries = [Entry(listed.device, report_id(listed.header)) for listed in accepted]
-        if release.count != len(entries) or release.set_root != set_root(record.mh, entries):
-            raise Refused("The release sums another set than was accepted.", slug="other-set")
-        if vector.size and release.sum_hash != vector_digest([ring.to_bytes(vector)]):
-            raise Refused("The sum is not the one that was signed.", slug="swapped-sum")
-        if vector.size and not padding_is_zero(vector, record.terms.layout):
-            raise Refused("The sum says something behind its last number.", slug="padding-set")
-
-    def _unmask(
-        self,
-        record: Record,
-        accepted: Sequence[Listed],
-        vector: NDArray[np.uint32],
-        round_key: X25519PrivateKey | None,
-    ) -> tuple[str, Totals | None]:
-        if vector.size == 0:
-            return SUM_LOST, None
-        if round_key is None:
-            return "round-key-lost", None
-        layout = record.terms.layout
-        vector = unpack(vector, layout)
-        for listed in accepted:
-            seed = open_seed(listed.sealed_main, round_key, MASK_MAIN, record.mh, listed.device)
-            subtract_mask(vector, mask_key(seed, MASK_MAIN, record.mh, listed.device))
-        total = centre(layout, vector)
-        reason = check_sum(layout, total, len(accepted))
-        if reason is not None:
-            return reason, None
-        return "ok", read_totals(layout, total, len(accepted))
+        shards = shards_released(record, releases, accepted)
+        vectors = check_releases(record, releases, shards, accepted, vector)
+        found = unmask(record, shards, accepted, vectors, round_key)
+        state = TABLE.next(record.at, Event.FAIL if found.totals is None else Event.RELEASE)
+        ended = _outcome(record, releases, accepted, found).encode()
+        reply = signing.sign(self.private, OUTCOME_MAIN, ended).encode()
+        record = record.with_(state=state.value, release=data, signed_outcome=reply)
+        entries = [LogEntry("release", one) for one in signed]
+        entries += _left_out(record, shards, found)
+        return Step(record, reply, (*entries, LogEntry("outcome", reply)), found.totals)
 
     def countersigned(self, record: Record, data: bytes) -> Step:
         """The aggregator's signature on our outcome.
@@ -341,14 +312,23 @@ class MainServer:
         chosen = set(verdict.accepted)
         return tuple(listed for listed in close.reports if listed.device in chosen)
 
+    def shards(self, record: Record) -> tuple[Shard, ...]:
+        """The sets that were summed, by number: one if the round has no shards; none before the release."""
+        if not record.release:
+            return ()
+        return shards_released(record, read_releases(record.release), self.accepted(record))
+
     def proofs(self, record: Record) -> dict[bytes, InclusionProof]:
         """The inclusion proof of every accepted device; none unless the round was summed and both have signed."""
         if not record.outcome or SignedOutcome.decode(record.outcome).main_signature is None:
             return {}
-        entries = [Entry(listed.device, report_id(listed.header)) for listed in self.accepted(record)]
+        report_ids = {listed.device: report_id(listed.header) for listed in self.accepted(record)}
         return {
-            device: InclusionProof(size=len(entries), index=index, path=path)
-            for device, (index, path) in inclusion_proofs(entries).items()
+            device: InclusionProof(size=len(shard.devices), index=index, path=path, shard=shard.number or None)
+            for shard in self.shards(record)
+            for device, (index, path) in inclusion_proofs(
+                [Entry(device, report_ids[device]) for device in shard.devices]
+            ).items()
         }
 
     def outcome_for(
@@ -372,6 +352,29 @@ class MainServer:
             return True
         close = stored_close(record.close)
         return any((listed.device, report_id(listed.header)) == (device, report) for listed in close.reports)
+
+
+def _outcome(record: Record, releases: Sequence[Release], accepted: Sequence[Listed], found: Unmasked) -> Outcome:
+    result = Result.FAILED if found.totals is None else Result.RELEASED
+    outcome = Outcome(mh=record.mh, result=result.value, reason=found.reason, set_root=releases[0].set_root)
+    if record.terms.shards is None:
+        return outcome
+    told = tuple(
+        ShardOutcome(number=release.shard, count=release.count, set_root=release.set_root, reason=reason)
+        for release, reason in zip(releases, found.reasons, strict=True)
+    )
+    entries = [Entry(listed.device, report_id(listed.header)) for listed in accepted]
+    return outcome.with_(set_root=set_root(record.mh, entries), shards=told)
+
+
+def _left_out(record: Record, shards: Sequence[Shard], found: Unmasked) -> list[LogEntry]:
+    if record.terms.shards is None:
+        return []
+    return [
+        LogEntry(SHARD_LEFT_OUT, codec.encode([record.mh, shard.number, reason, list(shard.devices)]))
+        for shard, reason in zip(shards, found.reasons, strict=True)
+        if reason != "ok"
+    ]
 
 
 def _header_flaw(record: Record, listed: Listed, header: ReportHeader) -> str | None:

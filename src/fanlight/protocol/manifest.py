@@ -37,6 +37,9 @@ from fanlight.protocol.plan import Kind
 SUITE: Final = 1
 """Suite 1: rings of up to 32 bits, two masks HKDF-SHA256 + AES-256-CTR, HPKE 0x0020/0x0001/0x0002, Ed25519, SHA-256."""
 
+MOST_SHARDS: Final = 16
+"""Most shards of a round: main has all their sums in memory at once."""
+
 MANIFEST_AGGREGATOR = "manifest-agg"
 MANIFEST_MAIN = "manifest-main"
 INVITATION = "fanlight/invitation/v1"
@@ -60,6 +63,7 @@ class Proposal(Message):
         demo: the floors of two devices are meant; devices refuse it unless told otherwise.
         main_key: main's fresh X25519 round key.
         noise: reserved for differential privacy; 0 in this suite.
+        shards: into how many the cohort is drawn (see ``shards``), which is then named; absent: one sum over all.
     """
 
     fid: Hash
@@ -79,6 +83,7 @@ class Proposal(Message):
     demo: Flag
     main_key: PublicKey
     noise: Annotated[int, Field(strict=True, ge=0, le=0)]
+    shards: Annotated[int, Field(strict=True, ge=2, le=MOST_SHARDS)] | None = None
 
 
 class Manifest(Message):
@@ -88,11 +93,13 @@ class Manifest(Message):
         proposal: main's part.
         aggregator_key: the aggregator's fresh X25519 round key.
         opened_at: unix seconds on the aggregator's clock.
+        draw: if there are shards, what binds the aggregator to the secret that places are drawn with.
     """
 
     proposal: Proposal
     aggregator_key: PublicKey
     opened_at: Time
+    draw: Hash | None = None
 
     @property
     def closes_at(self) -> int:
@@ -116,6 +123,11 @@ class SignedManifest(Message):
     def hash(self) -> bytes:
         """``mh``, 32 bytes."""
         return manifest_hash(self.payload)
+
+    @property
+    def terms(self) -> Manifest:
+        """The manifest, decoded; no signature is checked."""
+        return Manifest.decode(self.payload)
 
 
 class Invitation(Message):
@@ -151,12 +163,24 @@ def check_proposal(proposal: Proposal, fid: bytes) -> None:
         )
     if not proposal.k_min <= proposal.n_max or len(proposal.cohort) not in (0, 32):
         raise Refused("The manifest's limits contradict one another.", slug="bad-manifest")
+    if proposal.shards is not None and not proposal.cohort:
+        raise Refused("Shards are drawn of devices that the manifest does not name.", slug="bad-manifest")
     if proposal.kind not in tuple(Kind):
         raise Refused(f"There is no kind of round {proposal.kind!r}.", slug="bad-manifest")
     try:
         check_layout(proposal.layout, proposal.n_max)
     except MalformedMessage as error:
         raise Refused(f"The manifest's vector cannot be summed: {error}", slug="bad-layout") from error
+
+
+def check_draw(manifest: Manifest) -> None:
+    """Shards need the aggregator's word on the draw, and nothing else does.
+
+    Raises:
+        Refused: there is one without the other.
+    """
+    if (manifest.draw is None) != (manifest.proposal.shards is None):
+        raise Refused("The manifest's shards are not drawn, or there are none.", slug="bad-manifest")
 
 
 def countersign(private: Ed25519PrivateKey, manifest: Manifest) -> bytes:
@@ -191,6 +215,7 @@ def read_manifest(trust: Trust, signed: SignedManifest) -> Manifest:
         signing.verify(public_key, label, signing.Signed(signed.payload, signing.key_id(public_key), signature))
     manifest = Manifest.decode(signed.payload)
     check_proposal(manifest.proposal, trust.fid)
+    check_draw(manifest)
     if manifest.aggregator_key == manifest.proposal.main_key:
         raise Refused("Both servers have the same round key; split trust needs two.", slug="one-round-key")
     return manifest

@@ -156,7 +156,7 @@ def test_a_readiness_message_names_plan_and_model() -> None:
 def test_a_repeated_offer_gets_the_same_manifest() -> None:
     told = Round(WORLD)
     first = told.offer()
-    again = WORLD.aggregator.offer(first.record, told.proposal, (), public(round_key("new")), NOW + 99)
+    again = WORLD.aggregator.offer(first.record, told.proposal, (), public(round_key("new")), secret("draw"), NOW + 99)
     assert (again.reply, again.record, again.entries) == (first.reply, first.record, ())
 
 
@@ -250,7 +250,7 @@ def test_a_second_different_release_is_a_conflict() -> None:
     fresh = told.a
     release, vector = told.release()
     told.take_release(release, vector.copy())
-    other = WORLD.aggregator.release(fresh, told.held, secret("other sum"), HEAD).reply
+    other = WORLD.aggregator.release(fresh, told.held, [secret("other sum")], HEAD).reply
     with pytest.raises(Conflict) as caught:
         told.take_release(other, vector)
     assert caught.value.slug == "second-release"
@@ -298,7 +298,7 @@ def test_no_round_begins_before_the_last_is_over(number: int) -> None:
     assert caught.value.slug == "round-not-over"
     other = WORLD.proposal(told.plan, round=number, attempt=7)
     with pytest.raises(Conflict) as caught:
-        WORLD.aggregator.offer(told.a, other, (), public(round_key("x")), NOW)
+        WORLD.aggregator.offer(told.a, other, (), public(round_key("x")), secret("draw"), NOW)
     assert caught.value.slug == "round-not-over"
 
 
@@ -310,7 +310,9 @@ def test_a_number_is_used_once() -> None:
             WORLD.main.propose(told.m, WORLD.proposal(told.plan, round=number), ())
         assert caught.value.slug == "round-spent"
     with pytest.raises(Conflict) as caught:
-        WORLD.aggregator.offer(told.a, WORLD.proposal(told.plan, attempt=7), (), public(round_key("x")), NOW)
+        WORLD.aggregator.offer(
+            told.a, WORLD.proposal(told.plan, attempt=7), (), public(round_key("x")), secret("draw"), NOW
+        )
     assert caught.value.slug == "round-spent"
     with pytest.raises(Conflict):
         WORLD.main.propose(None, WORLD.proposal(told.plan, round=2), ())
@@ -322,7 +324,7 @@ def test_an_offer_brings_the_cohort_that_it_names(named: bool) -> None:
     proposal = WORLD.proposal(plan_of(), cohort if named else ())
     for brought in ([], cohort[:1], [*cohort, bytes(16)]) if named else (cohort,):
         with pytest.raises(Refused) as caught:
-            WORLD.aggregator.offer(None, proposal, brought, public(round_key("x")), NOW)
+            WORLD.aggregator.offer(None, proposal, brought, public(round_key("x")), secret("draw"), NOW)
         assert caught.value.slug == "bad-cohort"
 
 

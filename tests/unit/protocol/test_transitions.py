@@ -184,7 +184,7 @@ def act_as_aggregator(event: aggregator_round.Event, record: aggregator_round.Re
         aggregator_round.Event.REPORT: lambda: take_report(record),
         aggregator_round.Event.CLOSE: lambda: server.close(record, held, HEAD),
         aggregator_round.Event.AGREE: lambda: server.take_verdict(record, SAID["verdict"], held),
-        aggregator_round.Event.RELEASE: lambda: server.release(record, held, digest_of(SAID["sum"]), HEAD),
+        aggregator_round.Event.RELEASE: lambda: server.release(record, held, [digest_of(SAID["sum"])], HEAD),
         aggregator_round.Event.FINISH: lambda: server.finish(record, SAID["outcome"]),
         aggregator_round.Event.ABANDON: lambda: server.abandon(record, "operator"),
     }

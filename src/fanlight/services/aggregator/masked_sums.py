@@ -1,4 +1,4 @@
-"""The one sum of a round: computed from the files of the reports, and kept in a file until main has it.
+"""The one sum of a round, or that of each shard: computed from the reports' files, kept in one until main has it.
 
 One vector is in memory a MiB at a time, so memory does not grow with the number of reports.
 """
@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import BinaryIO, Final
 
 import numpy as np
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from numpy.typing import NDArray
 
 from fanlight.core import ring
@@ -18,6 +19,7 @@ from fanlight.core.packing import pack, pieces
 from fanlight.core.segments import Segment, layout_length
 from fanlight.errors import NotFound, StorageError
 from fanlight.protocol.aggregator_round import Held, Record
+from fanlight.protocol.digests import vector_digest
 from fanlight.protocol.sealing import MASK_AGGREGATOR, mask_key, open_seed
 from fanlight.services.aggregator.held_reports import Place
 from fanlight.services.server.round_keys import RoundKeys
@@ -42,12 +44,14 @@ class MaskedSums:
     files: BlobFolder
     keys: RoundKeys
 
-    def compute(self, record: Record, accepted: Sequence[Held], places: Mapping[bytes, Place]) -> NDArray[np.uint32]:
-        """Y = Σy − Σmask_A as it is sent, (w,) uint32.
+    def compute(
+        self, record: Record, shards: Sequence[Sequence[Held]], places: Mapping[bytes, Place]
+    ) -> NDArray[np.uint32]:
+        """Y = Σy − Σmask_A as it is sent, of each shard, one after the other: (s·w,) uint32.
 
         Args:
             record: the round.
-            accepted: the reports in the sum.
+            shards: the reports in each sum.
             places: where each one's vector lies, by device.
 
         Raises:
@@ -56,9 +60,15 @@ class MaskedSums:
         key = self.keys.load(record.number)
         if key is None:
             raise StorageError("The round's key is gone; its reports cannot be opened.", slug="round-key-lost")
+        sums = [self._sum(record, shard, places, key) for shard in shards]
+        return sums[0] if len(sums) == 1 else np.concatenate(sums)
+
+    def _sum(
+        self, record: Record, shard: Sequence[Held], places: Mapping[bytes, Place], key: X25519PrivateKey
+    ) -> NDArray[np.uint32]:
         layout = record.terms.proposal.layout
         total = np.zeros(layout_length(layout), np.uint32)
-        for held in accepted:
+        for held in shard:
             seed = open_seed(held.envelope.sealed_aggregator, key, MASK_AGGREGATOR, record.mh, held.device)
             mask = MaskStream(mask_key(seed, MASK_AGGREGATOR, record.mh, held.device))
             self._add(total, layout, places[held.device], mask)
@@ -93,6 +103,12 @@ class MaskedSums:
             return self.files.open(file)
         except NotFound as error:
             raise StorageError(f"The report file {file} is gone.", slug="report-lost") from error
+
+
+def sum_hashes(record: Record, total: NDArray[np.uint32]) -> list[bytes]:
+    """The vector digest of each shard's Y."""
+    length = record.terms.length
+    return [vector_digest([ring.to_bytes(total[at : at + length])]) for at in range(0, total.size, length)]
 
 
 def sum_file(record: Record) -> str:

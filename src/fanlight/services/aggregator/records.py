@@ -6,8 +6,8 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, select
 
-from fanlight.protocol.aggregator_round import TERMINAL
-from fanlight.protocol.closing import Outcome, SignedOutcome, Verdict, stored_verdict
+from fanlight.protocol.aggregator_round import TERMINAL, Record
+from fanlight.protocol.closing import Outcome, SignedOutcome, Verdict, read_releases, stored_verdict
 from fanlight.protocol.report import body_bytes
 from fanlight.services.aggregator import held_reports, refusals, round_table
 from fanlight.services.aggregator.round_table import Stored
@@ -43,7 +43,9 @@ class Records:
             ``rounds``, ``page``, ``pages``, ``total``. A round is as ``round_json``, with ``reports`` (taken),
             ``report_bytes`` (of one), ``held_bytes`` (here now), ``accepted`` (None before the verdict), ``result`` and
             ``reason`` (empty before its end), ``refused`` (see ``refusals.of_rounds``) and ``left_out`` (``device``,
-            ``name``, ``reason``), which the main server's verdict names.
+            ``name``, ``reason``), which the main server's verdict names, and ``summed``: of the shards that were
+            released, if it has any, each ``shard`` (its number), ``devices`` (how many) and ``reason`` (``ok``, why
+            main left it out, or empty before it has said so).
         """
         with self._service.database.reading() as tx:
             stored, total = round_table.page(tx, (page - 1) * size, size), round_table.count(tx)
@@ -98,8 +100,17 @@ def _round(tx: Connection, stored: Stored, count: int) -> dict[str, Any]:
         "accepted": len(verdict.accepted) if verdict else None,
         "result": outcome.result if outcome else "",
         "reason": outcome.reason if outcome else "",
+        "summed": _shards(record, outcome) if record.secret and record.release else [],
         "left_out": _left_out(tx, verdict) if verdict and verdict.rejected else [],
     }
+
+
+def _shards(record: Record, outcome: Outcome | None) -> list[dict[str, Any]]:
+    told = {shard.number: shard.reason for shard in (outcome.shards if outcome else None) or ()}
+    return [
+        {"shard": release.shard, "devices": release.count, "reason": told.get(release.shard, "")}
+        for release in read_releases(record.release)
+    ]
 
 
 def _left_out(tx: Connection, verdict: Verdict) -> list[dict[str, Any]]:

@@ -14,16 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection
 
-from fanlight.core import ring
 from fanlight.errors import NotFound, StorageError
 from fanlight.protocol.aggregator import Aggregator
 from fanlight.protocol.aggregator_round import TABLE, TERMINAL, Event, Record, State, Step
-from fanlight.protocol.closing import Release
-from fanlight.protocol.digests import vector_digest
+from fanlight.protocol.closing import read_releases
 from fanlight.protocol.manifest import Proposal, SignedManifest
-from fanlight.protocol.signing import Signed
 from fanlight.services.aggregator import held_reports, round_table
-from fanlight.services.aggregator.masked_sums import DEAD_ROUND, MaskedSums, sum_file
+from fanlight.services.aggregator.masked_sums import DEAD_ROUND, MaskedSums, sum_file, sum_hashes
 from fanlight.services.aggregator.round_table import Stored
 from fanlight.services.server.chained_log import ChainedLog
 from fanlight.services.server.round_journal import RoundJournal
@@ -39,6 +36,7 @@ class Rounds:
         database, log, keys, files: where things are kept.
         machine: the aggregator's identity.
         clock: unix seconds.
+        random_bytes: cryptographic source, for the draw of shards.
 
     Attributes:
         journal: what has happened to the rounds.
@@ -52,6 +50,7 @@ class Rounds:
         files: BlobFolder,
         machine: Aggregator,
         clock: Callable[[], float],
+        random_bytes: Callable[[int], bytes],
     ) -> None:
         self._database = database
         self._log = log
@@ -60,6 +59,7 @@ class Rounds:
         self._sums = MaskedSums(files, keys)
         self._machine = machine
         self._clock = clock
+        self._random_bytes = random_bytes
         self.journal = RoundJournal(clock)
         self._newest: Stored | None = None
         self._knows_newest = False
@@ -86,11 +86,11 @@ class Rounds:
 
     def offer(self, proposal: Proposal, cohort: Sequence[bytes]) -> bytes:
         """Countersign main's proposal; returns the signed manifest. The round key is stored before the manifest is."""
-        key = self._keys.fresh()
+        key, secret = self._keys.fresh(), self._random_bytes(32)
         with self._changing() as tx:
             previous = round_table.latest(tx)
             record = previous.record if previous else None
-            step = self._machine.offer(record, proposal, cohort, key.public, int(self._clock()))
+            step = self._machine.offer(record, proposal, cohort, key.public, secret, int(self._clock()))
             if step.entries:
                 self._keys.store(proposal.round, key)
                 round_table.begin(tx, step.record, proposal.kind, self._clock())
@@ -142,12 +142,13 @@ class Rounds:
             record = round_table.current(tx).record
             accepted = self._machine.accepted(record, held_reports.of_round(tx, record.mh))
             places = held_reports.places(tx, record.mh)
-        return self._sums.compute(record, accepted, places)
+        return self._sums.compute(record, self._machine.shards(record, accepted), places)
 
     def release(self) -> tuple[bytes, NDArray[np.uint32]]:
-        """Store Y, then sign and store the one release; returns both, on repetition the stored ones.
+        """Store Y, then sign and store the one release (of each shard); returns both, on repetition the stored ones.
 
-        Y is empty if it is lost for good after it was signed: main then has the round fail, unless it had Y already.
+        Y is that of all shards, one after the other. It is empty if it is lost for good after it was signed: main then
+        has the round fail, unless it had Y already.
 
         Raises:
             NotPossibleNow: the round is not agreed (or released) - said before the sum is computed.
@@ -164,7 +165,7 @@ class Rounds:
         with self._changing() as tx:
             record = round_table.current(tx).record
             accepted = self._machine.accepted(record, held_reports.of_round(tx, record.mh))
-            step = self._machine.release(record, accepted, vector_digest([ring.to_bytes(vector)]), self._log.head(tx))
+            step = self._machine.release(record, accepted, sum_hashes(record, vector), self._log.head(tx))
             self._save(tx, step)
         self._say(record, step.record, devices=len(accepted), bytes=vector.nbytes)
         return step.reply, vector
@@ -174,7 +175,7 @@ class Rounds:
 
         Empty if they are lost too: nothing can bring back what was signed, and nothing else may ever be released.
         """
-        signed = Release.decode(Signed.decode(record.release).payload).sum_hash
+        signed = [release.sum_hash for release in read_releases(record.release)]
         ways: tuple[Callable[[], NDArray[np.uint32]], ...] = (lambda: self._sums.kept(record), self.sum)
         for found in ways:
             try:
@@ -183,7 +184,7 @@ class Rounds:
                 if not isinstance(error, NotFound) and error.slug not in DEAD_ROUND:
                     raise  # a disk that fails now may not fail later
             else:
-                if vector.size and vector_digest([ring.to_bytes(vector)]) == signed:
+                if vector.size and sum_hashes(record, vector) == signed:
                     return vector
         return np.zeros(0, np.uint32)
 

@@ -86,7 +86,7 @@ class AggregatorService:
         self.membership = Membership(self.database, tables.members, self.log, identity.trust, held_reports.forget)
         self.membership.load()
         keys, machine = RoundKeys(state / "round-keys", random_bytes), Aggregator(identity.private, identity.trust)
-        self.rounds = Rounds(self.database, self.log, keys, self.files, machine, clock)
+        self.rounds = Rounds(self.database, self.log, keys, self.files, machine, clock, random_bytes)
         self.reception = reception(self.database, keys, machine, self.membership, self.rounds, clock)
         self.rounds.forget_old()
         self.main = MainClient(identity, clock)
@@ -403,6 +403,7 @@ def round_json(stored: Stored) -> dict[str, Any]:
         "numbers": layout_length(terms.proposal.layout),
         "words": terms.length,
         "demo": terms.proposal.demo,
+        "shards": terms.proposal.shards,
         "opened_at": stored.opened_at,
         "ended_at": stored.ended_at,
     }

@@ -62,6 +62,7 @@ class Departure(Message):
 class RoundLine:
     """One round of the history; ``result``, ``reason`` and ``included`` are None until it is over.
 
+    ``reason`` is the round's, or why the shard was left out that its report was in.
     ``at`` is when its report was built (unix seconds).
     """
 
@@ -289,7 +290,8 @@ class DeviceStore:
     def finish(self, end: End) -> None:
         """A report's round is over: y is no longer needed; an abandoned round may be answered again."""
         record = end.record
-        line = {"result": end.result.value, "reason": end.reason, "included": end.was_included}
+        reason = end.left_out or end.reason
+        line = {"result": end.result.value, "reason": reason, "included": end.was_included}
         with self.values.changing() as tx:
             _replace(tx, record)
             tx.execute(update(rounds).where(rounds.c.mh == record.mh).values(**line))

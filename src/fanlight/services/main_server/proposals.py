@@ -18,6 +18,8 @@ from fanlight.protocol.plan import Kind
 from fanlight.services.main_server import measurements, members, notes, round_table
 from fanlight.services.main_server.models import Models
 from fanlight.services.main_server.presence import Presence
+from fanlight.services.main_server.round_table import Stored
+from fanlight.services.main_server.sharding import shards_of_next
 from fanlight.services.main_server.stragglers import WaitingRules
 from fanlight.services.main_server.task_file import TaskFile
 from fanlight.services.server.chained_log import ChainedLog
@@ -49,11 +51,11 @@ class Proposals:
         """
         previous = round_table.latest(tx)
         key = self.keys.fresh()
-        cohort = self._sample(tx)
+        cohort, shards = self._cohort(tx, previous)
         number = previous.number + 1 if previous else 1
         failed = previous is not None and previous.at is State.FAILED
         attempt = (previous.record.attempt if previous else 0) + (failed or notes.read(tx, notes.ATTEMPT_UP, 0))
-        proposal = self._terms(tx, kind, number, attempt, cohort, key.public)
+        proposal = self._terms(tx, kind, number, attempt, cohort, key.public, shards)
         policy = self.tasks.task.policy
         rules = WaitingRules.of_policy(policy).as_notes()
         notes.keep_all(tx, {notes.ATTEMPT_UP: 0, notes.SUPPORTERS: policy.supporters} | rules)
@@ -78,7 +80,9 @@ class Proposals:
         kind, key = Kind(terms.kind), terms.main_key
         same_rules = WaitingRules.of_newest(tx, policy) == WaitingRules.of_policy(policy)
         same_rules &= notes.read(tx, notes.SUPPORTERS, policy.supporters) == policy.supporters
-        same_terms = self._terms(tx, kind, terms.round, terms.attempt, record.cohort, key) == terms
+        before = round_table.whole(tx, terms.round - 1) if terms.round > 1 else None
+        shards = shards_of_next(policy, before, len(record.cohort or members.confirmed(tx)))
+        same_terms = self._terms(tx, kind, terms.round, terms.attempt, record.cohort, key, shards) == terms
         return same_rules and same_terms and not policy.rests_at(now)
 
     def adapt_clip(self, tx: Connection, terms: Proposal, totals: Totals) -> None:
@@ -88,7 +92,14 @@ class Proposals:
             notes.keep(tx, notes.CLIP_MICRO, round(next_clip(clip, totals.within_clip / totals.count) * 1e6))
 
     def _terms(
-        self, tx: Connection, kind: Kind, number: int, attempt: int, cohort: Sequence[bytes], key: bytes
+        self,
+        tx: Connection,
+        kind: Kind,
+        number: int,
+        attempt: int,
+        cohort: Sequence[bytes],
+        key: bytes,
+        shards: int | None,
     ) -> Proposal:
         model = self.models.current(tx)
         task = self.tasks.task
@@ -121,11 +132,15 @@ class Proposals:
             demo=policy.demo,
             main_key=key,
             noise=0,
+            shards=shards,
         )
 
-    def _sample(self, tx: Connection) -> Sequence[bytes]:
-        size = self.tasks.task.policy.sample_size
-        if not size:
-            return ()
-        present = self.candidates(tx)
-        return random.SystemRandom().sample(present, min(size, len(present)))
+    def _cohort(self, tx: Connection, previous: Stored | None) -> tuple[Sequence[bytes], int | None]:
+        """The devices that a round names, none if it is for all; and its shards, which are drawn of those it names."""
+        policy = self.tasks.task.policy
+        size, cohort = policy.sample_size, sorted(members.confirmed(tx))
+        if size:
+            present = self.candidates(tx)
+            cohort = random.SystemRandom().sample(present, min(size, len(present)))
+        shards = shards_of_next(policy, previous, len(cohort))
+        return (cohort if size or shards else ()), shards

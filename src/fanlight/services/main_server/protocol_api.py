@@ -29,7 +29,7 @@ from fanlight.services.server.membership_api import SMALL_BODY, cbor, membership
 
 LONGEST_WAIT_S: Final = 25.0
 _RELEASE_PREFIX: Final = 4
-_RELEASE_LIMIT: Final = 4096
+_RELEASE_LIMIT: Final = 16_384
 
 Sender = Callable[[Request], bytes]
 """Verifies a device's request; returns the device's id."""

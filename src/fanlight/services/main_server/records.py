@@ -8,9 +8,10 @@ from typing import Any, Final
 from sqlalchemy import Connection, and_, func, or_, select
 
 from fanlight.core.segments import layout_words
+from fanlight.protocol.closing import read_releases
 from fanlight.protocol.plan import Kind
 from fanlight.services.http.paging import paging
-from fanlight.services.main_server import class_proposals, lines, measurements, model_card, round_table
+from fanlight.services.main_server import class_proposals, lines, measurements, model_card, round_table, sharding
 from fanlight.services.main_server.course import Course
 from fanlight.services.main_server.models import Version
 from fanlight.services.main_server.round_table import Stored
@@ -56,18 +57,19 @@ class Records:
             }
 
     def round(self, number: int) -> dict[str, Any]:
-        """One round: its line, terms, times, the devices whose receipts have arrived, figures, the versions it links.
+        """One round: its line, times, shards, the devices whose receipts have arrived, figures, the versions it links.
 
         Raises:
             NotFound: there is none.
         """
         with self._service.database.reading() as tx:
-            line = round_table.numbered(tx, number)
+            line = round_table.whole(tx, number)
             made = self._service.models.from_round(tx, number)
             return lines.round_lines(tx, self._service, [line])[0] | {
                 "from_version": self._number_of(tx, line.model),
                 "to_version": made.number if made else None,
                 "reports": self._reports(tx, line.mh),
+                "shards": sharding.shard_lines(tx, self._service.machine, line.record),
                 "figures": lines.figures(tx, self._service, measurements.of_round(tx, number)),
             }
 
@@ -195,7 +197,7 @@ class Records:
             "model": size,
             "models_sent": sum(device["model"] for device in each),
             "receipts": sum(device["receipt"] for device in each),
-            "sum": 4 * layout_words(stored.record.terms.layout) if stored.released_at is not None else None,
+            "sum": _sum_bytes(stored) if stored.released_at is not None else None,
             "devices": each,
         }
 
@@ -204,3 +206,9 @@ class Records:
         columns = tables.models.c
         number: int | None = tx.execute(select(columns.version).where(columns.sha256 == sha256)).scalar()
         return number
+
+
+def _sum_bytes(stored: Stored) -> int:
+    """Bytes of what the aggregator has released, of all shards."""
+    record = stored.record
+    return 4 * layout_words(record.terms.layout) * len(read_releases(record.release))

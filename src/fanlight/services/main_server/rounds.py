@@ -17,7 +17,14 @@ from sqlalchemy import Connection, insert, select, update
 
 from fanlight.core.segments import layout_words
 from fanlight.errors import Conflict, NotFound, NotPossibleNow
-from fanlight.protocol.closing import InclusionProof, Outcome, OutcomeForDevice, Release, Result, SignedOutcome
+from fanlight.protocol.closing import (
+    InclusionProof,
+    Outcome,
+    OutcomeForDevice,
+    Result,
+    SignedOutcome,
+    read_releases,
+)
 from fanlight.protocol.exchange import ORDERED_BY_MAIN, Order
 from fanlight.protocol.log import LogEntry
 from fanlight.protocol.main_round import Record, State, Step
@@ -189,11 +196,11 @@ class Rounds:
                 self._log.append(tx, [LogEntry(UNLISTED_RECEIPT, tx.execute(found).scalar_one())])
 
     def release(self, data: bytes, vector: NDArray[np.uint32]) -> bytes:
-        """The aggregator's release with Y; returns our signed outcome. ``vector`` is unmasked in place.
+        """The aggregator's release with Y, of all shards; returns our signed outcome. ``vector`` is unmasked in place.
 
         A repeated one may be of the round before the newest: the aggregator never heard our answer.
         """
-        mh = Release.decode(Signed.decode(data).payload).mh
+        mh = read_releases(data)[0].mh
         with self._database.reading() as tx:
             stored = round_table.by_hash(tx, mh)
         step = self._machine.take_release(stored.record, data, vector, self._keys.load(stored.number))
@@ -202,7 +209,7 @@ class Rounds:
         with self._database.transaction() as tx:
             self._refuse_changed(tx, stored)
             self._use(tx, stored, step)
-            count = len(self._machine.accepted(step.record))
+            count = step.totals.count if step.totals else len(self._machine.accepted(step.record))
             reason = Outcome.decode(Signed.decode(step.reply).payload).reason
             ended = {"participants": count, "reason": reason, "released_at": self._clock()}
             if step.totals is None:  # it failed: what was sent is lost
@@ -214,9 +221,10 @@ class Rounds:
         return step.reply
 
     def most_words(self) -> int:
-        """Words in the longest vector that may be released now: of the newest round, or again of the one before."""
+        """Words in the longest sums that may be released now: of the newest round, or again of the one before."""
         with self._database.reading() as tx:
-            return max((layout_words(record.terms.layout) for record in round_table.newest(tx, 2)), default=0)
+            terms = [record.terms for record in round_table.newest(tx, 2)]
+        return max((layout_words(each.layout) * (each.shards or 1) for each in terms), default=0)
 
     def take_outcome(self, data: bytes) -> None:
         """The aggregator's signature on our outcome, or its signed abandonment."""

@@ -10,7 +10,7 @@ import functools
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 from annotated_types import Ge, Le
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
@@ -22,6 +22,7 @@ from fanlight.errors import SettingsError
 from fanlight.learning.backbones import DEFAULT_BACKBONE, backbone
 from fanlight.learning.training import TrainingSettings
 from fanlight.protocol.contribution import W_MAX
+from fanlight.protocol.manifest import MOST_SHARDS
 from fanlight.protocol.plan import CLASS_NAME_RULE, Kind, Plan, is_class_name
 from fanlight.services.main_server.quiet_hours import QuietHours
 from fanlight.services.settings import read_settings_file
@@ -30,6 +31,8 @@ WINDOW_BY_ITSELF_S: Final = 600
 WINDOW_BY_HAND_S: Final = 7 * 86_400
 MOST_DEVICES: Final = 40_000
 """A close lists every report, with about 370 bytes each, and is one message of at most 16 MiB."""
+ShardRule = Literal["never", "after-failure", "always"]
+"""When the reports of a round are summed in shards."""
 
 MOST_DRAWN: Final = 10_000
 """The devices that are drawn, up to five times as many, go to the aggregator in one message of at most 1 MiB."""
@@ -81,6 +84,9 @@ class Policy(_Section):
             sum of n_max of them takes: 16 take 26 with 1,000 devices. 0 = not packed, 32 bits.
         most_pictures: most training pictures of one device that count; the fewer, the less narrow updates lose by
             rounding.
+        shards: when reports are summed in several shards of k_min devices or more, so that one cheat spoils only its
+            own: never, always, or in the rounds after one that has failed, until no shard is left out any more.
+        most_shards: most shards of such a round; a cohort that is too small for as many has fewer.
         polls_per_second: wanted polls for news of devices that have nothing to do; with more than ten devices for each,
             devices pause between two polls.
     """
@@ -106,6 +112,8 @@ class Policy(_Section):
     timezone: str = "UTC"
     update_bits: Annotated[int, Field(ge=0, le=MOST_UPDATE_BITS)] = 0
     most_pictures: Annotated[int, Field(ge=1, le=W_MAX)] = W_MAX
+    shards: ShardRule = "after-failure"
+    most_shards: Annotated[int, Field(ge=2, le=MOST_SHARDS)] = 4
     polls_per_second: Annotated[int, Field(ge=1, le=100_000)] = 200
 
     @property

@@ -15,12 +15,13 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Row, Select, and_, or_, select
 
-from fanlight.protocol.closing import Verdict
 from fanlight.protocol.exchange import Order
-from fanlight.protocol.main_round import State
+from fanlight.protocol.main_round import Record, State
+from fanlight.protocol.main_server import MainServer
 from fanlight.protocol.plan import Kind
 from fanlight.services.main_server.round_table import Stored
 from fanlight.services.main_server.service import MainService
+from fanlight.services.main_server.sharding import left_out
 from fanlight.storage.tables.main import beacons, device_models, devices, enrolled_at_aggregator
 
 MOST_ROWS: Final = 50
@@ -54,17 +55,19 @@ _ORDER: Final[Mapping[Step, int]] = {
 
 @dataclass(frozen=True)
 class Judged:
-    """What main's verdict says: who was counted, and who was left out for which reason (a slug)."""
+    """What main says: who was counted, and who, or whose shard, was left out for which reason (a slug)."""
 
     counted: frozenset[bytes]
     left_out: Mapping[bytes, str]
 
     @classmethod
-    def of(cls, verdict: Verdict | None) -> Judged:
-        """Of a verdict; before it, nobody."""
+    def of(cls, machine: MainServer, record: Record) -> Judged:
+        """Of a round; before the verdict, nobody."""
+        verdict = machine.verdict(record)
         if verdict is None:
             return cls(frozenset(), {})
-        return cls(frozenset(verdict.accepted), {entry.device: entry.reason for entry in verdict.rejected})
+        rejected, shards = {entry.device: entry.reason for entry in verdict.rejected}, left_out(machine, record)
+        return cls(frozenset(verdict.accepted) - shards.keys(), rejected | shards)
 
 
 def of_round(tx: Connection, service: MainService, stored: Stored, most: int = MOST_ROWS) -> dict[str, Any]:
@@ -78,7 +81,7 @@ def of_round(tx: Connection, service: MainService, stored: Stored, most: int = M
         was left out), ``moments`` (unix seconds or None); ``more``: how many devices are not among them.
     """
     made = service.models.from_round(tx, stored.number)
-    judged = Judged.of(service.machine.verdict(stored.record))
+    judged = Judged.of(service.machine, stored.record)
     cohort = frozenset(stored.record.cohort)
     rows = tx.execute(_rows(stored, made.sha256 if made else b"", service.clock())).all()
     listed = [_device(service, stored, row, judged) for row in rows if not cohort or row.dev in cohort]

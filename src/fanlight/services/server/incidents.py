@@ -1,7 +1,8 @@
 """What a server has seen that should not happen: kept in its log, and shown to the operator.
 
 A token used by two devices has leaked or was copied. A receipt for a report that the aggregator did not list, or two
-receipts for different reports of one device in one round, are proof against the aggregator.
+receipts for different reports of one device in one round, are proof against the aggregator. In a shard whose sum cannot
+be right, a device has sent garbage.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from typing import Final
 
 from sqlalchemy import Connection, func, select
 
+from fanlight.protocol.closing import SHARD_LEFT_OUT
 from fanlight.services.server.chained_log import ChainedLog
 
 TOKEN_CONFLICT: Final = "token-conflict"  # noqa: S105 - a type of log entry
@@ -20,6 +22,7 @@ UNLISTED_RECEIPT: Final = "unlisted-receipt"
 MEANINGS: Final = {
     TOKEN_CONFLICT: "A second device tried to enrol with a token that was used: the token was copied or has leaked.",
     SECOND_RECEIPT: "The secure aggregator has signed two different receipts for one device in one round.",
+    SHARD_LEFT_OUT: "The sum of a shard could not be right, and was left out: one of its devices has sent garbage.",
     UNLISTED_RECEIPT: "The secure aggregator has signed a receipt for a report that it then left out of its list.",
 }
 _SHOWN: Final = 100
