@@ -41,6 +41,7 @@ class Role:
     folder: Path
     port: int
     words: list[str]
+    program: Callable[[Life, Connection], None] = launch
     process: ForkServerProcess | None = None
     heard: list[dict[str, Any]] = field(default_factory=list)
     shift_s: float = 0.0
@@ -62,7 +63,7 @@ class Role:
         words = [*self.words, "--state", str(self.state), "--port", str(self.port), "--host", HOST]
         self._commands, theirs = PROCESSES.Pipe()
         life = Life(self.folder, self.state, words, armed, self.shift_s)
-        self.process = PROCESSES.Process(target=launch, args=(life, theirs), name=self.name)
+        self.process = PROCESSES.Process(target=self.program, args=(life, theirs), name=self.name)
         self.process.start()
         theirs.close()
 

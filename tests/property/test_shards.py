@@ -82,7 +82,8 @@ def test_the_released_sums_are_the_plain_sums_and_each_shard_is_released_once(
             good.extend(shard.devices)
             plain = np.sum([sent_by[device].plain for device in shard.devices], axis=0)
             assert np.array_equal(told.unmasked_of(row, shard.devices), plain)
-    if not good:
+    good_shards = [shard for shard in groups if not cheats & set(shard.devices)]
+    if 2 * len(good_shards) < len(groups):
         assert step.totals is None
         return
     assert step.totals is not None

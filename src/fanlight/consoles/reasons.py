@@ -33,7 +33,7 @@ _WORDS: Final[Mapping[str, str]] = {
     "swapped-vector": "the numbers were not those that the device had signed",
     "update-norm-too-large": "the sum was larger than honest reports can be",
     "shard-left-out": "without a shard whose sum could not be right",
-    "no-good-shard": "no shard had a sum that could be right",
+    "too-few-good-shards": "in most of its shards the sum could not be right",
     "no-pictures": "nobody had a picture to learn from",
     "padding-set": "the report said something behind its last number",
     "wrong-length": "the report had the wrong length",

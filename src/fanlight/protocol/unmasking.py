@@ -1,7 +1,7 @@
 """What main does with the sums that the aggregator releases: compare, take its masks off, check, and add up.
 
 Without shards there is one sum, and the round is what it is. With shards, those whose sums cannot be right are left
-out, each for itself, and the others add up to what the round has learned.
+out, each for itself, and the others add up to what the round has learned, if they are half of them at least.
 """
 
 from __future__ import annotations
@@ -32,8 +32,9 @@ SUM_LOST: Final = "sum-lost"
 """Why a round fails whose sum the aggregator has signed and then lost. It is spent: nothing else is ever released."""
 KEY_LOST: Final = "round-key-lost"
 """The same, whose key main has lost."""
-NO_GOOD_SHARD: Final = "no-good-shard"
-"""Why a round with shards fails: none of their sums can be right."""
+TOO_FEW_GOOD: Final = "too-few-good-shards"
+"""Why a round with shards fails: fewer than half of their sums can be right. Who could spoil all but one would choose
+whose sum becomes the new version."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class Unmasked:
 
     Attributes:
         reasons: of each, why it cannot be used; ``ok`` if it can.
-        totals: over those that can be used; None if there are none.
+        totals: over those that can be used; None if there are too few.
     """
 
     reasons: tuple[str, ...]
@@ -53,7 +54,7 @@ class Unmasked:
         """Why the round fails, or that a shard is left out of it; ``ok`` otherwise."""
         if len(set(self.reasons)) == 1:
             return self.reasons[0]
-        return NO_GOOD_SHARD if self.totals is None else SHARD_LEFT_OUT
+        return TOO_FEW_GOOD if self.totals is None else SHARD_LEFT_OUT
 
 
 def shards_released(record: Record, releases: Sequence[Release], accepted: Sequence[Listed]) -> tuple[Shard, ...]:
@@ -126,8 +127,9 @@ def unmask(
         reasons.append(reason)
         if numbers is not None:
             total, count = numbers if total is None else total + numbers, count + len(shard.devices)
-    totals = None if total is None else read_totals(record.terms.layout, total, count)
-    return Unmasked(tuple(reasons), totals)
+    if total is None or 2 * reasons.count("ok") < len(reasons):
+        return Unmasked(tuple(reasons), None)
+    return Unmasked(tuple(reasons), read_totals(record.terms.layout, total, count))
 
 
 def _unmask(

@@ -189,17 +189,30 @@ def test_a_bad_shard_is_left_out_and_named_and_the_others_count() -> None:
         assert (end.was_included, end.left_out) == (not left_out, reasons[1] if left_out else "")
 
 
-def test_a_round_fails_if_no_shard_is_good() -> None:
-    told = started(2).collect().agree()
-    vector = spoilt(told, spoilt(told, told.masked_sum(), 0), 1)
+@pytest.mark.parametrize(("shards", "bad"), [(2, (0, 1)), (3, (0, 2)), (3, (0, 1, 2))])
+def test_a_round_fails_if_fewer_than_half_of_its_shards_are_good(shards: int, bad: tuple[int, ...]) -> None:
+    told = started(shards).collect().agree()
+    vector = told.masked_sum()
+    for shard in bad:
+        vector = spoilt(told, vector, shard)
     step = told.take_release(*told.release(vector))
     outcome = Outcome.decode(signing.Signed.decode(step.reply).payload)
     assert step.totals is None
     assert outcome.result == Result.FAILED
     assert outcome.shards is not None
-    assert len({shard.reason for shard in outcome.shards} - {"ok"}) > 0
+    assert [n for n, shard in enumerate(outcome.shards) if shard.reason != "ok"] == list(bad)
+    left_out = [codec.decode(entry.payload)[1] for entry in step.entries if entry.type == SHARD_LEFT_OUT]  # type: ignore[index]
+    assert left_out == [shard + 1 for shard in bad]
     told.finish(step.reply)
-    assert [told.end(sent).was_included for sent in told.reports] == [False] * 7
+    spoilt_too = [sent for shard in bad for sent in groups_of(told)[shard]]
+    assert [bool(told.end(sent).left_out) for sent in told.reports] == [sent in spoilt_too for sent in told.reports]
+
+
+def test_half_of_the_shards_are_enough() -> None:
+    told = started(2).collect().agree()
+    step = told.take_release(*told.release(spoilt(told, told.masked_sum(), 0)))
+    assert step.totals is not None
+    assert step.totals.count == len(groups_of(told)[1])
 
 
 @pytest.mark.parametrize("lost", ["sum", "key"])
