@@ -10,15 +10,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fanlight.errors import NotPossibleNow
+from fanlight.consoles import main_server as main_pages
+from fanlight.errors import NotFound, NotPossibleNow
 from fanlight.learning.datasets import shapes
-from fanlight.protocol.closing import SHARD_LEFT_OUT, Outcome, read_releases
+from fanlight.protocol.closing import SHARD_LEFT_OUT, Outcome, OutcomeForDevice, read_releases
 from fanlight.protocol.manifest import SignedManifest
 from fanlight.services.main_server import round_table
 from tests.crash.federation import SERVERS, Federation
 from tests.crash.role import until
 from tests.garbage import as_garbage, launch_cheat
 from tests.services_world import ProtocolDevice, Sent, World, draw, running, wait
+from tests.unit.consoles.federation import Page, owner
 
 
 def report_garbage(device: ProtocolDevice) -> Sent:
@@ -36,6 +38,18 @@ def terms(world: World) -> Any:
     latest = world.aggregator.service.rounds.latest()
     assert latest is not None
     return latest.record.terms.proposal
+
+
+def ended(device: ProtocolDevice, sent: Sent) -> OutcomeForDevice:
+    """What main tells a device of its round, once both servers have signed it."""
+
+    def over() -> OutcomeForDevice | None:
+        try:
+            return device.outcome(sent.record.mh)
+        except NotFound:
+            return None
+
+    return wait(over, "the round is over")
 
 
 def is_open(world: World, number: int) -> bool:
@@ -75,17 +89,22 @@ def test_one_cheat_is_left_out_with_its_shard_and_everybody_can_see_who(tmp_path
         assert [incident["type"] for incident in incidents] == [SHARD_LEFT_OUT]
         lanes = world.owner("main").get("/api/v1/rounds/2/timeline")["devices"]
         assert {lane["device"] for lane in lanes if lane["step"] == "left-out"} == left_out
-        assert world.main.records.traffic(2)["sum"] == 3 * 4 * terms_words(world, 2)
+        assert world.owner("main").get("/api/v1/rounds/2/bytes")["sum"] == 3 * 4 * terms_words(world, 2)
         (line, _) = world.owner("aggregator").get("/api/v1/rounds/held")["rounds"][1:]
         assert [shard["reason"] == "ok" for shard in line["summed"]] == [shard["reason"] == "ok" for shard in summed]
         for device in devices:
-            answer = device.outcome(sent[device.id].record.mh)
+            answer = ended(device, sent[device.id])
             end = device.device.end(sent[device.id].record, answer)
             assert end.was_included == (device.id.hex() not in left_out)
             assert bool(end.left_out) == (device.id.hex() in left_out)
         outcome = Outcome.decode(answer.outcome.payload)
         assert outcome.shards is not None
         assert len({shard.set_root for shard in outcome.shards}) == 3
+
+        main_pages.install(world.apps["main"], world.main)
+        page = Page.of(owner(world.apps["main"], world.ports["main"].url).get("/rounds/2")).text
+        assert "drew the devices into 3 shards before any of them reported" in " ".join(page.split())
+        assert page.count("left out") >= 3, "the shard, and both devices in their lanes"
 
         # Until no shard is left out any more, rounds go on in shards; then they are whole again.
         for number, shards in ((3, 3), (4, None)):
@@ -138,7 +157,7 @@ def test_the_sums_of_shards_add_up_to_the_plain_sum_whoever_is_missing(
         assert sum(shard["devices"] for shard in line["summed"]) == 6
         assert all(shard["devices"] >= 2 for shard in line["summed"])
         for device in devices[:6]:
-            answer = device.outcome(sent[device.id].record.mh)
+            answer = ended(device, sent[device.id])
             assert device.device.end(sent[device.id].record, answer).was_included
 
 

@@ -321,3 +321,15 @@ def test_a_round_is_given_up_by_its_button(parts: MainServerParts, browser: Test
     assert (refused.possible, refused.reason) == (False, "Round 2 is being abandoned.")
     assert browser.post("/rounds/1/abandon", data={"csrf": shown.csrf()}).status_code == 409
     assert browser.post("/rounds/2/abandon").status_code == 403
+
+
+def test_when_reports_are_added_up_in_shards_is_one_of_three(parts: MainServerParts, browser: TestClient) -> None:
+    assert post(browser, "/task", "/task/policy", shards="always", most_shards="8") == 303
+    assert (parts.service.task.policy.shards, parts.service.task.policy.most_shards) == ("always", 8)
+    page = Page.of(browser.get("/task"))
+    assert "always, in up to 8" in page.text
+    assert [option["value"] for option in page.all("option") if "selected" in option] == ["always"]
+    refused = browser.post("/task/policy", data={"csrf": page.csrf(), "shards": HOSTILE[0]})
+    assert refused.status_code == 400
+    assert "Input should be 'never', 'after-failure' or 'always'." in Page.of(refused).text
+    assert parts.service.task.policy.shards == "always"

@@ -11,8 +11,13 @@ import pytest
 from fanlight.cli.demo_policy import write_policy
 from fanlight.cli.task_options import Pictures, make_task, policy_fields
 from fanlight.errors import SettingsError, UsageError
+from fanlight.protocol.exchange import Order
+from fanlight.protocol.main_round import Record
 from fanlight.services.federation import TASK_FILE
+from fanlight.services.main_server.round_table import Stored
+from fanlight.services.main_server.sharding import shards_of_next
 from fanlight.services.main_server.task import Task
+from tests.protocol_world import World, plan_of
 
 TASK = Task.default(classes=("a", "b"))
 
@@ -41,6 +46,8 @@ TASK = Task.default(classes=("a", "b"))
         ),
         ({"most_pictures": 0}, "most_pictures: "),
         ({"most_pictures": 10_001}, "most_pictures: "),
+        ({"shards": "sometimes"}, "shards: Input should be 'never', 'after-failure' or 'always'"),
+        ({"most_shards": 17}, "most_shards: "),
         ({"quiet_hours": "22-6"}, "'22-6' are no hours of a day"),
         ({"timezone": "Mars"}, "'Mars' is no time zone"),
     ],
@@ -94,3 +101,43 @@ def test_a_demo_cannot_be_told_to_run_more_rounds_than_a_task_can_have(tmp_path:
     assert (tmp_path / TASK_FILE).read_bytes() == before
     assert write_policy(tmp_path, 2) == 0
     assert Task.load(tmp_path / TASK_FILE).policy.rounds == 2
+
+
+def past(state: str, reason: str = "ok", shards: int | None = None) -> Stored:
+    """The round before: how it ended, and into how many shards it was drawn."""
+    world = World(1, "past")
+    proposal = world.proposal(plan_of(), [world.owners[0].id], shards=shards).encode()
+    record = Record(state=state, number=1, attempt=0, kind="train", proposal=proposal)
+    return Stored(1, "train", b"", state, b"", Order.NONE, 6, reason, 1.0, 2.0, None, None, record)
+
+
+@pytest.mark.parametrize(
+    ("rule", "before", "cohort", "shards"),
+    [
+        ("after-failure", None, 100, None),
+        ("after-failure", past("complete"), 100, None),
+        ("after-failure", past("failed", "update-norm-too-large"), 100, 4),
+        ("after-failure", past("failed", "update-norm-too-large"), 14, 2),
+        ("after-failure", past("failed", "update-norm-too-large"), 9, None),
+        ("after-failure", past("failed", "too-few-good-shards", 4), 100, 4),
+        ("after-failure", past("failed", "round-key-lost"), 100, None),
+        ("after-failure", past("failed", "sum-lost"), 100, None),
+        ("after-failure", past("complete", "shard-left-out", 4), 100, 4),
+        ("after-failure", past("complete", "ok", 4), 100, None),
+        ("after-failure", past("abandoned", "window-passed", 4), 100, 4),
+        ("after-failure", past("abandoned", "window-passed"), 100, None),
+        ("always", None, 100, 4),
+        ("always", past("complete"), 9, None),
+        ("never", past("failed", "update-norm-too-large"), 100, None),
+    ],
+)
+def test_when_rounds_have_shards(rule: str, before: Stored | None, cohort: int, shards: int | None) -> None:
+    assert shards_of_next(TASK.with_policy(shards=rule).policy, before, cohort) == shards
+
+
+def test_a_task_from_before_there_were_shards_has_them_after_a_failure(tmp_path: Path) -> None:
+    fields = json.loads(TASK.to_json())
+    del fields["policy"]["shards"], fields["policy"]["most_shards"]
+    (tmp_path / TASK_FILE).write_text(json.dumps(fields))
+    assert Task.load(tmp_path / TASK_FILE) == TASK
+    assert (TASK.policy.shards, TASK.policy.most_shards) == ("after-failure", 4)

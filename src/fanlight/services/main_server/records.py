@@ -188,7 +188,7 @@ class Records:
             .outerjoin(tables.beacons, sent)
             .where(or_(fetched.model.is_not(None), beacons.receipt.is_not(None)))
             .order_by(devices.enrolled_at, devices.dev)
-        ).tuples()
+        )
         each = [
             {"device": dev.hex(), "name": name, "model": size if model else 0, "receipt": receipt}
             for dev, name, model, receipt in rows
