@@ -9,18 +9,20 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from numpy.typing import NDArray
 
 from fanlight.protocol import identities
 from fanlight.protocol.audit.both import Audit
 from fanlight.protocol.audit.findings import Finding
-from fanlight.protocol.audit.one_log import LogSource
+from fanlight.protocol.audit.source import LogSource
 from fanlight.protocol.identities import Role
 from fanlight.protocol.log import ChainedEntry, LogEntry, LogHead, first_head, next_head, sign_head
 from fanlight.protocol.manifest import SignedManifest
 from fanlight.protocol.signing import raw_public_key
 from fanlight.services.server.log_file import Header, entry_line
-from tests.protocol_world import EXPIRES, NOW, Round, Sent, World, digest_of, key
+from tests.protocol_world import EXPIRES, NOW, Round, Sent, World, key
 
 
 def chained(fid: bytes, role: Role, entries: Iterable[LogEntry]) -> list[ChainedEntry]:
@@ -64,7 +66,7 @@ class LoggedRound(Round):
 
     def begin(self, logged: Logged) -> LoggedRound:
         self.logged = logged
-        logged.main.append(LogEntry("proposal", self.m.proposal))
+        logged.main.append(*self.proposed.entries)
         offered = self.offer()
         logged.aggregator.append(*offered.entries)
         opened = self.world.main.open(self.m, offered.reply)
@@ -92,11 +94,15 @@ class LoggedRound(Round):
         self.logged.aggregator.append(*agreed.entries)
         return self
 
-    def let_go(self) -> LoggedRound:
-        """The release, and main's outcome."""
-        vector = self.masked_sum()
-        accepted = self.world.aggregator.accepted(self.a, self.held)
-        released = self.world.aggregator.release(self.a, accepted, digest_of(vector), self.logged.aggregator.head)
+    def let_go(self, total: NDArray[np.uint32] | None = None) -> LoggedRound:
+        """The release, of Y or what is given for it, and main's outcome."""
+        vector = self.masked_sum() if total is None else total
+        released = self.world.aggregator.release(
+            self.a,
+            self.world.aggregator.accepted(self.a, self.held),
+            self.sum_hashes(vector),
+            self.logged.aggregator.head,
+        )
         self.a = released.record
         self.logged.aggregator.append(*released.entries)
         ended = self.world.main.take_release(self.m, released.reply, vector, self.main_round_key)
@@ -146,16 +152,18 @@ class Logged:
                 ledger.append(LogEntry("enrolled", message))
         self.rounds: list[LoggedRound] = []
 
-    def next_round(self) -> LoggedRound:
-        """The next round, not begun."""
+    def next_round(self, shards: int | None = None) -> LoggedRound:
+        """The next round, not begun; with shards it names all devices."""
         previous = self.rounds[-1] if self.rounds else None
-        self.rounds.append(LoggedRound(self.world, previous=previous, round=len(self.rounds) + 1))
+        cohort = [owner.id for owner in self.world.owners] if shards else ()
+        terms = {"round": len(self.rounds) + 1, "shards": shards}
+        self.rounds.append(LoggedRound(self.world, cohort=cohort, previous=previous, **terms))
         return self.rounds[-1]
 
-    def run(self, rounds: int = 1, reporting: int | None = None) -> Logged:
+    def run(self, rounds: int = 1, reporting: int | None = None, shards: int | None = None) -> Logged:
         """So many whole rounds."""
         for _ in range(rounds):
-            self.next_round().run(self, reporting)
+            self.next_round(shards).run(self, reporting)
         return self
 
     def private(self, role: Role) -> Ed25519PrivateKey:

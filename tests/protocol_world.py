@@ -206,7 +206,8 @@ class Round:
         self.secret = secret("draw")
         self.reports: list[Sent] = []
         self.beacons: dict[bytes, bytes] = {}
-        self.m: main_round.Record = world.main.propose(previous.m if previous else None, self.proposal, cohort).record
+        self.proposed = world.main.propose(previous.m if previous else None, self.proposal, cohort)
+        self.m: main_round.Record = self.proposed.record
         self.previous_a: aggregator_round.Record | None = previous.a if previous else None
         self.a: aggregator_round.Record
 
@@ -332,12 +333,16 @@ class Round:
         seed = open_seed(sealed, self.aggregator_round_key, MASK_AGGREGATOR, mh, sent.owner.id)
         subtract_mask(total, mask_key(seed, MASK_AGGREGATOR, mh, sent.owner.id))
 
+    def sum_hashes(self, vector: NDArray[np.uint32]) -> list[bytes]:
+        """The digest of each shard's part of Y."""
+        shards = self.world.aggregator.shards(self.a, self.world.aggregator.accepted(self.a, self.held))
+        return [digest_of(part) for part in vector.reshape(len(shards), -1)]
+
     def release(self, total: NDArray[np.uint32] | None = None) -> tuple[bytes, NDArray[np.uint32]]:
         """The signed release and Y."""
         vector = self.masked_sum() if total is None else total
         accepted = self.world.aggregator.accepted(self.a, self.held)
-        hashes = [digest_of(part) for part in vector.reshape(len(self.world.aggregator.shards(self.a, accepted)), -1)]
-        step = self.world.aggregator.release(self.a, accepted, hashes, HEAD)
+        step = self.world.aggregator.release(self.a, accepted, self.sum_hashes(vector), HEAD)
         self.a = step.record
         return step.reply, vector
 

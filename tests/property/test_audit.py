@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from fanlight.errors import FanlightError
 from fanlight.protocol.audit.both import Audit
 from fanlight.protocol.audit.findings import Finding, Flaw
-from fanlight.protocol.audit.one_log import LogSource
+from fanlight.protocol.audit.source import LogSource
 from fanlight.protocol.identities import Role
 from fanlight.protocol.log import LogEntry
 from fanlight.services.server.log_file import LogFile
@@ -22,7 +22,7 @@ from tests.logged_world import Logged, chained, findings
 
 @functools.cache
 def logged() -> Logged:
-    return Logged().run(2)
+    return Logged(4).run().run(shards=2)
 
 
 @functools.cache

@@ -14,7 +14,7 @@ from fanlight.protocol.audit.facts import RoundFacts
 from fanlight.protocol.audit.findings import NAMES, Finding
 from fanlight.protocol.audit.members import Members
 from fanlight.protocol.audit.one_log import OneLog
-from fanlight.protocol.closing import Result
+from fanlight.protocol.closing import Outcome, Release, Result
 from fanlight.protocol.identities import Role
 from fanlight.services.server.incidents import MEANINGS
 
@@ -67,9 +67,7 @@ class Report:
                 yield _line("rejected", f"{self._names(devices, whole=whole)} - {why(reason)}")
             if not rejected:
                 yield _line("rejected", "none")
-        if facts.release is not None:
-            yield _line("released", f"one sum over {facts.release.count} devices, {facts.release.sum_hash.hex()}")
-            yield _line("set", f"{facts.release.set_root.hex()} (Merkle root)")
+        yield from _released(facts)
         yield _line("outcome", _outcome(facts))
 
     @staticmethod
@@ -130,7 +128,8 @@ class Report:
     def round_json(self, found: AuditedRound) -> dict[str, Any]:
         """A round as one object; what is not known is None."""
         facts = found.best
-        manifest, release, outcome, terms = facts.manifest, facts.release, facts.outcome, facts.terms
+        manifest, outcome, terms = facts.manifest, facts.outcome, facts.terms
+        whole = next(iter(facts.releases), None) if terms.shards is None else None
         return {
             "round": facts.number,
             "task": terms.task,
@@ -150,8 +149,9 @@ class Report:
             "received": len(facts.close.reports) if facts.close else None,
             "accepted": [entry.device.hex() for entry in facts.accepted] if facts.verdict else None,
             "rejected": {each.device.hex(): each.reason for each in facts.rejected} if facts.verdict else None,
-            "sum": release.sum_hash.hex() if release else None,
-            "set_root": release.set_root.hex() if release else None,
+            "sum": whole.sum_hash.hex() if whole else None,
+            "set_root": whole.set_root.hex() if whole else None,
+            "shards": None if terms.shards is None else [_shard_json(each, outcome) for each in facts.releases],
             "result": outcome.result if outcome else None,
             "reason": outcome.reason if outcome else None,
             "signed_by_both": facts.by_both,
@@ -200,6 +200,35 @@ def _length(log: OneLog) -> str:
     signed = log.source.signed
     made = f", as its server signed on {_moment(signed.time)}" if signed else ""
     return f"{log.chain.number} entries, head {log.chain.head.hex()[:16]}…{made}"
+
+
+def _released(facts: RoundFacts) -> Iterator[str]:
+    if facts.terms.shards is None:
+        for release in facts.releases:
+            yield _line("released", f"one sum over {release.count} devices, {release.sum_hash.hex()}")
+            yield _line("set", f"{release.set_root.hex()} (Merkle root)")
+        return
+    yield _line("released", f"{len(facts.releases)} sums, in shards drawn as {facts.terms.shards}")
+    for release in facts.releases:
+        reason = why(_shard_reason(release, facts.outcome) or "ok")
+        sum_ = f"{release.count} devices, {release.sum_hash.hex()}{', left out: ' + reason if reason else ''}"
+        yield _line(f"shard {release.shard}", sum_)
+        yield _line("set", f"{release.set_root.hex()} (Merkle root)")
+
+
+def _shard_reason(release: Release, outcome: Outcome | None) -> str | None:
+    shard = outcome.shard(release.shard) if outcome else None
+    return shard.reason if shard else None
+
+
+def _shard_json(release: Release, outcome: Outcome | None) -> Mapping[str, Any]:
+    return {
+        "shard": release.shard,
+        "devices": release.count,
+        "sum": release.sum_hash.hex(),
+        "set_root": release.set_root.hex(),
+        "reason": _shard_reason(release, outcome),
+    }
 
 
 def _outcome(facts: RoundFacts) -> str:

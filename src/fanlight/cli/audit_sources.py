@@ -13,7 +13,7 @@ from typing import Final
 from fanlight.core.printable import printable
 from fanlight.errors import MalformedMessage, NotAuthentic, NotFound, StorageError, UsageError
 from fanlight.protocol.audit.findings import NAMES
-from fanlight.protocol.audit.one_log import LogSource
+from fanlight.protocol.audit.source import LogSource
 from fanlight.protocol.closing import CLOSE_LIMIT
 from fanlight.protocol.identities import Role, Trust
 from fanlight.protocol.log import ChainedEntry

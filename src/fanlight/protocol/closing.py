@@ -32,7 +32,7 @@ RECORD_LIMIT = 4 * CLOSE_LIMIT
 
 SHARD_LEFT_OUT: Final = "shard-left-out"
 """Why the sum of a released round is not over all whose reports were accepted; type of main's log entry for each such
-shard, whose payload is CBOR [mh, number of the shard, reason, [devices]]."""
+shard (``LeftOut``)."""
 
 
 class Listed(Message):
@@ -126,6 +126,15 @@ class ShardOutcome(Message):
     count: U32
     set_root: Hash
     reason: Name
+
+
+class LeftOut(Message):
+    """Main's note in its log of a shard whose sum cannot be right: why, and of which devices it was."""
+
+    mh: Hash
+    shard: U32
+    reason: Name
+    devices: tuple[DeviceId, ...]
 
 
 class Outcome(Message):

@@ -2,9 +2,9 @@
 
 Theory of operation. Main proposes the manifest, judges the aggregator's list and takes its own masks off the one sum
 that the aggregator releases (one of each shard, if it has asked for shards); it learns that and nothing else of any
-device. It opens all seeds at the verdict (a
-seed that does not open is a rejected report) and again at the release, and destroys its round key at the outcome. A
-second, different close or release is refused; a repeated one gets the same bytes.
+device. It opens all seeds at the verdict (a seed that does not open is a rejected report) and again at the release, and
+destroys its round key at the outcome. A second, different close or release is refused; a repeated one gets the same
+bytes.
 
 Every function takes the stored record and returns the new one with the reply and the log entries; the caller stores
 all of them in one transaction before it sends the reply. Checks come first; nothing is changed when one fails.
@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from fanlight.core.segments import layout_words
 from fanlight.errors import Conflict, FanlightError, NotAuthentic, Refused
-from fanlight.protocol import codec, signing
+from fanlight.protocol import signing
 from fanlight.protocol.closing import (
     CLOSE,
     CLOSE_LIMIT,
@@ -34,6 +34,7 @@ from fanlight.protocol.closing import (
     VERDICT,
     Close,
     InclusionProof,
+    LeftOut,
     Listed,
     Outcome,
     OutcomeForDevice,
@@ -52,7 +53,9 @@ from fanlight.protocol.identities import Trust
 from fanlight.protocol.log import LogEntry
 from fanlight.protocol.main_round import TABLE, TERMINAL, Event, Record, State, Step
 from fanlight.protocol.manifest import (
+    COHORT,
     MANIFEST_AGGREGATOR,
+    Cohort,
     Manifest,
     Proposal,
     check_draw,
@@ -64,9 +67,6 @@ from fanlight.protocol.report import RECEIPT, REPORT, Receipt, ReportHeader, rep
 from fanlight.protocol.sealing import MASK_MAIN, open_seed
 from fanlight.protocol.shards import Shard
 from fanlight.protocol.unmasking import Unmasked, check_releases, shards_released, unmask
-
-COHORT: Final = "cohort"
-"""Type of the log entry with the devices that shards are drawn of; its payload is a CBOR array."""
 
 UNLISTED: Final = "receipted-but-unlisted"
 REPLACED: Final = "not-the-receipted-report"
@@ -101,8 +101,8 @@ class MainServer:
             cohort=tuple(sorted(cohort)),
         )
         entries = [LogEntry("proposal", payload)]
-        if proposal.shards is not None:  # without the names nobody could check the draw later
-            entries.append(LogEntry(COHORT, codec.encode(list(record.cohort))))
+        if proposal.shards is not None:
+            entries.append(LogEntry(COHORT, Cohort(devices=record.cohort).encode()))
         return Step(record, payload, tuple(entries))
 
     def open(self, record: Record, countersigned: bytes) -> Step:
@@ -371,7 +371,9 @@ def _left_out(record: Record, shards: Sequence[Shard], found: Unmasked) -> list[
     if record.terms.shards is None:
         return []
     return [
-        LogEntry(SHARD_LEFT_OUT, codec.encode([record.mh, shard.number, reason, list(shard.devices)]))
+        LogEntry(
+            SHARD_LEFT_OUT, LeftOut(mh=record.mh, shard=shard.number, reason=reason, devices=shard.devices).encode()
+        )
         for shard, reason in zip(shards, found.reasons, strict=True)
         if reason != "ok"
     ]

@@ -43,6 +43,8 @@ MOST_SHARDS: Final = 16
 MANIFEST_AGGREGATOR = "manifest-agg"
 MANIFEST_MAIN = "manifest-main"
 INVITATION = "fanlight/invitation/v1"
+COHORT: Final = "cohort"
+"""Type of the log entry with the devices that shards are drawn of (``Cohort``): without it nobody could draw again."""
 
 
 class Proposal(Message):
@@ -128,6 +130,12 @@ class SignedManifest(Message):
     def terms(self) -> Manifest:
         """The manifest, decoded; no signature is checked."""
         return Manifest.decode(self.payload)
+
+
+class Cohort(Message):
+    """The devices that a round is for, by id."""
+
+    devices: tuple[DeviceId, ...]
 
 
 class Invitation(Message):

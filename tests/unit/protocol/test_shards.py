@@ -8,10 +8,10 @@ from numpy.typing import NDArray
 
 from fanlight.core.quantise import norm
 from fanlight.errors import Conflict, NotAuthentic, Refused
-from fanlight.protocol import codec, signing
-from fanlight.protocol.closing import SHARD_LEFT_OUT, Outcome, Release, Result, read_releases
+from fanlight.protocol import signing
+from fanlight.protocol.closing import SHARD_LEFT_OUT, LeftOut, Outcome, Release, Result, read_releases
 from fanlight.protocol.device_round import History
-from fanlight.protocol.manifest import MANIFEST_MAIN, MOST_SHARDS, SignedManifest, read_manifest
+from fanlight.protocol.manifest import MANIFEST_MAIN, MOST_SHARDS, Cohort, SignedManifest, read_manifest
 from fanlight.protocol.shards import Lots, Shard, commitment, divide
 from tests.protocol_world import MODEL, NOW, Round, Sent, World, floors, plan_of, secret
 
@@ -175,13 +175,14 @@ def test_a_bad_shard_is_left_out_and_named_and_the_others_count() -> None:
     assert step.totals.count == len(good)
     assert step.totals.weight == sum(sent.plain[0] for sent in good)
     assert [entry.type for entry in step.entries] == ["release"] * 3 + [SHARD_LEFT_OUT, "outcome"]
-    named = codec.decode(step.entries[3].payload)
+    named = LeftOut.decode(step.entries[3].payload)
     outcome = Outcome.decode(signing.Signed.decode(step.reply).payload)
     assert outcome.shards is not None
     reasons = [shard.reason for shard in outcome.shards]
     assert (outcome.result, outcome.reason) == (Result.RELEASED, SHARD_LEFT_OUT)
     assert reasons[0] == reasons[2] == "ok" != reasons[1]
-    assert named == [told.m.mh, 2, reasons[1], sorted(sent.owner.id for sent in groups[1])]
+    assert (named.mh, named.shard, named.reason) == (told.m.mh, 2, reasons[1])
+    assert named.devices == tuple(sorted(sent.owner.id for sent in groups[1]))
     told.finish(step.reply)
     for sent in told.reports:
         end = told.end(sent)
@@ -201,7 +202,7 @@ def test_a_round_fails_if_fewer_than_half_of_its_shards_are_good(shards: int, ba
     assert outcome.result == Result.FAILED
     assert outcome.shards is not None
     assert [n for n, shard in enumerate(outcome.shards) if shard.reason != "ok"] == list(bad)
-    left_out = [codec.decode(entry.payload)[1] for entry in step.entries if entry.type == SHARD_LEFT_OUT]  # type: ignore[index]
+    left_out = [LeftOut.decode(entry.payload).shard for entry in step.entries if entry.type == SHARD_LEFT_OUT]
     assert left_out == [shard + 1 for shard in bad]
     told.finish(step.reply)
     spoilt_too = [sent for shard in bad for sent in groups_of(told)[shard]]
@@ -248,7 +249,7 @@ def test_the_cohort_is_logged_so_that_the_draw_can_be_checked_later() -> None:
     told = Round(WORLD, cohort=COHORT, shards=2)
     entries = WORLD.main.propose(None, told.proposal, COHORT).entries
     assert [entry.type for entry in entries] == ["proposal", "cohort"]
-    assert codec.decode(entries[1].payload) == COHORT
+    assert Cohort.decode(entries[1].payload).devices == tuple(COHORT)
 
 
 def test_the_aggregator_takes_one_signature_of_mains() -> None:

@@ -6,7 +6,10 @@
     chain        the chain of hashes, followed beyond a break
     members      who was a member, from the root down
     words        the signed words, verified and decoded
+    parts        what is said in a round, in which order, by whom
+    sums         what was released: one sum, or one of each shard
     facts        one round as one log tells it
+    source       where a log is read from
     one_log      a whole log, entry by entry
     receipts     what proves that a report was left out
     crossing     the same round in both logs

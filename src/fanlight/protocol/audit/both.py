@@ -8,13 +8,15 @@ from dataclasses import dataclass
 from fanlight.protocol.audit.crossing import Crossing
 from fanlight.protocol.audit.facts import RoundFacts
 from fanlight.protocol.audit.findings import Findings
-from fanlight.protocol.audit.one_log import OTHER, LogSource, OneLog
+from fanlight.protocol.audit.one_log import OTHER, OneLog
 from fanlight.protocol.audit.receipts import unlisted
+from fanlight.protocol.audit.source import LogSource
 from fanlight.protocol.identities import Role, Trust
 
 _WITHOUT_MAIN = (
     "Main's signatures on the terms of each round: the aggregator's log holds only its own.",
     "Whether the aggregator gave receipts for reports that it then left out: main keeps them.",
+    "Who was summed with whom in rounds with shards: what that was drawn of is in main's log.",
 )
 _WITHOUT_AGGREGATOR = (
     "Whether the heads that the aggregator signed are those of its log.",

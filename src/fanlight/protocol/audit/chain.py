@@ -18,7 +18,6 @@ class Chain:
     Attributes:
         number: of the last entry.
         head: as written beside it.
-        previous: the head before the entry that was followed last.
         is_whole: nothing was found wrong so far.
 
     Args:
@@ -28,7 +27,7 @@ class Chain:
 
     def __init__(self, fid: bytes, role: str) -> None:
         self.number = 0
-        self.head = self.previous = first_head(fid, role)
+        self.head = first_head(fid, role)
         self.is_whole = True
         self._computed = self.head
         self._recent = deque([self.head], maxlen=_RECENT)
@@ -43,7 +42,7 @@ class Chain:
         if entry.number < expected:
             self.is_whole = False
             raise Flawed(Flaw.DISORDER, f"Entry {entry.number} stands behind entry {self.number}.")
-        last, self.previous = LogEntry(entry.type, entry.payload), self.head
+        last = LogEntry(entry.type, entry.payload)
         computed = next_head(entry.number, self.head, last)
         follows = entry.head in (computed, next_head(entry.number, self._computed, last))
         # A wrong head is one flaw, not two: the next entry may follow the head as written, or as it should have been.
@@ -55,6 +54,10 @@ class Chain:
         if not follows:
             self.is_whole = False
             raise Flawed(Flaw.ALTERED, f"Entry {entry.number} ({entry.type}) was altered, or the head beside it.")
+
+    def before(self, count: int) -> bytes:
+        """The head before the last ``count`` entries, a few."""
+        return self._recent[-1 - count]
 
     def had(self, head: bytes) -> bool:
         """Was this the head before the last entry, at some recent time?"""

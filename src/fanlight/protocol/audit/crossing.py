@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from fanlight.protocol.audit.facts import SPEAKER, Part, RoundFacts
+from fanlight.protocol.audit.facts import RoundFacts
 from fanlight.protocol.audit.findings import NAMES, Finding, Flaw
 from fanlight.protocol.audit.one_log import OneLog
+from fanlight.protocol.audit.parts import SPEAKER, Part
 from fanlight.protocol.identities import Role
 
 SHARED: Final = (Part.MANIFEST, Part.CLOSE, Part.VERDICT, Part.RELEASE, Part.OUTCOME)
@@ -43,16 +44,18 @@ class Crossing:
     def _differences(main: RoundFacts, aggregator: RoundFacts) -> Iterator[Finding]:
         number = main.number
         for part in SHARED:
-            ours, theirs = main.said.get(part), aggregator.said.get(part)
-            if ours is None or theirs is None or ours.digest == theirs.digest:
-                continue
-            flaw = Flaw.SECOND_RELEASE if part is Part.RELEASE else Flaw.TWO_WORDS
-            where = f"entry {ours.entry} of the main server's log, entry {theirs.entry} of the aggregator's"
-            message = f"The {part} of round {number} differs: {where}."
-            yield Finding(flaw, _other(SPEAKER[part]), message, SPEAKER[part], None, number)
-            if part is Part.MANIFEST:
-                return
-        result, outcome = main.said.get(Part.RESULT), aggregator.said.get(Part.OUTCOME)
+            theirs = aggregator.said.get(part, {})
+            for shard, our in main.said.get(part, {}).items():
+                their = theirs.get(shard)
+                if their is None or our.digest == their.digest:
+                    continue
+                flaw = Flaw.SECOND_RELEASE if part is Part.RELEASE else Flaw.TWO_WORDS
+                where = f"entry {our.entry} of the main server's log, entry {their.entry} of the aggregator's"
+                message = f"The {part} of round {number} differs: {where}."
+                yield Finding(flaw, _other(SPEAKER[part]), message, SPEAKER[part], None, number)
+                if part is Part.MANIFEST:
+                    return
+        result, outcome = main.word(Part.RESULT), aggregator.word(Part.OUTCOME)
         if result and outcome and result.digest != outcome.digest and Part.OUTCOME not in main.said:
             signed = "gave it up" if aggregator.is_abandoned else "signed another outcome"
             message = f"The main server says that round {number} has a sum; in the aggregator's log both {signed}."
@@ -69,7 +72,7 @@ class Crossing:
             return  # it may have been in what is missing or altered, which was said
         if ours is not None and ours.is_abandoned and (role, part) in _LOST_WHEN_ABANDONED:
             return
-        entry = theirs.said[part].entry
+        entry = min(word.entry for word in theirs.said[part].values())
         if ours is None and number < log.last:
             return  # the whole round is missing, which was said
         if self._went_on(role, number) or (ours is not None and ours.is_over):

@@ -3,58 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
-from typing import Final, NamedTuple
 
 from fanlight.errors import FanlightError
 from fanlight.protocol import signing
 from fanlight.protocol.audit.findings import Flaw, Flawed
-from fanlight.protocol.closing import SHARD, Close, Listed, Outcome, Rejection, Release, Result, Verdict
+from fanlight.protocol.audit.parts import FIRST_OF_AGGREGATOR, NEEDS, ORDER, SPEAKER, Part, Said
+from fanlight.protocol.audit.sums import Sums
+from fanlight.protocol.closing import Close, LeftOut, Listed, Outcome, Rejection, Release, Result, Verdict
 from fanlight.protocol.identities import Role
-from fanlight.protocol.manifest import Manifest, Proposal
+from fanlight.protocol.manifest import Manifest, Proposal, cohort_hash
 from fanlight.protocol.merkle import Entry, set_root
 from fanlight.protocol.report import REPORT, ReportHeader, report_id
-
-
-class Part(StrEnum):
-    """What is said in a round, in this order."""
-
-    PROPOSAL = "proposal"
-    MANIFEST = "manifest"
-    CLOSE = "close"
-    VERDICT = "verdict"
-    RELEASE = "release"
-    RESULT = "result"
-    OUTCOME = "outcome"
-
-
-ORDER: Final = tuple(Part)
-_NEEDS: Final = {
-    Part.MANIFEST: Part.PROPOSAL,
-    Part.CLOSE: Part.MANIFEST,
-    Part.VERDICT: Part.CLOSE,
-    Part.RELEASE: Part.VERDICT,
-    Part.RESULT: Part.RELEASE,
-}
-SPEAKER: Final = {
-    Part.PROPOSAL: Role.MAIN,
-    Part.MANIFEST: Role.AGGREGATOR,
-    Part.CLOSE: Role.AGGREGATOR,
-    Part.VERDICT: Role.MAIN,
-    Part.RELEASE: Role.AGGREGATOR,
-    Part.RESULT: Role.MAIN,
-    Part.OUTCOME: Role.AGGREGATOR,
-}
-"""Who says it first; the other one keeps it."""
-
-
-class Said(NamedTuple):
-    """Where a word stands in the log, and the SHA-256 of what was signed."""
-
-    entry: int
-    digest: bytes
+from fanlight.protocol.shards import WHOLE
 
 
 @dataclass
@@ -65,17 +27,21 @@ class RoundFacts:
         role: whose log.
         terms: main's proposal.
         is_whole: nothing was missing or altered in the log so far, so what is not here was never here.
+        said: where each part stands; a release under the number of its shard, anything else under 0.
+        cohort: the devices that shards are drawn of, in main's log.
+        sums: what was released, once there are terms.
     """
 
     role: Role
     terms: Proposal
     is_whole: bool = True
-    said: dict[Part, Said] = field(default_factory=dict)
+    said: dict[Part, dict[int, Said]] = field(default_factory=dict)
+    cohort: tuple[bytes, ...] = ()
     manifest: Manifest | None = None
     mh: bytes = b""
     close: Close | None = None
     verdict: Verdict | None = None
-    release: Release | None = None
+    sums: Sums | None = None
     outcome: Outcome | None = None
     by_both: bool = False
 
@@ -99,24 +65,48 @@ class RoundFacts:
         """Was it given up?"""
         return self.outcome is not None and self.outcome.result == Result.ABANDONED
 
-    def say(self, part: Part, entry: int, payload: bytes) -> None:
+    def word(self, part: Part) -> Said | None:
+        """Where a part that is no shard's stands."""
+        return self.said.get(part, {}).get(WHOLE)
+
+    @property
+    def releases(self) -> list[Release]:
+        """What was released, by number of the shard."""
+        return self.sums.in_order if self.sums else []
+
+    def say(self, part: Part, entry: int, payload: bytes, shard: int = WHOLE) -> None:
         """Note that ``part`` was said.
 
         Raises:
             Flawed: it had been said before, or something is missing before it.
         """
-        digest, before, speaker = hashlib.sha256(payload).digest(), self.said.get(part), SPEAKER[part]
+        digest, speaker, said = hashlib.sha256(payload).digest(), SPEAKER[part], self.said.setdefault(part, {})
+        before = said.get(shard)
         if before is not None and before.digest != digest:
             flaw = Flaw.SECOND_RELEASE if part is Part.RELEASE else Flaw.TWO_WORDS
             raise Flawed(flaw, f"Entry {entry} is a second, different {part} of round {self.number}.", speaker)
         if before is not None:
             raise Flawed(Flaw.AGAINST_RULES, f"Entry {entry} repeats the {part} of round {self.number}.")
-        self.said[part] = Said(entry, digest)
-        needed = _NEEDS.get(part)
+        said[shard] = Said(entry, digest)
+        needed = NEEDS.get(part)
         if self.is_whole and needed and needed not in self.said and (needed, self.role) != FIRST_OF_AGGREGATOR:
             raise Flawed(Flaw.AGAINST_RULES, f"Round {self.number} has a {part} (entry {entry}), but no {needed}.")
 
     # ---- what each part must be -------------------------------------------------------------------------------
+
+    def is_drawn_of(self, devices: Sequence[bytes]) -> bool:
+        """Are these the devices that shards of this round, just proposed, are to be drawn of?"""
+        wanted = self.terms.shards is not None and self.furthest is Part.PROPOSAL and not self.cohort
+        return wanted and cohort_hash(devices) == self.terms.cohort
+
+    def take_manifest(self, manifest: Manifest, mh: bytes, main_signature: bytes) -> None:
+        """The terms, signed; ``main_signature`` is empty in the aggregator's log."""
+        self.manifest, self.mh = manifest, mh
+        self.sums = Sums(manifest, mh, self.cohort, main_signature)
+        if manifest.proposal != self.terms:
+            raise Flawed(Flaw.AGAINST_RULES, f"Round {self.number} was opened with other terms than were proposed.")
+        if self.is_whole and self.role is Role.MAIN and self.terms.shards is not None and not self.cohort:
+            raise Flawed(Flaw.AGAINST_RULES, f"The log does not name the devices that round {self.number} is drawn of.")
 
     def take_close(self, close: Close) -> None:
         """The list of reports."""
@@ -136,6 +126,8 @@ class RoundFacts:
             return
         if len(accepted) != len(verdict.accepted) or accepted - listed.keys() or accepted & rejected:
             raise self._wrong_set(Role.MAIN, "accepts reports that were not listed, or were rejected")
+        if self.cohort and accepted - set(self.cohort):
+            raise self._wrong_set(Role.MAIN, "accepts reports of devices that it was not for")
         if not self.terms.k_min <= len(accepted) <= self.terms.n_max:
             limits = f"{self.terms.k_min} to {self.terms.n_max}"
             raise self._wrong_set(Role.MAIN, f"accepts {len(accepted)} reports; the terms say {limits}")
@@ -145,44 +137,53 @@ class RoundFacts:
             self._check_report(listed[device], keys(device))
 
     def take_release(self, release: Release) -> None:
-        """The one sum that leaves the aggregator."""
-        self.release = release
-        if release.shard != SHARD:
-            raise self._wrong_set(Role.AGGREGATOR, f"releases shard {release.shard}; the terms know no shards")
-        if self.manifest is not None and release.length != self.manifest.length:
-            raise self._wrong_set(
-                Role.AGGREGATOR, f"releases {release.length} words; the terms say {self.manifest.length}"
-            )
+        """The one sum that leaves the aggregator, or that of a shard."""
+        assert self.sums is not None
+        if flaw := self.sums.take(release):
+            raise self._wrong_set(Role.AGGREGATOR, flaw)
         if self.verdict is None or self.close is None:
             return
         if not self.verdict.proceed:
             raise self._wrong_set(Role.AGGREGATOR, "releases what the main server's verdict said to give up")
-        accepted = self.accepted
-        if release.count != len(accepted) or release.set_root != set_root(self.mh, accepted):
-            raise self._wrong_set(Role.AGGREGATOR, "releases the sum of another set than was accepted (Merkle root)")
+        if flaw := self.sums.check_set(release, self.accepted):
+            raise self._wrong_set(Role.AGGREGATOR, flaw)
+
+    def take_left_out(self, note: LeftOut) -> None:
+        """Main leaves a shard out, and names its devices."""
+        assert self.sums is not None
+        self.sums.left_out[note.shard] = note.reason
+        if flaw := self.sums.check_left_out(note.shard, note.devices):
+            raise Flawed(Flaw.AGAINST_RULES, f"Round {self.number} {flaw}.")
 
     def take_result(self, outcome: Outcome) -> None:
         """How main says it ended."""
         if outcome.result not in (Result.RELEASED, Result.FAILED):
             raise Flawed(Flaw.AGAINST_RULES, f"Round {self.number} has a sum, and cannot be {outcome.result}.")
-        if self.release is not None and outcome.set_root != self.release.set_root:
-            raise self._wrong_set(Role.MAIN, "ends with another set than was released")
+        is_told = sum(release.count for release in self.releases) == len(self.accepted)
+        if self.sums is None or not (self.is_whole or is_told):
+            return
+        if flaw := self.sums.check_outcome(outcome, self.accepted):
+            raise self._wrong_set(Role.MAIN, flaw)
+        left_out = {shard.number: shard.reason for shard in outcome.shards or () if shard.reason != "ok"}
+        if self.is_whole and self.role is Role.MAIN and left_out != self.sums.left_out:
+            message = f"The log does not name the devices of the shards that round {self.number} leaves out."
+            raise Flawed(Flaw.AGAINST_RULES, message)
 
     def take_outcome(self, outcome: Outcome, *, by_both: bool) -> None:
         """How it ended; signed ``by_both``, or an abandonment by the aggregator alone."""
         self.outcome, self.by_both = outcome, by_both
-        result = self.said.get(Part.RESULT)
-        if result is not None and result.digest != self.said[Part.OUTCOME].digest:
+        result = self.word(Part.RESULT)
+        if result is not None and result.digest != self.said[Part.OUTCOME][WHOLE].digest:
             message = f"The main server signed an outcome of round {self.number}, and then the log holds another."
             raise Flawed(Flaw.TWO_WORDS, message, Role.AGGREGATOR if self.is_abandoned else Role.MAIN)
         if self.is_abandoned:
-            if self.release is not None:
+            if self.releases:
                 message = f"The aggregator gave round {self.number} up after it had released its sum."
                 raise Flawed(Flaw.TWO_WORDS, message, Role.AGGREGATOR)
             if outcome.set_root != set_root(self.mh, []):
                 raise self._wrong_set(Role.AGGREGATOR, "is given up, and names a set all the same")
             return
-        if self.is_whole and self.release is None:
+        if self.is_whole and not self.releases:
             message = f"Round {self.number} is {outcome.result}, but the log holds no release."
             raise Flawed(Flaw.AGAINST_RULES, message)
         if not by_both:
@@ -222,7 +223,3 @@ class RoundFacts:
 
     def _wrong_set(self, against: Role, what: str) -> Flawed:
         return Flawed(Flaw.WRONG_SET, f"Round {self.number} {what}.", against)
-
-
-FIRST_OF_AGGREGATOR: Final = (Part.PROPOSAL, Role.AGGREGATOR)
-"""The aggregator's log begins a round with the manifest."""

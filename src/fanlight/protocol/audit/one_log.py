@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from typing import ClassVar, Final, TypeAlias
 
 from fanlight.errors import FanlightError, MalformedMessage, NotAuthentic
 from fanlight.protocol import signing
 from fanlight.protocol.audit import words
 from fanlight.protocol.audit.chain import Chain
-from fanlight.protocol.audit.facts import Part, RoundFacts
+from fanlight.protocol.audit.facts import RoundFacts
 from fanlight.protocol.audit.findings import NAMES, Finding, Findings, Flaw, Flawed, Untold
 from fanlight.protocol.audit.members import Members
+from fanlight.protocol.audit.parts import Part
+from fanlight.protocol.audit.source import LogSource
+from fanlight.protocol.closing import SHARD_LEFT_OUT, LeftOut
 from fanlight.protocol.identities import Role, Trust
-from fanlight.protocol.log import ChainedEntry, LogHead
-from fanlight.protocol.manifest import Proposal, check_proposal, manifest_hash
+from fanlight.protocol.log import ChainedEntry
+from fanlight.protocol.manifest import COHORT, Cohort, Proposal, check_proposal, manifest_hash
 from fanlight.protocol.report import RECEIPT, Receipt
 
 _ROUNDS_AT_ONCE: Final = 3
@@ -28,21 +30,6 @@ _KEPT_AS_THEY_ARE: Final = frozenset({"policy", "current-model", "stopped", "res
 Handler: TypeAlias = "Callable[[OneLog, ChainedEntry], None]"
 OTHER: Final = "unknown"
 """How entries of types that this version does not know are counted."""
-
-
-@dataclass(frozen=True)
-class LogSource:
-    """A log to be audited.
-
-    Attributes:
-        role: whose.
-        entries: gives them from the first on, anew each time; raises ``MalformedMessage`` where it cannot go on.
-        signed: that server's word on how long the log is, if the file has one.
-    """
-
-    role: Role
-    entries: Callable[[], Iterator[ChainedEntry]]
-    signed: LogHead | None = None
 
 
 class OneLog:
@@ -162,16 +149,21 @@ class OneLog:
         check_proposal(terms, self._trust.fid)
         self._begin(terms).say(Part.PROPOSAL, entry.number, entry.payload)
 
+    def _cohort(self, entry: ChainedEntry) -> None:
+        devices = Cohort.decode(entry.payload).devices
+        if self._latest is not None and self._latest.is_drawn_of(devices):
+            self._latest.cohort = devices
+        elif self.chain.is_whole:
+            raise Flawed(Flaw.AGAINST_RULES, f"Entry {entry.number} names devices that are drawn for no round.")
+
     def _manifest(self, entry: ChainedEntry) -> None:
-        manifest, payload = words.manifest(self._trust, self.role, entry.payload)
+        manifest, payload, main_signature = words.manifest(self._trust, self.role, entry.payload)
         terms = manifest.proposal
         facts = self.rounds.get(terms.round)
         if facts is None:
             facts = self._begin(terms)
         facts.say(Part.MANIFEST, entry.number, payload)
-        if facts.terms != terms:
-            raise Flawed(Flaw.AGAINST_RULES, f"Round {terms.round} was opened with other terms than were proposed.")
-        facts.manifest, facts.mh = manifest, manifest_hash(payload)
+        facts.take_manifest(manifest, manifest_hash(payload), main_signature)
 
     def _close(self, entry: ChainedEntry) -> None:
         close, payload = words.close(self._trust, entry.payload)
@@ -192,10 +184,14 @@ class OneLog:
     def _release(self, entry: ChainedEntry) -> None:
         release, payload = words.release(self._trust, entry.payload)
         facts = self._round(release.mh)
-        facts.say(Part.RELEASE, entry.number, payload)
-        if self.role is Role.AGGREGATOR:
-            self._check_own_head(release.log_head, "release", entry)
+        facts.say(Part.RELEASE, entry.number, payload, release.shard)
+        if self.role is Role.AGGREGATOR:  # those of all shards are written at once, and name the head before the first
+            self._check_own_head(release.log_head, "release", entry, len(facts.said[Part.RELEASE]))
         facts.take_release(release)
+
+    def _left_out(self, entry: ChainedEntry) -> None:
+        note = LeftOut.decode(entry.payload)
+        self._round(note.mh).take_left_out(note)
 
     def _outcome(self, entry: ChainedEntry) -> None:
         if self.role is Role.MAIN and words.is_mains_alone(entry.payload):
@@ -209,9 +205,9 @@ class OneLog:
         facts.say(Part.OUTCOME, entry.number, payload)
         facts.take_outcome(outcome, by_both=by_both)
 
-    def _check_own_head(self, head: bytes, what: str, entry: ChainedEntry) -> None:
+    def _check_own_head(self, head: bytes, what: str, entry: ChainedEntry, back: int = 1) -> None:
         """The aggregator names its log's head right before its own words, main the one at which the judging began."""
-        fits = head == self.chain.previous if self.role is Role.AGGREGATOR else self.chain.had(head)
+        fits = head == self.chain.before(back) if self.role is Role.AGGREGATOR else self.chain.had(head)
         if self.chain.is_whole and not fits:
             message = f"The {what} in entry {entry.number} names another head of the log than the one before it."
             self.add(Flaw.REWRITTEN, message, entry)
@@ -233,10 +229,12 @@ class OneLog:
 
     _HANDLERS: ClassVar[Mapping[str, Handler]] = {
         "proposal": _proposal,
+        COHORT: _cohort,
         "manifest": _manifest,
         "close": _close,
         "verdict": _verdict,
         "release": _release,
+        SHARD_LEFT_OUT: _left_out,
         "outcome": _outcome,
         "second-receipt": _receipt,
         "unlisted-receipt": _receipt,

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from fanlight.errors import FanlightError, MalformedMessage
 from fanlight.protocol.audit import words
 from fanlight.protocol.audit.findings import Finding, Flaw
-from fanlight.protocol.audit.one_log import LogSource
+from fanlight.protocol.audit.source import LogSource
 from fanlight.protocol.identities import Role, Trust
 from fanlight.protocol.log import ChainedEntry
 from fanlight.protocol.report import Receipt, report_id

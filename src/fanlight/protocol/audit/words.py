@@ -24,6 +24,7 @@ from fanlight.protocol.manifest import (
     MANIFEST_AGGREGATOR,
     Manifest,
     SignedManifest,
+    check_draw,
     check_proposal,
     read_manifest,
 )
@@ -33,15 +34,16 @@ _ARRAY = 4
 """CBOR's major type of a ``Signed``; a ``SignedOutcome`` is a map."""
 
 
-def manifest(trust: Trust, role: Role, data: bytes) -> tuple[Manifest, bytes]:
-    """The terms: with both signatures in main's log, with its own in the aggregator's."""
+def manifest(trust: Trust, role: Role, data: bytes) -> tuple[Manifest, bytes, bytes]:
+    """The terms: with both signatures in main's log, whose own is the third; with its own in the aggregator's."""
     if role is Role.MAIN:
         signed = SignedManifest.decode(data)
-        return read_manifest(trust, signed), signed.payload
+        return read_manifest(trust, signed), signed.payload, signed.main_signature
     payload = signing.verify_bytes(trust.aggregator_key, MANIFEST_AGGREGATOR, data)
     decoded = Manifest.decode(payload)
     check_proposal(decoded.proposal, trust.fid)
-    return decoded, payload
+    check_draw(decoded)
+    return decoded, payload, b""
 
 
 def close(trust: Trust, data: bytes) -> tuple[Close, bytes]:
