@@ -156,8 +156,8 @@ class Logged:
         """The next round, not begun; with shards it names all devices."""
         previous = self.rounds[-1] if self.rounds else None
         cohort = [owner.id for owner in self.world.owners] if shards else ()
-        terms = {"round": len(self.rounds) + 1, "shards": shards}
-        self.rounds.append(LoggedRound(self.world, cohort=cohort, previous=previous, **terms))
+        number = len(self.rounds) + 1
+        self.rounds.append(LoggedRound(self.world, cohort=cohort, previous=previous, round=number, shards=shards))
         return self.rounds[-1]
 
     def run(self, rounds: int = 1, reporting: int | None = None, shards: int | None = None) -> Logged:

@@ -82,5 +82,7 @@ def test_a_vector_longer_than_any_memory_is_refused_before_it_is_made() -> None:
     device = WORLD.owners[0].device
     costs_little(lambda: device.check_manifest(signed, told.plan, MODEL, None, floors(), History({}, 0), NOW), Refused)
     with pytest.raises(Refused) as caught:
-        WORLD.aggregator.offer(None, told.proposal.with_(layout=(weight, longest, *rest)), (), bytes(32), NOW)
+        WORLD.aggregator.offer(
+            None, told.proposal.with_(layout=(weight, longest, *rest)), (), bytes(32), bytes(32), NOW
+        )
     assert caught.value.slug == "bad-layout"

@@ -42,7 +42,9 @@ def test_one_victim_cannot_be_given_another_model_in_the_round_of_the_others() -
             VICTIM.device.check_manifest(signed, told.plan, model, None, floors(), History({}, 0), NOW)
         assert caught.value.slug == "other-model"
     with pytest.raises(Conflict):
-        WORLD.aggregator.offer(told.a, told.proposal.with_(model=OTHER_MODEL), (), told.proposal.main_key, NOW)
+        WORLD.aggregator.offer(
+            told.a, told.proposal.with_(model=OTHER_MODEL), (), told.proposal.main_key, bytes(32), NOW
+        )
 
 
 @pytest.mark.parametrize("change", [{"epochs": 50}, {"classes": ("a", "c")}, {"learning_rate_micro": 10**6}])

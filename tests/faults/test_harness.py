@@ -11,17 +11,15 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from fanlight.core import ring
 from fanlight.core.randomness import Keystream
 from fanlight.errors import FanlightError, StorageError
 from fanlight.protocol.aggregator_round import State as AggregatorState
-from fanlight.protocol.digests import vector_digest
 from fanlight.protocol.log import LogEntry, next_head
 from fanlight.protocol.main_round import Record, State, Step
 from fanlight.protocol.main_server import MainServer
 from fanlight.services.aggregator import held_reports
 from fanlight.services.aggregator import service as aggregator_service
-from fanlight.services.aggregator.masked_sums import MaskedSums
+from fanlight.services.aggregator.masked_sums import MaskedSums, sum_hashes
 from fanlight.services.aggregator.reception import Arrived, Reception, _Taking
 from fanlight.services.aggregator.rounds import Rounds
 from fanlight.services.device import rounds as device_rounds
@@ -85,7 +83,11 @@ def test_a_sum_without_one_of_its_reports_is_seen(simulation: Simulation, monkey
 
     def without_the_last(rounds: Rounds) -> NDArray[np.uint32]:
         whole = MaskedSums.compute
-        monkeypatch.setattr(MaskedSums, "compute", lambda sums, record, held, at: whole(sums, record, held[:-1], at))
+
+        def fewer(sums: MaskedSums, record: Any, shards: Any, places: Any) -> NDArray[np.uint32]:
+            return whole(sums, record, [*shards[:-1], shards[-1][:-1]], places)
+
+        monkeypatch.setattr(MaskedSums, "compute", fewer)
         return accepted(rounds)
 
     monkeypatch.setattr(Rounds, "sum", without_the_last)
@@ -104,8 +106,8 @@ def sign_releases_anew(monkeypatch: Patch) -> None:
         fresh = before.record.with_(state=AggregatorState.AGREED.value, release=b"")
         with rounds._database.reading() as tx:
             held = held_reports.of_round(tx, fresh.mh)
-        accepted, digest = rounds._machine.accepted(fresh, held), vector_digest([ring.to_bytes(vector)])
-        return rounds._machine.release(fresh, accepted, digest, bytes(32)).reply, vector
+        accepted = rounds._machine.accepted(fresh, held)
+        return rounds._machine.release(fresh, accepted, sum_hashes(fresh, vector), bytes(32)).reply, vector
 
     monkeypatch.setattr(Rounds, "release", release_anew)
 

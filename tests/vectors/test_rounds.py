@@ -163,7 +163,7 @@ class Run:
         assert self.main_says(file.main.propose(None, proposal, ())) == said["proposal"]
         public_key = file.secret("aggregator").public_key().public_bytes_raw()
         now = file.given["manifest"]["opened_at"]
-        offered = self.aggregator_says(file.aggregator.offer(None, proposal, (), public_key, now))
+        offered = self.aggregator_says(file.aggregator.offer(None, proposal, (), public_key, bytes(32), now))
         assert offered == said["countersigned"]
         assert (self.a.manifest, self.a.mh) == (said["manifest"], said["mh"])
         signed = self.main_says(file.main.open(self.m, offered))
@@ -202,7 +202,8 @@ class Run:
         accepted = file.aggregator.accepted(self.a, self.held)
         vector = self.masked_sum(accepted)
         assert bytes(ring.to_bytes(vector)) == said["masked_sum"]
-        step = file.aggregator.release(self.a, accepted, vector_digest([said["masked_sum"]]), self.head("aggregator"))
+        digest = vector_digest([said["masked_sum"]])
+        step = file.aggregator.release(self.a, accepted, [digest], self.head("aggregator"))
         assert self.aggregator_says(step) == said["release"]
 
     def masked_sum(self, accepted: tuple[Held, ...]) -> NDArray[np.uint32]:

@@ -42,7 +42,7 @@ def add_round(parts: MainServerParts, number: int, *, state: str = "complete", k
     service = parts.service
     with service.database.transaction() as tx:
         current = service.models.current(tx)
-        terms = service.proposals._terms(tx, Kind(kind), number, 0, (), bytes(32)).encode()
+        terms = service.proposals._terms(tx, Kind(kind), number, 0, (), bytes(32), None).encode()
         record = Record(state=state, number=number, attempt=0, kind=kind, proposal=terms, mh=bytes([number]) * 32)
         tx.execute(
             insert(tables.rounds).values(
