@@ -27,7 +27,7 @@ from fanlight.protocol.device_round import History, answer_key
 from fanlight.protocol.sealing import MASK_AGGREGATOR, MASK_MAIN, mask_key, open_seed
 from fanlight.protocol.signing import Signed
 from tests.attacks.picture_attacks import Pictures, Reals, columns_of
-from tests.protocol_world import MODEL, NOW, Owner, Round, World, contribution_of, floors, plan_of
+from tests.protocol_world import MODEL, NOW, Owner, Round, World, contribution_of, floors, plan_of, secret
 
 WORLD = World(6, "remains")
 VICTIM, OTHERS = WORLD.owners[0], WORLD.owners[1:]
@@ -98,6 +98,26 @@ def test_counts_of_two_cohorts_that_differ_in_one_device_are_that_devices_counts
     everybody, without = (Round(WORLD, plan).open().collect(owners).agree() for owners in (WORLD.owners, OTHERS))
     found = everybody.unmasked(everybody.masked_sum()) - without.unmasked(without.masked_sum())
     assert np.array_equal(found, everybody.reports[0].plain)
+
+
+def test_shards_of_several_rounds_give_main_every_update_that_repeats() -> None:
+    """The sums of shards, drawn anew in each round, are equations for the updates. Rounding is fresh each time."""
+    cohort = sorted(owner.id for owner in WORLD.owners)
+    sets, sums = [], []
+    for number in range(5):
+        told = Round(WORLD, cohort=cohort, shards=3, most_pictures=60)
+        told.secret = secret(f"draw {number}")
+        told.open()
+        for owner in WORLD.owners:
+            told.send(told.commit(owner, seed=f"rounding {number}"))
+        told.agree()
+        shards = WORLD.main.shards(told.m.with_(release=told.release()[0]))
+        for shard, masked in zip(shards, told.masked_sum().reshape(3, -1), strict=True):
+            sets.append([owner.id in shard.devices for owner in WORLD.owners])
+            sums.append(told.unmasked_of(masked, shard.devices)[place(told, "update")])
+    found, *_ = np.linalg.lstsq(np.array(sets, float), np.array(sums, float), rcond=None)
+    for update, sent in zip(found, told.reports, strict=True):
+        assert np.abs(update - sent.plain[place(told, "update")]).max() <= len(WORLD.owners)
 
 
 # ---- small cohorts, and company that is none
