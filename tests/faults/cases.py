@@ -8,6 +8,7 @@ from typing import Final
 from hypothesis import strategies as st
 
 from fanlight.protocol.exchange import Order
+from fanlight.services.main_server.task import ShardRule
 from tests.faults.lines import Mishap
 from tests.faults.operations import (
     Abandon,
@@ -15,6 +16,7 @@ from tests.faults.operations import (
     Answer,
     Arrive,
     Ask,
+    Cheat,
     CloseEarly,
     Conduct,
     Crash,
@@ -27,6 +29,7 @@ from tests.faults.operations import (
     Release,
     Replay,
     Restart,
+    Rule,
     Turn,
     Upload,
     Upset,
@@ -37,6 +40,7 @@ from tests.faults.world import NAMES, ROLES, WINDOW_S
 
 _device: Final = st.sampled_from(NAMES)
 _server: Final = st.sampled_from([MAIN, AGGREGATOR])
+_rule: Final[st.SearchStrategy[ShardRule]] = st.sampled_from(["never", "after-failure", "always"])
 _by_a_server: Final[st.SearchStrategy[Operation]] = st.one_of(
     st.builds(Conduct),
     st.builds(Follow),
@@ -50,6 +54,8 @@ _rare: Final[st.SearchStrategy[Operation]] = st.one_of(
     st.builds(Hear, _device),
     st.builds(Ask, st.sampled_from([Order.FINISH, Order.ABANDON])),
     st.builds(Measure),
+    st.builds(Cheat, _device),
+    st.builds(Rule, _rule),
     st.builds(Advance, st.sampled_from([1, 20, 61, WINDOW_S + 1])),
     st.builds(Arrive, st.integers(0, 3)),
     st.builds(Replay, st.integers(0, 60)),
@@ -96,7 +102,11 @@ _scene: Final[st.SearchStrategy[list[Operation]]] = st.one_of(
 
 @st.composite
 def cases(draw: st.DrawFn) -> list[Operation]:
-    """Lists of operations; most of them begin in a federation whose first round is open."""
+    """Lists of operations; most of them begin in a federation whose first round is open, some with shards."""
     beginning: list[Operation] = [Everybody(), Conduct(), Follow()] if draw(st.integers(0, 3)) else []
+    if beginning and not draw(st.integers(0, 2)):
+        beginning.insert(0, Rule("always"))
+    if not draw(st.integers(0, 3)):
+        beginning.append(Cheat(draw(_device)))
     few, many = st.lists(_scene, max_size=MOST_SCENES), st.lists(_scene, min_size=6, max_size=MOST_SCENES)
     return [*beginning, *itertools.chain(*draw(few | many))]

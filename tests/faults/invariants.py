@@ -7,17 +7,8 @@ parties say of them, is looked at once everything works again.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from enum import StrEnum
 from typing import Final
 
-import numpy as np
-from numpy.typing import NDArray
-
-from fanlight.core import ring
-from fanlight.core.masks import add_mask
-from fanlight.learning.algorithms.fedavg import FEDAVG
-from fanlight.learning.heads import head_layout
-from fanlight.learning.model_file import decode
 from fanlight.protocol import aggregator_round, main_round, signing
 from fanlight.protocol.closing import (
     Outcome,
@@ -25,45 +16,21 @@ from fanlight.protocol.closing import (
     Release,
     Result,
     SignedOutcome,
+    signed_releases,
     stored_close,
-    stored_verdict,
 )
-from fanlight.protocol.contribution import read_totals
 from fanlight.protocol.device_round import Delivery
-from fanlight.protocol.digests import vector_digest
 from fanlight.protocol.exchange import PREFIX, Welcome
-from fanlight.protocol.report import report_id
-from fanlight.protocol.sealing import MASK_MAIN, mask_key
 from fanlight.storage.tables import aggregator as aggregator_tables
 from fanlight.storage.tables import main as main_tables
+from tests.faults.laws import Law, Violation, law
 from tests.faults.lines import Request
 from tests.faults.roles import MAIN
 from tests.faults.routes import AGGREGATOR
+from tests.faults.sums import check_sums
 from tests.faults.view import View, rows
 from tests.faults.world import World
 from tests.services_world import chain_types
-
-
-class Law(StrEnum):
-    """The invariants."""
-
-    SUM = "a released sum is the plain integer sum of exactly the accepted reports"
-    ONE_RELEASE = "a task, round and shard has at most one release, for ever"
-    SEEDS = "no seed is used twice"
-    NOTHING_LOST = "what was acknowledged is never lost"
-    SAME_ANSWER = "the same request gets the same bytes"
-    ROUNDS_END = "every round ends released, failed or abandoned"
-    AGREEMENT = "all parties agree how a round has ended"
-    LOGS = "both logs verify, and begin with all that they held before"
-
-
-class Violation(AssertionError):
-    """A law does not hold."""
-
-    def __init__(self, law: Law, details: str) -> None:
-        super().__init__(f"{law}: {details}")
-        self.law = law
-
 
 ENDS: Final = {
     main_round.State.COMPLETE: (aggregator_round.State.FINISHED, Result.RELEASED),
@@ -71,12 +38,6 @@ ENDS: Final = {
     main_round.State.ABANDONED: (aggregator_round.State.ABANDONED, Result.ABANDONED),
 }
 _REPEATABLE: Final = ("/aggregator/manifest", "/aggregator/close", "/aggregator/release", "/reports/", "/enrolments")
-
-
-def law(name: Law, holds: object, details: str = "") -> None:
-    """Raise ``Violation`` unless ``holds``."""
-    if not holds:
-        raise Violation(name, details)
 
 
 def check(world: World) -> View:
@@ -138,12 +99,13 @@ def _is_kept(view: View, request: Request, reply: bytes) -> bool:
 
 
 def check_one_release(world: World, view: View) -> None:
-    """One release, of one sum, was ever sent for a round; and both servers have logged no other one."""
+    """One release, of one sum of each shard, was ever sent for a round; and both servers have logged no other one."""
     sent = defaultdict(set)
     for request in world.net.sent:
         if request.path == f"{PREFIX}/aggregator/release":
             length = int.from_bytes(request.body[:4], "big")
-            sent[_spent(view, request.body[4 : 4 + length])].add(request.body)
+            for signed in signed_releases(request.body[4 : 4 + length]):
+                sent[_spent(view, signed)].add(request.body)
     for subject, bodies in sent.items():
         law(Law.ONE_RELEASE, len(bodies) == 1, f"{len(bodies)} releases of {subject} were sent")
     for role, logs in ((MAIN, main_tables.logs), (AGGREGATOR, aggregator_tables.logs)):
@@ -155,45 +117,6 @@ def _spent(view: View, signed: bytes) -> tuple[str, int, int]:
     release = Release.decode(signing.Signed.decode(signed).payload)
     proposal = view.aggregator[release.mh].terms.proposal
     return proposal.task, proposal.round, release.shard
-
-
-def check_sums(world: World, view: View) -> None:
-    """From the released masked sum to the published model: nothing but the accepted reports is in it, all exact."""
-    for mh, record in view.aggregator.items():
-        if not record.release:
-            continue
-        close, verdict = stored_close(record.close), stored_verdict(record.verdict)
-        ids = [report_id(listed.header) for listed in close.reports if listed.device in set(verdict.accepted)]
-        reports = [world.witness.reports[some] for some in ids]
-        plain: NDArray[np.int64] = np.sum([report.plain for report in reports], axis=0)
-        masked = plain.astype(np.uint64).astype(np.uint32)
-        for report in reports:
-            add_mask(masked, mask_key(report.seeds[MASK_MAIN], MASK_MAIN, mh, report.device))
-        release = Release.decode(signing.Signed.decode(record.release).payload)
-        law(Law.SUM, release.count == len(verdict.accepted) == len(reports), f"round {record.number}: another set")
-        same = release.sum_hash == vector_digest([ring.to_bytes(masked)])
-        law(Law.SUM, same, f"round {record.number}: the released sum is another one")
-        if record.outcome and Outcome.decode(SignedOutcome.decode(record.outcome).payload).result == Result.RELEASED:
-            _check_use(world, view.main[mh], plain, len(reports))
-
-
-def _check_use(world: World, record: main_round.Record, plain: NDArray[np.int64], count: int) -> None:
-    """Main has published what follows from just this sum."""
-    totals = read_totals(record.terms.layout, plain, count)
-    models = {row.round: row.sha256 for row in rows(world, MAIN, main_tables.models)}
-    if totals.mean is None:
-        law(Law.SUM, record.number not in models, f"measuring round {record.number} has made a model")
-        return
-    files = {row.sha256: row.content for row in rows(world, MAIN, main_tables.model_files)}
-    before, after = (_parameters(files[sha256]) for sha256 in (record.terms.model, models[record.number]))
-    expected = FEDAVG.parameters_of(FEDAVG.apply(FEDAVG.init(before), totals.mean))
-    same = np.array_equal(after, expected.astype(np.float32))
-    law(Law.SUM, same, f"round {record.number}: the model is not made of its sum")
-
-
-def _parameters(content: bytes) -> NDArray[np.float64]:
-    model = decode(content)
-    return head_layout(*model.weight.shape).flatten({"head.weight": model.weight, "head.bias": model.bias})
 
 
 def check_ends(view: View) -> None:

@@ -12,6 +12,7 @@ from typing import Protocol
 
 from fanlight.errors import RemoteError
 from fanlight.protocol.exchange import Order
+from fanlight.services.main_server.task import ShardRule
 from tests.faults.lines import Mishap
 from tests.faults.roles import Aggregator, Device, Main
 from tests.faults.world import World
@@ -139,6 +140,26 @@ class Measure:
 
     def __call__(self, world: World) -> None:
         world.main.act(lambda main: main.conductor.measure_next())
+
+
+@dataclass(frozen=True)
+class Cheat:
+    """The next report that a device builds will be garbage, properly signed."""
+
+    device: str
+
+    def __call__(self, world: World) -> None:
+        world.cheat(self.device)
+
+
+@dataclass(frozen=True)
+class Rule:
+    """Main's operator says when rounds have shards."""
+
+    shards: ShardRule
+
+    def __call__(self, world: World) -> None:
+        world.main.act(lambda main: main.service.change_policy(shards=self.shards))
 
 
 @dataclass(frozen=True)

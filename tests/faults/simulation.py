@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from fanlight.protocol.closing import Outcome
+from fanlight.protocol.signing import Signed
 from tests.faults.invariants import check
 from tests.faults.operations import Operation
 from tests.faults.stores import Kind
@@ -61,6 +63,12 @@ class Simulation:
         self.seen["requests"] += len(world.net.sent)
         self.seen["deaths"] += sum(process.fate.deaths for process in world.processes.values())
         self.seen.update(f"rounds {record.state}" for record in view.main.values())
+        for record in view.main.values():
+            if record.signed_outcome and record.terms.shards is not None:
+                told = Outcome.decode(Signed.decode(record.signed_outcome).payload).shards or ()
+                self.seen["rounds with shards"] += 1
+                self.seen["shards"] += len(told)
+                self.seen["shards left out"] += sum(shard.reason != "ok" for shard in told)
 
     def summary(self, **facts: Any) -> dict[str, Any]:
         """What a run has seen, for a line of JSON."""

@@ -56,3 +56,6 @@ def test_the_laws_hold_whatever_fails(
     assert simulation.seen["cases"] >= CASES
     assert simulation.seen["rounds complete"] > CASES / 10, "most cases must come to something"
     assert simulation.seen["deaths"] > CASES / 10
+    assert simulation.seen["rounds failed"] > CASES / 50
+    assert simulation.seen["rounds with shards"] > CASES / 20
+    assert simulation.seen["shards left out"] > CASES / 100

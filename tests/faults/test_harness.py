@@ -25,7 +25,7 @@ from fanlight.services.aggregator.rounds import Rounds
 from fanlight.services.device import rounds as device_rounds
 from fanlight.services.server import chained_log
 from tests.faults.cases import cases
-from tests.faults.invariants import Law, Violation
+from tests.faults.laws import Law, Violation
 from tests.faults.lines import Mishap, ServerFault
 from tests.faults.operations import (
     Abandon,

@@ -1,4 +1,7 @@
-"""What can be seen of a world from outside: every vector and seed before they disappear, every answer of a server."""
+"""What can be seen of a world from outside: every vector and seed before they disappear, every answer of a server.
+
+The witness also makes devices cheat: a report that is to be garbage is replaced where its device builds it.
+"""
 
 from __future__ import annotations
 
@@ -13,18 +16,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fanlight.core import ring
+from fanlight.core.masks import subtract_mask
 from fanlight.core.segments import Segment
 from fanlight.protocol import device as device_protocol
 from fanlight.protocol.contribution import encode
 from fanlight.protocol.device import Device
 from fanlight.protocol.report import Envelope
-from fanlight.protocol.sealing import seal_seed
+from fanlight.protocol.sealing import mask_key, seal_seed
 from tests.faults.lines import Request
+from tests.garbage import as_garbage
 
 
 @dataclass(frozen=True)
 class Report:
-    """A report as its device built it: the (d,) plain integers before any mask, and the two seeds of its masks."""
+    """A report as its device built it: the (d,) plain integers before any mask, and the two seeds of its masks.
+
+    Of garbage, the plain integers are what both masks leave of it.
+    """
 
     mh: bytes
     device: bytes
@@ -41,12 +49,14 @@ class Witness:
         seeds: all that were ever sealed, in order.
         answers: what servers answered to each request, in order.
         logs: the heads of each server's log, when it was last looked at.
+        cheats: the devices whose next report is garbage.
     """
 
     reports: dict[bytes, Report] = field(default_factory=dict)
     seeds: list[bytes] = field(default_factory=list)
     answers: dict[Request, list[bytes]] = field(default_factory=lambda: defaultdict(list))
     logs: dict[str, list[bytes]] = field(default_factory=lambda: defaultdict(list))
+    cheats: set[bytes] = field(default_factory=set)
 
     def hear(self, request: Request, reply: bytes) -> None:
         """A server has answered."""
@@ -71,6 +81,10 @@ class Witness:
 
         def committed(device: Device, *arguments: Any) -> Any:
             record, y = commit(device, *arguments)
+            if device.device in self.cheats:
+                self.cheats.remove(device.device)
+                record, y = as_garbage(device.private, record)
+                plain[:] = [_left_of(y, record.mh, device.device, seeds)]
             report = Envelope.decode(record.envelope).report_id
             self.reports[report] = Report(record.mh, device.device, plain[0], dict(seeds))
             return record, y
@@ -81,3 +95,10 @@ class Witness:
             mock.patch.object(Device, "commit", committed),
         ):
             yield
+
+
+def _left_of(y: NDArray[np.uint32], mh: bytes, device: bytes, seeds: dict[str, bytes]) -> NDArray[np.int64]:
+    vector = y.copy()
+    for label, seed in seeds.items():
+        subtract_mask(vector, mask_key(seed, label, mh, device))
+    return ring.centre(vector)

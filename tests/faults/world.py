@@ -23,7 +23,8 @@ from tests.faults.routes import AGGREGATOR
 from tests.faults.stores import Died, Fate, Kind, Store
 from tests.faults.witness import Witness
 
-DEVICES: Final = 3
+DEVICES: Final = 4
+"""As many as two shards of ``k_min`` take."""
 NOW: Final = 1_800_000_000
 WINDOW_S: Final = 600
 TURNS_TO_SETTLE: Final = 12
@@ -109,6 +110,10 @@ class World:
     def database(self, role: str) -> Database:
         """The database of a role's present life."""
         return self.processes[role].life.database
+
+    def cheat(self, name: str) -> None:
+        """The next report of a device is garbage."""
+        self.witness.cheats.add(bytes.fromhex(self._ids[name]))
 
     def log(self, server: str) -> ChainedLog:
         """The log of a server."""
