@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from numpy.typing import NDArray
 from fanlight.core.randomness import Keystream
 from fanlight.errors import FanlightError, StorageError
 from fanlight.protocol.aggregator_round import State as AggregatorState
+from fanlight.protocol.closing import Outcome, SignedOutcome
+from fanlight.protocol.contribution import check_sum
 from fanlight.protocol.log import LogEntry, next_head
 from fanlight.protocol.main_round import Record, State, Step
 from fanlight.protocol.main_server import MainServer
@@ -29,6 +32,7 @@ from tests.faults.laws import Law, Violation
 from tests.faults.lines import Mishap, ServerFault
 from tests.faults.operations import (
     Abandon,
+    Cheat,
     CloseEarly,
     Conduct,
     Crash,
@@ -36,6 +40,7 @@ from tests.faults.operations import (
     Follow,
     Operation,
     Release,
+    Rule,
     Turn,
     Upset,
 )
@@ -92,6 +97,44 @@ def test_a_sum_without_one_of_its_reports_is_seen(simulation: Simulation, monkey
 
     monkeypatch.setattr(Rounds, "sum", without_the_last)
     assert broken(simulation, ROUND) is Law.SUM
+
+
+SHARDS: list[Operation] = [Rule("always"), *ROUND]
+
+
+def test_a_shard_with_garbage_is_left_out_and_the_other_makes_the_version(simulation: Simulation) -> None:
+    view = simulation.run([Rule("always"), *ROUND[:2], Cheat(NAMES[0]), *ROUND])
+    told = [Outcome.decode(SignedOutcome.decode(record.outcome).payload) for record in view.main.values()]
+    left_out = [[shard.reason != "ok" for shard in outcome.shards or ()] for outcome in told]
+    assert sorted(map(sum, left_out)) == [0] * (len(told) - 1) + [1]
+    assert {outcome.result for outcome in told} == {"released"}
+
+
+def test_garbage_without_shards_fails_its_round_and_the_next_one_has_shards(simulation: Simulation) -> None:
+    view = simulation.run([Cheat(NAMES[0]), *ROUND, *ROUND])
+    first, second, *_ = sorted(view.main.values(), key=lambda record: record.number)
+    assert [first.state, first.terms.shards] == ["failed", None]
+    assert [second.state, second.terms.shards] == ["complete", 2]
+
+
+def test_sums_of_other_shards_than_were_drawn_are_seen(simulation: Simulation, monkeypatch: Patch) -> None:
+    compute = MaskedSums.compute
+
+    def exchanged(sums: MaskedSums, record: Any, shards: Any, places: Any) -> NDArray[np.uint32]:
+        return compute(sums, record, shards[::-1], places)
+
+    monkeypatch.setattr(MaskedSums, "compute", exchanged)
+    assert broken(simulation, SHARDS) is Law.SUM
+
+
+def test_a_good_shard_that_main_leaves_out_is_seen(simulation: Simulation, monkeypatch: Patch) -> None:
+    checked = itertools.count()
+
+    def doubt_the_first(*arguments: Any) -> str | None:
+        return "doubtful" if next(checked) == 0 else check_sum(*arguments)
+
+    monkeypatch.setattr("fanlight.protocol.unmasking.check_sum", doubt_the_first)
+    assert broken(simulation, SHARDS) is Law.SUM
 
 
 def sign_releases_anew(monkeypatch: Patch) -> None:
