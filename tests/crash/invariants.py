@@ -1,8 +1,10 @@
 """What must hold of a federation whatever has died: looked at from outside, in databases, files and what was heard.
 
 1. Nothing acknowledged is lost: what a server answered, it still knows, byte for byte; and it never gave two answers.
-2. One release, one manifest and one report of a device a round, for ever; no key, seed or vector serves two rounds.
-3. The sum is right: each published model is the plain integer aggregate of the accepted reports.
+2. One release (of each shard), one manifest and one report of a device a round, for ever; no key, seed or vector serves
+   two rounds.
+3. The sum is right: each published model is the plain integer aggregate of the accepted reports, but for shards that
+   are left out.
 4. An audit of both logs finds nothing, and each log begins with all that it held before.
 5. Keys, reports and half files of rounds that are over are gone.
 """
@@ -32,12 +34,17 @@ from fanlight.protocol.closing import (
     Result,
     SignedOutcome,
     Verdict,
+    read_releases,
+    signed_releases,
+    stored_outcome,
+    stored_verdict,
 )
 from fanlight.protocol.device_round import Record as DeviceRecord
 from fanlight.protocol.exchange import PREFIX
 from fanlight.protocol.identities import Role
 from fanlight.protocol.manifest import Manifest, SignedManifest
 from fanlight.protocol.report import Envelope, Receipt, report_id
+from fanlight.protocol.shards import Lots, divide
 from fanlight.protocol.unmasking import SUM_LOST
 from fanlight.services.aggregator.masked_sums import DEAD_ROUND
 from fanlight.storage.database import Database
@@ -134,7 +141,8 @@ class Invariants:
         for event in self._requests("aggregator", "/aggregator/release"):
             length = int.from_bytes(event["body"][:4], "big")
             signed = event["body"][4 : 4 + length]
-            releases[_subject("main", "release", signed)].add((signed, event["sha256"]))
+            for one in signed_releases(signed):
+                releases[_subject("main", "release", one)].add((signed, event["sha256"]))
         assert all(len(sent) == 1 for sent in releases.values()), "two releases of one round"
         for role in SERVERS:
             for kind in ("manifest", *ONCE):
@@ -182,11 +190,10 @@ class Invariants:
             np.testing.assert_allclose(_parameters(files[row.sha256]), expected, rtol=0, atol=rounding)
 
     def _plain_sum(self, record: main_round.Record) -> NDArray[np.int64]:
-        accepted = set(_verdict(record).accepted)
         listed = self._listed(record)
         folders = [self.federation.roles[name].folder for name in self.federation.devices]
         vectors = []
-        for device in accepted:
+        for device in _summed(record):
             name = f"{report_id(listed[device]).hex()}.npy"
             vectors.append(next(np.load(folder / name) for folder in folders if (folder / name).exists()))
         total: NDArray[np.int64] = np.sum(vectors, axis=0)
@@ -249,18 +256,25 @@ class Invariants:
         return self.federation.roles[name].said(kind)
 
 
-def _subject(role: str, kind: str, payload: bytes) -> bytes | int:
-    """Which round a log entry is about."""
+def _subject(role: str, kind: str, payload: bytes) -> object:
+    """Which round, and which shard of it, a log entry is about."""
     if kind == "manifest" and role == "main":
         return Manifest.decode(SignedManifest.decode(payload).payload).proposal.round
     content = signing.Signed.decode(payload, limit=CLOSE_LIMIT).payload
     if kind == "manifest":
         return Manifest.decode(content).proposal.round
-    return ONCE[kind].decode(content, limit=CLOSE_LIMIT).mh
+    said = ONCE[kind].decode(content, limit=CLOSE_LIMIT)
+    return (said.mh, said.shard) if isinstance(said, Release) else said.mh
 
 
-def _verdict(record: main_round.Record) -> Verdict:
-    return Verdict.decode(signing.Signed.decode(record.verdict, limit=CLOSE_LIMIT).payload, limit=CLOSE_LIMIT)
+def _summed(record: main_round.Record) -> list[bytes]:
+    """The devices whose reports are in the new version: all accepted, but for shards that are left out."""
+    release, *_ = read_releases(record.release)
+    lots = Lots(release.draw or b"", record.mh, record.signed_manifest.main_signature)
+    outcome, accepted = stored_outcome(record.outcome), stored_verdict(record.verdict).accepted
+    left_out = {shard.number for shard in outcome.shards or () if shard.reason != "ok"}
+    shards = divide(record.terms, lots, record.cohort, accepted)
+    return [device for shard in shards if shard.number not in left_out for device in shard.devices]
 
 
 def _parameters(content: bytes) -> NDArray[np.float64]:

@@ -15,7 +15,7 @@ class Law(StrEnum):
     SAME_ANSWER = "the same request gets the same bytes"
     ROUNDS_END = "every round ends released, failed or abandoned"
     AGREEMENT = "all parties agree how a round has ended"
-    LOGS = "both logs verify, and begin with all that they held before"
+    LOGS = "both logs stand an audit, and begin with all that they held before"
 
 
 class Violation(AssertionError):
