@@ -63,6 +63,26 @@ def test_each_round_is_shown_and_nothing_found(
         assert said in ran.out
 
 
+def test_a_round_with_shards_is_shown_with_each_of_them(fanlight: Fanlight, tmp_path: Path) -> None:
+    logged = Logged(7)
+    round_ = logged.next_round(shards=3).begin(logged)
+    round_.report()
+    vector = round_.settle().masked_sum()
+    vector[-vector.size // 3 :] = 1 << 31  # the third shard's
+    round_.let_go(vector).end_well()
+    files = {role: logged.file(tmp_path / f"{role}.jsonl", role) for role in Role}
+    ran = fanlight("audit", *both(files))
+    assert ran.code == 0
+    assert "Nothing is missing or altered." in ran.out
+    assert "released  3 sums, in shards drawn as 3" in ran.out
+    assert ran.out.count("left out: ") == 2, "in the line of its shard, and in the summary"
+    assert "Worth a look: 1 × shard-left-out" in ran.out
+    (line, _) = [json.loads(line) for line in fanlight("audit", *both(files), "--json").out.splitlines()]
+    assert (line["sum"], line["set_root"]) == (None, None)
+    assert [(shard["shard"], shard["reason"] == "ok") for shard in line["shards"]] == [(1, True), (2, True), (3, False)]
+    assert sum(shard["devices"] for shard in line["shards"]) == len(line["accepted"]) == 7
+
+
 def test_without_a_root_it_is_said_whose_word_that_is(fanlight: Fanlight, files: dict[Role, Path]) -> None:
     ran = fanlight("audit", *both(files))
     assert ran.code == 0

@@ -11,7 +11,8 @@ import pytest
 from fanlight.cli.demo_policy import write_policy
 from fanlight.cli.task_options import Pictures, make_task, policy_fields
 from fanlight.errors import SettingsError, UsageError
-from fanlight.protocol.exchange import Order
+from fanlight.protocol.codec import DEFAULT_LIMIT
+from fanlight.protocol.exchange import Order, Orders
 from fanlight.protocol.main_round import Record
 from fanlight.services.federation import TASK_FILE
 from fanlight.services.main_server.round_table import Stored
@@ -75,6 +76,13 @@ def test_the_width_in_which_an_update_travels_follows_from_the_cohort(update_bit
     assert TASK.with_policy(update_bits=update_bits, n_max=n_max).policy.ring_bits == bits
 
 
+def test_a_list_of_the_most_devices_that_shards_are_drawn_of_fits_into_one_message() -> None:
+    cohort = tuple(number.to_bytes(16, "big") for number in range(50_000))
+    empty = Orders(fid=bytes(32), version=1, members_version=1, order=Order.NONE.value, mh=bytes(32))
+    orders = empty.with_(proposal=bytes(10_000), cohort=cohort)
+    assert len(orders.encode()) < DEFAULT_LIMIT - 1000
+
+
 def test_a_task_from_before_there_were_widths_is_not_packed(tmp_path: Path) -> None:
     fields = json.loads(TASK.to_json())
     del fields["policy"]["update_bits"], fields["policy"]["most_pictures"]
@@ -128,6 +136,8 @@ def past(state: str, reason: str = "ok", shards: int | None = None) -> Stored:
         ("after-failure", past("abandoned", "window-passed"), 100, None),
         ("always", None, 100, 4),
         ("always", past("complete"), 9, None),
+        ("always", None, 50_000, 4),
+        ("always", None, 50_001, None),
         ("never", past("failed", "update-norm-too-large"), 100, None),
     ],
 )
