@@ -33,7 +33,7 @@ from fanlight.protocol.exchange import Offer
 from fanlight.services.device.deliveries import Deliveries
 from fanlight.services.device.membership import Membership
 from fanlight.services.device.rounds import OTHER_MODEL, Rounds
-from fanlight.services.device.steps import Steps
+from fanlight.services.device.steps import KNOCK_S, Steps
 from fanlight.services.http.backoff import Backoff
 from fanlight.services.http.jobs import Job
 from fanlight.services.http.problems import Problem, as_problem
@@ -43,7 +43,7 @@ log = structlog.get_logger(__name__)
 _SIGN_OF_LIFE_S = 5.0
 _LOOK_S = 5.0
 """How often to look, while a step is waited for, whether to stop."""
-_RESTART = 20
+_RESTART = 34
 """For so many tries, about ten seconds, a server may just be starting again, and the round waits for this device."""
 _NOBODY_WAITS = frozenset({OTHER_MODEL, "window-passed", "not-invited"})
 
@@ -89,7 +89,7 @@ class Agent:
         self._poll_wait_s = poll_wait_s
         self._on_change = on_change
         self._jitter = jitter
-        self._failing = Backoff(jitter, first_s=1.0, steady=_RESTART)
+        self._failing = Backoff(jitter, first_s=KNOCK_S, steady=_RESTART)
         # the first refusals may pass (servers that still tell each other who is a member); later ones hardly do
         self._refused = Backoff(jitter, longest_s=120.0)
         self._deliveries = Deliveries(rounds, jitter)

@@ -24,7 +24,10 @@ TRAIN: Final = "Model training"
 ANNOUNCE: Final = "Sending the status"
 SEND: Final = "Sending the model"
 MEASURE: Final = "Measuring"
-_TRIES: Final = 8
+KNOCK_S: Final = 0.6
+"""Bound of the first waits for a server that does not answer: starting again takes it one second, and nobody is to wait
+for more than another one."""
+_TRIES: Final = 10
 _PATIENCE_S: Final = 5.0
 """A button does not wait for longer before the next attempt; the agent does."""
 _SO_FAR: Final = {
@@ -228,7 +231,7 @@ class Steps:
             raise as_not_possible(error) from error
 
     def _deliver(self, record: Record, progress: Progress) -> dict[str, Any]:
-        backoff = Backoff(self.jitter, first_s=1.0, longest_s=_PATIENCE_S, steady=_TRIES // 2)
+        backoff = Backoff(self.jitter, first_s=KNOCK_S, longest_s=_PATIENCE_S, steady=_TRIES // 2)
         progress(0.5, "Sending")
         for attempt in range(1, _TRIES + 1):
             try:
