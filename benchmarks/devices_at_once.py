@@ -37,6 +37,7 @@ class Seen:
         participants: devices in the sum.
         wrong_parameters: of the published model.
         ending_s: from the last beacon to the new model at its first device; waking_s: from there to the last one.
+        taking_part_s: from the first reporter's coming to the last one's beacon.
         own_share: this process's processor time by the time that went by, while reports came.
     """
 
@@ -46,6 +47,7 @@ class Seen:
     wrong_parameters: int = 0
     ending_s: float = 0.0
     waking_s: float = 0.0
+    taking_part_s: float = 0.0
     own_share: float = 0.0
 
     def note(self, kind: str, answer: Answer) -> Answer:
@@ -124,7 +126,7 @@ class Devices:
         ]
         beacons = await asyncio.gather(*coming, return_exceptions=True)
         took = time.perf_counter() - began[0]
-        self._seen.own_share = (time.process_time() - began[1]) / took
+        self._seen.taking_part_s, self._seen.own_share = took, (time.process_time() - began[1]) / took
         self._seen.errors.update(f"{error!r}" for error in beacons if isinstance(error, BaseException))
         last = time.perf_counter()
         await self._until_told(len(self._crowd))

@@ -7,6 +7,9 @@ one after the other, within ``--seconds``: each asks for the offer, fetches the 
 hands in its report, and shows its receipt. Small requests are all of these but the model and the report. The round ends
 by itself, everybody is told, and the published model must be exactly what the 500 reports add up to.
 
+*All at once*: the same, whose reporters all come in the moment in which they could: no error is promised, and how long
+they take together is told.
+
 *Long-polls*: as many more as make 5,000, doing nothing.
 
 *Reports a second*: 500 reports as fast as the aggregator takes them, over 32 connections. The rival is the same
@@ -27,12 +30,13 @@ import uvloop
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script, only this folder would be on the path
 
 from benchmarks.crowded import crowded_federation, resident_mb
-from benchmarks.devices_at_once import Devices, percentile
+from benchmarks.devices_at_once import Devices, Seen, percentile
 from benchmarks.report import Figure, Report
 from fanlight.cli.serve import allow_many_connections
 
 MEMBERS, REPORTERS, POLLS = 2_000, 500, 5_000
 P99_MS, RATE, SHARE, POLLS_MB = 250, 1_000, 0.6, 200
+_SMALL = ("offer", "acknowledgement", "beacon")
 
 
 def main() -> int:
@@ -50,6 +54,7 @@ def main() -> int:
     allow_many_connections()
     figures = report_rates(given.reporters, given.repeat)
     figures += round_under_load(given.members, given.reporters, given.polls, given.seconds)
+    figures += all_at_once(given.members, given.reporters)
     return Report("server_load", tuple(figures)).show(as_json=given.json)
 
 
@@ -71,17 +76,8 @@ def report_rates(count: int, repeat: int) -> list[Figure]:
 
 def round_under_load(members: int, reporters: int, polls: int, seconds: float) -> list[Figure]:
     """A round, and idle long-polls."""
-    with (
-        tempfile.TemporaryDirectory(prefix="fanlight-load-") as name,
-        crowded_federation(Path(name), members, k_min=reporters) as (running, crowd),
-    ):
-        before = resident_mb(running)
-        devices = Devices(running, crowd)
-        seen = uvloop.run(devices.live_through_a_round(reporters, seconds, polls))
-        after = resident_mb(running)
-    for error, times in seen.errors.items():
-        print(f"{times} times: {error}", file=sys.stderr)
-    small = seen.milliseconds("offer", "acknowledgement", "beacon")
+    seen, before, after = _live_through(members, reporters, polls, seconds)
+    small = seen.milliseconds(*_SMALL)
     return [
         Figure("errors", float(sum(seen.errors.values())), "", at_most=0),
         Figure("reports in the sum", seen.participants, "", at_least=reporters),
@@ -98,6 +94,33 @@ def round_under_load(members: int, reporters: int, polls: int, seconds: float) -
         Figure("aggregator, after", after["aggregator"], "MB"),
         Figure("processor time of the load, share of a core", seen.own_share, ""),
     ]
+
+
+def all_at_once(members: int, reporters: int) -> list[Figure]:
+    """A round whose reporters all come at the same moment."""
+    seen, _, _ = _live_through(members, reporters, 0, 0.0)
+    return [
+        Figure("all at once: errors", float(sum(seen.errors.values())), "", at_most=0),
+        Figure("all at once: parameters that are not their sum", seen.wrong_parameters, "", at_most=0),
+        Figure("all at once: small requests, p99", percentile(seen.milliseconds(*_SMALL), 99), "ms"),
+        Figure(f"all at once: until the last of {reporters} had reported", seen.taking_part_s, "s"),
+    ]
+
+
+def _live_through(
+    members: int, reporters: int, polls: int, seconds: float
+) -> tuple[Seen, dict[str, float], dict[str, float]]:
+    """What the devices saw of a round, and the servers' resident memory in MB before and after it."""
+    with (
+        tempfile.TemporaryDirectory(prefix="fanlight-load-") as name,
+        crowded_federation(Path(name), members, k_min=reporters) as (running, crowd),
+    ):
+        before = resident_mb(running)
+        seen = uvloop.run(Devices(running, crowd).live_through_a_round(reporters, seconds, polls))
+        after = resident_mb(running)
+    for error, times in seen.errors.items():
+        print(f"{times} times: {error}", file=sys.stderr)
+    return seen, before, after
 
 
 if __name__ == "__main__":
