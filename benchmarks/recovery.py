@@ -7,6 +7,9 @@ is replaced (``benchmarks/idle.py``). Rounds run by themselves, one after the ot
 the middle. Time counts from the command that starts the killed process again (interpreter and imports included) to the
 next change of the main server's rounds in its database. The round that was hit must end complete.
 
+A long outage: the main server is away for a minute, and whoever asks for it comes ever more seldom. Time counts from
+its start to the end of the next complete round.
+
 A dead device: three devices, one of them is killed and stays dead. Rounds then end as soon as the policy is content;
 where it cannot be, because three reports are demanded, at the end of their window. Who dies while waiting for news is
 missed at once, who dies at work when ``PRESENT_S`` seconds have passed without a word; the round of the kill counts,
@@ -53,11 +56,13 @@ def main() -> int:
     """Parse, measure, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=5, help="of each role")
+    parser.add_argument("--away", type=float, default=60, help="seconds of the long outage")
     parser.add_argument("--rounds", type=int, default=5, help="to watch with a device that is dead")
     parser.add_argument("--seed", type=int, default=1, help="of the moments at which roles are killed")
     parser.add_argument("--json", action="store_true", help="print one JSON line as well")
     arguments = parser.parse_args()
     figures = measure_kills(arguments.kills, arguments.seed)
+    figures += measure_outage(arguments.away)
     figures += measure_dead_device(arguments.rounds)
     return Report("recovery", tuple(figures)).show(as_json=arguments.json)
 
@@ -96,9 +101,7 @@ def measure_kills(kills: int, seed: int) -> list[Figure]:
 
 def recover(running: Federation, victim: str) -> float:
     """Kill ``victim`` and start it again: seconds from the command to the next change; the round then ends."""
-    process = running.processes.running[victim].popen
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    kill(running, victim)
     before = still(running)
     started = time.monotonic()
     running.processes.start_again(victim)
@@ -107,6 +110,26 @@ def recover(running: Federation, victim: str) -> float:
     count = len(completed(before))
     wait_for(running, lambda: len(completed(rounds_of(running))) > count + 1, f"rounds go on without {victim}'s death")
     return seconds
+
+
+def kill(running: Federation, victim: str) -> None:
+    """End a process as if by ``kill -9``."""
+    process = running.processes.running[victim].popen
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def measure_outage(away_s: float) -> list[Figure]:
+    """The main server dead for so long: how soon after its start has a round been completed?"""
+    with at_work(2) as running:
+        kill(running, "main")
+        count = len(completed(still(running)))
+        time.sleep(away_s)
+        started = time.monotonic()
+        running.processes.start_again("main")
+        wait_for(running, lambda: len(completed(rounds_of(running))) > count, "a round is complete after the outage")
+        seconds = time.monotonic() - started
+    return [Figure(f"main away for {away_s:g} s: until a round is complete", seconds, "s")]
 
 
 def still(running: Federation) -> Rounds:
