@@ -99,6 +99,7 @@ class Database:
                 yield tx
             return
         with self._failures(), self._readers.connect() as connection:
+            connection.begin()  # now, or each statement that the driver runs would see a state of its own
             yield connection
 
     @contextmanager

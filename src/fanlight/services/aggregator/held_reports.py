@@ -7,13 +7,25 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
-from sqlalchemy import Connection, delete, func, insert, select
+from sqlalchemy import Connection, bindparam, delete, func, insert, select
 
 from fanlight.protocol.aggregator_round import Held
 from fanlight.protocol.report import Envelope
+from fanlight.storage.statements import Statement
 from fanlight.storage.tables.aggregator import refusals, reports, rounds
+
+_THIS_ROUND: Final = reports.c.mh == bindparam("wanted")
+_THESE_ROUNDS: Final = reports.c.mh.in_(bindparam("hashes", expanding=True))
+_THESE_DEVICES: Final = reports.c.dev.in_(bindparam("devices", expanding=True))
+_INSERT: Final = Statement(insert(reports))
+_OF_ROUND: Final = Statement(select(reports.c.dev, reports.c.envelope).where(_THIS_ROUND).order_by(reports.c.dev))
+_PLACES: Final = Statement(select(reports.c.dev, reports.c.file, reports.c.start).where(_THIS_ROUND))
+_COUNT: Final = Statement(select(func.count()).select_from(reports).where(_THIS_ROUND))
+# Lists of values that grow are SQLAlchemy's to write.
+_FIND: Final = select(reports).where(_THESE_ROUNDS, _THESE_DEVICES)
+_COUNTS: Final = select(reports.c.mh, func.count()).where(_THESE_ROUNDS).group_by(reports.c.mh)
 
 
 class Place(NamedTuple):
@@ -35,25 +47,22 @@ class Kept:
 
 def keep(tx: Connection, kept: Sequence[Kept], now: float) -> None:
     """Keep reports whose vectors lie durably in their files."""
-    rows = [
-        {
-            "mh": one.mh,
-            "dev": one.held.device,
-            "envelope": one.held.envelope.encode(),
-            "file": one.place.file,
-            "start": one.place.start,
-            "receipt": one.receipt,
-            "received_at": now,
-        }
-        for one in kept
-    ]
-    if rows:
-        tx.execute(insert(reports), rows)
+    for one in kept:
+        _INSERT.run(
+            tx,
+            mh=one.mh,
+            dev=one.held.device,
+            envelope=one.held.envelope.encode(),
+            file=one.place.file,
+            start=one.place.start,
+            receipt=one.receipt,
+            received_at=now,
+        )
 
 
 def find(tx: Connection, hashes: Collection[bytes], devices: Collection[bytes]) -> dict[tuple[bytes, bytes], Kept]:
     """What is here of these devices for these rounds, by manifest hash and device."""
-    rows = tx.execute(select(reports).where(reports.c.mh.in_(hashes), reports.c.dev.in_(devices)))
+    rows = tx.execute(_FIND, {"hashes": hashes, "devices": devices})
     return {
         (row.mh, row.dev): Kept(
             row.mh, Held(row.dev, Envelope.decode(row.envelope)), Place(row.file, row.start), row.receipt
@@ -64,14 +73,12 @@ def find(tx: Connection, hashes: Collection[bytes], devices: Collection[bytes]) 
 
 def of_round(tx: Connection, mh: bytes) -> list[Held]:
     """All reports of a round, by device."""
-    found = select(reports.c.dev, reports.c.envelope).where(reports.c.mh == mh).order_by(reports.c.dev)
-    return [Held(row.dev, Envelope.decode(row.envelope)) for row in tx.execute(found)]
+    return [Held(row.dev, Envelope.decode(row.envelope)) for row in _OF_ROUND.all(tx, wanted=mh)]
 
 
 def places(tx: Connection, mh: bytes) -> dict[bytes, Place]:
     """Where the vectors of a round lie, by device."""
-    found = select(reports.c.dev, reports.c.file, reports.c.start).where(reports.c.mh == mh)
-    return {row.dev: Place(row.file, row.start) for row in tx.execute(found)}
+    return {row.dev: Place(row.file, row.start) for row in _PLACES.all(tx, wanted=mh)}
 
 
 def files(tx: Connection, mh: bytes) -> set[str]:
@@ -81,13 +88,12 @@ def files(tx: Connection, mh: bytes) -> set[str]:
 
 def count(tx: Connection, mh: bytes) -> int:
     """How many reports there are for a round."""
-    return int(tx.execute(select(func.count()).select_from(reports).where(reports.c.mh == mh)).scalar_one())
+    return int(_COUNT.scalar(tx, wanted=mh))
 
 
 def counts(tx: Connection, hashes: Sequence[bytes]) -> dict[bytes, int]:
     """How many there are for each of some rounds, by manifest hash; rounds without any are left out."""
-    found = select(reports.c.mh, func.count()).where(reports.c.mh.in_(hashes)).group_by(reports.c.mh)
-    return {row.mh: int(row[1]) for row in tx.execute(found)}
+    return {row.mh: int(row[1]) for row in tx.execute(_COUNTS, {"hashes": hashes})}
 
 
 def forget(tx: Connection, device: bytes) -> None:

@@ -5,17 +5,26 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import Connection, func, insert, update
+from sqlalchemy import Connection, bindparam, func, insert, update
 
 from fanlight.errors import NotPossibleNow
 from fanlight.protocol.aggregator_round import TERMINAL, Record
 from fanlight.protocol.closing import RECORD_LIMIT
 from fanlight.services.server.round_rows import RoundRows
+from fanlight.storage.statements import Statement
 from fanlight.storage.tables.aggregator import rounds
 
 _ROUNDS: Final = RoundRows(rounds, tuple(rounds.c))
 
 count, counts = _ROUNDS.count, _ROUNDS.counts
+
+_COLUMNS: Final = ("mh", "state", "record")
+_CHANGE: Final = update(rounds).where(rounds.c.number == bindparam("wanted"))
+_ENDS: Final = func.coalesce(rounds.c.ended_at, bindparam("now"))
+_INSERT: Final = Statement(insert(rounds), "number", "kind", "opened_at", *_COLUMNS)
+_SAVE: Final = Statement(_CHANGE, *_COLUMNS)
+_END: Final = Statement(_CHANGE.values(ended_at=_ENDS), *_COLUMNS)
+_TOLD_MAIN: Final = Statement(_CHANGE, "told_main")
 
 
 @dataclass(frozen=True)
@@ -83,20 +92,21 @@ def page(tx: Connection, offset: int, limit: int) -> list[Stored]:
 def begin(tx: Connection, record: Record, kind: str, now: float) -> None:
     """Store a new round."""
     values = {"number": record.number, "kind": kind, "opened_at": now}
-    tx.execute(insert(rounds).values(**values, **_columns(record)))
+    _INSERT.run(tx, **values, **_columns(record))
 
 
 def save(tx: Connection, record: Record, now: float) -> None:
     """Store a changed record; ``ended_at`` is set when it comes to its end."""
     columns = _columns(record)
     if record.at in TERMINAL:
-        columns["ended_at"] = func.coalesce(rounds.c.ended_at, now)
-    tx.execute(update(rounds).where(rounds.c.number == record.number).values(**columns))
+        _END.run(tx, wanted=record.number, now=now, **columns)
+    else:
+        _SAVE.run(tx, wanted=record.number, **columns)
 
 
 def told_main(tx: Connection, number: int) -> None:
     """Main has our word on how round ``number`` ended."""
-    tx.execute(update(rounds).where(rounds.c.number == number).values(told_main=True))
+    _TOLD_MAIN.run(tx, wanted=number, told_main=True)
 
 
 def no_round() -> NotPossibleNow:

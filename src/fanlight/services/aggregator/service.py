@@ -39,12 +39,18 @@ from fanlight.storage.blobs import BlobFolder
 from fanlight.storage.database import DATABASE_FILE, Database
 from fanlight.storage.folder_lock import FolderLock
 from fanlight.storage.migrating import migrate
+from fanlight.storage.statements import Statement
 from fanlight.storage.tables import aggregator as tables
 
 log = structlog.get_logger(__name__)
 
 ROLE: Final = "aggregator"
 _ENROLMENTS_AT_ONCE: Final = 256
+_UNTOLD: Final = Statement(
+    select(tables.devices.c.dev, tables.devices.c.enrolment)
+    .where(tables.devices.c.told_main.is_(False))
+    .limit(_ENROLMENTS_AT_ONCE)
+)
 _HEARD_S: Final = 2 * LONG_POLL_S
 _UNDER_WAY: Final = frozenset({State.COLLECTING, State.CLOSED, State.AGREED})
 """The round is open, and its sum is not released."""
@@ -321,15 +327,13 @@ class AggregatorService:
             self.pages.notify()
 
     def _send_enrolments(self) -> None:
-        columns = tables.devices.c
         with self.database.reading() as tx:
-            statement = select(columns.dev, columns.enrolment).where(columns.told_main.is_(False))
-            rows = tx.execute(statement.limit(_ENROLMENTS_AT_ONCE)).all()
+            rows = _UNTOLD.all(tx)
         if not rows:
             return
         self.main.enrolments(Enrolments(enrolments=tuple(row.enrolment for row in rows)))
         with self.database.transaction() as tx:
-            told = columns.dev.in_([row.dev for row in rows])
+            told = tables.devices.c.dev.in_([row.dev for row in rows])
             tx.execute(update(tables.devices).where(told).values(told_main=True))
 
     def _tell_main(self) -> Orders | None:

@@ -8,14 +8,27 @@ abandoned is asked for once more when a later round is offered, and both outcome
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
-from sqlalchemy import select, update
+from sqlalchemy import bindparam, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from fanlight.protocol.closing import Result
 from fanlight.protocol.device_round import Record
 from fanlight.storage.database import Database
+from fanlight.storage.statements import Statement
 from fanlight.storage.tables.device import contradictions, reports, rounds
+
+_ABANDONED: Final = Statement(
+    select(reports.c.record)
+    .join(rounds, rounds.c.mh == reports.c.mh)
+    .where(
+        rounds.c.result == Result.ABANDONED.value,
+        rounds.c.number < bindparam("number"),
+        rounds.c.asked_again.is_(False),
+    )
+)
+_CONTRADICTIONS: Final = Statement(select(contradictions).order_by(contradictions.c.number))
 
 
 @dataclass(frozen=True)
@@ -38,11 +51,8 @@ class Evidence:
 
     def abandoned_before(self, number: int) -> list[Record]:
         """Reports of rounds before ``number`` that ended as abandoned and have not been asked for again."""
-        abandoned = rounds.c.result == Result.ABANDONED.value
-        wanted = select(reports.c.record).join(rounds, rounds.c.mh == reports.c.mh)
         with self.database.reading() as tx:
-            rows = tx.execute(wanted.where(abandoned, rounds.c.number < number, rounds.c.asked_again.is_(False)))
-            return [Record.decode(row.record) for row in rows]
+            return [Record.decode(row.record) for row in _ABANDONED.all(tx, number=number)]
 
     def asked_again(self, record: Record, second: bytes | None, now: int) -> None:
         """Keep that the outcome of an ended round was asked for again, and the ``second`` one if it is another."""
@@ -55,7 +65,7 @@ class Evidence:
     def contradictions(self) -> list[Contradiction]:
         """Rounds of which two outcomes were signed, the first round first."""
         with self.database.reading() as tx:
-            rows = tx.execute(select(contradictions).order_by(contradictions.c.number)).all()
+            rows = _CONTRADICTIONS.all(tx)
         return [Contradiction(*row) for row in rows]
 
     @property

@@ -14,7 +14,7 @@ from typing import Annotated, Any, BinaryIO, Final
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
-from sqlalchemy import Connection, Row, delete, func, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, delete, func, insert, select, update
 
 from fanlight.core import ring
 from fanlight.errors import NotPossibleNow
@@ -38,10 +38,19 @@ from fanlight.services.device.values import Values, put, stored
 from fanlight.storage.blobs import BlobFolder
 from fanlight.storage.database import DATABASE_FILE, Database
 from fanlight.storage.migrating import migrate
+from fanlight.storage.statements import Statement
 from fanlight.storage.tables.device import answered, reports, rounds
 from fanlight.storage.unfinished import Unfinished
 
 REPORT_FOLDER: Final = "reports"
+_RECORD: Final = Statement(select(reports.c.record).where(reports.c.mh == bindparam("wanted")))
+_REPORT: Final = Statement(insert(reports))
+_REPLACE: Final = Statement(update(reports).where(reports.c.mh == bindparam("wanted")), "delivery", "record")
+_SINCE: Final = Statement(select(func.count()).select_from(reports).where(reports.c.committed_at > bindparam("start")))
+_ANSWERED: Final = Statement(select(answered).where(answered.c.answer_key == bindparam("wanted")))
+_ANSWER: Final = Statement(insert(answered))
+_ROUND: Final = Statement(insert(rounds), "mh", "number", "kind", "learned", "asked_again")
+_END: Final = Statement(update(rounds).where(rounds.c.mh == bindparam("wanted")), "result", "reason", "included")
 _PREPARED, _HELD, _KEY_CHANGE, _DEPARTURE, _COURSE = "prepared", "held", "key-change", "departure", "course"
 
 
@@ -252,7 +261,7 @@ class DeviceStore:
         if mh in self._unfinished:
             return self._unfinished[mh]
         with self.database.reading() as tx:
-            data = tx.execute(select(reports.c.record).where(reports.c.mh == mh)).scalar()
+            data = _RECORD.scalar(tx, wanted=mh)
         return Record.decode(data) if data else None
 
     def reports(self, newest: int | None = None, skip: int = 0) -> list[Record]:
@@ -294,7 +303,7 @@ class DeviceStore:
         line = {"result": end.result.value, "reason": reason, "included": end.was_included}
         with self.values.changing() as tx:
             _replace(tx, record)
-            tx.execute(update(rounds).where(rounds.c.mh == record.mh).values(**line))
+            _END.run(tx, wanted=record.mh, **line)
             if end.result == Result.ABANDONED:
                 tx.execute(delete(answered).where(answered.c.mh == record.mh))
             prepared = _prepared(tx)
@@ -316,10 +325,8 @@ class DeviceStore:
             now: unix seconds.
         """
         with self.database.reading() as tx:
-            found = select(answered).where(answered.c.answer_key == key)
-            keys = {row.answer_key: row.mh for row in tx.execute(found)}
-            recent = select(func.count()).select_from(reports).where(reports.c.committed_at > now - SECONDS_PER_DAY)
-            return History(keys, tx.execute(recent).scalar_one())
+            keys = {row.answer_key: row.mh for row in _ANSWERED.all(tx, wanted=key)}
+            return History(keys, _SINCE.scalar(tx, start=now - SECONDS_PER_DAY))
 
     def rounds(self, newest: int | None = None, skip: int = 0) -> list[RoundLine]:
         """The history, or the ``newest`` rounds of it after the ``skip`` newest, the first round first."""
@@ -350,9 +357,9 @@ def _round_line(row: Row[Any]) -> RoundLine:
 def _add_report(tx: Connection, record: Record, learned: Learned) -> None:
     values = {"mh": record.mh, "delivery": record.delivery, "committed_at": record.committed_at}
     line = {"mh": record.mh, "number": record.number, "kind": record.kind, "learned": learned.encode()}
-    tx.execute(insert(answered).values(answer_key=record.answer_key, mh=record.mh))
-    tx.execute(insert(reports).values(record=record.encode(), **values))
-    tx.execute(insert(rounds).values(**line))
+    _ANSWER.run(tx, answer_key=record.answer_key, mh=record.mh)
+    _REPORT.run(tx, record=record.encode(), **values)
+    _ROUND.run(tx, asked_again=False, **line)
 
 
 def _use_up(tx: Connection, use: Use, mh: bytes) -> None:
@@ -366,8 +373,7 @@ def _use_up(tx: Connection, use: Use, mh: bytes) -> None:
 
 
 def _replace(tx: Connection, record: Record) -> None:
-    values = {"delivery": record.delivery, "record": record.encode()}
-    tx.execute(update(reports).where(reports.c.mh == record.mh).values(**values))
+    _REPLACE.run(tx, wanted=record.mh, delivery=record.delivery, record=record.encode())
 
 
 def _prepared(tx: Connection) -> Prepared | None:

@@ -15,15 +15,15 @@ from sqlalchemy.dialects.sqlite import insert as upsert
 
 from fanlight.protocol.message import Message
 from fanlight.storage.database import Database
+from fanlight.storage.statements import Statement
 from fanlight.storage.tables.device import settings
 
 M = TypeVar("M", bound=Message)
 
-# Made once: to build a statement anew takes SQLAlchemy three times as long as to run it.
-_ALL: Final = select(settings)
-_VALUE: Final = select(settings.c.value).where(settings.c.key == bindparam("wanted"))
+_ALL: Final = Statement(select(settings))
+_VALUE: Final = Statement(select(settings.c.value).where(settings.c.key == bindparam("wanted")))
 _ROW: Final = upsert(settings)
-_PUT: Final = _ROW.on_conflict_do_update(index_elements=["key"], set_={"value": _ROW.excluded.value})
+_PUT: Final = Statement(_ROW.on_conflict_do_update(index_elements=["key"], set_={"value": _ROW.excluded.value}))
 
 
 class Values:
@@ -71,7 +71,7 @@ class Values:
         with self._lock:
             with self._database.transaction() as tx:
                 yield tx
-                found = {row.key: row.value for row in tx.execute(_ALL)}
+                found = {row.key: row.value for row in _ALL.all(tx)}
             known = self._known
             self._known = {key: known[key] if known.get(key) == value else value for key, value in found.items()}
 
@@ -81,10 +81,10 @@ def put(tx: Connection, key: str, value: bytes | None) -> None:
     if value is None:
         tx.execute(delete(settings).where(settings.c.key == key))
         return
-    tx.execute(_PUT, {"key": key, "value": value})
+    _PUT.run(tx, key=key, value=value)
 
 
 def stored(tx: Connection, key: str) -> bytes | None:
     """The value under ``key`` as this transaction sees it."""
-    value: bytes | None = tx.execute(_VALUE, {"wanted": key}).scalar()
+    value: bytes | None = _VALUE.scalar(tx, wanted=key)
     return value

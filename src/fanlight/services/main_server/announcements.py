@@ -40,7 +40,6 @@ def take_acknowledgement(service: MainService, device: bytes, sha256: bytes) -> 
     """A device has fetched and verified a model; nothing is kept of one that is not published here."""
     with service.database.transaction() as tx:
         if service.models.is_published(tx, sha256):
-            tx.execute(update(devices).where(devices.c.dev == device).values(has_model=sha256))
             device_models.note_fetched(tx, device, sha256, service.clock())
     service.presence.note_model(device, sha256)  # only now: what was not stored, the next poll says again
     service.pages.notify()  # no round waits for it

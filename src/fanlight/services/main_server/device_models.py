@@ -5,17 +5,29 @@ One line for a device and a version, so that it stays bounded whatever a device 
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, case, func, select, true, update
+from typing import Final
+
+from sqlalchemy import Connection, bindparam, case, func, select, true, update
 from sqlalchemy.dialects.sqlite import insert
 
+from fanlight.storage.statements import Statement
 from fanlight.storage.tables.main import beacons, device_models, devices, models
+
+_ROW: Final = insert(device_models)
+_FIRST: Final = func.coalesce(device_models.c.fetched_at, _ROW.excluded.fetched_at)
+_FETCHED: Final = Statement(
+    _ROW.on_conflict_do_update(index_elements=["model", "dev"], set_={"fetched_at": _FIRST}),
+    "dev",
+    "model",
+    "fetched_at",
+)
+_HAS_MODEL: Final = Statement(update(devices).where(devices.c.dev == bindparam("wanted")), "has_model")
 
 
 def note_fetched(tx: Connection, device: bytes, model: bytes, now: float) -> None:
     """A device has fetched a version, which exists, and checked it; the first time counts."""
-    row = insert(device_models).values(dev=device, model=model, fetched_at=now)
-    first = func.coalesce(device_models.c.fetched_at, row.excluded.fetched_at)
-    tx.execute(row.on_conflict_do_update(index_elements=["model", "dev"], set_={"fetched_at": first}))
+    _HAS_MODEL.run(tx, wanted=device, has_model=model)
+    _FETCHED.run(tx, dev=device, model=model, fetched_at=now)
 
 
 def note_ready(tx: Connection, device: bytes, model: bytes, since: float, now: float) -> None:

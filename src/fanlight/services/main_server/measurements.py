@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Connection, SelectBase, exists, insert, select
+from sqlalchemy import Connection, SelectBase, bindparam, exists, insert, select
 
 from fanlight.core.metrics import Metrics
 from fanlight.errors import StorageError
 from fanlight.protocol import codec
 from fanlight.protocol.contribution import LOSS_SCALE, Measured, Totals
 from fanlight.services.main_server.shown_figures import level_of, shown
+from fanlight.storage.statements import Statement
 from fanlight.storage.tables.main import measurements, models
+
+_NEWEST_FIRST: Final = select(measurements).order_by(measurements.c.round.desc()).limit(1)
+_LATEST: Final = Statement(_NEWEST_FIRST)
+_OF_MODEL: Final = Statement(_NEWEST_FIRST.where(measurements.c.model == bindparam("wanted")))
+_OF_ROUND: Final = Statement(_NEWEST_FIRST.where(measurements.c.round == bindparam("wanted")))
+_INSERT: Final = Statement(insert(measurements))
 
 
 @dataclass(frozen=True)
@@ -55,21 +62,19 @@ def store(tx: Connection, round_number: int, model: bytes, totals: Totals) -> No
     """Keep the counts of a released round; ``model`` is the SHA-256 of the model received."""
     if totals.received is None or totals.local is None:
         return
-    tx.execute(
-        insert(measurements).values(
-            round=round_number,
-            model=model,
-            participants=totals.count,
-            received=_encode(totals.received),
-            local=_encode(totals.local),
-        )
+    _INSERT.run(
+        tx,
+        round=round_number,
+        model=model,
+        participants=totals.count,
+        received=_encode(totals.received),
+        local=_encode(totals.local),
     )
 
 
 def of_model(tx: Connection, model: bytes) -> Measurement | None:
     """The released counts of a model, if there are any."""
-    statement = select(measurements).where(measurements.c.model == model).order_by(measurements.c.round.desc())
-    return _first(tx, statement.limit(1))
+    return _measured(_OF_MODEL.first(tx, wanted=model))
 
 
 def of_models(tx: Connection, wanted: SelectBase) -> dict[bytes, Measurement]:
@@ -81,12 +86,12 @@ def of_models(tx: Connection, wanted: SelectBase) -> dict[bytes, Measurement]:
 
 def of_round(tx: Connection, round_number: int) -> Measurement | None:
     """The counts that a round released, if any."""
-    return _first(tx, select(measurements).where(measurements.c.round == round_number))
+    return _measured(_OF_ROUND.first(tx, wanted=round_number))
 
 
 def newest(tx: Connection) -> Measurement | None:
     """The counts released last, if there are any."""
-    return _first(tx, select(measurements).order_by(measurements.c.round.desc()).limit(1))
+    return _measured(_LATEST.first(tx))
 
 
 def by_version(tx: Connection, count: int) -> list[tuple[int, Measurement]]:
@@ -98,8 +103,7 @@ def by_version(tx: Connection, count: int) -> list[tuple[int, Measurement]]:
     return [(row.version, _measurement(row)) for row in rows]
 
 
-def _first(tx: Connection, statement: Any) -> Measurement | None:
-    row = tx.execute(statement).first()
+def _measured(row: Any | None) -> Measurement | None:
     return None if row is None else _measurement(row)
 
 

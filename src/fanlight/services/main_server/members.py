@@ -3,24 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, and_, case, delete, func, or_, select, update
+from sqlalchemy import Connection, and_, bindparam, case, delete, func, or_, select, update
 from sqlalchemy.dialects.sqlite import insert
 
 from fanlight.protocol.identities import Member
 from fanlight.services.main_server import round_table
+from fanlight.storage.statements import Statement
 from fanlight.storage.tables.main import beacons, class_proposals, device_models, devices, enrolled_at_aggregator
+
+_JOINED: Final = enrolled_at_aggregator.c.dev == devices.c.dev
+_KEYS: Final = (
+    select(devices.c.dev, devices.c.public_key)
+    .join(enrolled_at_aggregator, _JOINED)
+    .where(devices.c.revoked_at.is_(None))
+)
+_STAYS: Final = devices.c.left_at.is_(None)
+_REPORTED: Final = devices.c.dev.in_(select(beacons.c.dev).where(beacons.c.mh == bindparam("wanted")))
+_CONFIRMED: Final = Statement(_KEYS.where(_STAYS))
+_SIGNERS: Final = Statement(_KEYS.where(or_(_STAYS, _REPORTED)))
+_SILENT: Final = (
+    select(devices.c.dev)
+    .join(enrolled_at_aggregator, _JOINED)
+    .outerjoin(beacons, and_(beacons.c.dev == devices.c.dev, beacons.c.mh == bindparam("wanted")))
+    .where(devices.c.revoked_at.is_(None), _STAYS, beacons.c.dev.is_(None))
+)
 
 
 def confirmed(tx: Connection) -> dict[bytes, bytes]:
     """Current public key by device, of those enrolled with one key at both servers and not revoked or gone."""
-    return _keys_where(tx, devices.c.left_at.is_(None))
+    return _keys(_CONFIRMED.all(tx))
 
 
 def signers(tx: Connection, mh: bytes) -> dict[bytes, bytes]:
     """Whose reports count in a round: the confirmed, and who left after its receipt for the round was seen here."""
-    reported = select(beacons.c.dev).where(beacons.c.mh == mh)
-    return _keys_where(tx, or_(devices.c.left_at.is_(None), devices.c.dev.in_(reported)))
+    return _keys(_SIGNERS.all(tx, wanted=mh))
 
 
 def counts(tx: Connection) -> tuple[int, int, int]:
@@ -33,12 +51,7 @@ def counts(tx: Connection) -> tuple[int, int, int]:
 
 def silent(tx: Connection, mh: bytes) -> Iterator[bytes]:
     """The confirmed whose receipt for a round has not arrived, read from the database as they are asked for."""
-    with tx.execute(
-        select(devices.c.dev)
-        .join(enrolled_at_aggregator, enrolled_at_aggregator.c.dev == devices.c.dev)
-        .outerjoin(beacons, and_(beacons.c.dev == devices.c.dev, beacons.c.mh == mh))
-        .where(devices.c.revoked_at.is_(None), devices.c.left_at.is_(None), beacons.c.dev.is_(None))
-    ) as found:
+    with tx.execute(_SILENT, {"wanted": mh}) as found:
         yield from found.scalars()
 
 
@@ -66,10 +79,5 @@ def forget(tx: Connection, device: bytes) -> None:
     tx.execute(delete(beacons).where(and_(mine, beacons.c.mh != newest.mh) if newest else mine))
 
 
-def _keys_where(tx: Connection, condition: ColumnElement[bool]) -> dict[bytes, bytes]:
-    rows = tx.execute(
-        select(devices.c.dev, devices.c.public_key)
-        .join(enrolled_at_aggregator, enrolled_at_aggregator.c.dev == devices.c.dev)
-        .where(devices.c.revoked_at.is_(None), condition)
-    )
+def _keys(rows: Iterable[Any]) -> dict[bytes, bytes]:
     return {row.dev: row.public_key for row in rows}

@@ -17,6 +17,7 @@ from fanlight.protocol.contribution import Totals
 from fanlight.protocol.plan import Plan
 from fanlight.services.main_server import notes
 from fanlight.services.main_server.task_file import TaskFile
+from fanlight.storage.statements import Statement
 from fanlight.storage.tables.main import model_files, models, rounds
 
 T = TypeVar("T")
@@ -60,7 +61,7 @@ class Models:
         number = notes.read(tx, notes.CURRENT_MODEL, notes.NONE)
         if number != notes.NONE:
             return self.version(tx, number)
-        return _version(tx.execute(_NEWEST).one())
+        return _version(_NEWEST.first(tx))
 
     def all(self, tx: Connection) -> list[Version]:
         """All versions, oldest first."""
@@ -81,7 +82,7 @@ class Models:
         Raises:
             NotFound: there is none.
         """
-        row = tx.execute(_NUMBERED, {"wanted": number}).first()
+        row = _NUMBERED.first(tx, wanted=number)
         if row is None:
             raise NotFound(f"There is no model version {number}.", next="Choose one of all versions (/models).")
         return _version(row)
@@ -117,14 +118,12 @@ class Models:
         Raises:
             NotFound: there is none.
         """
-        found = _files().where(models.c.sha256 == sha256, models.c.published)
-        content: bytes = _present(tx.execute(found).scalar(), f"with the hash {sha256.hex()}")
+        content: bytes = _present(_CONTENT.scalar(tx, wanted=sha256), f"with the hash {sha256.hex()}")
         return content
 
     def is_published(self, tx: Connection, sha256: bytes) -> bool:
         """Is there a published version with this hash?"""
-        found = select(models.c.version).where(models.c.sha256 == sha256, models.c.published)
-        return tx.execute(found).first() is not None
+        return _PUBLISHED.first(tx, wanted=sha256) is not None
 
     def file_of(self, tx: Connection, number: int) -> bytes:
         """The file of a version, published or not.
@@ -142,7 +141,7 @@ class Models:
 
     def from_round(self, tx: Connection, number: int) -> Version | None:
         """The version that round ``number`` made, if any."""
-        row = tx.execute(_select().where(models.c.round == number)).first()
+        row = _OF_ROUND.first(tx, wanted=number)
         return _version(row) if row else None
 
     def from_rounds(self, tx: Connection, first: int, last: int) -> dict[int, Version]:
@@ -173,7 +172,7 @@ class Models:
 
     def publish(self, tx: Connection, round_number: int) -> None:
         """Hand out the version that a round made, if it made one: it is the current one now."""
-        tx.execute(update(models).where(models.c.round == round_number).values(published=True))
+        _PUBLISH.run(tx, wanted=round_number, published=True)
         made = self.from_round(tx, round_number)
         if made is not None:
             self.set_current(tx, made.number)
@@ -184,7 +183,7 @@ class Models:
         notes.keep(tx, notes.CURRENT_MODEL, number)
 
     def _latest(self, tx: Connection) -> int:
-        return int(tx.execute(select(models.c.version).order_by(models.c.version.desc()).limit(1)).scalar_one())
+        return int(_LATEST.scalar(tx))
 
     def _insert(
         self,
@@ -199,16 +198,15 @@ class Models:
     ) -> None:
         content = version_file(self._tasks.task.plan, number, weight, bias)
         sha256 = bytes.fromhex(model_hash(content))
-        tx.execute(insert(model_files).values(sha256=sha256, content=content))
-        tx.execute(
-            insert(models).values(
-                version=number,
-                sha256=sha256,
-                created_at=now,
-                round=round_number,
-                published=published,
-                size=len(content),
-            )
+        _INSERT_FILE.run(tx, sha256=sha256, content=content)
+        _INSERT.run(
+            tx,
+            version=number,
+            sha256=sha256,
+            created_at=now,
+            round=round_number,
+            published=published,
+            size=len(content),
         )
 
 
@@ -232,13 +230,21 @@ def _select() -> Select[Any]:
     return select(columns.version, columns.sha256, columns.size, columns.created_at, columns.round, columns.published)
 
 
-# Made once, for every device's offer asks for one of them (see ``RoundRows``).
-_NEWEST: Final = _select().where(models.c.published).order_by(models.c.version.desc()).limit(1)
-_NUMBERED: Final = _select().where(models.c.version == bindparam("wanted"))
-
-
 def _files() -> Select[Any]:
     return select(model_files.c.content).join(models, models.c.sha256 == model_files.c.sha256)
+
+
+_WITH_HASH: Final = models.c.sha256 == bindparam("wanted")
+_OF_A_ROUND: Final = models.c.round == bindparam("wanted")
+_NEWEST: Final = Statement(_select().where(models.c.published).order_by(models.c.version.desc()).limit(1))
+_LATEST: Final = Statement(select(models.c.version).order_by(models.c.version.desc()).limit(1))
+_NUMBERED: Final = Statement(_select().where(models.c.version == bindparam("wanted")))
+_OF_ROUND: Final = Statement(_select().where(_OF_A_ROUND))
+_CONTENT: Final = Statement(_files().where(_WITH_HASH, models.c.published))
+_PUBLISHED: Final = Statement(select(models.c.version).where(_WITH_HASH, models.c.published))
+_PUBLISH: Final = Statement(update(models).where(_OF_A_ROUND), "published")
+_INSERT: Final = Statement(insert(models))
+_INSERT_FILE: Final = Statement(insert(model_files))
 
 
 def _version(row: Any) -> Version:

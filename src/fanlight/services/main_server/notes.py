@@ -8,6 +8,7 @@ from typing import Final
 from sqlalchemy import Connection, bindparam, select
 from sqlalchemy.dialects.sqlite import insert
 
+from fanlight.storage.statements import Statement
 from fanlight.storage.tables.main import settings
 
 CLIP_MICRO: Final = "clip_micro"
@@ -54,19 +55,22 @@ STOPPED_AT: Final = "stopped_at"
 """Number of the version that was the best one then."""
 
 
-_READ: Final = select(settings.c.value).where(settings.c.key == bindparam("wanted"))
+_READ: Final = Statement(select(settings.c.value).where(settings.c.key == bindparam("wanted")))
+_READ_ALL: Final = Statement(select(settings))
+_ROW: Final = insert(settings)
+_KEEP: Final = Statement(_ROW.on_conflict_do_update(index_elements=["key"], set_={"value": _ROW.excluded.value}))
 
 
 def read(tx: Connection, key: str, default: int) -> int:
     """The number under ``key``."""
-    value = tx.execute(_READ, {"wanted": key}).scalar()
+    value = _READ.scalar(tx, wanted=key)
     return default if value is None else int(value)
 
 
 def read_all(tx: Connection, defaults: Mapping[str, int]) -> dict[str, int]:
     """The numbers under some keys, at once."""
-    found = tx.execute(select(settings).where(settings.c.key.in_(defaults)))
-    return {**defaults, **{row.key: int(row.value) for row in found}}
+    found = {row.key: int(row.value) for row in _READ_ALL.all(tx) if row.key in defaults}
+    return {**defaults, **found}
 
 
 def keep(tx: Connection, key: str, value: int) -> None:
@@ -76,5 +80,5 @@ def keep(tx: Connection, key: str, value: int) -> None:
 
 def keep_all(tx: Connection, values: Mapping[str, int]) -> None:
     """Remember some numbers, by key, at once."""
-    row = insert(settings).values([{"key": key, "value": b"%d" % value} for key, value in values.items()])
-    tx.execute(row.on_conflict_do_update(index_elements=["key"], set_={"value": row.excluded.value}))
+    for key, value in values.items():
+        _KEEP.run(tx, key=key, value=b"%d" % value)

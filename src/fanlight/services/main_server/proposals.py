@@ -6,11 +6,10 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, insert
+from sqlalchemy import Connection
 
 from fanlight.core.adaptive_clip import FIRST_CLIP, next_clip
 from fanlight.protocol.contribution import Totals, clip_of, expected_layout
-from fanlight.protocol.exchange import Order
 from fanlight.protocol.main_round import Record, State
 from fanlight.protocol.main_server import MainServer
 from fanlight.protocol.manifest import SUITE, Proposal, cohort_hash
@@ -24,7 +23,6 @@ from fanlight.services.main_server.stragglers import WaitingRules
 from fanlight.services.main_server.task_file import TaskFile
 from fanlight.services.server.chained_log import ChainedLog
 from fanlight.services.server.round_keys import RoundKeys
-from fanlight.storage.tables.main import rounds
 
 
 @dataclass(frozen=True)
@@ -62,9 +60,7 @@ class Proposals:
         step = self.machine.propose(previous.record if previous else None, proposal, cohort)
         # Before the row: a proposal without its key would be a dead round.
         self.keys.store(number, key)
-        values = {"model": proposal.model, "asked": Order.NONE.value, "participants": 0, "reason": ""}
-        columns = round_table.columns_of(step.record)
-        tx.execute(insert(rounds).values(number=number, kind=kind.value, **values, **columns))
+        round_table.add(tx, step.record, kind, proposal.model)
         self.log.append(tx, step.entries)
 
     def candidates(self, tx: Connection) -> list[bytes]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import Connection, bindparam, func, insert, select, update
 
 from fanlight.errors import Conflict
 from fanlight.protocol.closing import RECORD_LIMIT
@@ -14,12 +15,25 @@ from fanlight.protocol.main_round import TERMINAL, Record, State
 from fanlight.protocol.plan import Kind
 from fanlight.services.main_server import made_room
 from fanlight.services.server.round_rows import RoundRows
+from fanlight.storage.statements import Statement
 from fanlight.storage.tables.main import beacons, rounds
 
 _WHOLE: Final = RoundRows(rounds, tuple(rounds.c))
 _LINES: Final = RoundRows(rounds, tuple(column for column in rounds.c if column.name != "record"))
 
 count, counts = _WHOLE.count, _WHOLE.counts
+
+_INSERT: Final = Statement(
+    insert(rounds), "number", "kind", "mh", "state", "model", "asked", "participants", "reason", "record"
+)
+_NEWEST_RECORDS: Final = Statement(select(rounds.c.record).order_by(rounds.c.number.desc()).limit(bindparam("most")))
+_REPORTS: Final = Statement(select(beacons.c.dev, beacons.c.report_id).where(beacons.c.mh == bindparam("wanted")))
+_ARRIVED: Final = Statement(select(func.count()).select_from(beacons).where(beacons.c.mh == bindparam("wanted")))
+
+_MADE_ROOM: Final = rounds.c.reason.startswith(made_room.PREFIX, autoescape=True)
+_OF_KIND: Final = select(func.count()).select_from(rounds).where(rounds.c.kind == bindparam("wanted"), ~_MADE_ROOM)
+_COUNT: Final = Statement(_OF_KIND)
+_COUNT_FROM: Final = Statement(_OF_KIND.where(rounds.c.model == bindparam("start")))
 
 
 @dataclass(frozen=True)
@@ -112,9 +126,9 @@ def numbered(tx: Connection, number: int) -> RoundLine:
 
 def count_of(tx: Connection, kind: Kind, model: bytes | None = None) -> int:
     """How many rounds of a kind there are, if told, from that model; those that made room do not count."""
-    made = rounds.c.reason.startswith(made_room.PREFIX, autoescape=True)
-    found = select(func.count()).select_from(rounds).where(rounds.c.kind == kind.value, ~made)
-    return int(tx.execute(found if model is None else found.where(rounds.c.model == model)).scalar_one())
+    if model is None:
+        return int(_COUNT.scalar(tx, wanted=kind.value))
+    return int(_COUNT_FROM.scalar(tx, wanted=kind.value, start=model))
 
 
 def whole(tx: Connection, number: int) -> Stored:
@@ -128,7 +142,7 @@ def whole(tx: Connection, number: int) -> Stored:
 
 def newest(tx: Connection, count: int) -> list[Record]:
     """The records of the newest ``count`` rounds, newest first."""
-    rows = tx.execute(select(rounds.c.record).order_by(rounds.c.number.desc()).limit(count))
+    rows = _NEWEST_RECORDS.all(tx, most=count)
     return [Record.decode(row.record, limit=RECORD_LIMIT) for row in rows]
 
 
@@ -145,8 +159,20 @@ def save(tx: Connection, record: Record, now: float, **values: Any) -> None:
     """Store a changed record; ``ended_at`` is set when it comes to its end."""
     columns = columns_of(record) | values
     if State(record.state) in TERMINAL:
-        columns["ended_at"] = func.coalesce(rounds.c.ended_at, now)
-    tx.execute(update(rounds).where(rounds.c.number == record.number).values(**columns))
+        _update(*columns, ends=True).run(tx, wanted=record.number, now=now, **columns)
+    else:
+        _update(*columns).run(tx, wanted=record.number, **columns)
+
+
+def add(tx: Connection, record: Record, kind: Kind, model: bytes) -> None:
+    """Store a new round."""
+    values = {"model": model, "asked": Order.NONE.value, "participants": 0, "reason": ""}
+    _INSERT.run(tx, number=record.number, kind=kind.value, **values, **columns_of(record))
+
+
+def ask(tx: Connection, number: int, order: Order, reason: str) -> None:
+    """Store what the aggregator is asked to do with a round, and why."""
+    _update("asked", "reason").run(tx, wanted=number, asked=order.value, reason=reason)
 
 
 def columns_of(record: Record) -> dict[str, Any]:
@@ -156,13 +182,21 @@ def columns_of(record: Record) -> dict[str, Any]:
 
 def reports_by_device(tx: Connection, mh: bytes) -> dict[bytes, bytes]:
     """Report id by device, of the receipts for a round."""
-    rows = tx.execute(select(beacons.c.dev, beacons.c.report_id).where(beacons.c.mh == mh))
-    return {row.dev: row.report_id for row in rows}
+    return {row.dev: row.report_id for row in _REPORTS.all(tx, wanted=mh)}
 
 
 def arrived(tx: Connection, mh: bytes) -> int:
     """How many receipts there are for a round."""
-    return int(tx.execute(select(func.count()).select_from(beacons).where(beacons.c.mh == mh)).scalar_one())
+    return int(_ARRIVED.scalar(tx, wanted=mh))
+
+
+@functools.cache
+def _update(*columns: str, ends: bool = False) -> Statement:
+    """Change some columns of the round whose number is ``wanted``, which ends now or not."""
+    change = update(rounds).where(rounds.c.number == bindparam("wanted"))
+    if ends:
+        change = change.values(ended_at=func.coalesce(rounds.c.ended_at, bindparam("now")))
+    return Statement(change, *columns)
 
 
 def _stored(row: Any) -> Stored:

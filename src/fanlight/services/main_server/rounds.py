@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, bindparam, insert, select
 
 from fanlight.core.segments import layout_words
 from fanlight.errors import Conflict, NotFound, NotPossibleNow
@@ -40,9 +40,14 @@ from fanlight.services.server.incidents import SECOND_RECEIPT, UNLISTED_RECEIPT
 from fanlight.services.server.round_journal import RoundJournal
 from fanlight.services.server.round_keys import RoundKeys
 from fanlight.storage.database import Database
-from fanlight.storage.tables import main as tables
+from fanlight.storage.statements import Statement
+from fanlight.storage.tables.main import beacons
 
 _ROUNDS_WITH_PROOFS: Final = 4
+_REPORT_ID: Final = Statement(
+    select(beacons.c.report_id).where(beacons.c.mh == bindparam("wanted"), beacons.c.dev == bindparam("device"))
+)
+_BEACON: Final = Statement(insert(beacons))
 _KEY_NEEDED: Final = (State.PROPOSED, State.OPEN, State.JUDGED, State.DISMISSED)
 
 
@@ -113,16 +118,15 @@ class Rounds:
         with self._database.transaction() as tx:
             record = round_table.by_hash(tx, mh).record
             receipt = self._machine.take_beacon(record, device, data)
-            known = tables.beacons
-            row = tx.execute(select(known.c.report_id).where(known.c.mh == mh, known.c.dev == device)).first()
-            if row is None:
+            known = _REPORT_ID.scalar(tx, wanted=mh, device=device)
+            if known is None:
                 values = {"report_id": receipt.report_id, "receipt": data, "received_at": self._clock()}
-                tx.execute(insert(known).values(mh=mh, dev=device, **values))
+                _BEACON.run(tx, mh=mh, dev=device, **values)
                 if not self._machine.is_listed(record, device, receipt.report_id):
                     self._log.append(tx, [LogEntry(UNLISTED_RECEIPT, data)])
-            elif row.report_id != receipt.report_id:
+            elif known != receipt.report_id:
                 self._log.append_once(tx, LogEntry(SECOND_RECEIPT, data))
-        if row is None:
+        if known is None:
             self.journal.took("receipt taken", record.number, mh, device, len(data))
 
     def ask(self, order: Order, tx: Connection, made_room: MadeRoom | None = None) -> bytes:
@@ -141,8 +145,7 @@ class Rounds:
         if why is not None:
             raise why
         assert stored is not None
-        where = tables.rounds.c.number == stored.number
-        tx.execute(update(tables.rounds).where(where).values(asked=order.value, reason=made_room or ""))
+        round_table.ask(tx, stored.number, order, made_room or "")
         return stored.mh
 
     @staticmethod
@@ -188,7 +191,7 @@ class Rounds:
 
     def _keep_evidence(self, tx: Connection, record: Record) -> None:
         """Receipts for reports that the aggregator's list leaves out, or replaces, are proof against it."""
-        verdict, known = self._machine.verdict(record), tables.beacons.c
+        verdict, known = self._machine.verdict(record), beacons.c
         assert verdict is not None
         for rejection in verdict.rejected:
             if rejection.reason in NOT_AS_RECEIPTED:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, Table, insert, select
 
 from fanlight.protocol.log import ChainedEntry, LogEntry, first_head, next_head
+from fanlight.storage.statements import Statement
 from fanlight.storage.tables.server import LogTables
 
 
@@ -46,9 +48,8 @@ class ChainedLog:
         for entry in entries:
             number += 1
             head = next_head(number, head, entry)
-            row = {"seq": number, "head": head, "type": entry.type, "payload": entry.payload}
-            tx.execute(insert(self.table), row)
-            tx.execute(insert(self.tables.times), {"seq": number, "at": self.clock()})
+            self._insert.run(tx, seq=number, head=head, type=entry.type, payload=entry.payload)
+            self._insert_time.run(tx, seq=number, at=self.clock())
 
     def append_once(self, tx: Connection, entry: LogEntry) -> None:
         """Append unless the same entry is in the log already: what a stranger can repeat must not make it grow."""
@@ -63,6 +64,18 @@ class ChainedLog:
         return (ChainedEntry(row.seq, row.head, row.type, row.payload) for row in rows)
 
     def _last(self, tx: Connection) -> tuple[int, bytes]:
-        columns = self.table.c
-        row = tx.execute(select(columns.seq, columns.head).order_by(columns.seq.desc()).limit(1)).first()
+        row = self._newest.first(tx)
         return (row.seq, row.head) if row else (0, first_head(self.fid, self.role))
+
+    @functools.cached_property
+    def _newest(self) -> Statement:
+        columns = self.table.c
+        return Statement(select(columns.seq, columns.head).order_by(columns.seq.desc()).limit(1))
+
+    @functools.cached_property
+    def _insert(self) -> Statement:
+        return Statement(insert(self.table))
+
+    @functools.cached_property
+    def _insert_time(self) -> Statement:
+        return Statement(insert(self.tables.times))
