@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from typing import Final
 
 from fanlight.protocol.contribution import Totals
@@ -114,12 +115,18 @@ class Record(Message):
     @property
     def terms(self) -> Proposal:
         """The proposal, decoded."""
-        return Proposal.decode(self.proposal)
+        return _terms(self.proposal)
 
     @property
     def signed_manifest(self) -> SignedManifest:
         """The manifest with both signatures; only once it is open."""
         return SignedManifest.decode(self.manifest)
+
+
+@lru_cache(maxsize=4)
+def _terms(proposal: bytes) -> Proposal:
+    """Every report of a round asks for the same."""
+    return Proposal.decode(proposal)
 
 
 @dataclass(frozen=True)

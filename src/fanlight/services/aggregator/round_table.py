@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -123,4 +124,10 @@ def _columns(record: Record) -> dict[str, Any]:
 
 
 def _stored(row: Any) -> Stored:
-    return Stored(Record.decode(row.record, limit=RECORD_LIMIT), row.told_main, row.opened_at, row.ended_at)
+    return Stored(_record(row.record), row.told_main, row.opened_at, row.ended_at)
+
+
+@functools.lru_cache(maxsize=2)
+def _record(data: bytes) -> Record:
+    """A round is looked at several times between two changes."""
+    return Record.decode(data, limit=RECORD_LIMIT)

@@ -1,10 +1,10 @@
 """What a device does by itself, in a thread of its own: stay a member, keep up with offers, finish what it began.
 
 One turn of the loop: enrol, take the offer, deliver reports that are not acknowledged, answer the open round if that is
-this device's to decide, or say that nobody need wait for it, and end reports whose rounds are over: while it trains,
-since the round waits for the answer, unless the answer depends on how they ended.  Long-polls can be cancelled, so that
-stopping takes no time.  Whatever goes wrong is remembered for the page and tried again, later each time; nothing ends
-the loop.  When the owner has the device leave, it tells the servers, and does nothing more.
+this device's to decide, or say that nobody need wait for it, and end reports whose rounds are over: while it trains, or
+after the answer, since the round waits for it, unless the answer depends on how they ended. Long-polls can be
+cancelled, so that stopping takes no time. Whatever goes wrong is remembered for the page and tried again, later each
+time; nothing ends the loop. When the owner has the device leave, it tells the servers, and does nothing more.
 """
 
 from __future__ import annotations
@@ -41,6 +41,8 @@ from fanlight.services.http.problems import Problem, as_problem
 log = structlog.get_logger(__name__)
 
 _SIGN_OF_LIFE_S = 5.0
+_SOON_S = 0.02
+"""What takes no longer is waited for: the round waits for the answer, and nothing else does."""
 _LOOK_S = 5.0
 """How often to look, while a step is waited for, whether to stop."""
 _RESTART = 34
@@ -237,7 +239,8 @@ class Agent:
     def _train(self) -> None:
         job = self._steps.train()
         try:
-            self._deliveries.end()
+            if self._steps.jobs.wait(job.id, _SOON_S).active:
+                self._deliveries.end()
         finally:
             self._wait_for(job)
 

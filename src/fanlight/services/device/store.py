@@ -377,13 +377,11 @@ def _replace(tx: Connection, record: Record) -> None:
 
 
 def _prepared(tx: Connection) -> Prepared | None:
-    data = stored(tx, _PREPARED)
-    return Prepared.decode(data) if data else None
+    return stored(tx, Prepared, _PREPARED)
 
 
 def _held(tx: Connection) -> Held | None:
-    data = stored(tx, _HELD)
-    return Held.decode(data) if data else None
+    return stored(tx, Held, _HELD)
 
 
 def _made_for(prepared: Prepared, held: Held) -> bool:

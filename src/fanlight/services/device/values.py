@@ -5,6 +5,7 @@ No other process writes this folder (``FolderLock``), so what is in memory is wh
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -37,7 +38,6 @@ class Values:
         self._database = database
         self._lock = threading.Lock()
         self._known: Mapping[str, bytes] = {}
-        self._decoded: dict[str, tuple[bytes, Message]] = {}
         with self.changing():
             pass
 
@@ -46,19 +46,12 @@ class Values:
         return self._known.get(key)
 
     def read(self, kind: type[M], key: str) -> M | None:
-        """The message of this ``kind`` under ``key``; decoded once, since it can be long.
+        """The message of this ``kind`` under ``key``.
 
         Raises:
             MalformedMessage: it is none.
         """
-        data = self._known.get(key)
-        if data is None:
-            return None
-        before, message = self._decoded.get(key, (b"", None))
-        if not isinstance(message, kind) or before is not data:
-            message = kind.decode(data)
-            self._decoded[key] = data, message
-        return message
+        return _decoded(kind, self._known.get(key))
 
     def keep(self, key: str, value: bytes | None) -> None:
         """Keep a value under ``key``, durably; None forgets it."""
@@ -72,8 +65,7 @@ class Values:
             with self._database.transaction() as tx:
                 yield tx
                 found = {row.key: row.value for row in _ALL.all(tx)}
-            known = self._known
-            self._known = {key: known[key] if known.get(key) == value else value for key, value in found.items()}
+            self._known = found
 
 
 def put(tx: Connection, key: str, value: bytes | None) -> None:
@@ -84,7 +76,16 @@ def put(tx: Connection, key: str, value: bytes | None) -> None:
     _PUT.run(tx, key=key, value=value)
 
 
-def stored(tx: Connection, key: str) -> bytes | None:
-    """The value under ``key`` as this transaction sees it."""
-    value: bytes | None = _VALUE.scalar(tx, wanted=key)
-    return value
+def stored(tx: Connection, kind: type[M], key: str) -> M | None:
+    """The message of this ``kind`` under ``key`` as this transaction sees it; errors as in ``Values.read``."""
+    return _decoded(kind, _VALUE.scalar(tx, wanted=key))
+
+
+def _decoded(kind: type[M], data: bytes | None) -> M | None:
+    return None if data is None else _message(kind, data)
+
+
+@functools.lru_cache(maxsize=8)
+def _message(kind: type[M], data: bytes) -> M:
+    """Decoded once, since it can be long."""
+    return kind.decode(data)

@@ -161,8 +161,7 @@ class Conductor:
 
     def advance(self) -> bool:
         """Do the next thing that the policy asks for; was there one?"""
-        with self._service.database.reading() as tx:
-            line, rules = round_table.latest_line(tx), WaitingRules.of_newest(tx, self._policy)
+        line, rules = self._service.newest()
         if line is None or line.is_over:
             return self._change_model() or self._open_next()
         ends_by_itself = rules.by_itself or line.kind == Kind.MEASURE
@@ -176,11 +175,11 @@ class Conductor:
 
     def due_in_s(self) -> float:
         """In how many seconds, if nothing happens, the clock alone may make something due; infinite if never."""
-        with self._service.database.reading() as tx:
-            line, rules = round_table.latest_line(tx), WaitingRules.of_newest(tx, self._policy)
-            if line is None or line.is_over:
+        line, rules = self._service.newest()
+        if line is None or line.is_over:
+            with self._service.database.reading() as tx:
                 hold = self.course.hold(tx)
-                return math.inf if hold is None or hold.until is None else hold.until - self._service.clock()
+            return math.inf if hold is None or hold.until is None else hold.until - self._service.clock()
         waits = line.at is State.OPEN and line.asked is Order.NONE
         return self._waiting.due_in_s(line.mh, rules) if waits else math.inf
 

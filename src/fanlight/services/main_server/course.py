@@ -151,8 +151,11 @@ class Course:
 
     def _too_few_present(self, tx: Connection) -> Hold | None:
         """Between two rounds: no cohort is drawn of devices that are away."""
-        line, policy = round_table.latest_line(tx), self._policy
-        if not policy.cohort_size or (line is not None and not line.is_over):
+        policy = self._policy
+        if not policy.cohort_size:
+            return None
+        line = round_table.latest_line(tx)
+        if line is not None and not line.is_over:
             return None
         known, present = len(members.confirmed(tx)), len(self._service.proposals.candidates(tx))
         if present >= policy.k_min or known < policy.k_min:

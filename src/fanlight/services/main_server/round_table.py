@@ -143,7 +143,7 @@ def whole(tx: Connection, number: int) -> Stored:
 def newest(tx: Connection, count: int) -> list[Record]:
     """The records of the newest ``count`` rounds, newest first."""
     rows = _NEWEST_RECORDS.all(tx, most=count)
-    return [Record.decode(row.record, limit=RECORD_LIMIT) for row in rows]
+    return [_record(row.record) for row in rows]
 
 
 def by_hash(tx: Connection, mh: bytes) -> Stored:
@@ -200,7 +200,7 @@ def _update(*columns: str, ends: bool = False) -> Statement:
 
 
 def _stored(row: Any) -> Stored:
-    return Stored(**_values(row), record=Record.decode(row.record, limit=RECORD_LIMIT))
+    return Stored(**_values(row), record=_record(row.record))
 
 
 def _line(row: Any) -> RoundLine:
@@ -222,3 +222,9 @@ def _values(row: Any) -> dict[str, Any]:
         "judged_at": row.judged_at,
         "released_at": row.released_at,
     }
+
+
+@functools.lru_cache(maxsize=2)
+def _record(data: bytes) -> Record:
+    """A round is looked at several times between two changes."""
+    return Record.decode(data, limit=RECORD_LIMIT)

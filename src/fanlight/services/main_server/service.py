@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from sqlalchemy import Connection
@@ -31,6 +32,7 @@ from fanlight.services.main_server.promotion import Promotion
 from fanlight.services.main_server.proposals import Proposals
 from fanlight.services.main_server.round_table import RoundLine
 from fanlight.services.main_server.rounds import Opened, Rounds
+from fanlight.services.main_server.stragglers import WaitingRules
 from fanlight.services.main_server.task import Task
 from fanlight.services.main_server.task_file import TaskFile
 from fanlight.services.server.chained_log import ChainedLog
@@ -59,6 +61,13 @@ def _check_layout(task: Task) -> None:
     clip_micro = round(FIRST_CLIP * 1e6)
     layout = expected_layout(task.plan, n_max, clip_micro, with_counts=True, update_bits=update_bits)
     check_layout(layout, n_max)
+
+
+class Newest(NamedTuple):
+    """The newest round, if there is one, and whom it waits for."""
+
+    line: RoundLine | None
+    rules: WaitingRules
 
 
 class MainService:
@@ -103,6 +112,7 @@ class MainService:
         # two: whoever waits for a measuring round may aggregate and publish meanwhile
         workers = ThreadPoolExecutor(max_workers=2, thread_name_prefix="fanlight-job")
         self.jobs = Jobs(workers, on_change=self.pages.notify)
+        self._newest = functools.lru_cache(maxsize=1)(self._read_newest)
         self._served: tuple[bytes, bytes] | None = None  # the file that was asked for last: all devices want the same
         self._aggregator_seen: float | None = None  # on the monotonic clock
         self.policy_problem: Problem | None = None  # why the policy cannot go on
@@ -232,7 +242,14 @@ class MainService:
                 served = self._served = sha256, self.models.content(tx, sha256)
         return served[1]
 
+    def newest(self) -> Newest:
+        """The newest round and its rules; read only after something has changed, for they are asked for many times."""
+        return self._newest(self.database.commits)
+
     def latest(self) -> RoundLine | None:
         """The newest round."""
+        return self.newest().line
+
+    def _read_newest(self, _commits: int) -> Newest:
         with self.database.reading() as tx:
-            return round_table.latest_line(tx)
+            return Newest(round_table.latest_line(tx), WaitingRules.of_newest(tx, self.task.policy))
