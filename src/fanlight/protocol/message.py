@@ -7,6 +7,7 @@ absent; an unknown key, a missing one or a value of another type or size is refu
 from __future__ import annotations
 
 import dataclasses
+from operator import attrgetter
 from typing import Annotated, Any, Self, cast
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
@@ -95,7 +96,7 @@ def _to_wire(value: Any) -> codec.Value:
     if isinstance(value, Message):
         return cast("codec.Value", value.to_wire())
     if isinstance(value, Segment):
-        return cast("codec.Value", dataclasses.astuple(value))
+        return cast("codec.Value", _PARTS(value))
     if isinstance(value, tuple | list):
         if codec.are_integers(value):
             return value
@@ -103,6 +104,7 @@ def _to_wire(value: Any) -> codec.Value:
     return cast("codec.Value", value)
 
 
+_PARTS = attrgetter(*(field.name for field in dataclasses.fields(Segment)))
 _SEGMENT_TYPES = (str, int, int, int, int, int, int, str)
 
 

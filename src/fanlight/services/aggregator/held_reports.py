@@ -5,7 +5,7 @@ A row outlives its vector: a device that asks again gets the same receipt when t
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -17,15 +17,11 @@ from fanlight.storage.statements import Statement
 from fanlight.storage.tables.aggregator import refusals, reports, rounds
 
 _THIS_ROUND: Final = reports.c.mh == bindparam("wanted")
-_THESE_ROUNDS: Final = reports.c.mh.in_(bindparam("hashes", expanding=True))
-_THESE_DEVICES: Final = reports.c.dev.in_(bindparam("devices", expanding=True))
 _INSERT: Final = Statement(insert(reports))
 _OF_ROUND: Final = Statement(select(reports.c.dev, reports.c.envelope).where(_THIS_ROUND).order_by(reports.c.dev))
 _PLACES: Final = Statement(select(reports.c.dev, reports.c.file, reports.c.start).where(_THIS_ROUND))
 _COUNT: Final = Statement(select(func.count()).select_from(reports).where(_THIS_ROUND))
-# Lists of values that grow are SQLAlchemy's to write.
-_FIND: Final = select(reports).where(_THESE_ROUNDS, _THESE_DEVICES)
-_COUNTS: Final = select(reports.c.mh, func.count()).where(_THESE_ROUNDS).group_by(reports.c.mh)
+_FIND: Final = Statement(select(reports).where(_THIS_ROUND, reports.c.dev == bindparam("device")))
 
 
 class Place(NamedTuple):
@@ -60,15 +56,13 @@ def keep(tx: Connection, kept: Sequence[Kept], now: float) -> None:
         )
 
 
-def find(tx: Connection, hashes: Collection[bytes], devices: Collection[bytes]) -> dict[tuple[bytes, bytes], Kept]:
-    """What is here of these devices for these rounds, by manifest hash and device."""
-    rows = tx.execute(_FIND, {"hashes": hashes, "devices": devices})
-    return {
-        (row.mh, row.dev): Kept(
-            row.mh, Held(row.dev, Envelope.decode(row.envelope)), Place(row.file, row.start), row.receipt
-        )
-        for row in rows
-    }
+def find(tx: Connection, mh: bytes, device: bytes) -> Kept | None:
+    """What is here of a device for a round."""
+    row = _FIND.first(tx, wanted=mh, device=device)
+    if row is None:
+        return None
+    held = Held(row.dev, Envelope.decode(row.envelope))
+    return Kept(row.mh, held, Place(row.file, row.start), row.receipt)
 
 
 def of_round(tx: Connection, mh: bytes) -> list[Held]:
@@ -89,11 +83,6 @@ def files(tx: Connection, mh: bytes) -> set[str]:
 def count(tx: Connection, mh: bytes) -> int:
     """How many reports there are for a round."""
     return int(_COUNT.scalar(tx, wanted=mh))
-
-
-def counts(tx: Connection, hashes: Sequence[bytes]) -> dict[bytes, int]:
-    """How many there are for each of some rounds, by manifest hash; rounds without any are left out."""
-    return {row.mh: int(row[1]) for row in tx.execute(_COUNTS, {"hashes": hashes})}
 
 
 def forget(tx: Connection, device: bytes) -> None:

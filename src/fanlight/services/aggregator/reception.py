@@ -176,8 +176,8 @@ class Reception:
             taking = _Taking(
                 self._machine,
                 {mh: round_table.by_hash(tx, mh).record for mh in hashes},
-                held_reports.counts(tx, list(hashes)),
-                held_reports.find(tx, hashes, [report.header.device for report in arrived]),
+                {mh: held_reports.count(tx, mh) for mh in hashes},
+                [held_reports.find(tx, report.header.mh, report.header.device) for report in arrived],
                 int(self._clock()),
             )
             answers = [taking.answer(report) for report in arrived]
@@ -195,16 +195,17 @@ class Reception:
     def kept(self, mh: bytes, device: bytes) -> Kept | None:
         """A device's report, if we have one; its receipt outlives the file."""
         if self._reported[0] != mh and self._is_newest(mh):
-            self._learn_reported(mh)
+            self.expect(mh)
         with self._database.reading() as tx:
-            return held_reports.find(tx, [mh], [device]).get((mh, device))
+            return held_reports.find(tx, mh, device)
 
     def needs(self, mh: bytes, device: bytes, file: str) -> bool:
         """Is ``file`` a report of a round that is not over?"""
         kept = self.kept(mh, device)
         return kept is not None and kept.place.file == file and self._record(mh).at not in TERMINAL
 
-    def _learn_reported(self, mh: bytes) -> None:
+    def expect(self, mh: bytes) -> None:
+        """Reports for this round, the newest one, are about to come: who has reported is in memory from now on."""
         with self._noting:  # what is stored after this reading is noted after it, and not lost
             if self._reported[0] != mh:
                 with self._database.reading() as tx:
@@ -244,14 +245,14 @@ class _Taking:
         machine: Aggregator,
         records: Mapping[bytes, Record],
         counts: Mapping[bytes, int],
-        kept: Mapping[tuple[bytes, bytes], Kept],
+        kept: Iterable[Kept | None],
         now: int,
     ) -> None:
         self.records = records
         self.new: list[tuple[Arrived, bytes]] = []
         self._machine = machine
         self._counts = Counter(counts)
-        self._held = {at: (one.held, one.receipt) for at, one in kept.items()}
+        self._held = {(one.mh, one.held.device): (one.held, one.receipt) for one in kept if one is not None}
         self._now = now
 
     def answer(self, report: Arrived) -> bytes | FanlightError:

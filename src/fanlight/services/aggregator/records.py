@@ -49,10 +49,9 @@ class Records:
         """
         with self._service.database.reading() as tx:
             stored, total = round_table.page(tx, (page - 1) * size, size), round_table.count(tx)
-            hashes = [line.record.mh for line in stored]
-            counted, refused = held_reports.counts(tx, hashes), refusals.of_rounds(tx, hashes)
+            refused = refusals.of_rounds(tx, [line.record.mh for line in stored])
             listed = [
-                _round(tx, line, counted.get(line.record.mh, 0)) | {"refused": refused[line.record.mh]}
+                _round(tx, line, held_reports.count(tx, line.record.mh)) | {"refused": refused[line.record.mh]}
                 for line in stored
             ]
         return {"rounds": listed} | paging(page, size, total)

@@ -99,13 +99,14 @@ class Rounds:
             self.journal.moved(step.record.number, step.record.mh, "", step.record.state, kind=proposal.kind)
         return step.reply
 
-    def open(self, signed: SignedManifest) -> None:
-        """Main has signed too: reports may come."""
+    def open(self, signed: SignedManifest) -> bytes:
+        """Main has signed too: reports may come for this manifest hash."""
         with self._changing() as tx:
             record = round_table.current(tx).record
             step = self._machine.open(record, signed)
             self._save(tx, step)
         self._say(record, step.record)
+        return step.record.mh
 
     def count(self, mh: bytes) -> int:
         """How many reports we hold."""

@@ -315,7 +315,7 @@ class AggregatorService:
             signed = stored.record.countersigned
         else:
             return
-        self.rounds.open(self.main.manifest(signed))
+        self.reception.expect(self.rounds.open(self.main.manifest(signed)))
         self.pages.notify()
 
     def _exchange_members(self, orders: Orders) -> None:
