@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import gc
 import os
 import signal
 import socket
@@ -86,7 +87,9 @@ def serve(
     sockets = claim(loaded.host, loaded.port)
     try:
         configure_logging(json=loaded.log_format == "json")
-        _new_server(application(loaded), loaded).run(sockets=sockets)
+        server = _new_server(application(loaded), loaded)
+        gc.freeze()  # what is loaded now stays: to look through it again and again takes tenths of a second
+        server.run(sockets=sockets)
     finally:
         _close(sockets)
 

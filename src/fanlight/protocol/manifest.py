@@ -129,7 +129,13 @@ class SignedManifest(Message):
     @property
     def terms(self) -> Manifest:
         """The manifest, decoded; no signature is checked."""
-        return Manifest.decode(self.payload)
+        return _terms(self.payload)
+
+
+@functools.lru_cache(maxsize=4)
+def _terms(payload: bytes) -> Manifest:
+    """The open round's is looked at many times."""
+    return Manifest.decode(payload)
 
 
 class Cohort(Message):

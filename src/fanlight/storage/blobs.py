@@ -186,13 +186,13 @@ class BlobFolder:
         with self.open(name) as stream:
             return os.fstat(stream.fileno()).st_size
 
-    def delete(self, *names: str) -> None:
-        """Delete files durably; a missing one is no error."""
+    def delete(self, *names: str, durably: bool = True) -> None:
+        """Delete files; a missing one is no error. What need not be gone for sure may come back after a power cut."""
         paths = [self._path(name) for name in names]
         with os_failures(self.root):
             for path in paths:
                 path.unlink(missing_ok=True)
-            if paths:
+            if paths and durably:
                 sync_folder(self.root)
 
     def unfinished(self, name: str, expected_size: int, limit: int) -> Unfinished:

@@ -9,7 +9,6 @@ from typing import Final
 from fanlight.core.percent import percent
 from fanlight.errors import NotAuthentic, NotPossibleNow, Refused
 from fanlight.protocol.device_round import Delivery, Preparation
-from fanlight.protocol.manifest import Manifest
 from fanlight.services.device.arrival import about_arrival, is_awaited, test_pictures, went_back
 from fanlight.services.device.role import DeviceRole
 from fanlight.services.device.rounds import EQUIVOCATION, OTHER_MODEL
@@ -84,7 +83,7 @@ def effect_on_round(role: DeviceRole) -> str:
     record = role.store.report(signed.hash) if signed else None
     if signed is None:
         return "No round is open now; the next ones go on without this device."
-    number = Manifest.decode(signed.payload).proposal.round
+    number = signed.terms.proposal.round
     if record is None:
         return f"Round {number} goes on without this device."
     if record.at is Delivery.COMMITTED:
@@ -163,7 +162,7 @@ def _declining(role: DeviceRole) -> Now | None:
     except (Refused, NotAuthentic) as error:
         if error.slug == OTHER_MODEL:  # it is about to come
             return None
-        title = f"This device does not take part in round {Manifest.decode(signed.payload).proposal.round}."
+        title = f"This device does not take part in round {signed.terms.proposal.round}."
         text = f"{error.message} {error.next}".strip() + " New models still come."
         label, href = "What was refused", "/privacy#refused"
         if error.slug in _FLOORS:

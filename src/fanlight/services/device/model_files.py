@@ -42,10 +42,9 @@ class ModelFiles:
         return data
 
     def keep_only(self, whose: Whose, sha256: bytes) -> None:
-        """Delete all others of the kind."""
-        for name in self._files.names():
-            if name.startswith(f"{whose}-") and name != _name(whose, sha256):
-                self._files.delete(name)
+        """Delete all others of the kind; one that a power cut brings back goes with the next."""
+        others = (name for name in self._files.names() if name.startswith(f"{whose}-") and name != _name(whose, sha256))
+        self._files.delete(*others, durably=False)
 
     def unfinished(self, sha256: bytes) -> Unfinished:
         """What has arrived of a global model, to be continued; there is only one such file."""

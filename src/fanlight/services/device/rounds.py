@@ -224,7 +224,7 @@ class Rounds:
         signed = self.offers.manifest
         if signed is None:
             return
-        number = Manifest.decode(signed.payload).proposal.round
+        number = signed.terms.proposal.round
         for record in self.store.evidence.abandoned_before(number):
             second = self._other_outcome(record)
             self.store.evidence.asked_again(record, second, int(self.clock()))
@@ -268,7 +268,7 @@ class Rounds:
         again only after a round that was abandoned.
         """
         over, signed = self.possibly_over(), self.offers.manifest
-        asked = Manifest.decode(signed.payload).proposal if over and signed else None
+        asked = signed.terms.proposal if over and signed else None
         key = answer_key(asked.plan, asked.attempt, asked.model) if asked else None
         return [record for record in over if record.at in UNDELIVERED or record.answer_key == key]
 

@@ -8,7 +8,6 @@ from typing import Any
 from fanlight import __version__
 from fanlight.errors import DataError, FanlightError
 from fanlight.protocol.closing import Outcome, SignedOutcome
-from fanlight.protocol.manifest import Manifest
 from fanlight.services.device.learned import Held, StoredCounts
 from fanlight.services.device.pictures import Overview
 from fanlight.services.device.refusals import REFUSALS
@@ -95,7 +94,7 @@ def open_round(role: DeviceRole) -> dict[str, Any] | None:
     signed = role.offers.manifest
     if signed is None:
         return None
-    manifest = Manifest.decode(signed.payload)
+    manifest = signed.terms
     proposal, record = manifest.proposal, role.store.report(signed.hash)
     return {
         "round": proposal.round,

@@ -174,7 +174,7 @@ def _round_routes(service: MainService, verifier: SignatureVerifier) -> list[Pla
         return cbor(reply)
 
     async def release(request: Request) -> Response:
-        limit = _RELEASE_PREFIX + _RELEASE_LIMIT + 4 * await run_in_threadpool(service.rounds.most_words)
+        limit = _RELEASE_PREFIX + _RELEASE_LIMIT + 4 * service.rounds.most_words()
         signed, vector = _split_release(await body_of(request, limit))
         reply = await run_in_threadpool(service.rounds.release, signed, vector)
         # The devices hear of it when it is published, or when the aggregator's signature on the outcome arrives.
