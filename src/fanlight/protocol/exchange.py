@@ -39,7 +39,7 @@ class Offer(Message):
         fid: federation.
         version: main's change counter; ask again with ``after=version``.
         by_itself: devices train when a manifest appears; otherwise only when told.
-        plan: the task's training plan (``Plan``); a measuring round uses ``plan.of_kind(Kind.MEASURE)``.
+        plan: the task's training plan (``Plan``); a measuring round uses the same of kind ``measure``.
         model: SHA-256 of the current model file; model_version: its number.
         manifest: the open round's ``SignedManifest``, if it is for this device.
         invitation: signed invitation, if the round's cohort is sampled.
@@ -77,7 +77,7 @@ class Orders(Message):
         version: main's change counter.
         members_version: changes when the list of members does; then ask for it again.
         proposal: the ``Proposal`` of a round that waits for the aggregator's signature; cohort: its sampled devices.
-        order: what to do with the open round ``mh`` (an ``Order``): nothing, finish it (close and release), abandon it.
+        order: what to do with the open round ``mh`` (an ``Order``): ``none``, ``finish`` (close and release) or ``abandon`` it.
     """
 
     fid: Hash
@@ -127,7 +127,7 @@ DECLINE_REASONS: Final = frozenset(
 
 
 class Decline(Message):
-    """A device will not report in a round, and why: one of ``DECLINE_REASONS``. Signed as an HTTP request only."""
+    """A device will not report in a round, and why (see ``because``). Signed as an HTTP request only."""
 
     reason: Name
 

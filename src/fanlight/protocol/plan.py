@@ -36,7 +36,7 @@ class Plan(Message):
 
     Attributes:
         task: name of the task.
-        kind: a ``Kind``.
+        kind: ``train`` or ``measure`` (a ``Kind``).
         classes: names in label order, 2 to 200, no two alike.
         backbone: registry id; ``backbone_hash``: SHA-256 of its compiled graph, which the registry pins.
         features: length of a feature vector.
