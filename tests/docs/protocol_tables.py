@@ -10,6 +10,7 @@ import importlib
 import inspect
 import re
 from collections.abc import Callable, Iterator, Sequence
+from enum import StrEnum
 from functools import partial
 from types import ModuleType, UnionType
 from typing import Annotated, Any, Final, Union, get_args, get_origin
@@ -176,8 +177,8 @@ def _number(value: int) -> str:
 
 def _diagram(table: Table[Any, Any]) -> str:
     """What leads to another state, as a diagram; a table says the rest."""
-    state, event = next(iter(table.moves))
-    states, events = list[Any](type(state)), list[Any](type(event))
+    kinds: list[type[StrEnum]] = [type(part) for part in next(iter(table.moves))]
+    states, events = (list(kind) for kind in kinds)
     arrows: dict[tuple[str, str], list[str]] = {}
     for (state, event), following in table.moves.items():
         if state is not following:
@@ -230,7 +231,7 @@ def _limits() -> str:
         ("uploads of one device at a time; bytes of all in memory",
          f"{uploads.AT_ONCE}; {uploads.HELD_BYTES // mib} MiB"),
         ("silence within an upload", f"{upload_body.PATIENCE_S:g} s"),
-        (f"rate of an upload, after {upload_body.GRACE_S:g} s of grace", f"at least {upload_body.SLOWEST_RATE:,} bytes/s"),
+        (f"rate of an upload, after {upload_body.GRACE_S:g} s of grace", f"{upload_body.SLOWEST_RATE:,} bytes/s"),
         ("age of a request's signature, and its distance from the server's clock", f"{signature_profile.WINDOW_S} s"),
         ("nonces in use of one key; of all", _nonces()),
         ("the same of keys that enrol", f"{membership_api.STRANGERS_PER_KEY}; {membership_api.STRANGERS_IN_ALL:,}"),

@@ -77,7 +77,8 @@ class Orders(Message):
         version: main's change counter.
         members_version: changes when the list of members does; then ask for it again.
         proposal: the ``Proposal`` of a round that waits for the aggregator's signature; cohort: its sampled devices.
-        order: what to do with the open round ``mh`` (an ``Order``): ``none``, ``finish`` (close and release) or ``abandon`` it.
+        order: what to do with the open round ``mh`` (an ``Order``): ``none``, ``finish`` (close and release),
+            or ``abandon``.
     """
 
     fid: Hash

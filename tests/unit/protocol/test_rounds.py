@@ -77,6 +77,19 @@ def test_main_learns_the_exact_sum_and_every_device_that_it_is_in_it() -> None:
     assert all(sent.record.at is Delivery.ENDED for sent in told.reports)
 
 
+def test_a_proof_that_names_a_shard_proves_nothing_in_a_round_without_shards() -> None:
+    told = agreed()
+    told.complete()
+    sent = told.reports[0]
+    answer = WORLD.main.outcome_for(told.m, sent.owner.id)
+    assert answer is not None
+    assert answer.proof is not None
+    for shard in (0, 1):
+        with pytest.raises(NotAuthentic) as caught:
+            sent.owner.device.end(sent.record, answer.with_(proof=answer.proof.with_(shard=shard)))
+        assert caught.value.slug == "bad-inclusion-proof"
+
+
 def test_every_step_that_says_something_is_logged_once() -> None:
     told = Round(WORLD)
     types = [entry.type for entry in told.offer().entries]
