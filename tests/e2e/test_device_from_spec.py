@@ -97,14 +97,23 @@ def test_it_enrols_and_completes_a_round_with_real_devices(
         federation.close()
 
 
-def test_a_report_of_more_than_a_mebibyte_goes_in_parts(tmp_path: Path) -> None:
-    with running(tmp_path, by_itself=True, k_min=2, rounds=1, classes=[f"class-{n}" for n in range(200)]) as world:
-        with started(world.token("a"), tmp_path / "a") as one, started(world.token("b"), tmp_path / "b") as two:
-            said = [told(process) for process in (one, two)]
-        assert [each["included"] for each in said] == [True, True]
-        rounds = world.owner("aggregator").get("/api/v1/rounds/held")["rounds"]
-        (line,) = [line for line in rounds if line["kind"] == "train"]
-        assert line["report_bytes"] > 1 << 20
+def test_by_hand_it_announces_and_a_report_of_more_than_a_mebibyte_goes_in_parts(tmp_path: Path) -> None:
+    with (
+        running(tmp_path, k_min=2, classes=[f"class-{n}" for n in range(200)]) as world,
+        started(world.token("a"), tmp_path / "a") as one,
+        started(world.token("b"), tmp_path / "b") as two,
+    ):
+
+        def arrived() -> bool:
+            stored = world.aggregator.service.rounds.latest()
+            return stored is not None and world.aggregator.service.rounds.count(stored.record.mh) == 2
+
+        until(arrived, "both have reported")
+        assert {device["ready"] for device in world.owner("main").get("/api/v1/devices")["devices"]} == {True}
+        world.aggregate()
+        assert [told(process)["included"] for process in (one, two)] == [True, True]
+        line = world.owner("aggregator").get("/api/v1/rounds/held")["rounds"][-1]
+        assert (line["reports"], line["report_bytes"] > 1 << 20) == (2, True)
         assert world.audit() == []
 
 
