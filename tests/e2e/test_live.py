@@ -248,6 +248,21 @@ def test_a_chart_is_drawn_under_the_strict_policy(browser: Browser, tmp_path: Pa
             expect(page.locator("figure.chart")).to_be_hidden()
 
 
+@pytest.mark.parametrize("touch", [True, False], ids=["finger", "mouse"])
+def test_every_line_of_a_chart_has_its_name(browser: Browser, tmp_path: Path, touch: bool) -> None:
+    """Figures follow a mouse; where there is none, all lines are named all the same."""
+    with main_server(tmp_path) as (server, parts):
+        learn(parts, epochs=8)
+        with logged_in(browser, server, PHONE, touch=touch) as context:
+            page, wrong = visit(context)
+            page.goto(f"{server.url}/aggregate_models")
+            names = ["Accuracy, training", "Accuracy, held out", "Loss, training", "Loss, held out"]
+            for name in names:
+                expect(page.locator("figure.chart .u-label").get_by_text(name, exact=True)).to_be_visible()
+            expect(page.locator("figure.chart .u-label").filter(visible=True)).to_have_text(names)
+            assert not wrong
+
+
 @pytest.mark.parametrize("scripts", [True, False], ids=["with-js", "without-js"])
 def test_an_owner_changes_a_floor_and_pauses(browser: Browser, tmp_path: Path, scripts: bool) -> None:
     with lonely_device(tmp_path) as server:
