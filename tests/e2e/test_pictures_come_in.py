@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, Locator, Page, Route, expect
 from fanlight.learning.datasets import shapes
 from fanlight.services.device.library.records import State
 from fanlight.services.device.role import DeviceRole
-from tests.e2e.browser import DESK, violations, visit
+from tests.e2e.browser import DESK, PHONE, too_wide, violations, visit
 from tests.e2e.test_pages import Served, logged_in
 from tests.e2e.trained_device import draw, labels, opened
 
@@ -277,4 +277,29 @@ def test_what_cannot_be_read_in_a_dropped_folder_is_named(
         expect(panel).to_contain_text("1 file was not sent; all others are in:")
         expect(panel.get_by_role("listitem")).to_have_text("holiday/lost.png cannot be read.")
         assert unlabelled(role) == 3
+        assert not wrong
+
+
+def test_no_comma_and_no_full_stop_begins_a_line(
+    browser: Browser, device: tuple[Served, DeviceRole], tmp_path: Path
+) -> None:
+    """What is told of an upload, on a phone: names and reasons of all lengths with a mark behind them."""
+    server, _role = device
+    no_pictures = [tmp_path / f"{'name ' * length}.jpg" for length in range(1, 30)]
+    for path in no_pictures:
+        path.write_text("no picture")
+    with zipfile.ZipFile(tmp_path / "some.zip", "w") as file:
+        for name in shapes.CLASSES:
+            for path in draw(tmp_path / "zipped", name, 2, "z"):
+                file.write(path, f"{name}/{path.name}")
+    with logged_in(browser, server, PHONE, touch=True) as context:
+        page, wrong = opened(context, f"{server.url}/pictures")
+        choose(page, page.get_by_label("Pictures, or a ZIP file of them"), [*no_pictures, tmp_path / "some.zip"])
+        page.get_by_role("button", name="Put in", exact=True).tap()
+        expect(page.locator("#added")).to_contain_text("8 pictures put in.")
+        marks = page.locator("#added .with-mark")
+        assert marks.count() > len(shapes.CLASSES)
+        torn = "marks => marks.filter(mark => mark.getClientRects().length > 1).map(mark => mark.textContent)"
+        assert marks.evaluate_all(torn) == []
+        assert too_wide(page) <= 0
         assert not wrong

@@ -265,6 +265,18 @@ def test_what_one_works_with_is_in_view(
         assert not wrong
 
 
+@pytest.mark.parametrize("window", WINDOWS)
+def test_what_is_said_of_a_device_that_is_away_lies_above_the_toolbar(
+    browser: Browser, device: tuple[Served, DeviceRole], window: str
+) -> None:
+    with logged_in(browser, device[0], WINDOWS[window]) as context:
+        page, _wrong = opened(context, f"{device[0].url}/pictures")
+        page.locator(".tile-picture label").first.click()
+        context.set_offline(True)
+        expect(page.locator("#connection")).to_contain_text("Not connected.")
+        page.get_by_role("button", name="Try now").click(trial=True)  # nothing lies over it
+
+
 def top(of: Locator) -> float:
     box = of.bounding_box()
     assert box is not None

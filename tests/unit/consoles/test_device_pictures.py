@@ -314,7 +314,7 @@ def test_pictures_that_are_there_get_the_label_that_is_said(served: tuple[TestCl
     assert "4 pictures put in." in words(put_in(browser, *some))
     assert "4 of them have no label yet: see Not labelled." in words(put_in(browser, *some))
     text = words(put_in(browser, some[0], label="dark"))
-    assert "0 pictures put in. 1 picture was there already; it now has the label dark." in text
+    assert "No picture was put in. 1 picture was there already; it now has the label dark." in text
     answer = put_in(browser, *some, label="bright")
     assert "4 pictures were there already; 3 of them now have the label bright." in words(answer)
     assert "1 keeps another label: 1 dark." in words(answer)
