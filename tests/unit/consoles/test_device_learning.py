@@ -172,7 +172,7 @@ def test_where_a_model_sees_it_glows_unless_it_sees_the_same_everywhere(tmp_path
     turn(role)
     done(role, role.steps.train())
     image = Image.new("RGB", (300, 200), (20, 20, 20))
-    image.paste((240, 240, 240), (200, 0, 300, 100))
+    image.paste((80, 80, 80), (100, 50, 200, 150))  # the warmest place is warmer than the coldest, but not by much
     file = io.BytesIO()
     image.save(file, "JPEG")
     own, received = TryIt(role).look(file.getvalue()).answers
@@ -181,6 +181,9 @@ def test_where_a_model_sees_it_glows_unless_it_sees_the_same_everywhere(tmp_path
     assert own.heat
     with Image.open(io.BytesIO(own.heat)) as shown:
         assert shown.size == (384, 256)
+        red, _green, blue = np.moveaxis(np.asarray(shown, dtype=np.int64), 2, 0)
+    assert (red - blue).max() > 150, "orange, and not merely less grey"
+    assert (red - blue).min() < 30
     page = Page.of(try_it(browser, file.getvalue()))
     assert sum(image["src"].startswith("data:image/jpeg;base64,") for image in page.all("img")) == 2
     role.stop()

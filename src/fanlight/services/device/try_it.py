@@ -5,7 +5,8 @@ places, so the head applied at a place gives that place's share of the picture's
 et al., arXiv 1512.04150).  It is counted against the mean over all classes, since a softmax only knows differences.
 
 What glows is how much more a place says than the place that says least: where all say much the same, nothing glows, and
-a map of few places (one for 32 pixels) shows no part of a picture.
+a map of few places (one for 32 pixels) shows no part of a picture.  Where something glows, the warmest place does so in
+full, so that it is seen.
 
 Nothing is kept: neither the picture, nor the session, whose memory a small device needs for other things.
 """
@@ -39,7 +40,7 @@ SHOWN_SIDE: Final = 384
 FEWEST_PLACES: Final = 3
 """Places a side of the map before pooling from which it shows where something is."""
 _FAINTEST: Final = 0.25
-"""Glow of the warmest place from which a glow says anything."""
+"""Heat of the warmest place from which it says anything."""
 _GLOW: Final = (255, 138, 0)
 _STRONGEST: Final = 0.72
 
@@ -185,7 +186,7 @@ def _answer(which: Which, model: HeadModel, features: Floats, places: Floats, sh
     warm = heat(places, SoftmaxHead(model.weight, model.bias), model.classes.index(answer.label))
     if warm.max() < _FAINTEST:
         return replace(answer, why_no_heat="All parts of the picture say much the same to this model.")
-    return replace(answer, heat=_jpeg(_glowing(shown, warm)))
+    return replace(answer, heat=_jpeg(_glowing(shown, warm / warm.max())))
 
 
 def _scores(which: Which, model: HeadModel, features: Floats) -> Answer:
@@ -197,7 +198,7 @@ def _scores(which: Which, model: HeadModel, features: Floats) -> Answer:
 
 
 def _glowing(shown: Image.Image, warm: Floats) -> Image.Image:
-    """The picture in grey, glowing where it is warm: grey, so that no colour of its own is taken for heat."""
+    """The picture in grey, glowing where it is warm (1: most): grey, so that no colour of its own is taken for heat."""
     strength = Image.fromarray(np.rint(warm**2 * 255 * _STRONGEST).astype(np.uint8))  # squared: the weak half fades
     mask = strength.resize(shown.size, Image.Resampling.BICUBIC)
     grey = shown.convert("L").convert("RGB")
