@@ -10,6 +10,10 @@ from fanlight.errors import FanlightError
 from fanlight.services.main_server.service import MainService
 from fanlight.services.main_server.task import Policy
 
+SECONDS: Final = "seconds"
+UNITS_S: Final = {SECONDS: 1, "minutes": 60, "hours": 3600, "days": 86_400}
+"""Units in which a time may be typed, the smallest first."""
+
 
 @dataclass(frozen=True)
 class Number:
@@ -17,7 +21,7 @@ class Number:
 
     Attributes:
         name: of the policy's field.
-        label, unit, hint: in words.
+        label, unit, hint: in words; a number of seconds may be typed in any of ``units``.
         low, high: smallest and largest value.
     """
 
@@ -36,6 +40,19 @@ class Number:
         """The largest value."""
         return Policy.range_of(self.name)[1]
 
+    @property
+    def units(self) -> tuple[str, ...]:
+        """To choose from; none where there is only one."""
+        return tuple(UNITS_S) if self.unit == SECONDS else ()
+
+    def shown(self, policy: Policy, typed: Mapping[str, str]) -> tuple[str, str]:
+        """What stands in the field, and its unit: what was typed, else the policy's, without a remainder."""
+        if self.name in typed:
+            return typed[self.name], typed.get(_unit_of(self.name), self.unit)
+        value = int(getattr(policy, self.name))
+        unit = next((unit for unit in reversed(self.units) if value and not value % UNITS_S[unit]), self.unit)
+        return str(value // UNITS_S.get(unit, 1)), unit
+
 
 NUMBERS: Final = (
     Number("k_min", "Fewest devices in a sum", "devices", "This federation's rule."
@@ -47,8 +64,8 @@ NUMBERS: Final = (
     Number("min_class_supporters", "Devices that must have a class", "devices",
            "A class that fewer have pictures of is held back. 0: as many as a sum needs, in a demonstration one."),
     Number("r_max_percent", "Largest share of rejected reports", "percent", "With more, the round is abandoned."),
-    Number("window_s", "A round stays open for", "seconds", "0: ten minutes by itself, seven days by hand."),
-    Number("wait_s", "Patience with connected devices", "seconds", "Once enough reports are in."),
+    Number("window_s", "A round stays open for", SECONDS, "0: ten minutes by itself, seven days by hand."),
+    Number("wait_s", "Patience with connected devices", SECONDS, "Once enough reports are in."),
     Number("expected_percent", "Share of connected devices to wait for", "percent", "100: all of them."),
     Number("rounds", "Training rounds to run by themselves", "rounds", "0: no end."),
     Number("patience_rounds", "End after so many rounds that got no better", "rounds",
@@ -126,7 +143,7 @@ def change_policy(service: MainService, typed: Mapping[str, str]) -> Filled:
     Raises:
         StorageError: the disk refuses.
     """
-    changes: dict[str, Any] = {number.name: _number(typed[number.name]) for number in NUMBERS if number.name in typed}
+    changes: dict[str, Any] = {number.name: _number(number.name, typed) for number in NUMBERS if number.name in typed}
     changes |= {choice.name: typed[choice.name] for choice in CHOICES if choice.name in typed}
     changes |= {text.name: typed[text.name].strip() for text in TEXTS if text.name in typed}
     wrong = service.task.policy.flaws(changes)
@@ -140,9 +157,14 @@ def change_policy(service: MainService, typed: Mapping[str, str]) -> Filled:
     return Filled(typed, wrong)
 
 
-def _number(typed: str) -> int | str:
-    """The number in ``typed``; what is none stays as it is, and is refused with the rest."""
+def _number(name: str, typed: Mapping[str, str]) -> int | str:
+    """The number that was typed, times its unit; what is none stays as it is, and is refused with the rest."""
     try:
-        return int(typed)
+        return int(typed[name]) * UNITS_S.get(typed.get(_unit_of(name), SECONDS), 1)
     except ValueError:
-        return typed
+        return typed[name]
+
+
+def _unit_of(name: str) -> str:
+    """The field beside that of ``name``, in which its unit is chosen."""
+    return f"{name}_in"

@@ -248,7 +248,7 @@ def test_a_rule_that_stopped_training_is_told_and_ended(parts: MainServerParts, 
     ("field", "typed", "said"),
     [
         ("k_min", "many", "This is no whole number: 'many'."),
-        ("wait_s", "0", "From 1 to 86,400, not 0."),
+        ("wait_s", "0", "From 1 to 86,400 seconds, not 0."),
         ("k_min", "2000", "At least as many as the fewest devices in a sum: 2,000."),
         ("cohort_size", "3", "0, or at least as many as the fewest devices in a sum: 5."),
         (
@@ -276,6 +276,25 @@ def test_a_wrong_number_is_kept_and_marked(browser: TestClient, field: str, type
     assert f"wrong-{marked['name']}" in marked["aria-describedby"]
     assert said in page.text
     assert "Nothing was changed." in page.text
+
+
+def test_times_are_typed_in_the_unit_that_fits(parts: MainServerParts, browser: TestClient) -> None:
+    def unit(page: Page, name: str) -> str:
+        ((_tag, attributes),) = [one for one in page.elements if one[0] == "select" and one[1]["name"] == f"{name}_in"]
+        assert attributes["aria-label"].endswith(": unit")
+        return attributes["name"]
+
+    page = Page.of(browser.get("/task"))
+    values = {item["name"]: item["value"] for item in page.all("input") if item.get("type") == "number"}
+    assert (values["wait_s"], values["window_s"]) == ("2", "0")
+    rules = {"wait_s": "3", unit(page, "wait_s"): "hours", "window_s": "2", unit(page, "window_s"): "days"}
+    assert post(browser, "/task", "/task/policy", **rules) == 303
+    policy = parts.service.task.policy
+    assert (policy.wait_s, policy.window_s) == (3 * 3600, 2 * 86_400)
+    response = browser.post("/task/policy", data={"csrf": page.csrf(), "wait_s": "25", "wait_s_in": "hours"})
+    assert "From 1 to 86,400 seconds, not 90,000." in Page.of(response).text
+    assert "<option selected>hours</option>" in response.text
+    assert policy == parts.service.task.policy
 
 
 def test_proposed_classes_are_shown_and_dismissed(parts: MainServerParts, browser: TestClient) -> None:

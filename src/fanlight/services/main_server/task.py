@@ -194,8 +194,9 @@ class Policy(_Section):
         if flaw["type"] == "int_type":
             return f"This is no whole number: {str(given).strip()[:40]!r}."
         if flaw["type"] in ("greater_than_equal", "less_than_equal"):
-            low, high = cls.range_of(str(flaw["loc"][0]))
-            return f"From {low:,} to {high:,}, not {given:,}."
+            field = str(flaw["loc"][0])
+            low, high = cls.range_of(field)
+            return f"From {low:,} to {high:,}{' seconds' if field.endswith('_s') else ''}, not {given:,}."
         said = flaw["msg"].removeprefix("Value error, ")
         return f"{said[:1].upper()}{said[1:]}."
 
