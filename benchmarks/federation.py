@@ -39,11 +39,11 @@ class Federation:
         """What the owner's API of ``role`` answers."""
         return self.roles[role].get(path)
 
-    def read(self, query: str) -> Rows:
+    def read(self, query: str, *values: object) -> Rows:
         """What the main server's database answers: without asking the server, which may be dead or being measured."""
         path = self.folder / "federation" / "main" / "state.sqlite3"
         with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=10)) as database:
-            return database.execute(query).fetchall()
+            return database.execute(query, values).fetchall()
 
     def wait_until(self, role: str, path: str, key: str, limit_s: float = LIMIT_S) -> Any:
         """Ask until ``key`` of the answer is true; the answer.

@@ -5,7 +5,8 @@ else is as it is in earnest: processes, routes, signatures, masks, databases, fi
 
 - the backbone ``idle-N`` with N features, which exists only as an entry of the registry;
 - a learner that returns a random update at once, and says that it got every picture right (``idle_learner``);
-- if asked for, an aggregator that stores no reports (``forgetful``): what durability costs is the difference.
+- if asked for, an aggregator that stores no reports (``forgetful``): what durability costs is the difference;
+- if asked for, vectors that nobody masks (``plain``): what secure aggregation costs is the difference.
 """
 
 from __future__ import annotations
@@ -26,6 +27,9 @@ FEATURES_VARIABLE = "FANLIGHT_BENCHMARK_FEATURES"
 """Length of the stand-in's feature vector."""
 FORGETFUL_VARIABLE = "FANLIGHT_BENCHMARK_FORGETFUL"
 """With this variable set, the aggregator verifies reports and signs receipts, but stores nothing."""
+
+PLAIN_VARIABLE = "FANLIGHT_BENCHMARK_PLAIN"
+"""With this variable set, vectors are sent and summed without masks."""
 
 
 def backbone_id(features: int) -> str:
@@ -92,6 +96,10 @@ def _options(words: Sequence[str], *more: str) -> dict[str, Any]:
 
 if __name__ == "__main__":
     register(int(os.environ[FEATURES_VARIABLE]))
+    if os.environ.get(PLAIN_VARIABLE):
+        from benchmarks.plain import mask_nothing
+
+        mask_nothing()
     if sys.argv[1:2] == ["device"]:
         serve_idle_device(sys.argv[2:])
     elif sys.argv[1:2] == ["aggregator"] and os.environ.get(FORGETFUL_VARIABLE):

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+import httpx
 import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from numpy.typing import NDArray
@@ -36,6 +37,7 @@ from fanlight.storage.blobs import BlobFolder
 
 _ANSWERS_PER_DAY: Final = 100_000
 _EXAMPLES: Final = 100
+_FRESH: Final = 4096  # random numbers of an update, which repeat themselves: they are to cost next to nothing
 
 
 class Member:
@@ -43,6 +45,9 @@ class Member:
 
     Args:
         token: its file from the federation's owner.
+
+    Attributes:
+        sent_bytes: of all its requests so far, heads and bodies, as they go to the socket.
     """
 
     def __init__(self, token: Path) -> None:
@@ -56,6 +61,10 @@ class Member:
             for title, url in (("Main", self._token.main_url), ("The aggregator", self._token.aggregator_url))
         ]
         self._main, self._aggregator = MainClient(self._remotes[0], trust), AggregatorClient(self._remotes[1])
+        self.sent_bytes = 0
+        for remote in self._remotes:
+            hooks = remote.client.event_hooks
+            remote.client.event_hooks = {**hooks, "response": [*hooks["response"], self._count]}
 
     def enrol(self) -> None:
         """Join at both servers."""
@@ -66,13 +75,24 @@ class Member:
 
     def report(self) -> None:
         """Fetch the model, check the open round, and report in it: a random update, and every picture right."""
-        offer = self._main.offer()
-        self._fetch(offer.model)
+        offer = self.fetch()
         record, y = answer(self._device, offer, _contribution)
         envelope, data = Envelope.decode(record.envelope), io.BytesIO(y.astype("<u4").tobytes())
         receipt = self._aggregator.upload(record.mh, self._device.device, envelope, data, record.length)
         record = self._device.take_receipt(record, receipt)
         self._main.beacon(record.mh, record.receipt)
+
+    def fetch(self) -> Offer:
+        """Ask what main has for this device, and fetch the model; what it has."""
+        offer = self._main.offer()
+        self._fetch(offer.model)
+        return offer
+
+    def _count(self, response: httpx.Response) -> None:
+        request = response.request
+        line = f"{request.method} {request.url.raw_path.decode()} HTTP/1.1\r\n\r\n"
+        fields = sum(len(name) + len(value) + len(": \r\n") for name, value in request.headers.raw)
+        self.sent_bytes += len(line) + fields + int(request.headers.get("content-length", 0))
 
     def _fetch(self, sha256: bytes) -> None:
         with (
@@ -114,5 +134,9 @@ def _registered() -> dict[str, bytes]:
 def _contribution(plan: Plan, _manifest: Manifest) -> Contribution:
     classes = len(plan.classes)
     right = Measured(np.diag(np.full(classes, 5, np.int64)), 1.0)
-    update = np.random.default_rng().normal(0.0, 1e-4, plan.parameters) if plan.kind == Kind.TRAIN else None
+    update = (
+        np.resize(np.random.default_rng().normal(0.0, 1e-4, _FRESH), plan.parameters)
+        if plan.kind == Kind.TRAIN
+        else None
+    )
     return Contribution(_EXAMPLES, update, right, right, np.ones(classes, np.bool_))
