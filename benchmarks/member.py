@@ -37,6 +37,7 @@ from fanlight.storage.blobs import BlobFolder
 
 _ANSWERS_PER_DAY: Final = 100_000
 _EXAMPLES: Final = 100
+_MEMORY: Final = Path("/dev/shm")  # noqa: S108 where members keep the model: each would have a disk of its own
 _FRESH: Final = 4096  # random numbers of an update, which repeat themselves: they are to cost next to nothing
 
 
@@ -96,7 +97,7 @@ class Member:
 
     def _fetch(self, sha256: bytes) -> None:
         with (
-            tempfile.TemporaryDirectory() as folder,
+            tempfile.TemporaryDirectory(dir=_MEMORY if _MEMORY.is_dir() else None) as folder,
             BlobFolder(Path(folder)).unfinished(sha256.hex(), 0, MAX_MODEL_BYTES) as begun,
         ):
             self._main.model(sha256, begun)

@@ -16,7 +16,7 @@ from fanlight.errors import LocalError
 
 PROCESSES = 2
 """As many as Flower's simulation has actors on two cores."""
-_AT_ONCE = 2
+_AT_ONCE = 4
 _PATIENCE_S = 600.0
 
 

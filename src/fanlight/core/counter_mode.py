@@ -55,13 +55,16 @@ class WordSource:
     Args:
         stream: where the bytes come from; whatever has been read from it already is skipped.
         most: how many words one call may ask for, at least 1.
+        buffer: (n,) contiguous bytes, to be used instead of new ones; ``most`` is then n/4.
     """
 
-    def __init__(self, stream: CounterMode, most: int = PIECE_BYTES // 4) -> None:
+    def __init__(
+        self, stream: CounterMode, most: int = PIECE_BYTES // 4, buffer: NDArray[np.uint8] | None = None
+    ) -> None:
         self._stream = stream
-        self._bytes = np.empty(4 * most, dtype=np.uint8)
+        self._bytes = np.empty(4 * most, dtype=np.uint8) if buffer is None else buffer
         self._words = self._bytes.view(np.dtype("<u4"))
-        self.most = most
+        self.most = len(self._words)
 
     def next(self, count: int) -> NDArray[np.uint32]:
         """The next ``count`` <= ``most`` words, (count,) uint32; valid until the next call."""

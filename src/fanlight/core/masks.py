@@ -11,6 +11,7 @@ A key masks ONE vector: two vectors under one key would show their difference.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
@@ -18,8 +19,9 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from numpy.typing import NDArray
 
-from fanlight.core.counter_mode import KEY_BYTES, CounterMode, WordSource
-from fanlight.core.ring import add_into, check_vector, subtract_into
+from fanlight.core.cores import on_all_cores
+from fanlight.core.counter_mode import BLOCK_BYTES, KEY_BYTES, PIECE_BYTES, CounterMode, WordSource
+from fanlight.core.ring import WORD_BYTES, add_into, check_vector, subtract_into
 from fanlight.errors import MalformedMessage
 
 SEED_BYTES: Final = 32
@@ -52,12 +54,19 @@ class MaskStream:
     Every call continues where the last one ended, so the pieces must come in order and each word once. A piece is
     (n,) uint32, changed in place.
 
+    Args:
+        key: of the mask.
+        start: the word of the vector that the first piece begins with; what comes before it costs nothing.
+        buffer: see ``WordSource``.
+
     Raises:
         MalformedMessage: the key has not 32 bytes, or a piece is not a writable vector of uint32.
     """
 
-    def __init__(self, key: bytes) -> None:
-        self._words = WordSource(CounterMode(key))
+    def __init__(self, key: bytes, start: int = 0, buffer: NDArray[np.uint8] | None = None) -> None:
+        block, before = divmod(WORD_BYTES * start, BLOCK_BYTES)
+        self._words = WordSource(CounterMode(key, block.to_bytes(BLOCK_BYTES, "big")), buffer=buffer)
+        self._words.next(before // WORD_BYTES)
 
     def add_to(self, piece: NDArray[np.uint32]) -> None:
         """Add the mask's next n words to the piece, modulo 2^32."""
@@ -82,3 +91,27 @@ def add_mask(vector: NDArray[np.uint32], key: bytes) -> None:
 def subtract_mask(vector: NDArray[np.uint32], key: bytes) -> None:
     """Subtract the mask of ``key`` from (d,) uint32 in place, modulo 2^32; errors as in ``MaskStream``."""
     MaskStream(key).subtract_from(vector)
+
+
+def subtract_masks(piece: NDArray[np.uint32], keys: Sequence[bytes], start: int = 0) -> None:
+    """Subtract the masks of all ``keys`` from (n,) uint32 in place, modulo 2^32.
+
+    A sum of many vectors is unmasked piece by piece, so that a piece stays in the cache while all masks come off it.
+
+    Args:
+        piece: what lies from word ``start`` on in the vector.
+        keys: of the masks. start: where the piece begins.
+
+    Raises:
+        MalformedMessage: as in ``MaskStream``.
+    """
+    buffer = np.empty(PIECE_BYTES, np.uint8)
+    for key in keys:
+        MaskStream(key, start, buffer).subtract_from(piece)
+
+
+def unmask_sum(vector: NDArray[np.uint32], keys: Sequence[bytes]) -> None:
+    """The same for a whole sum, (d,) uint32, on all cores."""
+    step = PIECE_BYTES // WORD_BYTES
+    starts = range(0, len(vector), step)
+    on_all_cores(lambda start: subtract_masks(vector[start : start + step], keys, start), starts)

@@ -69,7 +69,7 @@ def clip(update: NDArray[np.float64], bound: float) -> Clipped:
     return Clipped(update * (bound / length), length, False)
 
 
-def norm(x: NDArray[np.float64] | NDArray[np.int64]) -> float:
+def norm(x: NDArray[np.float64] | NDArray[np.int32] | NDArray[np.int64]) -> float:
     """The L2 norm of a (d,) vector, computed in float64.
 
     Not by BLAS: for a long vector it starts threads that go on spinning when they are done, which took a third of the

@@ -64,6 +64,20 @@ def centre(x: NDArray[Any], bits: int | None = None) -> NDArray[np.int64]:
     raise MalformedMessage(f"ring elements are uint32 or uint64, not {x.dtype}")
 
 
+def centre_in_place(x: NDArray[np.uint32], bits: int) -> None:
+    """The same where they lie: words of (d,) become 32-bit two's complement; ``bits`` from 2 to 32.
+
+    Raises:
+        MalformedMessage: as in ``check_vector``; or no such ring has its words.
+    """
+    check_vector(x, bits)
+    above = WORD_BITS - bits
+    if above:
+        x <<= np.uint32(above)
+        signed = x.view(np.int32)
+        signed >>= np.int32(above)
+
+
 def add_into(acc: NDArray[Any], x: NDArray[Any]) -> None:
     """Add x to acc in the ring, in place and without a copy; both (d,) of one word type.
 

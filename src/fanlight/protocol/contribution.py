@@ -39,6 +39,9 @@ from fanlight.protocol.plan import Kind, Plan
 
 T = TypeVar("T")
 
+Integers = NDArray[np.int32] | NDArray[np.int64]
+"""A sum, centred. One of 32-bit words fits in as many; see ``segments.check_layout``."""
+
 W_MAX: Final = 10_000
 """Most training pictures of one device that can count."""
 COUNT_MAX: Final = 10_000
@@ -238,17 +241,18 @@ def _present(value: T | None) -> T:
     return value
 
 
-def centre(layout: Sequence[Segment], vector: NDArray[np.uint32]) -> NDArray[np.int64]:
-    """The integers that an unmasked sum stands for, each segment's in its ring: (d,) uint32 to (d,) int64."""
-    total = ring.centre(vector)
+def centre(layout: Sequence[Segment], vector: NDArray[np.uint32]) -> NDArray[np.int32]:
+    """The integers that an unmasked sum stands for, each segment's in its ring: (d,) uint32 to (d,) int32.
+
+    Where they lie: a sum may be so long that there is no room for another copy of it.
+    """
     places = slices(layout)
     for segment in layout:
-        if segment.bits in ring.PACKED_BITS:
-            total[places[segment.kind]] = ring.centre(vector[places[segment.kind]], segment.bits)
-    return total
+        ring.centre_in_place(vector[places[segment.kind]], segment.bits)
+    return vector.view(np.int32)
 
 
-def check_sum(layout: Sequence[Segment], total: NDArray[np.int64], count: int) -> str | None:
+def check_sum(layout: Sequence[Segment], total: Integers, count: int) -> str | None:
     """Main's checks of an unmasked, centred sum: every coordinate within [|S|·lo, |S|·hi], and the update's norm.
 
     The norm is at most Q·Σn/W_max and a little more for rounding (see ``quantise.norm_of_sum``). It goes by the weight
@@ -275,12 +279,12 @@ def check_sum(layout: Sequence[Segment], total: NDArray[np.int64], count: int) -
     return None
 
 
-def read_totals(layout: Sequence[Segment], total: NDArray[np.int64], count: int) -> Totals:
+def read_totals(layout: Sequence[Segment], total: Integers, count: int) -> Totals:
     """Read the sum's segments; call only after ``check_sum``.
 
     Args:
         layout: the round's layout.
-        total: (d,) int64, unmasked and centred.
+        total: (d,) int32 or int64, unmasked and centred.
         count: |S|.
     """
     places = slices(layout)
@@ -292,8 +296,8 @@ def read_totals(layout: Sequence[Segment], total: NDArray[np.int64], count: int)
         losses = parts["loss"] / float(_segment(layout, "loss").scale)
         totals = replace(
             totals,
-            received=Measured(received.copy(), float(losses[0])),
-            local=Measured(local.copy(), float(losses[1])),
+            received=Measured(received.astype(np.int64), float(losses[0])),
+            local=Measured(local.astype(np.int64), float(losses[1])),
         )
     if "update" in parts:
         segment = _segment(layout, "update")
@@ -303,7 +307,7 @@ def read_totals(layout: Sequence[Segment], total: NDArray[np.int64], count: int)
             totals,
             weight=weight,
             mean=np.multiply(parts["update"], unit / weight, dtype=np.float64),
-            supporters=parts["supporters"].copy(),
+            supporters=parts["supporters"].astype(np.int64),
             within_clip=int(parts["within_clip"][0]),
         )
     return totals

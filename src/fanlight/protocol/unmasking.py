@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from numpy.typing import NDArray
 
 from fanlight.core import ring
-from fanlight.core.masks import subtract_mask
+from fanlight.core.masks import unmask_sum
 from fanlight.core.packing import padding_is_zero, unpack
 from fanlight.core.segments import layout_words
 from fanlight.errors import Refused
@@ -138,16 +138,15 @@ def _unmask(
     sealed: Mapping[bytes, bytes],
     vector: NDArray[np.uint32],
     round_key: X25519PrivateKey | None,
-) -> tuple[str, NDArray[np.int64] | None]:
+) -> tuple[str, NDArray[np.int32] | None]:
     if vector.size == 0:
         return SUM_LOST, None
     if round_key is None:
         return KEY_LOST, None
     layout = record.terms.layout
+    seeds = {device: open_seed(sealed[device], round_key, MASK_MAIN, record.mh, device) for device in shard.devices}
     vector = unpack(vector, layout)
-    for device in shard.devices:
-        seed = open_seed(sealed[device], round_key, MASK_MAIN, record.mh, device)
-        subtract_mask(vector, mask_key(seed, MASK_MAIN, record.mh, device))
+    unmask_sum(vector, [mask_key(seed, MASK_MAIN, record.mh, device) for device, seed in seeds.items()])
     total = centre(layout, vector)
     reason = check_sum(layout, total, len(shard.devices))
     return ("ok", total) if reason is None else (reason, None)

@@ -1,12 +1,14 @@
 """The one sum of a round, or that of each shard: computed from the reports' files, kept in one until main has it.
 
-One vector is in memory a MiB at a time, so memory does not grow with the number of reports.
+The sum is worked out piece by piece, on all cores: the piece's words of each report are read and added, then the masks
+come off. So memory does not grow with the number of reports, and a piece stays in the cache until it is done.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import BinaryIO, Final
 
 import numpy as np
@@ -14,9 +16,10 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from numpy.typing import NDArray
 
 from fanlight.core import ring
-from fanlight.core.masks import MaskStream
-from fanlight.core.packing import pack, pieces
-from fanlight.core.segments import Segment, layout_length
+from fanlight.core.cores import on_all_cores
+from fanlight.core.masks import subtract_masks
+from fanlight.core.packing import Piece, pieces
+from fanlight.core.segments import layout_words
 from fanlight.errors import NotFound, StorageError
 from fanlight.protocol.aggregator_round import Held, Record
 from fanlight.protocol.digests import vector_digest
@@ -25,7 +28,7 @@ from fanlight.services.aggregator.held_reports import Place
 from fanlight.services.server.round_keys import RoundKeys
 from fanlight.storage.blobs import BlobFolder
 
-PIECE_BYTES: Final = 1 << 20
+PIECE_BYTES: Final = 1 << 19
 SUM: Final = ".sum"
 """How the name of a sum's file ends."""
 DEAD_ROUND: Final = frozenset({"round-key-lost", "report-damaged", "report-lost"})
@@ -67,12 +70,25 @@ class MaskedSums:
         self, record: Record, shard: Sequence[Held], places: Mapping[bytes, Place], key: X25519PrivateKey
     ) -> NDArray[np.uint32]:
         layout = record.terms.proposal.layout
-        total = np.zeros(layout_length(layout), np.uint32)
+        total = np.zeros(layout_words(layout), np.uint32)
+        files = [places[held.device] for held in shard]
+        keys = []
         for held in shard:
             seed = open_seed(held.envelope.sealed_aggregator, key, MASK_AGGREGATOR, record.mh, held.device)
-            mask = MaskStream(mask_key(seed, MASK_AGGREGATOR, record.mh, held.device))
-            self._add(total, layout, places[held.device], mask)
-        return pack(total, layout)
+            keys.append(mask_key(seed, MASK_AGGREGATOR, record.mh, held.device))
+
+        def sum_piece(work: tuple[Piece, int]) -> None:
+            piece, at = work
+            coordinates = np.zeros(piece.stop - piece.start, np.uint32)
+            for place in files:
+                ring.add_into(coordinates, piece.unpack(self._words(place, at, piece.words)))
+            subtract_masks(coordinates, keys, piece.start)
+            total[at : at + piece.words] = piece.pack(coordinates)
+
+        some = list(pieces(layout, PIECE_BYTES // ring.WORD_BYTES))
+        starts = accumulate((piece.words for piece in some), initial=0)
+        on_all_cores(sum_piece, list(zip(some, starts, strict=False)))
+        return total
 
     def keep(self, record: Record, total: NDArray[np.uint32]) -> None:
         """Write Y to the disk, durably."""
@@ -87,16 +103,14 @@ class MaskedSums:
         """
         return ring.from_bytes(self.files.read(sum_file(record)))
 
-    def _add(self, total: NDArray[np.uint32], layout: Sequence[Segment], place: Place, mask: MaskStream) -> None:
+    def _words(self, place: Place, at: int, count: int) -> NDArray[np.uint32]:
+        """``count`` words of a report from word ``at`` on; not to be changed."""
         with self._open(place.file) as stream:
-            stream.seek(place.start)
-            for piece in pieces(layout, PIECE_BYTES // 4):
-                words = ring.from_bytes(stream.read(4 * piece.words))
-                if words.size != piece.words:
-                    raise StorageError(f"The report file {place.file} ends too early.", slug="report-damaged")
-                coordinates = piece.unpack(words)
-                mask.subtract_from(coordinates)
-                ring.add_into(total[piece.start : piece.stop], coordinates)
+            stream.seek(place.start + ring.WORD_BYTES * at)
+            data = stream.read(ring.WORD_BYTES * count)
+        if len(data) != ring.WORD_BYTES * count:
+            raise StorageError(f"The report file {place.file} ends too early.", slug="report-damaged")
+        return np.frombuffer(data, "<u4").astype(np.uint32, copy=False)
 
     def _open(self, file: str) -> BinaryIO:
         try:
