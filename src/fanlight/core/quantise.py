@@ -96,44 +96,60 @@ def norm_of_sum(steps: int, length: int, count: int, weight: float) -> float:
     return weight * steps + min(surely, math.sqrt(count) * (math.sqrt(length) / 2 + _DEVIATIONS))
 
 
-def quantise(x: NDArray[np.float64], scale: Fraction, lo: int, hi: int, stream: Keystream) -> NDArray[np.int64]:
-    """Round x·scale stochastically to integers; unbiased for values in [lo, hi].
+def quantise(
+    x: NDArray[np.float64],
+    scale: Fraction,
+    lo: int,
+    hi: int,
+    stream: Keystream,
+    *,
+    weight: float = 1.0,
+    out: NDArray[np.int32] | None = None,
+) -> NDArray[np.int32]:
+    """Round x·weight·scale stochastically to integers; unbiased for values in [lo, hi].
 
     Args:
         x: (d,) float64, finite.
-        scale: steps per unit, positive. A weight n/W_max belongs in here: it then costs no pass over the vector.
+        scale: steps per unit, positive.
         lo: least result; smaller values are cut off there.
         hi: greatest result, likewise; -2^31 < lo <= hi < 2^31.
         stream: the device-private generator; d words of 32 bits are taken from it.
+        weight: of the device, finite; in here it costs no pass over the vector, nor a copy.
+        out: (d,) where the result is to lie; a new array by default.
 
     Returns:
-        (d,) int64 in [lo, hi].
+        (d,) int32 in [lo, hi].
 
     Raises:
         SettingsError: the scale is not positive or the bounds are out of range.
-        ModelError: x is not a float64 vector or not finite.
+        ModelError: x is not a float64 vector or not finite; ``out`` then means nothing.
     """
     factor = _factor(scale, lo, hi)
     _check_real_vector(x)
-    rounded = np.empty(len(x), dtype=np.int64)
-    work = np.empty(min(_PIECE, len(x)), dtype=np.float64)
+    rounded = np.empty(len(x), np.int32) if out is None else out
+    steps = np.empty(min(_PIECE, len(x)), np.float64)
+    fixed = np.empty(len(steps), np.int64)
     words = stream.words(_PIECE)
     for start in range(0, len(x), _PIECE):
-        piece = rounded[start : start + _PIECE]
-        steps = _scaled(x[start : start + _PIECE], factor, lo, hi, work)
-        steps *= 2.0**_FRACTION_BITS
-        np.rint(steps, out=steps)
-        np.copyto(piece, steps, casting="unsafe")
-        piece += words.next(len(piece))
-        piece >>= _FRACTION_BITS
+        piece = x[start : start + _PIECE]
+        some = fixed[: len(piece)]
+        np.copyto(some, _in_fixed_point(piece, weight, factor, lo, hi, steps[: len(piece)]), casting="unsafe")
+        some += words.next(len(piece))
+        some >>= _FRACTION_BITS
+        rounded[start : start + _PIECE] = some
     return rounded
 
 
-def _scaled(x: NDArray[np.float64], factor: float, lo: int, hi: int, work: NDArray[np.float64]) -> NDArray[np.float64]:
-    steps = work[: len(x)]
+def _in_fixed_point(
+    x: NDArray[np.float64], weight: float, factor: float, lo: int, hi: int, steps: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """x·weight·factor, cut off at ``lo`` and ``hi``, in whole multiples of 2^-32: how many of them there are."""
+    unit = 2.0**_FRACTION_BITS  # a power of two: to multiply by it changes no digit
     with np.errstate(over="ignore"):  # an overflow is cut off at lo or hi like any other value beyond them
-        np.multiply(x, factor, out=steps)
-    return np.clip(steps, lo, hi, out=steps)
+        np.multiply(x, weight, out=steps)
+        np.multiply(steps, factor * unit, out=steps)
+    np.clip(steps, lo * unit, hi * unit, out=steps)
+    return np.rint(steps, out=steps)
 
 
 def _factor(scale: Fraction, lo: int, hi: int) -> float:

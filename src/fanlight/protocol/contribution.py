@@ -193,30 +193,40 @@ def encode(layout: Sequence[Segment], contribution: Contribution, stream: Keystr
     clipped = None
     if contribution.update is not None and "update" in places:
         clipped = quantise.clip(contribution.update, clip_of(layout) / 1e6)
+    most_pictures = _most_pictures(layout)
     for segment in layout:
-        part = _quantised(segment, contribution, clipped, _most_pictures(layout), stream)
-        # NumPy would spread a single number over a whole segment without a word.
-        if part.shape != (segment.length,):
-            raise ModelError(f"the part {segment.kind!r} has {part.size} numbers, the round {segment.length}")
-        vector[places[segment.kind]] = ring.to_ring(part, segment.bits)
+        place = vector[places[segment.kind]]
+        if segment.kind == "update":
+            weight = min(contribution.examples, most_pictures) / most_pictures
+            _quantise_update(segment, _present(clipped).vector, weight, stream, place)
+        else:
+            part = _exact(segment, contribution, clipped, most_pictures)
+            _check_length(segment, part.shape)
+            place[:] = ring.to_ring(part, segment.bits)
     return vector
 
 
-def _quantised(
-    segment: Segment,
-    contribution: Contribution,
-    clipped: quantise.Clipped | None,
-    most_pictures: int,
-    stream: Keystream,
+def _quantise_update(
+    segment: Segment, update: NDArray[np.float64], weight: float, stream: Keystream, place: NDArray[np.uint32]
+) -> None:
+    """The longest part is written where it belongs, with no copy of it in between."""
+    _check_length(segment, update.shape)
+    out = place.view(np.int32)
+    quantise.quantise(update, segment.scale, segment.lo, segment.hi, stream, weight=weight, out=out)
+
+
+def _check_length(segment: Segment, shape: tuple[int, ...]) -> None:
+    # NumPy would spread a single number over a whole segment without a word.
+    if shape != (segment.length,):
+        raise ModelError(f"the part {segment.kind!r} has {math.prod(shape)} numbers, the round {segment.length}")
+
+
+def _exact(
+    segment: Segment, contribution: Contribution, clipped: quantise.Clipped | None, most_pictures: int
 ) -> NDArray[np.int64]:
-    examples = min(contribution.examples, most_pictures)
     match segment.kind:
         case "weight":
-            return np.array([examples], np.int64)
-        case "update":
-            weighted = _present(clipped).vector * (examples / most_pictures)
-            scale = Fraction(segment.scale_numerator, segment.scale_denominator)
-            return quantise.quantise(weighted, scale, segment.lo, segment.hi, stream)
+            return np.array([min(contribution.examples, most_pictures)], np.int64)
         case "counts":
             both = (_present(contribution.received), _present(contribution.local))
             return np.concatenate([np.minimum(part.confusion.ravel(), segment.hi) for part in both])

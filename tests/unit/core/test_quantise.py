@@ -92,7 +92,7 @@ def test_integers_and_bounds_are_exact_whatever_is_drawn() -> None:
     x = np.array([0.0, 1.0, -1.0, bound, -bound, 1e300, -1e300, 2**22 - 2.0**-31])
     drawn = quantise(x, Fraction(1), -bound, bound, Always(2**32 - 1))
     assert drawn.tolist() == [0, 1, -1, bound, -bound, bound, -bound, 2**22]
-    assert drawn.dtype == np.int64
+    assert drawn.dtype == np.int32
 
 
 def test_fractions_finer_than_a_word_go_to_the_nearest_side() -> None:
