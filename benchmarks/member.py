@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from numpy.typing import NDArray
 
 from fanlight.core.randomness import Keystream
-from fanlight.errors import NotFound
+from fanlight.errors import NotFound, RemoteError
 from fanlight.learning import backbones
 from fanlight.learning.model_file import MAX_MODEL_BYTES
 from fanlight.protocol import identities
@@ -36,6 +36,7 @@ from fanlight.services.http.remote import Remote
 from fanlight.storage.blobs import BlobFolder
 
 _ANSWERS_PER_DAY: Final = 100_000
+_MOMENT_S: Final = 0.01
 _EXAMPLES: Final = 100
 _MEMORY: Final = Path("/dev/shm")  # noqa: S108 where members keep the model: each would have a disk of its own
 _FRESH: Final = 4096  # random numbers of an update, which repeat themselves: they are to cost next to nothing
@@ -79,7 +80,14 @@ class Member:
         offer = self.fetch()
         record, y = answer(self._device, offer, _contribution)
         envelope, data = Envelope.decode(record.envelope), io.BytesIO(y.astype("<u4").tobytes())
-        receipt = self._aggregator.upload(record.mh, self._device.device, envelope, data, record.length)
+        receipt = None
+        while receipt is None:
+            try:
+                receipt = self._aggregator.upload(record.mh, self._device.device, envelope, data, record.length)
+            except RemoteError as error:
+                if error.slug != "round-not-open-yet":  # main's answer is still on its way to the aggregator
+                    raise
+                time.sleep(_MOMENT_S)
         record = self._device.take_receipt(record, receipt)
         self._main.beacon(record.mh, record.receipt)
 

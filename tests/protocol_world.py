@@ -325,7 +325,7 @@ class Round:
                 continue
             seed = open_seed(listed.sealed_main, self.main_round_key, MASK_MAIN, self.m.mh, listed.device)
             subtract_mask(total, mask_key(seed, MASK_MAIN, self.m.mh, listed.device))
-        return centre(self.proposal.layout, total)
+        return centre(self.proposal.layout, total).astype(np.int64)
 
     def take_off(self, total: NDArray[np.uint32], sent: Sent) -> None:
         """Subtract the aggregator's mask of one report."""

@@ -18,7 +18,7 @@ from fanlight.services.aggregator.service import AggregatorService
 from fanlight.services.aggregator.uploads import Uploads
 from fanlight.services.main_server import announcements, signed_answers
 from fanlight.services.main_server.offers import Offers
-from fanlight.services.main_server.protocol_api import _split_release
+from fanlight.services.main_server.release_body import ReleaseBody
 from fanlight.services.main_server.service import MainService
 from fanlight.services.server.membership import Membership
 from tests.faults.lines import Request
@@ -93,7 +93,9 @@ class MainRoutes:
             case "/aggregator/close":
                 reply = service.rounds.judge(body)
             case "/aggregator/release":
-                reply = service.rounds.release(*_split_release(body))
+                release = ReleaseBody()
+                release.take(body)
+                reply = service.rounds.release(*release.parts())
             case "/aggregator/outcome":
                 service.rounds.take_outcome(body)
                 service.news.tell(soon=True)

@@ -55,7 +55,9 @@ END_WITH_STDIN = "FANLIGHT_END_WITH_STDIN"
 
 _SHUTDOWN_S = 3
 _M_ARENA_MAX = -8
+_M_MMAP_THRESHOLD = -3
 """Of ``mallopt``, see ``malloc.h``."""
+_LONG = 1 << 20
 
 
 def serve(
@@ -124,10 +126,13 @@ def allow_many_connections() -> None:
 def share_one_heap() -> None:
     """Have all threads allocate from one heap: glibc's own for each thread keep megabytes, for locks that rarely wait.
 
-    Threads of Python take turns anyway. Other C libraries have no such heaps.
+    Threads of Python take turns anyway. Other C libraries have no such heaps. What is longer than a MiB, vectors and
+    models, is not allocated from it: what they leave would have holes, and the system would not get it back.
     """
     with suppress(OSError, AttributeError, TypeError):  # no glibc
-        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(_M_ARENA_MAX, 1)
+        mallopt(_M_MMAP_THRESHOLD, _LONG)
 
 
 def claim(host: str, port: int) -> list[socket.socket]:

@@ -83,17 +83,24 @@ class Totals:
     """What main reads out of a sum over ``count`` devices; None where the layout has no such segment.
 
     Attributes:
-        weight: Σn. mean: weighted mean update, (d,) float64.
+        weight: Σn.
+        steps: the sum of all weighted updates, (d,) int32 or int64. unit: what one step of it is of the mean.
         received, local: summed counts. supporters: (K,) devices per class. within_clip: devices within the clip.
     """
 
     count: int
     weight: int | None = None
-    mean: NDArray[np.float64] | None = None
+    steps: Integers | None = None
+    unit: float = 0.0
     received: Measured | None = None
     local: Measured | None = None
     supporters: NDArray[np.int64] | None = None
     within_clip: int | None = None
+
+    @property
+    def mean(self) -> NDArray[np.float64] | None:
+        """The weighted mean update, a new (d,) array; None without ``steps``."""
+        return None if self.steps is None else np.multiply(self.steps, self.unit, dtype=np.float64)
 
 
 def expected_layout(
@@ -316,7 +323,8 @@ def read_totals(layout: Sequence[Segment], total: Integers, count: int) -> Total
         totals = replace(
             totals,
             weight=weight,
-            mean=np.multiply(parts["update"], unit / weight, dtype=np.float64),
+            steps=parts["update"],
+            unit=unit / weight,
             supporters=parts["supporters"].astype(np.int64),
             within_clip=int(parts["within_clip"][0]),
         )

@@ -87,6 +87,6 @@ def _add_version(parts: MainServerParts, tx: Connection, number: int) -> None:
     models = parts.service.models
     plan = parts.service.task.plan
     size = plan.features * len(plan.classes) + len(plan.classes)
-    totals = Totals(count=5, mean=np.full(size, 0.01), supporters=np.full(len(plan.classes), 5))
+    totals = Totals(count=5, steps=np.ones(size, np.int32), unit=0.01, supporters=np.full(len(plan.classes), 5))
     models.add(tx, totals, models.current(tx).sha256, number, 1_800_000_010.0 + number)
     models.publish(tx, number)

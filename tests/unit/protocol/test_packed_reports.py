@@ -193,7 +193,7 @@ def garbage(layout: tuple[Segment, ...], good: NDArray[np.int64], draws: Keystre
     vector = good.astype(np.uint32)
     place = slices(layout)["update"]
     vector[place] = draws.uint32(place.stop - place.start)
-    return centre(layout, vector)
+    return centre(layout, vector).astype(np.int64)
 
 
 @pytest.mark.parametrize("update_bits", [10, 16])
@@ -203,7 +203,7 @@ def test_garbage_that_no_range_check_could_see_has_too_long_an_update(update_bit
     plan, n_max = plan_of(features=features), 4
     layout = expected_layout(plan, n_max, CLIP_MICRO, with_counts=False, update_bits=update_bits)
     vectors = [encode(layout, contribution_of(plan, i), Keystream(secret(str(i)))) for i in range(n_max)]
-    good = centre(layout, np.sum(vectors, axis=0, dtype=np.uint32))
+    good = centre(layout, np.sum(vectors, axis=0, dtype=np.uint32)).astype(np.int64)
     assert check_sum(layout, good, n_max) is None
     draws = Keystream(secret("garbage"))
     reasons = [check_sum(layout, garbage(layout, good, draws), n_max) for _ in range(300)]

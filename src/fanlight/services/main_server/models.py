@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection, Select, bindparam, func, insert, literal, select, update
 
+from fanlight.core.tensors import TensorLayout, TensorSpec
 from fanlight.errors import NotFound
 from fanlight.learning.algorithms.fedavg import FEDAVG
-from fanlight.learning.heads import head_layout, zero_head
+from fanlight.learning.heads import zero_head
 from fanlight.learning.model_file import HeadModel, decode, encode, model_hash
 from fanlight.protocol.contribution import Totals
 from fanlight.protocol.plan import Plan
@@ -21,6 +22,8 @@ from fanlight.storage.statements import Statement
 from fanlight.storage.tables.main import model_files, models, rounds
 
 T = TypeVar("T")
+
+_ROWS: Final = 1 << 10
 
 
 @dataclass(frozen=True)
@@ -155,20 +158,18 @@ class Models:
         Classes with fewer supporters than the task asks for keep their row: with one supporter the row of the sum *is*
         that device's contribution.
         """
-        if totals.mean is None or totals.supporters is None:
+        if totals.steps is None or totals.supporters is None:
             return
         model = decode(self.content(tx, start))
-        layout = head_layout(*model.weight.shape)
-        mean = totals.mean.copy()
-        parts = layout.views(mean)
         held_back = totals.supporters < notes.read(tx, notes.SUPPORTERS, self._tasks.task.policy.supporters)
-        parts["head.weight"][:, held_back] = 0
-        parts["head.bias"][held_back] = 0
-        parameters = layout.flatten({"head.weight": model.weight, "head.bias": model.bias})
-        state = FEDAVG.apply(FEDAVG.init(parameters), mean)
-        tensors = layout.unflatten(FEDAVG.parameters_of(state))
+        steps = totals.steps.reshape(-1, len(held_back))  # rows of a parameter for each class, the last one the bias
+        for rows, moved in ((model.weight, steps[:-1]), (model.bias[np.newaxis], steps[-1:])):
+            for start_row in range(0, len(rows), _ROWS):
+                some = slice(start_row, start_row + _ROWS)
+                mean = np.where(held_back, 0.0, np.multiply(moved[some], totals.unit, dtype=np.float64))
+                rows[some] = _moved(rows[some], mean)
         number = self._latest(tx) + 1
-        self._insert(tx, number, tensors["head.weight"], tensors["head.bias"], now, round_number, published=False)
+        self._insert(tx, number, model.weight, model.bias, now, round_number, published=False)
 
     def publish(self, tx: Connection, round_number: int) -> None:
         """Hand out the version that a round made, if it made one: it is the current one now."""
@@ -208,6 +209,20 @@ class Models:
             published=published,
             size=len(content),
         )
+
+
+def _moved(parameters: NDArray[np.float32], mean: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Some of the parameters after the round, (n, K).
+
+    In federated averaging each parameter moves by itself, so a long model is worked on piece by piece: as a whole, in
+    float64 and with all that lies between, it would take many times the room of the vector that has come.
+
+    Raises:
+        ModelError: a value that is not a finite float32.
+    """
+    state = FEDAVG.apply(FEDAVG.init(parameters.ravel()), mean.ravel())
+    layout = TensorLayout((TensorSpec("rows", parameters.shape),))
+    return layout.unflatten(FEDAVG.parameters_of(state))["rows"]
 
 
 def version_file(plan: Plan, number: int, weight: NDArray[np.float32], bias: NDArray[np.float32]) -> bytes:

@@ -5,17 +5,14 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Collection
 from typing import Final
 
-import numpy as np
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import QueryParams
 from starlette.requests import Request
 from starlette.responses import Response
 
-from fanlight.core import ring
-from fanlight.errors import MalformedMessage
 from fanlight.protocol.closing import CLOSE_LIMIT
 from fanlight.protocol.exchange import PREFIX
-from fanlight.services.http.bodies import read_body
+from fanlight.services.http.bodies import read_body, stream_body
 from fanlight.services.http.content import content_response
 from fanlight.services.http.nonces import NonceWindow
 from fanlight.services.http.numbers import seconds, whole_number
@@ -23,13 +20,12 @@ from fanlight.services.http.plain_routes import PlainRoute
 from fanlight.services.http.signatures import SignatureVerifier
 from fanlight.services.main_server import announcements, signed_answers
 from fanlight.services.main_server.offers import Offers
+from fanlight.services.main_server.release_body import RELEASE_FRONT_LIMIT, ReleaseBody
 from fanlight.services.main_server.service import MainService
 from fanlight.services.server.digits_in_paths import hash_in_path
 from fanlight.services.server.membership_api import SMALL_BODY, cbor, membership_routes
 
 LONGEST_WAIT_S: Final = 25.0
-_RELEASE_PREFIX: Final = 4
-_RELEASE_LIMIT: Final = 16_384
 
 Sender = Callable[[Request], bytes]
 """Verifies a device's request; returns the device's id."""
@@ -174,8 +170,12 @@ def _round_routes(service: MainService, verifier: SignatureVerifier) -> list[Pla
         return cbor(reply)
 
     async def release(request: Request) -> Response:
-        limit = _RELEASE_PREFIX + _RELEASE_LIMIT + 4 * service.rounds.most_words()
-        signed, vector = _split_release(await body_of(request, limit))
+        verifier.verify_request(request)
+        limit = RELEASE_FRONT_LIMIT + 4 * service.rounds.most_words()
+        body = ReleaseBody()
+        async for piece in stream_body(request, limit):
+            body.take(piece)
+        signed, vector = body.parts()
         reply = await run_in_threadpool(service.rounds.release, signed, vector)
         # The devices hear of it when it is published, or when the aggregator's signature on the outcome arrives.
         service.news.tell()
@@ -211,13 +211,3 @@ def _asked(request: Request) -> tuple[int, float, bytes | None]:
         seconds("wait", query.get("wait", "0"), LONGEST_WAIT_S),
         hash_in_path(query["have"]) if "have" in query else None,
     )
-
-
-def _split_release(body: bytes) -> tuple[bytes, np.ndarray[tuple[int], np.dtype[np.uint32]]]:
-    """Body: length of the signed release (4 bytes, big-endian) ‖ signed release ‖ Y (little-endian words)."""
-    length = int.from_bytes(body[:_RELEASE_PREFIX], "big")
-    start = _RELEASE_PREFIX + length
-    if length > _RELEASE_LIMIT or start > len(body) or (len(body) - start) % 4:
-        raise MalformedMessage("This is not a release.")
-    vector = ring.from_bytes(memoryview(body)[start:])
-    return body[_RELEASE_PREFIX:start], vector
