@@ -52,15 +52,16 @@ def head_layout(features: int, classes: int) -> TensorLayout:
     return TensorLayout((TensorSpec("head.weight", (features, classes)), TensorSpec("head.bias", (classes,))))
 
 
-def checked_head(weight: NDArray[Any], bias: NDArray[Any]) -> SoftmaxHead:
-    """A head from two arrays, as float32 of its own.
+def checked_head(weight: NDArray[Any], bias: NDArray[Any], *, own: bool = True) -> SoftmaxHead:
+    """A head from two arrays, as float32 of its own; unless it need not ``own`` them, where they are that already.
 
     Raises:
         ModelError: shapes do not fit, fewer than two classes, or a number is not finite.
     """
     if weight.ndim != 2 or bias.shape != weight.shape[1:] or weight.shape[0] < 1 or weight.shape[1] < 2:
         raise ModelError(f"a head of shapes {weight.shape} and {bias.shape} is not (features, classes) and (classes,)")
-    head = SoftmaxHead(np.array(weight, np.float32, order="C"), np.array(bias, np.float32))
+    copy = True if own else None
+    head = SoftmaxHead(np.array(weight, np.float32, order="C", copy=copy), np.array(bias, np.float32, copy=copy))
     if not (np.isfinite(head.weight).all() and np.isfinite(head.bias).all()):
         raise ModelError("the head holds numbers that are not finite", next="Start from an earlier model version.")
     return head

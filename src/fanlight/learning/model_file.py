@@ -13,11 +13,11 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from safetensors.numpy import save
 
 from fanlight.errors import ModelError
 from fanlight.learning.heads import Floats, checked_head
@@ -28,6 +28,8 @@ MAX_CLASSES = 1000
 MAX_FEATURES = 2**16
 MAX_NAME_LENGTH = 200
 
+_ALIGNMENT = 8
+"""Bytes of which a header has a multiple."""
 _METADATA_KEYS = {"format", "task", "version", "classes", "backbone", "picture_size", "head"}
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -63,7 +65,7 @@ def encode(model: HeadModel) -> bytes:
     Raises:
         ModelError: a field is out of range, or weights do not fit the classes.
     """
-    checked = _checked(model)
+    checked = _checked(model, own=False)
     metadata = {
         "format": 1,
         "task": checked.task,
@@ -74,7 +76,20 @@ def encode(model: HeadModel) -> bytes:
         "head": "softmax",
     }
     text = json.dumps(metadata, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
-    return save({"head.weight": checked.weight, "head.bias": checked.bias}, {"fanlight": text})
+    return _file({"head.bias": checked.bias, "head.weight": checked.weight}, text)
+
+
+def _file(tensors: Mapping[str, Floats], text: str) -> bytes:
+    """What ``safetensors`` writes, without a copy of each tensor in between: they may be the longest of all vectors."""
+    header: dict[str, Any] = {"__metadata__": {"fanlight": text}}
+    end = 0
+    for name, tensor in tensors.items():
+        start, end = end, end + tensor.nbytes
+        header[name] = {"dtype": "F32", "shape": list(tensor.shape), "data_offsets": [start, end]}
+    words = json.dumps(header, separators=(",", ":")).encode()
+    words += b" " * (-len(words) % _ALIGNMENT)
+    data = (tensor.astype("<f4", copy=False).reshape(-1).view(np.uint8).data for tensor in tensors.values())
+    return b"".join((len(words).to_bytes(8, "little"), words, *data))
 
 
 def decode(data: bytes) -> HeadModel:
@@ -169,11 +184,11 @@ def _contiguous(spans: list[tuple[int, int]], length: int) -> list[tuple[int, in
 
 
 def _array(body: memoryview, span: tuple[int, int], shape: tuple[int, ...]) -> Floats:
-    return np.frombuffer(body[span[0] : span[1]], dtype="<f4").reshape(shape).astype(np.float32)
+    return np.frombuffer(body[span[0] : span[1]], dtype="<f4").reshape(shape)
 
 
-def _checked(model: HeadModel) -> HeadModel:
-    """The model with arrays of its own, if every field is in range."""
+def _checked(model: HeadModel, *, own: bool = True) -> HeadModel:
+    """The model, with arrays of its own if it is to ``own`` them, if every field is in range."""
     _check_name("task", model.task)
     _check_name("backbone", model.backbone_id)
     for name in model.classes:
@@ -184,7 +199,7 @@ def _checked(model: HeadModel) -> HeadModel:
         raise ModelError("the backbone's hash is not 64 hexadecimal digits")
     _check_integer("version", model.version, 0, 2**53)
     _check_integer("picture size", model.picture_size, 8, 2048)
-    head = checked_head(model.weight, model.bias)
+    head = checked_head(model.weight, model.bias, own=own)
     if head.classes != len(model.classes) or head.features > MAX_FEATURES:
         raise ModelError(f"weights {model.weight.shape} do not fit {len(model.classes)} classes")
     return HeadModel(

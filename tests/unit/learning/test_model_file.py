@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from safetensors import safe_open
+from safetensors.numpy import save
 
 from fanlight.errors import ModelError
 from fanlight.learning import model_file
@@ -62,6 +63,13 @@ def with_header(change: Callable[[dict[str, Any]], object]) -> bytes:
 
 def test_there_and_back() -> None:
     assert same(decode(encode(MODEL)), MODEL)
+
+
+@pytest.mark.parametrize("name", ["doorbell", "Türklingel", 'a "quoted" name', "back\\slash", "日本"])
+def test_the_bytes_are_those_that_safetensors_writes(name: str) -> None:
+    model = replace(MODEL, task=name)
+    header, _ = header_of(encode(model))
+    assert encode(model) == save({"head.weight": model.weight, "head.bias": model.bias}, header["__metadata__"])
 
 
 def test_the_same_model_gives_the_same_bytes() -> None:

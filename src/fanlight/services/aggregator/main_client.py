@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import hashlib
+from collections.abc import Callable, Iterator, Mapping
+from itertools import chain
 from typing import Final
 
 import httpx
@@ -15,12 +17,14 @@ from fanlight.protocol import signing
 from fanlight.protocol.exchange import MEMBERS, ORDERS, PREFIX, Enrolments, Members, Orders
 from fanlight.protocol.manifest import SignedManifest
 from fanlight.services.federation import ServerIdentity
-from fanlight.services.http.remote import Remote
+from fanlight.services.http.remote import CBOR, Remote
+from fanlight.services.http.signature_profile import content_digest
 
 KEY_ID: Final = "aggregator"
 LONG_POLL_S: Final = 20.0
 _BULK_TIMEOUT: Final = httpx.Timeout(120, connect=10)
 _REPLY_LIMIT: Final = 1 << 25
+_PIECE: Final = 1 << 20
 
 
 class MainClient:
@@ -77,15 +81,28 @@ class MainClient:
 
     def release(self, signed: bytes, vector: NDArray[np.uint32]) -> bytes:
         """Hand in the one release with Y, which is empty if it is lost; returns main's signed outcome."""
-        body = b"".join((len(signed).to_bytes(4, "big"), signed, ring.to_bytes(vector)))
-        return self._ask("POST", "/aggregator/release", body)
+        front, y = len(signed).to_bytes(4, "big") + signed, ring.to_bytes(vector)
+        hashed = hashlib.sha256(front)
+        hashed.update(y)
+        headers = {
+            **CBOR,
+            "Content-Digest": content_digest(hashed.digest()),
+            "Content-Length": str(len(front) + len(y)),
+        }
+        # In pieces: as a whole it would be copied twice on its way.
+        content = chain([front], (bytes(y[start : start + _PIECE]) for start in range(0, len(y), _PIECE)))
+        return self._ask("POST", "/aggregator/release", content, headers)
 
     def outcome(self, outcome: bytes) -> Orders:
         """Hand in our word on how the round ended; what main orders next, errors as in ``orders``."""
         return self._read_orders(self._ask("POST", "/aggregator/outcome", outcome))
 
-    def _ask(self, method: str, path: str, content: bytes = b"") -> bytes:
-        return self._remote.send(method, PREFIX + path, content=content, limit=_REPLY_LIMIT, timeout=_BULK_TIMEOUT)
+    def _ask(
+        self, method: str, path: str, content: bytes | Iterator[bytes] = b"", headers: Mapping[str, str] = CBOR
+    ) -> bytes:
+        return self._remote.send(
+            method, PREFIX + path, content=content, headers=headers, limit=_REPLY_LIMIT, timeout=_BULK_TIMEOUT
+        )
 
     def _read_orders(self, data: bytes) -> Orders:
         payload = signing.verify_bytes(self._trust.main_key, ORDERS, data, limit=_REPLY_LIMIT)

@@ -57,7 +57,7 @@ class Models:
         if tx.execute(select(models.c.version).limit(1)).first() is None:
             plan = self._tasks.task.plan
             head = zero_head(plan.features, len(plan.classes))
-            self._insert(tx, 0, head.weight, head.bias, now, None, published=True)
+            self._insert(tx, 0, version_file(plan, 0, head.weight, head.bias), now, None, published=True)
 
     def current(self, tx: Connection) -> Version:
         """The version that devices fetch: the newest published one, or the one the operator went back to."""
@@ -158,8 +158,14 @@ class Models:
         Classes with fewer supporters than the task asks for keep their row: with one supporter the row of the sum *is*
         that device's contribution.
         """
-        if totals.steps is None or totals.supporters is None:
-            return
+        if totals.steps is not None:
+            file = self._after(tx, totals, start)
+            self._insert(tx, self._latest(tx) + 1, file, now, round_number, published=False)
+
+    def _after(self, tx: Connection, totals: Totals, start: bytes) -> bytes:
+        """The file of the next version; what it was made from is not kept in memory while it is stored."""
+        assert totals.steps is not None
+        assert totals.supporters is not None
         model = decode(self.content(tx, start))
         held_back = totals.supporters < notes.read(tx, notes.SUPPORTERS, self._tasks.task.policy.supporters)
         steps = totals.steps.reshape(-1, len(held_back))  # rows of a parameter for each class, the last one the bias
@@ -168,8 +174,7 @@ class Models:
                 some = slice(start_row, start_row + _ROWS)
                 mean = np.where(held_back, 0.0, np.multiply(moved[some], totals.unit, dtype=np.float64))
                 rows[some] = _moved(rows[some], mean)
-        number = self._latest(tx) + 1
-        self._insert(tx, number, model.weight, model.bias, now, round_number, published=False)
+        return version_file(self._tasks.task.plan, self._latest(tx) + 1, model.weight, model.bias)
 
     def publish(self, tx: Connection, round_number: int) -> None:
         """Hand out the version that a round made, if it made one: it is the current one now."""
@@ -190,14 +195,12 @@ class Models:
         self,
         tx: Connection,
         number: int,
-        weight: NDArray[np.float32],
-        bias: NDArray[np.float32],
+        content: bytes,
         now: float,
         round_number: int | None,
         *,
         published: bool,
     ) -> None:
-        content = version_file(self._tasks.task.plan, number, weight, bias)
         sha256 = bytes.fromhex(model_hash(content))
         _INSERT_FILE.run(tx, sha256=sha256, content=content)
         _INSERT.run(
