@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from numpy.typing import NDArray
 
 from fanlight.core.randomness import Keystream
+from fanlight.core.ring import to_bytes
 from fanlight.errors import NotFound, RemoteError
 from fanlight.learning import backbones
 from fanlight.learning.model_file import MAX_MODEL_BYTES
@@ -79,7 +80,7 @@ class Member:
         """Fetch the model, check the open round, and report in it: a random update, and every picture right."""
         offer = self.fetch()
         record, y = answer(self._device, offer, _contribution)
-        envelope, data = Envelope.decode(record.envelope), io.BytesIO(y.astype("<u4").tobytes())
+        envelope, data = Envelope.decode(record.envelope), io.BytesIO(to_bytes(y))
         receipt = None
         while receipt is None:
             try:

@@ -129,7 +129,9 @@ class Body:
                 raise report.refuse_length(f"more than {report.size}")
             chunk += piece
             while len(chunk) >= VECTOR_CHUNK_BYTES:
-                yield bytes(chunk[:VECTOR_CHUNK_BYTES])
+                with memoryview(chunk) as view:
+                    whole = bytes(view[:VECTOR_CHUNK_BYTES])
+                yield whole
                 del chunk[:VECTOR_CHUNK_BYTES]
                 at += VECTOR_CHUNK_BYTES
         if at + len(chunk) < report.size:
