@@ -40,7 +40,7 @@ from fanlight.protocol.message import Message
 from fanlight.protocol.transitions import Table
 from fanlight.services.aggregator import main_client, upload_body, uploads
 from fanlight.services.http import nonces, problems, remote, signature_profile
-from fanlight.services.main_server import class_proposals, news, pace, presence, protocol_api
+from fanlight.services.main_server import class_proposals, news, pace, presence, protocol_api, release_body
 from fanlight.services.server import membership_api
 
 MESSAGES: Final = (identities, exchange, plan, manifest, report, closing, log)
@@ -210,7 +210,7 @@ def _limits() -> str:
         ("an envelope", f"{report.ENVELOPE_LIMIT:,} bytes"),
         ("an enrolment, change of key, leaving, revocation, receipt, readiness, word of refusal, outcome",
          f"{membership_api.SMALL_BODY:,} bytes"),
-        ("the signed part of a release", f"{protocol_api._RELEASE_LIMIT:,} bytes"),
+        ("a release before Y, its length of 4 bytes included", f"{release_body.RELEASE_FRONT_LIMIT:,} bytes"),
         ("a problem (answer with an error)", f"{remote.PROBLEM_LIMIT // 1024} KiB"),
         ("a model file", f"{model_file.MAX_MODEL_BYTES // mib} MiB"),
         ("y in one request", f"{report.WHOLE_BYTES // mib} MiB"),
