@@ -586,6 +586,7 @@ class Device:
             verify(self.main_key, "outcome-main", signed["payload"], signed["main_signature"])
         need(outcome["mh"].hex() == mh, "foreign-outcome")
         if proof is not None:
+            need(outcome["result"] != "abandoned", "bad-inclusion-proof")
             shards = {each["number"]: each for each in outcome["shards"] or ()}
             shard = shards.get(proof["shard"])
             need((shard is None) == (proof["shard"] is None) == (outcome["shards"] is None), "bad-inclusion-proof")

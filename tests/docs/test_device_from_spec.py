@@ -312,6 +312,10 @@ def answers(done: Round) -> dict[str, tuple[str, OutcomeForDevice]]:
         "good": ("", good),
         "no proof": ("", good.with_(proof=None)),
         "abandoned": ("", OutcomeForDevice(outcome=by_both(abandoned).with_(main_signature=None))),
+        "abandoned, and summed": (
+            "bad-inclusion-proof",
+            good.with_(outcome=by_both(abandoned).with_(main_signature=None)),
+        ),
         "half signed": ("half-signed-outcome", good.with_(outcome=outcome.with_(main_signature=None))),
         "by main alone": (
             "not-authentic",

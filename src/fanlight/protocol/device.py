@@ -272,6 +272,7 @@ class Device:
         root = outcome.set_root if shard is None else shard.set_root
         entry = Entry(self.device, Envelope.decode(record.envelope).report_id)
         known = (shard is None) == (proof.shard is None) == (outcome.shards is None)
+        known &= outcome.result != Result.ABANDONED  # of which nothing is summed
         if not (known and included(record.mh, root, proof.size, proof.index, proof.path, entry)):
             raise NotAuthentic("The proof that our report was summed does not hold.", slug="bad-inclusion-proof")
         return shard

@@ -58,7 +58,7 @@ from fanlight.protocol.manifest import (
     Cohort,
     Manifest,
     Proposal,
-    check_draw,
+    check_added,
     complete,
     manifest_hash,
 )
@@ -110,14 +110,14 @@ class MainServer:
 
         Raises:
             NotAuthentic: not the aggregator's signature.
-            Refused: it signed other terms than we proposed, or shards without being bound to a draw.
+            Refused: it signed other terms than we proposed, our round key as its own, or shards without a draw.
             Conflict: it had signed another manifest for this round.
         """
         payload = signing.verify_bytes(self.trust.aggregator_key, MANIFEST_AGGREGATOR, countersigned)
         manifest = Manifest.decode(payload)
         if manifest.proposal.encode() != record.proposal:
             raise Refused("The aggregator signed other terms than were proposed.", slug="substituted-manifest")
-        check_draw(manifest)
+        check_added(manifest)
         state = TABLE.next(record.at, Event.OPEN)
         mh = manifest_hash(payload)
         if record.manifest:

@@ -187,12 +187,14 @@ def check_proposal(proposal: Proposal, fid: bytes) -> None:
         raise Refused(f"The manifest's vector cannot be summed: {error}", slug="bad-layout") from error
 
 
-def check_draw(manifest: Manifest) -> None:
-    """Shards need the aggregator's word on the draw, and nothing else does.
+def check_added(manifest: Manifest) -> None:
+    """What the aggregator has added: a round key of its own, and its word on the draw if there are shards.
 
     Raises:
-        Refused: there is one without the other.
+        Refused: one round key for both servers; or shards without a draw, or a draw without shards.
     """
+    if manifest.aggregator_key == manifest.proposal.main_key:
+        raise Refused("Both servers have the same round key; split trust needs two.", slug="one-round-key")
     if (manifest.draw is None) != (manifest.proposal.shards is None):
         raise Refused("The manifest's shards are not drawn, or there are none.", slug="bad-manifest")
 
@@ -220,7 +222,7 @@ def read_manifest(trust: Trust, signed: SignedManifest) -> Manifest:
 
     Raises:
         NotAuthentic: a signature is missing or wrong.
-        Refused: see ``check_proposal``; or one round key for both servers.
+        Refused: see ``check_proposal`` and ``check_added``.
     """
     for public_key, label, signature in (
         (trust.aggregator_key, MANIFEST_AGGREGATOR, signed.aggregator_signature),
@@ -229,9 +231,7 @@ def read_manifest(trust: Trust, signed: SignedManifest) -> Manifest:
         signing.verify(public_key, label, signing.Signed(signed.payload, signing.key_id(public_key), signature))
     manifest = Manifest.decode(signed.payload)
     check_proposal(manifest.proposal, trust.fid)
-    check_draw(manifest)
-    if manifest.aggregator_key == manifest.proposal.main_key:
-        raise Refused("Both servers have the same round key; split trust needs two.", slug="one-round-key")
+    check_added(manifest)
     return manifest
 
 

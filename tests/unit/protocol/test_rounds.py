@@ -236,6 +236,28 @@ def test_a_second_different_manifest_is_a_conflict() -> None:
     assert caught.value.slug == "second-manifest"
 
 
+def test_main_signs_no_manifest_in_which_the_aggregators_round_key_is_its_own() -> None:
+    told = Round(WORLD)
+    told.aggregator_round_key = told.main_round_key
+    with pytest.raises(Refused) as caught:
+        WORLD.main.open(told.m, told.offer().reply)
+    assert caught.value.slug == "one-round-key"
+
+
+def test_nothing_is_proven_to_be_in_an_abandoned_round() -> None:
+    told = agreed()
+    told.complete()
+    sent = told.reports[0]
+    answer = WORLD.main.outcome_for(told.m, sent.owner.id)
+    assert answer is not None
+    payload = Outcome.decode(answer.outcome.payload).with_(result=Result.ABANDONED.value).encode()
+    signature = signing.sign(WORLD.aggregator_key, "outcome-agg", payload).signature
+    abandoned = SignedOutcome(payload=payload, aggregator_signature=signature)
+    with pytest.raises(NotAuthentic) as caught:
+        sent.owner.device.end(sent.record, answer.with_(outcome=abandoned))
+    assert caught.value.slug == "bad-inclusion-proof"
+
+
 def test_a_second_different_close_is_a_conflict() -> None:
     told = started().collect()
     close = told.close()

@@ -24,7 +24,7 @@ from fanlight.protocol.manifest import (
     MANIFEST_AGGREGATOR,
     Manifest,
     SignedManifest,
-    check_draw,
+    check_added,
     check_proposal,
     read_manifest,
 )
@@ -42,7 +42,7 @@ def manifest(trust: Trust, role: Role, data: bytes) -> tuple[Manifest, bytes, by
     payload = signing.verify_bytes(trust.aggregator_key, MANIFEST_AGGREGATOR, data)
     decoded = Manifest.decode(payload)
     check_proposal(decoded.proposal, trust.fid)
-    check_draw(decoded)
+    check_added(decoded)
     return decoded, payload, b""
 
 
