@@ -253,9 +253,8 @@ def quantise(layout: list[Any], pictures: int) -> Words:
             part += weight
         elif kind == "update":
             update = np.frombuffer(secrets.token_bytes(4 * length), "<i4").astype(np.float64)
-            update *= (
-                hi * denominator / numerator / 1000 / math.sqrt(float(update @ update))
-            )  # a thousandth of the clip
+            clip = hi * denominator / numerator
+            update *= clip / 1000 / math.sqrt(float(update @ update))
             steps = np.rint(update * (weight / w_max) * (numerator / denominator) * 2.0**32).astype(np.int64)
             part = (steps + np.frombuffer(secrets.token_bytes(4 * length), "<u4")) >> 32  # stochastic rounding
         elif kind in ("supporters", "within_clip"):
@@ -617,8 +616,8 @@ def main() -> None:
         device = Device(parser.parse_args())
         device.enrol()
         device.run()
-    except Refused as refusal:
-        sys.exit(f"{Path(sys.argv[0]).name}: {refusal}")
+    except (Refused, OSError) as error:
+        sys.exit(f"{Path(sys.argv[0]).name}: {error}")
 
 
 if __name__ == "__main__":
