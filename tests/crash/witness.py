@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -43,9 +43,10 @@ def hear_servers(events: Events) -> None:
         return taken
 
     def sent(remote: Remote, method: str, path: str, **options: Any) -> bytes:
-        content = options.get("content", b"")
-        if isinstance(content, bytes) and content:
-            events.say("request", method=method, path=path, **_shown(content))
+        if method == "POST":  # a release comes in pieces; of reports, ``upload`` tells
+            options["content"] = content = b"".join(_pieces(options.get("content", b"")))
+            if content:
+                events.say("request", method=method, path=path, **_shown(content))
         return send(remote, method, path, **options)
 
     upload = AggregatorClient.upload
@@ -80,6 +81,10 @@ def keep_vectors(folder: Path) -> None:
 
 def _put(where: Any, name: str, replacement: Callable[..., Any]) -> None:
     setattr(where, name, replacement)
+
+
+def _pieces(content: bytes | Iterator[bytes]) -> Iterator[bytes]:
+    return iter([content]) if isinstance(content, bytes) else content
 
 
 def _shown(body: bytes) -> dict[str, Any]:
