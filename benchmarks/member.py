@@ -43,6 +43,23 @@ _MEMORY: Final = Path("/dev/shm")  # noqa: S108 where members keep the model: ea
 _FRESH: Final = 4096  # random numbers of an update, which repeat themselves: they are to cost next to nothing
 
 
+class _Counted(httpx.BaseTransport):
+    """A transport whose requests are counted."""
+
+    def __init__(self, transport: httpx.BaseTransport, count: Callable[[httpx.Request], None]) -> None:
+        self._transport = transport
+        self._count = count
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        """Hand it on."""
+        self._count(request)
+        return self._transport.handle_request(request)
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._transport.close()
+
+
 class Member:
     """One device of a federation.
 
@@ -66,8 +83,7 @@ class Member:
         self._main, self._aggregator = MainClient(self._remotes[0], trust), AggregatorClient(self._remotes[1])
         self.sent_bytes = 0
         for remote in self._remotes:
-            hooks = remote.client.event_hooks
-            remote.client.event_hooks = {**hooks, "response": [*hooks["response"], self._count]}
+            remote.wire.transport = _Counted(remote.wire.transport, self._count)
 
     def enrol(self) -> None:
         """Join at both servers."""
@@ -98,8 +114,7 @@ class Member:
         self._fetch(offer.model)
         return offer
 
-    def _count(self, response: httpx.Response) -> None:
-        request = response.request
+    def _count(self, request: httpx.Request) -> None:
         line = f"{request.method} {request.url.raw_path.decode()} HTTP/1.1\r\n\r\n"
         fields = sum(len(name) + len(value) + len(": \r\n") for name, value in request.headers.raw)
         self.sent_bytes += len(line) + fields + int(request.headers.get("content-length", 0))

@@ -11,6 +11,8 @@ from typing import Any
 import httpcore
 import httpx
 
+from fanlight.services.http.wire import Wire
+
 HOST = "127.0.0.1"
 
 
@@ -91,17 +93,16 @@ class _Detour(httpcore.SyncBackend):
 
 
 @contextlib.contextmanager
-def cut(client: httpx.Client, target: int, cuts: list[int]) -> Iterator[CuttingProxy]:
-    """Send what ``client`` sends to its server, on the port ``target``, through a line that breaks."""
+def cut(wire: Wire, target: int, cuts: list[int]) -> Iterator[CuttingProxy]:
+    """Send what goes over ``wire`` to its server, on the port ``target``, through a line that breaks."""
     proxy = CuttingProxy(target, cuts)
     proxy.start()
     transport = httpx.HTTPTransport()
     transport._pool = httpcore.ConnectionPool(network_backend=_Detour(proxy.port))  # names and signatures stay right
-    before, client._transport = client._transport, transport
-    mounts, client._mounts = client._mounts, {}
+    before, wire.transport = wire.transport, transport
     try:
         yield proxy
     finally:
-        client._transport, client._mounts = before, mounts
+        wire.transport = before
         transport.close()
         proxy.stop()

@@ -50,7 +50,7 @@ def test_a_report_and_a_model_over_a_line_that_breaks(world: World, tmp_path: Pa
     size = 4 * sent.record.length
     assert size > 13_000_000
     with cut(
-        device.aggregator.remote.client, world.ports["aggregator"].number, [5_000_000, 3_500_000, 4_100_000]
+        device.aggregator.remote.wire, world.ports["aggregator"].number, [5_000_000, 3_500_000, 4_100_000]
     ) as line:
         assert tries(lambda: receipts.append(device.upload(sent))) == 4
         assert size <= line.up <= size + 3 * VECTOR_CHUNK_BYTES + OVERHEAD, "at most a chunk is sent again for each cut"
@@ -64,7 +64,7 @@ def test_a_report_and_a_model_over_a_line_that_breaks(world: World, tmp_path: Pa
         with folder.unfinished("model", 0, 0) as begun:
             models.append(device.main.model(sha256, begun))
 
-    with cut(device.main.remote.client, world.ports["main"].number, [6_000_000, 6_000_000]) as line:
+    with cut(device.main.remote.wire, world.ports["main"].number, [6_000_000, 6_000_000]) as line:
         assert tries(fetch) == 3
         assert line.down <= len(models[0]) + OVERHEAD, "nothing is sent twice"
     assert hashlib.sha256(models[0]).digest() == sha256
@@ -107,7 +107,7 @@ def test_an_aggregator_that_is_killed_while_a_report_arrives(world: World) -> No
     first = start()
     try:
         wait(is_ready, "the aggregator takes reports")
-        with cut(device.aggregator.remote.client, port, [8 * VECTOR_CHUNK_BYTES]), pytest.raises(Unreachable):
+        with cut(device.aggregator.remote.wire, port, [8 * VECTOR_CHUNK_BYTES]), pytest.raises(Unreachable):
             device.upload(sent)
         wait(lambda: arrived(world, sent) >= 7 * VECTOR_CHUNK_BYTES, "what was handed on is on the disk")
     finally:
@@ -116,7 +116,7 @@ def test_an_aggregator_that_is_killed_while_a_report_arrives(world: World) -> No
     second = start()
     try:
         wait(is_ready, "it is there again")
-        with cut(device.aggregator.remote.client, port, []) as line:
+        with cut(device.aggregator.remote.wire, port, []) as line:
             receipt = device.upload(sent)
             assert line.up <= 4 * sent.record.length - 7 * VECTOR_CHUNK_BYTES + OVERHEAD, "what had arrived is not sent"
         device.main.beacon(sent.record.mh, device.device.take_receipt(sent.record, receipt).receipt)

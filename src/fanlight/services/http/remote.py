@@ -10,7 +10,6 @@ import json
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final, NamedTuple
-from urllib.parse import urlsplit
 
 import httpx
 import structlog
@@ -28,11 +27,12 @@ from fanlight.errors import (
     Unreachable,
 )
 from fanlight.services.http.backoff import retry_after_s
-from fanlight.services.http.hosts import LOOPBACK_HOSTS
 from fanlight.services.http.signing import SignedRequests
+from fanlight.services.http.wire import Wire, is_elsewhere
 
 log = structlog.get_logger(__name__)
 
+_HEADERS: Final = {"Accept": "application/cbor, application/json", "Accept-Encoding": "identity"}
 CBOR: Final = {"Content-Type": "application/cbor"}
 UNSIGNED: Final = httpx.Auth()
 """For a request whose body speaks for itself."""
@@ -97,15 +97,7 @@ class Remote:
         self._key_id = key_id
         self._clock = clock
         self._transport = transport
-        # a proxy of the environment is for the world outside, not for this machine
-        self._options: dict[str, Any] = {
-            "base_url": url,
-            "timeout": _TIMEOUT,
-            "headers": {"Accept": "application/cbor, application/json", "Accept-Encoding": "identity"},
-            "trust_env": urlsplit(url).hostname not in LOOPBACK_HOSTS | {"::1"},
-        }
-        hooks = {"response": [self._check_before_signer]}
-        self.client = httpx.Client(transport=transport, event_hooks=hooks, **self._options)
+        self.wire = Wire(url, _HEADERS, self._check_before_signer, transport)
         self.sent_bytes = self.received_bytes = 0
         self.use_key(private)
 
@@ -120,8 +112,13 @@ class Remote:
 
     def open_async(self) -> httpx.AsyncClient:
         """A client for long-polls, which must be possible to cancel; the caller closes it."""
-        hooks = {"response": [self._check_before_signer_async]}
-        return httpx.AsyncClient(transport=self._transport, event_hooks=hooks, **self._options)
+        return httpx.AsyncClient(
+            base_url=self.url,
+            headers=_HEADERS,
+            transport=self._transport,
+            event_hooks={"response": [self._check_before_signer_async]},
+            trust_env=is_elsewhere(self.url),
+        )
 
     def send(self, method: str, path: str, **options: Any) -> bytes:
         """As ``ask``; the answer's body only."""
@@ -145,8 +142,8 @@ class Remote:
         """
         with (
             self.failures(),
-            self.client.stream(
-                method, path, content=content, headers=dict(headers), auth=auth or self.auth, timeout=timeout
+            self.wire.exchange(
+                method, path, content=content, headers=headers, auth=auth or self.auth, timeout=timeout
             ) as response,
         ):
             body = self._read(response, limit)
@@ -159,7 +156,10 @@ class Remote:
 
         The status is 200, 206, or 416: there is no such part.
         """
-        with self.failures(), self.client.stream("GET", path, headers=dict(headers), auth=self.auth) as response:
+        with (
+            self.failures(),
+            self.wire.exchange("GET", path, content=b"", headers=headers, auth=self.auth, timeout=_TIMEOUT) as response,
+        ):
             if response.status_code not in (200, 206, 416):
                 self._answer(response, self._read(response, limit))
                 raise Unreachable(f"{self.title} sent no file.", slug="bad-answer")
@@ -185,7 +185,7 @@ class Remote:
 
     def close(self) -> None:
         """Close all connections."""
-        self.client.close()
+        self.wire.close()
 
     @contextmanager
     def failures(self) -> Generator[None, None, None]:

@@ -1,0 +1,113 @@
+"""Requests to one server over connections that are kept, and nothing else.
+
+An ``httpx.Client`` would do the same, and keep cookies, merge addresses and follow redirects besides, which for a small
+message takes longer than to send it. What it is made of is the same: its requests, its transports, its way to sign.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Final
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
+
+import httpx
+
+from fanlight.services.http.hosts import LOOPBACK_HOSTS
+
+_HERE: Final = frozenset({*LOOPBACK_HOSTS, "::1"})
+
+
+class Wire:
+    """The way to one server.
+
+    Args:
+        url: its base address.
+        headers: of every request.
+        check: sees every answer before its body is read, and raises if it must not be.
+        transport: replaces the network, for tests.
+
+    Attributes:
+        transport: what carries the requests.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        headers: Mapping[str, str],
+        check: Callable[[httpx.Response], None],
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
+        self._url = url.rstrip("/")
+        self._headers = headers
+        self._check = check
+        self.transport = transport or httpx.HTTPTransport(proxy=_proxy(url), trust_env=is_elsewhere(url))
+
+    @contextmanager
+    def exchange(
+        self,
+        method: str,
+        path: str,
+        *,
+        content: bytes | Iterator[bytes],
+        headers: Mapping[str, str],
+        auth: httpx.Auth,
+        timeout: httpx.Timeout,
+    ) -> Generator[httpx.Response, None, None]:
+        """Send a request that ``auth`` signs; its answer, whose body is read inside the block.
+
+        Raises:
+            httpx.TransportError, httpx.InvalidURL: it cannot be sent, or no answer comes. What ``check`` raises.
+        """
+        request = httpx.Request(
+            method,
+            self._url + path,
+            content=content,
+            headers={**self._headers, **headers},
+            extensions={"timeout": timeout.as_dict()},
+        )
+        flow = auth.sync_auth_flow(request)
+        response = self._send(next(flow))
+        try:
+            while (again := _after(flow, response)) is not None:
+                response.close()
+                response = self._send(again)
+            yield response
+        finally:
+            response.close()
+
+    def close(self) -> None:
+        """Close all connections."""
+        self.transport.close()
+
+    def _send(self, request: httpx.Request) -> httpx.Response:
+        response = self.transport.handle_request(request)
+        response.request = request
+        try:
+            self._check(response)
+        except BaseException:
+            response.close()
+            raise
+        return response
+
+
+def _after(flow: Generator[httpx.Request, httpx.Response, None], response: httpx.Response) -> httpx.Request | None:
+    """The request that is to follow an answer, if one is."""
+    try:
+        return flow.send(response)
+    except StopIteration:
+        return None
+
+
+def is_elsewhere(url: str) -> bool:
+    """Is it not this machine? A proxy of the environment is for the world outside."""
+    return urlsplit(url).hostname not in _HERE
+
+
+def _proxy(url: str) -> str | None:
+    """The proxy that the environment names for an address."""
+    parts, known = urlsplit(url), getproxies()
+    if not is_elsewhere(url) or proxy_bypass(parts.hostname or ""):
+        return None
+    return known.get(parts.scheme, known.get("all"))
