@@ -113,7 +113,7 @@ class MortalDatabase(Database):
 
     def __init__(self, path: Path | None, store: Store) -> None:
         super().__init__(path)
-        _share_statements(self._engine, self._readers)
+        _share_statements(self._engine)
         self._store = store
         if path is None and store.content:
             self._raw().deserialize(store.content)
@@ -150,11 +150,10 @@ class MortalDatabase(Database):
 _first: dict[str, Engine] = {}
 
 
-def _share_statements(*engines: Engine) -> None:
+def _share_statements(engine: Engine) -> None:
     """Thousands of databases are opened and closed: none compiles statements that another one has compiled before."""
-    first = _first.setdefault("engine", engines[0])
-    for engine in engines:
-        engine.dialect, engine._compiled_cache = first.dialect, first._compiled_cache
+    first = _first.setdefault("engine", engine)
+    engine.dialect, engine._compiled_cache = first.dialect, first._compiled_cache
 
 
 def _driver(connection: Connection) -> sqlite3.Connection:

@@ -22,11 +22,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Final, Self
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.pool import QueuePool, StaticPool
+from sqlalchemy.pool import NullPool, StaticPool
 
 from fanlight.errors import from_os_error
 from fanlight.storage.failures import from_database_error, os_failures
@@ -34,6 +34,8 @@ from fanlight.storage.folders import OWNER_ONLY_FILE, make_private_folder
 
 DATABASE_FILE: Final = "state.sqlite3"
 """In the state folder of each role."""
+_MOST_IDLE: Final = 5
+"""Connections that are kept for the next transactions; more are open while more are read from at once."""
 _PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON")
 
 
@@ -60,7 +62,8 @@ class Database:
         if path is not None:
             _make_private_file(path)
         self._engine = _engine(path, busy_timeout_ms)
-        self._readers = self._engine.execution_options(reading=True)
+        self._idle: list[_Line] = []
+        self._most_idle = _MOST_IDLE
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
@@ -78,8 +81,9 @@ class Database:
         with self._writing:
             self._writer = threading.get_ident()
             try:
-                with self._failures(), self._engine.begin() as connection:
+                with self._failures(), self._line() as line, line.begun("BEGIN IMMEDIATE") as connection:
                     yield connection
+                    self._engine.dialect.do_commit(connection.connection)
                 self.commits += 1
             finally:
                 self._writer = None
@@ -98,9 +102,23 @@ class Database:
             with self.transaction() as tx:
                 yield tx
             return
-        with self._failures(), self._readers.connect() as connection:
-            connection.begin()  # now, or each statement that the driver runs would see a state of its own
+        with self._failures(), self._line() as line, line.begun("BEGIN") as connection:
             yield connection
+
+    @contextmanager
+    def _line(self) -> Iterator[_Line]:
+        """One for whoever is in the block."""
+        try:
+            line = self._idle.pop()
+        except IndexError:
+            line = _Line(self._engine)
+        try:
+            yield line
+        finally:
+            if len(self._idle) < self._most_idle and not line.is_stuck:
+                self._idle.append(line)
+            else:
+                line.close()
 
     @contextmanager
     def _failures(self) -> Iterator[None]:
@@ -113,6 +131,9 @@ class Database:
 
     def close(self) -> None:
         """Close all connections; a file database then is one file again."""
+        self._most_idle = 0
+        while self._idle:
+            self._idle.pop().close()
         self._engine.dispose()
 
     def __enter__(self) -> Self:
@@ -127,6 +148,39 @@ class Database:
         self.close()
 
 
+class _Line:
+    """A connection to the database, on which one transaction follows the other.
+
+    They are begun and ended here and not by SQLAlchemy, for which that takes ten times as long as for SQLite. It is in
+    a transaction of its own all the time, so that it begins none.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._connection = engine.connect()
+        self._connection.begin()
+        driver = self._connection.connection.driver_connection
+        assert isinstance(driver, sqlite3.Connection)
+        self._driver = driver
+
+    @property
+    def is_stuck(self) -> bool:
+        """Is it in a transaction that could not be ended?"""
+        return self._driver.in_transaction
+
+    @contextmanager
+    def begun(self, how: str) -> Iterator[Connection]:
+        """In a transaction, begun by the statement ``how``; what is not committed by the end is undone."""
+        self._driver.execute(how)
+        try:
+            yield self._connection
+        finally:
+            self._driver.rollback()  # does nothing after a commit
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._connection.close()
+
+
 def _make_private_file(path: Path) -> None:
     make_private_folder(path.parent)
     with os_failures(path):
@@ -136,28 +190,18 @@ def _make_private_file(path: Path) -> None:
 
 def _engine(path: Path | None, busy_timeout_ms: int) -> Engine:
     # each connection to ":memory:" is a database of its own, so there is only one
-    options: dict[str, Any] = {"poolclass": StaticPool}
-    if path is not None:
-        options = {"poolclass": QueuePool, "max_overflow": -1}  # a bound would make an event loop wait for its turn
+    pool = StaticPool if path is None else NullPool
     target = ":memory:" if path is None else str(path)
 
     def connect() -> sqlite3.Connection:  # no URL: a path may contain characters that a URL gives a meaning to
         return sqlite3.connect(target, timeout=busy_timeout_ms / 1000, check_same_thread=False)
 
-    engine = create_engine("sqlite://", creator=connect, **options)
+    engine = create_engine("sqlite://", creator=connect, poolclass=pool)
     event.listen(engine, "connect", _prepare_connection)
-    event.listen(engine, "begin", _begin)
     return engine
 
 
 def _prepare_connection(connection: sqlite3.Connection, _record: object) -> None:
-    connection.isolation_level = None  # sqlite3 must not open transactions by itself: "begin" below does
+    connection.isolation_level = None  # sqlite3 must not open transactions by itself: lines do
     for pragma in _PRAGMAS:
         connection.execute(f"PRAGMA {pragma}")
-
-
-def _begin(connection: Connection) -> None:
-    reading = connection.get_execution_options().get("reading", False)
-    driver = connection.connection.driver_connection
-    assert isinstance(driver, sqlite3.Connection)  # SQLAlchemy takes ten times as long for a statement
-    driver.execute("BEGIN" if reading else "BEGIN IMMEDIATE")
