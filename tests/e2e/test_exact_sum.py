@@ -25,7 +25,7 @@ from fanlight.errors import NotFound
 from fanlight.learning.heads import head_layout
 from fanlight.learning.model_file import HeadModel, decode
 from fanlight.protocol.closing import OutcomeForDevice
-from fanlight.protocol.contribution import W_MAX, Contribution, check_sum, encode
+from fanlight.protocol.contribution import W_MAX, Contribution, Integers, check_sum, encode
 from tests.services_world import HOST, Owner, ProtocolDevice, Sent, ServiceDevice, World, running, wait
 
 
@@ -34,7 +34,7 @@ class Spied:
     """What the spies saw: vectors before masking, and sums after unmasking with their layouts and counts."""
 
     vectors: list[NDArray[np.uint32]] = field(default_factory=list)
-    sums: list[tuple[tuple[Segment, ...], NDArray[np.int64], int]] = field(default_factory=list)
+    sums: list[tuple[tuple[Segment, ...], Integers, int]] = field(default_factory=list)
 
 
 @pytest.fixture
@@ -46,12 +46,12 @@ def spied(monkeypatch: pytest.MonkeyPatch) -> Spied:
         seen.vectors.append(vector.copy())  # the masks are added in place
         return vector
 
-    def spy_check_sum(layout: Sequence[Segment], total: NDArray[np.int64], count: int) -> str | None:
+    def spy_check_sum(layout: Sequence[Segment], total: Integers, count: int) -> str | None:
         seen.sums.append((tuple(layout), total.copy(), count))
         return check_sum(layout, total, count)
 
     monkeypatch.setattr("fanlight.protocol.device.encode", spy_encode)
-    monkeypatch.setattr("fanlight.protocol.main_server.check_sum", spy_check_sum)
+    monkeypatch.setattr("fanlight.protocol.unmasking.check_sum", spy_check_sum)
     return seen
 
 
@@ -102,7 +102,7 @@ def check_sum_and_model(world: World, spied: Spied, survivors: int) -> None:
     assert len(spied.sums) == 1
     layout, total, count = spied.sums[0]
     assert count == survivors
-    plain = np.zeros_like(total)
+    plain = np.zeros(total.shape, np.int64)
     for vector in spied.vectors:
         plain += ring.centre(vector)
     np.testing.assert_array_equal(total, plain)

@@ -5,10 +5,11 @@ import threading
 import numpy as np
 import pytest
 
-from fanlight.core import cores, masks
+from fanlight.core import cores
 from fanlight.core.cores import on_all_cores, usable_cores
 from fanlight.core.counter_mode import PIECE_BYTES
 from fanlight.core.masks import MaskStream, add_mask, subtract_masks, unmask_sum
+from fanlight.core.ring import WORD_BYTES
 from fanlight.errors import MalformedMessage
 
 KEYS = [bytes([number]) * 32 for number in range(3)]
@@ -80,4 +81,4 @@ def test_a_sum_is_unmasked_by_several_threads() -> None:
     vector = masked()
     unmask_sum(vector, KEYS)
     assert np.array_equal(vector, np.arange(LONG))
-    assert len(vector) > PIECE_BYTES // masks.WORD_BYTES
+    assert len(vector) > PIECE_BYTES // WORD_BYTES
