@@ -394,5 +394,9 @@ def test_pages_fit_the_screen(browser: Browser, suggested: tuple[Served, DeviceR
         ):
             page.goto(server.url + path)
             assert too_wide(page) <= 0, path
+            named = page.locator(".process").evaluate(
+                "one => one.clientHeight / parseFloat(getComputedStyle(one).lineHeight)"
+            )
+            assert named < 3.5, "what this is takes two lines, its name the third"
             assert violations(page) == [], path
         assert not wrong

@@ -48,8 +48,11 @@ def roughly(fraction: float | None) -> str:
 
 
 def points(after: float | None, before: float | None) -> str:
-    """The difference of two fractions in percentage points, with its sign."""
-    return "" if after is None or before is None else f"{100 * (after - before):+.1f}".replace("-", "−")
+    """The difference of two fractions in percentage points, with its sign; ``±0.0`` is nearly none."""
+    if after is None or before is None:
+        return ""
+    rounded = f"{100 * (after - before):+.1f}"
+    return "±0.0" if float(rounded) == 0 else rounded.replace("-", "−")
 
 
 def moment(unix_s: float | None, *, precise: bool = False) -> str:

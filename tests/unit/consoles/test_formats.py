@@ -16,6 +16,8 @@ from fanlight.core.percent import percent
         (percent(None), "–"),
         (formats.points(0.93, 0.5), "+43.0"),
         (formats.points(0.5, 0.93), "−43.0"),
+        (formats.points(0.5, 0.5), "±0.0"),
+        (formats.points(0.5, 0.5001), "±0.0"),
         (formats.points(None, 0.5), ""),
         (formats.moment(0), "1970-01-01 00:00 UTC"),
         (formats.moment(None), "–"),
