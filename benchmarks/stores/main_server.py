@@ -49,7 +49,7 @@ def _round(past: PastRound, devices: int) -> dict[str, Any]:
         close=past.close,
         verdict=past.verdict,
         release=past.release,
-        signed_outcome=past.outcome,
+        signed_outcome=past.main_outcome,
         outcome=past.outcome,
     )
     return round_table.columns_of(record) | {

@@ -78,7 +78,7 @@ class PastRound:
         number, kind: which, and what it did.
         released: did it bring a sum; every 25th was abandoned.
         manifest, mh: its terms, and what they are named by.
-        close, verdict, release, outcome: signed objects; empty where it did not come to them.
+        close, verdict, release, main_outcome, outcome: signed objects; empty where it did not come to them.
         start: the version it started from.
         made: the version it made, if it made one.
         opened_at: unix seconds.
@@ -92,6 +92,7 @@ class PastRound:
     close: bytes
     verdict: bytes
     release: bytes
+    main_outcome: bytes
     outcome: bytes
     start: Version
     made: Version | None
@@ -165,16 +166,17 @@ def _round(
     close = verdict = release = b""
     if released:
         devices = tuple(report.device for report in listed)
-        ours, theirs = servers.main.private, servers.aggregator.private
+        main, aggregator = servers.main.private, servers.aggregator.private
         said = Close(mh=mh, reports=listed, log_head=chance.bytes(32))
-        close = signing.sign(theirs, CLOSE, said.encode()).encode()
+        close = signing.sign(aggregator, CLOSE, said.encode()).encode()
         judged = Verdict(mh=mh, accepted=devices, rejected=(), proceed=True, reason="ok", log_head=chance.bytes(32))
-        verdict = signing.sign(ours, VERDICT, judged.encode()).encode()
+        verdict = signing.sign(main, VERDICT, judged.encode()).encode()
         hashes = {name: chance.bytes(32) for name in ("sum_hash", "set_root", "log_head")}
         summed = Release(mh=mh, shard=0, count=len(devices), length=13_000, **hashes)
-        release = signing.sign(theirs, RELEASE, summed.encode()).encode()
-    outcome = _outcome(servers, chance, mh, released=released)
-    return PastRound(number, kind, released, manifest, mh, close, verdict, release, outcome, start, made, opened_at)
+        release = signing.sign(aggregator, RELEASE, summed.encode()).encode()
+    ours, outcome = _outcome(servers, chance, mh, released=released)
+    words = (close, verdict, release, ours, outcome)
+    return PastRound(number, kind, released, manifest, mh, *words, start, made, opened_at)
 
 
 def _manifest(
@@ -209,9 +211,11 @@ def _manifest(
     )
 
 
-def _outcome(servers: Servers, chance: np.random.Generator, mh: bytes, *, released: bool) -> bytes:
+def _outcome(servers: Servers, chance: np.random.Generator, mh: bytes, *, released: bool) -> tuple[bytes, bytes]:
+    """Main's word, if there is a sum, and that with the aggregator's signature."""
     result, reason = ("released", "ok") if released else ("abandoned", "window-passed")
     payload = Outcome(mh=mh, result=result, reason=reason, set_root=chance.bytes(32)).encode()
-    ours = signing.sign(servers.main.private, OUTCOME_MAIN, payload).signature if released else None
+    ours = signing.sign(servers.main.private, OUTCOME_MAIN, payload) if released else None
     theirs = signing.sign(servers.aggregator.private, OUTCOME_AGGREGATOR, payload).signature
-    return SignedOutcome(payload=payload, aggregator_signature=theirs, main_signature=ours).encode()
+    both = SignedOutcome(payload=payload, aggregator_signature=theirs, main_signature=ours.signature if ours else None)
+    return (ours.encode() if ours else b""), both.encode()

@@ -12,6 +12,7 @@ from fanlight.protocol.closing import Result
 from fanlight.protocol.signing import raw_public_key
 from fanlight.services.device import status
 from fanlight.services.device.role import DeviceRole
+from fanlight.services.device.steps import KNOCK_S
 from tests.unit.device.federation import FakeFederation, first_model
 from tests.unit.device.joined import turn
 
@@ -207,7 +208,7 @@ def test_whatever_happens_the_loop_goes_on(
 def test_it_comes_back_when_the_server_said_so(federation: FakeFederation, device: DeviceRole) -> None:
     assert device.agent._note(Unreachable("Too much to do.", retry_after_s=40)) == 40 + 20 * 0.5
     assert device.agent._note(Refused("Too many.", slug="too-many-requests", retry_after_s=6)) == 6 + 3 * 0.5
-    assert device.agent._note(Unreachable("Gone.")) == 1 * 0.5, "the second failure of its kind"
+    assert device.agent._note(Unreachable("Gone.")) == KNOCK_S * 0.5, "the second failure of its kind"
     assert device.agent._note(Refused("No.")) == 1 * 0.5
 
 
