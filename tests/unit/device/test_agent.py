@@ -11,8 +11,11 @@ from fanlight.errors import Conflict, NotAuthentic, NotPossibleNow, Refused, Unr
 from fanlight.protocol.closing import Result
 from fanlight.protocol.signing import raw_public_key
 from fanlight.services.device import status
+from fanlight.services.device.learned import Held, Prepared
+from fanlight.services.device.learner import Learner
 from fanlight.services.device.role import DeviceRole
 from fanlight.services.device.steps import KNOCK_S
+from fanlight.services.http.jobs import Progress
 from tests.unit.device.federation import FakeFederation, first_model
 from tests.unit.device.joined import turn
 
@@ -85,18 +88,24 @@ def test_an_abandoned_round_is_answered_again_without_training(federation: FakeF
     assert (first.head, len(federation.uploads)) == (second.head, 2), "it had to know first how the other one ended"
 
 
-def test_by_itself_a_failed_round_is_trained_for_again(federation: FakeFederation, device: DeviceRole) -> None:
+def test_by_itself_a_failed_round_is_trained_for_again(
+    federation: FakeFederation, device: DeviceRole, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained: list[int] = []  # the heads may be equal: a few pictures are one batch, and their order is all that differs
+
+    def train(learner: Learner, held: Held, progress: Progress) -> Prepared:
+        trained.append(held.version)
+        return really(learner, held, progress)
+
+    really = Learner.train
+    monkeypatch.setattr(Learner, "train", train)
     federation.by_itself = True
     federation.open_round()
     turn(device)
-    first = device.store.prepared
     federation.end_round(Result.FAILED)
     federation.open_round(attempt=1)
     turn(device)
-    second = device.store.prepared
-    assert first is not None
-    assert second is not None
-    assert first.head != second.head
+    assert len(trained) == 2
     assert len(federation.uploads) == 2
 
 
