@@ -91,6 +91,7 @@ def test_a_receipt_can_be_had_again_also_if_two_reports_met_while_the_round_was_
             return found
 
         monkeypatch.setattr(held_reports, "of_round", look_slowly)
+        world.aggregator.service.reception._reported = b"", set()  # as after a start in the middle of a round
         receipts[first] = first.upload(built)
         sending.join()
         assert met.is_set()

@@ -6,6 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 import pytest
 from structlog.testing import capture_logs
@@ -296,7 +297,7 @@ def test_a_device_whose_connection_broke_while_it_waited_is_away_at_once(tmp_pat
         version = device.offer().version
         assert world.owner("main").status()["devices"]["here"] == 1
         with pytest.raises(RemoteError):
-            device.main.remote.send("GET", f"/protocol/v1/offer?after={version}&wait=2", timeout=0.5)
+            device.main.remote.send("GET", f"/protocol/v1/offer?after={version}&wait=2", timeout=httpx.Timeout(0.5))
         wait(lambda: world.owner("main").status()["devices"]["here"] == 0, "it is away", PRESENT_S / 2)
         device.offer()
         assert world.owner("main").status()["devices"]["here"] == 1
