@@ -6,7 +6,7 @@
 
 const VENDOR = "/static/vendor/uplot/";
 const HEIGHT = 240;
-const TONES = ["--glow", "--busy", "--good", "--bad"];
+const TONES = ["--stroke", "--busy", "--good", "--bad"];
 const DASHES = [[], [7, 4], [2, 3], [10, 3, 2, 3]];
 const drawn = new WeakMap(); // figure -> {chart, plot}: what is drawn in it, and from which figures
 let library = null;
