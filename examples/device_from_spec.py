@@ -126,7 +126,7 @@ PLAN = {"task": str, "kind": str, "classes": [str], "backbone": str, "backbone_h
 INTEGER = range(-(1 << 64), 1 << 64)
 SEGMENT = (str, *[INTEGER] * 6, str)
 PROPOSAL = {"fid": 32, "suite": U32, "task": str, "round": range(1, 1 << 32), "attempt": U32, "kind": str, "model": 32,
-            "plan": 32, "layout": [SEGMENT], "cohort": bytes, "n_max": range(2, MIB + 1), "k_min": range(2, MIB + 1),
+            "plan": 32, "layout": [SEGMENT], "cohort": bytes, "n_max": range(2, 40_001), "k_min": range(2, 40_001),
             "r_max_percent": range(101), "window_s": range(1, 7_776_001), "demo": bool, "main_key": 32,
             "noise": range(1), "shards?": range(2, 17)}  # fmt: skip
 MANIFEST = {"proposal": PROPOSAL, "aggregator_key": 32, "opened_at": U63, "draw?": 32}
@@ -452,9 +452,11 @@ class Device:
         need(terms["suite"] == 1, "unknown-suite")
         need(terms["k_min"] <= terms["n_max"] and len(terms["cohort"]) in (0, 32), "bad-manifest")
         need(terms["kind"] in ("train", "measure"), "bad-manifest")
-        need((manifest["draw"] is None) == (terms["shards"] is None), "bad-manifest")
         need(terms["shards"] is None or terms["cohort"], "bad-manifest")
-        need(manifest["aggregator_key"] != terms["main_key"], "one-round-key")
+        keys = manifest["aggregator_key"], terms["main_key"]
+        need(all(int.from_bytes(key, "little") < 2**255 - 19 for key in keys), "bad-round-key")
+        need(keys[0] != keys[1], "one-round-key")
+        need((manifest["draw"] is None) == (terms["shards"] is None), "bad-manifest")
         # what this device refuses
         plan["kind"] = terms["kind"]
         asked = (terms["task"], terms["plan"], terms["model"])

@@ -3,6 +3,7 @@
 import socket
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from email.utils import format_datetime
 from hashlib import sha256
 
 import httpx
@@ -203,6 +204,26 @@ def test_a_signature_that_holds_for_ever(http: TestClient, clock: Clock) -> None
 def test_a_signature_outside_the_window(http: TestClient, clock: Clock, offset: int) -> None:
     answer = http.send(signed_request(lambda: clock() + offset))
     assert (answer.status_code, slug(answer)) == (401, "clock-skew")
+
+
+def test_who_tells_a_device_a_later_time_without_tls_can_deliver_a_request_then_and_once(clock: Clock) -> None:
+    """A server's time is not signed, and a device whose own clock may be years wrong has to believe it."""
+    later, caught = clock.now + 86_400, []
+
+    def on_the_line(request: httpx.Request) -> httpx.Response:
+        caught.append(request)
+        told = {"date": format_datetime(datetime.fromtimestamp(later, UTC), usegmt=True)}
+        return httpx.Response(401, headers=told, json={"error": {"slug": "clock-skew", "message": "", "next": ""}})
+
+    device = signer(clock)
+    with httpx.Client(transport=httpx.MockTransport(on_the_line), auth=device) as http:
+        http.post(BASE + "/protocol/v1/echo", content=b"hello")
+    server = client(make_app(clock))
+    assert slug(server.send(changed(caught[1]))) == "clock-skew", "not now"
+    clock.now = later
+    assert server.send(changed(caught[1])).status_code == 200, "but then"
+    assert slug(server.send(changed(caught[1]))) == "replayed"
+    assert server.send(changed(caught[1], content=b"jello")).status_code == 401, "and nothing else than what was signed"
 
 
 # --- large bodies ---------------------------------------------------------------------------------------------------

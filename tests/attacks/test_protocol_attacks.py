@@ -286,7 +286,9 @@ def test_both_servers_together_cannot_go_below_the_owners_floor(k_min: int) -> N
 def test_both_servers_together_cannot_ask_for_a_wider_vector() -> None:
     layout = WORLD.proposal(plan_of()).layout
     weight, update, *rest = layout
-    # a coordinate for every picture's class instead of one for the count; a clip so wide that nothing is clipped
+    # A coordinate for every picture's class instead of one for the count, a longer update, another ring's range, a
+    # segment that the plan does not have. The clip is main's to choose: it bounds what one device can do to the sum,
+    # and protects no device.
     refused("bad-layout", {"layout": (dataclasses.replace(weight, length=3), update, *rest)})
     refused("bad-layout", {"layout": (weight, dataclasses.replace(update, length=16), *rest)})
     refused("bad-layout", {"layout": (weight, dataclasses.replace(update, lo=0), *rest)})
@@ -303,15 +305,34 @@ def test_both_servers_together_cannot_make_a_device_answer_twice() -> None:
 
 
 def test_raising_the_attempt_for_ever_ends_at_the_daily_cap() -> None:
-    told = started(attempt=400)
-    limited = floors(answers_per_day=400)
+    answered: dict[bytes, bytes] = {}
+    for attempt in range(40):
+        told = started(attempt=attempt)
+        VICTIM.device.check_manifest(
+            told.signed, told.plan, MODEL, None, floors(answers_per_day=40), History(answered, len(answered)), NOW
+        )
+        answered[answer_key(told.plan.hash, attempt, MODEL)] = told.signed.hash
+    told = started(attempt=40)
     with pytest.raises(Refused) as caught:
-        VICTIM.device.check_manifest(told.signed, told.plan, MODEL, None, limited, History({}, 400), NOW)
+        VICTIM.device.check_manifest(
+            told.signed, told.plan, MODEL, None, floors(answers_per_day=40), History(answered, 40), NOW
+        )
     assert slug_of(caught) == "answers-per-day"
 
 
 def test_another_backbone_under_a_known_name_is_refused() -> None:
     refused("backbone-refused", {}, backbones={"lite": secret("the real weights")})
+
+
+def test_mains_round_key_in_another_spelling_is_refused() -> None:
+    """X25519 does not look at the highest bit: main would open the aggregator's seeds too."""
+    told = Round(WORLD)
+    key = bytearray(told.proposal.main_key)
+    key[31] |= 128
+    signed = WORLD.sign_manifest(told.proposal, aggregator_round_key=bytes(key))
+    with pytest.raises(Refused) as caught:
+        VICTIM.device.check_manifest(signed, told.plan, MODEL, None, floors(), History({}, 0), NOW)
+    assert slug_of(caught) == "bad-round-key"
 
 
 @pytest.mark.parametrize("point", [bytes(32), b"\x01" + bytes(31)])

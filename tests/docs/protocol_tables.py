@@ -216,7 +216,7 @@ def _limits() -> str:
         ("y in one request", f"{report.WHOLE_BYTES // mib} MiB"),
         ("a chunk of y", f"{digests.VECTOR_CHUNK_BYTES // mib} MiB"),
         ("coordinates of a vector", _number(segments.MOST_WORDS)),
-        ("n_max, in the whole ring", f"{(2**31 - 1) // (4 * segments.FEWEST_STEPS):,}"),
+        ("n_max, for which a close still fits", f"{manifest.MOST_DEVICES:,}"),
         ("Q", f"{segments.FEWEST_STEPS} to {_number(segments.MOST_STEPS)}"),
         ("u, bits of a packed update", f"{segments.FEWEST_UPDATE_BITS} to {segments.MOST_UPDATE_BITS}"),
         ("shards of a round", f"2 to {manifest.MOST_SHARDS}"),

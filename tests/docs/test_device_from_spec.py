@@ -38,7 +38,7 @@ from fanlight.protocol.report import Envelope
 from fanlight.services.device.offers import allowed_backbones
 from fanlight.services.device.wishes import HEADS
 from tests.docs.current import DOCS
-from tests.protocol_world import EXPIRES, NOW, WEIGHTS, Round, World, floors, key, plan_of, public, secret
+from tests.protocol_world import EXPIRES, NOW, WEIGHTS, Round, World, floors, key, plan_of, public, round_key, secret
 
 SOURCE = Path(example.__file__).read_text()
 NEEDED = (DOCS.parent / "examples" / "requirements-device_from_spec.txt").read_text()
@@ -145,7 +145,7 @@ def layout_with(of: str, **changes: Any) -> Proposal:
 
 
 def signed_with(terms: Proposal, **changes: Any) -> SignedManifest:
-    manifest = Manifest(proposal=terms, aggregator_key=public(key("agg-round")), opened_at=NOW).with_(**changes)
+    manifest = Manifest(proposal=terms, aggregator_key=public(round_key("agg-round")), opened_at=NOW).with_(**changes)
     payload = manifest.encode()
     return SignedManifest(
         payload=payload,
@@ -176,7 +176,7 @@ PROPOSALS = {
     "model": TERMS.with_(model=bytes(32)),
     "not invited": NAMED,
     "below the floor": TERMS.with_(demo=False, k_min=4),
-    "more devices than the ring holds": TERMS.with_(n_max=1 << 20),
+    "more devices than that layout is for": TERMS.with_(n_max=40_000),
     "noise of layouts": layout_with("weight", hi=20_000),
     "negative weight": layout_with("weight", lo=-1),
     "no weight": layout_with("weight", hi=0),
@@ -223,10 +223,11 @@ def test_both_answer_the_same_proposals_and_refuse_others_with_the_same_word(nam
         (GOOD.with_(aggregator_signature=GOOD.main_signature), "not-authentic"),
         (GOOD.with_(payload=GOOD.payload[:-1] + b"\x00"), "not-authentic"),
         (signed_with(TERMS, aggregator_key=TERMS.main_key), "one-round-key"),
+        (signed_with(TERMS, aggregator_key=TERMS.main_key[:31] + bytes([TERMS.main_key[31] | 128])), "bad-round-key"),
         (signed_with(TERMS, opened_at=NOW - 600), "window-passed"),
         (signed_with(TERMS, draw=bytes(32)), "bad-manifest"),
     ],
-    ids=["main", "aggregator", "altered", "one key", "window", "a draw of nothing"],
+    ids=["main", "aggregator", "altered", "one key", "one key in two spellings", "window", "a draw of nothing"],
 )
 def test_both_refuse_what_is_not_signed_by_both_or_not_in_time(
     signed: SignedManifest, slug: str, device: example.Device

@@ -25,7 +25,7 @@ OUTCOME_MAIN = "outcome-main"
 OUTCOME_AGGREGATOR = "outcome-agg"
 
 CLOSE_LIMIT = 1 << 24
-"""Bytes of a close, or of the verdict on it: a listed report takes about 400, n_max can be 10,000 and more."""
+"""Bytes of a close, or of the verdict on it: a listed report takes about 370, ``n_max`` is at most 40,000."""
 
 RECORD_LIMIT = 4 * CLOSE_LIMIT
 """Bytes of a round as a server stores it: it holds both."""

@@ -37,8 +37,13 @@ from fanlight.protocol.plan import Kind
 SUITE: Final = 1
 """Suite 1: rings of up to 32 bits, two masks HKDF-SHA256 + AES-256-CTR, HPKE 0x0020/0x0001/0x0002, Ed25519, SHA-256."""
 
+MOST_DEVICES: Final = 40_000
+"""Most devices of a round: a close lists every report, with about 370 bytes each, and is one message of 16 MiB."""
+
 MOST_SHARDS: Final = 16
 """Most shards of a round: main has all their sums in memory at once."""
+
+_FIELD_PRIME: Final = 2**255 - 19
 
 MANIFEST_AGGREGATOR = "manifest-agg"
 MANIFEST_MAIN = "manifest-main"
@@ -78,8 +83,8 @@ class Proposal(Message):
     plan: Hash
     layout: Annotated[tuple[SegmentField, ...], Field(min_length=1, max_length=16)]
     cohort: Annotated[bytes, Field(strict=True, max_length=32)]
-    n_max: Annotated[int, Field(strict=True, ge=2, le=1 << 20)]
-    k_min: Annotated[int, Field(strict=True, ge=2, le=1 << 20)]
+    n_max: Annotated[int, Field(strict=True, ge=2, le=MOST_DEVICES)]
+    k_min: Annotated[int, Field(strict=True, ge=2, le=MOST_DEVICES)]
     r_max_percent: Annotated[int, Field(strict=True, ge=0, le=100)]
     window_s: Annotated[int, Field(strict=True, ge=1, le=90 * 86_400)]
     demo: Flag
@@ -191,8 +196,12 @@ def check_added(manifest: Manifest) -> None:
     """What the aggregator has added: a round key of its own, and its word on the draw if there are shards.
 
     Raises:
-        Refused: one round key for both servers; or shards without a draw, or a draw without shards.
+        Refused: a round key in other than its one spelling (RFC 7748, section 5, takes several: two would then be one
+            key); one round key for both servers; or shards without a draw, or a draw without shards.
     """
+    for key in (manifest.aggregator_key, manifest.proposal.main_key):
+        if int.from_bytes(key, "little") >= _FIELD_PRIME:
+            raise Refused("A round key is not written as X25519 writes it.", slug="bad-round-key")
     if manifest.aggregator_key == manifest.proposal.main_key:
         raise Refused("Both servers have the same round key; split trust needs two.", slug="one-round-key")
     if (manifest.draw is None) != (manifest.proposal.shards is None):

@@ -22,15 +22,13 @@ from fanlight.errors import SettingsError
 from fanlight.learning.backbones import DEFAULT_BACKBONE, backbone
 from fanlight.learning.training import TrainingSettings
 from fanlight.protocol.contribution import W_MAX
-from fanlight.protocol.manifest import MOST_SHARDS
+from fanlight.protocol.manifest import MOST_DEVICES, MOST_SHARDS
 from fanlight.protocol.plan import CLASS_NAME_RULE, Kind, Plan, is_class_name
 from fanlight.services.main_server.quiet_hours import QuietHours
 from fanlight.services.settings import read_settings_file
 
 WINDOW_BY_ITSELF_S: Final = 600
 WINDOW_BY_HAND_S: Final = 7 * 86_400
-MOST_DEVICES: Final = 40_000
-"""A close lists every report, with about 370 bytes each, and is one message of at most 16 MiB."""
 ShardRule = Literal["never", "after-failure", "always"]
 """When the reports of a round are summed in shards."""
 
