@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fanlight.learning.heads import zero_head
-from fanlight.learning.model_file import model_hash
+from fanlight.learning.model_file import encode, model_hash
 from fanlight.protocol import signing
 from fanlight.protocol.closing import (
     CLOSE,
@@ -41,7 +41,7 @@ from fanlight.protocol.plan import Kind
 from fanlight.protocol.report import Envelope, Receipt, ReportHeader
 from fanlight.protocol.signing import Signed
 from fanlight.services.federation import ServerIdentity
-from fanlight.services.main_server.models import version_file
+from fanlight.services.main_server.models import version_model
 from fanlight.services.main_server.task import Task
 
 BEGAN = 1_750_000_000
@@ -144,8 +144,7 @@ def _header(chance: np.random.Generator, device: bytes) -> bytes:
 
 def _version(task: Task, number: int, made_in: int | None) -> Version:
     plan = task.plan
-    head = zero_head(plan.features, len(plan.classes))
-    content = version_file(plan, number, head.weight, head.bias)
+    content = encode(version_model(plan, number, zero_head(plan.features, len(plan.classes))))
     return Version(number, content, bytes.fromhex(model_hash(content)), made_in)
 
 

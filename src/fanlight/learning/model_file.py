@@ -65,6 +65,15 @@ def encode(model: HeadModel) -> bytes:
     Raises:
         ModelError: a field is out of range, or weights do not fit the classes.
     """
+    return b"".join(parts(model))
+
+
+def parts(model: HeadModel) -> tuple[bytes | memoryview, ...]:
+    """What the file is made of, without a copy of the tensors, which may be the longest of all vectors.
+
+    Raises:
+        ModelError: as in ``encode``.
+    """
     checked = _checked(model, own=False)
     metadata = {
         "format": 1,
@@ -76,11 +85,11 @@ def encode(model: HeadModel) -> bytes:
         "head": "softmax",
     }
     text = json.dumps(metadata, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
-    return _file({"head.bias": checked.bias, "head.weight": checked.weight}, text)
+    return _parts({"head.bias": checked.bias, "head.weight": checked.weight}, text)
 
 
-def _file(tensors: Mapping[str, Floats], text: str) -> bytes:
-    """What ``safetensors`` writes, without a copy of each tensor in between: they may be the longest of all vectors."""
+def _parts(tensors: Mapping[str, Floats], text: str) -> tuple[bytes | memoryview, ...]:
+    """What ``safetensors`` writes."""
     header: dict[str, Any] = {"__metadata__": {"fanlight": text}}
     end = 0
     for name, tensor in tensors.items():
@@ -89,11 +98,11 @@ def _file(tensors: Mapping[str, Floats], text: str) -> bytes:
     words = json.dumps(header, separators=(",", ":")).encode()
     words += b" " * (-len(words) % _ALIGNMENT)
     data = (tensor.astype("<f4", copy=False).reshape(-1).view(np.uint8).data for tensor in tensors.values())
-    return b"".join((len(words).to_bytes(8, "little"), words, *data))
+    return (len(words).to_bytes(8, "little"), words, *data)
 
 
-def decode(data: bytes) -> HeadModel:
-    """Read a model's file.
+def decode(data: bytes, *, own: bool = True) -> HeadModel:
+    """Read a model's file; unless it is to ``own`` its arrays, they lie in ``data`` and cannot be changed.
 
     Raises:
         ModelError: not such a file, of another format version, too large, or with numbers that are not finite.
@@ -119,7 +128,8 @@ def decode(data: bytes) -> HeadModel:
                 picture_size=metadata["picture_size"],
                 weight=_array(body, weight_span, weight_shape),
                 bias=_array(body, bias_span, bias_shape),
-            )
+            ),
+            own=own,
         )
     except (KeyError, TypeError) as error:
         raise ModelError("the model file's metadata are not as they should be") from error
@@ -187,7 +197,7 @@ def _array(body: memoryview, span: tuple[int, int], shape: tuple[int, ...]) -> F
     return np.frombuffer(body[span[0] : span[1]], dtype="<f4").reshape(shape)
 
 
-def _checked(model: HeadModel, *, own: bool = True) -> HeadModel:
+def _checked(model: HeadModel, *, own: bool) -> HeadModel:
     """The model, with arrays of its own if it is to ``own`` them, if every field is in range."""
     _check_name("task", model.task)
     _check_name("backbone", model.backbone_id)

@@ -3,27 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 from sqlalchemy import Connection, Select, bindparam, func, insert, literal, select, update
 
-from fanlight.core.tensors import TensorLayout, TensorSpec
 from fanlight.errors import NotFound
-from fanlight.learning.algorithms.fedavg import FEDAVG
-from fanlight.learning.heads import zero_head
-from fanlight.learning.model_file import HeadModel, decode, encode, model_hash
+from fanlight.learning.heads import SoftmaxHead, zero_head
+from fanlight.learning.model_file import HeadModel, decode, parts
 from fanlight.protocol.contribution import Totals
 from fanlight.protocol.plan import Plan
 from fanlight.services.main_server import notes
+from fanlight.services.main_server.next_version import move
 from fanlight.services.main_server.task_file import TaskFile
+from fanlight.services.main_server.version_files import VersionFiles
 from fanlight.storage.statements import Statement
 from fanlight.storage.tables.main import model_files, models, rounds
-
-T = TypeVar("T")
-
-_ROWS: Final = 1 << 10
 
 
 @dataclass(frozen=True)
@@ -51,13 +46,14 @@ class Models:
 
     def __init__(self, tasks: TaskFile) -> None:
         self._tasks = tasks
+        self._files = VersionFiles()
 
     def ensure_first(self, tx: Connection, now: float) -> None:
         """Make version 0 if there is no version yet."""
         if tx.execute(select(models.c.version).limit(1)).first() is None:
             plan = self._tasks.task.plan
-            head = zero_head(plan.features, len(plan.classes))
-            self._insert(tx, 0, version_file(plan, 0, head.weight, head.bias), now, None, published=True)
+            first = version_model(plan, 0, zero_head(plan.features, len(plan.classes)))
+            self._insert(tx, first, now, None, published=True)
 
     def current(self, tx: Connection) -> Version:
         """The version that devices fetch: the newest published one, or the one the operator went back to."""
@@ -121,8 +117,7 @@ class Models:
         Raises:
             NotFound: there is none.
         """
-        content: bytes = _present(_CONTENT.scalar(tx, wanted=sha256), f"with the hash {sha256.hex()}")
-        return content
+        return self._files.published(tx, sha256)
 
     def is_published(self, tx: Connection, sha256: bytes) -> bool:
         """Is there a published version with this hash?"""
@@ -135,7 +130,9 @@ class Models:
             NotFound: there is none.
         """
         found = _files().where(models.c.version == number)
-        content: bytes = _present(tx.execute(found).scalar(), f"version {number}")
+        content: bytes | None = tx.execute(found).scalar()
+        if content is None:
+            raise NotFound(f"There is no model version {number}.")
         return content
 
     def of_hash(self, tx: Connection, sha256: bytes) -> int:
@@ -156,25 +153,18 @@ class Models:
         """Apply the mean update of a released round to the model it started from; not published yet.
 
         Classes with fewer supporters than the task asks for keep their row: with one supporter the row of the sum *is*
-        that device's contribution.
+        that device's contribution. ``totals.steps`` are overwritten: see ``next_version``.
         """
-        if totals.steps is not None:
-            file = self._after(tx, totals, start)
-            self._insert(tx, self._latest(tx) + 1, file, now, round_number, published=False)
-
-    def _after(self, tx: Connection, totals: Totals, start: bytes) -> bytes:
-        """The file of the next version; what it was made from is not kept in memory while it is stored."""
-        assert totals.steps is not None
+        if totals.steps is None:
+            return
         assert totals.supporters is not None
-        model = decode(self.content(tx, start))
         held_back = totals.supporters < notes.read(tx, notes.SUPPORTERS, self._tasks.task.policy.supporters)
-        steps = totals.steps.reshape(-1, len(held_back))  # rows of a parameter for each class, the last one the bias
-        for rows, moved in ((model.weight, steps[:-1]), (model.bias[np.newaxis], steps[-1:])):
-            for start_row in range(0, len(rows), _ROWS):
-                some = slice(start_row, start_row + _ROWS)
-                mean = np.where(held_back, 0.0, np.multiply(moved[some], totals.unit, dtype=np.float64))
-                rows[some] = _moved(rows[some], mean)
-        return version_file(self._tasks.task.plan, self._latest(tx) + 1, model.weight, model.bias)
+        model = decode(self.content(tx, start), own=False)
+        steps = totals.steps.astype(np.int32, copy=False)  # which they are: they came out of a ring of 32 bits at most
+        head = move(SoftmaxHead(model.weight, model.bias), steps, totals.unit, held_back)
+        self._insert(
+            tx, version_model(self._tasks.task.plan, self._latest(tx) + 1, head), now, round_number, published=False
+        )
 
     def publish(self, tx: Connection, round_number: int) -> None:
         """Hand out the version that a round made, if it made one: it is the current one now."""
@@ -192,55 +182,25 @@ class Models:
         return int(_LATEST.scalar(tx))
 
     def _insert(
-        self,
-        tx: Connection,
-        number: int,
-        content: bytes,
-        now: float,
-        round_number: int | None,
-        *,
-        published: bool,
+        self, tx: Connection, model: HeadModel, now: float, round_number: int | None, *, published: bool
     ) -> None:
-        sha256 = bytes.fromhex(model_hash(content))
-        _INSERT_FILE.run(tx, sha256=sha256, content=content)
-        _INSERT.run(
-            tx,
-            version=number,
-            sha256=sha256,
-            created_at=now,
-            round=round_number,
-            published=published,
-            size=len(content),
-        )
+        sha256, size = self._files.add(tx, parts(model))
+        values = {"sha256": sha256, "created_at": now, "round": round_number, "published": published, "size": size}
+        _INSERT.run(tx, version=model.version, **values)
 
 
-def _moved(parameters: NDArray[np.float32], mean: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Some of the parameters after the round, (n, K).
-
-    In federated averaging each parameter moves by itself, so a long model is worked on piece by piece: as a whole, in
-    float64 and with all that lies between, it would take many times the room of the vector that has come.
-
-    Raises:
-        ModelError: a value that is not a finite float32.
-    """
-    state = FEDAVG.apply(FEDAVG.init(parameters.ravel()), mean.ravel())
-    layout = TensorLayout((TensorSpec("rows", parameters.shape),))
-    return layout.unflatten(FEDAVG.parameters_of(state))["rows"]
-
-
-def version_file(plan: Plan, number: int, weight: NDArray[np.float32], bias: NDArray[np.float32]) -> bytes:
-    """The file of version ``number``: a head of (f, K) weights and (K,) biases for the features of the plan."""
-    model = HeadModel(
+def version_model(plan: Plan, number: int, head: SoftmaxHead) -> HeadModel:
+    """Version ``number``: a head for the features of the plan."""
+    return HeadModel(
         task=plan.task,
         version=number,
         classes=plan.classes,
         backbone_id=plan.backbone,
         backbone_sha256=plan.backbone_hash.hex(),
         picture_size=plan.picture_size,
-        weight=weight,
-        bias=bias,
+        weight=head.weight,
+        bias=head.bias,
     )
-    return encode(model)
 
 
 def _select() -> Select[Any]:
@@ -258,18 +218,10 @@ _NEWEST: Final = Statement(_select().where(models.c.published).order_by(models.c
 _LATEST: Final = Statement(select(models.c.version).order_by(models.c.version.desc()).limit(1))
 _NUMBERED: Final = Statement(_select().where(models.c.version == bindparam("wanted")))
 _OF_ROUND: Final = Statement(_select().where(_OF_A_ROUND))
-_CONTENT: Final = Statement(_files().where(_WITH_HASH, models.c.published))
 _PUBLISHED: Final = Statement(select(models.c.version).where(_WITH_HASH, models.c.published))
 _PUBLISH: Final = Statement(update(models).where(_OF_A_ROUND), "published")
 _INSERT: Final = Statement(insert(models))
-_INSERT_FILE: Final = Statement(insert(model_files))
 
 
 def _version(row: Any) -> Version:
     return Version(row.version, row.sha256, row.size, row.created_at, row.round, row.published)
-
-
-def _present(found: T | None, which: str) -> T:
-    if found is None:
-        raise NotFound(f"There is no model {which}.")
-    return found

@@ -113,8 +113,6 @@ class MainService:
         workers = ThreadPoolExecutor(max_workers=2, thread_name_prefix="fanlight-job")
         self.jobs = Jobs(workers, on_change=self.pages.notify)
         self._newest = functools.lru_cache(maxsize=1)(self._read_newest)
-        self._serving = threading.Lock()
-        self._served: tuple[bytes, bytes] | None = None  # the file that was asked for last: all devices want the same
         self._aggregator_seen: float | None = None  # on the monotonic clock
         self.policy_problem: Problem | None = None  # why the policy cannot go on
         self.membership.load()
@@ -237,14 +235,8 @@ class MainService:
         Raises:
             NotFound: there is none.
         """
-        served = self._served
-        if served is None or served[0] != sha256:
-            with self._serving:  # a new version is asked for by everybody at once: it is read once
-                served = self._served
-                if served is None or served[0] != sha256:
-                    with self.database.reading() as tx:
-                        served = self._served = sha256, self.models.content(tx, sha256)
-        return served[1]
+        with self.database.reading() as tx:
+            return self.models.content(tx, sha256)
 
     def newest(self) -> Newest:
         """The newest round and its rules; read only after something has changed, for they are asked for many times."""
