@@ -54,10 +54,12 @@ END_WITH_STDIN = "FANLIGHT_END_WITH_STDIN"
 """With this variable set, a role ends when its standard input does: with the process that started it."""
 
 _SHUTDOWN_S = 3
-_M_ARENA_MAX = -8
+_M_TRIM_THRESHOLD = -1
 _M_MMAP_THRESHOLD = -3
+_M_ARENA_MAX = -8
 """Of ``mallopt``, see ``malloc.h``."""
 _LONG = 1 << 20
+_SPARE = 4 << 20
 
 
 def serve(
@@ -127,12 +129,14 @@ def share_one_heap() -> None:
     """Have all threads allocate from one heap: glibc's own for each thread keep megabytes, for locks that rarely wait.
 
     Threads of Python take turns anyway. Other C libraries have no such heaps. What is longer than a MiB, vectors and
-    models, is not allocated from it: what they leave would have holes, and the system would not get it back.
+    models, is not allocated from it: what they leave would have holes, and the system would not get it back. A few MiB
+    may stay free at its end: pieces of what comes over the line would be given back and asked for again all the time.
     """
     with suppress(OSError, AttributeError, TypeError):  # no glibc
         mallopt = ctypes.CDLL(None).mallopt
         mallopt(_M_ARENA_MAX, 1)
         mallopt(_M_MMAP_THRESHOLD, _LONG)
+        mallopt(_M_TRIM_THRESHOLD, _SPARE)
 
 
 def claim(host: str, port: int) -> list[socket.socket]:

@@ -59,7 +59,7 @@ class Unfinished:
                 yield piece
                 at += len(piece)
 
-    def write(self, at: int, data: bytes) -> None:
+    def write(self, at: int, data: bytes | memoryview) -> None:
         """Write ``data`` at the byte ``at``."""
         view = memoryview(data)
         with os_failures(self._path.parent):

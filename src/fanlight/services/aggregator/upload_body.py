@@ -55,7 +55,7 @@ class Admitted:
         message = f"The vector has {found} bytes; {self.header.length} words were signed."
         return Refused(message, slug="wrong-length", device=self.device.hex())
 
-    def check_padding(self, start: int, chunk: bytes) -> None:
+    def check_padding(self, start: int, chunk: bytes | memoryview) -> None:
         """Refuse a ``chunk``, whole words of y from its byte ``start`` on, that says something behind a last number.
 
         Raises:
@@ -112,32 +112,33 @@ class Body:
         self._read += size
         return bytes(found[:size])
 
-    async def chunks(self, report: Admitted, start: int) -> AsyncIterator[bytes]:
-        """What follows: y from its byte ``start`` to its end, a chunk at a time.
+    async def chunks(self, report: Admitted, start: int) -> AsyncIterator[memoryview]:
+        """What follows: y from its byte ``start`` to its end, a chunk at a time, each valid until the next one.
 
         More than was declared cannot follow; without a declaration, the end is waited for.
 
         Raises:
             Refused: it is shorter or longer.
         """
-        at, chunk = start, bytearray()
-        while self._declared is None or at + len(chunk) < report.size:
+        chunk, filled, at = memoryview(bytearray(min(VECTOR_CHUNK_BYTES, report.size - start))), 0, start
+        while self._declared is None or at < report.size:
             piece = await self._next()
             if not piece:
                 break
-            if at + len(chunk) + len(piece) > report.size:
+            at += len(piece)
+            if at > report.size:
                 raise report.refuse_length(f"more than {report.size}")
-            chunk += piece
-            while len(chunk) >= VECTOR_CHUNK_BYTES:
-                with memoryview(chunk) as view:
-                    whole = bytes(view[:VECTOR_CHUNK_BYTES])
-                yield whole
-                del chunk[:VECTOR_CHUNK_BYTES]
-                at += VECTOR_CHUNK_BYTES
-        if at + len(chunk) < report.size:
-            raise report.refuse_length(f"only {at + len(chunk)}")
-        if chunk:
-            yield bytes(chunk)
+            while piece:
+                part, piece = piece[: len(chunk) - filled], piece[len(chunk) - filled :]
+                chunk[filled : filled + len(part)] = part
+                filled += len(part)
+                if filled == len(chunk):
+                    yield chunk
+                    filled = 0
+        if at < report.size:
+            raise report.refuse_length(f"only {at}")
+        if filled:
+            yield chunk[:filled]
 
     async def end(self) -> None:
         """Nothing may follow.

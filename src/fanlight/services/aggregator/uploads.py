@@ -87,7 +87,7 @@ class Uploads:
             if report.size > WHOLE_BYTES:
                 raise MessageTooLarge(f"A report of more than {WHOLE_BYTES:,} bytes comes in parts.")
             body.check_declared(report, 0)
-            y = b"".join([chunk async for chunk in body.chunks(report, 0)])
+            y = b"".join([bytes(chunk) async for chunk in body.chunks(report, 0)])
             if vector_digest([y]) != report.header.y_hash:
                 raise report.refuse_vector()
             report.check_padding(0, y)
@@ -100,8 +100,9 @@ class Uploads:
                 return 0, report
             hashes = await self._hashes(body, report)
             await body.end()
-            with await run_in_threadpool(self._open, report) as file:
-                return await run_in_threadpool(_verified, file, hashes), b""
+            file, here = await run_in_threadpool(self._open, report, hashes)
+            file.close()
+            return here, b""
 
     async def rest(self, request: Request, mh: bytes, device: bytes, start: int) -> bytes:
         """The rest of a large report from byte ``start`` of y on; returns the signed receipt.
@@ -113,8 +114,8 @@ class Uploads:
                 return report
             hashes = await self._hashes(body, report)
             body.check_declared(report, start)
-            with await run_in_threadpool(self._open, report) as file:
-                here = await run_in_threadpool(_verified, file, hashes)
+            file, here = await run_in_threadpool(self._open, report, hashes)
+            with file:
                 if start != here:
                     raise Conflict(
                         f"{here} bytes are here, not {start}.", slug="wrong-offset", next="Ask, and continue."
@@ -122,8 +123,7 @@ class Uploads:
                 async for chunk in body.chunks(report, start):
                     await run_in_threadpool(_keep, file, here, chunk, hashes, report)
                     here += len(chunk)
-                await run_in_threadpool(file.commit)
-            return await run_in_threadpool(self._take, report)
+                return await run_in_threadpool(self._take, report, file)
 
     @asynccontextmanager
     async def _arriving(
@@ -182,13 +182,21 @@ class Uploads:
             raise report.refuse_vector()
         return hashes
 
-    def _open(self, report: Admitted) -> Unfinished:
-        """The file of y as far as it is here. Of each device there is only one: another one of its is given up."""
+    def _open(self, report: Admitted, hashes: Sequence[bytes]) -> tuple[Unfinished, int]:
+        """The file of y, and how many bytes of it are here, in whole chunks with these hashes.
+
+        Of each device there is only one: another one of its is given up.
+        """
         before = self._begun.get(report.device, report.file)
         if before != report.file:
             self._files.give_up(before)
         self._begun[report.device] = report.file
-        return self._files.unfinished(report.file, report.size, report.size)
+        file = self._files.unfinished(report.file, report.size, report.size)
+        try:
+            return file, _verified(file, hashes)
+        except FanlightError:
+            file.close()
+            raise
 
     def _store_group(self, group: Sequence[tuple[Admitted, bytes]]) -> list[bytes | FanlightError]:
         """Small reports; for each its signed receipt, or why there is none."""
@@ -206,8 +214,9 @@ class Uploads:
         self._shared.keep()
         return answers
 
-    def _take(self, report: Admitted) -> bytes:
-        """Its y lies durably in a file of its own; returns the signed receipt."""
+    def _take(self, report: Admitted, file: Unfinished) -> bytes:
+        """All of y is in ``file``, which becomes durable; returns the signed receipt."""
+        file.commit()
         try:
             return self._receipt(report, Place(report.file))
         except FanlightError:
@@ -237,7 +246,7 @@ def _verified(file: Unfinished, hashes: Sequence[bytes]) -> int:
     return here
 
 
-def _keep(file: Unfinished, at: int, chunk: bytes, hashes: Sequence[bytes], report: Admitted) -> None:
+def _keep(file: Unfinished, at: int, chunk: memoryview, hashes: Sequence[bytes], report: Admitted) -> None:
     if hashlib.sha256(chunk).digest() != hashes[at // VECTOR_CHUNK_BYTES]:
         raise report.refuse_vector()
     report.check_padding(at, chunk)
