@@ -100,7 +100,9 @@ class Member:
         receipt = None
         while receipt is None:
             try:
-                receipt = self._aggregator.upload(record.mh, self._device.device, envelope, data, record.length)
+                receipt = self._aggregator.upload(
+                    record.mh, self._device.device, envelope, data, record.length, record.chunks
+                )
             except RemoteError as error:
                 if error.slug != "round-not-open-yet":  # main's answer is still on its way to the aggregator
                     raise

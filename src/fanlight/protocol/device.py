@@ -47,7 +47,7 @@ from fanlight.protocol.device_round import (
     Record,
     answer_key,
 )
-from fanlight.protocol.digests import vector_digest
+from fanlight.protocol.digests import VectorDigest
 from fanlight.protocol.identities import Trust
 from fanlight.protocol.manifest import Manifest, Proposal, SignedManifest, check_invitation, read_manifest
 from fanlight.protocol.merkle import Entry, included
@@ -207,11 +207,13 @@ class Device:
             add_mask(vector, mask_key(seed, label, mh, self.device))
             sealed[label] = seal_seed(seed, round_key, label, mh, self.device)
         y = pack(vector, proposal.layout)
+        hashed = VectorDigest()
+        hashed.update(ring.to_bytes(y))
         header = ReportHeader(
             mh=mh,
             device=self.device,
             length=y.size,
-            y_hash=vector_digest([ring.to_bytes(y)]),
+            y_hash=hashed.digest(),
             main_hash=sealed_hash(sealed[MASK_MAIN]),
             aggregator_hash=sealed_hash(sealed[MASK_AGGREGATOR]),
         )
@@ -227,6 +229,7 @@ class Device:
             envelope=envelope.encode(),
             length=y.size,
             committed_at=now,
+            chunks=b"".join(hashed.chunks()),
         )
         return record, y
 

@@ -137,7 +137,10 @@ class History:
 
 
 class Record(Message):
-    """One report as the device stores it, without y."""
+    """One report as the device stores it, without y, of which there are the hashes of all chunks, one after the other.
+
+    A record of before they were kept has none of them.
+    """
 
     delivery: Name
     number: U32
@@ -151,6 +154,7 @@ class Record(Message):
     committed_at: Time
     receipt: bytes = b""
     outcome: bytes = b""
+    chunks: Blob = b""
 
     @property
     def at(self) -> Delivery:

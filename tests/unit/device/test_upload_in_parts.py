@@ -19,7 +19,7 @@ Y = bytes(range(256)) * (VECTOR_CHUNK_BYTES // 128)
 HASHES = 2 * 32
 
 
-def upload(offset: str | None, receipt: bytes = b"") -> tuple[bytes, list[httpx.Request]]:
+def upload(offset: str | None, receipt: bytes = b"", chunks: bytes = b"") -> tuple[bytes, list[httpx.Request]]:
     """The receipt, and what was asked, if the aggregator says that it has ``offset`` bytes."""
     seen: list[httpx.Request] = []
 
@@ -39,7 +39,8 @@ def upload(offset: str | None, receipt: bytes = b"") -> tuple[bytes, list[httpx.
         clock=lambda: 0.0,
         transport=httpx.MockTransport(answer),
     )
-    return AggregatorClient(remote).upload(bytes(32), bytes(16), ENVELOPE, io.BytesIO(Y), len(Y) // 4), seen
+    client, data = AggregatorClient(remote), io.BytesIO(Y)
+    return client.upload(bytes(32), bytes(16), ENVELOPE, data, len(Y) // 4, chunks), seen
 
 
 @pytest.mark.parametrize("start", [0, VECTOR_CHUNK_BYTES, len(Y)])
@@ -52,6 +53,13 @@ def test_it_goes_on_where_the_aggregator_says(start: int) -> None:
     assert sent.content == front + Y[start:]
     assert sent.headers["Upload-Offset"] == str(start)
     assert not {"signature", "signature-input"} & {*asked.headers, *sent.headers}, "the report's own signature serves"
+
+
+def test_hashes_that_were_kept_are_not_worked_out_again() -> None:
+    _, with_theirs = upload("0", chunks=b"kept".ljust(HASHES))
+    assert [
+        request.content[-HASHES - len(rest) :][:HASHES] for request, rest in zip(with_theirs, (b"", Y), strict=True)
+    ] == [b"kept".ljust(HASHES)] * 2
 
 
 def test_what_is_there_already_is_not_sent_again() -> None:

@@ -29,10 +29,10 @@ def download(remote: Remote, path: str, sha256: bytes, begun: Unfinished, limit:
         StorageError: the disk is full or failed.
     """
     for _ in range(_TRIES):
-        _continue(remote, path, sha256, begun, limit)
-        data = b"".join(begun.pieces(_PIECE))
-        if hashlib.sha256(data).digest() == sha256:
-            return data
+        pieces = _Pieces(begun)
+        _continue(remote, path, sha256, pieces, limit)
+        if pieces.digest.digest() == sha256:
+            return b"".join(pieces.all)
         begun.clear()  # the beginning may have been spoilt here: everything anew
     raise NotAuthentic(
         f"{remote.title} sent another file than the one with the hash {sha256.hex()[:16]}…, twice.",
@@ -41,8 +41,33 @@ def download(remote: Remote, path: str, sha256: bytes, begun: Unfinished, limit:
     )
 
 
-def _continue(remote: Remote, path: str, sha256: bytes, begun: Unfinished, limit: int) -> None:
-    start = begun.size
+class _Pieces:
+    """What has arrived, on the disk, in memory, and hashed."""
+
+    def __init__(self, begun: Unfinished) -> None:
+        self._begun = begun
+        self._start_with(list(begun.pieces(_PIECE)))
+
+    def _start_with(self, pieces: list[bytes]) -> None:
+        self.all = pieces
+        self.size = sum(map(len, pieces))
+        self.digest = hashlib.sha256()
+        for piece in pieces:
+            self.digest.update(piece)
+
+    def append(self, piece: bytes) -> None:
+        self._begun.write(self.size, piece)
+        self.all.append(piece)
+        self.size += len(piece)
+        self.digest.update(piece)
+
+    def clear(self) -> None:
+        self._begun.clear()
+        self._start_with([])
+
+
+def _continue(remote: Remote, path: str, sha256: bytes, here: _Pieces, limit: int) -> None:
+    start = here.size
     headers = {"Range": f"bytes={start}-", "If-Range": f'"{sha256.hex()}"'} if start else {}
     with remote.download(path, headers, limit) as answer:
         if answer.status == 416:  # all of it is here
@@ -50,10 +75,8 @@ def _continue(remote: Remote, path: str, sha256: bytes, begun: Unfinished, limit
         if answer.status == 206 and not answer.headers.get("content-range", "").startswith(f"bytes {start}-"):
             raise Unreachable(f"{remote.title} sent another part than was asked for.", slug="bad-answer")
         if answer.status != 206:
-            begun.clear()
-            start = 0
+            here.clear()
         for piece in answer.pieces:
-            if start + len(piece) > limit:
+            if here.size + len(piece) > limit:
                 raise MessageTooLarge(f"{remote.title} sent more than the {limit:,} bytes that are accepted here.")
-            begun.write(start, piece)
-            start += len(piece)
+            here.append(piece)

@@ -193,7 +193,7 @@ class Rounds:
             return record
         device, envelope = self.identity.device, Envelope.decode(record.envelope)
         with self.store.open_y(record.mh) as y:
-            receipt = self.aggregator.upload(record.mh, device.device, envelope, y, record.length)
+            receipt = self.aggregator.upload(record.mh, device.device, envelope, y, record.length, record.chunks)
         _say("report delivered", record)
         return device.take_receipt(record, receipt)
 
