@@ -58,7 +58,7 @@ _M_TRIM_THRESHOLD = -1
 _M_MMAP_THRESHOLD = -3
 _M_ARENA_MAX = -8
 """Of ``mallopt``, see ``malloc.h``."""
-_LONG = 1 << 20
+_LONG = 2 << 20
 _SPARE = 4 << 20
 
 
@@ -128,7 +128,7 @@ def allow_many_connections() -> None:
 def share_one_heap() -> None:
     """Have all threads allocate from one heap: glibc's own for each thread keep megabytes, for locks that rarely wait.
 
-    Threads of Python take turns anyway. Other C libraries have no such heaps. What is longer than a MiB, vectors and
+    Threads of Python take turns anyway. Other C libraries have no such heaps. What is longer than two MiB, vectors and
     models, is not allocated from it: what they leave would have holes, and the system would not get it back. A few MiB
     may stay free at its end: pieces of what comes over the line would be given back and asked for again all the time.
     """

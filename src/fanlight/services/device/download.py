@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import io
+from collections.abc import Iterable
 from typing import Final
 
 from fanlight.errors import MessageTooLarge, NotAuthentic, Unreachable
@@ -29,10 +31,10 @@ def download(remote: Remote, path: str, sha256: bytes, begun: Unfinished, limit:
         StorageError: the disk is full or failed.
     """
     for _ in range(_TRIES):
-        pieces = _Pieces(begun)
-        _continue(remote, path, sha256, pieces, limit)
-        if pieces.digest.digest() == sha256:
-            return b"".join(pieces.all)
+        here = _Arrived(begun)
+        _continue(remote, path, sha256, here, limit)
+        if here.sha256() == sha256:
+            return here.content()
         begun.clear()  # the beginning may have been spoilt here: everything anew
     raise NotAuthentic(
         f"{remote.title} sent another file than the one with the hash {sha256.hex()[:16]}…, twice.",
@@ -41,32 +43,42 @@ def download(remote: Remote, path: str, sha256: bytes, begun: Unfinished, limit:
     )
 
 
-class _Pieces:
-    """What has arrived, on the disk, in memory, and hashed."""
+class _Arrived:
+    """What has arrived: on the disk, hashed, and in memory, where it lies once: new memory costs more than its hash."""
 
     def __init__(self, begun: Unfinished) -> None:
         self._begun = begun
-        self._start_with(list(begun.pieces(_PIECE)))
+        self._start_with(begun.pieces(_PIECE))
 
-    def _start_with(self, pieces: list[bytes]) -> None:
-        self.all = pieces
-        self.size = sum(map(len, pieces))
-        self.digest = hashlib.sha256()
+    def _start_with(self, pieces: Iterable[bytes]) -> None:
+        self._memory, self._digest = io.BytesIO(), hashlib.sha256()
         for piece in pieces:
-            self.digest.update(piece)
+            self._note(piece)
+
+    def _note(self, piece: bytes) -> None:
+        self._memory.write(piece)
+        self._digest.update(piece)
+
+    @property
+    def size(self) -> int:
+        return self._memory.tell()
 
     def append(self, piece: bytes) -> None:
         self._begun.write(self.size, piece)
-        self.all.append(piece)
-        self.size += len(piece)
-        self.digest.update(piece)
+        self._note(piece)
 
     def clear(self) -> None:
         self._begun.clear()
-        self._start_with([])
+        self._start_with(())
+
+    def sha256(self) -> bytes:
+        return self._digest.digest()
+
+    def content(self) -> bytes:
+        return self._memory.getvalue()
 
 
-def _continue(remote: Remote, path: str, sha256: bytes, here: _Pieces, limit: int) -> None:
+def _continue(remote: Remote, path: str, sha256: bytes, here: _Arrived, limit: int) -> None:
     start = here.size
     headers = {"Range": f"bytes={start}-", "If-Range": f'"{sha256.hex()}"'} if start else {}
     with remote.download(path, headers, limit) as answer:
