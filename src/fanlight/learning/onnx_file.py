@@ -7,18 +7,21 @@ file can be known by its digest. Field numbers are those of ``onnx.proto`` (IR v
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fanlight.errors import ModelError
+
 IR_VERSION = 8
 OPSET = 17
 
-_ELEMENT_TYPES = {np.dtype(np.float32): 1, np.dtype(np.uint8): 2, np.dtype(np.int64): 7}
+_ELEMENT_TYPES = {np.dtype(np.float32): 1, np.dtype(np.uint8): 2, np.dtype(np.int64): 7, np.dtype(np.str_): 8}
 FLOAT = _ELEMENT_TYPES[np.dtype(np.float32)]
+BYTE = _ELEMENT_TYPES[np.dtype(np.uint8)]
 
 Attribute = int | str | Sequence[int]
 Dimension = int | str
@@ -51,12 +54,40 @@ class Graph:
         self._constants.append(dims + element + _text(8, name) + _bytes_field(9, raw))
         return name
 
+    def words(self, name: str, values: Sequence[str]) -> str:
+        """Adds a list of texts as a constant; returns its name."""
+        head = _varint_field(1, len(values)) + _varint_field(2, _ELEMENT_TYPES[np.dtype(np.str_)])
+        self._constants.append(head + b"".join(_text(6, value) for value in values) + _text(8, name))
+        return name
+
     def node(self, operator: str, inputs: Iterable[str], output: str, **attributes: Attribute) -> str:
         """Adds a node with one output and returns the output's name, so that calls can be chained."""
         body = b"".join(_text(1, name) for name in inputs) + _text(2, output) + _text(3, output) + _text(4, operator)
         body += b"".join(_bytes_field(5, _attribute(name, attributes[name])) for name in sorted(attributes))
         self._nodes.append(body)
         return output
+
+    def include(self, model: bytes) -> None:
+        """Adds the nodes and constants of an encoded model, under the names that they have there.
+
+        Its inputs must be values of this graph by then. What it calls its values, this graph must not use otherwise.
+
+        Raises:
+            ModelError: it is cut off, or none of operator set 17 alone.
+        """
+        graph, sets = b"", []
+        for number, value in _fields(model):
+            if number == 7:
+                graph = _bytes(value)
+            elif number == 8:
+                sets.append(_bytes(value))
+        if sets != [_varint_field(2, OPSET)]:
+            raise ModelError(f"the graph is not one of operator set {OPSET} alone")
+        for number, value in _fields(graph):
+            if number == 1:
+                self._nodes.append(_bytes(value))
+            elif number == 5:
+                self._constants.append(_bytes(value))
 
     def encode(self, metadata: Mapping[str, str] | None = None) -> bytes:
         """The whole model file; ``metadata`` is kept in it as text, sorted by key."""
@@ -101,6 +132,38 @@ def _bytes_field(number: int, value: bytes) -> bytes:
 
 def _text(number: int, value: str) -> bytes:
     return _bytes_field(number, value.encode())
+
+
+def _fields(message: bytes) -> Iterator[tuple[int, bytes | int]]:
+    """The fields of a message in order: number, and bytes or an integer, for no other kinds occur in our graphs."""
+    position = 0
+
+    def varint() -> int:
+        nonlocal position
+        value = shift = 0
+        while position < len(message) and shift < 64:
+            byte = message[position]
+            position, value, shift = position + 1, value | (byte & 0x7F) << shift, shift + 7
+            if byte < 0x80:
+                return value
+        raise ModelError("the graph is damaged")
+
+    while position < len(message):
+        tag = varint()
+        if tag & 7 == 0:
+            yield tag >> 3, varint()
+            continue
+        length = varint()
+        if tag & 7 != 2 or length > len(message) - position:
+            raise ModelError("the graph is damaged")
+        yield tag >> 3, message[position : position + length]
+        position += length
+
+
+def _bytes(value: bytes | int) -> bytes:
+    if isinstance(value, int):
+        raise ModelError("the graph is damaged")
+    return value
 
 
 def _attribute(name: str, value: Attribute) -> bytes:

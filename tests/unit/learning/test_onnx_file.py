@@ -4,6 +4,7 @@ import numpy as np
 import onnx
 import pytest
 
+from fanlight.errors import ModelError
 from fanlight.learning.features import open_session
 from fanlight.learning.onnx_file import Graph, Port
 
@@ -76,3 +77,42 @@ def test_constants_are_written_row_by_row_whatever_their_memory_order() -> None:
 def test_types_that_the_encoder_does_not_know_are_refused() -> None:
     with pytest.raises(KeyError):
         Graph("g", [], []).constant("t", np.zeros(1, np.float16))
+
+
+def test_a_graph_can_include_another() -> None:
+    graph = Graph("outer", [Port("a", np.float32, ("n", 2))], [Port("z", np.float32, ("n", 2))])
+    graph.node("Neg", ["a"], "x")
+    graph.include(small_graph().encode({"key": "value"}))
+    graph.node("Add", ["y", "y"], "z")
+    session = open_session(graph.encode(), threads=1)
+    (z,) = session.run(None, {"a": np.array([[1, 1], [5, -1]], np.float32)})
+    np.testing.assert_array_equal(z, [[-4, -6], [-20, 6]])
+
+
+def test_words_are_a_list_of_texts() -> None:
+    graph = Graph("g", [Port("i", np.int64, ("n",))], [Port("word", np.str_, ("n",))])
+    graph.node("Gather", [graph.words("words", ["äöü", "", "b c"]), "i"], "word")
+    onnx.checker.check_model(onnx.load_from_string(graph.encode()), full_check=True)
+    (words,) = open_session(graph.encode(), threads=1).run(None, {"i": np.array([2, 0, 1, 2])})
+    assert list(words) == ["b c", "äöü", "", "b c"]
+
+
+@pytest.mark.parametrize("damage", ["cut", "fixed", "endless", "number", "empty"])
+def test_a_damaged_graph_is_not_included(damage: str) -> None:
+    good = small_graph().encode()
+    bad = {
+        "cut": good[:-10],
+        "fixed": good + b"\x0d\0\0\0\0",  # a kind of field that our graphs do not have
+        "endless": good + b"\xff" * 12,
+        "number": good + b"\x38\x01",  # field 7, the graph, as a number
+        "empty": b"",
+    }[damage]
+    with pytest.raises(ModelError):
+        small_graph().include(bad)
+
+
+def test_a_graph_of_another_operator_set_is_not_included() -> None:
+    other = onnx.load_from_string(small_graph().encode())
+    other.opset_import[0].version = 18
+    with pytest.raises(ModelError, match="operator set 17"):
+        small_graph().include(other.SerializeToString())
