@@ -139,7 +139,7 @@ def test_json_says_them_as_they_are_and_is_never_taken_for_a_page(tmp_path: Path
 def test_downloads_are_named_by_numbers_alone(tmp_path: Path, text: str) -> None:
     app, parts = server(tmp_path / "federation")
     parts.service.promotion.write_note(0, text)
-    for path, suffix in (("file", "safetensors"), ("card.md", "md"), ("card.json", "json")):
+    for path, suffix in (("file", "safetensors"), ("onnx", "onnx"), ("card.md", "md"), ("card.json", "json")):
         answer = owner(app).get(f"/api/v1/models/0/{path}")
         assert answer.headers["content-disposition"] == f'attachment; filename="fanlight-model-0.{suffix}"'
         assert answer.headers["x-content-type-options"] == "nosniff"
@@ -168,7 +168,7 @@ def test_a_card_can_be_drawn_anywhere(tmp_path: Path, text: str) -> None:
     tokens = list(every(GITHUB.parse(drawn)))
     assert {token.type for token in tokens} <= {token.type for token in every(GITHUB.parse(plain))}
     kinds = [token.type for token in tokens]
-    assert kinds.count("heading_open") == 4
+    assert kinds.count("heading_open") == 5
     assert kinds.count("fence") == 1
     assert kinds.count("td_open") == 2 * 3
     code = " ".join(token.content for token in tokens if token.type in ("code_inline", "fence"))

@@ -16,6 +16,7 @@ from fanlight.cli import (
     audit,
     demo,
     device,
+    export,
     federation,
     login_link,
     pictures,
@@ -49,6 +50,7 @@ app.command("aggregator")(aggregator.aggregator)
 app.command("device")(device.device)
 app.command("pictures")(pictures.pictures)
 app.command("predict")(predict.predict)
+app.command("export")(export.export)
 app.command("status")(status.status)
 app.command("login-link")(login_link.login_link)
 app.command("audit")(audit.audit)

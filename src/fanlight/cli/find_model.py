@@ -1,4 +1,4 @@
-"""Where ``predict`` takes its model from: a file, or the state folder of a role or of a demo."""
+"""Where ``predict`` and ``export`` take their model from: a file, or the folder of a role, a federation or a demo."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from fanlight.cli.demo_folder import newest_demo
 from fanlight.cli.role_database import first_row
-from fanlight.errors import ModelError, StorageError, UsageError
+from fanlight.errors import ModelError, NotFound, StorageError, UsageError
 
 if TYPE_CHECKING:
     from fanlight.learning.model_file import HeadModel
@@ -21,22 +21,34 @@ _CURRENT = """
     ORDER BY version = (SELECT CAST(value AS INTEGER) FROM settings WHERE key = 'current_model') DESC, version DESC
 """
 """The version that the operator made current, else the newest; see ``Models.current``."""
+_NUMBERED = "SELECT content FROM models JOIN model_files USING (sha256) WHERE version = ?"
 
 
 def find_model(model: Path | None, state: Path | None) -> HeadModel:
-    """The model to use.
+    """The model to use; arguments and errors as in ``find_model_file``."""
+    from fanlight.learning.model_file import decode
+
+    return decode(find_model_file(model, state))
+
+
+def find_model_file(model: Path | None, state: Path | None, version: int | None = None) -> bytes:
+    """The file of the model to use, which can be decoded.
 
     Args:
         model: a safetensors file.
-        state: a role's or a demo's state folder; without both, ``./fanlight-state``.
+        state: a role's, a federation's or a demo's folder; without both, ``./fanlight-state``.
+        version: of a main server's models; the current one by default.
 
     Raises:
-        UsageError: both are given, or neither and there is no demo here.
+        UsageError: both are given, or neither and there is no demo here; a version where there is only one.
+        NotFound: there is no such version.
         ModelError: no model is there, or it is damaged.
         StorageError: the database cannot be read.
     """
     if model is not None and state is not None:
         raise UsageError("Give either --model or --state.")
+    if model is not None and version is not None:
+        raise UsageError("A model file holds one version.", next="Leave --version out.")
     if model is not None:
         return _read_file(model)
     if state is None and not DEFAULT_STATE.is_dir():
@@ -44,40 +56,49 @@ def find_model(model: Path | None, state: Path | None) -> HeadModel:
             "Which model? There is no demo's state in ./fanlight-state.",
             next="Give --model FILE or --state DIR, or run: fanlight demo",
         )
-    return _in_state(state or DEFAULT_STATE)
+    return _in_state(role_folder(state), version)
 
 
-def _in_state(state: Path) -> HeadModel:
-    from fanlight.learning.model_file import decode
-    from fanlight.services.device.model_files import current_model_file
-
+def role_folder(state: Path | None) -> Path:
+    """The state folder of the role that is meant: a demo's or a federation's main server, or the role itself."""
+    state = state or DEFAULT_STATE
     demo = newest_demo(state)
     if demo is not None:
-        state = demo.main
-    if (state / _DATABASE).is_file() and (content := _current(state / _DATABASE)) is not None:
-        return decode(content)
+        return demo.main
+    return state / "main" if (state / "main" / _DATABASE).is_file() else state
+
+
+def _in_state(state: Path, version: int | None) -> bytes:
+    from fanlight.services.device.model_files import current_model_file
+
+    if (state / _DATABASE).is_file() and (content := _of_main(state / _DATABASE, version)) is not None:
+        return content
     if not (state / _DATABASE).is_file():
         raise ModelError(
             f"{state} holds no model.",
-            next="Name the state folder of a device that has taken part, of the main server, or of a demo.",
+            next="Name the state folder of a device that has taken part, of the main server, a federation or a demo.",
         )
+    if version is not None:
+        raise UsageError(f"{state} is no main server's: only that keeps versions.", next="Leave --version out.")
     return _read_file(current_model_file(state))
 
 
-def _current(database: Path) -> bytes | None:
-    """The main server's current model; None where the database is another role's."""
+def _of_main(database: Path, version: int | None) -> bytes | None:
+    """A model of the main server's; None where the database is another role's."""
     try:
-        row = first_row(database, _CURRENT)
+        row = first_row(database, _CURRENT) if version is None else first_row(database, _NUMBERED, (version,))
     except sqlite3.OperationalError as error:
         if "no such table" in str(error):
             return None
         raise StorageError(f"{database}: {error}.", next="Is it readable, and its disk not full?") from error
     except sqlite3.DatabaseError as error:
         raise StorageError(f"{database}: {error}.") from error
+    if row is None and version is not None:
+        raise NotFound(f"There is no model version {version}.", next="The page Models of the main server lists them.")
     return bytes(row[0]) if row else None
 
 
-def _read_file(path: Path) -> HeadModel:
+def _read_file(path: Path) -> bytes:
     from fanlight.learning.model_file import MAX_MODEL_BYTES, decode
 
     try:
@@ -86,6 +107,7 @@ def _read_file(path: Path) -> HeadModel:
     except OSError as error:
         raise ModelError(f"The model {path} cannot be read: {error.strerror}.", next="Check the path.") from error
     try:
-        return decode(data)
+        decode(data)
     except ModelError as error:
         raise ModelError(f"{path}: {error.message}", next=error.next) from error
+    return data

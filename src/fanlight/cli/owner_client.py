@@ -68,6 +68,10 @@ class OwnerClient:
         """Ask for something to be done; the JSON object that answers, errors as in ``get``."""
         return self._ask("POST", path)
 
+    def download(self, path: str) -> bytes:
+        """The file at ``path``, errors as in ``get``."""
+        return self._answer("GET", path).content
+
     def login_link(self) -> str:
         """A one-time link that logs a browser in; errors as in ``get``."""
         return str(self.post("/api/v1/login-links")["url"])
@@ -78,7 +82,7 @@ class OwnerClient:
         trust_env = host_name(urlsplit(self.url).netloc) not in LOOPBACK_HOSTS
         return {"timeout": self.timeout_s, "trust_env": trust_env}
 
-    def _ask(self, method: str, path: str) -> dict[str, Any]:
+    def _answer(self, method: str, path: str) -> httpx.Response:
         token = read_secret(self.token_file).decode("ascii", "replace").strip()
         try:
             answer = httpx.request(
@@ -88,8 +92,11 @@ class OwnerClient:
             raise Unreachable(f"{self.name} does not answer at {self.url}{path}: {error}.") from error
         if not answer.is_success:
             raise Unreachable(f"{self.name} refuses {method} {path}: {answer.status_code} {answer.text[:300]}")
+        return answer
+
+    def _ask(self, method: str, path: str) -> dict[str, Any]:
         try:
-            body = answer.json()
+            body = self._answer(method, path).json()
         except ValueError as error:
             raise MalformedMessage(f"{self.name} answers {path} with something that is not JSON.") from error
         if not isinstance(body, dict):

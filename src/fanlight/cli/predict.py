@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,7 +11,7 @@ import typer
 
 from fanlight.core.percent import percent
 from fanlight.core.printable import printable
-from fanlight.errors import ModelError, PictureError
+from fanlight.errors import PictureError
 
 if TYPE_CHECKING:
     from fanlight.learning.inference import Predictor
@@ -51,24 +50,11 @@ def predict(
 
 
 def _predictor(model: HeadModel) -> Predictor:
-    from fanlight.learning.backbones import backbone, compile_backbone
+    from fanlight.cli.user_backbones import compiled_backbone
     from fanlight.learning.features import FeatureExtractor
     from fanlight.learning.inference import Predictor
 
-    if model.backbone_sha256 != backbone(model.backbone_id).compiled_sha256:
-        raise ModelError(
-            f"The model was trained on another {model.backbone_id} ({model.backbone_sha256[:16]}) than this one.",
-            next="Use the Fanlight version that the model comes from.",
-        )
-    compiled = compile_backbone(model.backbone_id, cache_folder() / "backbones")
-    return Predictor(model, FeatureExtractor(compiled, model.picture_size))
-
-
-def cache_folder() -> Path:
-    """Where what can be made again is kept for this user (XDG base directories; ``~/Library/Caches`` on macOS)."""
-    if named := os.environ.get("XDG_CACHE_HOME"):
-        return Path(named) / "fanlight"
-    return Path.home() / ("Library/Caches" if sys.platform == "darwin" else ".cache") / "fanlight"
+    return Predictor(model, FeatureExtractor(compiled_backbone(model), model.picture_size))
 
 
 def _answer(predictor: Predictor, image: Path) -> dict[str, Any]:

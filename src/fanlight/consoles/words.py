@@ -16,6 +16,7 @@ _MEANINGS: Final[Mapping[str, str]] = {
     "Percentage points": "the difference of two shares: from 50 % to 60 % is +10.",
     "SHA-256": "a fingerprint of a file. Two files with the same one are the same; nobody can make a second one to it.",
     "Safetensors": "a file of numbers and nothing else: opening it runs no code.",
+    "ONNX": "a form of the model that runs without Fanlight: from the picture to the class's name in one file.",
     "Card": "what a model is for, how it was made and how good it is, to hand on with the file.",
     "Manifest": "the terms of a round, signed by both servers: model, limits, keys. This is its fingerprint.",
     "Backbone": "the part of the model that turns a picture into numbers. It is fixed, and the same on all devices.",

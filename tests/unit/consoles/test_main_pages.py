@@ -95,7 +95,7 @@ def test_a_model_can_be_downloaded_with_its_card(parts: MainServerParts, browser
     add_round(parts, 1)
     links = [link["href"] for link in Page.of(browser.get("/models/1")).all("a") if "download" in link]
     kinds = [browser.get(link).headers["content-type"].split(";")[0] for link in links]
-    assert kinds == ["application/octet-stream", "text/markdown", "application/json"]
+    assert kinds == ["application/octet-stream", "application/octet-stream", "text/markdown", "application/json"]
 
 
 def test_two_versions_are_compared(parts: MainServerParts, browser: TestClient) -> None:

@@ -33,6 +33,7 @@ def http(app: FastAPI) -> TestClient:
         "/api/v1/models/{}",
         "/api/v1/models/{}/file",
         "/api/v1/models/{}/card.json",
+        "/api/v1/models/{}/onnx",
         "/api/v1/models/{}/card.md",
         "/api/v1/rounds/{}",
         "/rounds/{}",

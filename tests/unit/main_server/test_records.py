@@ -68,6 +68,18 @@ def test_a_card_says_what_a_version_is(parts: MainServerParts) -> None:
     assert "Not measured yet." in model_card.as_markdown(parts.records.card(2))
 
 
+def test_a_card_counts_all_rounds_and_names_the_nearest_versions(parts: MainServerParts) -> None:
+    most = model_card.LINEAGE
+    for number in range(1, most + 2):
+        add_round(parts, number)
+    whole, cut = parts.records.card(most), parts.records.card(most + 1)
+    assert (whole["training_rounds"], whole["lineage"]) == (most, list(range(most - 1, -1, -1)))
+    assert (cut["training_rounds"], cut["lineage"]) == (most + 1, list(range(most, 0, -1)))
+    assert "and those before" not in model_card.as_markdown(whole)
+    assert f"- Training rounds: {most + 1}" in (text := model_card.as_markdown(cut))
+    assert "version 1, and those before" in text
+
+
 def test_names_in_a_card_cannot_become_markup(tmp_path: Path) -> None:
     _app, parts = server(tmp_path / "hostile", classes=("[x](javascript:1)", "<b>*|dog"))
     text = model_card.as_markdown(parts.records.card(0))

@@ -9,8 +9,21 @@ from typing import Any, Final
 
 from fanlight.core.percent import percent
 from fanlight.core.printable import printable
-from fanlight.learning.backbones import backbone
+from fanlight.learning.algorithms.fedavg import FEDAVG
+from fanlight.learning.backbones import BACKBONES
+from fanlight.learning.model_file import HeadModel, model_hash
 from fanlight.services.main_server.task import Task
+
+FORMAT: Final = 1
+PRIVACY: Final = (
+    "No picture left a device. Each device's update travelled under two masks, one for each of two servers, which "
+    "could take them off sums over several devices only, each sum once. Numbers of pictures, too, are known as such "
+    "sums alone."
+)
+"""What the protocol does, in plain words (docs/threat-model)."""
+IF_FEDERATED: Final = "A file cannot prove where it comes from. If a federation of Fanlight's made this one: "
+LINEAGE: Final = 50
+"""Most ancestors of a version that a page or card names; there can be thousands."""
 
 LIMITS: Final = (
     (
@@ -30,6 +43,17 @@ LIMITS: Final = (
 )
 """What the protocol does not do, in plain words (docs/threat-model)."""
 
+_KNOWN_TO_THE_SERVER: Final = (
+    "created_at",
+    "round",
+    "devices_in_the_sum",
+    "training_rounds",
+    "lineage",
+    "algorithm",
+    "training",
+    "demonstration",
+)
+
 
 def card(task: Task, model: dict[str, Any], lineage: Sequence[int], participants: int | None) -> dict[str, Any]:
     """The card as plain data.
@@ -37,12 +61,11 @@ def card(task: Task, model: dict[str, Any], lineage: Sequence[int], participants
     Args:
         task: what is learned.
         model: the version's line (see ``lines.version_lines``).
-        lineage: numbers of the versions it was trained from, nearest first.
+        lineage: numbers of all the versions it was trained from, nearest first; each step is one training round.
         participants: devices in the sum that made it; None for the first version.
     """
-    entry = backbone(task.backbone)
     return {
-        "format": 1,
+        "format": FORMAT,
         "task": task.name,
         "version": model["version"],
         "sha256": model["sha256"],
@@ -50,44 +73,88 @@ def card(task: Task, model: dict[str, Any], lineage: Sequence[int], participants
         "created_at": model["created_at"],
         "round": model["round"],
         "devices_in_the_sum": participants,
-        "lineage": list(lineage),
+        "training_rounds": len(lineage),
+        "lineage": list(lineage[:LINEAGE]),
         "classes": list(task.classes),
-        "backbone": {"id": entry.id, "sha256": entry.compiled_sha256, "features": entry.features},
+        "backbone": _backbone(task.backbone, task.plan.backbone_hash.hex(), task.plan.features),
         "head": task.head,
+        "algorithm": FEDAVG.name,
         "picture_size": task.picture_size,
         "training": task.training.model_dump(),
         "demonstration": task.policy.demo,
         "metrics": model["metrics"],
         "note": model.get("note", ""),
+        "privacy": PRIVACY,
         "limits": list(LIMITS),
     }
 
 
+def card_of_file(model: HeadModel, content: bytes) -> dict[str, Any]:
+    """What a model's file alone says of it, as ``card``; None where only the main server knows."""
+    return dict.fromkeys(_KNOWN_TO_THE_SERVER) | {
+        "format": FORMAT,
+        "task": model.task,
+        "version": model.version,
+        "sha256": model_hash(content),
+        "bytes": len(content),
+        "classes": list(model.classes),
+        "backbone": _backbone(model.backbone_id, model.backbone_sha256, model.weight.shape[0]),
+        "head": "softmax",
+        "picture_size": model.picture_size,
+        "metrics": None,
+        "note": "This card was made from the model's file alone; the main server has one with origin and figures.",
+        "privacy": IF_FEDERATED + PRIVACY,
+        "limits": list(LIMITS),
+    }
+
+
+def _backbone(backbone_id: str, sha256: str, features: int) -> dict[str, Any]:
+    entry = BACKBONES.get(backbone_id)
+    known = {"title": entry.title, "licence": entry.licence} if entry else {"title": None, "licence": None}
+    return {"id": backbone_id, "sha256": sha256, "features": features} | known
+
+
 def as_markdown(content: dict[str, Any]) -> str:
     """The card as Markdown. Names and notes from outside stand there as code: nothing in them is markup or a link."""
-    made = f"{datetime.fromtimestamp(content['created_at'], UTC):%Y-%m-%d %H:%M} UTC"
-    origin = "the start; it knows nothing" if content["round"] is None else f"round {content['round']}"
-    summed = content["devices_in_the_sum"]
+    backbone = content["backbone"]
     parts = [
         f"# {_text(content['task'])}, version {content['version']}",
         "",
         f"- File: safetensors, {content['bytes']} bytes, SHA-256 `{content['sha256']}`",
-        f"- Made: {made}, from {origin}" + (f", a sum over {summed} devices" if summed else ""),
-        f"- Trained from: {', '.join(f'version {number}' for number in content['lineage']) or 'nothing'}",
+        *_origin(content),
         f"- Classes: {', '.join(_text(name) for name in content['classes'])}",
         (
-            f"- Backbone: {_text(content['backbone']['id'])} (SHA-256 `{content['backbone']['sha256']}`), "
-            f"{content['backbone']['features']} features; head: {content['head']}"
+            f"- Backbone: {_text(backbone['id'])} (SHA-256 `{backbone['sha256']}`), "
+            f"{backbone['features']} features; licence of its weights: {backbone['licence'] or 'not known'}"
         ),
-        f"- Pictures: {content['picture_size']} x {content['picture_size']} pixels",
+        f"- Head: {content['head']}; pictures: {content['picture_size']} x {content['picture_size']} pixels",
     ]
     if content["demonstration"]:
         parts.append("- A demonstration: two devices are enough, and each can work out the other's update.")
-    parts += ["", "## Figures", "", *_figures(content["metrics"])]
+    if content["created_at"] is not None:
+        parts += ["", "## Figures", "", *_figures(content["metrics"])]
     if content["note"]:
         parts += ["", "## Note", "", _block(content["note"])]
+    parts += ["", "## Privacy", "", content["privacy"]]
     parts += ["", "## What is not promised", "", *(f"- {limit}" for limit in content["limits"])]
     return "\n".join(parts) + "\n"
+
+
+def _origin(content: dict[str, Any]) -> list[str]:
+    """Lines about what only the main server knows."""
+    if content["created_at"] is None:
+        return []
+    made = f"{datetime.fromtimestamp(content['created_at'], UTC):%Y-%m-%d %H:%M} UTC"
+    origin = "the start; it knows nothing" if content["round"] is None else f"round {content['round']}"
+    summed = content["devices_in_the_sum"]
+    rounds, before = content["training_rounds"], content["lineage"]
+    more = ", and those before" if rounds > len(before) else ""
+    return [
+        f"- Made: {made}, from {origin}" + (f", a sum over {summed} devices" if summed else ""),
+        f"- Training rounds: {rounds}",
+        f"- Trained from: {', '.join(f'version {number}' for number in before) or 'nothing'}{more}",
+        f"- Algorithm: {content['algorithm']}",
+    ]
 
 
 def _figures(metrics: dict[str, Any] | None) -> list[str]:

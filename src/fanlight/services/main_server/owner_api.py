@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from hashlib import sha256
 from typing import Any
 
 from fastapi import APIRouter, Depends
 from starlette.requests import Request
 from starlette.responses import Response
 
+from fanlight.learning.export import to_onnx
+from fanlight.learning.model_file import decode
 from fanlight.services.http.content import content_response
 from fanlight.services.http.job_routes import accepted, jobs_router
 from fanlight.services.http.owner import require_owner, require_owner_post
@@ -35,6 +38,13 @@ def owner_router(
         with service.database.reading() as tx:
             content, sha256 = service.models.file_of(tx, version), service.models.version(tx, version).sha256
         return content_response(request, content, sha256, f"fanlight-model-{version}.safetensors")
+
+    @router.get("/api/v1/models/{version}/onnx", dependencies=READ)
+    def onnx_file(request: Request, version: Which) -> Response:
+        with service.database.reading() as tx:
+            model = decode(service.models.file_of(tx, version))
+        content = to_onnx(model, service.backbone(model.backbone_id))
+        return content_response(request, content, sha256(content).digest(), f"fanlight-model-{version}.onnx")
 
     @router.post("/api/v1/measure", dependencies=CHANGE)
     def measure(request: Request) -> Response:

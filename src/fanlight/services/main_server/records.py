@@ -20,8 +20,6 @@ from fanlight.services.server.log_reader import LogReader
 from fanlight.storage.tables import main as tables
 
 PAGE: Final = 50
-LINEAGE: Final = 50
-"""Ancestors named of a version; there can be thousands."""
 
 
 class Records:
@@ -123,7 +121,7 @@ class Records:
                 "open_round": None if line is None or line.is_over else line.number,
                 "reports": 0 if line is None or line.is_over else round_table.arrived(tx, line.mh),
                 "figures": figures,
-                "lineage": models.lineage(tx, version, LINEAGE),
+                "lineage": models.lineage(tx, version, model_card.LINEAGE),
                 "children": children,
             }
 
@@ -134,8 +132,9 @@ class Records:
             NotFound: there is none.
         """
         with self._service.database.reading() as tx:
-            version = self._service.models.version(tx, number)
-            [line], lineage = self._lines(tx, [version]), self._service.models.lineage(tx, version, LINEAGE)
+            models = self._service.models
+            version = models.version(tx, number)
+            [line], lineage = self._lines(tx, [version]), models.lineage(tx, version, models.count(tx))
             made = round_table.numbered(tx, version.round) if version.round is not None else None
         return model_card.card(self._service.task, line, lineage, made.participants if made else None)
 

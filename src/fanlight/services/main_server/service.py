@@ -14,6 +14,7 @@ from sqlalchemy import Connection
 
 from fanlight.core.adaptive_clip import FIRST_CLIP
 from fanlight.core.segments import check_layout
+from fanlight.learning.backbones import CompiledBackbone, compile_backbone
 from fanlight.protocol import identities
 from fanlight.protocol.contribution import expected_layout
 from fanlight.protocol.exchange import Enrolments
@@ -92,6 +93,7 @@ class MainService:
         self.identity = identity
         self.clock = clock
         self.monotonic = monotonic
+        self._backbones = state / "backbones"
         self._tasks = TaskFile(state / TASK_FILE, _check_layout)
         self._changing_policy = threading.Lock()
         self._lock = FolderLock(state)
@@ -151,6 +153,10 @@ class MainService:
         changed = self.promotion.make_current(number, abandon=abandon)
         self.news.tell(offers=True, orders=True)
         return changed
+
+    def backbone(self, backbone_id: str) -> CompiledBackbone:
+        """A compiled backbone, made at the first time; see ``compile_backbone`` for what it raises."""
+        return compile_backbone(backbone_id, self._backbones)
 
     def why_policy_stands(self) -> str:
         """Why the policy cannot go on, for everybody to read; empty if it can."""

@@ -1,0 +1,104 @@
+"""``fanlight export``: a model as files for other programs."""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from fanlight.errors import NotPossibleNow, UsageError, from_os_error
+
+if TYPE_CHECKING:
+    from fanlight.cli.owner_client import OwnerClient
+
+
+def export(
+    model: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="A model file, as the main server offers it for download.")
+    ] = None,
+    state: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Take that of this device, main server, federation or demo, running or not.  "
+            "[default: ./fanlight-state]",
+        ),
+    ] = None,
+    url: Annotated[str | None, typer.Option(metavar="URL", help="Ask the main server at this address.")] = None,
+    token_file: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="With --url: the file api-token of its state folder.")
+    ] = None,
+    version: Annotated[
+        int | None, typer.Option(metavar="N", min=0, help="A main server's version N.  [default: the current one]")
+    ] = None,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder to write to; made if missing.")] = Path(),
+) -> None:
+    """Write a model for other programs, and print the path of each file.
+
+    .onnx holds all from the picture to the name of its class and runs without Fanlight; .safetensors is the head alone;
+    the card, as .json and .md, says where the model comes from, how good it is, and what is promised of it. Only a
+    running main server knows all of that: from a file or a stopped server, the card is shorter.
+    """
+    from fanlight.cli.user_backbones import compiled_backbone
+    from fanlight.learning.export import to_onnx
+    from fanlight.learning.model_file import decode
+    from fanlight.services.main_server.model_card import as_markdown, card_of_file
+
+    content, card = _source(model, state, url, token_file, version)
+    head = decode(content)
+    card = card or card_of_file(head, content)
+    files = {
+        "onnx": to_onnx(head, compiled_backbone(head)),
+        "safetensors": content,
+        "json": json.dumps(card, ensure_ascii=False, indent=2).encode() + b"\n",
+        "md": as_markdown(card).encode(),
+    }
+    for suffix, data in files.items():
+        print(_write(out / f"fanlight-model-{head.version}.{suffix}", data))
+
+
+def _source(
+    model: Path | None, state: Path | None, url: str | None, token_file: Path | None, version: int | None
+) -> tuple[bytes, dict[str, Any] | None]:
+    """The model's file, and the card that its main server has of it, if that runs."""
+    from fanlight.cli.find_model import find_model_file
+    from fanlight.cli.owner_client import OwnerClient
+
+    if (url is None) != (token_file is None):
+        raise UsageError("--url and --token-file go together.")
+    if url is None or token_file is None:
+        main = None if model is not None else _running_main(state)
+    elif model is not None or state is not None:
+        raise UsageError("Give one of --model, --state and --url.")
+    else:
+        main = OwnerClient("The main server", url.rstrip("/"), token_file)
+    return _from_server(main, version) if main else (find_model_file(model, state, version), None)
+
+
+def _running_main(state: Path | None) -> OwnerClient | None:
+    from fanlight.cli.find_model import role_folder
+    from fanlight.cli.running_roles import find_roles
+
+    with suppress(NotPossibleNow):
+        for role in find_roles(role_folder(state)):
+            if role.is_healthy() and role.get("/api/v1/status").get("role") == "main":
+                return role
+    return None
+
+
+def _from_server(main: OwnerClient, version: int | None) -> tuple[bytes, dict[str, Any]]:
+    number = main.get("/api/v1/rounds")["model"]["version"] if version is None else version
+    return main.download(f"/api/v1/models/{number}/file"), main.get(f"/api/v1/models/{number}/card.json")
+
+
+def _write(path: Path, data: bytes) -> Path:
+    from fanlight.learning.atomic_file import write_atomically
+
+    try:
+        write_atomically(path, data, durable=False)
+    except OSError as error:
+        raise from_os_error(error, str(path.parent)) from error
+    return path
