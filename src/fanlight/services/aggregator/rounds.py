@@ -59,6 +59,7 @@ class Rounds:
         self._sums = MaskedSums(files, keys)
         self._machine = machine
         self._clock = clock
+        self._over: list[str] = []  # files of rounds that have ended
         self._random_bytes = random_bytes
         self.journal = RoundJournal(clock)
         self._newest: Stored | None = None
@@ -135,6 +136,7 @@ class Rounds:
             self._save(tx, step)
         self._say(record, step.record)
         self._forget_if_over(step.record)
+        self.delete_reports()
         return step.record
 
     def sum(self) -> NDArray[np.uint32]:
@@ -190,7 +192,7 @@ class Rounds:
         return np.zeros(0, np.uint32)
 
     def finish(self, data: bytes) -> bytes:
-        """Main's signed outcome acknowledges the release; returns it with our signature. All y are destroyed."""
+        """Main's signed outcome acknowledges the release; returns it with our signature. Every y can go now."""
         with self._changing() as tx:
             record = round_table.current(tx).record
             step = self._machine.finish(record, data)
@@ -207,6 +209,7 @@ class Rounds:
             self._save(tx, step)
         self._say(record, step.record, reason=reason)
         self._forget_if_over(step.record)
+        self.delete_reports()
         return step.reply
 
     def told_main(self, number: int) -> None:
@@ -225,14 +228,18 @@ class Rounds:
         if live is None or live.at is not State.COLLECTING:
             self._files.give_up_all()
 
+    def delete_reports(self) -> None:
+        """Destroy every y of the rounds that have ended since the last call; many long files take their time."""
+        files, self._over = self._over, []
+        self._files.delete(*files)
+
     def _forget_if_over(self, record: Record) -> None:
-        """Destroy the round's key and every y, once the outcome is stored."""
+        """Destroy the round's key, once the outcome is stored; then every y can go (see ``delete_reports``)."""
         if record.at not in TERMINAL:
             return
         self._keys.destroy(record.number)
         with self._database.reading() as tx:
-            files = held_reports.files(tx, record.mh)
-        self._files.delete(*files, sum_file(record))
+            self._over += [*held_reports.files(tx, record.mh), sum_file(record)]
         self._files.give_up_all()
 
     def _say(self, before: Record, after: Record, **facts: object) -> None:

@@ -143,6 +143,7 @@ class AggregatorService:
         """
         with self._work:
             self._release()
+            self.rounds.delete_reports()
             return self._latest()
 
     def abandon_round(self, reason: str) -> Stored:
@@ -196,8 +197,11 @@ class AggregatorService:
     def _follow_all(self, orders: Orders) -> int:
         """Follow orders, and those that main answers meanwhile; the version of the last ones."""
         answered: Orders | None = orders
-        while answered is not None:
-            orders, answered = answered, self.follow(answered)
+        try:
+            while answered is not None:
+                orders, answered = answered, self.follow(answered)
+        finally:
+            self.rounds.delete_reports()  # only now: the next round, which may be open by now, need not wait for it
         return orders.version
 
     def _patience(self) -> float:
