@@ -241,7 +241,7 @@ class Round:
         number = self.world.owners.index(owner)
         history = History({}, 0)
         manifest = owner.device.check_manifest(
-            self.signed, self.plan, MODEL, self.invitation(owner), floors(), history, NOW
+            self.signed, self.plan, self.proposal.model, self.invitation(owner), floors(), history, NOW
         )
         said = contribution or contribution_of(self.plan, number)
         stream = secret(f"{owner.id.hex()}{self.m.number}{seed}")

@@ -266,6 +266,17 @@ def test_main_cannot_get_two_manifests_for_one_round() -> None:
             WORLD.aggregator.offer(told.a, proposal, (), public(round_key("x")), secret("draw"), NOW)
 
 
+@pytest.mark.parametrize("attempt", [2, 5, 400])
+def test_the_aggregator_signs_no_attempt_that_does_not_follow_the_last_one(attempt: int) -> None:
+    told = started(attempt=3)
+    told.abandon()
+    with pytest.raises(Refused) as caught:
+        Round(WORLD, previous=told, round=2, attempt=attempt).offer()
+    assert slug_of(caught) == "bad-attempt"
+    for follows in (3, 4):
+        Round(WORLD, previous=told, round=2, attempt=follows).offer()
+
+
 def refused(slug: str, proposal_changes: dict[str, object], **rules: object) -> None:
     told = Round(WORLD)
     signed = WORLD.sign_manifest(told.proposal.with_(**proposal_changes))

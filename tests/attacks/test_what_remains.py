@@ -20,13 +20,19 @@ from fanlight.core.ring import centre
 from fanlight.core.segments import slices
 from fanlight.errors import Refused
 from fanlight.learning.heads import SoftmaxHead, zero_head
-from fanlight.protocol import main_round, signing
+from fanlight.protocol import codec, main_round, signing
+from fanlight.protocol.audit.both import Audit
+from fanlight.protocol.audit.findings import Flaw
 from fanlight.protocol.closing import OUTCOME_MAIN, Outcome, Release, Result
 from fanlight.protocol.contribution import Contribution, Totals
 from fanlight.protocol.device_round import History, answer_key
+from fanlight.protocol.identities import Role
+from fanlight.protocol.log import LogEntry
 from fanlight.protocol.sealing import MASK_AGGREGATOR, MASK_MAIN, mask_key, open_seed
 from fanlight.protocol.signing import Signed
+from fanlight.services.main_server.promotion import CURRENT_MODEL
 from tests.attacks.picture_attacks import Pictures, Reals, columns_of
+from tests.logged_world import Logged, LoggedRound, source
 from tests.protocol_world import MODEL, NOW, Owner, Round, World, contribution_of, floors, plan_of, secret
 
 WORLD = World(6, "remains")
@@ -51,6 +57,12 @@ def summed(told: Round, said: dict[Owner, Contribution]) -> Totals:
 
 
 # ---- histories: two sums that differ in one device
+
+
+def difference(first: Round, second: Round) -> NDArray[np.int64]:
+    """Of the updates that main has of two rounds."""
+    both = (told.unmasked(told.masked_sum())[place(told, "update")] for told in (first, second))
+    return np.subtract(*both)
 
 
 def feigned_failure(told: Round) -> None:
@@ -90,6 +102,51 @@ def test_a_feigned_failure_costs_main_an_attempt_that_devices_and_operators_see(
                 again.signed, again.plan, MODEL, None, floors(), History(answered, sent_today), NOW
             )
         assert caught.value.slug == slug
+
+
+@pytest.mark.parametrize("explained", [False, True])
+def test_an_attempt_that_is_raised_after_a_release_gets_main_a_second_sum_and_the_audit_says_so(
+    explained: bool,
+) -> None:
+    """No failure is needed: to devices and aggregator it looks like a roll-back to where the last round started.
+
+    Unless main notes one, which its operator sees, the audit finds that nothing explains the attempt. In any case it
+    tells that a plan and model are asked again whose sum was released.
+    """
+    logged = Logged(6, "remains").run()
+    first, others = logged.rounds[0], logged.world.owners[1:]
+    assert first.m.at is main_round.State.COMPLETE
+    if explained:
+        logged.main.append(LogEntry(CURRENT_MODEL, codec.encode([1, 0])))
+    again = [owner.id for owner in others]
+    second = LoggedRound(logged.world, cohort=again, previous=first, round=2, attempt=1).begin(logged)
+    second.collect(others)
+    second.settle().let_go().end_well()
+    found, own = difference(first, second), first.reports[0].plain[place(first, "update")]
+    assert np.abs(found - own).max() <= len(others)
+    found_by_audit = logged.audit()
+    assert [(finding.flaw, finding.against) for finding in found_by_audit] == (
+        [] if explained else [(Flaw.AGAINST_RULES, Role.MAIN)]
+    )
+    audit = Audit(logged.trust, [source(Role.MAIN, logged.main.entries)])
+    assert [told.best.asks_again for told in audit.rounds()] == [0, 1]
+
+
+def test_a_plan_or_model_that_differs_in_one_bit_is_another_question_that_nothing_marks() -> None:
+    """What is answered once is a hash. A weight of 10⁻⁶ more, or a model file with another version in its header."""
+    first = Round(WORLD, most_pictures=60).open().collect().agree()
+    own = first.reports[0].plain[place(first, "update")]
+    first.complete()
+    answered = {answer_key(first.plan.hash, 0, MODEL): first.signed.hash}
+    again = [owner.id for owner in OTHERS]
+    for plan, model in ((plan_of(l2_micro=101), MODEL), (first.plan, secret("equal weights, another version"))):
+        second = Round(WORLD, plan, again, first, round=2, model=model, most_pictures=60).open()
+        for owner in OTHERS:
+            invitation, history = second.invitation(owner), History(answered, 1)
+            owner.device.check_manifest(second.signed, plan, model, invitation, floors(), history, NOW)
+            second.send(second.commit(owner))
+        found = difference(first, second.agree())
+        assert np.abs(found - own).max() <= len(OTHERS)
 
 
 def test_counts_of_two_cohorts_that_differ_in_one_device_are_that_devices_counts() -> None:

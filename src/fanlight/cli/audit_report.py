@@ -53,6 +53,8 @@ class Report:
         yield _line("terms", f"{terms.k_min} to {terms.n_max} devices, at most {terms.r_max_percent} % rejected")
         yield _line("plan", terms.plan.hex())
         yield _line("model", f"{terms.model.hex()} (from which it starts)")
+        if facts.asks_again:
+            yield _line("asks again", f"plan and model of round {facts.asks_again}, whose sum was released")
         yield _line("cohort", f"sampled, list {terms.cohort.hex()}" if terms.cohort else "all members")
         if facts.close is None:
             yield _line("received", "not closed")
@@ -135,6 +137,7 @@ class Report:
             "task": terms.task,
             "kind": terms.kind,
             "attempt": terms.attempt,
+            "asks_again": facts.asks_again or None,
             "demo": terms.demo,
             "logs": [role.value for role in found.facts],
             "mh": facts.mh.hex() or None,

@@ -84,7 +84,8 @@ class Aggregator:
             now: unix seconds on our clock.
 
         Raises:
-            Refused: limits that cannot protect; a cohort that is not the one hashed in the proposal.
+            Refused: limits that cannot protect; a cohort that is not the one hashed in the proposal; an attempt that is
+                neither the previous round's nor the next one.
             Conflict: a manifest for this or a later round was signed before, or the previous round is not over.
         """
         if previous is not None and previous.number == proposal.round and previous.terms.proposal == proposal:
@@ -98,6 +99,8 @@ class Aggregator:
             raise Conflict(f"Round {previous.number} is not over yet.", slug="round-not-over")
         if previous is not None and proposal.round <= previous.number:
             raise Conflict(f"Round {proposal.round} has been offered before.", slug="round-spent")
+        if previous is not None and proposal.attempt not in (previous.attempt, previous.attempt + 1):
+            raise Refused(f"Attempt {proposal.attempt} does not follow {previous.attempt}.", slug="bad-attempt")
         draw = commitment(secret) if proposal.shards is not None else None
         manifest = Manifest(proposal=proposal, aggregator_key=round_key, opened_at=now, draw=draw)
         payload, signed = manifest.encode(), countersign(self.private, manifest)

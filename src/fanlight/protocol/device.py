@@ -7,8 +7,10 @@ belongs to one manifest: committed (built and stored, before the first byte is s
 again), receipted by the aggregator, confirmed by main, ended by an outcome.
 
 A device answers a (plan, attempt, model) once. Only the aggregator's signed word that the round was abandoned, and so
-never released, lets it answer again; failure and roll-back raise the attempt. Manifests that fall below the owner's
-floors are refused, with a reason that the owner can read.
+never released, lets it answer again; failure and roll-back raise the attempt. That keeps honest servers from asking the
+same twice by mistake. It is no barrier against a main that wants to: a plan or model that differs in one bit is another
+question. Only the owner's most answers a day bounds those. Manifests that fall below the owner's floors are refused,
+with a reason that the owner can read.
 """
 
 from __future__ import annotations

@@ -15,6 +15,7 @@ from fanlight.protocol.identities import Role, Trust
 
 _WITHOUT_MAIN = (
     "Main's signatures on the terms of each round: the aggregator's log holds only its own.",
+    "Whether another version had become current where a round is another attempt: main notes that.",
     "Whether the aggregator gave receipts for reports that it then left out: main keeps them.",
     "Who was summed with whom in rounds with shards: what that was drawn of is in main's log.",
 )

@@ -27,6 +27,7 @@ class RoundFacts:
         role: whose log.
         terms: main's proposal.
         is_whole: nothing was missing or altered in the log so far, so what is not here was never here.
+        asks_again: the latest round before it that was released for the same plan and model; 0 if there is none.
         said: where each part stands; a release under the number of its shard, anything else under 0.
         cohort: the devices that shards are drawn of, in main's log.
         sums: what was released, once there are terms.
@@ -35,6 +36,7 @@ class RoundFacts:
     role: Role
     terms: Proposal
     is_whole: bool = True
+    asks_again: int = 0
     said: dict[Part, dict[int, Said]] = field(default_factory=dict)
     cohort: tuple[bytes, ...] = ()
     manifest: Manifest | None = None
@@ -42,6 +44,7 @@ class RoundFacts:
     close: Close | None = None
     verdict: Verdict | None = None
     sums: Sums | None = None
+    ended: Outcome | None = None
     outcome: Outcome | None = None
     by_both: bool = False
 
@@ -59,6 +62,11 @@ class RoundFacts:
     def is_over(self) -> bool:
         """Has it ended, as far as its server knows?"""
         return self.outcome is not None
+
+    @property
+    def result(self) -> str:
+        """How it ended, by main's word or by both servers'; empty if it has not."""
+        return "" if self.ended is None else self.ended.result
 
     @property
     def is_abandoned(self) -> bool:
@@ -157,6 +165,7 @@ class RoundFacts:
 
     def take_result(self, outcome: Outcome) -> None:
         """How main says it ended."""
+        self.ended = outcome
         if outcome.result not in (Result.RELEASED, Result.FAILED):
             raise Flawed(Flaw.AGAINST_RULES, f"Round {self.number} has a sum, and cannot be {outcome.result}.")
         is_told = sum(release.count for release in self.releases) == len(self.accepted)
@@ -171,7 +180,8 @@ class RoundFacts:
 
     def take_outcome(self, outcome: Outcome, *, by_both: bool) -> None:
         """How it ended; signed ``by_both``, or an abandonment by the aggregator alone."""
-        self.outcome, self.by_both = outcome, by_both
+        self.ended = self.outcome = outcome
+        self.by_both = by_both
         result = self.word(Part.RESULT)
         if result is not None and result.digest != self.said[Part.OUTCOME][WHOLE].digest:
             message = f"The main server signed an outcome of round {self.number}, and then the log holds another."

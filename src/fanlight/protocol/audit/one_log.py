@@ -9,6 +9,7 @@ from typing import ClassVar, Final, TypeAlias
 from fanlight.errors import FanlightError, MalformedMessage, NotAuthentic
 from fanlight.protocol import signing
 from fanlight.protocol.audit import words
+from fanlight.protocol.audit.attempts import Attempts
 from fanlight.protocol.audit.chain import Chain
 from fanlight.protocol.audit.facts import RoundFacts
 from fanlight.protocol.audit.findings import NAMES, Finding, Findings, Flaw, Flawed, Untold
@@ -25,7 +26,7 @@ _ROUNDS_AT_ONCE: Final = 3
 """A round is complete in a log once two later ones have begun: main may propose the next before it has the last
 signature on this one."""
 _MOST_RECEIPTS: Final = 10_000
-_KEPT_AS_THEY_ARE: Final = frozenset({"policy", "current-model", "stopped", "resumed"})
+_KEPT_AS_THEY_ARE: Final = frozenset({"policy", "stopped", "resumed"})
 """Main's own notes: nobody signs them."""
 Handler: TypeAlias = "Callable[[OneLog, ChainedEntry], None]"
 OTHER: Final = "unknown"
@@ -60,6 +61,7 @@ class OneLog:
         self._entries = source.entries()
         self._is_open = True
         self._latest: RoundFacts | None = None
+        self._attempts = Attempts(source.role)
 
     def fill(self) -> None:
         """Read until the oldest round here is complete, or the log ends."""
@@ -133,6 +135,8 @@ class OneLog:
             self.add(Flaw.GAP, f"The {NAMES[self.role]}'s log begins round {number}, but {gap} not in it.")
         if self.chain.is_whole and unfinished and not (unfinished.is_over or Part.RESULT in unfinished.said):
             self.add(Flaw.AGAINST_RULES, f"Round {number} begins before round {unfinished.number} is over.")
+        if unfinished and (flaw := self._attempts.follow(unfinished, facts)):
+            self.add(Flaw.AGAINST_RULES, flaw, against=Role.MAIN)
         return facts
 
     def _round(self, mh: bytes) -> RoundFacts:
@@ -238,6 +242,7 @@ class OneLog:
         "outcome": _outcome,
         "second-receipt": _receipt,
         "unlisted-receipt": _receipt,
+        "current-model": lambda self, _entry: self._attempts.changed(),
         "enrolled": lambda self, entry: self.members.enrolled(entry.payload),
         "token-conflict": lambda self, entry: self.members.tried_again(entry.payload),
         "rekeyed": lambda self, entry: self._of_member(self.members.rekeyed, entry),
