@@ -26,7 +26,7 @@ from fanlight.protocol.device import Device
 from fanlight.protocol.device_round import Floors, History, Record
 from fanlight.protocol.digests import device_id
 from fanlight.protocol.exchange import Offer
-from fanlight.protocol.manifest import Manifest, SignedManifest
+from fanlight.protocol.manifest import MOST_REJECTED_PERCENT, Manifest, SignedManifest
 from fanlight.protocol.plan import Kind, Plan
 from fanlight.protocol.report import Envelope
 from fanlight.protocol.signing import raw_public_key
@@ -148,7 +148,14 @@ def answer(
     signed = SignedManifest.decode(offer.manifest)
     plan = Plan.decode(offer.plan).of_kind(Kind(Manifest.decode(signed.payload).proposal.kind))
     now = int(time.time())
-    floors = Floors(2, accept_demo=True, answers_per_day=_ANSWERS_PER_DAY, backbones=_registered(), heads=HEADS)
+    floors = Floors(
+        k_min=2,
+        accept_demo=True,
+        answers_per_day=_ANSWERS_PER_DAY,
+        r_max_percent=MOST_REJECTED_PERCENT,
+        backbones=_registered(),
+        heads=HEADS,
+    )
     manifest = device.check_manifest(signed, plan, offer.model, offer.invitation, floors, History({}, 0), now)
     return device.commit(signed, manifest, contribute(plan, manifest), Keystream(os.urandom(32)), now)
 

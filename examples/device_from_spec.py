@@ -44,7 +44,7 @@ MIB = 1 << 20
 BACKBONES = {"efficientnet-lite0": "22b515101fde59218c3c3a83080dfcb8aae9a1dfa0d429aa092560077da1ce57"}  # section 6
 HEADS = ("softmax",)
 DECLINES = ("answered-before", "answers-per-day", "backbone-refused", "bad-layout", "below-floor", "demo-refused",
-            "head-refused", "nothing-to-learn-from", "paused", "unknown-suite")  # fmt: skip
+            "head-refused", "may-reject-too-many", "nothing-to-learn-from", "paused", "unknown-suite")  # fmt: skip
 NOT_TOLD = ("other-model", "window-passed", "not-invited", "not-authentic", "foreign-invitation")
 
 
@@ -451,7 +451,7 @@ class Device:
         need(terms["fid"] == self.fid, "foreign-manifest")
         need(terms["suite"] == 1, "unknown-suite")
         need(terms["k_min"] <= terms["n_max"] and len(terms["cohort"]) in (0, 32), "bad-manifest")
-        need(terms["kind"] in ("train", "measure"), "bad-manifest")
+        need(terms["kind"] in ("train", "measure") and terms["r_max_percent"] <= 34, "bad-manifest")
         need(terms["shards"] is None or terms["cohort"], "bad-manifest")
         keys = manifest["aggregator_key"], terms["main_key"]
         need(all(int.from_bytes(key, "little") < 2**255 - 19 for key in keys), "bad-round-key")
@@ -471,6 +471,7 @@ class Device:
             need(read(INVITATION, invitation) == {"mh": mh, "device": self.id}, "foreign-invitation")
         need(floors.accept_demo or not terms["demo"], "demo-refused")
         need(terms["k_min"] >= (2 if terms["demo"] else floors.k_min), "below-floor")
+        need(terms["r_max_percent"] <= floors.r_max_percent, "may-reject-too-many")
         need(BACKBONES.get(plan["backbone"]) == plan["backbone_hash"].hex(), "backbone-refused")
         need(plan["head"] in HEADS, "head-refused")
         n_max, layout = terms["n_max"], terms["layout"]
@@ -613,6 +614,7 @@ def main() -> None:
     option("--pictures", type=int, default=10, help="training pictures that it pretends to have (default 10)")
     option("--k-min", type=int, default=5, help="floor: fewest devices in a sum that it joins (default 5)")
     option("--accept-demo", action="store_true", help="floor: take part in demonstrations, where two devices do")
+    option("--r-max-percent", type=int, default=34, help="floor: most reports that main may reject (default 34 %%)")
     option("--answers-per-day", type=int, default=500, help="floor: most reports in 24 hours (default 500)")
     try:
         device = Device(parser.parse_args())

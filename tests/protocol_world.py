@@ -82,7 +82,7 @@ def plan_of(**changes: Any) -> Plan:
 def floors(**changes: Any) -> Floors:
     """An owner's rules that accept demonstrations."""
     fields: dict[str, Any] = {
-        "k_min": 5, "accept_demo": True, "answers_per_day": 500, "backbones": {"lite": WEIGHTS},
+        "k_min": 5, "accept_demo": True, "answers_per_day": 500, "r_max_percent": 34, "backbones": {"lite": WEIGHTS},
         "heads": frozenset({"softmax"}),
     }  # fmt: skip
     return Floors(**{**fields, **changes})

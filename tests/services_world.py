@@ -541,7 +541,7 @@ class ProtocolDevice:
         assert offer.manifest is not None, "no round is open for this device"
         signed, plan = SignedManifest.decode(offer.manifest), Plan.decode(offer.plan)
         plan = plan.of_kind(Kind(Manifest.decode(signed.payload).proposal.kind))
-        floors = Floors(5, True, 500, allowed_backbones(), frozenset({"softmax"}))
+        floors = Floors(5, True, 500, 34, allowed_backbones(), frozenset({"softmax"}))
         now = int(self.world.clock())
         manifest = self.device.check_manifest(signed, plan, offer.model, offer.invitation, floors, History({}, 0), now)
         return self._build(signed, manifest, contribution or contribution_of(plan, self.id[0] % 7, seed), seed)

@@ -116,13 +116,13 @@ def test_a_report_in_another_members_name_is_refused() -> None:
 
 
 def test_a_member_cannot_have_its_report_listed_as_anothers() -> None:
-    told = started(r_max_percent=50).collect(WORLD.owners[1:])
+    told = started(r_max_percent=34).collect(WORLD.owners[1:])
     named = with_header(told.commit(THIEF), device=VICTIM.id)
     assert reasons(told, close_of(told, [Held(VICTIM.id, named), *told.held])) == {VICTIM.id: "not-authentic"}
 
 
 def test_a_report_whose_device_is_not_its_signer_is_rejected_by_main() -> None:
-    told = started(r_max_percent=50).collect([VICTIM, WORLD.owners[2]])
+    told = started(r_max_percent=34).collect([VICTIM, WORLD.owners[2]])
     named = with_header(told.commit(THIEF), device=VICTIM.id)
     assert reasons(told, close_of(told, [Held(THIEF.id, named), *told.held])) == {THIEF.id: "foreign-report"}
 
@@ -389,13 +389,27 @@ def forged_verdict(told: Round, accepted: tuple[bytes, ...], proceed: bool = Tru
 
 
 def test_main_cannot_have_one_device_summed_alone() -> None:
-    told = started(r_max_percent=100).collect()
+    told = started(r_max_percent=34).collect()
     told.close()
     for accepted in ((VICTIM.id,), (VICTIM.id, VICTIM.id), (VICTIM.id, bytes(16)), ()):
         with pytest.raises(Refused) as caught:
             told.take_verdict(forged_verdict(told, accepted))
         assert slug_of(caught) == "bad-verdict"
     assert told.a.at is aggregator_round.State.CLOSED
+
+
+@pytest.mark.parametrize("percent", [35, 50, 100])
+def test_main_cannot_allow_itself_to_reject_more_than_a_third(percent: int) -> None:
+    """It writes the manifest. The aggregator does not sign one that lets it reject more, and no device answers it."""
+    with pytest.raises(Refused) as caught:
+        Round(WORLD, r_max_percent=percent).offer()
+    assert slug_of(caught) == "bad-manifest"
+    refused("bad-manifest", {"r_max_percent": percent})
+
+
+@pytest.mark.parametrize("percent", [0, 10, 33])
+def test_both_servers_together_cannot_let_main_reject_more_than_the_owner_allows(percent: int) -> None:
+    refused("may-reject-too-many", {"r_max_percent": percent + 1}, r_max_percent=percent)
 
 
 def test_main_cannot_reject_more_than_the_manifest_allows() -> None:
@@ -407,7 +421,7 @@ def test_main_cannot_reject_more_than_the_manifest_allows() -> None:
 
 
 def test_main_cannot_isolate_a_device_with_two_verdicts() -> None:
-    told = started(r_max_percent=50).collect()
+    told = started(r_max_percent=34).collect()
     told.close()
     told.take_verdict(forged_verdict(told, tuple(sorted(WORLD.members))))
     with pytest.raises(Conflict) as caught:
@@ -662,7 +676,7 @@ def test_main_cannot_have_the_aggregator_countersign_another_outcome() -> None:
 
 
 def test_main_cannot_prove_that_an_omitted_report_was_summed() -> None:
-    told = started(r_max_percent=50).collect()
+    told = started(r_max_percent=34).collect()
     members = {device: public_key for device, public_key in WORLD.members.items() if device != VICTIM.id}
     step = WORLD.main.judge(told.m, told.close(), members, {}, told.main_round_key, HEAD)
     told.m = step.record
@@ -791,7 +805,7 @@ def test_the_aggregator_cannot_list_a_report_of_another_length() -> None:
 
 
 def test_main_cannot_count_a_device_twice_or_accept_what_it_rejects() -> None:
-    told = started(r_max_percent=100).collect()
+    told = started(r_max_percent=34).collect()
     told.close()
     everybody = tuple(sorted(WORLD.members))
     both = Verdict.decode(Signed.decode(forged_verdict(told, everybody)).payload)

@@ -57,7 +57,7 @@ def test_one_victim_cannot_be_given_another_plan(change: dict[str, object]) -> N
 
 def test_a_second_close_that_differs_is_refused() -> None:
     """The aggregator would learn two verdicts, and have two sets to choose from."""
-    told = Round(WORLD, r_max_percent=50).open().collect()
+    told = Round(WORLD, r_max_percent=34).open().collect()
     told.judge(told.close())
     fewer = WORLD.aggregator.close(told.a.with_(state="collecting", close=b""), told.held[1:], HEAD).reply
     with pytest.raises(Conflict) as caught:
@@ -78,7 +78,7 @@ def test_a_second_release_that_differs_is_refused() -> None:
 
 def test_an_aggregator_that_lists_another_report_than_it_receipted_is_caught_by_the_receipt() -> None:
     """It takes two reports of one device, gives each a receipt, and would choose later: main has the first receipt."""
-    told = Round(WORLD, r_max_percent=50).open().collect()
+    told = Round(WORLD, r_max_percent=34).open().collect()
     other = told.commit(VICTIM, seed="other")
     step = WORLD.aggregator.close(told.a, [Held(VICTIM.id, other.envelope), *told.held[1:]], HEAD)
     told.a = step.record

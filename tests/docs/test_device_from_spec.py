@@ -107,7 +107,13 @@ def device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> example.Device:
     (tmp_path / "device.key").write_bytes(secret("world/device-0"))
     monkeypatch.setattr(example, "BACKBONES", {"lite": WEIGHTS.hex()})
     rules = argparse.Namespace(
-        token=tmp_path / "token.json", state=tmp_path, k_min=5, accept_demo=True, answers_per_day=500, pictures=10
+        token=tmp_path / "token.json",
+        state=tmp_path,
+        k_min=5,
+        accept_demo=True,
+        answers_per_day=500,
+        r_max_percent=34,
+        pictures=10,
     )
     made = example.Device(rules)
     assert made.id == OWNER.id
@@ -166,6 +172,7 @@ PROPOSALS = {
     "federation": TERMS.with_(fid=bytes(32)),
     "suite": TERMS.with_(suite=2),
     "limits": TERMS.with_(k_min=1001),
+    "too many may be rejected": TERMS.with_(r_max_percent=35),
     "cohort of 16 bytes": TERMS.with_(cohort=bytes(16)),
     "kind": TERMS.with_(kind="steal"),
     "kind and layout": TERMS.with_(kind="measure"),
@@ -240,6 +247,7 @@ def test_both_refuse_what_is_not_signed_by_both_or_not_in_time(
     ("rules", "slug"),
     [
         ({"accept_demo": False}, "demo-refused"),
+        ({"r_max_percent": TERMS.r_max_percent - 1}, "may-reject-too-many"),
         ({"backbones": {}}, "backbone-refused"),
         ({"heads": frozenset()}, "head-refused"),
         ({"answers_per_day": 0}, "answers-per-day"),

@@ -60,7 +60,7 @@ def test_the_released_sum_is_the_plain_sum(
 ) -> None:
     plan = plan_of(kind="measure") if measure else PLAN
     widths: dict[str, Any] = {"update_bits": update_bits, "most_pictures": most_pictures}
-    told = Round(WORLD, plan, n_max=n_max, clip_micro=clip_micro, r_max_percent=100, **widths).open()
+    told = Round(WORLD, plan, n_max=n_max, clip_micro=clip_micro, r_max_percent=34, **widths).open()
     for owner, contribution in zip(WORLD.owners, said, strict=False):
         sent = told.commit(owner, dataclasses.replace(contribution, update=None) if measure else contribution)
         told.send(sent)

@@ -59,7 +59,7 @@ def garbage(told: Round, device: bytes) -> NDArray[np.uint32]:
 def test_the_released_sums_are_the_plain_sums_and_each_shard_is_released_once(
     number: int, silent: set[bytes], cheats: set[bytes], draw: bytes, update_bits: int
 ) -> None:
-    told = Round(WORLD, cohort=IDS, shards=number, update_bits=update_bits, r_max_percent=100)
+    told = Round(WORLD, cohort=IDS, shards=number, update_bits=update_bits, r_max_percent=34)
     told.secret = draw
     told.open().collect([owner for owner in WORLD.owners if owner.id not in silent]).agree()
     for sent in told.reports:

@@ -80,7 +80,7 @@ def proposal_of(file: File) -> Proposal:
 def test_a_device_makes_the_vector_of_the_file(file: File, number: str) -> None:
     given, expected, device = file.given[f"report {number}"], file.expected[f"report {number}"], file.device(number)
     now = file.given["manifest"]["opened_at"]
-    floors = Floors(5, True, 500, {file.plan.backbone: file.plan.backbone_hash}, frozenset({file.plan.head}))
+    floors = Floors(5, True, 500, 34, {file.plan.backbone: file.plan.backbone_hash}, frozenset({file.plan.head}))
     manifest = device.check_manifest(
         file.signed_manifest, file.plan, file.given["manifest"]["model"], None, floors, History({}, 0), now
     )

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from fanlight.errors import FanlightError
+from fanlight.protocol.manifest import MOST_REJECTED_PERCENT
 from fanlight.services.main_server.service import MainService
 from fanlight.services.main_server.task import Policy
 
@@ -63,7 +64,8 @@ NUMBERS: Final = (
            "The round ends when as many as above have reported."),
     Number("min_class_supporters", "Devices that must have a class", "devices",
            "A class that fewer have pictures of is held back. 0: as many as a sum needs, in a demonstration one."),
-    Number("r_max_percent", "Largest share of rejected reports", "percent", "With more, the round is abandoned."),
+    Number("r_max_percent", "Largest share of rejected reports", "percent",
+           f"With more, the round is abandoned. At most {MOST_REJECTED_PERCENT}."),
     Number("window_s", "A round stays open for", SECONDS, "0: ten minutes by itself, seven days by hand."),
     Number("wait_s", "Patience with connected devices", SECONDS, "Once enough reports are in."),
     Number("expected_percent", "Share of connected devices to wait for", "percent", "100: all of them."),

@@ -15,6 +15,7 @@ from starlette.responses import RedirectResponse, Response
 from fanlight.consoles.console import Console
 from fanlight.consoles.step_pages import Reader
 from fanlight.errors import NotFound, SettingsError
+from fanlight.protocol.manifest import MOST_REJECTED_PERCENT
 from fanlight.services.device import guide
 from fanlight.services.device import status as device_status
 from fanlight.services.device.masked_picture import masked_picture
@@ -25,6 +26,7 @@ from fanlight.services.device.wishes import (
     Kept,
     check_answers_per_day,
     check_k_min,
+    check_r_max_percent,
 )
 from fanlight.services.http.owner import Owner, require_owner_post
 
@@ -41,23 +43,29 @@ class Typed:
 
     k_min: str
     answers_per_day: str
+    r_max_percent: str
     accept_demo: bool
 
     @classmethod
     def kept(cls, kept: Kept) -> Self:
         """As the floors are."""
-        return cls(str(kept.k_min), str(kept.answers_per_day), kept.accept_demo)
+        return cls(str(kept.k_min), str(kept.answers_per_day), str(kept.r_max_percent), kept.accept_demo)
 
     @classmethod
     def of(cls, query: Mapping[str, str]) -> Self | None:
         """From the address to which a wrong form leads back; None for any other."""
         if "k_min" not in query:
             return None
-        return cls(query["k_min"], query.get("answers_per_day", ""), bool(query.get("accept_demo")))
+        rest = (query.get("answers_per_day", ""), query.get("r_max_percent", ""), bool(query.get("accept_demo")))
+        return cls(query["k_min"], *rest)
 
     def query(self) -> str:
         """For ``of``."""
-        fields = {"k_min": self.k_min[:_TYPED], "answers_per_day": self.answers_per_day[:_TYPED]}
+        fields = {
+            "k_min": self.k_min[:_TYPED],
+            "answers_per_day": self.answers_per_day[:_TYPED],
+            "r_max_percent": self.r_max_percent[:_TYPED],
+        }
         return urlencode(fields | ({"accept_demo": "yes"} if self.accept_demo else {}))
 
     def wrong(self) -> dict[str, SettingsError]:
@@ -66,6 +74,7 @@ class Typed:
         for name, text, check in (
             ("k_min", self.k_min, check_k_min),
             ("answers_per_day", self.answers_per_day, check_answers_per_day),
+            ("r_max_percent", self.r_max_percent, check_r_max_percent),
         ):
             try:
                 check(_number(text))
@@ -93,6 +102,7 @@ def privacy_router(console: Console, role: DeviceRole) -> APIRouter:
             supply=supply(role),
             state_folder=role.settings.state,
             fewest=FEWEST,
+            most_rejected=MOST_REJECTED_PERCENT,
             choices=role.rounds.wishes.choices,
             sent=device_status.sent(role, NEWEST)["sent"][::-1],
             total=role.store.count_reports(),
@@ -121,13 +131,17 @@ def _buttons(role: DeviceRole) -> APIRouter:
         _owner: Actor,
         k_min: Annotated[str, Form()] = "",
         answers_per_day: Annotated[str, Form()] = "",
+        r_max_percent: Annotated[str, Form()] = "",
         accept_demo: Annotated[str, Form()] = "",
     ) -> Response:
-        typed = Typed(k_min, answers_per_day, bool(accept_demo))
+        typed = Typed(k_min, answers_per_day, r_max_percent, bool(accept_demo))
         if typed.wrong():  # back to the form, which keeps what was typed and says at the field what is wrong
             return RedirectResponse(f"{PRIVACY}?{typed.query()}#floors", status_code=303)
         role.rounds.wishes.set_floors(
-            k_min=_number(k_min), answers_per_day=_number(answers_per_day), accept_demo=typed.accept_demo
+            k_min=_number(k_min),
+            answers_per_day=_number(answers_per_day),
+            r_max_percent=_number(r_max_percent),
+            accept_demo=typed.accept_demo,
         )
         return changed("#floors")
 

@@ -40,6 +40,7 @@ _WORDS: Final[Mapping[str, str]] = {
     "not-enrolled": "the device is not a member",
     "not-confirmed": "the device was not yet a member at both servers",
     "below-floor": "the round may sum fewer devices than the owner allows",
+    "may-reject-too-many": "the main server may leave out more of the round's reports than the owner allows",
     "demo-refused": "the owner takes part in no demonstrations",
     "backbone-refused": "the owner, or the device's version, does not allow this backbone",
     "head-refused": "the owner, or the device's version, does not allow this head",

@@ -93,6 +93,13 @@ def check_floors(manifest: Manifest, plan: Plan, floors: Floors) -> None:
             slug="below-floor",
             next="If so few are enough for you, lower your floor on the page Privacy; or ask the operator for more.",
         )
+    if proposal.r_max_percent > floors.r_max_percent:
+        raise Refused(
+            f"Main may reject {proposal.r_max_percent} % of this round's reports; this device's floor is "
+            f"{floors.r_max_percent} %.",
+            slug="may-reject-too-many",
+            next="If so many are right for you, raise the share on the page Privacy; or ask the operator for less.",
+        )
     if floors.backbones.get(plan.backbone) != plan.backbone_hash:
         raise Refused(
             f"The backbone {plan.backbone} (or its weights) is not allowed here.",

@@ -111,6 +111,7 @@ class Floors:
         k_min: fewest devices in a sum that this device will join, at least 2.
         accept_demo: take part in rounds marked as a demonstration; lowers ``k_min`` to 2 for them.
         answers_per_day: most reports in 24 hours, over all tasks and attempts.
+        r_max_percent: most of a round's reports that main may reject, percent.
         backbones: allowed registry ids and the SHA-256 of their compiled graphs, 32 bytes each.
         heads: allowed heads.
     """
@@ -118,6 +119,7 @@ class Floors:
     k_min: int
     accept_demo: bool
     answers_per_day: int
+    r_max_percent: int
     backbones: Mapping[str, bytes]
     heads: frozenset[str]
 

@@ -114,6 +114,7 @@ DECLINE_REASONS: Final = frozenset(
     {
         "below-floor",
         "demo-refused",
+        "may-reject-too-many",
         "backbone-refused",
         "head-refused",
         "answers-per-day",

@@ -40,6 +40,9 @@ SUITE: Final = 1
 MOST_DEVICES: Final = 40_000
 """Most devices of a round: a close lists every report, with about 370 bytes each, and is one message of 16 MiB."""
 
+MOST_REJECTED_PERCENT: Final = 34
+"""Most of the reports that main may reject, percent: it says itself how many, so both others bound it."""
+
 MOST_SHARDS: Final = 16
 """Most shards of a round: main has all their sums in memory at once."""
 
@@ -65,7 +68,7 @@ class Proposal(Message):
         layout: the segments of the vector, in order.
         cohort: empty for all members, else the hash of the sampled device list.
         n_max, k_min: most and fewest devices in the sum.
-        r_max_percent: largest share of reports that may be rejected, percent.
+        r_max_percent: largest share of reports that may be rejected, percent; see ``MOST_REJECTED_PERCENT``.
         window_s: seconds from opening to expiry.
         demo: the floors of two devices are meant; devices refuse it unless told otherwise.
         main_key: main's fresh X25519 round key.
@@ -182,6 +185,12 @@ def check_proposal(proposal: Proposal, fid: bytes) -> None:
         )
     if not proposal.k_min <= proposal.n_max or len(proposal.cohort) not in (0, 32):
         raise Refused("The manifest's limits contradict one another.", slug="bad-manifest")
+    if proposal.r_max_percent > MOST_REJECTED_PERCENT:
+        raise Refused(
+            f"Main may reject {proposal.r_max_percent} % of the reports, more than {MOST_REJECTED_PERCENT} %.",
+            slug="bad-manifest",
+            next="Ask the operator for a smaller share, on the main server's page Task.",
+        )
     if proposal.shards is not None and not proposal.cohort:
         raise Refused("Shards are drawn of devices that the manifest does not name.", slug="bad-manifest")
     if proposal.kind not in tuple(Kind):

@@ -80,12 +80,13 @@ def test_floors_hold_at_once_and_after_a_restart(folder: Path) -> None:
     app, role = made(folder)
     browser = owner(app, URL)
     assert (role.rounds.wishes.floors.k_min, role.rounds.wishes.floors.accept_demo) == (5, False)
-    assert post(browser, "/privacy/floors", k_min="7", answers_per_day="3", accept_demo="yes") == 303
+    assert post(browser, "/privacy/floors", k_min="7", answers_per_day="3", r_max_percent="8", accept_demo="yes") == 303
     role.stop()
     _app, again = made(folder)
     floors = again.rounds.wishes.floors
-    assert (floors.k_min, floors.answers_per_day, floors.accept_demo) == (7, 3, True)
-    assert device_status.status(again)["floors"] == {"k_min": 7, "answers_per_day": 3, "accept_demo": True}
+    kept = {"k_min": 7, "answers_per_day": 3, "r_max_percent": 8, "accept_demo": True}
+    assert {name: getattr(floors, name) for name in kept} == kept
+    assert device_status.status(again)["floors"] == kept
     again.stop()
 
 
@@ -94,7 +95,8 @@ def test_a_floor_out_of_range_leads_back_with_what_was_typed_and_changes_nothing
     app, role = made(folder)
     browser = owner(app, URL)
     csrf = Page.of(browser.get("/privacy")).csrf()
-    answer = browser.post("/privacy/floors", data={"csrf": csrf, "k_min": k_min, "answers_per_day": "3"})
+    typed = {"k_min": k_min, "answers_per_day": "3", "r_max_percent": "35"}
+    answer = browser.post("/privacy/floors", data=typed | {"csrf": csrf})
     assert answer.status_code == 303
     assert answer.headers["location"].startswith("/privacy?")
     page = Page.of(browser.get(answer.headers["location"]))
@@ -104,6 +106,7 @@ def test_a_floor_out_of_range_leads_back_with_what_was_typed_and_changes_nothing
     assert "k-min-wrong" in fields["k_min"]["aria-describedby"]
     assert fields["answers_per_day"]["value"] == "3"
     assert "aria-invalid" not in fields["answers_per_day"]
+    assert (fields["r_max_percent"]["value"], fields["r_max_percent"]["aria-invalid"]) == ("35", "true")
     assert "Nothing was changed" in page.text
     assert role.rounds.wishes.kept.k_min == 5
     role.stop()
@@ -188,7 +191,7 @@ def test_long_lists_go_on_page_by_page_in_the_order_of_the_rounds(
     for attempt in range(6):  # all in one second
         federation.open_round(Kind.MEASURE, attempt=attempt)
         turn(role)
-    role.rounds.wishes.set_floors(k_min=5, accept_demo=False, answers_per_day=500)
+    role.rounds.wishes.set_floors(k_min=5, accept_demo=False, answers_per_day=500, r_max_percent=34)
     federation.open_round()
     turn(role)
     assert [line["round"] for line in device_status.sent(role)["sent"]] == [1, 2, 3, 4, 5, 6]
@@ -269,7 +272,7 @@ def test_a_program_changes_the_same(folder: Path) -> None:
     app, role = made(folder)
     browser = owner(app, URL)
     headers = {"X-CSRF-Token": Page.of(browser.get("/privacy")).csrf(), "Accept": "application/json"}
-    floors = {"k_min": 9, "accept_demo": True, "answers_per_day": 4}
+    floors = {"k_min": 9, "accept_demo": True, "answers_per_day": 4, "r_max_percent": 0}
     assert browser.put("/api/v1/floors", json=floors, headers=headers).json() == floors | {
         "paused": False,
         "left": False,
@@ -281,7 +284,7 @@ def test_a_program_changes_the_same(folder: Path) -> None:
     assert allowed["excluded"] == ["efficientnet-lite0"]
     kept = {"paused": True, "left": True, "excluded": ["efficientnet-lite0"]}
     assert browser.get("/api/v1/wishes").json() == floors | kept
-    for wrong in (floors | {"k_min": 1}, floors | {"k_min": "9"}, {"k_min": 9}):
+    for wrong in (floors | {"k_min": 1}, floors | {"k_min": "9"}, floors | {"r_max_percent": 35}, {"k_min": 9}):
         assert 400 <= browser.put("/api/v1/floors", json=wrong, headers=headers).status_code < 500
     assert browser.put("/api/v1/floors", json=floors | {"k_min": 3}).status_code == 403
     assert role.rounds.wishes.kept.k_min == 9

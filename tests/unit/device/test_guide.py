@@ -232,15 +232,15 @@ def test_who_does_not_take_part_in_the_open_round_is_told_why(
     assert "marked as a demonstration" in thing.text
     assert "on the page Privacy" in thing.text
     assert places(thing) == "ddnllll", "the way is as it was"
-    role.rounds.wishes.set_floors(k_min=5, accept_demo=True, answers_per_day=4)
+    role.rounds.wishes.set_floors(k_min=5, accept_demo=True, answers_per_day=4, r_max_percent=34)
     assert now(role).name == "train", "asked anew, not looked up"
     done(role, role.steps.train())
     done(role, role.steps.announce())
-    role.rounds.wishes.set_floors(k_min=5, accept_demo=False, answers_per_day=4)
+    role.rounds.wishes.set_floors(k_min=5, accept_demo=False, answers_per_day=4, r_max_percent=34)
     assert (now(role).name, places(now(role))) == ("declines", "ddddnll")
-    role.rounds.wishes.set_floors(k_min=5, accept_demo=True, answers_per_day=4)
+    role.rounds.wishes.set_floors(k_min=5, accept_demo=True, answers_per_day=4, r_max_percent=34)
     done(role, role.steps.send())
-    role.rounds.wishes.set_floors(k_min=5, accept_demo=False, answers_per_day=4)
+    role.rounds.wishes.set_floors(k_min=5, accept_demo=False, answers_per_day=4, r_max_percent=34)
     assert now(role).name == "wait", "it has taken part"
     role.stop()
 

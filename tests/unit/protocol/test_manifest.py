@@ -151,6 +151,8 @@ def test_one_round_key_for_both_servers_is_refused() -> None:
         ({"proposal": PROPOSAL.with_(task="other")}, "other-model"),
         ({"now": NOW + 600}, "window-passed"),
         ({"rules": floors(accept_demo=False)}, "demo-refused"),
+        ({"rules": floors(r_max_percent=33)}, "may-reject-too-many"),
+        ({"proposal": PROPOSAL.with_(r_max_percent=35)}, "bad-manifest"),
         ({"rules": floors(backbones={})}, "backbone-refused"),
         ({"rules": floors(backbones={"lite": bytes(32)})}, "backbone-refused"),
         ({"rules": floors(heads=frozenset())}, "head-refused"),
@@ -168,11 +170,12 @@ def test_a_device_says_why_it_does_not_answer(arguments: dict[str, Any], slug: s
     [
         {"rules": floors(accept_demo=False)},
         {"proposal": PROPOSAL.with_(demo=False)},
+        {"rules": floors(r_max_percent=33)},
         {"rules": floors(backbones={})},
         {"rules": floors(heads=frozenset())},
         {"rules": floors(answers_per_day=7), "history": History({}, 7)},
     ],
-    ids=["demo", "floor", "backbone", "head", "day"],
+    ids=["demo", "floor", "share", "backbone", "head", "day"],
 )
 def test_what_the_owners_floors_refuse_names_the_page_where_they_stand(arguments: dict[str, Any]) -> None:
     with pytest.raises(Refused) as caught:

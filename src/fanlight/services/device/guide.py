@@ -44,7 +44,7 @@ _STAGE_AT: Final = {
     Preparation.ANNOUNCED: "send",
     Preparation.SENT: "wait",
 }
-_FLOORS: Final = frozenset({"demo-refused", "below-floor", "answers-per-day"})
+_FLOORS: Final = frozenset({"demo-refused", "below-floor", "may-reject-too-many", "answers-per-day"})
 """Refusals that the owner can end on the page Privacy."""
 
 

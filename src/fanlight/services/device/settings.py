@@ -8,11 +8,12 @@ from typing import Annotated
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
+from fanlight.protocol.manifest import MOST_REJECTED_PERCENT
 from fanlight.services.settings import Port, RoleSettings
 
 
 class DeviceSettings(RoleSettings):
-    """Settings of one device.  ``k_min``, ``accept_demo`` and ``answers_per_day`` are the owner's floors."""
+    """Settings of a device.  Floors of its owner: ``k_min``, ``accept_demo``, ``r_max_percent``, ``answers_per_day``."""
 
     model_config = SettingsConfigDict(extra="forbid", frozen=True, env_prefix="FANLIGHT_DEVICE_")
 
@@ -29,6 +30,9 @@ class DeviceSettings(RoleSettings):
         False, description="Take part in demonstration rounds of two devices: each can work out the other's update."
     )
     k_min: Annotated[int, Field(ge=2, le=1 << 20)] = Field(5, description="Fewest devices in a sum joined by this one.")
+    r_max_percent: Annotated[int, Field(ge=0, le=MOST_REJECTED_PERCENT)] = Field(
+        MOST_REJECTED_PERCENT, description="Most of a round's reports that the main server may leave out, percent."
+    )
     answers_per_day: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
         500, description="Most reports in 24 hours, over all tasks."
     )

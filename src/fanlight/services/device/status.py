@@ -40,6 +40,7 @@ def status(role: DeviceRole) -> dict[str, Any]:
         "floors": {
             "k_min": wishes.k_min,
             "accept_demo": wishes.accept_demo,
+            "r_max_percent": wishes.r_max_percent,
             "answers_per_day": wishes.answers_per_day,
         },
         "paused": wishes.paused,

@@ -11,6 +11,7 @@ from typing import Final
 
 from fanlight.errors import Refused, SettingsError
 from fanlight.protocol.device_round import Floors
+from fanlight.protocol.manifest import MOST_REJECTED_PERCENT
 from fanlight.protocol.message import U32, Message, Name
 from fanlight.services.device.offers import allowed_backbones
 from fanlight.services.device.settings import DeviceSettings
@@ -37,6 +38,7 @@ class Kept(Message):
     paused: bool = False
     left: bool = False
     excluded: tuple[Name, ...] = ()
+    r_max_percent: U32 = MOST_REJECTED_PERCENT
 
 
 def check_k_min(number: int) -> None:
@@ -55,6 +57,16 @@ def check_answers_per_day(number: int) -> None:
         raise SettingsError(
             f"The most reports a day must be a number from 1 to {MOST_ANSWERS:,}.",
             next="To send none, pause the device.",
+            slug=OUT_OF_RANGE,
+        )
+
+
+def check_r_max_percent(number: int) -> None:
+    """Raise ``SettingsError`` unless it can be the most that main may leave out of a round, percent."""
+    if not 0 <= number <= MOST_REJECTED_PERCENT:
+        raise SettingsError(
+            f"The share that may be left out must be a number from 0 to {MOST_REJECTED_PERCENT}.",
+            next="Whoever leaves out nearly all of a sum has what is left of it.",
             slug=OUT_OF_RANGE,
         )
 
@@ -79,7 +91,12 @@ class Wishes:
         if kept is not None:
             return kept
         given = self._settings
-        return Kept(k_min=given.k_min, accept_demo=given.accept_demo, answers_per_day=given.answers_per_day)
+        return Kept(
+            k_min=given.k_min,
+            accept_demo=given.accept_demo,
+            answers_per_day=given.answers_per_day,
+            r_max_percent=given.r_max_percent,
+        )
 
     @property
     def floors(self) -> Floors:
@@ -87,7 +104,14 @@ class Wishes:
         kept = self.kept
         excluded = frozenset(kept.excluded)
         backbones = {name: sha256 for name, sha256 in allowed_backbones().items() if name not in excluded}
-        return Floors(kept.k_min, kept.accept_demo, kept.answers_per_day, backbones, HEADS - excluded)
+        return Floors(
+            k_min=kept.k_min,
+            accept_demo=kept.accept_demo,
+            answers_per_day=kept.answers_per_day,
+            r_max_percent=kept.r_max_percent,
+            backbones=backbones,
+            heads=HEADS - excluded,
+        )
 
     @property
     def choices(self) -> dict[str, bool]:
@@ -110,15 +134,17 @@ class Wishes:
             )
         self._keep(excluded=tuple(name for name in known if name not in names))
 
-    def set_floors(self, *, k_min: int, accept_demo: bool, answers_per_day: int) -> None:
+    def set_floors(self, *, k_min: int, accept_demo: bool, answers_per_day: int, r_max_percent: int) -> None:
         """Change the floors, from the next manifest on.
 
         Raises:
-            SettingsError: ``k_min`` is not in 2 to 2^20, or ``answers_per_day`` not in 1 to 1,000,000.
+            SettingsError: ``k_min`` is not in 2 to 2^20, ``answers_per_day`` not in 1 to 1,000,000, or
+                ``r_max_percent`` not in 0 to 34.
         """
         check_k_min(k_min)
         check_answers_per_day(answers_per_day)
-        self._keep(k_min=k_min, accept_demo=accept_demo, answers_per_day=answers_per_day)
+        check_r_max_percent(r_max_percent)
+        self._keep(k_min=k_min, accept_demo=accept_demo, answers_per_day=answers_per_day, r_max_percent=r_max_percent)
 
     def pause(self, paused: bool) -> None:
         """Answer no round, or go on; models are fetched all the same."""

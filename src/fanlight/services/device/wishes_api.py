@@ -22,6 +22,7 @@ class GivenFloors(BaseModel):
     k_min: int
     accept_demo: bool
     answers_per_day: int
+    r_max_percent: int
 
 
 class Allowed(BaseModel):
@@ -51,7 +52,7 @@ def wishes_router(role: DeviceRole) -> APIRouter:
 
     @router.put("/floors")
     def set_floors(given: GivenFloors, _owner: Actor) -> dict[str, Any]:
-        wishes.set_floors(k_min=given.k_min, accept_demo=given.accept_demo, answers_per_day=given.answers_per_day)
+        wishes.set_floors(**given.model_dump())
         return wishes.kept.model_dump()
 
     @router.put("/allowed")

@@ -22,7 +22,7 @@ from fanlight.errors import SettingsError
 from fanlight.learning.backbones import DEFAULT_BACKBONE, backbone
 from fanlight.learning.training import TrainingSettings
 from fanlight.protocol.contribution import W_MAX
-from fanlight.protocol.manifest import MOST_DEVICES, MOST_SHARDS
+from fanlight.protocol.manifest import MOST_DEVICES, MOST_REJECTED_PERCENT, MOST_SHARDS
 from fanlight.protocol.plan import CLASS_NAME_RULE, Kind, Plan, is_class_name
 from fanlight.services.main_server.quiet_hours import QuietHours
 from fanlight.services.settings import read_settings_file
@@ -95,7 +95,7 @@ class Policy(_Section):
     rounds: Annotated[int, Field(ge=0, le=100_000)] = 0
     k_min: Annotated[int, Field(ge=2, le=100_000)] = 5
     n_max: Annotated[int, Field(ge=2, le=MOST_DEVICES)] = 1000
-    r_max_percent: Annotated[int, Field(ge=0, le=100)] = 10
+    r_max_percent: Annotated[int, Field(ge=0, le=MOST_REJECTED_PERCENT)] = 10
     window_s: Annotated[int, Field(ge=0, le=90 * 86_400)] = 0
     wait_s: Annotated[int, Field(ge=1, le=86_400)] = 120
     expected_percent: Annotated[int, Field(ge=1, le=100)] = 100
