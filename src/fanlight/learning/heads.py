@@ -62,9 +62,14 @@ def checked_head(weight: NDArray[Any], bias: NDArray[Any], *, own: bool = True) 
         raise ModelError(f"a head of shapes {weight.shape} and {bias.shape} is not (features, classes) and (classes,)")
     copy = True if own else None
     head = SoftmaxHead(np.array(weight, np.float32, order="C", copy=copy), np.array(bias, np.float32, copy=copy))
-    if not (np.isfinite(head.weight).all() and np.isfinite(head.bias).all()):
+    if not (_is_finite(head.weight) and _is_finite(head.bias)):
         raise ModelError("the head holds numbers that are not finite", next="Start from an earlier model version.")
     return head
+
+
+def _is_finite(x: Floats) -> bool:
+    """Are all numbers finite? The least and the greatest tell, without a truth value for each of them in memory."""
+    return bool(np.isfinite(x.min()) and np.isfinite(x.max()))
 
 
 def checked_examples(what: str, x: NDArray[Any], y: NDArray[Any], head: SoftmaxHead) -> tuple[Floats, Labels]:
