@@ -44,7 +44,7 @@ def download(remote: Remote, path: str, sha256: bytes, begun: Unfinished, limit:
 
 
 class _Arrived:
-    """What has arrived: on the disk, hashed, and in memory, where it lies once: new memory costs more than its hash."""
+    """What has arrived: on the disk, hashed, and once in memory, for new memory takes as long as its hash."""
 
     def __init__(self, begun: Unfinished) -> None:
         self._begun = begun
