@@ -59,7 +59,7 @@ class Scale:
 
     devices: int = 30
     parameters: int = 1_000_000
-    rounds: int = 3
+    rounds: int = 5
     rival_rounds: int = 3
     long_parameters: int = 3_500_000
     reports: tuple[int, ...] = (10, 100)
@@ -122,6 +122,8 @@ def _against_flower(scale: Scale, title: str, dropouts: int, ours: float) -> lis
         rival = statistics.median(found.seconds)
         figures.append(Figure(f"{title}: whole round, Flower {graph}", ours, "s", rival=rival))
         figures.append(Figure(f"{title}: times faster, {graph}", rival / ours, "", at_least=TIMES_FASTER[graph]))
+        sent = found.bytes_per_parameter
+        figures.append(Figure(f"{title}: Flower's masked update, {graph}", sent, "bytes/parameter"))
     return figures
 
 
