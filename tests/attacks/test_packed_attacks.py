@@ -15,7 +15,7 @@ from fanlight.core.randomness import Keystream
 from fanlight.core.segments import layout_words, slices
 from fanlight.errors import Refused, RemoteError
 from fanlight.protocol import main_round
-from fanlight.protocol.closing import Outcome
+from fanlight.protocol.closing import SUM_NOT_USABLE, Outcome
 from fanlight.protocol.digests import VECTOR_CHUNK_BYTES, vector_digest
 from fanlight.protocol.manifest import Manifest, SignedManifest
 from fanlight.protocol.report import ReportHeader, sign_report
@@ -134,8 +134,11 @@ def cheated(told: Round, change: Callable[[Words], Words]) -> None:
         told.send(sent)
 
 
-def reason_of(reply: bytes) -> str:
-    return Outcome.decode(Signed.decode(reply).payload).reason
+def flaw_of(step: main_round.Step) -> str:
+    """The check that the sum has failed: main alone knows."""
+    assert Outcome.decode(Signed.decode(step.reply).payload).reason == SUM_NOT_USABLE
+    (flaw,) = step.flaws
+    return flaw
 
 
 @pytest.mark.parametrize("update_bits", [10, 16])
@@ -147,7 +150,7 @@ def test_a_garbage_mask_fails_the_round(update_bits: int) -> None:
         ring.add_into(vector, Keystream(secret(f"garbage-{number}")).uint32(vector.size))
         step = told.take_release(*told.release(pack(vector, layout)))
         assert told.m.at is main_round.State.FAILED
-        assert reason_of(step.reply).endswith(("-out-of-range", "-norm-too-large"))
+        assert flaw_of(step).endswith(("-out-of-range", "-norm-too-large"))
 
 
 @pytest.mark.parametrize("update_bits", [10, 16])
@@ -170,7 +173,7 @@ def test_one_cheat_moves_the_sum_by_twice_the_longest_honest_one_at_most(update_
     step = told.take_release(release, vector)
     if told.m.at is main_round.State.FAILED:
         assert norm(found) > bound
-        assert reason_of(step.reply) in ("update-norm-too-large", "update-out-of-range")
+        assert flaw_of(step) in ("update-norm-too-large", "update-out-of-range")
         assert share > 0.5
     else:
         assert norm(found) <= bound
@@ -203,7 +206,7 @@ def test_the_exact_parts_keep_their_headroom_beside_a_packed_update() -> None:
 
         cheated(told, raised)
         step = told.agree().take_release(*told.release())
-        assert reason_of(step.reply) == f"{kind}-out-of-range"
+        assert flaw_of(step) == f"{kind}-out-of-range"
 
 
 def test_the_aggregator_can_say_nothing_in_the_padding_of_the_sum() -> None:

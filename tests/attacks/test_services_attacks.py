@@ -23,6 +23,7 @@ from sqlalchemy import select
 
 from fanlight.errors import ModelError, RemoteError, SettingsError
 from fanlight.protocol import codec, identities, signing
+from fanlight.protocol.closing import SUM_NOT_USABLE, stored_outcome
 from fanlight.protocol.contribution import Contribution
 from fanlight.protocol.digests import vector_digest
 from fanlight.protocol.exchange import PREFIX
@@ -38,6 +39,7 @@ from fanlight.protocol.report import (
     sign_report,
 )
 from fanlight.protocol.signing import raw_public_key
+from fanlight.services.aggregator import round_table
 from fanlight.services.device.learner import Learner
 from fanlight.services.federation import Token, issue_token_file
 from fanlight.services.http.remote import Remote
@@ -672,7 +674,15 @@ def test_a_garbage_vector_fails_the_round_and_only_those_who_sent_have_to_train_
         spoilt = forged(cheat, sent, y_hash=vector_digest([garbage.data.cast("B")]))
         cheat.report(replace(sent, record=sent.record.with_(envelope=spoilt.encode()), y=garbage))
         world.owner("main").ended("/aggregate_models")
-        assert world.round(1, state="failed")
+        failed = world.round(1, state="failed")
+        assert failed is not None
+        assert failed["reason"].endswith(("-out-of-range", "-norm-too-large")), "which check, main's operator sees"
+
+        def signed() -> bytes:
+            with world.aggregator.service.database.reading() as tx:
+                return round_table.numbered(tx, 1).record.outcome
+
+        assert stored_outcome(wait(signed, "both have signed")).reason == SUM_NOT_USABLE, "and nobody else"
         ready = {line["device"]: line["ready"] for line in world.owner("main").get("/api/v1/devices")["devices"]}
         assert ready == {honest.id.hex(): False, cheat.id.hex(): False, late.id.hex(): True}
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from fanlight.core.packing import pack, unpack
+from fanlight.core.segments import slices
 from fanlight.errors import Conflict, NotAuthentic, Refused
-from fanlight.protocol import main_round, signing
+from fanlight.protocol import aggregator_round, main_round, signing
 from fanlight.protocol.closing import (
     OUTCOME_AGGREGATOR,
     OUTCOME_MAIN,
@@ -24,10 +27,11 @@ from fanlight.protocol.closing import (
     SignedOutcome,
     read_releases,
 )
+from fanlight.protocol.manifest import MANIFEST_MAIN, Manifest, manifest_hash
 from fanlight.protocol.merkle import Entry, inclusion_proofs, set_root
 from fanlight.protocol.report import ReportHeader
 from fanlight.protocol.shards import Lots, Shard, commitment, divide
-from tests.protocol_world import HEAD, Round, Sent, World, digest_of, secret
+from tests.protocol_world import HEAD, Round, Sent, World, contribution_of, digest_of, secret
 
 WORLD = World(6, "shard attacks")
 COHORT = sorted(owner.id for owner in WORLD.owners)
@@ -103,21 +107,136 @@ def test_an_aggregator_cannot_draw_again_after_it_has_seen_who_reported() -> Non
     assert refused(told, mixed.encode(), vector) == "other-draw"
 
 
-def test_an_aggregator_does_not_know_the_places_when_it_binds_itself() -> None:
-    """For one secret, another signature of main's gives others: to try secrets beforehand tells nothing."""
-    told = started()
-    lots = told.a.lots
-    assert commitment(told.secret) == told.signed.terms.draw
-    signed_by_another = Lots(lots.secret, lots.mh, WORLD.root.sign(told.signed.payload))
-    assert signed_by_another.places(COHORT, 3) != lots.places(COHORT, 3)
+TRIALS = 400
+"""Draws of six devices in three shards. Who is with the victim is one of five: 80 ± 8 times out of so many."""
+BY_CHANCE = range(80 - 5 * 8, 80 + 5 * 8 + 1)
+FRIEND = WORLD.owners[1].id
 
 
-def test_main_cannot_know_the_places_when_it_judges() -> None:
-    """What main has seen by then holds the hash of the secret and nothing else that follows from it."""
+def companion(lots: Lots) -> bytes:
+    """Who is in the victim's shard of two."""
+    places = lots.places(COHORT, 3)
+    (other,) = (device for device in COHORT if places[device] == places[VICTIM.id] and device != VICTIM.id)
+    return other
+
+
+def bound(drawn_with: bytes, terms: Manifest) -> Lots:
+    """What places follow from once main has signed a manifest that binds the aggregator to this secret."""
+    payload = terms.with_(draw=commitment(drawn_with)).encode()
+    return Lots(drawn_with, manifest_hash(payload), signing.sign(WORLD.main_key, MANIFEST_MAIN, payload).signature)
+
+
+def test_an_aggregator_that_tries_secrets_before_it_binds_itself_gets_the_company_of_chance() -> None:
+    """It takes the first secret that suits it under the best guess that it has at main's signature: its own."""
+    terms, hits, guessed = started().signed.terms, 0, 0
+    for trial in range(TRIALS):
+        for number in range(1000):
+            mine = secret(f"trial {trial} secret {number}")
+            mh = manifest_hash(terms.with_(draw=commitment(mine)).encode())
+            if companion(Lots(mine, mh, WORLD.aggregator_key.sign(mh))) == FRIEND:
+                guessed += 1
+                break
+        hits += companion(bound(mine, terms)) == FRIEND
+    assert guessed == TRIALS, "if it knew the signature, it would choose"
+    assert hits in BY_CHANCE
+
+
+@pytest.mark.parametrize("guess", ["the commitment", "the manifest", "its own signature"])
+def test_a_main_that_rejects_whom_it_takes_for_a_victims_company_is_right_by_chance(guess: str) -> None:
+    """It has all that places follow from but the secret, and puts its best guess in that place."""
+    terms, hits = started().signed.terms, 0
+    for trial in range(TRIALS):
+        lots = bound(secret(f"draw {trial}"), terms)
+        known = {
+            "the commitment": commitment(lots.secret),
+            "the manifest": lots.mh,
+            "its own signature": lots.main_signature,
+        }
+        rejected = companion(Lots(known[guess][:32], lots.mh, lots.main_signature))
+        hits += rejected == companion(lots)
+    assert hits in BY_CHANCE
+
+
+def test_main_holds_nothing_of_the_secret_when_it_judges() -> None:
+    """The assumption of the one above, for the messages themselves: neither it nor its parts, in any of them."""
     told = started().collect()
     told.judge(told.close())
     seen = [told.m.manifest, told.m.close, told.m.verdict, *(sent.record.receipt for sent in told.reports)]
-    assert not any(told.secret in message for message in seen)
+    parts = [told.secret[at : at + 8] for at in range(25)]
+    assert not any(part in message for message in seen for part in parts)
+
+
+# ---- the aggregator again: what it can do with the places, which it knows before the first report (this succeeds)
+
+HOMES = World(12, "homes")
+HOME, FRIENDS = HOMES.owners[0], HOMES.owners[1:5]
+TWELVE = sorted(owner.id for owner in HOMES.owners)
+
+
+def with_friends_only(told: Round) -> bool:
+    """Is everybody else in the home's shard of three a friend of the aggregator's?"""
+    places, friends = told.a.lots.places(TWELVE, 4), {friend.id for friend in FRIENDS}
+    return all(places[one] != places[HOME.id] or one in friends for one in TWELVE if one != HOME.id)
+
+
+@pytest.mark.parametrize("has", [False, True], ids=["lacks it", "has it"])
+def test_an_aggregator_abandons_until_a_shard_is_its_own_and_reads_a_class_of_its_victim(has: bool) -> None:
+    """With two of four friends in shards of three. The round ends released; main hears of abandoned rounds only.
+
+    A draw serves with probability 6/55, so nine rounds are abandoned on average, before any device has reported.
+    """
+    told: Round | None = None
+    given_up: list[aggregator_round.Step] = []
+    while told is None or not with_friends_only(told):
+        if told is not None:
+            given_up.append(HOMES.aggregator.abandon(told.a, "operator"))
+            told.a, told.m = given_up[-1].record, HOMES.main.abandoned(told.m, given_up[-1].reply).record
+        number = len(given_up) + 1
+        told = Round(HOMES, cohort=TWELVE, shards=4, k_min=3, round=number, previous=told)
+        told.secret = secret(f"{has} {number}")
+        told.open()
+    for owner in HOMES.owners:
+        said = contribution_of(told.plan, HOMES.owners.index(owner))
+        classes = np.array([True, has]) if owner is HOME else said.supporters
+        told.send(told.commit(owner, dataclasses.replace(said, supporters=classes)))
+    told.agree()
+    number = told.a.lots.places(TWELVE, 4)[HOME.id]
+    sums = told.masked_sum().reshape(4, -1)
+    asked = unpack(sums[number - 1], told.proposal.layout).copy()
+    asked[slices(told.proposal.layout)["supporters"].start + 1] += np.uint32(
+        1
+    )  # with its two friends' that is the most
+    sums[number - 1] = pack(asked, told.proposal.layout)
+    step = told.take_release(*told.release(sums.ravel()))
+    outcome = Outcome.decode(signing.Signed.decode(step.reply).payload)
+    assert outcome.result == Result.RELEASED
+    assert outcome.shards is not None
+    assert (outcome.shards[number - 1].reason != "ok") == has
+    assert all(entry.type == "outcome" for step in given_up for entry in step.entries), "each is signed and logged"
+
+
+def test_how_often_an_aggregator_has_to_abandon_is_as_stated() -> None:
+    places = [Lots(secret(str(trial)), bytes(32), bytes(64)).places(TWELVE, 4) for trial in range(4000)]
+    friends = {friend.id for friend in FRIENDS}
+    hits = sum(
+        all(place[one] != place[HOME.id] or one in friends for one in TWELVE if one != HOME.id) for place in places
+    )
+    chance = 4 / 11 * 3 / 10
+    assert abs(hits - 4000 * chance) < 5 * np.sqrt(4000 * chance * (1 - chance))
+
+
+def test_an_aggregator_refuses_a_victims_company_until_k_min_of_its_shard_are_left() -> None:
+    """It knows the places. Whom it refuses has no receipt, and only itself knows that it was."""
+    told = Round(HOMES, cohort=TWELVE, shards=2, k_min=3).open()
+    places = told.a.lots.places(TWELVE, 2)
+    beside = [owner for owner in HOMES.owners if places[owner.id] == places[HOME.id] and owner is not HOME]
+    kept = beside[:2]
+    told.collect([owner for owner in HOMES.owners if owner not in beside or owner in kept]).agree()
+    step = told.take_release(*told.release())
+    assert step.totals is not None
+    shard = next(shard for shard in HOMES.main.shards(told.m) if HOME.id in shard.devices)
+    assert set(shard.devices) == {HOME.id, *(owner.id for owner in kept)}
+    assert len(beside) == 5, "three others are left out"
 
 
 @pytest.mark.parametrize("number", [0, 2, 4])

@@ -14,6 +14,7 @@ from fanlight.protocol.closing import (
     OUTCOME_AGGREGATOR,
     OUTCOME_MAIN,
     RELEASE,
+    SUM_NOT_USABLE,
     Outcome,
     OutcomeForDevice,
     SignedOutcome,
@@ -105,7 +106,7 @@ def test_main_cannot_make_up_the_half_of_an_outcome_that_is_the_aggregators() ->
     told = Round(WORLD).open().collect().agree()
     told.complete()
     true = SignedOutcome.decode(told.m.outcome)
-    failed = Outcome.decode(true.payload).with_(result="failed", reason="update-out-of-range").encode()
+    failed = Outcome.decode(true.payload).with_(result="failed", reason=SUM_NOT_USABLE).encode()
     forged = true.with_(payload=failed, main_signature=signing.sign(WORLD.main_key, OUTCOME_MAIN, failed).signature)
     with pytest.raises(NotAuthentic):
         VICTIM.device.end(told.reports[0].record, OutcomeForDevice(outcome=forged))

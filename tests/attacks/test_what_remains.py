@@ -8,12 +8,14 @@ in ``docs/threat-model.md`` beside each test: more devices, owners who do not co
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from fanlight.core.adaptive_clip import LEARNING_RATE, QUANTILE, next_clip
 from fanlight.core.masks import subtract_mask
 from fanlight.core.packing import pack, unpack
 from fanlight.core.ring import centre
@@ -23,8 +25,8 @@ from fanlight.learning.heads import SoftmaxHead, zero_head
 from fanlight.protocol import codec, main_round, signing
 from fanlight.protocol.audit.both import Audit
 from fanlight.protocol.audit.findings import Flaw
-from fanlight.protocol.closing import OUTCOME_MAIN, Outcome, Release, Result
-from fanlight.protocol.contribution import Contribution, Totals
+from fanlight.protocol.closing import OUTCOME_MAIN, SUM_NOT_USABLE, Outcome, Release, Result
+from fanlight.protocol.contribution import Contribution, Totals, clip_of
 from fanlight.protocol.device_round import History, answer_key
 from fanlight.protocol.identities import Role
 from fanlight.protocol.log import LogEntry
@@ -71,7 +73,7 @@ def feigned_failure(told: Round) -> None:
     told.take_release(release, vector)
     assert told.m.at is main_round.State.RELEASED, "nothing was wrong with it"
     root = Release.decode(Signed.decode(release).payload).set_root
-    lie = Outcome(mh=told.a.mh, result=Result.FAILED.value, reason="update-out-of-range", set_root=root).encode()
+    lie = Outcome(mh=told.a.mh, result=Result.FAILED.value, reason=SUM_NOT_USABLE, set_root=root).encode()
     told.a = WORLD.aggregator.finish(told.a, signing.sign(WORLD.main_key, OUTCOME_MAIN, lie).encode()).record
     told.m = told.m.with_(state=main_round.State.FAILED.value)
 
@@ -217,6 +219,15 @@ def test_whoever_holds_the_root_and_main_surrounds_a_device_with_members_of_its_
     assert np.array_equal(total[place(told, "update")], sent.plain[place(told, "update")])
 
 
+def test_main_names_a_victim_and_four_members_that_collude_with_it_as_the_cohort() -> None:
+    """Of twenty, with devices whose floor is five: whom the round is offered to, main says."""
+    world = World(20, "twenty")
+    few = world.owners[:5]
+    told = Round(world, k_min=5, demo=False, cohort=sorted(owner.id for owner in few)).open().collect(few).agree()
+    known = np.sum([sent.plain for sent in told.reports[1:]], axis=0)
+    assert np.array_equal(told.unmasked(told.masked_sum()) - known, told.reports[0].plain)
+
+
 # ---- what a sum of many still says: classes of one home, and models that are made to ask
 
 
@@ -323,6 +334,60 @@ def test_the_aggregator_can_add_what_it_likes_to_the_sum_within_main_s_bounds() 
     unit = 60 * 10.0 / (told.proposal.layout[1].hi * step.totals.weight)  # type: ignore[operator]
     shifted = step.totals.mean / unit - honest[place(told, "update")]
     assert np.allclose(shifted, 1000)
+
+
+def answer_to(told: Round, kind: str, number: int, most: int) -> tuple[bool, str]:
+    """The aggregator asks whether a number of the sum is above ``most``: the sum fails if it is. And what it hears."""
+    layout = told.proposal.layout
+    vector, segment = unpack(told.masked_sum(), layout), next(one for one in layout if one.kind == kind)
+    vector[place(told, kind).start + number] += np.uint32(len(told.reports) * segment.hi - most)
+    outcome = Outcome.decode(Signed.decode(told.take_release(*told.release(pack(vector, layout))).reply).payload)
+    return outcome.result == Result.FAILED, outcome.reason
+
+
+QUESTIONS = [("weight", 0), ("counts", 0), ("counts", 7), ("supporters", 1), ("within_clip", 0)]
+
+
+def test_the_aggregator_asks_of_a_sum_whether_a_part_of_its_choice_is_above_a_number_of_its_choice() -> None:
+    """Yes or no for each sum and no more: whichever part it asks about, the word is the same (``sum-not-usable``)."""
+    heard = set()
+    for kind, number in QUESTIONS:
+        known = Round(WORLD, most_pictures=60).open().collect().agree()
+        value = int(known.unmasked(known.masked_sum())[place(known, kind)][number])
+        for most in (value - 1, value):
+            above, reason = answer_to(Round(WORLD, most_pictures=60).open().collect().agree(), kind, number, most)
+            assert above == (value > most)
+            heard.add((above, reason))
+    assert heard == {(True, SUM_NOT_USABLE), (False, "ok")}
+
+
+def test_the_aggregator_finds_an_exact_number_of_a_sum_that_repeats_by_halves() -> None:
+    """Whose pictures: Σn out of 361 values in nine rounds, of which those that end released look like any other."""
+    rounds, low, high = 0, 0, 6 * 60
+    while low < high:
+        rounds, middle = rounds + 1, (low + high) // 2
+        above, _ = answer_to(Round(WORLD, most_pictures=60).open().collect().agree(), "weight", 0, middle)
+        low, high = (middle + 1, high) if above else (low, middle)
+    assert (low, rounds) == (sum(10 * (number + 1) for number in range(6)), 9)
+
+
+@pytest.mark.parametrize("examples", [10, 11])
+def test_with_members_of_its_own_the_aggregator_asks_about_one_device(examples: int) -> None:
+    """Four that tell it what they sent; from all others but the victim it takes no report. Has that more than ten?"""
+    told = Round(WORLD, k_min=5, most_pictures=60).open()
+    told.send(told.commit(VICTIM, dataclasses.replace(contribution_of(told.plan, 0), examples=examples)))
+    told.collect(OTHERS[:4]).agree()
+    known = sum(int(sent.plain[place(told, "weight")][0]) for sent in told.reports[1:])
+    assert answer_to(told, "weight", 0, known + 10)[0] == (examples > 10)
+
+
+@pytest.mark.parametrize("count", [2, 5, 30])
+def test_the_next_manifest_tells_the_aggregator_how_many_updates_were_within_the_clip(count: int) -> None:
+    """Exactly, in every round: the clip of the next one follows from it, and the aggregator signs that."""
+    for within in range(count + 1):
+        clip_micro = round(next_clip(10.0, within / count) * 1e6)
+        clip = clip_of(WORLD.proposal(plan_of(), round=2, clip_micro=clip_micro).layout)
+        assert round(count * (QUANTILE - math.log(clip / 10e6) / LEARNING_RATE)) == within
 
 
 def test_two_servers_that_collude_read_every_report() -> None:

@@ -14,6 +14,7 @@ from fanlight.learning.heads import head_layout
 from fanlight.learning.model_file import decode
 from fanlight.protocol import aggregator_round, main_round
 from fanlight.protocol.closing import (
+    SUM_NOT_USABLE,
     Outcome,
     Release,
     Result,
@@ -92,7 +93,8 @@ def _check_use(
     else:
         told = [shard.reason for shard in outcome.shards or ()]
     found = [check_sum(layout, plain, len(shard.devices)) for shard, plain in zip(shards, sums, strict=True)]
-    law(Law.SUM, told == [reason or "ok" for reason in found], f"round {number}: {told} is said, it is {found}")
+    said = [SUM_NOT_USABLE if reason else "ok" for reason in found]
+    law(Law.SUM, told == said, f"round {number}: {told} is said, it is {found}")
     good = [(len(shard.devices), plain) for shard, plain, reason in zip(shards, sums, found, strict=True) if not reason]
     models = {row.round: row.sha256 for row in rows(world, MAIN, main_tables.models)}
     if 2 * len(good) < len(shards) or not good:

@@ -32,6 +32,7 @@ _WORDS: Final[Mapping[str, str]] = {
     "seed-unopenable": "a sealed seed could not be opened",
     "swapped-vector": "the numbers were not those that the device had signed",
     "update-norm-too-large": "the sum was larger than honest reports can be",
+    "sum-not-usable": "the sum could not be right",
     "shard-left-out": "without a shard whose sum could not be right",
     "too-few-good-shards": "in most of its shards the sum could not be right",
     "no-pictures": "nobody had a picture to learn from",

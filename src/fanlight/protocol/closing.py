@@ -30,6 +30,10 @@ CLOSE_LIMIT = 1 << 24
 RECORD_LIMIT = 4 * CLOSE_LIMIT
 """Bytes of a round as a server stores it: it holds both."""
 
+SUM_NOT_USABLE: Final = "sum-not-usable"
+"""Why a sum is not used, whichever of main's checks it has failed: nobody is told more. The aggregator can add what it
+likes to a sum, so each check that it hears the result of is an answer about a part of its choice. It gets one."""
+
 SHARD_LEFT_OUT: Final = "shard-left-out"
 """Why the sum of a released round is not over all whose reports were accepted; type of main's log entry for each such
 shard (``LeftOut``)."""

@@ -278,7 +278,7 @@ def check_sum(layout: Sequence[Segment], total: Integers, count: int) -> str | N
     than the range of honest sums.
 
     Returns:
-        None if the sum may be used, else why not (a slug).
+        None if the sum may be used, else why not (a slug), which is for main alone: see ``closing.SUM_NOT_USABLE``.
     """
     places = slices(layout)
     weight = float(count)

@@ -131,9 +131,14 @@ def _terms(proposal: bytes) -> Proposal:
 
 @dataclass(frozen=True)
 class Step:
-    """What a function of this module decided: the record to store, the reply to send, the log entries to append."""
+    """What a function of this module decided: the record to store, the reply to send, the log entries to append.
+
+    ``flaws``, once sums were unmasked: of each the check that it has failed, ``ok`` if none. For main's operator alone:
+    what is signed, sent or in the log says of all ``SUM_NOT_USABLE``.
+    """
 
     record: Record
     reply: bytes
     entries: tuple[LogEntry, ...] = ()
     totals: Totals | None = None
+    flaws: tuple[str, ...] = ()

@@ -249,7 +249,7 @@ class MainServer:
         record = record.with_(state=state.value, release=data, signed_outcome=reply)
         entries = [LogEntry("release", one) for one in signed]
         entries += _left_out(record, shards, found)
-        return Step(record, reply, (*entries, LogEntry("outcome", reply)), found.totals)
+        return Step(record, reply, (*entries, LogEntry("outcome", reply)), found.totals, found.flaws)
 
     def countersigned(self, record: Record, data: bytes) -> Step:
         """The aggregator's signature on our outcome.

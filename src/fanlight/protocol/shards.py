@@ -5,7 +5,8 @@ Rules, and why they hold.
 1. *Nobody chooses.* The aggregator's part of the manifest holds the hash of a secret that it has drawn; main signs the
    manifest after that. Places follow from both, the secret and main's signature: the aggregator could not know the one
    when it fixed the other, main knows the secret only when it is opened (coin flipping; Blum 1981). So all places are
-   fixed before the first report is sent, and neither server can have picked a device's company.
+   fixed before the first report is sent, and neither server can have picked a device's company. But the aggregator
+   knows them first: it may give the round up for another draw (Cleve 1986), or refuse reports while ``k_min`` remain.
 2. *Main judges blindly.* The secret is opened in the releases. By then main has accepted or rejected each report, and
    cannot have rejected the others of one shard.
 3. *Every report is in one sum.* Shards that too few reports are left of are joined before anything is summed: with the

@@ -19,7 +19,7 @@ from fanlight.core.masks import unmask_sum
 from fanlight.core.packing import padding_is_zero, unpack
 from fanlight.core.segments import layout_words
 from fanlight.errors import Refused
-from fanlight.protocol.closing import SHARD_LEFT_OUT, Listed, Release
+from fanlight.protocol.closing import SHARD_LEFT_OUT, SUM_NOT_USABLE, Listed, Release
 from fanlight.protocol.contribution import Totals, centre, check_sum, read_totals
 from fanlight.protocol.digests import vector_digest
 from fanlight.protocol.main_round import Record
@@ -35,6 +35,8 @@ KEY_LOST: Final = "round-key-lost"
 TOO_FEW_GOOD: Final = "too-few-good-shards"
 """Why a round with shards fails: fewer than half of their sums can be right. Who could spoil all but one would choose
 whose sum becomes the new version."""
+_TOLD: Final = frozenset({"ok", SUM_LOST, KEY_LOST})
+"""What says nothing about a sum but that it can be used."""
 
 
 @dataclass(frozen=True)
@@ -42,12 +44,17 @@ class Unmasked:
     """What became of the sums of a round.
 
     Attributes:
-        reasons: of each, why it cannot be used; ``ok`` if it can.
+        flaws: of each, why it cannot be used, ``ok`` if it can: which check failed is for main alone.
         totals: over those that can be used; None if there are too few.
     """
 
-    reasons: tuple[str, ...]
+    flaws: tuple[str, ...]
     totals: Totals | None
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """Of each, what both servers sign: one word for all failed checks."""
+        return tuple(flaw if flaw in _TOLD else SUM_NOT_USABLE for flaw in self.flaws)
 
     @property
     def reason(self) -> str:
@@ -121,15 +128,15 @@ def unmask(
         round_key: main's X25519 key of this round; None if it has been lost.
     """
     sealed = {listed.device: listed.sealed_main for listed in accepted}
-    reasons, total, count = [], None, 0
+    flaws, total, count = [], None, 0
     for shard, vector in zip(shards, vectors, strict=True):
-        reason, numbers = _unmask(record, shard, sealed, vector, round_key)
-        reasons.append(reason)
+        flaw, numbers = _unmask(record, shard, sealed, vector, round_key)
+        flaws.append(flaw)
         if numbers is not None:
             total, count = numbers if total is None else total + numbers, count + len(shard.devices)
-    if total is None or 2 * reasons.count("ok") < len(reasons):
-        return Unmasked(tuple(reasons), None)
-    return Unmasked(tuple(reasons), read_totals(record.terms.layout, total, count))
+    if total is None or 2 * flaws.count("ok") < len(flaws):
+        return Unmasked(tuple(flaws), None)
+    return Unmasked(tuple(flaws), read_totals(record.terms.layout, total, count))
 
 
 def _unmask(
@@ -148,5 +155,5 @@ def _unmask(
     vector = unpack(vector, layout)
     unmask_sum(vector, [mask_key(seed, MASK_MAIN, record.mh, device) for device, seed in seeds.items()])
     total = centre(layout, vector)
-    reason = check_sum(layout, total, len(shard.devices))
-    return ("ok", total) if reason is None else (reason, None)
+    flaw = check_sum(layout, total, len(shard.devices))
+    return ("ok", total) if flaw is None else (flaw, None)

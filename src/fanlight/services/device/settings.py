@@ -13,7 +13,7 @@ from fanlight.services.settings import Port, RoleSettings
 
 
 class DeviceSettings(RoleSettings):
-    """Settings of a device.  Floors of its owner: ``k_min``, ``accept_demo``, ``r_max_percent``, ``answers_per_day``."""
+    """Settings of a device.  Its floors: ``k_min``, ``accept_demo``, ``r_max_percent``, ``answers_per_day``."""
 
     model_config = SettingsConfigDict(extra="forbid", frozen=True, env_prefix="FANLIGHT_DEVICE_")
 

@@ -18,6 +18,7 @@ from sqlalchemy import Connection, bindparam, insert, select
 from fanlight.core.segments import layout_words
 from fanlight.errors import Conflict, NotFound, NotPossibleNow
 from fanlight.protocol.closing import (
+    SUM_NOT_USABLE,
     InclusionProof,
     Outcome,
     OutcomeForDevice,
@@ -213,14 +214,14 @@ class Rounds:
             self._refuse_changed(tx, stored)
             self._use(tx, stored, step)
             count = step.totals.count if step.totals else len(self._machine.accepted(step.record))
-            reason = Outcome.decode(Signed.decode(step.reply).payload).reason
+            reason = _known_here(Outcome.decode(Signed.decode(step.reply).payload).reason, step.flaws)
             ended = {"participants": count, "reason": reason, "released_at": self._clock()}
             if step.totals is None:  # it failed: what was sent is lost
                 device_models.forget_ready(tx, stored.model, sent_in=stored.mh)
             self._save(tx, step, **ended, asked=Order.NONE.value)
         # Only now: if the transaction had failed, the key would still be needed.
         self._keys.destroy(stored.number)
-        self._say(stored, step.record, devices=count, bytes=vector.nbytes, reason=reason)
+        self._say(stored, step.record, devices=count, bytes=vector.nbytes, reason=reason, flaws=step.flaws)
         return step.reply
 
     def most_words(self) -> int:
@@ -324,6 +325,11 @@ class Rounds:
     def _save(self, tx: Connection, step: Step, **values: Any) -> None:
         round_table.save(tx, step.record, self._clock(), **values)
         self._log.append(tx, step.entries)
+
+
+def _known_here(reason: str, flaws: Sequence[str]) -> str:
+    """Why a round failed as main's operator sees it: the check that its sum, or that of all its shards, has failed."""
+    return flaws[0] if reason == SUM_NOT_USABLE and len(set(flaws)) == 1 else reason
 
 
 def _why_not_open(line: RoundLine | None) -> NotPossibleNow:
