@@ -44,7 +44,8 @@ from fanlight.learning.evaluation import evaluate
 from fanlight.learning.features import FeatureExtractor
 from fanlight.learning.folders import PARTS, LabelledPicture, scan
 from fanlight.learning.heads import zero_head
-from fanlight.learning.training import TrainingSettings, train
+from fanlight.learning.training import train
+from fanlight.learning.training_settings import TrainingSettings
 from fanlight.services.main_server.task import Task
 
 DEVICES = 2

@@ -27,7 +27,8 @@ from fanlight.learning.datasets import shapes
 from fanlight.learning.datasets.chance import Chance
 from fanlight.learning.features import FeatureExtractor
 from fanlight.learning.heads import SoftmaxHead, head_layout, zero_head
-from fanlight.learning.training import TrainingSettings, train
+from fanlight.learning.training import train
+from fanlight.learning.training_settings import TrainingSettings
 from tests.protocol_world import secret
 
 Reals = NDArray[np.float64]

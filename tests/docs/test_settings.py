@@ -10,7 +10,7 @@ import pytest
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
-from fanlight.learning.training import TrainingSettings
+from fanlight.learning.training_settings import TrainingSettings
 from fanlight.services.aggregator.settings import AggregatorSettings
 from fanlight.services.device.settings import DeviceSettings
 from fanlight.services.main_server.settings import MainServerSettings

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from fanlight.core import ring
 from fanlight.core.masks import add_mask
+from fanlight.learning.algorithms.algorithm import Gathered
 from fanlight.learning.algorithms.fedavg import FEDAVG
 from fanlight.learning.heads import head_layout
 from fanlight.learning.model_file import decode
@@ -109,7 +110,7 @@ def _check_use(
         return
     files = {row.sha256: row.content for row in rows(world, MAIN, main_tables.model_files)}
     before, after = (_parameters(files[sha256]) for sha256 in (record.terms.model, models[number]))
-    expected = FEDAVG.parameters_of(FEDAVG.apply(FEDAVG.init(before), totals.mean))
+    expected = FEDAVG.apply(FEDAVG.init(before), Gathered(totals.mean)).parameters
     same = np.array_equal(after, expected.astype(np.float32))
     law(Law.SUM, same, f"round {number}: the model is not made of its sum")
 

@@ -5,7 +5,8 @@ The update rule is mini-batch gradient descent with momentum (Polyak's heavy bal
     mean over the batch of  c[y] * cross-entropy(softmax(x W + b), y)  +  l2/2 * |W|^2,
 
 where c weighs the classes that occur among the training pictures, so that each of them counts the same. Classes that do
-not occur get no weight: they are none of this device's business.
+not occur get no weight: they are none of this device's business. A federated algorithm may add to the gradient, or have
+tensors stand still (``Correction``; see ``algorithms.local``).
 
 Rules:
 
@@ -28,51 +29,30 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fanlight.core.randomness import Keystream
-from fanlight.errors import DataError, ModelError, SettingsError
+from fanlight.errors import DataError, ModelError
 from fanlight.learning.heads import Floats, Labels, SoftmaxHead, checked_examples, checked_head, log_softmax
+from fanlight.learning.training_settings import TrainingSettings
 
 
 @dataclass(frozen=True)
-class TrainingSettings:
-    """How a device trains in one round; part of the plan that the whole federation shares.
-
-    The defaults were chosen for 1,280 standardised features. Two devices with different classes pull the head apart:
-    at a learning rate of 0.003 ``digits`` gets worse from round to round (.84 to .65 in ten), at 0.001 it gets better
-    (.83 to .89; .90 after twenty), and homes with alike pictures need no more than three rounds.
+class Correction:
+    """What a federated algorithm asks of a training; by default nothing.
 
     Attributes:
-        epochs: most passes over the training pictures, 1 to 1,000.
-        batch_size: pictures a step, 1 to 4,096.
-        learning_rate: step length, above 0, at most 10; meant for features of mean 0 and deviation 1.
-        momentum: 0 to below 1.
-        l2: weight decay towards zero on ``weight`` (not on ``bias``), 0 to 10.
-        patience: epochs without a better validation loss after which training stops, 1 to 1,000.
-        class_weights: whether each class that occurs counts the same, however many pictures it has.
-
-    Raises:
-        SettingsError: a value is out of range.
+        shift: added to each gradient.
+        pull: with ``anchor``, pull·(w - anchor) is added to each gradient.
+        frozen: names of tensors that stand still, of ``head.weight`` and ``head.bias``.
+        watch: is the mean of the gradients, without what is added here, wanted?
     """
 
-    epochs: int = 5
-    batch_size: int = 32
-    learning_rate: float = 0.001
-    momentum: float = 0.9
-    l2: float = 1e-3
-    patience: int = 3
-    class_weights: bool = True
-
-    def __post_init__(self) -> None:
-        _within("epochs", self.epochs, 1, 1000)
-        _within("batch_size", self.batch_size, 1, 4096)
-        _within("learning_rate", self.learning_rate, 1e-9, 10.0)
-        _within("momentum", self.momentum, 0.0, 0.9999)
-        _within("l2", self.l2, 0.0, 10.0)
-        _within("patience", self.patience, 1, 1000)
+    shift: SoftmaxHead | None = None
+    pull: float = 0.0
+    anchor: SoftmaxHead | None = None
+    frozen: frozenset[str] = frozenset()
+    watch: bool = False
 
 
-def _within(name: str, value: float, low: float, high: float) -> None:
-    if not low <= value <= high:  # false for NaN too
-        raise SettingsError(f"training setting {name} = {value} is not within {low} to {high}")
+_NONE = Correction()
 
 
 @dataclass(frozen=True)
@@ -93,19 +73,24 @@ class EpochProgress:
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """weight (f, K) and bias (K,) float32 of ``best_epoch``, and every epoch that ran."""
+    """weight (f, K) and bias (K,) float32 of ``best_epoch``, and every epoch that ran.
+
+    ``steps`` led to the best epoch; ``mean_gradient`` is the mean over them, if it was watched.
+    """
 
     weight: Floats
     bias: Floats
     history: tuple[EpochProgress, ...]
     best_epoch: int
+    steps: int
+    mean_gradient: SoftmaxHead | None
 
 
 def ignore_progress(_: EpochProgress) -> None:
     """The ``on_epoch`` of those who do not watch."""
 
 
-def train(
+def train(  # noqa: PLR0913 one argument for each thing that a training depends on
     start: SoftmaxHead,
     train_x: NDArray[Any],
     train_y: NDArray[Any],
@@ -114,6 +99,8 @@ def train(
     settings: TrainingSettings,
     stream: Keystream,
     on_epoch: Callable[[EpochProgress], None] = ignore_progress,
+    *,
+    correction: Correction = _NONE,
 ) -> TrainingResult:
     """Train a head further on one device's pictures.
 
@@ -126,6 +113,7 @@ def train(
         settings: how.
         stream: device-private generator for the batch order.
         on_epoch: called after each epoch; whatever it raises ends the training and passes through.
+        correction: what a federated algorithm asks of it.
 
     Raises:
         DataError: no training pictures, shapes or labels that do not fit, or features that are not finite.
@@ -136,8 +124,8 @@ def train(
     vx, vy = checked_examples("validation pictures", valid_x, valid_y, head)
     if y.size == 0:
         raise DataError("there are no training pictures", next="Label some pictures first.")
-    run = _Descent(head, settings, _class_weights(y, head.classes, settings.class_weights))
-    best, best_epoch, best_loss = head, 0, math.inf
+    run = _Run(head, settings, _class_weights(y, head.classes, settings.class_weights), correction)
+    best, best_epoch, best_loss = run.snapshot(), 0, math.inf
     history: list[EpochProgress] = []
     for epoch in range(1, settings.epochs + 1):
         train_loss, train_accuracy = run.epoch(x, y, stream.permutation(y.size))
@@ -148,7 +136,7 @@ def train(
             best, best_epoch, best_loss = run.snapshot(), epoch, valid_loss if valid_loss is not None else math.inf
         elif epoch - best_epoch >= settings.patience:
             break
-    return TrainingResult(best.weight, best.bias, tuple(history), best_epoch)
+    return TrainingResult(best.head.weight, best.head.bias, tuple(history), best_epoch, best.steps, best.mean_gradient)
 
 
 def _class_weights(y: Labels, classes: int, balanced: bool) -> Floats:
@@ -178,18 +166,33 @@ def _ran_away() -> ModelError:
     )
 
 
-class _Descent:
+@dataclass(frozen=True)
+class _Snapshot:
+    head: SoftmaxHead
+    steps: int
+    mean_gradient: SoftmaxHead | None
+
+
+class _Run:
     """The moving weights and their velocity."""
 
-    def __init__(self, head: SoftmaxHead, settings: TrainingSettings, class_weights: Floats) -> None:
+    def __init__(
+        self, head: SoftmaxHead, settings: TrainingSettings, class_weights: Floats, correction: Correction
+    ) -> None:
         self.head = head
         self._settings = settings
         self._class_weights = class_weights
-        self._weight_velocity = np.zeros_like(head.weight)
-        self._bias_velocity = np.zeros_like(head.bias)
+        self._correction = correction
+        self._steps = 0
+        self._velocity = _zeros_like(head)
+        self._gradients = _zeros_like(head) if correction.watch else None
 
-    def snapshot(self) -> SoftmaxHead:
-        return SoftmaxHead(self.head.weight.copy(), self.head.bias.copy())
+    def snapshot(self) -> _Snapshot:
+        mean = None
+        if self._gradients is not None:
+            count = np.float32(max(self._steps, 1))
+            mean = SoftmaxHead(self._gradients.weight / count, self._gradients.bias / count)
+        return _Snapshot(SoftmaxHead(self.head.weight.copy(), self.head.bias.copy()), self._steps, mean)
 
     def epoch(self, x: Floats, y: Labels, order: NDArray[np.intp]) -> tuple[float, float]:
         """One pass in the given order; returns mean loss and accuracy along the way."""
@@ -204,16 +207,39 @@ class _Descent:
         return loss / y.size, correct / y.size
 
     def _step(self, x: Floats, y: Labels) -> tuple[float, int]:
-        settings, rows = self._settings, np.arange(y.size)
+        rows = np.arange(y.size)
         with np.errstate(over="ignore", invalid="ignore"):  # ``epoch`` looks at the outcome
             logarithms = log_softmax(self.head.logits(x))
             slope = np.exp(logarithms)
             slope[rows, y] -= 1.0
             slope *= (self._class_weights[y] / y.size)[:, None]
-            self._weight_velocity *= settings.momentum
-            self._weight_velocity -= settings.learning_rate * (x.T @ slope + settings.l2 * self.head.weight)
-            self._bias_velocity *= settings.momentum
-            self._bias_velocity -= settings.learning_rate * slope.sum(axis=0)
-            self.head.weight[...] += self._weight_velocity
-            self.head.bias[...] += self._bias_velocity
+            self._move(SoftmaxHead(x.T @ slope + self._settings.l2 * self.head.weight, slope.sum(axis=0)))
+        self._steps += 1
         return -float(logarithms[rows, y].sum(dtype=np.float64)), int((logarithms.argmax(axis=1) == y).sum())
+
+    def _move(self, gradient: SoftmaxHead) -> None:
+        settings, correction = self._settings, self._correction
+        if self._gradients is not None:
+            _add(self._gradients, gradient, 1.0)
+        if correction.shift is not None:
+            _add(gradient, correction.shift, 1.0)
+        if correction.pull and correction.anchor is not None:
+            _add(gradient, self.head, correction.pull)
+            _add(gradient, correction.anchor, -correction.pull)
+        if "head.weight" not in correction.frozen:
+            self._velocity.weight[...] *= settings.momentum
+            self._velocity.weight[...] -= settings.learning_rate * gradient.weight
+            self.head.weight[...] += self._velocity.weight
+        if "head.bias" not in correction.frozen:
+            self._velocity.bias[...] *= settings.momentum
+            self._velocity.bias[...] -= settings.learning_rate * gradient.bias
+            self.head.bias[...] += self._velocity.bias
+
+
+def _zeros_like(head: SoftmaxHead) -> SoftmaxHead:
+    return SoftmaxHead(np.zeros_like(head.weight), np.zeros_like(head.bias))
+
+
+def _add(to: SoftmaxHead, other: SoftmaxHead, factor: float) -> None:
+    to.weight[...] += np.float32(factor) * other.weight
+    to.bias[...] += np.float32(factor) * other.bias

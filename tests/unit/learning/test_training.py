@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from fanlight.core.randomness import Keystream
 from fanlight.errors import DataError, ModelError, SettingsError
 from fanlight.learning.heads import SoftmaxHead, zero_head
-from fanlight.learning.training import EpochProgress, TrainingResult, TrainingSettings, train
+from fanlight.learning.training import EpochProgress, TrainingResult, train
+from fanlight.learning.training_settings import TrainingSettings
 
 F, K = 12, 3
 SETTINGS = TrainingSettings(epochs=30, batch_size=8, learning_rate=0.02, patience=30)

@@ -1,28 +1,108 @@
-"""What every algorithm is: a record of two pure functions."""
+"""What every algorithm is: a record of pure functions, and the frozen values that they take and give."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Generic, TypeVar
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fanlight.errors import ModelError
+from fanlight.learning.algorithms.local import Local, plain
 
-StateT = TypeVar("StateT")
 Vector = NDArray[np.float64]
+Memory = Mapping[str, Vector]
+NOTHING: Final[Memory] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
-class Algorithm(Generic[StateT]):
-    """A named pair of functions; ``parameters_of`` reads the current model out of a state."""
+class State:
+    """What the server knows between two rounds.
 
-    name: str
-    init: Callable[[ArrayLike], StateT]
-    apply: Callable[[StateT, ArrayLike], StateT]
-    parameters_of: Callable[[StateT], Vector]
+    Attributes:
+        parameters: (d,) float64, read-only: the model.
+        memory: (d,) vectors by name, read-only, that belong to this version of the model.
+        rounds: applied so far.
+    """
+
+    parameters: Vector
+    memory: Memory = field(default_factory=lambda: NOTHING)
+    rounds: int = 0
+
+    def moved(self, parameters: Vector, **memory: Vector) -> State:
+        """The state after one more round.
+
+        Raises:
+            ModelError: a vector is not finite, or of another length; the old state stands.
+        """
+        return State(
+            _fitting("the new model", parameters, self.parameters),
+            MappingProxyType({name: _fitting(name, vector, self.parameters) for name, vector in memory.items()}),
+            self.rounds + 1,
+        )
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """What the sum of a round says.
+
+    Attributes:
+        mean: (d,), sum of n_k (update of k) divided by the sum of n_k.
+        count: devices in the sum, at least 1.
+        members: devices in the federation, at least ``count``; 0 = as many as in the sum.
+        control: (d,), mean of the devices' changes of their control variates, each counting the same.
+        steps: mean of what the devices said of their steps, weighted as the update.
+    """
+
+    mean: ArrayLike
+    count: int = 1
+    members: int = 0
+    control: ArrayLike | None = None
+    steps: float | None = None
+
+    @property
+    def share(self) -> float:
+        """The share of the federation that was in the sum, above 0, at most 1."""
+        return self.count / max(self.count, self.members)
+
+
+@dataclass(frozen=True)
+class Algorithm:
+    """An algorithm with its parameters filled in.
+
+    Attributes:
+        init: the state before the first round, of (d,) parameters.
+        apply: the state after one more round.
+        local: what a device does in a round.
+        sends: segments of the vector beside the update, of ``control`` and ``steps``.
+        publishes: names in the server's memory that travel to the devices with the model.
+        descents: how often ``local`` trains.
+    """
+
+    init: Callable[[ArrayLike], State]
+    apply: Callable[[State, Gathered], State]
+    local: Local = plain
+    sends: tuple[str, ...] = ()
+    publishes: tuple[str, ...] = ()
+    descents: int = 1
+
+    @property
+    def is_plain_on_devices(self) -> bool:
+        """Do devices just train and send the difference? Then they need not be told which algorithm it is."""
+        return self.local is plain and not self.sends
+
+
+def first(parameters: ArrayLike, *memory: str) -> State:
+    """The state before the first round; what is remembered starts at zero.
+
+    Raises:
+        ModelError: not a vector of finite numbers.
+    """
+    start = frozen_vector("the model", parameters)
+    return State(start, MappingProxyType({name: frozen_vector(name, np.zeros(start.size)) for name in memory}))
 
 
 def frozen_vector(what: str, values: ArrayLike) -> Vector:
@@ -43,4 +123,44 @@ def checked_vector(what: str, values: ArrayLike) -> Vector:
         raise ModelError(f"{what} of shape {vector.shape} is not a vector")
     if not np.isfinite(vector).all():
         raise ModelError(f"{what} holds numbers that are not finite")
+    return vector
+
+
+def mean_update(state: State, gathered: Gathered) -> Vector:
+    """The mean of a round that fits the model; not copied.
+
+    Raises:
+        ModelError: it has another length, or is not finite.
+    """
+    return _of_length("the mean update", gathered.mean, state.parameters)
+
+
+def mean_control(state: State, gathered: Gathered) -> Vector:
+    """The mean change of control variates; errors as in ``mean_update``, and if the round has none."""
+    if gathered.control is None:
+        raise ModelError("the round has no control variates")
+    return _of_length("the mean control variate", gathered.control, state.parameters)
+
+
+def mean_steps(gathered: Gathered) -> float:
+    """The mean of the devices' steps.
+
+    Raises:
+        ModelError: the round has none, or they are not positive.
+    """
+    if gathered.steps is None or not 0 < gathered.steps < np.inf:
+        raise ModelError(f"the round has no number of steps, but {gathered.steps}")
+    return gathered.steps
+
+
+def _of_length(what: str, values: ArrayLike, like: Vector) -> Vector:
+    vector = checked_vector(what, values)
+    if vector.shape != like.shape:
+        raise ModelError(f"{what} of {vector.size} numbers does not fit a model of {like.size}")
+    return vector
+
+
+def _fitting(what: str, vector: Vector, like: Vector) -> Vector:
+    vector = _of_length(what, vector, like)
+    vector.setflags(write=False)
     return vector

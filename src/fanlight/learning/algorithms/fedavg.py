@@ -1,57 +1,40 @@
 """Federated averaging: the next model is the old one plus the mean update (McMahan et al. 1602.05629, algorithm 1).
 
+    w⁺ = w + Σ n_k (w_k - w) / Σ n_k
+
 With weights n_k this equals averaging the devices' models, because the weights sum to 1. The server's learning rate
 of Reddi et al. (2003.00295, algorithm 1) is 1.
+
+State: none on devices, the model on the server. Composes: the mean is all it asks of the sum.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
-from numpy.typing import ArrayLike
 
-from fanlight.errors import ModelError
-from fanlight.learning.algorithms.algorithm import Algorithm, Vector, checked_vector, frozen_vector
-
-SERVER_LEARNING_RATE = 1.0
+from fanlight.learning.algorithms.algorithm import Algorithm, Gathered, State, first, mean_update
+from fanlight.learning.algorithms.recipe import Recipe
 
 
-@dataclass(frozen=True)
-class FedAvgState:
-    """parameters (d,) float64, read-only; rounds applied so far."""
-
-    parameters: Vector
-    rounds: int = 0
-
-
-def init(parameters: ArrayLike) -> FedAvgState:
-    """The state before the first round.
+def apply(state: State, gathered: Gathered) -> State:
+    """The state after one more round; ``state`` is not changed.
 
     Raises:
-        ModelError: not a vector of finite numbers.
+        ModelError: the update has another length, or the outcome is not finite.
     """
-    return FedAvgState(frozen_vector("the model", parameters))
+    with np.errstate(over="ignore"):  # ``moved`` looks at the outcome
+        return state.moved(state.parameters + mean_update(state, gathered))
 
 
-def apply(state: FedAvgState, mean_update: ArrayLike) -> FedAvgState:
-    """The state after one more round.
+FEDAVG = Algorithm(first, apply)
 
-    Args:
-        state: the state before; not changed.
-        mean_update: (d,), sum of n_k (local_k - global) divided by the sum of n_k.
-
-    Raises:
-        ModelError: the update has another length, or the outcome is not finite; the old state stands.
-    """
-    update = checked_vector("the mean update", mean_update)
-    if update.shape != state.parameters.shape:
-        raise ModelError(f"an update of {update.size} numbers does not fit a model of {state.parameters.size}")
-    with np.errstate(over="ignore"):
-        moved = SERVER_LEARNING_RATE * update
-        moved += state.parameters
-    checked_vector("the new model", moved).setflags(write=False)
-    return FedAvgState(moved, state.rounds + 1)
-
-
-FEDAVG: Algorithm[FedAvgState] = Algorithm("fedavg", init, apply, lambda state: state.parameters)
+RECIPE = Recipe(
+    name="fedavg",
+    title="FedAvg",
+    summary="The mean of the devices' models, by their numbers of pictures.",
+    paper="McMahan et al. 2017, 1602.05629",
+    on_device="",
+    on_server="",
+    composes="yes: it asks only for the mean",
+    make=lambda: FEDAVG,
+)

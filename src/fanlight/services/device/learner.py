@@ -21,7 +21,8 @@ from fanlight.learning import model_file
 from fanlight.learning.evaluation import evaluate
 from fanlight.learning.heads import SoftmaxHead, head_layout
 from fanlight.learning.model_file import HeadModel
-from fanlight.learning.training import EpochProgress, TrainingSettings, train
+from fanlight.learning.training import EpochProgress, train
+from fanlight.learning.training_settings import TrainingSettings
 from fanlight.protocol.device_round import Preparation
 from fanlight.protocol.plan import Plan
 from fanlight.services.device.learned import Course, Epoch, Held, Learned, Prepared, StoredCounts

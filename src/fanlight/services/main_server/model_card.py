@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from fanlight.core.percent import percent
 from fanlight.core.printable import printable
-from fanlight.learning.algorithms.fedavg import FEDAVG
+from fanlight.learning.algorithms.fedavg import RECIPE
 from fanlight.learning.backbones import BACKBONES
 from fanlight.learning.model_file import HeadModel, model_hash
 from fanlight.services.main_server.task import Task
@@ -78,7 +78,7 @@ def card(task: Task, model: dict[str, Any], lineage: Sequence[int], participants
         "classes": list(task.classes),
         "backbone": _backbone(task.backbone, task.plan.backbone_hash.hex(), task.plan.features),
         "head": task.head,
-        "algorithm": FEDAVG.name,
+        "algorithm": RECIPE.name,
         "picture_size": task.picture_size,
         "training": task.training.model_dump(),
         "demonstration": task.policy.demo,

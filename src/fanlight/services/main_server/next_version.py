@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fanlight.core.tensors import TensorLayout, TensorSpec
+from fanlight.learning.algorithms.algorithm import Gathered
 from fanlight.learning.algorithms.fedavg import FEDAVG
 from fanlight.learning.heads import SoftmaxHead
 
@@ -45,6 +46,6 @@ def _mean(steps: NDArray[np.int32], unit: float) -> NDArray[np.float64]:
 
 
 def _moved(parameters: NDArray[np.float32], mean: NDArray[np.float64]) -> NDArray[np.float32]:
-    state = FEDAVG.apply(FEDAVG.init(parameters.ravel()), mean.ravel())
+    state = FEDAVG.apply(FEDAVG.init(parameters.ravel()), Gathered(mean.ravel()))
     layout = TensorLayout((TensorSpec("rows", parameters.shape),))
-    return layout.unflatten(FEDAVG.parameters_of(state))["rows"]
+    return layout.unflatten(state.parameters)["rows"]

@@ -20,7 +20,7 @@ from fanlight.core.ring import WORD_BITS
 from fanlight.core.segments import MOST_UPDATE_BITS, packed_update
 from fanlight.errors import SettingsError
 from fanlight.learning.backbones import DEFAULT_BACKBONE, backbone
-from fanlight.learning.training import TrainingSettings
+from fanlight.learning.training_settings import TrainingSettings
 from fanlight.protocol.contribution import W_MAX
 from fanlight.protocol.manifest import MOST_DEVICES, MOST_REJECTED_PERCENT, MOST_SHARDS
 from fanlight.protocol.plan import CLASS_NAME_RULE, Kind, Plan, is_class_name

@@ -1,0 +1,54 @@
+"""FedDyn: a regulariser that moves, so that devices agree in the end (Acar et al. 2111.04263, algorithm 1).
+
+    device k:  θ_k = argmin F_k(θ) - ⟨g_k, θ⟩ + α/2 ‖θ - θ^t‖²,   g_k⁺ = g_k - α (θ_k - θ^t)
+    server:    h⁺ = h - α (|P|/m) Δ,   θ^{t+1} = θ^t + Δ - h⁺/α     Δ: mean of θ_k - θ^t over the P of m devices
+
+Where all have stopped moving, every θ_k is the global model and g_k is the gradient there; h is the mean of the g_k,
+and zero: so the model is where the mean of the objectives is least, however different they are.
+
+The mean weighs devices by their pictures, and so does h: what is minimised is FedAvg's objective.
+
+State: g_k on each device, h on the server. Composes: the mean is all it asks of the sum. g_k advances only if the
+report was summed and the round released. The first round's devices are FedProx's with μ = α.
+"""
+
+from __future__ import annotations
+
+from fanlight.learning.algorithms.algorithm import Algorithm, Gathered, Memory, State, first, mean_update
+from fanlight.learning.algorithms.local import Descend, Descent, Outcome, Received
+from fanlight.learning.algorithms.recipe import Parameter, Recipe
+
+
+def feddyn(alpha: float) -> Algorithm:
+    """The algorithm.
+
+    Args:
+        alpha: α, above 0.
+    """
+
+    def local(received: Received, memory: Memory, descend: Descend) -> Outcome:
+        gradient = received.remembered(memory, "gradient")
+        start = received.parameters
+        done = descend(Descent(start, shift=-gradient, pull=alpha, anchor=start))
+        update = done.parameters - start
+        return Outcome(update, done.parameters, {"gradient": gradient - alpha * update})
+
+    def apply(state: State, gathered: Gathered) -> State:
+        update = mean_update(state, gathered)
+        drift = state.memory["drift"] - alpha * gathered.share * update
+        return state.moved(state.parameters + update - drift / alpha, drift=drift)
+
+    return Algorithm(lambda parameters: first(parameters, "drift"), apply, local)
+
+
+RECIPE = Recipe(
+    name="feddyn",
+    title="FedDyn",
+    summary="Each device's objective moves from round to round, until all agree on the common best model.",
+    paper="Acar et al. 2021, 2111.04263",
+    on_device="the gradient at its last model",
+    on_server="the drift h",
+    composes="yes: it asks only for the mean",
+    make=feddyn,
+    parameters=(Parameter("alpha", "Strength α", "the smaller, the longer the server's steps", 1.0, 0.001, 100.0),),
+)

@@ -1,0 +1,89 @@
+"""Robust aggregation over shards: from several sums to one mean that few bad ones cannot move at will.
+
+The servers see no single report, but when a round is summed in shards (docs/adr/0017-shards.md) they see one sum each.
+A cheat spoils its shard's mean; with more than half of the shards honest, these still find the middle. Shards have
+equally many devices, drawn by lot, and what they say of their pictures could be a lie: all count the same.
+
+    median             coordinate by coordinate (Yin et al. 1803.01498, definition 1)
+    trimmed-mean       the mean without the largest and the smallest quarter, likewise (the same, definition 2)
+    geometric-median   argmin Σ ‖z - z_i‖ by smoothed Weiszfeld steps (Pillutla et al. 1912.13445, RFA, algorithm 2)
+    krum               the one with the smallest sum of squared distances to its s - f - 2 nearest, f = ⌊(s - 3)/2⌋
+                       (Blanchard et al. 2017, definition 1)
+
+One shard is its own middle; of two there is no majority, so all but the median's name agree on their mean.
+Each composes with any algorithm: what it gives takes the place of the mean update.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fanlight.errors import ModelError
+
+Means = NDArray[np.float64]
+"""(s, d): the mean update of each shard."""
+
+TRIMMED: Final = 0.25
+"""Share of the shards that are cut off at each end, rounded down, but at least one of three or more."""
+_SMOOTHING: Final = 1e-6
+_STEPS: Final = 100
+
+
+def median(means: Means) -> NDArray[np.float64]:
+    """(s, d) to (d,)."""
+    middle: NDArray[np.float64] = np.median(_checked(means), axis=0)
+    return middle
+
+
+def trimmed_mean(means: Means) -> NDArray[np.float64]:
+    """(s, d) to (d,)."""
+    shards = len(_checked(means))
+    cut = max(int(TRIMMED * shards), 1) if shards >= 3 else 0
+    middle: NDArray[np.float64] = np.sort(means, axis=0)[cut : shards - cut].mean(axis=0)
+    return middle
+
+
+def geometric_median(means: Means) -> NDArray[np.float64]:
+    """(s, d) to (d,), within a millionth of the means' spread."""
+    z: NDArray[np.float64] = _checked(means).mean(axis=0)
+    spread = float(np.linalg.norm(means - z, axis=1).max())
+    if spread == 0.0:
+        return z
+    for _ in range(_STEPS):
+        weights = 1.0 / np.maximum(np.linalg.norm(means - z, axis=1), _SMOOTHING * spread)
+        moved: NDArray[np.float64] = weights @ means / weights.sum()
+        step, z = float(np.linalg.norm(moved - z)), moved
+        if step <= _SMOOTHING * spread:
+            break
+    return z
+
+
+def krum(means: Means) -> NDArray[np.float64]:
+    """(s, d) to (d,): one of the means, or with fewer than three their mean."""
+    shards = len(_checked(means))
+    if shards < 3:
+        plain: NDArray[np.float64] = means.mean(axis=0)
+        return plain
+    nearest = shards - (shards - 3) // 2 - 2
+    apart = ((means[:, None, :] - means[None, :, :]) ** 2).sum(axis=2)
+    np.fill_diagonal(apart, np.inf)
+    scores = np.sort(apart, axis=1)[:, :nearest].sum(axis=1)
+    chosen: NDArray[np.float64] = means[int(scores.argmin())].copy()
+    return chosen
+
+
+ROBUST: Final[Mapping[str, Callable[[Means], NDArray[np.float64]]]] = MappingProxyType(
+    {"median": median, "trimmed-mean": trimmed_mean, "geometric-median": geometric_median, "krum": krum}
+)
+"""By the name that a task gives."""
+
+
+def _checked(means: Means) -> Means:
+    if means.ndim != 2 or 0 in means.shape or not np.isfinite(means).all():
+        raise ModelError(f"means of shape {means.shape} are not finite numbers of one or more shards")
+    return means
