@@ -25,7 +25,8 @@ from fanlight.errors import NotFound
 from fanlight.learning.heads import head_layout
 from fanlight.learning.model_file import HeadModel, decode
 from fanlight.protocol.closing import OutcomeForDevice
-from fanlight.protocol.contribution import W_MAX, Contribution, Integers, check_sum, encode
+from fanlight.protocol.contribution import W_MAX, Contribution, check_sum, encode
+from fanlight.protocol.extras import Integers
 from tests.services_world import HOST, Owner, ProtocolDevice, Sent, ServiceDevice, World, running, wait
 
 

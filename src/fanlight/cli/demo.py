@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fanlight.cli.saying import say
+from fanlight.cli.task_options import Algorithm, checked_algorithm
 from fanlight.errors import FanlightError, NotPossibleNow, UsageError
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ def demo(
         int | None,
         typer.Option(metavar="N", help="Run N rounds by themselves; without it, every step is by hand."),
     ] = None,
+    algorithm: Algorithm = None,
     seed: Annotated[int, typer.Option(metavar="N", help="Fixes how pictures are drawn and split; nothing else.")] = 0,
     port_base: Annotated[
         int,
@@ -59,12 +61,13 @@ def demo(
     server ends, or fewer than two devices are left, everything ends with exit code 1; --json prints its line even then.
     """
     _check_usage(devices, rounds, seed, port_base, leave=leave, as_json=as_json)
+    choice = checked_algorithm(algorithm)
     description, prepared = _prepare(dataset, devices, seed, port_base, state, afresh=leave)
     from fanlight.cli.demo_run import run
 
     with _stopped_by_signals():
         try:
-            good = run(description, prepared, rounds, state, leave=leave, as_json=as_json)
+            good = run(description, prepared, rounds, state, choice, leave=leave, as_json=as_json)
         except Stopped:
             say("Stopped.")
             good = not leave

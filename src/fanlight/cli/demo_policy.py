@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,14 +17,14 @@ if TYPE_CHECKING:
     from fanlight.services.main_server.task import Task
 
 
-def demo_task(data: DataSet, rounds: int | None) -> Task:
+def demo_task(data: DataSet, rounds: int | None, algorithm: Mapping[str, object] | None = None) -> Task:
     """Two devices are enough; by itself if a number of rounds is given."""
     pictures = Pictures(data.classes, data.picture_size)
-    return make_task(pictures, demo=True, by_itself=rounds is not None, rounds=rounds or 0)
+    return make_task(pictures, demo=True, by_itself=rounds is not None, rounds=rounds or 0, algorithm=algorithm)
 
 
-def write_policy(main: Path, rounds: int | None) -> int:
-    """Let a demo that goes on run ``rounds`` more rounds by itself, or by hand.
+def write_policy(main: Path, rounds: int | None, algorithm: Mapping[str, object] | None = None) -> int:
+    """Let a demo that goes on run ``rounds`` more rounds by itself, or by hand; by another ``algorithm`` if given.
 
     Args:
         main: the main server's state folder.
@@ -42,6 +43,8 @@ def write_policy(main: Path, rounds: int | None) -> int:
     earlier = _training_rounds(main / "state.sqlite3")
     task = Task.load(main / TASK_FILE)
     task = task.with_policy(by_itself=rounds is not None, rounds=earlier + rounds if rounds else 0)
+    if algorithm is not None:
+        task = task.with_algorithm(algorithm)
     write_secret(main / TASK_FILE, task.to_json(), replace=True)
     return earlier
 

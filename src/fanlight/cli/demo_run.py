@@ -43,6 +43,7 @@ def run(
     prepared: DataSet,
     rounds: int | None,
     state: Path,
+    algorithm: dict[str, object] | None,
     *,
     leave: bool,
     as_json: bool,
@@ -54,8 +55,8 @@ def run(
     Raises:
         LocalError, Unreachable: it cannot go on.
     """
-    folder = open_demo(state, description, demo_task(prepared, rounds).to_json(), afresh=leave)
-    earlier = 0 if leave else write_policy(folder.main, rounds)
+    folder = open_demo(state, description, demo_task(prepared, rounds, algorithm).to_json(), afresh=leave)
+    earlier = 0 if leave else write_policy(folder.main, rounds, algorithm)
     known = _Known()
     say(f"Starting a main server, an aggregator and {description.devices} devices.  Logs: {folder.root / 'logs'}")
     processes = Processes(_environment())

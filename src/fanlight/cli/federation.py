@@ -12,7 +12,15 @@ import typer
 
 from fanlight.cli.durations import seconds
 from fanlight.cli.saying import say
-from fanlight.cli.task_options import Pictures, class_list, make_task, pictures_of, policy_fields
+from fanlight.cli.task_options import (
+    Algorithm,
+    Pictures,
+    algorithm_fields,
+    class_list,
+    make_task,
+    pictures_of,
+    policy_fields,
+)
 from fanlight.errors import Unreachable, UsageError
 
 if TYPE_CHECKING:
@@ -84,6 +92,7 @@ def init(
             metavar="NAME=VALUE", help="Any other rule of rounds, such as patience_rounds=5; see docs/settings.md."
         ),
     ] = None,
+    algorithm: Algorithm = None,
     picture_size: Annotated[
         int | None,
         typer.Option(
@@ -113,6 +122,7 @@ def init(
         rounds=rounds or 0,
         k_min=k_min,
         policy=policy_fields(policy or ()),
+        algorithm=algorithm_fields(algorithm),
     )
     init_federation(folder, main_url=main_url, aggregator_url=aggregator_url, task_json=task.to_json())
     print(f"{folder} is a federation for {', '.join(task.classes)}.")

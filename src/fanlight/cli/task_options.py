@@ -4,12 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Annotated, NamedTuple
+
+import typer
 
 from fanlight.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from fanlight.services.main_server.task import Task
+
+
+Algorithm = Annotated[
+    str | None,
+    typer.Option(
+        "--algorithm",
+        metavar="NAME[:P=V,…]",
+        help="How updates become the next model, such as fedadam or fedprox:mu=0.5; see docs/algorithms.md."
+        "  [default: fedavg]",
+        show_default=False,
+    ),
+]
+"""The option of all commands that make a task."""
 
 
 class Pictures(NamedTuple):
@@ -71,6 +86,42 @@ def policy_fields(given: Sequence[str]) -> dict[str, object]:
     return fields
 
 
+def algorithm_fields(given: str | None) -> dict[str, object] | None:
+    """The choice of ``--algorithm NAME[:PARAMETER=VALUE,…]``; None if none was made.
+
+    Raises:
+        UsageError: it is not of that form.
+    """
+    if given is None:
+        return None
+    name, _, rest = given.partition(":")
+    parameters: dict[str, float] = {}
+    for each in filter(None, rest.split(",")):
+        parameter, _, value = each.partition("=")
+        try:
+            parameters[parameter.strip()] = float(value)
+        except ValueError as error:
+            raise UsageError(
+                f"--algorithm: {each!r} is not of the form PARAMETER=NUMBER.",
+                next="Write it like: --algorithm fedadam:learning_rate=0.03,tau=0.01",
+            ) from error
+    return {"name": name.strip(), "parameters": parameters}
+
+
+def checked_algorithm(given: str | None) -> dict[str, object] | None:
+    """The same, if there is such an algorithm with such parameters.
+
+    Raises:
+        UsageError, SettingsError: see ``algorithm_fields``; there is none, or it takes something else.
+    """
+    from fanlight.services.main_server.task import Task
+
+    choice = algorithm_fields(given)
+    if choice is not None:
+        Task.default(classes=("a", "b")).with_algorithm(choice)
+    return choice
+
+
 def make_task(
     pictures: Pictures,
     *,
@@ -79,8 +130,11 @@ def make_task(
     rounds: int = 0,
     k_min: int | None = None,
     policy: Mapping[str, object] | None = None,
+    algorithm: Mapping[str, object] | None = None,
 ) -> Task:
     """The task with the defaults of the project; ``policy`` may name any further field of it.
+
+    ``algorithm`` has the fields of ``AlgorithmChoice``.
 
     Raises:
         SettingsError: a class name or number cannot be used, or numbers that do not go together.
@@ -91,4 +145,5 @@ def make_task(
     changes: dict[str, object] = {"by_itself": by_itself, "rounds": rounds, **(policy or {})}
     if k_min is not None:
         changes["k_min"] = k_min
-    return task.with_policy(**changes)
+    task = task.with_policy(**changes)
+    return task if algorithm is None else task.with_algorithm(algorithm)

@@ -9,6 +9,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
+from fanlight.consoles.algorithm_form import COMBINE, NAME, change_algorithm
 from fanlight.consoles.console import Console
 from fanlight.consoles.main_server_changes import change_pages
 from fanlight.consoles.policy_form import CHOICES, NUMBERS, TEXTS, Filled, change_policy
@@ -101,7 +102,7 @@ def _present(console: Console, parts: MainServerParts) -> APIRouter:
         demo = service.task.policy.demo
         return console.page(request, owner, "main_devices.html", found=overview.devices_page(page), demo=demo)
 
-    def draw_task(request: Request, owner: Owner, form: Filled) -> Response:
+    def draw_task(request: Request, owner: Owner, form: Filled, algorithm_form: Filled) -> Response:
         return console.page(
             request,
             owner,
@@ -113,6 +114,9 @@ def _present(console: Console, parts: MainServerParts) -> APIRouter:
             choices=CHOICES,
             texts=TEXTS,
             form=form,
+            algorithm_name=NAME,
+            algorithm_combine=COMBINE,
+            algorithm_form=algorithm_form,
             proposals=parts.records.class_proposals(),
             pause_s=service.pause_s,
             between_polls_s=between_polls_s(service.pause_s),
@@ -120,16 +124,29 @@ def _present(console: Console, parts: MainServerParts) -> APIRouter:
 
     @router.get("/task")
     def task(request: Request, owner: Reader) -> Response:
-        return draw_task(request, owner, Filled())
+        return draw_task(request, owner, Filled(), Filled())
 
     @router.post("/task/policy")
     async def policy(request: Request, owner: Changer) -> Response:
-        typed = {name: str(value) for name, value in (await request.form()).items()}
-        form = await run_in_threadpool(change_policy, service, typed)
-        if not form.wrong:
-            return RedirectResponse("/task", status_code=303)
-        page = await run_in_threadpool(draw_task, request, owner, form)
+        form = await run_in_threadpool(change_policy, service, await _typed(request))
+        return await answer(request, owner, form, Filled()) if form.wrong else _to_task()
+
+    @router.post("/task/algorithm")
+    async def algorithm(request: Request, owner: Changer) -> Response:
+        form = await run_in_threadpool(change_algorithm, service, await _typed(request))
+        return await answer(request, owner, Filled(), form) if form.wrong else _to_task()
+
+    async def answer(request: Request, owner: Owner, form: Filled, algorithm_form: Filled) -> Response:
+        page = await run_in_threadpool(draw_task, request, owner, form, algorithm_form)
         page.status_code = 400
         return page
 
     return router
+
+
+async def _typed(request: Request) -> dict[str, str]:
+    return {name: str(value) for name, value in (await request.form()).items()}
+
+
+def _to_task() -> Response:
+    return RedirectResponse("/task", status_code=303)

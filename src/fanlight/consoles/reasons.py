@@ -33,6 +33,8 @@ _WORDS: Final[Mapping[str, str]] = {
     "swapped-vector": "the numbers were not those that the device had signed",
     "update-norm-too-large": "the sum was larger than honest reports can be",
     "sum-not-usable": "the sum could not be right",
+    "control-norm-too-large": "the sum of control variates was larger than honest reports can have",
+    "steps-out-of-range": "the sum said more training steps than honest reports can",
     "shard-left-out": "without a shard whose sum could not be right",
     "too-few-good-shards": "in most of its shards the sum could not be right",
     "no-pictures": "nobody had a picture to learn from",

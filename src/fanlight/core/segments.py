@@ -24,7 +24,7 @@ from typing import Final
 from fanlight.core.ring import PACKED_BITS, WORD_BITS
 from fanlight.errors import MalformedMessage, SettingsError
 
-KINDS: Final = frozenset({"weight", "update", "counts", "loss", "supporters", "within_clip"})
+KINDS: Final = frozenset({"weight", "update", "counts", "loss", "supporters", "within_clip", "control", "steps"})
 ROUNDINGS: Final = frozenset({"exact", "stochastic"})
 RING_BITS: Final = frozenset({*PACKED_BITS, WORD_BITS})
 MOST_WORDS: Final = 1 << 28

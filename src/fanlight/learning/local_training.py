@@ -17,6 +17,7 @@ from fanlight.core.randomness import Keystream
 from fanlight.core.tensors import TensorLayout
 from fanlight.learning.algorithms.local import Descended, Descent
 from fanlight.learning.heads import SoftmaxHead
+from fanlight.learning.model_file import HeadModel
 from fanlight.learning.training import Correction, EpochProgress, ignore_progress, train
 from fanlight.learning.training_settings import TrainingSettings
 
@@ -80,6 +81,6 @@ def head_of(layout: TensorLayout, vector: NDArray[np.float64]) -> SoftmaxHead:
     return SoftmaxHead(tensors[_WEIGHT], tensors[_BIAS])
 
 
-def vector_of(layout: TensorLayout, head: SoftmaxHead) -> NDArray[np.float64]:
+def vector_of(layout: TensorLayout, head: SoftmaxHead | HeadModel) -> NDArray[np.float64]:
     """A head as a (d,) vector; errors as in ``TensorLayout.flatten``."""
     return layout.flatten({_WEIGHT: head.weight, _BIAS: head.bias})

@@ -1,8 +1,9 @@
 """The published model: a head and what it needs to be used, as one safetensors file.
 
-Tensors ``head.weight`` (features, K) and ``head.bias`` (K,), both F32. All metadata are one JSON text under the single
-key ``fanlight``: the format keeps no order among several keys, and the same model must give the same bytes, because its
-hash is what manifests bind.
+Tensors ``head.weight`` (features, K) and ``head.bias`` (K,), both F32, and, if devices need it for the algorithm that
+goes on from here, ``control.weight`` and ``control.bias`` of the same shapes. All metadata are one JSON text under the
+single key ``fanlight``: the format keeps no order among several keys, and the same model must give the same bytes,
+because its hash is what manifests bind.
 
 A file comes from a server or from a stranger's disk: lengths, names, types and shapes are read from the header and
 checked before an array is made, and every number is finite.
@@ -20,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from fanlight.errors import ModelError
-from fanlight.learning.heads import Floats, checked_head
+from fanlight.learning.heads import Floats, SoftmaxHead, checked_head
 
 MAX_MODEL_BYTES = 64 * 2**20
 MAX_HEADER_BYTES = 256 * 2**10
@@ -31,6 +32,8 @@ MAX_NAME_LENGTH = 200
 _ALIGNMENT = 8
 """Bytes of which a header has a multiple."""
 _METADATA_KEYS = {"format", "task", "version", "classes", "backbone", "picture_size", "head"}
+_HEAD = {"head.weight", "head.bias"}
+_CONTROL = {"control.weight", "control.bias"}
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -47,6 +50,7 @@ class HeadModel:
         picture_size: side in pixels of the square that the network is given, 8 to 2,048.
         weight: (features, K) float32, finite.
         bias: (K,) float32, finite.
+        control: the mean of the devices' control variates, if the algorithm has any.
     """
 
     task: str
@@ -57,6 +61,7 @@ class HeadModel:
     picture_size: int
     weight: Floats
     bias: Floats
+    control: SoftmaxHead | None = None
 
 
 def encode(model: HeadModel) -> bytes:
@@ -85,7 +90,10 @@ def parts(model: HeadModel) -> tuple[bytes | memoryview, ...]:
         "head": "softmax",
     }
     text = json.dumps(metadata, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
-    return _parts({"head.bias": checked.bias, "head.weight": checked.weight}, text)
+    tensors = {"head.bias": checked.bias, "head.weight": checked.weight}
+    if checked.control is not None:
+        tensors |= {"control.bias": checked.control.bias, "control.weight": checked.control.weight}
+    return _parts(tensors, text)
 
 
 def _parts(tensors: Mapping[str, Floats], text: str) -> tuple[bytes | memoryview, ...]:
@@ -110,13 +118,14 @@ def decode(data: bytes, *, own: bool = True) -> HeadModel:
     if len(data) > MAX_MODEL_BYTES:
         raise ModelError(f"the model file is larger than {MAX_MODEL_BYTES // 2**20} MiB")
     header, body = _header(data)
-    if set(header) != {"__metadata__", "head.weight", "head.bias"}:
+    names = set(header) - {"__metadata__"}
+    if "__metadata__" not in header or names not in (_HEAD, _HEAD | _CONTROL):
         raise ModelError("the model file does not hold head.weight, head.bias and nothing else")
     metadata = _metadata(header["__metadata__"])
-    spans = [_span(name, header[name]) for name in ("head.bias", "head.weight")]
-    if sorted(span for _, span in spans) != _contiguous(sorted(span for _, span in spans), len(body)):
+    spans = {name: _span(name, header[name]) for name in names}
+    if not _fills(sorted(span for _, span in spans.values()), len(body)):
         raise ModelError("the model file's tensors do not fill it exactly")
-    (bias_shape, bias_span), (weight_shape, weight_span) = spans
+    arrays = {name: _array(body, span, shape) for name, (shape, span) in spans.items()}
     try:
         return _checked(
             HeadModel(
@@ -126,8 +135,9 @@ def decode(data: bytes, *, own: bool = True) -> HeadModel:
                 backbone_id=metadata["backbone"]["id"],
                 backbone_sha256=metadata["backbone"]["sha256"],
                 picture_size=metadata["picture_size"],
-                weight=_array(body, weight_span, weight_shape),
-                bias=_array(body, bias_span, bias_shape),
+                weight=arrays["head.weight"],
+                bias=arrays["head.bias"],
+                control=SoftmaxHead(arrays["control.weight"], arrays["control.bias"]) if names >= _CONTROL else None,
             ),
             own=own,
         )
@@ -179,7 +189,7 @@ def _span(name: str, entry: Any) -> tuple[tuple[int, ...], tuple[int, int]]:
         raise ModelError(f"{name} has no shape or no place")
     if not all(type(number) is int and 0 <= number <= MAX_MODEL_BYTES for number in (*shape, *offsets)):
         raise ModelError(f"{name} has a shape or a place out of range")
-    limits = (MAX_CLASSES,) if name == "head.bias" else (MAX_FEATURES, MAX_CLASSES)
+    limits = (MAX_CLASSES,) if name.endswith(".bias") else (MAX_FEATURES, MAX_CLASSES)
     if len(shape) != len(limits) or any(number > limit for number, limit in zip(shape, limits, strict=True)):
         raise ModelError(f"{name} has the shape {shape}")
     if offsets[1] - offsets[0] != 4 * int(np.prod(shape, dtype=np.int64)):
@@ -187,10 +197,10 @@ def _span(name: str, entry: Any) -> tuple[tuple[int, ...], tuple[int, int]]:
     return tuple(shape), (offsets[0], offsets[1])
 
 
-def _contiguous(spans: list[tuple[int, int]], length: int) -> list[tuple[int, int]]:
-    """The same spans if they lay end to end over the whole body."""
-    middle = spans[0][1]
-    return [(0, middle), (middle, length)]
+def _fills(spans: list[tuple[int, int]], length: int) -> bool:
+    """Do the spans, in order, lie end to end over the whole body?"""
+    starts, ends = [start for start, _ in spans], [end for _, end in spans]
+    return starts == [0, *ends[:-1]] and ends[-1] == length
 
 
 def _array(body: memoryview, span: tuple[int, int], shape: tuple[int, ...]) -> Floats:
@@ -212,6 +222,11 @@ def _checked(model: HeadModel, *, own: bool) -> HeadModel:
     head = checked_head(model.weight, model.bias, own=own)
     if head.classes != len(model.classes) or head.features > MAX_FEATURES:
         raise ModelError(f"weights {model.weight.shape} do not fit {len(model.classes)} classes")
+    control = model.control
+    if control is not None:
+        control = checked_head(control.weight, control.bias, own=own)
+        if control.weight.shape != head.weight.shape:
+            raise ModelError(f"control variates {control.weight.shape} do not fit weights {model.weight.shape}")
     return HeadModel(
         model.task,
         model.version,
@@ -221,6 +236,7 @@ def _checked(model: HeadModel, *, own: bool) -> HeadModel:
         model.picture_size,
         head.weight,
         head.bias,
+        control,
     )
 
 

@@ -11,6 +11,8 @@ whether the model's counts are still wanted; a device accepts only the layout th
                  that the sum fits the ring), exact after clamping
     supporters   per class 0 or 1: has this device training pictures of it
     within_clip  0 or 1: was the update within C
+
+What an algorithm has devices send beside it (``extras``) comes last.
 """
 
 from __future__ import annotations
@@ -35,12 +37,11 @@ from fanlight.core.segments import (
     update_scale,
 )
 from fanlight.errors import ModelError, Refused, SettingsError
+from fanlight.protocol import extras
+from fanlight.protocol.extras import Integers
 from fanlight.protocol.plan import Kind, Plan
 
 T = TypeVar("T")
-
-Integers = NDArray[np.int32] | NDArray[np.int64]
-"""A sum, centred. One of 32-bit words fits in as many; see ``segments.check_layout``."""
 
 W_MAX: Final = 10_000
 """Most training pictures of one device that can count."""
@@ -69,6 +70,7 @@ class Contribution:
         update: local minus received parameters, (d,) float64; None in a measuring round.
         received, local: counts of the model received and of the local model; None where the layout has no counts.
         supporters: (K,) bool, classes with training pictures.
+        control: (d,) change of the control variate, and steps: that led to the update, if the algorithm wants them.
     """
 
     examples: int
@@ -76,6 +78,8 @@ class Contribution:
     received: Measured | None
     local: Measured | None
     supporters: NDArray[np.bool_]
+    control: NDArray[np.float64] | None = None
+    steps: float | None = None
 
 
 @dataclass(frozen=True)
@@ -86,6 +90,9 @@ class Totals:
         weight: Σn.
         steps: the sum of all weighted updates, (d,) int32 or int64. unit: what one step of it is of the mean.
         received, local: summed counts. supporters: (K,) devices per class. within_clip: devices within the clip.
+        control, control_unit: the same of all changes of control variates, unweighted.
+        local_steps: mean of what devices say of their training's steps, weighted as the update.
+        shards: the same of each shard whose sum can be used, if there is more than one.
     """
 
     count: int
@@ -96,6 +103,10 @@ class Totals:
     local: Measured | None = None
     supporters: NDArray[np.int64] | None = None
     within_clip: int | None = None
+    control: Integers | None = None
+    control_unit: float = 0.0
+    local_steps: float | None = None
+    shards: tuple[Totals, ...] = ()
 
     @property
     def mean(self) -> NDArray[np.float64] | None:
@@ -134,6 +145,7 @@ def expected_layout(
         *(counts if with_counts else ()),
         Segment("supporters", k, 32, 1, 1, 0, 1, "exact"),
         Segment("within_clip", 1, 32, 1, 1, 0, 1, "exact"),
+        *extras.segments(plan, n_max),
     )
 
 
@@ -205,7 +217,10 @@ def encode(layout: Sequence[Segment], contribution: Contribution, stream: Keystr
         place = vector[places[segment.kind]]
         if segment.kind == "update":
             weight = min(contribution.examples, most_pictures) / most_pictures
-            _quantise_update(segment, _present(clipped).vector, weight, stream, place)
+            _quantise(segment, _present(clipped).vector, weight, stream, place)
+        elif segment.kind == "control":
+            change = quantise.clip(_present(contribution.control), extras.control_clip(segment))
+            _quantise(segment, change.vector, 1.0, stream, place)
         else:
             part = _exact(segment, contribution, clipped, most_pictures)
             _check_length(segment, part.shape)
@@ -213,13 +228,13 @@ def encode(layout: Sequence[Segment], contribution: Contribution, stream: Keystr
     return vector
 
 
-def _quantise_update(
-    segment: Segment, update: NDArray[np.float64], weight: float, stream: Keystream, place: NDArray[np.uint32]
+def _quantise(
+    segment: Segment, values: NDArray[np.float64], weight: float, stream: Keystream, place: NDArray[np.uint32]
 ) -> None:
-    """The longest part is written where it belongs, with no copy of it in between."""
-    _check_length(segment, update.shape)
+    """A part as long as the model is written where it belongs, with no copy of it in between."""
+    _check_length(segment, values.shape)
     out = place.view(np.int32)
-    quantise.quantise(update, segment.scale, segment.lo, segment.hi, stream, weight=weight, out=out)
+    quantise.quantise(values, segment.scale, segment.lo, segment.hi, stream, weight=weight, out=out)
 
 
 def _check_length(segment: Segment, shape: tuple[int, ...]) -> None:
@@ -249,6 +264,8 @@ def _exact(
             return contribution.supporters.astype(np.int64)
         case "within_clip":
             return np.array([int(_present(clipped).within)], np.int64)
+        case "steps":
+            return extras.steps(_present(contribution.steps), min(contribution.examples, most_pictures))
     raise Refused(f"The manifest has an unknown segment {segment.kind!r}.", slug="bad-layout")
 
 
@@ -281,18 +298,21 @@ def check_sum(layout: Sequence[Segment], total: Integers, count: int) -> str | N
         None if the sum may be used, else why not (a slug), which is for main alone: see ``closing.SUM_NOT_USABLE``.
     """
     places = slices(layout)
-    weight = float(count)
+    weight, pictures = float(count), 0
     for segment in layout:
         part = total[places[segment.kind]]
         if part.min() < count * segment.lo or part.max() > count * segment.hi:
             return f"{segment.kind}-out-of-range"
         if segment.kind == "weight":
-            weight = int(part[0]) / segment.hi
+            pictures = int(part[0])
+            weight = pictures / segment.hi
             if weight == 0:
                 return "no-pictures"
         most = quantise.norm_of_sum(segment.hi, segment.length, count, weight)
         if segment.kind == "update" and quantise.norm(part) > most:
             return "update-norm-too-large"
+        if flaw := extras.flaw(segment, part, count, pictures):
+            return flaw
     return None
 
 
@@ -327,6 +347,9 @@ def read_totals(layout: Sequence[Segment], total: Integers, count: int) -> Total
             unit=unit / weight,
             supporters=parts["supporters"].astype(np.int64),
             within_clip=int(parts["within_clip"][0]),
+            control=parts.get("control"),
+            control_unit=float(1 / _segment(layout, "control").scale) / count if "control" in parts else 0.0,
+            local_steps=extras.mean_steps(parts["steps"], weight) if "steps" in parts else None,
         )
     return totals
 

@@ -11,7 +11,7 @@ from typing import Annotated, Self
 from pydantic import Field, model_validator
 
 from fanlight.protocol.digests import digest
-from fanlight.protocol.message import U32, Flag, Hash, Message, Name
+from fanlight.protocol.message import U32, U63, Flag, Hash, Message, Name
 
 MOST_LETTERS = 64
 ClassName = Annotated[str, Field(strict=True, min_length=1, max_length=MOST_LETTERS)]
@@ -31,6 +31,22 @@ class Kind(StrEnum):
     MEASURE = "measure"
 
 
+class PlannedAlgorithm(Message):
+    """A federated algorithm that has devices do more than train and send the difference.
+
+    Attributes:
+        name: registry name.
+        parameters: what it takes, as (name, millionths).
+        control_clip_micro: largest L2 norm of the change of a control variate, in millionths; absent: none is sent.
+        steps: are numbers of steps sent?
+    """
+
+    name: Name
+    parameters: Annotated[tuple[tuple[Name, U63], ...], Field(max_length=16)]
+    control_clip_micro: Annotated[int, Field(strict=True, ge=1, lt=1 << 40)] | None = None
+    steps: Flag = False
+
+
 class Plan(Message):
     """What a device does in a round.
 
@@ -43,6 +59,7 @@ class Plan(Message):
         picture_size: pixels, square.
         head: registry name of the head.
         epochs, batch_size, learning_rate_micro, momentum_micro, l2_micro, patience, class_weights: local training.
+        algorithm: absent where devices train and send the difference.
     """
 
     task: Name
@@ -60,6 +77,7 @@ class Plan(Message):
     l2_micro: U32
     patience: U32
     class_weights: Flag
+    algorithm: PlannedAlgorithm | None = None
 
     @model_validator(mode="after")
     def _check_kind_and_classes(self) -> Self:

@@ -7,7 +7,7 @@ out, each for itself, and the others add up to what the round has learned, if th
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from fanlight.core import ring
 from fanlight.core.masks import unmask_sum
 from fanlight.core.packing import padding_is_zero, unpack
-from fanlight.core.segments import layout_words
+from fanlight.core.segments import Segment, layout_words
 from fanlight.errors import Refused
 from fanlight.protocol.closing import SHARD_LEFT_OUT, SUM_NOT_USABLE, Listed, Release
 from fanlight.protocol.contribution import Totals, centre, check_sum, read_totals
@@ -128,15 +128,27 @@ def unmask(
         round_key: main's X25519 key of this round; None if it has been lost.
     """
     sealed = {listed.device: listed.sealed_main for listed in accepted}
-    flaws, total, count = [], None, 0
+    flaws, good = [], list[tuple[int, NDArray[np.int32]]]()
     for shard, vector in zip(shards, vectors, strict=True):
         flaw, numbers = _unmask(record, shard, sealed, vector, round_key)
         flaws.append(flaw)
         if numbers is not None:
-            total, count = numbers if total is None else total + numbers, count + len(shard.devices)
-    if total is None or 2 * flaws.count("ok") < len(flaws):
+            good.append((len(shard.devices), numbers))
+    if not good or 2 * len(good) < len(flaws):
         return Unmasked(tuple(flaws), None)
-    return Unmasked(tuple(flaws), read_totals(record.terms.layout, total, count))
+    return Unmasked(tuple(flaws), _add_up(record.terms.layout, good))
+
+
+def _add_up(layout: Sequence[Segment], good: Sequence[tuple[int, NDArray[np.int32]]]) -> Totals:
+    """Over all shards, and of each, if there is more than one; those lie where they were unmasked."""
+    if len(good) == 1:
+        ((count, total),) = good
+        return read_totals(layout, total, count)
+    total = good[0][1].copy()
+    for _, numbers in good[1:]:
+        total += numbers
+    shards = tuple(read_totals(layout, numbers, count) for count, numbers in good)
+    return replace(read_totals(layout, total, sum(count for count, _ in good)), shards=shards)
 
 
 def _unmask(

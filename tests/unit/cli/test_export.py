@@ -115,7 +115,7 @@ def test_a_running_server_gives_its_own_card(fanlight: Fanlight, tmp_path: Path)
             onnx, _file, as_json, markdown = (path.read_bytes() for path in paths(tmp_path / "out", 1))
             assert onnx == asked.content
             card = json.loads(as_json)
-            assert (card["round"], card["devices_in_the_sum"], card["algorithm"]) == (1, 2, "fedavg")
+            assert (card["round"], card["devices_in_the_sum"], card["algorithm"]["name"]) == (1, 2, "fedavg")
             assert (card["training_rounds"], card["metrics"]) == (1, None)
             assert b"from round 1, a sum over 2 devices" in markdown
             for path in paths(tmp_path / "out", 1):

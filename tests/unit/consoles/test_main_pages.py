@@ -350,8 +350,22 @@ def test_when_reports_are_added_up_in_shards_is_one_of_three(parts: MainServerPa
     assert (parts.service.task.policy.shards, parts.service.task.policy.most_shards) == ("always", 8)
     page = Page.of(browser.get("/task"))
     assert "always, in up to 8" in page.text
-    assert "always" in [option["value"] for option in page.all("option") if "selected" in option]
+    selected = [option["value"] for option in page.all("option") if {"selected", "value"} <= option.keys()]
+    assert selected == ["fedavg", "mean", "always"]
     refused = browser.post("/task/policy", data={"csrf": page.csrf(), "shards": HOSTILE[0]})
     assert refused.status_code == 400
     assert "Input should be 'never', 'after-failure' or 'always'." in Page.of(refused).text
     assert parts.service.task.policy.shards == "always"
+
+
+def test_the_algorithm_is_chosen_on_the_page_of_the_task(parts: MainServerParts, browser: TestClient) -> None:
+    assert post(browser, "/task", "/task/algorithm", name="fedprox", combine="mean") == 303
+    assert post(browser, "/task", "/task/algorithm", name="fedprox", mu="0.25", combine="mean") == 303
+    assert parts.service.task.algorithm.values == {"mu": 0.25}
+    page = Page.of(browser.get("/task"))
+    assert "FedProx (Li et al. 2020, 1812.06127)" in page.text
+    refused = browser.post("/task/algorithm", data={"csrf": page.csrf(), "name": "fedprox", "mu": HOSTILE[0]})
+    assert refused.status_code == 400
+    assert "This is no number" in Page.of(refused).text
+    assert browser.post("/task/algorithm", data={"name": "fedavg"}).status_code == 403
+    assert parts.service.task.algorithm.values == {"mu": 0.25}

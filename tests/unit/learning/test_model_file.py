@@ -15,6 +15,7 @@ from safetensors.numpy import save
 
 from fanlight.errors import ModelError
 from fanlight.learning import model_file
+from fanlight.learning.heads import SoftmaxHead
 from fanlight.learning.model_file import HeadModel, decode, encode, model_hash
 
 MODEL = HeadModel(
@@ -202,3 +203,26 @@ def test_long_header_and_long_file_are_refused_first(monkeypatch: pytest.MonkeyP
 def test_something_else(data: bytes) -> None:
     with pytest.raises(ModelError):
         decode(data)
+
+
+def test_control_variates_travel_with_it() -> None:
+    control = SoftmaxHead(MODEL.weight * 2, MODEL.bias * 3)
+    data = encode(replace(MODEL, control=control))
+    found = decode(data)
+    assert found.control is not None
+    assert np.array_equal(found.control.weight, control.weight)
+    assert np.array_equal(found.control.bias, control.bias)
+    assert encode(found) == data
+    assert decode(encode(MODEL)).control is None
+
+
+def test_control_variates_that_do_not_fit() -> None:
+    for bad in (
+        SoftmaxHead(MODEL.weight[:-1], MODEL.bias),
+        SoftmaxHead(MODEL.weight * np.float32("nan"), MODEL.bias),
+    ):
+        with pytest.raises(ModelError):
+            encode(replace(MODEL, control=bad))
+    whole = encode(replace(MODEL, control=SoftmaxHead(MODEL.weight, MODEL.bias)))
+    with pytest.raises(ModelError):
+        decode(whole.replace(b"control.bias", b"control.bing"))

@@ -1,38 +1,161 @@
-"""The next version's parameters, in the place of the sum, bit for bit what one formula over whole arrays gives."""
+"""How a released round moves the model: rows that are held back, pieces, and what belongs to a version."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
-from fanlight.errors import ModelError
+from fanlight.learning.algorithms.algorithm import NOTHING, Gathered, Memory
+from fanlight.learning.algorithms.registry import RECIPES
+from fanlight.learning.algorithms.robust import ROBUST
 from fanlight.learning.heads import SoftmaxHead
-from fanlight.services.main_server.next_version import move
+from fanlight.learning.model_file import HeadModel, decode, encode
+from fanlight.protocol.contribution import Totals
+from fanlight.services.main_server import next_version
+from fanlight.services.main_server.algorithm_choice import AlgorithmChoice, Combine
 
-FEATURES, CLASSES = 2_500, 3
-UNIT = 1.7e-7
-HELD_BACK = np.array([False, True, False])
-
-
-def before_and_steps() -> tuple[SoftmaxHead, np.ndarray]:
-    chance = np.random.default_rng(7)
-    weight = chance.normal(size=(FEATURES, CLASSES)).astype(np.float32)
-    weight[:, 1][::2] = -0.0
-    steps = chance.integers(-(2**31), 2**31, (FEATURES + 1) * CLASSES).astype(np.int32)
-    return SoftmaxHead(weight, chance.normal(size=CLASSES).astype(np.float32)), steps
+F, K = 2500, 3
+D = (F + 1) * K
+UNIT, CONTROL_UNIT = 1e-3, 1e-2
+DEPLOYED = [name for name, recipe in RECIPES.items() if not recipe.why_not]
+NONE_HELD_BACK = np.zeros(K, np.bool_)
 
 
-def test_it_is_the_start_and_the_mean_but_for_classes_held_back() -> None:
-    before, steps = before_and_steps()
-    rows = np.vstack([before.weight, before.bias]).astype(np.float64)
-    expected = (rows + np.where(HELD_BACK, 0.0, steps.reshape(-1, CLASSES) * UNIT)).astype(np.float32)
-    after = move(before, steps, UNIT, HELD_BACK)
-    assert np.vstack([after.weight, after.bias]).tobytes() == expected.tobytes()
-    assert np.shares_memory(after.weight, steps)
-    assert np.shares_memory(after.bias, steps)
+def model() -> HeadModel:
+    draw = np.random.default_rng(1)
+    weight, bias = draw.normal(size=(F, K)).astype(np.float32), draw.normal(size=K).astype(np.float32)
+    return HeadModel("t", 0, ("a", "b", "c"), "lite", "0" * 64, 32, weight, bias)
 
 
-def test_a_parameter_beyond_float32_is_refused() -> None:
-    before, steps = before_and_steps()
-    with pytest.raises(ModelError):
-        move(before, steps, 1e200, HELD_BACK)
+def totals(seed: int = 2) -> Totals:
+    draw = np.random.default_rng(seed)
+    steps, control = (draw.integers(-1000, 1000, D).astype(np.int32) for _ in range(2))
+    return Totals(4, weight=100, steps=steps, unit=UNIT, control=control, control_unit=CONTROL_UNIT, local_steps=1.5)
+
+
+def chosen(name: str, combine: Combine = "mean") -> AlgorithmChoice:
+    return AlgorithmChoice(name=name, combine=combine)
+
+
+def moved(
+    start: HeadModel,
+    memory: Memory,
+    choice: AlgorithmChoice,
+    said: Totals,
+    *,
+    held_back: NDArray[np.bool_] = NONE_HELD_BACK,
+    members: int = 10,
+) -> tuple[HeadModel, Memory]:
+    """``start`` after a round, as a model; ``said`` stays as it is."""
+    assert said.steps is not None
+    said, head = replace(said, steps=said.steps.copy()), SoftmaxHead(start.weight, start.bias)
+    made = next_version.move(head, memory, choice, said, held_back=held_back, members=members)
+    return replace(start, weight=made.head.weight, bias=made.head.bias, control=made.control), made.memory
+
+
+def vector(of: HeadModel) -> NDArray[np.float64]:
+    return np.concatenate([of.weight.ravel(), of.bias]).astype(np.float64)
+
+
+@pytest.mark.parametrize("name", DEPLOYED)
+def test_piece_by_piece_is_as_a_whole(name: str) -> None:
+    """Two rounds, of which the second goes on from what the first left."""
+    algorithm, choice, said = RECIPES[name].of({}), chosen(name), totals()
+    assert said.steps is not None
+    assert said.control is not None
+    gathered = Gathered(
+        said.steps * UNIT, count=4, members=8, control=said.control * CONTROL_UNIT, steps=said.local_steps
+    )
+    state, ours, memory = algorithm.init(vector(model())), model(), NOTHING
+    for _ in range(2):
+        ours, memory = moved(ours, memory, choice, said, members=8)
+        state = algorithm.apply(state, gathered)
+        np.testing.assert_allclose(vector(ours), state.parameters, rtol=1e-6, atol=1e-6)
+        _check_same(memory, state.memory)
+    assert (ours.control is not None) == bool(algorithm.publishes)
+
+
+def _check_same(one: Mapping[str, NDArray[np.float64]], other: Mapping[str, NDArray[np.float64]]) -> None:
+    assert one.keys() == other.keys()
+    for name in one:
+        np.testing.assert_allclose(one[name], other[name], rtol=1e-12)
+
+
+@pytest.mark.parametrize("name", DEPLOYED)
+def test_classes_that_are_held_back_keep_their_rows(name: str) -> None:
+    """Also where the algorithm would go on by itself, from rounds before; and nothing of them is remembered."""
+    choice, held_back = chosen(name), np.array([False, True, False])
+    first, memory = moved(model(), NOTHING, choice, totals(), members=8)
+    before = vector(first).reshape(-1, K)
+    same, another = (
+        moved(decode(encode(first)), memory, choice, totals(seed), held_back=held_back, members=8) for seed in (2, 3)
+    )
+    for after, _ in (same, another):
+        assert np.array_equal(vector(after).reshape(-1, K)[:, 1], before[:, 1])
+        assert not np.array_equal(vector(after).reshape(-1, K)[:, 0], before[:, 0])
+    for kept in memory:
+        one, other = (found[kept].reshape(-1, K) for _, found in (same, another))
+        assert np.array_equal(one[:, 1], other[:, 1]), "what is remembered tells nothing of the class"
+
+
+def test_a_memory_of_another_size_begins_anew() -> None:
+    algorithm = RECIPES["fedadam"].of({})
+    memory = {name: np.ones(3) for name in algorithm.init(np.zeros(1)).memory}
+    found, fresh = (moved(model(), given, chosen("fedadam"), totals(), members=8) for given in (memory, NOTHING))
+    assert np.array_equal(vector(found[0]), vector(fresh[0]))
+
+
+@pytest.mark.parametrize("combine", ROBUST)
+def test_a_robust_middle_of_the_shards_takes_the_place_of_the_mean(combine: Combine) -> None:
+    """Four of five shards move every number by +1, the fifth by -1000 of the clip."""
+    shards = tuple(
+        Totals(2, weight=20, steps=np.full(D, step, np.int32), unit=UNIT)
+        for step in (1000, 1001, 999, 1000, -1_000_000)
+    )
+    steps = np.sum([shard.steps for shard in shards if shard.steps is not None], axis=0)
+    said = Totals(10, weight=100, steps=steps, unit=UNIT / 5, shards=shards)
+    before = vector(model())
+    robust, plain = (moved(model(), NOTHING, chosen("fedavg", how), said)[0] for how in (combine, "mean"))
+    np.testing.assert_allclose(vector(robust) - before, 1.0, atol=2e-3)
+    assert (vector(plain) - before).max() < -100
+
+
+@pytest.mark.parametrize("combine", ROBUST)
+def test_without_shards_there_is_nothing_to_combine(combine: Combine) -> None:
+    one, other = (moved(model(), NOTHING, chosen("fedavg", how), totals(), members=8)[0] for how in (combine, "mean"))
+    assert np.array_equal(vector(one), vector(other))
+
+
+@pytest.mark.parametrize("combine", ROBUST)
+def test_control_variates_and_steps_of_a_bad_shard_do_not_count_either(combine: Combine) -> None:
+    ones = np.ones(D, np.int32)
+    shards = tuple(
+        Totals(2, 20, 1000 * ones, UNIT, control=control * ones, control_unit=CONTROL_UNIT, local_steps=steps)
+        for control, steps in ((100, 1.0), (101, 1.0), (99, 1.0), (100, 1.0), (-1_000_000, 90.0))
+    )
+    said = Totals(10, 100, 5000 * ones, UNIT / 5, control=-999_600 * ones, control_unit=CONTROL_UNIT / 5, shards=shards)
+    said = replace(said, local_steps=19.0)
+    _, memory = moved(model(), NOTHING, chosen("scaffold", combine), said)
+    np.testing.assert_allclose(memory["control"], 1.0, atol=0.02)
+    after, _ = moved(model(), NOTHING, chosen("fednova", combine), said)
+    np.testing.assert_allclose(vector(after) - vector(model()), 1.0, atol=2e-3)
+
+
+@pytest.mark.parametrize("combine", ROBUST)
+def test_what_is_held_back_does_not_decide_which_shards_count(combine: Combine) -> None:
+    """The same shards, but for the rows of the class: the other rows move the same."""
+    draw = np.random.default_rng(4)
+    tables = draw.integers(-1000, 1000, (5, F + 1, K)).astype(np.int32)
+    held_back = np.array([False, True, False])
+    found = []
+    for stretch in (1, 1000):
+        tables[0, :, 1] *= stretch
+        shards = tuple(Totals(2, 20, table.ravel(), UNIT) for table in tables)
+        said = Totals(10, 100, tables.sum(axis=0).ravel(), UNIT / 5, shards=shards)
+        after, _ = moved(model(), NOTHING, chosen("fedavg", combine), said, held_back=held_back)
+        found.append(vector(after))
+    assert np.array_equal(found[0], found[1])

@@ -77,7 +77,8 @@ class Algorithm:
         init: the state before the first round, of (d,) parameters.
         apply: the state after one more round.
         local: what a device does in a round.
-        sends: segments of the vector beside the update, of ``control`` and ``steps``.
+        control_clip: devices send the change of a control variate, of this L2 norm at most; 0 = they send none.
+        sends_steps: do they say their numbers of steps?
         publishes: names in the server's memory that travel to the devices with the model.
         descents: how often ``local`` trains.
     """
@@ -85,14 +86,15 @@ class Algorithm:
     init: Callable[[ArrayLike], State]
     apply: Callable[[State, Gathered], State]
     local: Local = plain
-    sends: tuple[str, ...] = ()
+    control_clip: float = 0.0
+    sends_steps: bool = False
     publishes: tuple[str, ...] = ()
     descents: int = 1
 
     @property
     def is_plain_on_devices(self) -> bool:
         """Do devices just train and send the difference? Then they need not be told which algorithm it is."""
-        return self.local is plain and not self.sends
+        return self.local is plain
 
 
 def first(parameters: ArrayLike, *memory: str) -> State:

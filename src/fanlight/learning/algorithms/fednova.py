@@ -40,7 +40,7 @@ def fednova(typical_steps: float) -> Algorithm:
     def apply(state: State, gathered: Gathered) -> State:
         return state.moved(state.parameters + mean_steps(gathered) * mean_update(state, gathered))
 
-    return Algorithm(first, apply, local, sends=("steps",))
+    return Algorithm(first, apply, local, sends_steps=True)
 
 
 RECIPE = Recipe(

@@ -1,21 +1,25 @@
 """Robust aggregation over shards: from several sums to one mean that few bad ones cannot move at will.
 
 The servers see no single report, but when a round is summed in shards (docs/adr/0017-shards.md) they see one sum each.
-A cheat spoils its shard's mean; with more than half of the shards honest, these still find the middle. Shards have
-equally many devices, drawn by lot, and what they say of their pictures could be a lie: all count the same.
+A cheat spoils its shard's mean; while enough shards are honest, these still find the middle. Shards have equally many
+devices, drawn by lot, and what they say of their pictures could be a lie: all count the same.
 
     median             coordinate by coordinate (Yin et al. 1803.01498, definition 1)
     trimmed-mean       the mean without the largest and the smallest quarter, likewise (the same, definition 2)
     geometric-median   argmin Σ ‖z - z_i‖ by smoothed Weiszfeld steps (Pillutla et al. 1912.13445, RFA, algorithm 2)
     krum               the one with the smallest sum of squared distances to its s - f - 2 nearest, f = ⌊(s - 3)/2⌋
-                       (Blanchard et al. 2017, definition 1)
+                       (Blanchard et al. 2017, section 4)
 
-One shard is its own middle; of two there is no majority, so all but the median's name agree on their mean.
-Each composes with any algorithm: what it gives takes the place of the mean update.
+Of s shards both medians stand fewer than s/2 bad ones, the trimmed mean max(1, ⌊s/4⌋), Krum f: none of three or four.
+One shard is its own middle; of two there is no majority, and all four give their mean.
+
+Each composes with any algorithm: what it gives takes the place of the mean update, and of the mean change of control
+variates; of numbers of steps the median is taken, since only in one dimension all four mean much the same.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Final
@@ -70,8 +74,9 @@ def krum(means: Means) -> NDArray[np.float64]:
         plain: NDArray[np.float64] = means.mean(axis=0)
         return plain
     nearest = shards - (shards - 3) // 2 - 2
-    apart = ((means[:, None, :] - means[None, :, :]) ** 2).sum(axis=2)
-    np.fill_diagonal(apart, np.inf)
+    apart = np.full((shards, shards), np.inf)
+    for one, other in itertools.combinations(range(shards), 2):  # all at once would take s times the room of the means
+        apart[one, other] = apart[other, one] = ((means[one] - means[other]) ** 2).sum()
     scores = np.sort(apart, axis=1)[:, :nearest].sum(axis=1)
     chosen: NDArray[np.float64] = means[int(scores.argmin())].copy()
     return chosen

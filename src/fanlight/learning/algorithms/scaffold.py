@@ -47,7 +47,8 @@ def scaffold(learning_rate: float, control_clip: float) -> Algorithm:
     """
 
     def local(received: Received, memory: Memory, descend: Descend) -> Outcome:
-        own, all_of_them = (received.remembered(each, CONTROL) for each in (memory, received.memory))
+        known = memory if CONTROL in received.memory else {}  # a version without control variates begins anew
+        own, all_of_them = (received.remembered(each, CONTROL) for each in (known, received.memory))
         done = descend(Descent(received.parameters, shift=all_of_them - own, watch=True))
         if done.mean_gradient is None:
             raise ModelError("nobody has watched the gradients")
@@ -61,7 +62,7 @@ def scaffold(learning_rate: float, control_clip: float) -> Algorithm:
         return state.moved(moved, control=control)
 
     return Algorithm(
-        lambda parameters: first(parameters, CONTROL), apply, local, sends=(CONTROL,), publishes=(CONTROL,)
+        lambda parameters: first(parameters, CONTROL), apply, local, control_clip=control_clip, publishes=(CONTROL,)
     )
 
 

@@ -18,14 +18,19 @@ from fanlight.core.percent import percent
 from fanlight.core.randomness import Keystream
 from fanlight.errors import DataError, ModelError, NotFound, NotPossibleNow, StorageError
 from fanlight.learning import model_file
+from fanlight.learning.algorithms.local import Received
+from fanlight.learning.algorithms.scaffold import CONTROL
 from fanlight.learning.evaluation import evaluate
-from fanlight.learning.heads import SoftmaxHead, head_layout
+from fanlight.learning.heads import head_layout
+from fanlight.learning.local_training import SoftmaxDescent, head_of, vector_of
 from fanlight.learning.model_file import HeadModel
-from fanlight.learning.training import EpochProgress, train
+from fanlight.learning.training import EpochProgress
 from fanlight.learning.training_settings import TrainingSettings
 from fanlight.protocol.device_round import Preparation
 from fanlight.protocol.plan import Plan
 from fanlight.services.device.learned import Course, Epoch, Held, Learned, Prepared, StoredCounts
+from fanlight.services.device.local_algorithm import algorithm_name, local_algorithm
+from fanlight.services.device.memories import Left, left_of
 from fanlight.services.device.pictures import Examples, Pictures
 from fanlight.services.device.store import DeviceStore
 from fanlight.services.http.jobs import Point, Progress
@@ -88,7 +93,7 @@ class Learner:
         parts = self.pictures.examples(plan, ("train", "valid", "test"), bar.features)
         if parts["train"].y.size == 0:
             raise nothing_to_learn_from(self.pictures)
-        local, course = self._descend(plan, start, parts, bar)
+        local, course, beside = self._descend(held, start, parts, bar)
         file = model_file.encode(local)
         received = _measure(start, parts["test"], plan)
         prepared = Prepared(
@@ -104,7 +109,7 @@ class Learner:
             local=_measure(local, parts["test"], plan),
             trained_at=int(self.clock()),
         )
-        kept = self.store.trained(prepared, file)
+        kept = self.store.trained(prepared, file, beside)
         self.store.keep_course(course)
         self.store.measured(held, received)
         progress(1.0, "done")
@@ -128,10 +133,7 @@ class Learner:
         """Local minus global parameters, (d,) float64 in the order of ``head_layout``."""
         layout = head_layout(held.plan.features, len(held.plan.classes))
         local = model_file.decode(self.store.local_file(prepared.head))
-        vectors = [
-            layout.flatten({"head.weight": model.weight, "head.bias": model.bias})
-            for model in (local, self.global_model(held))
-        ]
+        vectors = [vector_of(layout, model) for model in (local, self.global_model(held))]
         update: NDArray[np.float64] = vectors[0] - vectors[1]
         return update
 
@@ -139,26 +141,31 @@ class Learner:
         """The current global model."""
         return model_file.decode(self.store.global_file(held.sha256))
 
-    def _descend(self, plan: Plan, start: HeadModel, parts: dict[str, Examples], bar: _Bar) -> tuple[HeadModel, Course]:
-        epochs: list[Epoch] = []
+    def _descend(
+        self, held: Held, start: HeadModel, parts: dict[str, Examples], bar: _Bar
+    ) -> tuple[HeadModel, Course, Left | None]:
+        """The device's part of the plan's algorithm; its own model, how it went, and what else there is to keep."""
+        plan, algorithm, epochs = held.plan, local_algorithm(held.plan), list[Epoch]()
+        passes = plan.epochs * algorithm.descents
 
         def on_epoch(done: EpochProgress) -> None:
-            epochs.append(Epoch.of(_point(done)))
+            point: Point = {**_point(done), "epoch": len(epochs) + 1}
+            epochs.append(Epoch.of(point))
             right = f"{percent(done.train_accuracy)} of the training pictures right"
-            text = f"pass {done.epoch} of at most {done.epochs}: {right}"
-            bar.passes(done.epoch / done.epochs, text, _point(done))
+            bar.passes(len(epochs) / passes, f"pass {len(epochs)} of at most {passes}: {right}", point)
 
-        result = train(
-            SoftmaxHead(start.weight, start.bias),
-            parts["train"].x,
-            parts["train"].y,
-            parts["valid"].x,
-            parts["valid"].y,
-            training_settings(plan),
-            Keystream(self.randomness(32)),
-            on_epoch,
-        )
-        return replace(start, weight=result.weight, bias=result.bias), Course(epochs=tuple(epochs))
+        layout = head_layout(plan.features, len(plan.classes))
+        control = {} if start.control is None else {CONTROL: vector_of(layout, start.control)}
+        received = Received(vector_of(layout, start), layout, control)
+        train, valid = parts["train"], parts["valid"]
+        stream, settings = Keystream(self.randomness(32)), training_settings(plan)
+        descend = SoftmaxDescent(layout, train.x, train.y, valid.x, valid.y, settings, stream, on_epoch)
+        memory = self.store.memories.remembered(algorithm_name(plan), held.version)
+        outcome = algorithm.local(received, memory, descend)
+        own = head_of(layout, outcome.own)
+        beside = left_of(algorithm_name(plan), outcome, vector_of(layout, own) - received.parameters)
+        local = replace(start, weight=own.weight, bias=own.bias, control=None)
+        return local, Course(epochs=tuple(epochs)), beside
 
     def last_local(self, held: Held) -> HeadModel | None:
         """The model that was trained here last, if it is still here and fits the global one."""

@@ -14,6 +14,7 @@ from fanlight.protocol.manifest import SignedManifest
 from fanlight.protocol.plan import Plan
 from fanlight.services.device.client import MainClient
 from fanlight.services.device.learned import Earlier, Held, Prepared
+from fanlight.services.device.local_algorithm import local_algorithm
 from fanlight.services.device.store import DeviceStore
 
 
@@ -91,7 +92,8 @@ def check_fits(file: bytes, plan: Plan) -> None:
     """Refuse a model that is not the plan's.
 
     Raises:
-        Refused: it is damaged, or for other classes, another backbone or another picture size.
+        Refused: it is damaged, or for other classes, another backbone or another picture size; or the plan asks for an
+            algorithm that this program does not know.
     """
     try:
         model = model_file.decode(file)
@@ -99,6 +101,7 @@ def check_fits(file: bytes, plan: Plan) -> None:
         raise Refused(f"The offered model cannot be used: {error.message}.", slug="model-refused") from error
     found = (model.classes, model.backbone_id, model.backbone_sha256, model.picture_size, model.weight.shape)
     shape = (plan.features, len(plan.classes))
+    local_algorithm(plan)
     if found != (plan.classes, plan.backbone, plan.backbone_hash.hex(), plan.picture_size, shape):
         raise Refused("The offered model does not fit the offered plan.", slug="model-refused")
 

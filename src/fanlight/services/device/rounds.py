@@ -139,12 +139,15 @@ class Rounds:
         """
         PREPARATION.next(self.offers.preparation, event)
         prepared = self.prepared()
+        beside = self.store.memories.to_send(prepared.head)
         contribution = Contribution(
             examples=prepared.examples,
-            update=self.learner.update(opening.held, prepared),
+            update=beside["update"] if "update" in beside else self.learner.update(opening.held, prepared),
             received=prepared.received.measured,
             local=prepared.local.measured,
             supporters=np.array(prepared.supporters, np.bool_),
+            control=beside.get("control"),
+            steps=float(beside["steps"][0]) if "steps" in beside else None,
         )
         learned = Learned(
             received=prepared.received,
@@ -265,12 +268,15 @@ class Rounds:
         """Those of ``possibly_over`` whose end decides what may be sent now.
 
         A report that is not delivered, and one for the plan, attempt and model of the open round: these are answered
-        again only after a round that was abandoned.
+        again only after a round that was abandoned. And one that the device will remember if it counts.
         """
         over, signed = self.possibly_over(), self.offers.manifest
         asked = signed.terms.proposal if over and signed else None
         key = answer_key(asked.plan, asked.attempt, asked.model) if asked else None
-        return [record for record in over if record.at in UNDELIVERED or record.answer_key == key]
+        remembered = self.store.memories.in_question() if over else frozenset()
+        return [
+            record for record in over if record.at in UNDELIVERED or record.answer_key == key or record.mh in remembered
+        ]
 
     def held(self) -> Held:
         """The current global model.

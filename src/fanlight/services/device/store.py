@@ -30,8 +30,10 @@ from fanlight.protocol.device_round import (
     Record,
 )
 from fanlight.protocol.message import Blob, Message, Name
+from fanlight.services.device import memories
 from fanlight.services.device.evidence import Evidence
 from fanlight.services.device.learned import Course, Held, Learned, Prepared, StoredCounts
+from fanlight.services.device.memories import Left
 from fanlight.services.device.model_files import ModelFiles
 from fanlight.services.device.refusals import Refusals
 from fanlight.services.device.values import Values, put, stored
@@ -103,6 +105,7 @@ class DeviceStore:
         evidence: of servers that contradict themselves.
         refusals: manifests that were not answered.
         values: what is kept under a key.
+        memories: what algorithms remember.
 
     Raises:
         StorageError: it cannot be used, or is from a newer version.
@@ -115,6 +118,7 @@ class DeviceStore:
         self.evidence = Evidence(self.database)
         self.refusals = Refusals(self.database)
         self.values = Values(self.database)
+        self.memories = memories.Memories(self.database)
         self._models = ModelFiles(folder)
         self._reports = BlobFolder(folder / REPORT_FOLDER)
         # In memory too, as the values are.
@@ -189,8 +193,12 @@ class DeviceStore:
         """How far the preparation of the next report is."""
         return self.values.read(Prepared, _PREPARED)
 
-    def trained(self, prepared: Prepared, file: bytes) -> Prepared:
+    def trained(self, prepared: Prepared, file: bytes, left: Left | None = None) -> Prepared:
         """Step 1 is done: keep what it brought, and the local model's ``file``.
+
+        Args:
+            prepared, file: what it brought.
+            left: what the algorithm has left beside, if anything.
 
         Returns:
             the preparation as it is kept; it is void if another model came while this one was trained on.
@@ -201,6 +209,7 @@ class DeviceStore:
             kept = _move(tx, prepared.with_(state=_state(before).value), PreparationEvent.TRAIN)
             if held is None or not _made_for(kept, held):
                 kept = _move(tx, kept, PreparationEvent.NEW_MODEL)
+            memories.trained(tx, prepared.head, prepared.model_version, left)
         self._models.keep_only("local", prepared.head)
         return kept
 
@@ -306,10 +315,12 @@ class DeviceStore:
             _END.run(tx, wanted=record.mh, **line)
             if end.result == Result.ABANDONED:
                 tx.execute(delete(answered).where(answered.c.mh == record.mh))
-            prepared = _prepared(tx)
-            if prepared and prepared.at == Preparation.SENT and prepared.sent_in == record.mh:
-                abandoned = end.result == Result.ABANDONED
+            prepared, abandoned = _prepared(tx), end.result == Result.ABANDONED
+            stands = prepared is not None and prepared.at == Preparation.SENT and prepared.sent_in == record.mh
+            if prepared is not None and stands:
                 _move(tx, prepared, PreparationEvent.ABANDONED if abandoned else PreparationEvent.ENDED)
+            counted = end.result == Result.RELEASED and end.was_included
+            memories.ended(tx, record.mh, counted=counted, may_be_sent_again=abandoned and stands)
         self._remember(record)
         self._reports.delete(_y_name(record.mh))
 
@@ -370,6 +381,7 @@ def _use_up(tx: Connection, use: Use, mh: bytes) -> None:
             next="Send the model again.",
         )
     _move(tx, use.prepared.with_(sent_in=mh), use.event)
+    memories.sent(tx, use.prepared.head, mh)
 
 
 def _replace(tx: Connection, record: Record) -> None:

@@ -1,4 +1,4 @@
-"""The owner's JSON API of what can be changed: the policy, the current version, notes."""
+"""The owner's JSON API of what can be changed: the policy, the algorithm, the current version, notes."""
 
 from __future__ import annotations
 
@@ -27,6 +27,14 @@ def changes_router(service: MainService) -> APIRouter:
     @router.put("/api/v1/policy", dependencies=CHANGE)
     def change_policy(changes: dict[str, Any]) -> dict[str, Any]:
         return service.change_policy(**changes).policy.model_dump()
+
+    @router.get("/api/v1/algorithm", dependencies=[Depends(require_owner)])
+    def algorithm() -> dict[str, Any]:
+        return service.task.algorithm.as_json()
+
+    @router.put("/api/v1/algorithm", dependencies=CHANGE)
+    def change_algorithm(choice: dict[str, Any]) -> dict[str, Any]:
+        return service.change_algorithm(**choice).algorithm.as_json()
 
     @router.post("/api/v1/models/{version}/current", dependencies=CHANGE)
     def make_current(version: Which, abandon: Flag = False) -> dict[str, Any]:

@@ -22,6 +22,7 @@ _KEYS: Final = (
 _STAYS: Final = devices.c.left_at.is_(None)
 _REPORTED: Final = devices.c.dev.in_(select(beacons.c.dev).where(beacons.c.mh == bindparam("wanted")))
 _CONFIRMED: Final = Statement(_KEYS.where(_STAYS))
+_COUNT_CONFIRMED: Final = Statement(select(func.count()).select_from(_KEYS.where(_STAYS).subquery()))
 _SIGNERS: Final = Statement(_KEYS.where(or_(_STAYS, _REPORTED)))
 _SILENT: Final = (
     select(devices.c.dev)
@@ -34,6 +35,11 @@ _SILENT: Final = (
 def confirmed(tx: Connection) -> dict[bytes, bytes]:
     """Current public key by device, of those enrolled with one key at both servers and not revoked or gone."""
     return _keys(_CONFIRMED.all(tx))
+
+
+def count_confirmed(tx: Connection) -> int:
+    """How many of them there are."""
+    return int(_COUNT_CONFIRMED.scalar(tx))
 
 
 def signers(tx: Connection, mh: bytes) -> dict[bytes, bytes]:

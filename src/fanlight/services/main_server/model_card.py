@@ -9,9 +9,9 @@ from typing import Any, Final
 
 from fanlight.core.percent import percent
 from fanlight.core.printable import printable
-from fanlight.learning.algorithms.fedavg import RECIPE
 from fanlight.learning.backbones import BACKBONES
 from fanlight.learning.model_file import HeadModel, model_hash
+from fanlight.services.main_server.algorithm_choice import AlgorithmChoice
 from fanlight.services.main_server.task import Task
 
 FORMAT: Final = 1
@@ -55,7 +55,13 @@ _KNOWN_TO_THE_SERVER: Final = (
 )
 
 
-def card(task: Task, model: dict[str, Any], lineage: Sequence[int], participants: int | None) -> dict[str, Any]:
+def card(
+    task: Task,
+    model: dict[str, Any],
+    lineage: Sequence[int],
+    participants: int | None,
+    algorithm: AlgorithmChoice | None,
+) -> dict[str, Any]:
     """The card as plain data.
 
     Args:
@@ -63,6 +69,7 @@ def card(task: Task, model: dict[str, Any], lineage: Sequence[int], participants
         model: the version's line (see ``lines.version_lines``).
         lineage: numbers of all the versions it was trained from, nearest first; each step is one training round.
         participants: devices in the sum that made it; None for the first version.
+        algorithm: that made it; None for the first version, and those from before there was a choice.
     """
     return {
         "format": FORMAT,
@@ -78,9 +85,9 @@ def card(task: Task, model: dict[str, Any], lineage: Sequence[int], participants
         "classes": list(task.classes),
         "backbone": _backbone(task.backbone, task.plan.backbone_hash.hex(), task.plan.features),
         "head": task.head,
-        "algorithm": RECIPE.name,
         "picture_size": task.picture_size,
         "training": task.training.model_dump(),
+        "algorithm": algorithm.as_json() if algorithm else None,
         "demonstration": task.policy.demo,
         "metrics": model["metrics"],
         "note": model.get("note", ""),
@@ -153,8 +160,14 @@ def _origin(content: dict[str, Any]) -> list[str]:
         f"- Made: {made}, from {origin}" + (f", a sum over {summed} devices" if summed else ""),
         f"- Training rounds: {rounds}",
         f"- Trained from: {', '.join(f'version {number}' for number in before) or 'nothing'}{more}",
-        f"- Algorithm: {content['algorithm']}",
+        *([f"- Algorithm: {_algorithm(content['algorithm'])}"] if content["algorithm"] else []),
     ]
+
+
+def _algorithm(algorithm: dict[str, Any]) -> str:
+    takes = ", ".join(f"{name} {value:g}" for name, value in algorithm["parameters"].items())
+    shards = "" if algorithm["combine"] == "mean" else f"; shards combined by {algorithm['combine']}"
+    return f"{algorithm['title']}{f' ({takes})' if takes else ''}{shards}"
 
 
 def _figures(metrics: dict[str, Any] | None) -> list[str]:

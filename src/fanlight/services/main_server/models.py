@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final
 
-import numpy as np
 from sqlalchemy import Connection, Select, bindparam, func, insert, literal, select, update
 
 from fanlight.errors import NotFound
@@ -13,7 +12,7 @@ from fanlight.learning.heads import SoftmaxHead, zero_head
 from fanlight.learning.model_file import HeadModel, decode, parts
 from fanlight.protocol.contribution import Totals
 from fanlight.protocol.plan import Plan
-from fanlight.services.main_server import notes
+from fanlight.services.main_server import algorithm_memories, members, notes
 from fanlight.services.main_server.next_version import move
 from fanlight.services.main_server.task_file import TaskFile
 from fanlight.services.main_server.version_files import VersionFiles
@@ -158,13 +157,19 @@ class Models:
         if totals.steps is None:
             return
         assert totals.supporters is not None
-        held_back = totals.supporters < notes.read(tx, notes.SUPPORTERS, self._tasks.task.policy.supporters)
+        task, number = self._tasks.task, self._latest(tx) + 1
+        choice = algorithm_memories.proposed(tx, task.algorithm)
         model = decode(self.content(tx, start), own=False)
-        steps = totals.steps.astype(np.int32, copy=False)  # which they are: they came out of a ring of 32 bits at most
-        head = move(SoftmaxHead(model.weight, model.bias), steps, totals.unit, held_back)
-        self._insert(
-            tx, version_model(self._tasks.task.plan, self._latest(tx) + 1, head), now, round_number, published=False
+        made = move(
+            SoftmaxHead(model.weight, model.bias),
+            algorithm_memories.remembered(tx, self.of_hash(tx, start), choice),
+            choice,
+            totals,
+            held_back=totals.supporters < notes.read(tx, notes.SUPPORTERS, task.policy.supporters),
+            members=members.count_confirmed(tx),
         )
+        self._insert(tx, version_model(task.plan, number, made.head, made.control), now, round_number, published=False)
+        algorithm_memories.remember(tx, number, choice, made.memory)
 
     def publish(self, tx: Connection, round_number: int) -> None:
         """Hand out the version that a round made, if it made one: it is the current one now."""
@@ -189,8 +194,8 @@ class Models:
         _INSERT.run(tx, version=model.version, **values)
 
 
-def version_model(plan: Plan, number: int, head: SoftmaxHead) -> HeadModel:
-    """Version ``number``: a head for the features of the plan."""
+def version_model(plan: Plan, number: int, head: SoftmaxHead, control: SoftmaxHead | None = None) -> HeadModel:
+    """Version ``number``: a head for the features of the plan, and the mean of control variates if there are any."""
     return HeadModel(
         task=plan.task,
         version=number,
@@ -200,6 +205,7 @@ def version_model(plan: Plan, number: int, head: SoftmaxHead) -> HeadModel:
         picture_size=plan.picture_size,
         weight=head.weight,
         bias=head.bias,
+        control=control,
     )
 
 

@@ -1,4 +1,4 @@
-"""Single numbers that main remembers beside its tables."""
+"""Single values, mostly numbers, that main remembers beside its tables."""
 
 from __future__ import annotations
 
@@ -32,8 +32,14 @@ ATTEMPT_UP: Final = "attempt_up"
 POLICY: Final = "policy"
 """Which policy was in force, by the first bytes of its hash; see ``policy_log``."""
 
+ALGORITHM_IN_FORCE: Final = "algorithm_in_force"
+"""The same of the algorithm."""
+
 SUPPORTERS: Final = "supporters"
 """Devices that a class needs in the round proposed last."""
+
+ALGORITHM: Final = "algorithm"
+"""The algorithm of the round proposed last, as JSON: who chooses another one meanwhile means the rounds after it."""
 
 WAIT_S: Final = "wait_s"
 EXPECTED_PERCENT: Final = "expected_percent"
@@ -82,3 +88,14 @@ def keep_all(tx: Connection, values: Mapping[str, int]) -> None:
     """Remember some numbers, by key, at once."""
     for key, value in values.items():
         _KEEP.run(tx, key=key, value=b"%d" % value)
+
+
+def read_text(tx: Connection, key: str) -> str | None:
+    """The text under ``key``."""
+    value: bytes | None = _READ.scalar(tx, wanted=key)
+    return None if value is None else value.decode()
+
+
+def keep_text(tx: Connection, key: str, text: str) -> None:
+    """Remember a ``text`` under ``key``."""
+    _KEEP.run(tx, key=key, value=text.encode())

@@ -1,4 +1,7 @@
-"""The log says which policy is in force: the file is replaced first, and what a crash left out is made up for."""
+"""The log says which policy and algorithm are in force.
+
+The file is replaced first; what a crash left out is made up for.
+"""
 
 from __future__ import annotations
 
@@ -9,24 +12,29 @@ from sqlalchemy import Connection
 
 from fanlight.protocol.log import LogEntry
 from fanlight.services.main_server import notes
-from fanlight.services.main_server.task import Policy
+from fanlight.services.main_server.task import Task
 from fanlight.services.server.chained_log import ChainedLog
 
 POLICY: Final = "policy"
-"""Type of the log entry; its payload is JSON."""
+ALGORITHM: Final = "algorithm"
+"""Types of the log entries; their payloads are JSON."""
 _BYTES: Final = 8
 
 
-def follow(tx: Connection, log: ChainedLog, policy: Policy) -> None:
-    """Log the policy if it is another one than was in force when this was called last; the first one is remembered.
+def follow(tx: Connection, log: ChainedLog, task: Task) -> None:
+    """Log policy and algorithm if they are others than when this was called last; the first ones are remembered.
 
     Call at the start too: the file may have been edited by hand, or replaced just before a crash.
     """
-    said = policy.model_dump_json().encode()
-    now = int.from_bytes(hashlib.sha256(said).digest()[:_BYTES], "big")
-    before = notes.read(tx, notes.POLICY, notes.NONE)
+    _follow(tx, log, notes.POLICY, LogEntry(POLICY, task.policy.model_dump_json().encode()))
+    _follow(tx, log, notes.ALGORITHM_IN_FORCE, LogEntry(ALGORITHM, task.algorithm.model_dump_json().encode()))
+
+
+def _follow(tx: Connection, log: ChainedLog, note: str, entry: LogEntry) -> None:
+    now = int.from_bytes(hashlib.sha256(entry.payload).digest()[:_BYTES], "big")
+    before = notes.read(tx, note, notes.NONE)
     if now == before:
         return
-    notes.keep(tx, notes.POLICY, now)
+    notes.keep(tx, note, now)
     if before != notes.NONE:
-        log.append(tx, [LogEntry(POLICY, said)])
+        log.append(tx, [entry])

@@ -14,7 +14,7 @@ from fanlight.protocol.main_round import Record, State
 from fanlight.protocol.main_server import MainServer
 from fanlight.protocol.manifest import SUITE, Proposal, cohort_hash
 from fanlight.protocol.plan import Kind
-from fanlight.services.main_server import measurements, members, notes, round_table
+from fanlight.services.main_server import algorithm_memories, measurements, members, notes, round_table
 from fanlight.services.main_server.models import Models
 from fanlight.services.main_server.presence import Presence
 from fanlight.services.main_server.round_table import Stored
@@ -56,6 +56,7 @@ class Proposals:
         proposal = self._terms(tx, kind, number, attempt, cohort, key.public, shards)
         policy = self.tasks.task.policy
         rules = WaitingRules.of_policy(policy).as_notes()
+        algorithm_memories.propose(tx, self.tasks.task.algorithm)
         notes.keep_all(tx, {notes.ATTEMPT_UP: 0, notes.SUPPORTERS: policy.supporters} | rules)
         step = self.machine.propose(previous.record if previous else None, proposal, cohort)
         # Before the row: a proposal without its key would be a dead round.
@@ -76,6 +77,7 @@ class Proposals:
         kind, key = Kind(terms.kind), terms.main_key
         same_rules = WaitingRules.of_newest(tx, policy) == WaitingRules.of_policy(policy)
         same_rules &= notes.read(tx, notes.SUPPORTERS, policy.supporters) == policy.supporters
+        same_rules &= algorithm_memories.proposed(tx, self.tasks.task.algorithm) == self.tasks.task.algorithm
         before = round_table.whole(tx, terms.round - 1) if terms.round > 1 else None
         shards = shards_of_next(policy, before, len(record.cohort or members.confirmed(tx)))
         same_terms = self._terms(tx, kind, terms.round, terms.attempt, record.cohort, key, shards) == terms

@@ -11,7 +11,15 @@ from fanlight.core.segments import layout_words
 from fanlight.protocol.closing import read_releases
 from fanlight.protocol.plan import Kind
 from fanlight.services.http.paging import paging
-from fanlight.services.main_server import class_proposals, lines, measurements, model_card, round_table, sharding
+from fanlight.services.main_server import (
+    algorithm_memories,
+    class_proposals,
+    lines,
+    measurements,
+    model_card,
+    round_table,
+    sharding,
+)
 from fanlight.services.main_server.course import Course
 from fanlight.services.main_server.models import Version
 from fanlight.services.main_server.round_table import Stored
@@ -136,7 +144,8 @@ class Records:
             version = models.version(tx, number)
             [line], lineage = self._lines(tx, [version]), models.lineage(tx, version, models.count(tx))
             made = round_table.numbered(tx, version.round) if version.round is not None else None
-        return model_card.card(self._service.task, line, lineage, made.participants if made else None)
+            algorithm = algorithm_memories.made_by(tx, number)
+        return model_card.card(self._service.task, line, lineage, made.participants if made else None, algorithm)
 
     def class_proposals(self) -> list[dict[str, Any]]:
         """Classes that devices' owners would like, the most wanted first."""

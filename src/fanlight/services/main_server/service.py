@@ -14,17 +14,20 @@ from sqlalchemy import Connection
 
 from fanlight.core.adaptive_clip import FIRST_CLIP
 from fanlight.core.segments import check_layout
+from fanlight.errors import NotPossibleNow
 from fanlight.learning.backbones import CompiledBackbone, compile_backbone
 from fanlight.protocol import identities
 from fanlight.protocol.contribution import expected_layout
-from fanlight.protocol.exchange import Enrolments
+from fanlight.protocol.exchange import Enrolments, Order
 from fanlight.protocol.log import LogEntry
+from fanlight.protocol.main_round import State
 from fanlight.protocol.main_server import MainServer
 from fanlight.services.federation import TASK_FILE, ServerIdentity
 from fanlight.services.http.jobs import Jobs
 from fanlight.services.http.problems import Problem
 from fanlight.services.http.waiting import Notifier
 from fanlight.services.main_server import members, policy_log, round_table
+from fanlight.services.main_server.made_room import MadeRoom
 from fanlight.services.main_server.models import Models
 from fanlight.services.main_server.news import News
 from fanlight.services.main_server.pace import pause_s
@@ -120,7 +123,7 @@ class MainService:
         self.membership.load()
         with self.database.transaction() as tx:
             self.models.ensure_first(tx, clock())
-            policy_log.follow(tx, self.log, self.task.policy)
+            policy_log.follow(tx, self.log, self.task)
         self.rounds.destroy_old_keys()
 
     @property
@@ -138,9 +141,40 @@ class MainService:
         with self._changing_policy:  # or two changes would be logged in another order than they were made
             before, task = self.task.policy, self._tasks.change_policy(**changes)
             with self.database.transaction() as tx:
-                policy_log.follow(tx, self.log, task.policy)
+                policy_log.follow(tx, self.log, task)
         self.news.tell(offers=task.policy.by_itself != before.by_itself)  # which offers say between two rounds
         return task
+
+    def change_algorithm(self, **choice: Any) -> Task:
+        """Change the algorithm from the next manifest on; for what it raises see ``TaskFile.change_algorithm``.
+
+        A round that is open keeps its own. But where devices are to do something else, they get another plan, and can
+        answer it no more: without a report it is abandoned for that.
+
+        Raises:
+            NotPossibleNow: it has reports.
+        """
+        with self._changing_policy:
+            if self.task.with_algorithm(choice).plan != self.task.plan:
+                self._make_room_for_another_plan()
+            task = self._tasks.change_algorithm(**choice)
+            with self.database.transaction() as tx:
+                policy_log.follow(tx, self.log, task)
+        self.news.tell(offers=True, orders=True)
+        return task
+
+    def _make_room_for_another_plan(self) -> None:
+        with self.database.transaction() as tx:
+            line = round_table.latest_line(tx)
+            if line is None or line.at is not State.OPEN:
+                return
+            if round_table.arrived(tx, line.mh):
+                raise NotPossibleNow(
+                    f"Round {line.number} is under way, and has reports by another algorithm. Nothing was changed.",
+                    next="Wait until it is over, or abandon it on its page, with further rounds paused.",
+                    slug="round-not-over",
+                )
+            self.rounds.ask(Order.ABANDON, tx, MadeRoom.FOR_RULES)
 
     def run_by_itself(self) -> Task:
         """Let rounds run by themselves; if no rule ends them yet, until some in a row got no better."""

@@ -24,6 +24,7 @@ from fanlight.learning.training_settings import TrainingSettings
 from fanlight.protocol.contribution import W_MAX
 from fanlight.protocol.manifest import MOST_DEVICES, MOST_REJECTED_PERCENT, MOST_SHARDS
 from fanlight.protocol.plan import CLASS_NAME_RULE, Kind, Plan, is_class_name
+from fanlight.services.main_server.algorithm_choice import AlgorithmChoice
 from fanlight.services.main_server.quiet_hours import QuietHours
 from fanlight.services.settings import read_settings_file
 
@@ -219,6 +220,7 @@ class Task(_Section):
     backbone: str = DEFAULT_BACKBONE
     head: Annotated[str, Field(pattern="^softmax$")] = "softmax"
     training: Training = Training()
+    algorithm: AlgorithmChoice = AlgorithmChoice()
     policy: Policy = Policy()
 
     @field_validator("classes")
@@ -270,6 +272,18 @@ class Task(_Section):
         except ValidationError as error:
             raise _explain(error, "the task's policy") from error
 
+    def with_algorithm(self, choice: Mapping[str, Any]) -> Task:
+        """The same task with another algorithm; ``choice`` has the fields of ``AlgorithmChoice``.
+
+        Raises:
+            SettingsError: an unknown algorithm or parameter, or a value out of range; says what there is.
+        """
+        fields = {name: getattr(self, name) for name in Task.model_fields}  # a copy would have the old plan with it
+        try:
+            return Task(**{**fields, "algorithm": AlgorithmChoice.model_validate(dict(choice))})
+        except ValidationError as error:
+            raise _explain(error, "the task's algorithm") from error
+
     def to_json(self) -> bytes:
         """The content of ``task.json``."""
         return self.model_dump_json(indent=2).encode() + b"\n"
@@ -295,6 +309,7 @@ class Task(_Section):
             l2_micro=round(training.l2 * 1e6),
             patience=training.patience,
             class_weights=training.class_weights,
+            algorithm=self.algorithm.planned,
         )
 
 

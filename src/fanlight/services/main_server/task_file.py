@@ -48,14 +48,21 @@ class TaskFile:
         """
         if fixed := sorted(FIXED & changes.keys()):
             raise SettingsError(f"{fixed[0]} is fixed when a federation is made.", next="Make a new federation.")
+        return self._change(lambda task: task.with_policy(**changes))
+
+    def change_algorithm(self, **choice: Any) -> Task:
+        """Change the algorithm, see ``Task.with_algorithm``; the rest as in ``change_policy``."""
+        return self._change(lambda task: task.with_algorithm(choice))
+
+    def _change(self, changed_from: Callable[[Task], Task]) -> Task:
         with self._lock:
             if Task.load(self._path) != self._task:
                 raise NotPossibleNow(
                     f"{self._path.name} was edited by hand since this server started.",
-                    next="Start the server again, then change the policy here.",
+                    next="Start the server again, then make the change here.",
                     slug="task-edited",
                 )
-            changed = self._task.with_policy(**changes)
+            changed = changed_from(self._task)
             self._check(changed)
             write_secret(self._path, changed.to_json(), replace=True)
             self._task = changed

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Boolean, Column, Float, Integer, LargeBinary, MetaData, String, Table
+from sqlalchemy import Boolean, Column, Float, Integer, LargeBinary, MetaData, String, Table, false
 
 metadata = MetaData()
 
@@ -40,6 +40,18 @@ rounds = Table(
     Column("reason", String),
     Column("included", Boolean),
     Column("asked_again", Boolean, nullable=False, default=False),
+)
+
+memories = Table(
+    "memories",  # what trainings have this device remember, for algorithms that have it do so
+    metadata,
+    Column("number", Integer, primary_key=True),
+    Column("head", LargeBinary(32), nullable=False),  # the local model that it was trained with
+    Column("model_version", Integer, nullable=False),  # the global one that it started from
+    Column("mh", LargeBinary(32), unique=True),  # the round that it went into
+    Column("counted", Boolean, nullable=False, server_default=false()),  # was it in the sum of a released one
+    Column("algorithm", String, nullable=False),
+    Column("content", LargeBinary, nullable=False),
 )
 
 contradictions = Table(

@@ -79,6 +79,15 @@ model_files = Table(
     Column("content", LargeBinary, nullable=False),
 )
 
+algorithm_memories = Table(
+    "algorithm_memories",  # by which algorithm a version was made, as JSON too, and what its server remembers with it
+    metadata,
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("algorithm", String, nullable=False),
+    Column("choice", String, nullable=False),
+    Column("content", LargeBinary, nullable=False),
+)
+
 measurements = Table(
     "measurements",
     metadata,

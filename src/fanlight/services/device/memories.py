@@ -1,0 +1,127 @@
+"""What algorithms have this device remember, and send beside the difference of two models.
+
+A training leaves one row, if its algorithm leaves anything. It belongs to the preparation, then to the round that the
+report went into; it counts from the moment at which that round is known to be released with this device's report in the
+sum. What a device remembers when it trains from a version is the last row that counts and was made from an earlier one:
+so after the operator has gone back to a version, it is what it was then, and rounds go on from there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import Connection, bindparam, delete, insert, select, update
+
+from fanlight.learning.algorithms import memory_file
+from fanlight.learning.algorithms.local import Outcome
+from fanlight.storage.database import Database
+from fanlight.storage.statements import Statement
+from fanlight.storage.tables.device import memories
+
+_MOST: Final = 16
+"""Rows that count and are kept: going back further begins anew."""
+_REMEMBERS, _SENDS = "remembers.", "sends."
+_COLUMNS: Final = memories.c
+_NOT_SENT: Final = _COLUMNS.mh.is_(None)
+_OF_ROUND: Final = _COLUMNS.mh == bindparam("wanted")
+_PREPARED: Final = Statement(select(_COLUMNS.content).where(_NOT_SENT, _COLUMNS.head == bindparam("wanted")))
+_KNOWN: Final = Statement(
+    select(_COLUMNS.content)
+    .where(_COLUMNS.counted, _COLUMNS.model_version < bindparam("before"), _COLUMNS.algorithm == bindparam("name"))
+    .order_by(_COLUMNS.number.desc())
+    .limit(1)
+)
+_FORGET_PREPARED: Final = Statement(delete(memories).where(_NOT_SENT))
+_KEEP: Final = Statement(insert(memories), "head", "model_version", "counted", "algorithm", "content")
+_BIND: Final = Statement(update(memories).where(_NOT_SENT, _COLUMNS.head == bindparam("made")), "mh")
+_COUNT: Final = Statement(update(memories).where(_OF_ROUND), "counted")
+_UNBIND: Final = Statement(update(memories).where(_OF_ROUND), "mh")
+_FORGET: Final = Statement(delete(memories).where(_OF_ROUND))
+_OLD: Final = select(_COLUMNS.number).where(_COLUMNS.counted).order_by(_COLUMNS.number.desc()).offset(_MOST)
+_FORGET_OLD: Final = Statement(delete(memories).where(_COLUMNS.number.in_(_OLD)))
+_OPEN: Final = Statement(select(_COLUMNS.mh).where(_COLUMNS.mh.is_not(None), ~_COLUMNS.counted))
+
+
+class Left(NamedTuple):
+    """What an algorithm has left of a training, beside the local model: its name, and tensors as a file."""
+
+    algorithm: str
+    content: bytes
+
+
+def left_of(algorithm: str, outcome: Outcome, difference: NDArray[np.float64]) -> Left | None:
+    """What there is to keep of a training beside its model; None if that is all.
+
+    Args:
+        algorithm: name.
+        outcome: what it came to.
+        difference: (d,), its own model less the received one.
+    """
+    tensors = {f"{_REMEMBERS}{name}": vector for name, vector in outcome.memory.items()}
+    if not np.array_equal(outcome.update, difference):
+        tensors[f"{_SENDS}update"] = outcome.update
+    if outcome.control is not None:
+        tensors[f"{_SENDS}control"] = outcome.control
+    if outcome.steps is not None:
+        tensors[f"{_SENDS}steps"] = np.array([outcome.steps])
+    return Left(algorithm, memory_file.encode(tensors)) if tensors else None
+
+
+class Memories:
+    """The rows.
+
+    Args:
+        database: this device's.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def remembered(self, algorithm: str, version: int) -> Mapping[str, NDArray[np.float64]]:
+        """What an algorithm of this name remembers when it trains from ``version``."""
+        with self._database.reading() as tx:
+            return _part(_KNOWN.scalar(tx, before=version, name=algorithm), _REMEMBERS)
+
+    def to_send(self, head: bytes) -> Mapping[str, NDArray[np.float64]]:
+        """``update``, ``control`` and ``steps`` of the training that gave the local model ``head``, if it has any."""
+        with self._database.reading() as tx:
+            return _part(_PREPARED.scalar(tx, wanted=head), _SENDS)
+
+    def in_question(self) -> frozenset[bytes]:
+        """Manifests of rounds whose end decides what this device remembers."""
+        with self._database.reading() as tx:
+            return frozenset(row.mh for row in _OPEN.all(tx))
+
+
+def trained(tx: Connection, head: bytes, version: int, left: Left | None) -> None:
+    """There was a training: what the one before left, and was not sent, is forgotten."""
+    _FORGET_PREPARED.run(tx)
+    if left is not None:
+        _KEEP.run(tx, head=head, model_version=version, counted=False, **left._asdict())
+
+
+def sent(tx: Connection, head: bytes, mh: bytes) -> None:
+    """A report was made of it, for the round ``mh``."""
+    _BIND.run(tx, made=head, mh=mh)
+
+
+def ended(tx: Connection, mh: bytes, *, counted: bool, may_be_sent_again: bool) -> None:
+    """The round is over."""
+    if counted:
+        _COUNT.run(tx, wanted=mh, counted=True)
+        _FORGET_OLD.run(tx)
+    elif may_be_sent_again:
+        _UNBIND.run(tx, wanted=mh, mh=None)
+    else:
+        _FORGET.run(tx, wanted=mh)
+
+
+def _part(content: bytes | None, prefix: str) -> Mapping[str, NDArray[np.float64]]:
+    if content is None:
+        return MappingProxyType({})
+    tensors = memory_file.decode(content)
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

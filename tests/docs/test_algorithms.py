@@ -1,0 +1,89 @@
+"""``docs/algorithms.md`` lists every algorithm there is, with its paper, state and parameters, as the code has them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from fanlight.learning.algorithms.recipe import Parameter, Recipe
+from fanlight.learning.algorithms.registry import RECIPES
+from fanlight.learning.algorithms.robust import ROBUST
+from tests.docs.current import check
+
+HEAD = """\
+# Algorithms
+
+How updates become the next model is a line of the task, `algorithm` in `main/task.json`:
+
+```json
+"algorithm": {"name": "fedadam", "parameters": {"learning_rate": 0.03}}
+```
+
+It can be given to `fanlight federation init` and `fanlight demo` (`--algorithm fedadam:learning_rate=0.03`), and
+changed on the main server's page Task or by `PUT /api/v1/algorithm`; it holds from the next round on. What is not given
+has its default. The card of a version says by which algorithm it was made.
+
+Each algorithm is one file in `src/fanlight/learning/algorithms/`, with its equations. What the server remembers belongs
+to a version of the model: going back to a version restores it. What a device remembers stays on it, and advances only
+when its report was in the sum of a released round; after going back it is what it was then. Another algorithm begins
+anew.
+"""
+
+ROBUST_TEXT = """\
+## Shards
+
+With the rule `shards` = `always` the servers see one sum for each shard of a round
+([0017](adr/0017-shards.md)), and `combine` says how they become one: {names}. All but the mean stand a minority of bad
+shards, and count shards the same, whatever they say of their pictures. They take the place of the mean update in any of
+the algorithms above. A round with a single sum has nothing to combine.
+
+## What to expect
+
+- **Clipping.** Updates are clipped as ever, and the clip follows what devices send. Where it cuts, FedDyn's device and
+  server no longer know exactly the same of it.
+- **SCAFFOLD and FedNova** send more than an update: the change of the control variate, as long as the update, and a
+  number of steps. A cheat can stretch the mean update with its steps up to 100 times; the clip bounds it otherwise.
+- **SCAFFOLD** minimises the plain mean of the devices' objectives; the others weigh devices by their pictures.
+- **FedPer, FedRep and Ditto** give each home a model of its own, which its pages use; the global model is measured too.
+- **Held-back classes** (`min_class_supporters`) keep their rows under every algorithm, and leave no trace in what the
+  server remembers. A device that has such a class remembers its own part of it all the same.
+"""
+
+
+def table() -> Iterator[str]:
+    yield "| name | algorithm | paper | a device remembers | the server remembers | with the secure sum |"
+    yield "|---|---|---|---|---|---|"
+    for recipe in RECIPES.values():
+        title = f"{recipe.title}: {recipe.summary}"
+        kept = (recipe.on_device or "nothing", recipe.on_server or "nothing")
+        yield f"| `{recipe.name}` | {title} | {_paper(recipe)} | {kept[0]} | {kept[1]} | {recipe.composes} |"
+
+
+def _paper(recipe: Recipe) -> str:
+    said, _, number = recipe.paper.rpartition(", ")
+    return f"{said}, [{number}](https://arxiv.org/abs/{number})"
+
+
+def parameters() -> Iterator[str]:
+    yield "| algorithm | parameter | default | allowed | meaning |"
+    yield "|---|---|---|---|---|"
+    for recipe in RECIPES.values():
+        for each in recipe.parameters:
+            yield f"| `{recipe.name}` | `{each.name}` | {each.default:g} | {_range(each)} | {each.meaning} |"
+
+
+def _range(parameter: Parameter) -> str:
+    return f"{parameter.low:g} to {parameter.high:g}{', whole' if parameter.whole else ''}"
+
+
+def others() -> Iterator[str]:
+    yield "These cannot be chosen for a task, and are there for simulation:\n"
+    for recipe in RECIPES.values():
+        if recipe.why_not:
+            yield f"- **{recipe.title}**: {recipe.why_not}."
+
+
+def test_every_algorithm_is_listed_as_it_is() -> None:
+    names = ", ".join(f"`{name}`" for name in ("mean", *ROBUST))
+    tables = ("\n".join(part()) + "\n" for part in (table, others))
+    text = [HEAD, *tables, "## Parameters\n", "\n".join(parameters()) + "\n", ROBUST_TEXT.format(names=names)]
+    check("algorithms.md", "\n".join(text))

@@ -1,0 +1,111 @@
+"""What an algorithm has a device remember advances only with a released round that has its report in the sum."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fanlight.learning.algorithms.local import Outcome
+from fanlight.services.device import memories
+from fanlight.services.device.memories import Left, left_of
+from fanlight.services.device.store import DeviceStore
+
+MH = [bytes([number]) * 32 for number in range(30)]
+NOTHING = np.zeros(2)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[DeviceStore]:
+    made = DeviceStore(tmp_path)
+    yield made
+    made.close()
+
+
+def left(value: float, algorithm: str = "scaffold") -> Left:
+    outcome = Outcome(NOTHING, NOTHING, {"control": np.full(2, value)}, control=np.full(2, -value), steps=value)
+    found = left_of(algorithm, outcome, NOTHING)
+    assert found is not None
+    return found
+
+
+def train_and_send(store: DeviceStore, version: int, value: float, mh: bytes) -> None:
+    with store.database.transaction() as tx:
+        memories.trained(tx, mh, version, left(value))
+    with store.database.transaction() as tx:
+        memories.sent(tx, mh, mh)
+
+
+def end(store: DeviceStore, mh: bytes, *, counted: bool, again: bool = False) -> None:
+    with store.database.transaction() as tx:
+        memories.ended(tx, mh, counted=counted, may_be_sent_again=again)
+
+
+def known(store: DeviceStore, version: int, algorithm: str = "scaffold") -> list[float]:
+    return [float(vector[0]) for vector in store.memories.remembered(algorithm, version).values()]
+
+
+def test_it_counts_when_the_round_does(store: DeviceStore) -> None:
+    train_and_send(store, 0, 1.0, MH[0])
+    assert known(store, 1) == []
+    assert store.memories.in_question() == {MH[0]}
+    end(store, MH[0], counted=True)
+    assert known(store, 1) == [1.0]
+    assert known(store, 1, "feddyn") == []
+    assert store.memories.in_question() == frozenset()
+
+
+def test_it_does_not_when_the_report_was_left_out_or_the_round_failed(store: DeviceStore) -> None:
+    train_and_send(store, 0, 1.0, MH[0])
+    end(store, MH[0], counted=False)
+    assert known(store, 1) == []
+    assert store.memories.in_question() == frozenset()
+
+
+def test_after_an_abandoned_round_it_is_sent_again(store: DeviceStore) -> None:
+    train_and_send(store, 0, 1.0, MH[0])
+    assert store.memories.to_send(MH[0]) == {}
+    end(store, MH[0], counted=False, again=True)
+    assert {name: vector[0] for name, vector in store.memories.to_send(MH[0]).items()} == {"control": -1, "steps": 1}
+    with store.database.transaction() as tx:
+        memories.sent(tx, MH[0], MH[1])
+    end(store, MH[1], counted=True)
+    assert known(store, 1) == [1.0]
+
+
+def test_training_anew_forgets_what_was_not_sent(store: DeviceStore) -> None:
+    for value in (1.0, 2.0):
+        with store.database.transaction() as tx:
+            memories.trained(tx, MH[int(value)], 0, left(value))
+    assert store.memories.to_send(MH[1]) == {}
+    with store.database.transaction() as tx:
+        memories.trained(tx, MH[3], 0, None)
+    assert store.memories.to_send(MH[2]) == {}
+
+
+def test_after_going_back_it_is_what_it_was_then(store: DeviceStore) -> None:
+    for version in range(4):
+        train_and_send(store, version, 1.0 + version, MH[version])
+        end(store, MH[version], counted=True)
+    assert [known(store, version) for version in range(5)] == [[], [1.0], [2.0], [3.0], [4.0]]
+    train_and_send(store, 1, 9.0, MH[9])  # the operator went back to version 1: the next one is number 5
+    end(store, MH[9], counted=True)
+    assert known(store, 5) == [9.0], "not what was learned from version 3, which is not among its forebears"
+    assert known(store, 1) == [1.0]
+
+
+def test_only_the_newest_are_kept(store: DeviceStore) -> None:
+    for version in range(20):
+        train_and_send(store, version, 1.0 + version, MH[version])
+        end(store, MH[version], counted=True)
+    assert known(store, 20) == [20.0]
+    assert known(store, 4) == []
+
+
+def test_nothing_is_left_where_the_difference_says_it_all() -> None:
+    assert left_of("fedprox", Outcome(np.ones(2), np.ones(2)), np.ones(2)) is None
+    found = left_of("fedbuff", Outcome(np.ones(2) / 2, np.ones(2)), np.ones(2))
+    assert found is not None
+    assert found.algorithm == "fedbuff"
