@@ -33,8 +33,8 @@ from tests.services_world import draw
 
 Vector = NDArray[np.float64]
 LAYOUT = head_layout(1280, len(shapes.CLASSES))
-CLOSE = 2e-4
-"""What quantising may cost; control variates are on the coarsest grid."""
+CLOSE = 1e-5
+"""What quantising may cost: less than a step of 3 millionths of updates, and of 5 of control variates in each round."""
 
 pytestmark = pytest.mark.timeout(1800)
 
@@ -123,7 +123,9 @@ def train(federation: Federation) -> Trained:
     with owner(federation) as client:
         before, after = (decode(client.get(f"/api/v1/models/{each}/file").content) for each in (number, number + 1))
     folders = [federation.roles[name].state for name in federation.devices]
-    return Trained(before, after, np.array([_local(folder) for folder in folders]), [_left(each) for each in folders])
+    done = Trained(before, after, np.array([_local(each) for each in folders]), [_left(each) for each in folders])
+    assert np.abs(done.moved).max() > 30 * CLOSE
+    return done
 
 
 def _local(device: Path) -> Vector:
@@ -219,4 +221,4 @@ def median(federation: Federation) -> None:
     assert sorted(map(len, names)) == [2, 2, 2]
     middle = np.median([done.updates[shard].mean(axis=0) for shard in names], axis=0)
     np.testing.assert_allclose(done.moved, middle, atol=CLOSE)
-    assert np.abs(middle - done.updates.mean(axis=0)).max() > 10 * CLOSE
+    assert np.abs(middle - done.updates.mean(axis=0)).max() > 3 * CLOSE
