@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import numpy as np
 import pytest
 
 from fanlight.protocol import signing
@@ -27,7 +28,7 @@ from fanlight.protocol.merkle import set_root
 from fanlight.protocol.message import Message
 from fanlight.protocol.report import RECEIPT, Receipt
 from fanlight.protocol.signing import Signed
-from tests.logged_world import Ledger, Logged, chained, findings, source
+from tests.logged_world import Ledger, Logged, LoggedRound, chained, findings, source
 from tests.protocol_world import NOW, secret
 
 Entries = list[ChainedEntry]
@@ -483,3 +484,27 @@ def test_every_flaw_has_words() -> None:
         assert finding.proves.endswith(".")
         assert finding.advice.endswith(".")
         assert "{" not in finding.proves + finding.advice
+
+
+@pytest.mark.parametrize(("attempt", "wrong"), [(0, 0), (1, 1), (2, 2)])
+def test_an_attempt_that_nothing_explains(attempt: int, wrong: int) -> None:
+    """One more than the last is for main's log to explain; one that leaps, no honest aggregator signs either."""
+    logged = Logged().run()
+    second = LoggedRound(logged.world, previous=logged.rounds[0], round=2, attempt=attempt)
+    second.previous_a = None
+    second.run(logged)
+    assert flaws(logged.audit()) == [(Flaw.AGAINST_RULES, Role.MAIN)] * wrong
+
+
+def test_an_attempt_after_a_failure() -> None:
+    logged = Logged()
+    failed = logged.next_round().begin(logged)
+    failed.report()
+    failed.settle().let_go(failed.masked_sum() + np.uint32(1 << 30))
+    finished = logged.world.aggregator.finish(failed.a, failed.m.signed_outcome)
+    heard = logged.world.main.countersigned(failed.m, finished.reply)
+    failed.a, failed.m = finished.record, heard.record
+    logged.aggregator.append(*finished.entries)
+    logged.main.append(*heard.entries)
+    LoggedRound(logged.world, previous=failed, round=2, attempt=1).run(logged)
+    assert logged.audit() == []

@@ -15,6 +15,7 @@ from fanlight.protocol.closing import (
     OUTCOME_AGGREGATOR,
     OUTCOME_MAIN,
     SHARD_LEFT_OUT,
+    SUM_NOT_USABLE,
     Close,
     LeftOut,
     Outcome,
@@ -298,3 +299,19 @@ def test_an_outcome_that_does_not_follow(logged: Logged, change: Callable[[Outco
     found = findings(logged, {Role.MAIN: chained(logged.trust.fid, Role.MAIN, [*logged.main.written[:at], entry])})
     assert [finding.against for finding in found] == [Role.MAIN]
     assert message in found[0].message
+
+
+def test_a_log_of_a_version_that_named_the_failed_check_is_in_order(logged: Logged) -> None:
+    """Note and outcome said ``update-out-of-range`` and the like, before they said ``sum-not-usable`` of all checks."""
+    note, at = where(logged.main.written, SHARD_LEFT_OUT), where(logged.main.written, "outcome", 2)
+    named = LeftOut.decode(logged.main.written[note].payload)
+    ended = Outcome.decode(Signed.decode(logged.main.written[at].payload).payload)
+    assert (named.reason, ended.shards is not None) == (SUM_NOT_USABLE, True)
+    shards = tuple(
+        shard.with_(reason="update-out-of-range") if shard.number == named.shard else shard
+        for shard in ended.shards or ()
+    )
+    before = signing.sign(logged.private(Role.MAIN), OUTCOME_MAIN, ended.with_(shards=shards).encode()).encode()
+    entries = [*logged.main.written[:at], LogEntry("outcome", before)]
+    entries[note] = LogEntry(SHARD_LEFT_OUT, named.with_(reason="update-out-of-range").encode())
+    assert findings(logged, {Role.MAIN: chained(logged.trust.fid, Role.MAIN, entries)}) == []
