@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from fanlight.errors import ModelError
 from fanlight.learning.algorithms.algorithm import NOTHING, Gathered, Memory
 from fanlight.learning.algorithms.registry import RECIPES
 from fanlight.learning.algorithms.robust import ROBUST
@@ -77,6 +78,27 @@ def test_piece_by_piece_is_as_a_whole(name: str) -> None:
         np.testing.assert_allclose(vector(ours), state.parameters, rtol=1e-6, atol=1e-6)
         _check_same(memory, state.memory)
     assert (ours.control is not None) == bool(algorithm.publishes)
+
+
+def test_it_lies_in_the_place_of_the_sum_and_is_the_start_and_the_mean() -> None:
+    """Bit for bit what one formula over whole arrays gives, but for classes held back."""
+    chance, held_back = np.random.default_rng(7), np.array([False, True, False])
+    weight = chance.normal(size=(F, K)).astype(np.float32)
+    weight[:, 1][::2] = -0.0
+    before = SoftmaxHead(weight, chance.normal(size=K).astype(np.float32))
+    steps, unit = chance.integers(-(2**31), 2**31, D).astype(np.int32), 1.7e-7
+    rows = np.vstack([before.weight, before.bias])
+    expected = np.where(held_back, rows, (rows + steps.reshape(-1, K) * unit).astype(np.float32))
+    said = Totals(4, weight=100, steps=steps, unit=unit)
+    after = next_version.move(before, NOTHING, chosen("fedavg"), said, held_back=held_back, members=4).head
+    assert np.vstack([after.weight, after.bias]).tobytes() == expected.tobytes()
+    assert np.shares_memory(after.weight, steps)
+    assert np.shares_memory(after.bias, steps)
+
+
+def test_a_parameter_beyond_float32_is_refused() -> None:
+    with pytest.raises(ModelError):
+        moved(model(), NOTHING, chosen("fedavg"), replace(totals(), unit=1e200))
 
 
 def _check_same(one: Mapping[str, NDArray[np.float64]], other: Mapping[str, NDArray[np.float64]]) -> None:
