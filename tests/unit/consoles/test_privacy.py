@@ -15,6 +15,7 @@ from starlette.testclient import TestClient
 from fanlight.consoles import device as device_pages
 from fanlight.consoles import device_lists, privacy
 from fanlight.errors import Refused
+from fanlight.learning.backbones import BACKBONES
 from fanlight.protocol.closing import Result
 from fanlight.protocol.plan import Kind
 from fanlight.services.device import status as device_status
@@ -22,6 +23,7 @@ from fanlight.services.device.app import create_app
 from fanlight.services.device.masked_picture import masked_picture
 from fanlight.services.device.role import DeviceRole
 from fanlight.services.device.settings import DeviceSettings
+from fanlight.services.device.wishes import HEADS
 from fanlight.services.federation import issue_token_file
 from tests.unit.consoles.federation import HOSTILE, OUR_SCRIPTS, Page, make_folder, owner, stranger
 from tests.unit.consoles.joined_device import joined_device
@@ -56,9 +58,9 @@ def folder(tmp_path: Path) -> Path:
 def test_what_may_be_trained_is_chosen_on_the_page(folder: Path) -> None:
     app, role = made(folder)
     browser = owner(app, URL)
-    assert role.rounds.wishes.choices == {"efficientnet-lite0": True, "softmax": True}
+    assert role.rounds.wishes.choices == dict.fromkeys([*BACKBONES, *HEADS], True)
     assert post(browser, "/privacy/allowed", name="softmax") == 303
-    assert role.rounds.wishes.choices == {"efficientnet-lite0": False, "softmax": True}
+    assert role.rounds.wishes.choices == {name: name == "softmax" for name in (*BACKBONES, *HEADS)}
     assert not role.rounds.wishes.floors.backbones
     assert role.rounds.wishes.floors.heads == {"softmax"}
     ticked = [box["value"] for box in Page.of(browser.get("/privacy")).all("input") if "checked" in box]
@@ -67,7 +69,7 @@ def test_what_may_be_trained_is_chosen_on_the_page(folder: Path) -> None:
     assert post(browser, "/privacy/allowed", name="resnet") == 400
     role.rounds.wishes.pause(True)
     assert role.rounds.wishes.choices["efficientnet-lite0"] is False, "what else is changed leaves it alone"
-    role.rounds.wishes.allow(["efficientnet-lite0", "softmax"])
+    role.rounds.wishes.allow([*BACKBONES, *HEADS])
     assert role.rounds.wishes.kept.excluded == ()
 
 
@@ -281,8 +283,9 @@ def test_a_program_changes_the_same(folder: Path) -> None:
     assert browser.put("/api/v1/paused", json={"on": True}, headers=headers).json()["paused"] is True
     assert browser.put("/api/v1/left", json={"on": True}, headers=headers).json()["left"] is True
     allowed = browser.put("/api/v1/allowed", json={"names": ["softmax"]}, headers=headers).json()
-    assert allowed["excluded"] == ["efficientnet-lite0"]
-    kept = {"paused": True, "left": True, "excluded": ["efficientnet-lite0"]}
+    excluded = ["efficientnet-lite0", "efficientnet-lite0-levels"]
+    assert allowed["excluded"] == excluded
+    kept = {"paused": True, "left": True, "excluded": excluded}
     assert browser.get("/api/v1/wishes").json() == floors | kept
     for wrong in (floors | {"k_min": 1}, floors | {"k_min": "9"}, floors | {"r_max_percent": 35}, {"k_min": 9}):
         assert 400 <= browser.put("/api/v1/floors", json=wrong, headers=headers).status_code < 500

@@ -1,18 +1,22 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import shutil
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from fanlight.errors import ModelError, SettingsError, StorageError
 from fanlight.learning import backbones
 from fanlight.learning.backbones import BACKBONES, DEFAULT_BACKBONE, backbone, compile_backbone
 from fanlight.learning.checkpoint import locate
+from fanlight.learning.efficientnet_lite0 import LEVELS
+from fanlight.learning.features import FeatureExtractor
 
 
 def test_compiling_gives_the_registered_bytes_every_time(tmp_path: Path) -> None:
@@ -21,6 +25,19 @@ def test_compiling_gives_the_registered_bytes_every_time(tmp_path: Path) -> None
     assert first.path.read_bytes() == second.path.read_bytes() == first.read()
     assert hashlib.sha256(first.read()).hexdigest() == first.sha256 == BACKBONES[DEFAULT_BACKBONE].compiled_sha256
     assert first.features == 1280
+
+
+def test_features_of_several_levels_begin_with_the_usual_ones(tmp_path: Path) -> None:
+    usual, levels = (compile_backbone(name, tmp_path) for name in (DEFAULT_BACKBONE, "efficientnet-lite0-levels"))
+    assert (usual.features, levels.features) == (1280, 2024)
+    pictures = np.random.default_rng(1).integers(0, 256, (3, 64, 96, 3), np.uint8)
+    pictures[0] //= 4
+    less, more = (FeatureExtractor(each, 64).run(pictures) for each in (usual, levels))
+    assert more.shape == (3, 2024)
+    assert np.allclose(more[:, :1280], less, atol=1e-5)
+    assert np.isfinite(more).all()
+    for start, stop in itertools.pairwise(itertools.accumulate((1280, *LEVELS))):
+        assert 0.1 < more[:, start:stop].std() < 10, "no level drowns the others"
 
 
 def test_file_and_folder_are_the_owner_s_alone(tmp_path: Path) -> None:

@@ -164,13 +164,14 @@ def heat(places: Floats, head: SoftmaxHead, label: int) -> Floats:
     """How much each place speaks for a class against the mean of all classes.
 
     Args:
-        places: (f, h, w) map before pooling. head: of f features. label: the class.
+        places: (f, h, w) map before pooling. head: of these f features, and perhaps others behind them. label: the
+            class.
 
     Returns:
         (h, w) in [0, 1]: by what part of the strongest share each is above the weakest; all 0 if no place speaks for
         it, or all alike.
     """
-    direction = head.weight[:, label] - head.weight.mean(axis=1)
+    direction = (head.weight[:, label] - head.weight.mean(axis=1))[: len(places)]
     shares = np.maximum(np.tensordot(direction, places, axes=1), 0)
     strongest = float(shares.max())
     result: Floats = ((shares - shares.min()) / strongest if strongest > 0 else shares).astype(np.float32)
