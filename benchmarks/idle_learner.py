@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fanlight.core.randomness import Keystream
+from fanlight.protocol.contribution import W_MAX
 from fanlight.protocol.device_round import Preparation
 from fanlight.services.device.learned import Held, Learned, Prepared, StoredCounts
 from fanlight.services.device.learner import Learner
@@ -30,7 +31,7 @@ class IdleLearner(Learner):
     def look(self) -> None:
         """There is nothing to look at."""
 
-    def train(self, held: Held, progress: Progress) -> Prepared:
+    def train(self, held: Held, progress: Progress, most: int = W_MAX) -> Prepared:  # noqa: ARG002 it has no pictures
         """A preparation with nothing behind it."""
         counts = _all_right(held)
         file = b"idle" + self.randomness(16)

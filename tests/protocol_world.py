@@ -83,7 +83,7 @@ def floors(**changes: Any) -> Floors:
     """An owner's rules that accept demonstrations."""
     fields: dict[str, Any] = {
         "k_min": 5, "accept_demo": True, "answers_per_day": 500, "r_max_percent": 34, "backbones": {"lite": WEIGHTS},
-        "heads": frozenset({"softmax"}),
+        "heads": frozenset({"softmax", "analytic", "prototypes"}),
     }  # fmt: skip
     return Floors(**{**fields, **changes})
 
@@ -306,7 +306,7 @@ class Round:
 
     def masked_sum_of(self, devices: Collection[bytes]) -> NDArray[np.uint32]:
         """Y over these devices' reports."""
-        total = np.zeros(layout_length(self.proposal.layout), np.uint32)
+        total = ring.zeros(layout_length(self.proposal.layout), self.proposal.layout[0].bits)
         for sent in self.reports:
             if sent.owner.id in devices:
                 ring.add_into(total, unpack(sent.y, self.proposal.layout))
@@ -327,7 +327,7 @@ class Round:
             subtract_mask(total, mask_key(seed, MASK_MAIN, self.m.mh, listed.device))
         return centre(self.proposal.layout, total).astype(np.int64)
 
-    def take_off(self, total: NDArray[np.uint32], sent: Sent) -> None:
+    def take_off(self, total: NDArray[Any], sent: Sent) -> None:
         """Subtract the aggregator's mask of one report."""
         sealed, mh = sent.envelope.sealed_aggregator, self.a.mh
         seed = open_seed(sealed, self.aggregator_round_key, MASK_AGGREGATOR, mh, sent.owner.id)

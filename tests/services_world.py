@@ -65,7 +65,7 @@ from fanlight.services.main_server import members, round_table
 from fanlight.services.main_server.app import MainServerParts
 from fanlight.services.main_server.app import create_app as create_main
 from fanlight.services.main_server.settings import MainServerSettings
-from fanlight.services.main_server.task import Policy, Task, Training
+from fanlight.services.main_server.task import HeadName, Policy, Task, Training
 from fanlight.services.server.chained_log import ChainedLog
 from fanlight.storage.database import Database
 
@@ -283,14 +283,20 @@ class Sent:
 class World:
     """A federation in ``folder``. Keyword arguments are the policy's; two devices are enough unless told otherwise."""
 
-    def __init__(self, folder: Path, *, classes: Sequence[str] = CLASSES, **policy: Any) -> None:
+    def __init__(
+        self, folder: Path, *, classes: Sequence[str] = CLASSES, head: HeadName = "softmax", **policy: Any
+    ) -> None:
         self.folder = folder
         self.clock = Clock()
         self.ports = {"main": Port(), "aggregator": Port()}
         self.federation = folder / "federation"
         self.policy = Policy(**{"demo": True, "k_min": 2, "n_max": 50, "r_max_percent": 34, **policy})
         self.task = Task(
-            classes=tuple(classes), picture_size=PICTURE_SIZE, training=Training(epochs=2), policy=self.policy
+            classes=tuple(classes),
+            picture_size=PICTURE_SIZE,
+            head=head,
+            training=Training(epochs=2),
+            policy=self.policy,
         )
         self.main: MainServerParts
         self.aggregator: AggregatorParts

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from fanlight.core.masks import MaskStream, add_mask
 from fanlight.core.packing import pack, padding_is_zero, pieces, unpack
-from fanlight.core.ring import add_into, centre, from_bytes, to_bytes, to_ring
+from fanlight.core.ring import add_into, centre, from_bytes, to_bytes, to_ring, zeros
 from fanlight.core.segments import (
     FEWEST_UPDATE_BITS,
     MOST_UPDATE_BITS,
@@ -98,7 +98,7 @@ def test_any_bit_of_the_padding_is_noticed(layout: tuple[Segment, ...], seed: in
 
 @given(
     count=st.integers(1, 5),
-    bits=st.integers(4, 32),
+    bits=st.sampled_from([*range(4, 33), 64]),
     length=LENGTHS,
     seed=st.integers(0, 2**32 - 1),
     keys=st.lists(st.binary(min_size=32, max_size=32), min_size=10, max_size=10),
@@ -109,13 +109,14 @@ def test_the_sum_of_packed_masked_vectors_is_the_plain_sum(
 ) -> None:
     """As devices, aggregator and main compute it: two masks, the aggregator in pieces, the sum packed once more."""
     most = ((1 << (bits - 1)) - 1) // count
+    whole = max(bits, 32)
     layout = (
-        Segment("weight", 1, 32, 1, 1, 0, 10_000, "exact"),
+        Segment("weight", 1, whole, 1, 1, 0, 10_000, "exact"),
         Segment("update", length, bits, 1, 1, -most, most, "stochastic"),
-        Segment("supporters", 2, 32, 1, 1, 0, 1, "exact"),
+        Segment("supporters", 2, whole, 1, 1, 0, 1, "exact"),
     )
     check_layout(layout, count)
-    generator, total = np.random.default_rng(seed), np.zeros(layout_length(layout), np.uint32)
+    generator, total = np.random.default_rng(seed), zeros(layout_length(layout), layout[0].bits)
     plain = np.zeros(layout_length(layout), np.int64)
     for main, aggregator in zip(keys[:count], keys[5:], strict=False):
         parts = [generator.integers(s.lo, s.hi, s.length, endpoint=True) for s in layout]

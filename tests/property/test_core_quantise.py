@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from fanlight.core.quantise import clip, quantise
+from fanlight.core.quantise import clip, quantise, to_nearest
 from fanlight.core.randomness import Keystream
 
 SEEDS = st.binary(min_size=32, max_size=32)
@@ -21,6 +21,17 @@ SCALES = st.fractions(Fraction(1, 10**6), 10**6, max_denominator=10**6).filter(l
 
 def reals(bound: float) -> st.SearchStrategy[Any]:
     return arrays(np.float64, st.integers(0, 40), elements=st.floats(-bound, bound))
+
+
+@given(x=reals(2.0**29), lo=st.integers(-(2**61), 0), hi=st.integers(0, 2**61))
+def test_the_nearest_integer_is_at_most_half_a_step_away(x: Any, lo: int, hi: int) -> None:
+    """At the scale of statistics the product is exact, so this is asked of exact fractions."""
+    for value, rounded in zip(x.tolist(), to_nearest(x, Fraction(2**32), lo, hi).tolist(), strict=True):
+        wanted = Fraction(value) * 2**32
+        if lo <= wanted <= hi:
+            assert abs(rounded - wanted) <= Fraction(1, 2)
+        else:  # a bound that a float64 cannot hold is met within the float's own spacing
+            assert rounded in (float(lo), float(hi))
 
 
 @given(

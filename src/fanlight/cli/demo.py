@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fanlight.cli.saying import say
-from fanlight.cli.task_options import Algorithm, checked_algorithm
+from fanlight.cli.task_options import HEAD_HELP, Algorithm, Head, checked_algorithm
 from fanlight.errors import FanlightError, NotPossibleNow, UsageError
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ def demo(
         int | None,
         typer.Option(metavar="N", help="Run N rounds by themselves; without it, every step is by hand."),
     ] = None,
+    head: Annotated[Head, typer.Option(help=HEAD_HELP)] = Head.SOFTMAX,
     algorithm: Algorithm = None,
     seed: Annotated[int, typer.Option(metavar="N", help="Fixes how pictures are drawn and split; nothing else.")] = 0,
     port_base: Annotated[
@@ -62,7 +63,7 @@ def demo(
     """
     _check_usage(devices, rounds, seed, port_base, leave=leave, as_json=as_json)
     choice = checked_algorithm(algorithm)
-    description, prepared = _prepare(dataset, devices, seed, port_base, state, afresh=leave)
+    description, prepared = _prepare(dataset, devices, seed, port_base, state, head, afresh=leave)
     from fanlight.cli.demo_run import run
 
     with _stopped_by_signals():
@@ -96,7 +97,7 @@ def _check_usage(devices: int, rounds: int | None, seed: int, port_base: int, *,
 
 
 def _prepare(
-    dataset: str, devices: int, seed: int, port_base: int, state: Path, *, afresh: bool
+    dataset: str, devices: int, seed: int, port_base: int, state: Path, head: Head, *, afresh: bool
 ) -> tuple[Description, DataSet]:
     """Everything that can go wrong before the first process starts."""
     from fanlight.cli.demo_folder import Description, check_state
@@ -111,7 +112,7 @@ def _prepare(
             slug="unknown-dataset",
         )
     name = dataset if dataset in NAMES else str(Path(dataset).resolve())
-    description = Description(name, (), devices, seed, port_base)
+    description = Description(name, (), devices, seed, port_base, head.value)
     _check_ports(description)
     if not afresh:
         check_state(state, description)

@@ -44,6 +44,7 @@ class Description:
     devices: int
     seed: int
     port_base: int
+    head: str = "softmax"
 
     @property
     def main_port(self) -> int:

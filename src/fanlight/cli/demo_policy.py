@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fanlight.cli.role_database import first_row
-from fanlight.cli.task_options import Pictures, make_task
+from fanlight.cli.task_options import Head, Pictures, make_task
 from fanlight.errors import StorageError
 from fanlight.services.main_server.made_room import PREFIX
 
@@ -17,10 +17,12 @@ if TYPE_CHECKING:
     from fanlight.services.main_server.task import Task
 
 
-def demo_task(data: DataSet, rounds: int | None, algorithm: Mapping[str, object] | None = None) -> Task:
+def demo_task(
+    data: DataSet, rounds: int | None, algorithm: Mapping[str, object] | None = None, head: Head = Head.SOFTMAX
+) -> Task:
     """Two devices are enough; by itself if a number of rounds is given."""
-    pictures = Pictures(data.classes, data.picture_size)
-    return make_task(pictures, demo=True, by_itself=rounds is not None, rounds=rounds or 0, algorithm=algorithm)
+    pictures, by_itself = Pictures(data.classes, data.picture_size), rounds is not None
+    return make_task(pictures, head=head, demo=True, by_itself=by_itself, rounds=rounds or 0, algorithm=algorithm)
 
 
 def write_policy(main: Path, rounds: int | None, algorithm: Mapping[str, object] | None = None) -> int:
@@ -54,7 +56,7 @@ def _training_rounds(database: Path) -> int:
     if not database.exists():
         return 0
     statement = f"""SELECT count(*) FROM rounds
-        WHERE kind = 'train' AND ended_at IS NOT NULL AND reason NOT LIKE '{PREFIX}%'"""  # noqa: S608 a constant
+        WHERE kind <> 'measure' AND ended_at IS NOT NULL AND reason NOT LIKE '{PREFIX}%'"""  # noqa: S608 a constant
     try:
         row = first_row(database, statement)
     except sqlite3.DatabaseError as error:

@@ -20,6 +20,7 @@ from fanlight.cli.owner_client import OwnerClient
 from fanlight.cli.processes import Processes
 from fanlight.cli.saying import say
 from fanlight.cli.serve import END_WITH_STDIN
+from fanlight.cli.task_options import Head
 from fanlight.errors import FanlightError, Unreachable
 from fanlight.learning.datasets import DataSet
 
@@ -55,7 +56,8 @@ def run(
     Raises:
         LocalError, Unreachable: it cannot go on.
     """
-    folder = open_demo(state, description, demo_task(prepared, rounds, algorithm).to_json(), afresh=leave)
+    task = demo_task(prepared, rounds, algorithm, Head(description.head))
+    folder = open_demo(state, description, task.to_json(), afresh=leave)
     earlier = 0 if leave else write_policy(folder.main, rounds, algorithm)
     known = _Known()
     say(f"Starting a main server, an aggregator and {description.devices} devices.  Logs: {folder.root / 'logs'}")

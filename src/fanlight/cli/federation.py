@@ -13,7 +13,9 @@ import typer
 from fanlight.cli.durations import seconds
 from fanlight.cli.saying import say
 from fanlight.cli.task_options import (
+    HEAD_HELP,
     Algorithm,
+    Head,
     Pictures,
     algorithm_fields,
     class_list,
@@ -55,6 +57,7 @@ def init(
             metavar="NAME|DIR", help="Take classes and picture size from a data set, or a folder of pictures."
         ),
     ] = None,
+    head: Annotated[Head, typer.Option(help=HEAD_HELP)] = Head.SOFTMAX,
     demo: Annotated[
         bool, typer.Option("--demo", help="Two devices are enough: each can work out the other's update.")
     ] = False,
@@ -82,7 +85,7 @@ def init(
             metavar="K",
             min=2,
             max=100_000,
-            help="Fewest devices in a sum.  [default: 5; 2 with --demo]",
+            help="Fewest devices in a sum.  [default: 5; 10 with --head analytic; 2 with --demo]",
             show_default=False,
         ),
     ] = None,
@@ -117,6 +120,7 @@ def init(
     chosen = pictures_of(dataset) if dataset else Pictures(class_list(classes or ""), _DEFAULT_PICTURE_SIZE)
     task = make_task(
         chosen._replace(picture_size=picture_size or chosen.picture_size),
+        head=head,
         demo=demo,
         by_itself=bool(by_itself) or rounds is not None,
         rounds=rounds or 0,
@@ -126,9 +130,10 @@ def init(
     )
     init_federation(folder, main_url=main_url, aggregator_url=aggregator_url, task_json=task.to_json())
     print(f"{folder} is a federation for {', '.join(task.classes)}.")
-    if not demo and task.policy.k_min < _DEVICES_FLOOR:
+    floor = _DEVICES_FLOOR * (2 if head is Head.ANALYTIC else 1)
+    if not demo and task.policy.k_min < floor:
         say(
-            f"Warning: devices refuse sums of fewer devices than their floor, which is {_DEVICES_FLOOR} unless the "
+            f"Warning: devices refuse sums of fewer devices than their floor, which is {floor} unless the "
             f"owner lowers it; --k-min {task.policy.k_min} does not change that."
         )
     main_port, aggregator_port = _port_option(main_url, _MAIN_PORT), _port_option(aggregator_url, _AGGREGATOR_PORT)

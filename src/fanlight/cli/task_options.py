@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
@@ -122,9 +123,21 @@ def checked_algorithm(given: str | None) -> dict[str, object] | None:
     return choice
 
 
+class Head(StrEnum):
+    """``--head``: how the head is learned."""
+
+    SOFTMAX = "softmax"
+    ANALYTIC = "analytic"
+    PROTOTYPES = "prototypes"
+
+
+HEAD_HELP = "How it learns: round by round, or first in one round from sums of features, or of class means."
+
+
 def make_task(
     pictures: Pictures,
     *,
+    head: Head = Head.SOFTMAX,
     demo: bool = False,
     by_itself: bool = False,
     rounds: int = 0,
@@ -141,7 +154,7 @@ def make_task(
     """
     from fanlight.services.main_server.task import Task
 
-    task = Task.default(classes=pictures.classes, picture_size=pictures.picture_size, demo=demo)
+    task = Task.default(classes=pictures.classes, picture_size=pictures.picture_size, demo=demo, head=head.value)
     changes: dict[str, object] = {"by_itself": by_itself, "rounds": rounds, **(policy or {})}
     if k_min is not None:
         changes["k_min"] = k_min

@@ -102,6 +102,8 @@ def said(entry_type: str) -> str:
 
 _PLAINLY: Final[Mapping[str, str]] = {
     "train": "training",
+    "statistics": "solving",
+    "changes": "solving anew",
     "measure": "measuring",
     "idle": "not trained yet",
     "committed": "not arrived yet",

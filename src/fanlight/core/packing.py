@@ -1,4 +1,4 @@
-"""Packed vectors: ring elements of fewer than 32 bits, one after the other without gaps.
+"""How a vector is sent: as 32-bit words. Elements of fewer bits are packed, one after the other without gaps.
 
 Rules, and why they hold:
 
@@ -8,7 +8,9 @@ Rules, and why they hold:
    first, filled into 32-bit words from their lowest bit up. It ends with a whole word, of which the bits that are left
    over, the *padding*, are zero. So y is a vector of words whatever its layout, segments begin at a word, and 32 bits a
    coordinate are packed as they are.
-3. 64 coordinates are 2·b words. What a piece of a packed vector holds is therefore known without what came before, if
+3. In the ring of 64 bits, a vector is worked on as (d,) uint64, and an element is two words, the lower half first: the
+   same memory on most machines, so nothing is copied.
+4. 64 coordinates are 2·b words. What a piece of a packed vector holds is therefore known without what came before, if
    pieces are cut after a multiple of 64 coordinates of their segment.
 
 To pack fast, two neighbours are put together in one 64-bit lane, as many lanes as fill whole 64-bit words are a row,
@@ -25,8 +27,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from fanlight.core.ring import WORD_BITS
-from fanlight.core.segments import Segment, layout_length, layout_words, words_of
+from fanlight.core.ring import LONG_BITS, WORD_BITS
+from fanlight.core.segments import Segment, is_long, layout_length, layout_words, words_of
 from fanlight.errors import MalformedMessage
 
 _AT_ONCE: Final = 1 << 16  # coordinates whose lanes and words are in the cache together
@@ -52,13 +54,15 @@ class Piece:
         """How many words they take."""
         return words_of(self.stop - self.start, self.bits)
 
-    def unpack(self, words: NDArray[np.uint32]) -> NDArray[np.uint32]:
+    def unpack(self, words: NDArray[np.uint32]) -> NDArray[Any]:
         """The coordinates, (stop - start,) uint32 below 2^bits, of (``words``,) uint32; padding is passed over.
 
-        Of 32 bits they are the words themselves, without a copy.
+        Of 32 bits they are the words themselves, and of 64 bits, uint64, their memory, without a copy.
         """
         if self.bits == WORD_BITS:
             return words
+        if self.bits == LONG_BITS:
+            return words.astype("<u4", copy=False).view(_LANES).astype(np.uint64, copy=False)
         length, cycle = self.stop - self.start, _CYCLE * self.bits // WORD_BITS
         out = np.empty(-(-length // _CYCLE) * _CYCLE, np.uint32)
         for at in range(0, length, _AT_ONCE):
@@ -66,10 +70,12 @@ class Piece:
             out[at : at + _AT_ONCE] = _unpack(_filled(part, cycle), self.bits)
         return out[:length]
 
-    def pack(self, coordinates: NDArray[np.uint32]) -> NDArray[np.uint32]:
-        """(``words``,) uint32 of (stop - start,) uint32, whose higher bits do not matter; errors as in ``unpack``."""
+    def pack(self, coordinates: NDArray[Any]) -> NDArray[np.uint32]:
+        """(``words``,) uint32 of (stop - start,) uint32, whose higher bits do not matter, or uint64 if of 64 bits."""
         if self.bits == WORD_BITS:
             return coordinates
+        if self.bits == LONG_BITS:
+            return coordinates.astype(_LANES, copy=False).view("<u4").astype(np.uint32, copy=False)
         length, cycle = self.stop - self.start, _CYCLE * self.bits // WORD_BITS
         out = np.empty(-(-length // _CYCLE) * cycle, np.uint32)
         for at in range(0, length, _AT_ONCE):
@@ -93,15 +99,17 @@ def pieces(segments: Sequence[Segment], most_words: int | None = None) -> Iterat
             yield Piece(start, min(start + step, run.stop), run.bits)
 
 
-def pack(vector: NDArray[np.uint32], segments: Sequence[Segment]) -> NDArray[np.uint32]:
-    """A vector as it is sent: (d,) uint32 to (w,) uint32 words. With 32 bits a coordinate it is ``vector`` itself.
+def pack(vector: NDArray[Any], segments: Sequence[Segment]) -> NDArray[np.uint32]:
+    """A vector as it is sent: (d,) uint32, or uint64 in the ring of 64 bits, to (w,) uint32 words.
+
+    With 32 or 64 bits a coordinate it is the memory of ``vector`` itself.
 
     Raises:
-        MalformedMessage: the vector has another length than the layout.
+        MalformedMessage: the vector has another length or type than the layout.
     """
-    _check_length(vector, layout_length(segments), "coordinates")
+    _check_length(vector, layout_length(segments), "coordinates", np.uint64 if is_long(segments) else np.uint32)
     if not is_packed(segments):
-        return vector
+        return Piece(0, len(vector), segments[0].bits).pack(vector)
     words = np.empty(layout_words(segments), np.uint32)
     at = 0
     for piece in pieces(segments, _AT_ONCE):
@@ -110,8 +118,10 @@ def pack(vector: NDArray[np.uint32], segments: Sequence[Segment]) -> NDArray[np.
     return words
 
 
-def unpack(words: NDArray[np.uint32], segments: Sequence[Segment]) -> NDArray[np.uint32]:
-    """The vector that was sent: (w,) uint32 words to (d,) uint32. With 32 bits a coordinate it is ``words`` itself.
+def unpack(words: NDArray[np.uint32], segments: Sequence[Segment]) -> NDArray[Any]:
+    """The vector that was sent: (w,) uint32 words to (d,) uint32, or uint64 in the ring of 64 bits.
+
+    With 32 or 64 bits a coordinate it is the memory of ``words`` itself.
 
     Raises:
         MalformedMessage: there are more or fewer words than the layout has, or a bit of the padding is set.
@@ -120,7 +130,7 @@ def unpack(words: NDArray[np.uint32], segments: Sequence[Segment]) -> NDArray[np
     if not padding_is_zero(words, segments):
         raise MalformedMessage("the packed vector has bits behind the last of a segment")
     if not is_packed(segments):
-        return words
+        return Piece(0, layout_length(segments), segments[0].bits).unpack(words)
     vector = np.empty(layout_length(segments), np.uint32)
     at = 0
     for piece in pieces(segments, _AT_ONCE):
@@ -131,7 +141,7 @@ def unpack(words: NDArray[np.uint32], segments: Sequence[Segment]) -> NDArray[np
 
 def is_packed(segments: Sequence[Segment]) -> bool:
     """Has any segment fewer bits than a word?"""
-    return any(segment.bits != WORD_BITS for segment in segments)
+    return any(segment.bits < WORD_BITS for segment in segments)
 
 
 def padding_is_zero(words: NDArray[np.uint32], segments: Sequence[Segment], start: int = 0) -> bool:
@@ -157,15 +167,16 @@ def _last_words(segments: Sequence[Segment]) -> Iterator[tuple[int, int]]:
 def _runs(segments: Sequence[Segment]) -> Iterator[Piece]:
     """Pieces as long as they can be."""
     start = end = 0
+    whole = LONG_BITS if is_long(segments) else WORD_BITS
     for segment in segments:
-        if segment.bits != WORD_BITS:
+        if segment.bits != whole:
             if end > start:
-                yield Piece(start, end, WORD_BITS)
+                yield Piece(start, end, whole)
             yield Piece(end, end + segment.length, segment.bits)
             start = end + segment.length
         end += segment.length
     if end > start:
-        yield Piece(start, end, WORD_BITS)
+        yield Piece(start, end, whole)
 
 
 def _pack(coordinates: NDArray[np.uint32], bits: int) -> NDArray[Any]:
@@ -226,6 +237,6 @@ def _filled(part: NDArray[np.uint32], cycle: int) -> NDArray[np.uint32]:
     return np.concatenate([part, np.zeros(rest, np.uint32)]) if rest else part
 
 
-def _check_length(found: NDArray[np.uint32], expected: int, what: str) -> None:
-    if found.dtype != np.uint32 or found.shape != (expected,):
+def _check_length(found: NDArray[Any], expected: int, what: str, word: type[np.unsignedinteger] = np.uint32) -> None:
+    if found.dtype != word or found.shape != (expected,):
         raise MalformedMessage(f"the vector is {found.dtype} of shape {found.shape}; the layout has {expected} {what}")

@@ -19,11 +19,13 @@ from fanlight.errors import MalformedMessage
 WORD_BITS: Final = 32
 """Bits of the words in which vectors are stored and sent."""
 WORD_BYTES: Final = WORD_BITS // 8
+LONG_BITS: Final = 64
+"""Bits of the ring whose elements take two words, the lower half first."""
 PACKED_BITS: Final = range(2, WORD_BITS)
 """Rings whose elements take less than a word."""
 _WORDS: Final[dict[int, np.dtype[Any]]] = {
     **dict.fromkeys((*PACKED_BITS, WORD_BITS), np.dtype(np.uint32)),
-    64: np.dtype(np.uint64),
+    LONG_BITS: np.dtype(np.uint64),
 }
 
 
@@ -64,18 +66,23 @@ def centre(x: NDArray[Any], bits: int | None = None) -> NDArray[np.int64]:
     raise MalformedMessage(f"ring elements are uint32 or uint64, not {x.dtype}")
 
 
-def centre_in_place(x: NDArray[np.uint32], bits: int) -> None:
-    """The same where they lie: words of (d,) become 32-bit two's complement; ``bits`` from 2 to 32.
+def centre_in_place(x: NDArray[Any], bits: int) -> None:
+    """The same where they lie: the words of (d,) become two's complement; ``bits`` from 2 to 32, or 64.
 
     Raises:
         MalformedMessage: as in ``check_vector``; or no such ring has its words.
     """
     check_vector(x, bits)
-    above = WORD_BITS - bits
-    if above:
+    if bits in PACKED_BITS:
+        above = WORD_BITS - bits
         x <<= np.uint32(above)
         signed = x.view(np.int32)
         signed >>= np.int32(above)
+
+
+def zeros(length: int, bits: int) -> NDArray[Any]:
+    """``length`` zeros of the ring of ``bits`` bits: (length,) uint32, or uint64 for 64."""
+    return np.zeros(length, _word(bits))
 
 
 def add_into(acc: NDArray[Any], x: NDArray[Any]) -> None:

@@ -11,7 +11,10 @@ Rules, and why they hold:
    them: 26 bits for u = 16 and 1,000 devices, 20 for u = 10 (see ``packing``). It leaves no headroom, so what range
    checks no longer see, the norm of the sum must show (see ``quantise.norm_of_sum``). The other segments are short, and
    have nothing but their range to be checked by: they stay in 32 bits.
-4. Scales travel as fractions of integers, because messages hold no floats: C is given in millionths.
+4. *Statistics* (sums of products of features) are solved for, not averaged: what rounding loses, the inverse of a badly
+   conditioned matrix makes larger. They are carried at 2^32 steps per unit in the ring of 64 bits, rounded to the
+   nearest integer. A layout is in words of 64 bits throughout or not at all, so that a vector has one kind of word.
+5. Scales travel as fractions of integers, because messages hold no floats: C is given in millionths.
 """
 
 from __future__ import annotations
@@ -21,12 +24,15 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Final
 
-from fanlight.core.ring import PACKED_BITS, WORD_BITS
+from fanlight.core.ring import LONG_BITS, PACKED_BITS, WORD_BITS
 from fanlight.errors import MalformedMessage, SettingsError
 
-KINDS: Final = frozenset({"weight", "update", "counts", "loss", "supporters", "within_clip", "control", "steps"})
-ROUNDINGS: Final = frozenset({"exact", "stochastic"})
-RING_BITS: Final = frozenset({*PACKED_BITS, WORD_BITS})
+KINDS: Final = frozenset(
+    {"weight", "update", "counts", "loss", "supporters", "within_clip", "control", "steps"}
+    | {"statistics", "class_sums", "examples"}
+)
+ROUNDINGS: Final = frozenset({"exact", "stochastic", "nearest"})
+RING_BITS: Final = frozenset({*PACKED_BITS, WORD_BITS, LONG_BITS})
 MOST_WORDS: Final = 1 << 28
 MOST_STEPS: Final = 1 << 22
 FEWEST_STEPS: Final = 256
@@ -43,10 +49,10 @@ class Segment:
     Attributes:
         kind: what they are; one of ``KINDS``, each at most once in a layout.
         length: how many, at least 1.
-        bits: size of the ring they are summed in, and travel in: 2 to 32.
+        bits: size of the ring they are summed in, and travel in: 2 to 32, or 64.
         scale_numerator, scale_denominator: integer steps per unit, as a positive fraction.
         lo, hi: least and greatest integer that one device may send.
-        rounding: "exact" for integers, "stochastic" for real numbers.
+        rounding: "exact" for integers; "stochastic" or "nearest" for real numbers.
     """
 
     kind: str
@@ -82,7 +88,9 @@ def check_layout(segments: Sequence[Segment], n_max: int) -> None:
     kinds = [segment.kind for segment in segments]
     if not kinds or len(set(kinds)) != len(kinds):
         raise MalformedMessage(f"a layout has one or more segments, each kind once, not {kinds}")
-    if layout_length(segments) > MOST_WORDS:
+    if is_long(segments) and any(segment.bits != LONG_BITS for segment in segments):
+        raise MalformedMessage(f"a layout has {LONG_BITS} bits a coordinate throughout, or nowhere")
+    if max(layout_length(segments), layout_words(segments)) > MOST_WORDS:
         raise MalformedMessage(f"a layout of {layout_length(segments)} coordinates is above the limit of {MOST_WORDS}")
 
 
@@ -94,6 +102,11 @@ def layout_length(segments: Sequence[Segment]) -> int:
 def layout_words(segments: Sequence[Segment]) -> int:
     """Length of the whole vector as it is sent, in 32-bit words; with 32 bits a coordinate, its coordinates."""
     return sum(segment.words for segment in segments)
+
+
+def is_long(segments: Sequence[Segment]) -> bool:
+    """Is a vector of this layout worked on as uint64, not as uint32?"""
+    return any(segment.bits == LONG_BITS for segment in segments)
 
 
 def words_of(length: int, bits: int) -> int:

@@ -8,7 +8,7 @@ Rules of the graph:
   reduction, as Pillow's BILINEAR does it (``pictures``). A resampling filter is linear, so each axis is one product
   with a matrix, which the graph works out from the picture's size: operators for resizing differ between programs, and
   ONNX Runtime's own is off by up to 13 levels. A picture that is such a square already stays as it is, bit for bit.
-- Then the compiled backbone, byte for byte, and the head.
+- Then the compiled backbone, byte for byte, and the head, with the features as it reads them.
 - Output ``class``: (N,) text. Output ``probabilities``: (N, K) float32, in the order of the metadata's ``classes``.
 
 Files of equal models are equal. Nothing here needs ONNX Runtime, so that servers can give these files out.
@@ -93,10 +93,23 @@ def _classify(graph: Graph, model: HeadModel) -> None:
     """Writes ``class`` and ``probabilities``."""
     node, constant = graph.node, graph.constant
     head = [constant("head.weight", model.weight), constant("head.bias", model.bias)]
-    logits = node("Gemm", [_FEATURES, *head], "head.logits")
+    logits = node("Gemm", [_read(graph, model), *head], "head.logits")
     node("Softmax", [logits], PROBABILITIES, axis=1)
     likeliest = node("ArgMax", [logits], "head.likeliest", axis=1, keepdims=0)
     node("Gather", [graph.words("head.classes", model.classes), likeliest], CLASS)
+
+
+def _read(graph: Graph, model: HeadModel) -> str:
+    """The features as the head reads them, see ``heads.as_read``."""
+    if not model.kind.is_solved:
+        return _FEATURES
+    node, constant = graph.node, graph.constant
+    squares = node("Mul", [_FEATURES, _FEATURES], "read.squares")
+    total = node("ReduceSum", [squares, constant("read.axis", np.array([1], np.int64))], "read.total")
+    least = constant("read.least", np.array(np.finfo(np.float32).tiny, np.float32))
+    length = node("Sqrt", [node("Max", [total, least], "read.more_than_none")], "read.length")
+    root = constant("read.root", np.array(np.sqrt(model.weight.shape[0]), np.float32))
+    return node("Mul", [node("Div", [_FEATURES, length], "read.unit"), root], "read.features")
 
 
 def _metadata(model: HeadModel) -> dict[str, str]:

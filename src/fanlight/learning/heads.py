@@ -1,4 +1,9 @@
-"""The softmax head: one linear map from features to classes (multinomial logistic regression).
+"""Heads: linear maps from features to classes, and how they read features.
+
+A task names the kind of its head. ``softmax`` (multinomial logistic regression) reads features as they come.
+``analytic`` and ``prototypes`` are solved from sums of features of length 1, in which a picture of strong contrast
+counts no more than a pale one, and read them brought to the length √f: a number is then of the size that softmax
+training expects, which may go on from such a head.
 
 Vocabulary: *n* pictures, *f* features, *K* classes; ``weight`` is (f, K), ``bias`` (K,), both float32; ``x`` is (n, f),
 ``y`` (n,) with labels 0 to K-1, the positions in the task's list of classes.
@@ -7,6 +12,7 @@ Vocabulary: *n* pictures, *f* features, *K* classes; ``weight`` is (f, K), ``bia
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any
 
 import numpy as np
@@ -17,6 +23,19 @@ from fanlight.errors import DataError, ModelError
 
 Floats = NDArray[np.float32]
 Labels = NDArray[np.int64]
+
+
+class HeadKind(StrEnum):
+    """How a head is learned, and so how it reads features."""
+
+    SOFTMAX = "softmax"
+    ANALYTIC = "analytic"
+    PROTOTYPES = "prototypes"
+
+    @property
+    def is_solved(self) -> bool:
+        """Is it solved from sums, which travel in one round, at least at first?"""
+        return self is not HeadKind.SOFTMAX
 
 
 @dataclass(frozen=True)
@@ -40,6 +59,18 @@ class SoftmaxHead:
         """(n, f) features to (n, K) logits."""
         scores: Floats = x @ self.weight + self.bias
         return scores
+
+
+def unit(x: Floats) -> Floats:
+    """(n, f) features, each row brought to length 1; a row of zeros stays one."""
+    lengths = np.sqrt(np.einsum("nf,nf->n", x, x, dtype=np.float64))
+    scaled: Floats = x * (1 / np.where(lengths > 0, lengths, 1.0)).astype(np.float32)[:, None]
+    return scaled
+
+
+def as_read(kind: HeadKind, x: Floats) -> Floats:
+    """(n, f) features as a head of this kind reads them: as they come, or each row brought to length √f."""
+    return unit(x) * np.float32(np.sqrt(x.shape[1])) if kind.is_solved else x
 
 
 def zero_head(features: int, classes: int) -> SoftmaxHead:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from fanlight.errors import ModelError
 from fanlight.learning.features import FeatureExtractor
-from fanlight.learning.heads import SoftmaxHead, softmax
+from fanlight.learning.heads import softmax
 from fanlight.learning.model_file import HeadModel
 
 
@@ -39,7 +39,7 @@ class Predictor:
             raise ModelError(f"the model reads pictures of {model.picture_size} px, not {extractor.size}")
         if model.weight.shape[0] != extractor.backbone.features:
             raise ModelError(f"the model reads {model.weight.shape[0]} features, not {extractor.backbone.features}")
-        self._head = SoftmaxHead(model.weight, model.bias)
+        self._model = model
         self._classes = model.classes
         self._extractor = extractor
 
@@ -49,7 +49,8 @@ class Predictor:
         Raises:
             PictureError: the picture cannot be used.
         """
-        probabilities = softmax(self._head.logits(self._extractor.extract([path])))[0].tolist()
+        features = self._model.read(self._extractor.extract([path]))
+        probabilities = softmax(self._model.head.logits(features))[0].tolist()
         scores = dict(zip(self._classes, probabilities, strict=True))
         label = max(scores, key=scores.__getitem__)
         return Prediction(label, scores[label], scores)

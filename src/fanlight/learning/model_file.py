@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from fanlight.errors import ModelError
-from fanlight.learning.heads import Floats, SoftmaxHead, checked_head
+from fanlight.learning.heads import Floats, HeadKind, SoftmaxHead, as_read, checked_head
 
 MAX_MODEL_BYTES = 64 * 2**20
 MAX_HEADER_BYTES = 256 * 2**10
@@ -51,6 +51,7 @@ class HeadModel:
         weight: (features, K) float32, finite.
         bias: (K,) float32, finite.
         control: the mean of the devices' control variates, if the algorithm has any.
+        kind: how the head reads features (see ``heads``).
     """
 
     task: str
@@ -62,6 +63,16 @@ class HeadModel:
     weight: Floats
     bias: Floats
     control: SoftmaxHead | None = None
+    kind: HeadKind = HeadKind.SOFTMAX
+
+    @property
+    def head(self) -> SoftmaxHead:
+        """The head, for features as ``read`` gives them."""
+        return SoftmaxHead(self.weight, self.bias)
+
+    def read(self, x: Floats) -> Floats:
+        """(n, f) features of the backbone as the head reads them."""
+        return as_read(self.kind, x)
 
 
 def encode(model: HeadModel) -> bytes:
@@ -87,7 +98,7 @@ def parts(model: HeadModel) -> tuple[bytes | memoryview, ...]:
         "classes": list(checked.classes),
         "backbone": {"id": checked.backbone_id, "sha256": checked.backbone_sha256},
         "picture_size": checked.picture_size,
-        "head": "softmax",
+        "head": checked.kind.value,
     }
     text = json.dumps(metadata, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     tensors = {"head.bias": checked.bias, "head.weight": checked.weight}
@@ -138,6 +149,7 @@ def decode(data: bytes, *, own: bool = True) -> HeadModel:
                 weight=arrays["head.weight"],
                 bias=arrays["head.bias"],
                 control=SoftmaxHead(arrays["control.weight"], arrays["control.bias"]) if names >= _CONTROL else None,
+                kind=HeadKind(metadata["head"]),
             ),
             own=own,
         )
@@ -173,7 +185,11 @@ def _metadata(entry: Any) -> dict[str, Any]:
     metadata = _object(entry["fanlight"], "metadata")
     if metadata.get("format") != 1:
         raise ModelError(f"model format {metadata.get('format')!r} is unknown", next="Install a newer Fanlight.")
-    if set(metadata) != _METADATA_KEYS or metadata["head"] != "softmax" or not isinstance(metadata["classes"], list):
+    if (
+        set(metadata) != _METADATA_KEYS
+        or metadata["head"] not in tuple(HeadKind)
+        or not isinstance(metadata["classes"], list)
+    ):
         raise ModelError("the model file's metadata are not as they should be")
     if not isinstance(metadata["backbone"], dict) or set(metadata["backbone"]) != {"id", "sha256"}:
         raise ModelError("the model file does not name its backbone")
@@ -237,6 +253,7 @@ def _checked(model: HeadModel, *, own: bool) -> HeadModel:
         head.weight,
         head.bias,
         control,
+        model.kind,
     )
 
 

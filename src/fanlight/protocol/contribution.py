@@ -6,13 +6,17 @@ whether the model's counts are still wanted; a device accepts only the layout th
 
     weight       n <= W_max training pictures, exact
     update       (n / W_max) · clipped update, scale Q/C, stochastic rounding; may be packed
+    statistics   upper triangle of ΣΦᵀΦ of the training pictures, then of the validation pictures; see below
+    class_sums   ΣΦᵀY, f×K, of both likewise
+    examples     pictures of each class, of both likewise, exact
     counts       confusion matrices of the model received and of the local one, K×K each, rows = true class, exact
     loss         summed loss of both on the test pictures, in hundredths of a nat (coarser above 2,147 devices, so
                  that the sum fits the ring), exact after clamping
     supporters   per class 0 or 1: has this device training pictures of it
     within_clip  0 or 1: was the update within C
 
-What an algorithm has devices send beside it (``extras``) comes last.
+In a round of statistics ``statistics``, ``class_sums`` and ``examples`` take the place of weight, update and
+within_clip (see ``statistics``). What an algorithm has devices send beside an update (``extras``) comes last.
 """
 
 from __future__ import annotations
@@ -21,7 +25,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +34,7 @@ from fanlight.core import quantise, ring
 from fanlight.core.randomness import Keystream
 from fanlight.core.segments import (
     Segment,
+    is_long,
     layout_length,
     packed_update,
     quantisation_steps,
@@ -37,11 +42,15 @@ from fanlight.core.segments import (
     update_scale,
 )
 from fanlight.errors import ModelError, Refused, SettingsError
-from fanlight.protocol import extras
+from fanlight.protocol import extras, statistics
 from fanlight.protocol.extras import Integers
 from fanlight.protocol.plan import Kind, Plan
+from fanlight.protocol.statistics import Sums
 
 T = TypeVar("T")
+
+Words = NDArray[np.uint32] | NDArray[np.uint64]
+"""A vector, in one of the two kinds of words that it is worked on in."""
 
 W_MAX: Final = 10_000
 """Most training pictures of one device that can count."""
@@ -69,17 +78,19 @@ class Contribution:
         examples: training pictures.
         update: local minus received parameters, (d,) float64; None in a measuring round.
         received, local: counts of the model received and of the local model; None where the layout has no counts.
-        supporters: (K,) bool, classes with training pictures.
+        supporters: (K,) bool, classes with training pictures; in a round of changes, the difference, -1 to 1.
         control: (d,) change of the control variate, and steps: that led to the update, if the algorithm wants them.
+        sums: what the head is solved from, in a round of statistics or changes.
     """
 
     examples: int
     update: NDArray[np.float64] | None
     received: Measured | None
     local: Measured | None
-    supporters: NDArray[np.bool_]
+    supporters: NDArray[np.bool_] | NDArray[np.int64]
     control: NDArray[np.float64] | None = None
     steps: float | None = None
+    sums: Sums | None = None
 
 
 @dataclass(frozen=True)
@@ -92,6 +103,7 @@ class Totals:
         received, local: summed counts. supporters: (K,) devices per class. within_clip: devices within the clip.
         control, control_unit: the same of all changes of control variates, unweighted.
         local_steps: mean of what devices say of their training's steps, weighted as the update.
+        sums: what the head is solved from.
         shards: the same of each shard whose sum can be used, if there is more than one.
     """
 
@@ -106,6 +118,7 @@ class Totals:
     control: Integers | None = None
     control_unit: float = 0.0
     local_steps: float | None = None
+    sums: Sums | None = None
     shards: tuple[Totals, ...] = ()
 
     @property
@@ -138,6 +151,8 @@ def expected_layout(
     )
     if plan.kind == Kind.MEASURE:
         return counts
+    if Kind(plan.kind).sums:
+        return statistics.layout(plan, n_max, most_pictures, counts if with_counts else ())
     steps, bits = packed_update(n_max, update_bits) if update_bits else (quantisation_steps(n_max), ring.WORD_BITS)
     return (
         Segment("weight", 1, 32, 1, 1, 0, most_pictures, "exact"),
@@ -176,8 +191,8 @@ def is_expected(layout: Sequence[Segment], plan: Plan, n_max: int) -> bool:
     clip, update_bits, most_pictures = clip_of(layout), 0, W_MAX
     if "update" in parts and parts["update"].bits in ring.PACKED_BITS:
         update_bits = parts["update"].hi.bit_length() + 1
-    if "weight" in parts:
-        most_pictures = min(max(parts["weight"].hi, 1), W_MAX)
+    for kind in parts.keys() & {"weight", "examples"}:
+        most_pictures = min(max(parts[kind].hi, 1), W_MAX)
     try:
         expected = expected_layout(
             plan,
@@ -192,7 +207,7 @@ def is_expected(layout: Sequence[Segment], plan: Plan, n_max: int) -> bool:
     return tuple(layout) == expected
 
 
-def encode(layout: Sequence[Segment], contribution: Contribution, stream: Keystream) -> NDArray[np.uint32]:
+def encode(layout: Sequence[Segment], contribution: Contribution, stream: Keystream) -> NDArray[Any]:
     """Clip, weight and quantise a contribution into ring elements.
 
     Args:
@@ -201,13 +216,13 @@ def encode(layout: Sequence[Segment], contribution: Contribution, stream: Keystr
         stream: device-private generator for the rounding.
 
     Returns:
-        (d,) uint32, q in two's complement, before masking and packing.
+        (d,) uint32, or uint64 in the ring of 64 bits: q in two's complement, before masking and packing.
 
     Raises:
         Refused: the layout asks for a part that is not there.
         ModelError: a part has another length than its segment, or holds values that are not finite.
     """
-    vector = np.empty(layout_length(layout), np.uint32)
+    vector = np.empty(layout_length(layout), np.uint64 if is_long(layout) else np.uint32)
     places = slices(layout)
     clipped = None
     if contribution.update is not None and "update" in places:
@@ -229,7 +244,7 @@ def encode(layout: Sequence[Segment], contribution: Contribution, stream: Keystr
 
 
 def _quantise(
-    segment: Segment, values: NDArray[np.float64], weight: float, stream: Keystream, place: NDArray[np.uint32]
+    segment: Segment, values: NDArray[np.float64], weight: float, stream: Keystream, place: NDArray[Any]
 ) -> None:
     """A part as long as the model is written where it belongs, with no copy of it in between."""
     _check_length(segment, values.shape)
@@ -249,17 +264,10 @@ def _exact(
     match segment.kind:
         case "weight":
             return np.array([min(contribution.examples, most_pictures)], np.int64)
-        case "counts":
-            both = (_present(contribution.received), _present(contribution.local))
-            return np.concatenate([np.minimum(part.confusion.ravel(), segment.hi) for part in both])
-        case "loss":
-            sums = np.array([_present(contribution.received).loss_sum, _present(contribution.local).loss_sum])
-            if np.isnan(sums).any():
-                raise ModelError("the measured loss is not a number", next="Lower the learning rate and train again.")
-            hundredths: NDArray[np.int64] = np.clip(np.rint(sums * float(segment.scale)), 0, segment.hi).astype(
-                np.int64
-            )
-            return hundredths
+        case "statistics" | "class_sums" | "examples":
+            return statistics.part_of(segment, _present(contribution.sums))
+        case "counts" | "loss":
+            return _measured(segment, _present(contribution.received), _present(contribution.local))
         case "supporters":
             return contribution.supporters.astype(np.int64)
         case "within_clip":
@@ -269,21 +277,31 @@ def _exact(
     raise Refused(f"The manifest has an unknown segment {segment.kind!r}.", slug="bad-layout")
 
 
+def _measured(segment: Segment, received: Measured, local: Measured) -> NDArray[np.int64]:
+    if segment.kind == "counts":
+        return np.concatenate([np.minimum(part.confusion.ravel(), segment.hi) for part in (received, local)])
+    sums = np.array([received.loss_sum, local.loss_sum])
+    if np.isnan(sums).any():
+        raise ModelError("the measured loss is not a number", next="Lower the learning rate and train again.")
+    steps: NDArray[np.int64] = np.clip(np.rint(sums * float(segment.scale)), 0, segment.hi).astype(np.int64)
+    return steps
+
+
 def _present(value: T | None) -> T:
     if value is None:
         raise Refused("The manifest asks for a part that this round does not have.", slug="bad-layout")
     return value
 
 
-def centre(layout: Sequence[Segment], vector: NDArray[np.uint32]) -> NDArray[np.int32]:
-    """The integers that an unmasked sum stands for, each segment's in its ring: (d,) uint32 to (d,) int32.
+def centre(layout: Sequence[Segment], vector: Words) -> Integers:
+    """The integers that an unmasked sum stands for, each segment's in its ring: (d,) uint32 to (d,) int32, or 64 bits.
 
     Where they lie: a sum may be so long that there is no room for another copy of it.
     """
     places = slices(layout)
     for segment in layout:
         ring.centre_in_place(vector[places[segment.kind]], segment.bits)
-    return vector.view(np.int32)
+    return vector.view(np.int64) if is_long(layout) else vector.view(np.int32)
 
 
 def check_sum(layout: Sequence[Segment], total: Integers, count: int) -> str | None:
@@ -293,6 +311,9 @@ def check_sum(layout: Sequence[Segment], total: Integers, count: int) -> str | N
     that the sum itself says: |S|·Q would let one device that lies about its weight, so that little of it is left, move
     the mean by 10,000 times the clip. For a packed update it is the check that matters, too: its ring is hardly wider
     than the range of honest sums.
+
+    Statistics are held against what sums of squares cannot but be (see ``statistics.why_impossible``); of changes, that
+    is asked of the sums that they change.
 
     Returns:
         None if the sum may be used, else why not (a slug), which is for main alone: see ``closing.SUM_NOT_USABLE``.
@@ -313,6 +334,9 @@ def check_sum(layout: Sequence[Segment], total: Integers, count: int) -> str | N
             return "update-norm-too-large"
         if flaw := extras.flaw(segment, part, count, pictures):
             return flaw
+    sums = statistics.read(layout, total)
+    if sums is not None and _segment(layout, "examples").lo == 0:
+        return statistics.why_impossible(sums, count)
     return None
 
 
@@ -351,6 +375,8 @@ def read_totals(layout: Sequence[Segment], total: Integers, count: int) -> Total
             control_unit=float(1 / _segment(layout, "control").scale) / count if "control" in parts else 0.0,
             local_steps=extras.mean_steps(parts["steps"], weight) if "steps" in parts else None,
         )
+    if "examples" in parts:
+        totals = replace(totals, sums=statistics.read(layout, total), supporters=parts["supporters"].astype(np.int64))
     return totals
 
 

@@ -66,6 +66,8 @@ from fanlight.protocol.report import (
 )
 from fanlight.protocol.sealing import MASK_AGGREGATOR, MASK_MAIN, mask_key, seal_seed
 
+SUMS_OF_SQUARES: Final = 2
+"""So many times the owner's floor must ΣΦᵀΦ be summed over: of fewer pictures than features it shows their span."""
 _NO_FLOOR: Final = (
     "If it stands on the page Privacy, you can allow it there. If not, this program does not know it: install the "
     "version of Fanlight that the operator has, or ask for another in the task."
@@ -86,7 +88,15 @@ def check_floors(manifest: Manifest, plan: Plan, floors: Floors) -> None:
             next="If that is what you want, tick “Take part in demonstrations of two devices” on the page Privacy, or "
             "start the device with --accept-demo.",
         )
-    floor = 2 if proposal.demo else floors.k_min
+    by_squares = Kind(plan.kind).sums and plan.triangle > 0
+    floor = 2 if proposal.demo else floors.k_min * (SUMS_OF_SQUARES if by_squares else 1)
+    if proposal.k_min < floor and by_squares:
+        raise Refused(
+            f"This round may sum the statistics of only {proposal.k_min} devices. They say more than updates do, so "
+            f"this device's floor for them is {floor}, twice the usual one.",
+            slug="below-floor",
+            next="If so few are enough for you, lower your floor on the page Privacy; or ask the operator for more.",
+        )
     if proposal.k_min < floor:
         raise Refused(
             f"This round may sum only {proposal.k_min} devices; this device's floor is {floor}.",
@@ -202,7 +212,7 @@ class Device:
             NotPossibleNow: there is nothing to learn from here; an empty report would only inflate the cohort.
             Refused, ModelError: see ``contribution.encode``; or a round key that cannot keep a secret.
         """
-        if manifest.proposal.kind == Kind.TRAIN and contribution.examples < 1:
+        if manifest.proposal.kind in (Kind.TRAIN, Kind.STATISTICS) and contribution.examples < 1:
             raise NotPossibleNow(
                 "This device has no training pictures.",
                 slug="nothing-to-learn-from",
@@ -301,8 +311,7 @@ class Device:
 
 
 def _check_layout(proposal: Proposal, plan: Plan) -> None:
-    kinds = {segment.kind for segment in proposal.layout}
-    if ("update" in kinds) == (plan.kind == Kind.TRAIN) and is_expected(proposal.layout, plan, proposal.n_max):
+    if is_expected(proposal.layout, plan, proposal.n_max):
         return
     raise Refused("The manifest asks for another vector than the plan implies.", slug="bad-layout")
 
@@ -312,5 +321,5 @@ def _verify_outcome(public_key: bytes, label: str, payload: bytes, signature: by
 
 
 def needs_training(kind: str) -> bool:
-    """Only training rounds need steps 1 and 2; measuring rounds can be answered at once."""
-    return kind == Kind.TRAIN
+    """Only rounds that teach need steps 1 and 2; measuring rounds can be answered at once."""
+    return Kind(kind).teaches

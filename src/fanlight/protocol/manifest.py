@@ -35,7 +35,8 @@ from fanlight.protocol.message import (
 from fanlight.protocol.plan import Kind
 
 SUITE: Final = 1
-"""Suite 1: rings of up to 32 bits, two masks HKDF-SHA256 + AES-256-CTR, HPKE 0x0020/0x0001/0x0002, Ed25519, SHA-256."""
+"""Suite 1: rings of up to 32 bits or of 64; two masks, HKDF-SHA256 + AES-256-CTR; HPKE 0x0020/0x0001/0x0002; Ed25519;
+SHA-256."""
 
 MOST_DEVICES: Final = 40_000
 """Most devices of a round: a close lists every report, with about 370 bytes each, and is one message of 16 MiB."""
@@ -62,7 +63,7 @@ class Proposal(Message):
         fid: federation.
         suite: one integer; unknown means refuse.
         task, round, attempt: which round; ``attempt`` goes up after a failure or a roll-back.
-        kind: ``train`` or ``measure``.
+        kind: a ``plan.Kind``.
         model: SHA-256 of the model file that the round starts from.
         plan: hash of the plan.
         layout: the segments of the vector, in order.

@@ -6,13 +6,15 @@ There are no floats on the wire: rates are integers in millionths ("micro").
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Self
+from typing import Annotated, Final, Self
 
 from pydantic import Field, model_validator
 
 from fanlight.protocol.digests import digest
 from fanlight.protocol.message import U32, U63, Flag, Hash, Message, Name
 
+ANALYTIC: Final = "analytic"
+PROTOTYPES: Final = "prototypes"
 MOST_LETTERS = 64
 ClassName = Annotated[str, Field(strict=True, min_length=1, max_length=MOST_LETTERS)]
 CLASS_NAME_RULE = f"1 to {MOST_LETTERS} printable characters without '/'"
@@ -25,10 +27,25 @@ def is_class_name(name: str) -> bool:
 
 
 class Kind(StrEnum):
-    """What a round does: teach the model, or only measure it on held-out pictures."""
+    """What a round does: teach the model, by updates or by sums that it is solved from, or only measure it.
+
+    ``STATISTICS`` collects the sums of all pictures anew; ``CHANGES`` what has changed since they were collected.
+    """
 
     TRAIN = "train"
+    STATISTICS = "statistics"
+    CHANGES = "changes"
     MEASURE = "measure"
+
+    @property
+    def teaches(self) -> bool:
+        """Does a new version come of it?"""
+        return self is not Kind.MEASURE
+
+    @property
+    def sums(self) -> bool:
+        """Does it sum statistics?"""
+        return self in (Kind.STATISTICS, Kind.CHANGES)
 
 
 class PlannedAlgorithm(Message):
@@ -85,12 +102,24 @@ class Plan(Message):
             raise ValueError(f"there is no kind of round {self.kind!r}")
         if len(set(self.classes)) != len(self.classes):
             raise ValueError("two classes have the same name")
+        if Kind(self.kind).sums and self.head not in (ANALYTIC, PROTOTYPES):
+            raise ValueError(f"the head {self.head!r} is not solved from sums")
         return self
 
     @property
     def parameters(self) -> int:
         """d: numbers in the head (weights and biases)."""
         return (self.features + 1) * len(self.classes)
+
+    @property
+    def triangle(self) -> int:
+        """Numbers in the upper triangle of ΣΦᵀΦ, if the head is solved from it; else 0."""
+        return self.features * (self.features + 1) // 2 if self.head == ANALYTIC else 0
+
+    @property
+    def parts_of_sums(self) -> int:
+        """2 if sums of training and of validation pictures are kept apart, to choose a ridge by the latter; else 1."""
+        return 2 if self.triangle else 1
 
     @property
     def hash(self) -> bytes:

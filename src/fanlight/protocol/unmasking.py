@@ -22,6 +22,7 @@ from fanlight.errors import Refused
 from fanlight.protocol.closing import SHARD_LEFT_OUT, SUM_NOT_USABLE, Listed, Release
 from fanlight.protocol.contribution import Totals, centre, check_sum, read_totals
 from fanlight.protocol.digests import vector_digest
+from fanlight.protocol.extras import Integers
 from fanlight.protocol.main_round import Record
 from fanlight.protocol.merkle import Entry, set_root
 from fanlight.protocol.report import report_id
@@ -128,7 +129,7 @@ def unmask(
         round_key: main's X25519 key of this round; None if it has been lost.
     """
     sealed = {listed.device: listed.sealed_main for listed in accepted}
-    flaws, good = [], list[tuple[int, NDArray[np.int32]]]()
+    flaws, good = [], list[tuple[int, Integers]]()
     for shard, vector in zip(shards, vectors, strict=True):
         flaw, numbers = _unmask(record, shard, sealed, vector, round_key)
         flaws.append(flaw)
@@ -139,7 +140,7 @@ def unmask(
     return Unmasked(tuple(flaws), _add_up(record.terms.layout, good))
 
 
-def _add_up(layout: Sequence[Segment], good: Sequence[tuple[int, NDArray[np.int32]]]) -> Totals:
+def _add_up(layout: Sequence[Segment], good: Sequence[tuple[int, Integers]]) -> Totals:
     """Over all shards, and of each, if there is more than one; those lie where they were unmasked."""
     if len(good) == 1:
         ((count, total),) = good
@@ -157,7 +158,7 @@ def _unmask(
     sealed: Mapping[bytes, bytes],
     vector: NDArray[np.uint32],
     round_key: X25519PrivateKey | None,
-) -> tuple[str, NDArray[np.int32] | None]:
+) -> tuple[str, Integers | None]:
     if vector.size == 0:
         return SUM_LOST, None
     if round_key is None:

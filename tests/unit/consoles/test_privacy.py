@@ -283,7 +283,7 @@ def test_a_program_changes_the_same(folder: Path) -> None:
     assert browser.put("/api/v1/paused", json={"on": True}, headers=headers).json()["paused"] is True
     assert browser.put("/api/v1/left", json={"on": True}, headers=headers).json()["left"] is True
     allowed = browser.put("/api/v1/allowed", json={"names": ["softmax"]}, headers=headers).json()
-    excluded = ["efficientnet-lite0", "efficientnet-lite0-levels"]
+    excluded = ["efficientnet-lite0", "efficientnet-lite0-levels", "analytic", "prototypes"]
     assert allowed["excluded"] == excluded
     kept = {"paused": True, "left": True, "excluded": excluded}
     assert browser.get("/api/v1/wishes").json() == floors | kept

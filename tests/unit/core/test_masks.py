@@ -69,6 +69,24 @@ def test_a_strided_view_is_masked_where_it_lies() -> None:
     assert not vector[1::2].any()
 
 
+def test_in_the_ring_of_64_bits_an_element_takes_two_words_the_lower_half_first() -> None:
+    vector = np.full(5, 7, dtype=np.uint64)
+    add_mask(vector, KEY)
+    words = mask(10).astype(np.uint64)
+    assert np.array_equal(vector, 7 + words[::2] + (words[1::2] << np.uint64(32)))
+    subtract_mask(vector, KEY)
+    assert vector.tolist() == [7] * 5
+
+
+def test_long_elements_are_masked_the_same_in_whatever_pieces() -> None:
+    length = (1 << 16) + 11  # more than one piece of the stream
+    whole, parts, stream = np.zeros(length, np.uint64), np.zeros(length, np.uint64), MaskStream(KEY)
+    add_mask(whole, KEY)
+    for piece in (parts[:3], parts[3:70_000], parts[70_000:]):
+        stream.add_to(piece)
+    assert np.array_equal(whole, parts)
+
+
 def test_a_mask_looks_uniform() -> None:
     words = mask(1 << 16)
     bits = np.unpackbits(words.view(np.uint8)).mean()
@@ -78,7 +96,7 @@ def test_a_mask_looks_uniform() -> None:
 
 @pytest.mark.parametrize("method", ["add_to", "subtract_from"])
 @pytest.mark.parametrize(
-    "piece", [np.zeros(3, dtype=np.int32), np.zeros(3, dtype=np.uint64), np.zeros((3, 1), dtype=np.uint32)]
+    "piece", [np.zeros(3, dtype=np.int32), np.zeros(3, dtype=np.int64), np.zeros((3, 1), dtype=np.uint32)]
 )
 def test_other_arrays_are_refused_before_the_stream_moves(method: str, piece: Any) -> None:
     stream = MaskStream(KEY)

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fanlight.core.quantise import clip, quantise
+from fanlight.core.quantise import clip, quantise, to_nearest
 from fanlight.core.randomness import Keystream
 from fanlight.errors import ModelError, SettingsError
 
@@ -149,3 +149,28 @@ def test_what_is_not_a_finite_vector_is_refused_before_anything_is_drawn(x: Any)
 def test_scales_and_bounds_out_of_range_are_refused(scale: Fraction, lo: int, hi: int) -> None:
     with pytest.raises(SettingsError):
         quantise(np.zeros(1), scale, lo, hi, generator())
+
+
+def test_the_nearest_integer_is_taken_and_ties_are_even() -> None:
+    x = np.array([0.49, 0.5, 1.5, -0.5, -1.51, 7e9])
+    assert to_nearest(x, Fraction(1), -(2**40), 2**40).tolist() == [0, 0, 2, 0, -2, 7_000_000_000]
+    assert to_nearest(np.array([0.5**33, 2.0**29, -(2.0**29)]), Fraction(2**32), -(2**61), 2**61).tolist() == [
+        0,
+        2**61,
+        -(2**61),
+    ]
+    assert to_nearest(np.linspace(-1, 1, 100_001), Fraction(50_000), -(2**40), 2**40).tolist() == list(
+        range(-50_000, 50_001)
+    )
+
+
+@pytest.mark.parametrize("x", BAD_VECTORS)
+def test_nearest_refuses_what_is_not_a_finite_vector(x: Any) -> None:
+    with pytest.raises(ModelError):
+        to_nearest(x, Fraction(1), 0, 1)
+
+
+@pytest.mark.parametrize(("lo", "hi"), [(0, 2**62 + 1), (-(2**62) - 1, 0), (1, 0)])
+def test_nearest_refuses_bounds_beyond_the_ring(lo: int, hi: int) -> None:
+    with pytest.raises(SettingsError):
+        to_nearest(np.zeros(1), Fraction(1), lo, hi)

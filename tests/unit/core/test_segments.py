@@ -10,6 +10,7 @@ import pytest
 from fanlight.core.segments import (
     Segment,
     check_layout,
+    is_long,
     layout_length,
     layout_words,
     packed_update,
@@ -55,7 +56,6 @@ def test_a_sum_may_come_up_to_half_the_ring_but_not_reach_it(lo: int, hi: int) -
         {"bits": 1, "hi": 0},
         {"bits": 17},
         {"bits": 33},
-        {"bits": 64},
         {"scale_numerator": 0},
         {"scale_denominator": 0},
         {"scale_numerator": -1, "scale_denominator": -1},
@@ -68,6 +68,20 @@ def test_a_sum_may_come_up_to_half_the_ring_but_not_reach_it(lo: int, hi: int) -
 def test_a_segment_that_breaks_a_rule_is_refused(changes: dict[str, Any]) -> None:
     with pytest.raises(MalformedMessage):
         check_layout([replace(WEIGHT, **changes)], 10)
+
+
+def test_a_layout_is_in_words_of_64_bits_throughout_or_nowhere() -> None:
+    long = [replace(segment, bits=64) for segment in (WEIGHT, COUNTS)]
+    check_layout(long, 10)
+    assert is_long(long)
+    assert layout_words(long) == 2 * layout_length(long)
+    with pytest.raises(MalformedMessage, match="throughout"):
+        check_layout([long[0], COUNTS], 10)
+    check_layout([replace(WEIGHT, bits=64, hi=2**62)], 1)
+    with pytest.raises(MalformedMessage, match="could overflow 64 bits"):
+        check_layout([replace(WEIGHT, bits=64, hi=2**62)], 2)
+    with pytest.raises(MalformedMessage, match="limit"):
+        check_layout([replace(WEIGHT, bits=64, length=2**27 + 1)], 10)
 
 
 def test_the_limit_holds_for_the_whole_vector() -> None:

@@ -19,6 +19,7 @@ from fanlight.errors import ModelError
 from fanlight.learning.backbones import BACKBONES, CompiledBackbone, compile_backbone
 from fanlight.learning.export import to_onnx
 from fanlight.learning.features import FeatureExtractor, open_session
+from fanlight.learning.heads import HeadKind
 from fanlight.learning.inference import Prediction, Predictor
 from fanlight.learning.model_file import HeadModel
 from tests.requirements import require
@@ -93,6 +94,21 @@ def test_another_program_says_what_the_product_says(
     for our, (name, probabilities) in zip(ours, theirs, strict=True):
         assert name == our.label
         np.testing.assert_allclose(probabilities, list(our.scores.values()), atol=tolerance)
+
+
+@pytest.mark.parametrize("kind", [HeadKind.ANALYTIC, HeadKind.PROTOTYPES])
+def test_another_program_reads_features_as_a_solved_head_does(
+    model: HeadModel, backbone: CompiledBackbone, tmp_path: Path, kind: HeadKind
+) -> None:
+    solved = replace(model, kind=kind)
+    images = backbone_reference.draw(SIZE)
+    ours = of_the_product(solved, backbone, images, tmp_path)
+    theirs = of_the_other_program(to_onnx(solved, backbone), images, tmp_path)
+    trained = of_the_product(model, backbone, images, tmp_path)
+    for our, (name, probabilities), other in zip(ours, theirs, trained, strict=True):
+        assert name == our.label
+        np.testing.assert_allclose(probabilities, list(our.scores.values()), atol=1e-5)
+        assert abs(our.scores[name] - other.scores[name]) > 1e-3, "the kind makes a difference here"
 
 
 def test_a_photo_is_squeezed_as_the_product_squeezes_it(exported: bytes) -> None:

@@ -127,7 +127,7 @@ def test_fields_out_of_range(bad: dict[str, Any]) -> None:
     "change",
     [
         lambda m: m.update(format=2),
-        lambda m: m.update(head="analytic"),
+        lambda m: m.update(head="quadratic"),
         lambda m: m.update(extra=1),
         lambda m: m.pop("task"),
         lambda m: m.update(classes="ab"),

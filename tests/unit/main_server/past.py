@@ -18,7 +18,7 @@ from fanlight.services.federation import init_federation
 from fanlight.services.main_server import measurements
 from fanlight.services.main_server.app import MainServerParts, create_app
 from fanlight.services.main_server.settings import MainServerSettings
-from fanlight.services.main_server.task import Task
+from fanlight.services.main_server.task import HeadName, Task
 from fanlight.storage.tables import main as tables
 
 CLASSES = ("cat", "dog")
@@ -26,9 +26,11 @@ RECEIVED, LOCAL = [[40, 20], [30, 60]], [[48, 12], [15, 75]]
 BETTER = [[50, 10], [10, 80]]
 
 
-def server(folder: Path, *, demo: bool = False, classes: tuple[str, ...] = CLASSES) -> tuple[FastAPI, MainServerParts]:
+def server(
+    folder: Path, *, demo: bool = False, classes: tuple[str, ...] = CLASSES, head: HeadName = "softmax"
+) -> tuple[FastAPI, MainServerParts]:
     """A main server with its pages, which nobody listens to."""
-    task = Task.default(classes=classes, demo=demo)
+    task = Task.default(classes=classes, demo=demo, head=head)
     init_federation(
         folder, main_url="http://localhost:8000", aggregator_url="http://localhost:8003", task_json=task.to_json()
     )

@@ -8,13 +8,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
 from fanlight.errors import NotPossibleNow
 from fanlight.protocol.plan import Kind
+from fanlight.protocol.statistics import Sums
+from fanlight.services.main_server import collected_sums
 from fanlight.services.main_server.app import MainServerParts, create_app
 from fanlight.services.main_server.settings import MainServerSettings
+from fanlight.services.main_server.task import HeadName, Task
 from fanlight.storage.tables import main as tables
 from tests.unit.main_server.past import add_member, add_round, measure, server
 
@@ -243,3 +247,25 @@ def test_a_round_that_gave_way_to_something_else_is_none_of_those_that_were_aske
     with parts.service.database.transaction() as tx:
         tx.execute(tables.rounds.update().where(tables.rounds.c.number == 2).values(reason="made-room-for-rules"))
     assert next_kind(parts) is Kind.TRAIN
+
+
+def test_a_head_that_is_solved_begins_with_statistics_and_is_trained_only_as_long_as_that_helps(folder: Path) -> None:
+    _app, made = server(folder, demo=True, head="analytic")
+    made.service.change_policy(by_itself=True)
+    assert next_kind(made) is Kind.STATISTICS
+    with made.service.database.transaction() as tx:
+        sums = Sums(*(np.zeros(1, np.int64),) * 3)
+        collected_sums.keep(tx, collected_sums.Collected(sums, np.zeros(2, np.int64), 2, 1))
+    assert next_kind(made) is Kind.STATISTICS, "what was solved from them is not published yet"
+    follow(made, BAD, BEST, GOOD)
+    assert (held(made), next_kind(made)) == (None, Kind.MEASURE)
+    follow(made, GOOD, kind="measure")
+    assert held(made)["reason"] == "no-better"
+    assert made.overview.status()["model"]["version"] == 1
+    made.service.close()
+
+
+def test_an_analytic_task_asks_for_ten_devices_unless_it_is_a_demonstration(folder: Path) -> None:
+    cases: list[tuple[HeadName, bool, int]] = [("analytic", False, 10), ("analytic", True, 2), ("prototypes", False, 5)]
+    for head, demo, k_min in cases:
+        assert Task.default(classes=("a", "b"), head=head, demo=demo).policy.k_min == k_min

@@ -165,7 +165,8 @@ def test_the_mean_is_as_exact_as_stated(update_bits: int, most_pictures: int) ->
     updates = [one.update for one in said if one.update is not None]
     mean = np.mean([quantise.clip(update, CLIP_MICRO / 1e6).vector for update in updates], axis=0)
     vectors = [encode(layout, one, Keystream(secret(str(i)))) for i, one in enumerate(said)]
-    total = centre(layout, np.sum(vectors, axis=0, dtype=np.uint32))
+    summed: NDArray[np.uint32] = np.sum(vectors, axis=0, dtype=np.uint32)
+    total = centre(layout, summed)
     assert check_sum(layout, total, count) is None
     found = read_totals(layout, total, count).mean
     assert found is not None
@@ -203,7 +204,8 @@ def test_garbage_that_no_range_check_could_see_has_too_long_an_update(update_bit
     plan, n_max = plan_of(features=features), 4
     layout = expected_layout(plan, n_max, CLIP_MICRO, with_counts=False, update_bits=update_bits)
     vectors = [encode(layout, contribution_of(plan, i), Keystream(secret(str(i)))) for i in range(n_max)]
-    good = centre(layout, np.sum(vectors, axis=0, dtype=np.uint32)).astype(np.int64)
+    summed: NDArray[np.uint32] = np.sum(vectors, axis=0, dtype=np.uint32)
+    good = centre(layout, summed).astype(np.int64)
     assert check_sum(layout, good, n_max) is None
     draws = Keystream(secret("garbage"))
     reasons = [check_sum(layout, garbage(layout, good, draws), n_max) for _ in range(300)]

@@ -79,7 +79,7 @@ class MaskedSums:
 
         def sum_piece(work: tuple[Piece, int]) -> None:
             piece, at = work
-            coordinates = np.zeros(piece.stop - piece.start, np.uint32)
+            coordinates = ring.zeros(piece.stop - piece.start, piece.bits)
             for place in files:
                 ring.add_into(coordinates, piece.unpack(self._words(place, at, piece.words)))
             subtract_masks(coordinates, keys, piece.start)

@@ -61,6 +61,7 @@ class Prepared(Message):
         received, local: on this device's own test pictures.
         trained_at: unix seconds.
         sent_in: the manifest of the report that was made of it, if one was.
+        sums: SHA-256 of the file with the sums, where the head is solved from sums.
     """
 
     state: Name
@@ -75,6 +76,7 @@ class Prepared(Message):
     local: StoredCounts
     trained_at: Time
     sent_in: Hash | None = None
+    sums: Hash | None = None
 
     @property
     def at(self) -> Preparation:

@@ -1,4 +1,7 @@
-"""Step 1, without its button: train further from the current global head, and measure both on held-out pictures.
+"""Step 1, without its button: learn from this device's pictures, and measure on held-out ones.
+
+In most rounds it trains further from the current global head. Where the plan has the head solved from sums, it works
+out the sums of its own pictures; its local head is the one that is solved from them alone.
 
 Batch order comes from a generator that is seeded by this device alone and anew for each training: a predictable update
 could be isolated by comparing two cohorts.  What is measured is measured on this device's own test pictures, which no
@@ -8,6 +11,7 @@ training saw.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -26,8 +30,12 @@ from fanlight.learning.local_training import SoftmaxDescent, head_of, vector_of
 from fanlight.learning.model_file import HeadModel
 from fanlight.learning.training import EpochProgress
 from fanlight.learning.training_settings import TrainingSettings
+from fanlight.protocol.contribution import W_MAX
 from fanlight.protocol.device_round import Preparation
-from fanlight.protocol.plan import Plan
+from fanlight.protocol.plan import Kind, Plan
+from fanlight.protocol.statistics import Sums
+from fanlight.services.device import solving
+from fanlight.services.device import sums_file as sums_files
 from fanlight.services.device.learned import Course, Epoch, Held, Learned, Prepared, StoredCounts
 from fanlight.services.device.local_algorithm import algorithm_name, local_algorithm
 from fanlight.services.device.memories import Left, left_of
@@ -78,8 +86,13 @@ class Learner:
             with contextlib.suppress(DataError):
                 self.pictures.look(held.plan.classes)
 
-    def train(self, held: Held, progress: Progress) -> Prepared:
+    def train(self, held: Held, progress: Progress, most: int = W_MAX) -> Prepared:
         """Train from the global model ``held`` and keep the result; on an error everything stays as it was.
+
+        Args:
+            held: the model, and its plan.
+            progress: told how far it is.
+            most: pictures of a part that count in sums; of more, so many are drawn by lot.
 
         Returns:
             the preparation; idle if another model came meanwhile.
@@ -93,8 +106,15 @@ class Learner:
         parts = self.pictures.examples(plan, ("train", "valid", "test"), bar.features)
         if parts["train"].y.size == 0:
             raise nothing_to_learn_from(self.pictures)
-        local, course, beside = self._descend(held, start, parts, bar)
-        file = model_file.encode(local)
+        sums, course, beside = None, Course(epochs=()), None
+        if Kind(plan.kind).sums:
+            parts |= {part: self._some(parts[part], most) for part in ("train", "valid")}
+            head, sums = solving.learn(plan, parts["train"], parts["valid"])
+            local = replace(start, weight=head.weight, bias=head.bias)
+            bar.passes(1.0, "sums of the pictures worked out")
+        else:
+            local, course, beside = self._descend(held, start, parts, bar)
+        file, sums_file = model_file.encode(local), sums_files.encode(sums) if sums is not None else None
         received = _measure(start, parts["test"], plan)
         prepared = Prepared(
             state=Preparation.IDLE.value,  # the store moves it on
@@ -108,8 +128,9 @@ class Learner:
             received=received,
             local=_measure(local, parts["test"], plan),
             trained_at=int(self.clock()),
+            sums=hashlib.sha256(sums_file).digest() if sums_file is not None else None,
         )
-        kept = self.store.trained(prepared, file, beside)
+        kept = self.store.trained(prepared, file, beside, sums_file)
         self.store.keep_course(course)
         self.store.measured(held, received)
         progress(1.0, "done")
@@ -137,6 +158,16 @@ class Learner:
         update: NDArray[np.float64] = vectors[0] - vectors[1]
         return update
 
+    def sums(self, prepared: Prepared) -> Sums:
+        """The sums of a preparation that has some; errors as in ``sums_file.decode``."""
+        return sums_files.decode(self.store.sums_file(prepared.sums or b""))
+
+    def _some(self, examples: Examples, most: int) -> Examples:
+        if examples.y.size <= most:
+            return examples
+        drawn = Keystream(self.randomness(32)).permutation(examples.y.size)[:most]
+        return Examples(examples.x[drawn], examples.y[drawn])
+
     def global_model(self, held: Held) -> HeadModel:
         """The current global model."""
         return model_file.decode(self.store.global_file(held.sha256))
@@ -157,9 +188,9 @@ class Learner:
         layout = head_layout(plan.features, len(plan.classes))
         control = {} if start.control is None else {CONTROL: vector_of(layout, start.control)}
         received = Received(vector_of(layout, start), layout, control)
-        train, valid = parts["train"], parts["valid"]
+        (x, y), (valid_x, valid_y) = ((start.read(parts[part].x), parts[part].y) for part in ("train", "valid"))
         stream, settings = Keystream(self.randomness(32)), training_settings(plan)
-        descend = SoftmaxDescent(layout, train.x, train.y, valid.x, valid.y, settings, stream, on_epoch)
+        descend = SoftmaxDescent(layout, x, y, valid_x, valid_y, settings, stream, on_epoch)
         memory = self.store.memories.remembered(algorithm_name(plan), held.version)
         outcome = algorithm.local(received, memory, descend)
         own = head_of(layout, outcome.own)
@@ -177,10 +208,11 @@ class Learner:
         except (ModelError, NotFound, StorageError):
             return None
         current = self.global_model(held)
-        same = (model.classes, model.backbone_sha256, model.picture_size) == (
+        same = (model.classes, model.backbone_sha256, model.picture_size, model.kind) == (
             current.classes,
             current.backbone_sha256,
             current.picture_size,
+            current.kind,
         )
         return model if same else None
 
@@ -204,7 +236,7 @@ class _Bar:
             text = f"features of {done - self._kept} of {new} new pictures"
             self._progress(self._share * (done - self._kept) / new, text)
 
-    def passes(self, fraction: float, text: str, point: Point) -> None:
+    def passes(self, fraction: float, text: str, point: Point | None = None) -> None:
         """So much of the passes is done, at least: most trainings end before the last one."""
         self._progress(self._share + (1 - self._share) * fraction, text, point)
 
@@ -247,7 +279,7 @@ def _point(done: EpochProgress) -> Point:
 
 
 def _measure(model: HeadModel, test: Examples, plan: Plan) -> StoredCounts:
-    return StoredCounts.of(evaluate(model.weight, model.bias, test.x, test.y, plan.classes))
+    return StoredCounts.of(evaluate(model.weight, model.bias, model.read(test.x), test.y, plan.classes))
 
 
 def _occurring(train_part: Examples, plan: Plan) -> NDArray[np.bool_]:

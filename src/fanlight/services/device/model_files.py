@@ -1,4 +1,7 @@
-"""The files of models in a device's state folder: the global one that it holds, the local one that it trained."""
+"""The files of models in a device's state folder: the global one that it holds, the local one that it trained.
+
+Beside them, the sums that a head is solved from, as this device's pictures have them.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from fanlight.learning.model_file import MAX_MODEL_BYTES
 from fanlight.storage.blobs import BlobFolder
 from fanlight.storage.unfinished import Unfinished
 
-Whose = Literal["global", "local"]
+Whose = Literal["global", "local", "sums"]
 
 _FOLDER: Final = "models"
 
@@ -41,9 +44,10 @@ class ModelFiles:
             raise StorageError(f"The {whose} model's file in {self._files.root} is damaged.", slug="damaged-model")
         return data
 
-    def keep_only(self, whose: Whose, sha256: bytes) -> None:
-        """Delete all others of the kind; one that a power cut brings back goes with the next."""
-        others = (name for name in self._files.names() if name.startswith(f"{whose}-") and name != _name(whose, sha256))
+    def keep_only(self, whose: Whose, sha256: bytes | None) -> None:
+        """Delete all others of the kind, or all, if none is to be kept; one that a power cut brings back goes too."""
+        kept = None if sha256 is None else _name(whose, sha256)
+        others = (name for name in self._files.names() if name.startswith(f"{whose}-") and name != kept)
         self._files.delete(*others, durably=False)
 
     def unfinished(self, sha256: bytes) -> Unfinished:

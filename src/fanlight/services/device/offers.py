@@ -102,7 +102,8 @@ def check_fits(file: bytes, plan: Plan) -> None:
     found = (model.classes, model.backbone_id, model.backbone_sha256, model.picture_size, model.weight.shape)
     shape = (plan.features, len(plan.classes))
     local_algorithm(plan)
-    if found != (plan.classes, plan.backbone, plan.backbone_hash.hex(), plan.picture_size, shape):
+    expected = (plan.classes, plan.backbone, plan.backbone_hash.hex(), plan.picture_size, shape)
+    if found != expected or model.kind != plan.head:
         raise Refused("The offered model does not fit the offered plan.", slug="model-refused")
 
 

@@ -16,7 +16,7 @@ import structlog
 
 from fanlight.core.randomness import Keystream
 from fanlight.errors import Conflict, FanlightError, NotAuthentic, NotFound, NotPossibleNow, Refused
-from fanlight.protocol.contribution import Contribution
+from fanlight.protocol.contribution import W_MAX, Contribution
 from fanlight.protocol.device import needs_training
 from fanlight.protocol.device_round import PREPARATION, Delivery, PreparationEvent, Record, answer_key
 from fanlight.protocol.manifest import Manifest, SignedManifest, read_manifest
@@ -109,7 +109,10 @@ class Rounds:
             )
         device = self.identity.device
         proposal = read_manifest(device.trust, signed).proposal
-        plan = held.plan.of_kind(Kind(proposal.kind))
+        kind = Kind(proposal.kind)
+        if kind.teaches and kind != held.plan.kind:
+            raise Refused("The round teaches in another way than this device has learned.", slug=OTHER_MODEL)
+        plan = held.plan.of_kind(kind)
         key = answer_key(proposal.plan, proposal.attempt, proposal.model)
         history = self.store.history(key, int(self.clock()))  # a server's time could stretch the owner's limit a day
         manifest = device.check_manifest(
@@ -139,10 +142,14 @@ class Rounds:
         """
         PREPARATION.next(self.offers.preparation, event)
         prepared = self.prepared()
-        beside = self.store.memories.to_send(prepared.head)
+        by_sums, beside = Kind(opening.plan.kind).sums, self.store.memories.to_send(prepared.head)
+        update = None if by_sums else beside.get("update")
+        if update is None and not by_sums:
+            update = self.learner.update(opening.held, prepared)
         contribution = Contribution(
             examples=prepared.examples,
-            update=beside["update"] if "update" in beside else self.learner.update(opening.held, prepared),
+            update=update,
+            sums=self.learner.sums(prepared) if by_sums else None,
             received=prepared.received.measured,
             local=prepared.local.measured,
             supporters=np.array(prepared.supporters, np.bool_),
@@ -246,6 +253,12 @@ class Rounds:
         except NotAuthentic:  # nothing that anybody could be held to
             return None
         return None
+
+    def most_pictures(self) -> int:
+        """How many pictures of a part the open round lets count in sums, or any round."""
+        signed = self.offers.manifest
+        layout = Manifest.decode(signed.payload).proposal.layout if signed else ()
+        return next((segment.hi for segment in layout if segment.kind == "examples"), W_MAX)
 
     def servers_time(self) -> int:
         """Unix seconds by this device's clock, set right by what the servers told when they refused its signatures.

@@ -192,7 +192,7 @@ class Steps:
     # -- jobs
 
     def _train(self, progress: Progress) -> dict[str, Any]:
-        prepared = self.rounds.learner.train(self.rounds.held(), progress)
+        prepared = self.rounds.learner.train(self.rounds.held(), progress, self.rounds.most_pictures())
         return {
             "model_version": prepared.model_version,
             "examples": prepared.examples,

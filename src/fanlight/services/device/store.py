@@ -193,8 +193,8 @@ class DeviceStore:
         """How far the preparation of the next report is."""
         return self.values.read(Prepared, _PREPARED)
 
-    def trained(self, prepared: Prepared, file: bytes, left: Left | None = None) -> Prepared:
-        """Step 1 is done: keep what it brought, and the local model's ``file``.
+    def trained(self, prepared: Prepared, file: bytes, left: Left | None = None, sums: bytes | None = None) -> Prepared:
+        """Step 1 is done: keep what it brought, the local model's ``file``, and that of the ``sums`` if it has some.
 
         Args:
             prepared, file: what it brought.
@@ -204,6 +204,8 @@ class DeviceStore:
             the preparation as it is kept; it is void if another model came while this one was trained on.
         """
         self._models.write("local", prepared.head, file)
+        if prepared.sums is not None and sums is not None:
+            self._models.write("sums", prepared.sums, sums)
         with self.values.changing() as tx:
             before, held = _prepared(tx), _held(tx)
             kept = _move(tx, prepared.with_(state=_state(before).value), PreparationEvent.TRAIN)
@@ -211,6 +213,7 @@ class DeviceStore:
                 kept = _move(tx, kept, PreparationEvent.NEW_MODEL)
             memories.trained(tx, prepared.head, prepared.model_version, left)
         self._models.keep_only("local", prepared.head)
+        self._models.keep_only("sums", prepared.sums)
         return kept
 
     @property
@@ -239,6 +242,10 @@ class DeviceStore:
     def local_file(self, sha256: bytes) -> bytes:
         """The local model's file; errors as in ``global_file``."""
         return self._models.read("local", sha256)
+
+    def sums_file(self, sha256: bytes) -> bytes:
+        """The file with the sums of a preparation; errors as in ``global_file``."""
+        return self._models.read("sums", sha256)
 
     # -- reports
 

@@ -149,8 +149,9 @@ class TryIt:
         cache = self._features(model)
         members = self._role.library.of_part(model.classes[truth], "test")
         rows = [(sha256, cache.get(sha256)) for sha256 in members]
-        head = SoftmaxHead(model.weight, model.bias)
-        return [sha256 for sha256, x in rows if x is not None and int(head.logits(x[None])[0].argmax()) == named]
+        head = model.head
+        read = [(sha256, model.read(x[None])) for sha256, x in rows if x is not None]
+        return [sha256 for sha256, x in read if int(head.logits(x)[0].argmax()) == named]
 
     def _features(self, model: HeadModel) -> FeatureCache:
         state, features = self._role.settings.state, model.weight.shape[0]
@@ -184,7 +185,7 @@ def _answer(which: Which, model: HeadModel, features: Floats, places: Floats, sh
     if min(high, wide) < FEWEST_PLACES:
         why = f"This task's pictures are so small ({model.picture_size} pixels) that the model sees only"
         return replace(answer, why_no_heat=f"{why} {wide} × {high} parts of one: too few to show where it looks.")
-    warm = heat(places, SoftmaxHead(model.weight, model.bias), model.classes.index(answer.label))
+    warm = heat(places, model.head, model.classes.index(answer.label))
     if warm.max() < _FAINTEST:
         return replace(answer, why_no_heat="All parts of the picture say much the same to this model.")
     return replace(answer, heat=_jpeg(_glowing(shown, warm / warm.max())))
@@ -192,7 +193,7 @@ def _answer(which: Which, model: HeadModel, features: Floats, places: Floats, sh
 
 def _scores(which: Which, model: HeadModel, features: Floats) -> Answer:
     """What a model says by the (1, f) features of a picture."""
-    probabilities = softmax(SoftmaxHead(model.weight, model.bias).logits(features))[0]
+    probabilities = softmax(model.head.logits(model.read(features)))[0]
     order = np.argsort(-probabilities, kind="stable")
     scores = tuple((model.classes[label], float(probabilities[label])) for label in order)
     return Answer(which, model.version, scores)

@@ -10,6 +10,7 @@ from collections.abc import Collection
 from typing import Final
 
 from fanlight.errors import Refused, SettingsError
+from fanlight.learning.heads import HeadKind
 from fanlight.protocol.device_round import Floors
 from fanlight.protocol.manifest import MOST_REJECTED_PERCENT
 from fanlight.protocol.message import U32, Message, Name
@@ -17,7 +18,7 @@ from fanlight.services.device.offers import allowed_backbones
 from fanlight.services.device.settings import DeviceSettings
 from fanlight.services.device.store import DeviceStore
 
-HEADS: Final = frozenset({"softmax"})
+HEADS: Final = frozenset(kind.value for kind in HeadKind)
 FEWEST, MOST = 2, 1 << 20
 MOST_ANSWERS: Final = 1_000_000
 PAUSED: Final = "paused"

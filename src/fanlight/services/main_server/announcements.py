@@ -9,7 +9,7 @@ from fanlight.protocol import signing
 from fanlight.protocol.exchange import Decline
 from fanlight.protocol.main_round import State
 from fanlight.protocol.report import READINESS, Readiness
-from fanlight.services.main_server import class_proposals, device_models, round_table
+from fanlight.services.main_server import class_proposals, device_models, round_table, teaching
 from fanlight.services.main_server.service import MainService
 from fanlight.storage.tables.main import devices
 
@@ -29,7 +29,7 @@ def take_readiness(service: MainService, device: bytes, data: bytes) -> None:
     values = {"ready_plan": readiness.plan, "ready_model": readiness.model}
     with service.database.transaction() as tx:
         tx.execute(update(devices).where(devices.c.dev == device).values(**values))
-        if readiness.plan == service.task.plan.hash:
+        if readiness.plan == teaching.plan_of_next(tx, service.task).hash:
             line = round_table.latest_line(tx)
             since = line.opened_at if line is not None and line.opened_at else 0.0
             device_models.note_ready(tx, device, readiness.model, since, service.clock())

@@ -15,7 +15,7 @@ from fanlight.errors import NotPossibleNow
 from fanlight.protocol.exchange import Order
 from fanlight.protocol.main_round import State
 from fanlight.protocol.plan import Kind
-from fanlight.services.main_server import measurements, members, notes, round_table
+from fanlight.services.main_server import measurements, members, notes, round_table, teaching
 from fanlight.services.main_server.course import Course, Hold
 from fanlight.services.main_server.made_room import MadeRoom
 from fanlight.services.main_server.round_table import RoundLine
@@ -154,7 +154,7 @@ class Conductor:
 
     def _announced(self, tx: Connection, line: RoundLine) -> int:
         """Devices whose work for the open round would be lost with it."""
-        columns, plan = devices.c, self._service.task.plan
+        columns, plan = devices.c, teaching.plan_of_next(tx, self._service.task)
         ready = select(columns.dev).where(columns.ready_plan == plan.hash, columns.ready_model == line.model)
         waited_for = members.confirmed(tx).keys() - self._service.presence.declined(line.number).keys()
         return len(waited_for & set(tx.execute(ready).scalars()))

@@ -15,10 +15,11 @@ from typing import Final
 from sqlalchemy import Connection
 
 from fanlight.core.percent import percent
+from fanlight.learning.heads import HeadKind
 from fanlight.protocol import codec
 from fanlight.protocol.log import LogEntry
 from fanlight.protocol.plan import Kind
-from fanlight.services.main_server import measurements, members, notes, round_table, stopping_rules
+from fanlight.services.main_server import measurements, members, notes, round_table, stopping_rules, teaching
 from fanlight.services.main_server.promotion import Reason
 from fanlight.services.main_server.scores import Scores, begin_anew
 from fanlight.services.main_server.service import MainService
@@ -30,6 +31,7 @@ STOPPED: Final = "stopped"
 RESUMED: Final = "resumed"
 """Type of the log entry: the operator lets rounds go on after a stop; its payload is empty."""
 _MEASURING_TRIES: Final = 3
+_PATIENCE_OF_SOLVED: Final = 2
 _GO_ON: Final = "To train on, let rounds go on (/task)."
 
 
@@ -76,6 +78,15 @@ class Course:
     def _policy(self) -> Policy:
         return self._service.task.policy
 
+    @property
+    def _patience(self) -> int:
+        """Rounds without a better version after which training ends, by itself; 0: no end.
+
+        A head that was solved is trained further only as long as that helps.
+        """
+        solved = HeadKind(self._service.task.head).is_solved
+        return self._policy.patience_rounds or (_PATIENCE_OF_SOLVED if solved else 0)
+
     def is_stop_due(self, tx: Connection) -> bool:
         """Would ``stop`` change anything?"""
         return self._due(tx) is not None
@@ -94,7 +105,7 @@ class Course:
     def _due(self, tx: Connection) -> tuple[Stop, Score, Score] | None:
         """Which rule ends training now, by which version, and the best one; ``NONE``: all rounds have been."""
         policy, stopped = self._policy, notes.read(tx, notes.STOPPED, Stop.NONE)
-        patient = policy.by_itself and policy.patience_rounds > 0
+        patient = policy.by_itself and self._patience > 0
         if stopped or not (patient or policy.stop_on_drop_points):
             return None
         scores = self._scores.counted(tx)
@@ -119,10 +130,11 @@ class Course:
         if self.hold(tx) is not None:
             return None
         if not self._policy.by_itself:
-            return Kind.TRAIN
-        patience = self._policy.patience_rounds
-        fruitless = patience and self._is_fruitless(tx, self._scores.counted(tx))
-        return Kind.MEASURE if fruitless or self._enough_trained(tx) else Kind.TRAIN
+            return teaching.kind_of_next(tx, self._service.task)
+        fruitless = self._patience and self._is_fruitless(tx, self._scores.counted(tx))
+        if fruitless or self._enough_trained(tx):
+            return Kind.MEASURE
+        return teaching.kind_of_next(tx, self._service.task)
 
     def hold(self, tx: Connection) -> Hold | None:
         """Why no round opens after the one that is open, if any."""
@@ -213,11 +225,11 @@ class Course:
         if not scores:
             return False
         untested = self._service.models.current(tx).number > scores[-1].version
-        return stopping_rules.rounds_without_better(scores) + untested >= self._policy.patience_rounds
+        return stopping_rules.rounds_without_better(scores) + untested >= self._patience
 
     def _enough_trained(self, tx: Connection) -> bool:
         policy = self._policy
-        return policy.by_itself and 0 < policy.rounds <= round_table.count_of(tx, Kind.TRAIN)
+        return policy.by_itself and 0 < policy.rounds <= round_table.count_taught(tx)
 
     def _all_done(self, tx: Connection) -> bool:
         """By itself and with a number of rounds: have they been, and is the last model measured (or not measurable)?"""
@@ -227,4 +239,4 @@ class Course:
         model = self._service.models.current(tx).sha256
         if measurements.of_model(tx, model) is not None:
             return False
-        return round_table.count_of(tx, Kind.MEASURE, model) < _MEASURING_TRIES
+        return round_table.count_measured(tx, model) < _MEASURING_TRIES

@@ -12,6 +12,7 @@ from fanlight.core.printable import printable
 from fanlight.learning.backbones import BACKBONES
 from fanlight.learning.model_file import HeadModel, model_hash
 from fanlight.services.main_server.algorithm_choice import AlgorithmChoice
+from fanlight.services.main_server.solving import Solution
 from fanlight.services.main_server.task import Task
 
 FORMAT: Final = 1
@@ -50,6 +51,7 @@ _KNOWN_TO_THE_SERVER: Final = (
     "training_rounds",
     "lineage",
     "algorithm",
+    "solution",
     "training",
     "demonstration",
 )
@@ -61,6 +63,7 @@ def card(
     lineage: Sequence[int],
     participants: int | None,
     algorithm: AlgorithmChoice | None,
+    solution: Solution | None = None,
 ) -> dict[str, Any]:
     """The card as plain data.
 
@@ -69,7 +72,9 @@ def card(
         model: the version's line (see ``lines.version_lines``).
         lineage: numbers of all the versions it was trained from, nearest first; each step is one training round.
         participants: devices in the sum that made it; None for the first version.
-        algorithm: that made it; None for the first version, and those from before there was a choice.
+        algorithm: that made it; None for the first version, those that were solved, and those from before there was a
+            choice.
+        solution: how it was solved, if it was.
     """
     return {
         "format": FORMAT,
@@ -88,6 +93,7 @@ def card(
         "picture_size": task.picture_size,
         "training": task.training.model_dump(),
         "algorithm": algorithm.as_json() if algorithm else None,
+        "solution": solution.as_json() if solution else None,
         "demonstration": task.policy.demo,
         "metrics": model["metrics"],
         "note": model.get("note", ""),
@@ -106,7 +112,7 @@ def card_of_file(model: HeadModel, content: bytes) -> dict[str, Any]:
         "bytes": len(content),
         "classes": list(model.classes),
         "backbone": _backbone(model.backbone_id, model.backbone_sha256, model.weight.shape[0]),
-        "head": "softmax",
+        "head": model.kind.value,
         "picture_size": model.picture_size,
         "metrics": None,
         "note": "This card was made from the model's file alone; the main server has one with origin and figures.",
@@ -161,6 +167,7 @@ def _origin(content: dict[str, Any]) -> list[str]:
         f"- Training rounds: {rounds}",
         f"- Trained from: {', '.join(f'version {number}' for number in before) or 'nothing'}{more}",
         *([f"- Algorithm: {_algorithm(content['algorithm'])}"] if content["algorithm"] else []),
+        *([f"- Solved: {solution_in_words(content['solution'])}"] if content["solution"] else []),
     ]
 
 
@@ -168,6 +175,17 @@ def _algorithm(algorithm: dict[str, Any]) -> str:
     takes = ", ".join(f"{name} {value:g}" for name, value in algorithm["parameters"].items())
     shards = "" if algorithm["combine"] == "mean" else f"; shards combined by {algorithm['combine']}"
     return f"{algorithm['title']}{f' ({takes})' if takes else ''}{shards}"
+
+
+def solution_in_words(solution: dict[str, Any]) -> str:
+    """How a version was solved, in a sentence."""
+    sums = f"from the sums of {solution['pictures']} pictures on {solution['devices']} devices, in one round"
+    if solution["strength"] is None:
+        return f"{sums}; the mean of each class."
+    if solution["held_out_error"] is None:
+        return f"{sums}; ridge λ = {solution['strength']:g}, with no held-out pictures to choose it by."
+    error = f"(mean squared error {solution['held_out_error']:.3f})"
+    return f"{sums}; ridge λ = {solution['strength']:g}, chosen by held-out pictures {error}."
 
 
 def _figures(metrics: dict[str, Any] | None) -> list[str]:

@@ -5,14 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final
 
+import numpy as np
+from numpy.typing import NDArray
 from sqlalchemy import Connection, Select, bindparam, func, insert, literal, select, update
 
 from fanlight.errors import NotFound
-from fanlight.learning.heads import SoftmaxHead, zero_head
+from fanlight.learning.heads import HeadKind, SoftmaxHead, zero_head
 from fanlight.learning.model_file import HeadModel, decode, parts
 from fanlight.protocol.contribution import Totals
 from fanlight.protocol.plan import Plan
-from fanlight.services.main_server import algorithm_memories, members, notes
+from fanlight.protocol.statistics import Sums
+from fanlight.services.main_server import algorithm_memories, members, notes, solving
+from fanlight.services.main_server.collected_sums import Collected
 from fanlight.services.main_server.next_version import move
 from fanlight.services.main_server.task_file import TaskFile
 from fanlight.services.main_server.version_files import VersionFiles
@@ -152,10 +156,18 @@ class Models:
         """Apply the mean update of a released round to the model it started from; not published yet.
 
         Classes with fewer supporters than the task asks for keep their row: with one supporter the row of the sum *is*
-        that device's contribution. ``totals.steps`` are overwritten: see ``next_version``.
+        that device's contribution. ``totals.steps`` are overwritten: see ``next_version``. Where the round has sums,
+        the model is solved from them, wherever it started from.
         """
-        if totals.steps is None:
+        if totals.sums is not None:
+            made = self._solved(tx, totals.sums, totals, round_number)
+        elif totals.steps is not None:
+            made = self._moved(tx, totals, start)
+        else:
             return
+        self._insert(tx, made, now, round_number, published=False)
+
+    def _moved(self, tx: Connection, totals: Totals, start: bytes) -> HeadModel:
         assert totals.supporters is not None
         task, number = self._tasks.task, self._latest(tx) + 1
         choice = algorithm_memories.proposed(tx, task.algorithm)
@@ -165,11 +177,22 @@ class Models:
             algorithm_memories.remembered(tx, self.of_hash(tx, start), choice),
             choice,
             totals,
-            held_back=totals.supporters < notes.read(tx, notes.SUPPORTERS, task.policy.supporters),
+            held_back=self._held_back(tx, totals.supporters),
             members=members.count_confirmed(tx),
         )
-        self._insert(tx, version_model(task.plan, number, made.head, made.control), now, round_number, published=False)
         algorithm_memories.remember(tx, number, choice, made.memory)
+        return version_model(task.plan, number, made.head, made.control)
+
+    def _solved(self, tx: Connection, sums: Sums, totals: Totals, round_number: int) -> HeadModel:
+        assert totals.supporters is not None
+        plan, number = self._tasks.task.plan, self._latest(tx) + 1
+        collected = Collected(sums, totals.supporters, totals.count, round_number)
+        head = solving.solve_version(tx, plan, collected, self._held_back(tx, totals.supporters), number)
+        return version_model(plan, number, head)
+
+    def _held_back(self, tx: Connection, supporters: NDArray[np.int64]) -> NDArray[np.bool_]:
+        found: NDArray[np.bool_] = supporters < notes.read(tx, notes.SUPPORTERS, self._tasks.task.policy.supporters)
+        return found
 
     def publish(self, tx: Connection, round_number: int) -> None:
         """Hand out the version that a round made, if it made one: it is the current one now."""
@@ -206,6 +229,7 @@ def version_model(plan: Plan, number: int, head: SoftmaxHead, control: SoftmaxHe
         weight=head.weight,
         bias=head.bias,
         control=control,
+        kind=HeadKind(plan.head),
     )
 
 

@@ -14,7 +14,7 @@ from fanlight.protocol.exchange import OFFER, Offer, Order
 from fanlight.protocol.main_round import Record, State
 from fanlight.protocol.manifest import invite
 from fanlight.protocol.plan import Plan
-from fanlight.services.main_server import round_table
+from fanlight.services.main_server import round_table, teaching
 from fanlight.services.main_server.models import Version
 from fanlight.services.main_server.round_table import RoundLine
 from fanlight.services.main_server.service import MainService
@@ -53,14 +53,14 @@ class Offers:
         """The signed offer for a device."""
         service = self._service
         version = service.news.version_of(service.news.offers, device)  # read first: a change meanwhile is news
-        line, model, rules = self._now(service.database.commits)
+        line, model, rules, plan = self._now(service.database.commits)
         task, mh, invited = service.task, None, None
         by_itself = task.policy.by_itself if rules is None else rules.by_itself
         if line is not None and line.at is State.OPEN and line.asked is not Order.ABANDON:
             cohort = self._opened(line.mh).cohort
             mh = line.mh if not cohort or device in cohort else None
             invited = device if cohort and mh else None
-        return self._signed(_Said(version, by_itself, task.plan, model, mh, invited, service.pause_s))
+        return self._signed(_Said(version, by_itself, plan, model, mh, invited, service.pause_s))
 
     def _sign(self, said: _Said) -> bytes:
         identity = self._service.identity
@@ -77,14 +77,14 @@ class Offers:
         )
         return signing.sign(identity.private, OFFER, message.encode()).encode()
 
-    def _read_now(self, _commits: int) -> tuple[RoundLine | None, Version, WaitingRules | None]:
-        """The newest round, the current model, and the rules of a round under way."""
+    def _read_now(self, _commits: int) -> tuple[RoundLine | None, Version, WaitingRules | None, Plan]:
+        """The newest round, the current model, the rules of a round under way, and the plan that is followed now."""
         service = self._service
         with service.database.reading() as tx:
             line = round_table.latest_line(tx)
             under_way = line is not None and not line.is_over
             rules = WaitingRules.of_newest(tx, service.task.policy) if under_way else None
-            return line, service.models.current(tx), rules
+            return line, service.models.current(tx), rules, teaching.plan_of_next(tx, service.task)
 
     def _read(self, mh: bytes) -> Record:
         """The record of a round that is open; manifest and cohort do not change any more."""

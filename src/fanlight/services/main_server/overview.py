@@ -10,7 +10,7 @@ from sqlalchemy import Connection, case, func, select
 from fanlight.protocol.plan import Kind
 from fanlight.services.http.paging import paging
 from fanlight.services.http.steps import StepView
-from fanlight.services.main_server import lines, measurements, members, round_table, timeline
+from fanlight.services.main_server import lines, measurements, members, round_table, teaching, timeline
 from fanlight.services.main_server.conductor import Conductor
 from fanlight.services.main_server.models import Version
 from fanlight.services.main_server.round_table import Stored
@@ -192,7 +192,7 @@ class Overview:
     def _devices(self, tx: Connection, model: Version) -> list[dict[str, Any]]:
         service, columns = self._service, tables.devices.c
         confirmed = members.confirmed(tx)
-        plan = service.task.plan.hash
+        plan = teaching.plan_of_next(tx, service.task).hash
         return [
             {
                 "device": row.dev.hex(),

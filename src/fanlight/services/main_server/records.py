@@ -19,6 +19,7 @@ from fanlight.services.main_server import (
     model_card,
     round_table,
     sharding,
+    solving,
 )
 from fanlight.services.main_server.course import Course
 from fanlight.services.main_server.models import Version
@@ -56,7 +57,7 @@ class Records:
             model = service.models.current(tx)
             listed = lines.round_lines(tx, service, round_table.lines(tx))
             return {
-                "rounds": [entry for entry in listed if entry["kind"] == Kind.TRAIN],
+                "rounds": [entry for entry in listed if Kind(entry["kind"]).teaches],
                 "measuring_rounds": [entry for entry in listed if entry["kind"] == Kind.MEASURE],
                 "finished": self._course.finished(tx),
                 "model": {"version": model.number, "sha256": model.sha256.hex()},
@@ -131,7 +132,15 @@ class Records:
                 "figures": figures,
                 "lineage": models.lineage(tx, version, model_card.LINEAGE),
                 "children": children,
+                "learned": self._learned(tx, number),
             }
+
+    def _learned(self, tx: Connection, number: int) -> str:
+        """How a version learned what it knows, in words; empty if that is not known."""
+        solution, algorithm = solving.solution_of(tx, number), algorithm_memories.made_by(tx, number)
+        if solution is not None:
+            return f"solved {model_card.solution_in_words(solution.as_json())}"
+        return f"trained; {algorithm.recipe.title}" if algorithm is not None else ""
 
     def card(self, number: int) -> dict[str, Any]:
         """The card of a version, see ``model_card``.
@@ -144,8 +153,9 @@ class Records:
             version = models.version(tx, number)
             [line], lineage = self._lines(tx, [version]), models.lineage(tx, version, models.count(tx))
             made = round_table.numbered(tx, version.round) if version.round is not None else None
-            algorithm = algorithm_memories.made_by(tx, number)
-        return model_card.card(self._service.task, line, lineage, made.participants if made else None, algorithm)
+            algorithm, solution = algorithm_memories.made_by(tx, number), solving.solution_of(tx, number)
+        participants = made.participants if made else None
+        return model_card.card(self._service.task, line, lineage, participants, algorithm, solution)
 
     def class_proposals(self) -> list[dict[str, Any]]:
         """Classes that devices' owners would like, the most wanted first."""

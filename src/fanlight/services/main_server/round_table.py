@@ -31,9 +31,9 @@ _REPORTS: Final = Statement(select(beacons.c.dev, beacons.c.report_id).where(bea
 _ARRIVED: Final = Statement(select(func.count()).select_from(beacons).where(beacons.c.mh == bindparam("wanted")))
 
 _MADE_ROOM: Final = rounds.c.reason.startswith(made_room.PREFIX, autoescape=True)
-_OF_KIND: Final = select(func.count()).select_from(rounds).where(rounds.c.kind == bindparam("wanted"), ~_MADE_ROOM)
-_COUNT: Final = Statement(_OF_KIND)
-_COUNT_FROM: Final = Statement(_OF_KIND.where(rounds.c.model == bindparam("start")))
+_COUNTED: Final = select(func.count()).select_from(rounds).where(~_MADE_ROOM)
+_TAUGHT: Final = Statement(_COUNTED.where(rounds.c.kind != Kind.MEASURE.value))
+_MEASURED: Final = Statement(_COUNTED.where(rounds.c.kind == Kind.MEASURE.value, rounds.c.model == bindparam("start")))
 
 
 @dataclass(frozen=True)
@@ -124,11 +124,14 @@ def numbered(tx: Connection, number: int) -> RoundLine:
     return _line(_LINES.numbered(tx, number))
 
 
-def count_of(tx: Connection, kind: Kind, model: bytes | None = None) -> int:
-    """How many rounds of a kind there are, if told, from that model; those that made room do not count."""
-    if model is None:
-        return int(_COUNT.scalar(tx, wanted=kind.value))
-    return int(_COUNT_FROM.scalar(tx, wanted=kind.value, start=model))
+def count_measured(tx: Connection, model: bytes) -> int:
+    """How many measuring rounds there are of that model; those that made room do not count."""
+    return int(_MEASURED.scalar(tx, start=model))
+
+
+def count_taught(tx: Connection) -> int:
+    """How many rounds there are that teach; those that made room do not count."""
+    return int(_TAUGHT.scalar(tx))
 
 
 def whole(tx: Connection, number: int) -> Stored:

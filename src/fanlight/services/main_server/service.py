@@ -16,12 +16,14 @@ from fanlight.core.adaptive_clip import FIRST_CLIP
 from fanlight.core.segments import check_layout
 from fanlight.errors import NotPossibleNow
 from fanlight.learning.backbones import CompiledBackbone, compile_backbone
+from fanlight.learning.heads import HeadKind
 from fanlight.protocol import identities
 from fanlight.protocol.contribution import expected_layout
 from fanlight.protocol.exchange import Enrolments, Order
 from fanlight.protocol.log import LogEntry
 from fanlight.protocol.main_round import State
 from fanlight.protocol.main_server import MainServer
+from fanlight.protocol.plan import Kind
 from fanlight.services.federation import TASK_FILE, ServerIdentity
 from fanlight.services.http.jobs import Jobs
 from fanlight.services.http.problems import Problem
@@ -63,8 +65,9 @@ def _check_layout(task: Task) -> None:
     """
     n_max, update_bits = task.policy.n_max, task.policy.update_bits
     clip_micro = round(FIRST_CLIP * 1e6)
-    layout = expected_layout(task.plan, n_max, clip_micro, with_counts=True, update_bits=update_bits)
-    check_layout(layout, n_max)
+    for kind in (Kind.TRAIN, Kind.STATISTICS) if HeadKind(task.head).is_solved else (Kind.TRAIN,):
+        plan = task.plan.of_kind(kind)
+        check_layout(expected_layout(plan, n_max, clip_micro, with_counts=True, update_bits=update_bits), n_max)
 
 
 class Newest(NamedTuple):

@@ -30,6 +30,10 @@ from fanlight.services.settings import read_settings_file
 
 WINDOW_BY_ITSELF_S: Final = 600
 WINDOW_BY_HAND_S: Final = 7 * 86_400
+HeadName = Literal["softmax", "analytic", "prototypes"]
+"""Trained round by round, or first solved in one round from sums; see ``learning.heads``."""
+ANALYTIC_K_MIN: Final = 10
+"""Fewest devices in a sum, unless told otherwise, where sums of squares are collected: twice the floor of devices."""
 ShardRule = Literal["never", "after-failure", "always"]
 """When the reports of a round are summed in shards."""
 
@@ -218,7 +222,7 @@ class Task(_Section):
     classes: Annotated[tuple[str, ...], Field(min_length=2, max_length=200, strict=False)]
     picture_size: Annotated[int, Field(ge=32, le=1024)] = 128
     backbone: str = DEFAULT_BACKBONE
-    head: Annotated[str, Field(pattern="^softmax$")] = "softmax"
+    head: HeadName = "softmax"
     training: Training = Training()
     algorithm: AlgorithmChoice = AlgorithmChoice()
     policy: Policy = Policy()
@@ -234,7 +238,9 @@ class Task(_Section):
         return classes
 
     @classmethod
-    def default(cls, *, classes: tuple[str, ...], picture_size: int = 128, demo: bool = False) -> Task:
+    def default(
+        cls, *, classes: tuple[str, ...], picture_size: int = 128, demo: bool = False, head: HeadName = "softmax"
+    ) -> Task:
         """A task with the defaults of DESIGN; ``demo`` means two devices are enough.
 
         Raises:
@@ -242,7 +248,9 @@ class Task(_Section):
         """
         try:
             policy = Policy(demo=True, k_min=2) if demo else Policy()
-            return cls(classes=classes, picture_size=picture_size, policy=policy)
+            if head == "analytic" and not demo:
+                policy = Policy(k_min=ANALYTIC_K_MIN)
+            return cls(classes=classes, picture_size=picture_size, policy=policy, head=head)
         except ValidationError as error:
             raise _explain(error, "the task") from error
 

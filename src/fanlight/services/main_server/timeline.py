@@ -136,7 +136,7 @@ def _device(service: MainService, stored: Stored, row: Row[Any], judged: Judged)
     )
     # Devices say only with their next poll that they have a model: whoever has announced or reported had it by then.
     # And a report says itself that its device was ready.
-    announced = _first(ready, row.received_at if stored.kind == Kind.TRAIN else None)
+    announced = _first(ready, row.received_at if Kind(stored.kind).teaches else None)
     moments = {
         "model": _first(fetched, announced, row.received_at),
         "announced": announced,

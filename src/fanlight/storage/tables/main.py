@@ -98,6 +98,27 @@ measurements = Table(
     Column("local", LargeBinary, nullable=False),
 )
 
+collected_sums = Table(
+    "collected_sums",  # what the head is solved from: one row at most
+    metadata,
+    Column("round", Integer, primary_key=True, autoincrement=False),  # that made it
+    Column("devices", Integer, nullable=False),
+    Column("examples", LargeBinary, nullable=False),
+    Column("supporters", LargeBinary, nullable=False),
+    Column("class_sums", LargeBinary, nullable=False),
+    Column("gram", LargeBinary, nullable=False),
+)
+
+solutions = Table(
+    "solutions",  # how versions that were solved were
+    metadata,
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("devices", Integer, nullable=False),
+    Column("pictures", Integer, nullable=False),
+    Column("strength", Float),
+    Column("held_out_error", Float),
+)
+
 current_changes = Table(
     "current_changes",
     metadata,

@@ -1,0 +1,85 @@
+"""How main solves a head from the sums of all devices, and what is kept of how a version was solved."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import Connection, bindparam, insert, select
+
+from fanlight.learning import analytic, prototypes
+from fanlight.learning.heads import HeadKind, SoftmaxHead, checked_head
+from fanlight.protocol.plan import Plan
+from fanlight.protocol.statistics import Sums
+from fanlight.services.main_server import collected_sums
+from fanlight.services.main_server.collected_sums import Collected
+from fanlight.storage.statements import Statement
+from fanlight.storage.tables.main import solutions
+
+_KEEP: Final = Statement(insert(solutions))
+_FIND: Final = Statement(select(solutions).where(solutions.c.version == bindparam("wanted")))
+
+
+@dataclass(frozen=True)
+class Solution:
+    """How a head was solved.
+
+    Attributes:
+        devices, pictures: whose sums it was solved from.
+        strength: λ of a ridge; None for prototypes, which need none.
+        held_out_error: mean squared error on held-out pictures by which λ was chosen; None if there were none.
+    """
+
+    devices: int
+    pictures: int
+    strength: float | None
+    held_out_error: float | None
+
+    def as_json(self) -> dict[str, Any]:
+        """For programs and pages."""
+        return asdict(self)
+
+
+def solve(plan: Plan, sums: Sums, held_back: NDArray[np.bool_]) -> tuple[SoftmaxHead, analytic.Ridge | None]:
+    """The head, and the ridge that it is of, if it is one; a class that is held back is known nothing of.
+
+    With one supporter a class's row *is* that device's contribution, so it is not published.
+
+    Args:
+        plan: says which head, and whether rare classes weigh more.
+        sums: of all devices.
+        held_back: (K,) the classes that too few devices have pictures of.
+
+    Raises:
+        ModelError: the sums have no solution.
+    """
+    if plan.head == HeadKind.PROTOTYPES:
+        _, class_sums, examples = sums.parts[0]
+        return prototypes.head_of(class_sums * ~held_back, examples * ~held_back), None
+    train, held_out = (analytic.Statistics(*part) for part in sums.parts)
+    ridge = analytic.fit(train, held_out, balanced=plan.class_weights)
+    return checked_head(ridge.head.weight * ~held_back, ridge.head.bias * ~held_back), ridge
+
+
+def solve_version(
+    tx: Connection, plan: Plan, collected: Collected, held_back: NDArray[np.bool_], version: int
+) -> SoftmaxHead:
+    """Solve the head of a new version, and keep what it was solved from and how; errors as in ``solve``."""
+    head, ridge = solve(plan, collected.sums, held_back)
+    collected_sums.keep(tx, collected)
+    solution = Solution(
+        devices=collected.devices,
+        pictures=collected.sums.pictures,
+        strength=ridge.strength if ridge else None,
+        held_out_error=ridge.held_out_error if ridge else None,
+    )
+    _KEEP.run(tx, version=version, **asdict(solution))
+    return head
+
+
+def solution_of(tx: Connection, version: int) -> Solution | None:
+    """How a version was solved; None if it was not, but trained."""
+    row = _FIND.first(tx, wanted=version)
+    return Solution(row.devices, row.pictures, row.strength, row.held_out_error) if row else None
