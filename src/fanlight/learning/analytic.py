@@ -24,7 +24,7 @@ lengths. With m = f + 1, n pictures and a = 1 + c², the errors E of G and D of 
     W' - W = (G + E + λI)⁻¹ (D - E·W),   so   ‖W' - W‖ ≤ (‖D‖ + ‖E‖·‖W‖) / (λ - ‖E‖)   while ‖E‖ < λ,
 
 and a score of a picture is off by at most √a times that. ``error_bound`` gives this number. It is what can happen at
-the very worst; errors of many signs cancel, and what is seen is far below.
+the very worst; errors of many signs cancel, and what is seen is far below (see ``benchmarks/analytic.py``).
 """
 
 from __future__ import annotations
