@@ -16,8 +16,10 @@ from fanlight.core.quantise import clip, quantise
 from fanlight.core.randomness import Keystream
 from fanlight.core.segments import Segment
 from fanlight.errors import MalformedMessage
+from fanlight.protocol.contribution import Contribution, encode
 from fanlight.protocol.digests import vector_digest
 from fanlight.protocol.sealing import mask_key
+from fanlight.protocol.statistics import Sums
 from tests.vectors import reference
 from tests.vectors.files import Case, load
 
@@ -50,6 +52,42 @@ def test_a_mask_is_one_stream_over_the_whole_vector() -> None:
         assert stream[:48] == expected["first"]
         assert stream[524_272:524_304] == expected["at_524272"]
         assert reference.sha256(stream) == expected["mib_sha256"]
+
+
+def test_words_of_64_bits_are_masked_by_the_same_stream() -> None:
+    """The lower half of each first, as they travel: a mask of 64-bit words is, byte for byte, that of 32-bit words."""
+    key, expected = MASKS["stream"].given["mask_key"], MASKS["stream"].expected
+    vector = np.zeros(1 << 17, np.uint64)
+    add_mask(vector, key)
+    assert vector[0] == int.from_bytes(expected["first"][:8], "little")
+    stream = vector.astype("<u8").tobytes()
+    assert stream[:48] == expected["first"]
+    assert stream[524_272:524_304] == expected["at_524272"]
+    assert reference.sha256(stream) == expected["mib_sha256"]
+
+
+def test_statistics_travel_in_words_of_64_bits() -> None:
+    """Two pictures of class 0 with φ = (1, 0) and (-0.6, 0.8), one of class 1 with φ = (0, -1): by hand."""
+    gram, class_sums = np.array([1.36, -0.48, 1.64]), np.array([[0.4, 0.0], [0.8, -1.0]])
+    sums = Sums.rounded((gram, class_sums, np.array([2, 1])))
+    layout = (
+        Segment("statistics", 3, 64, 1 << 32, 1, -(5 << 32), 5 << 32, "nearest"),
+        Segment("class_sums", 4, 64, 1 << 32, 1, -(5 << 32), 5 << 32, "nearest"),
+        Segment("examples", 2, 64, 1, 1, 0, 5, "exact"),
+    )
+    said = Contribution(3, None, None, None, np.array([True, True]), sums=sums)
+    words = pack(encode(layout, said, Keystream(bytes(32))), layout)
+    assert bytes(ring.to_bytes(words)) == bytes.fromhex(
+        "c3f5285c 01000000"  # Σφ₀φ₀ = 1.36, in steps of 2⁻³²: 5,841,155,523
+        "52b81e85 ffffffff"  # Σφ₀φ₁ = -0.48: -2,061,584,302 in two's complement
+        "3d0ad7a3 01000000"  # Σφ₁φ₁ = 1.64: 7,043,746,365
+        "66666666 00000000"  # feature 0 over class 0: 0.4
+        "00000000 00000000"  # over class 1: 0
+        "cdcccccc 00000000"  # feature 1 over class 0: 0.8
+        "00000000 ffffffff"  # over class 1: -1
+        "02000000 00000000"  # two pictures of class 0
+        "01000000 00000000"  # one of class 1
+    )
 
 
 @pytest.mark.parametrize("name", ["low half of the counter is full", "counter is full"])
