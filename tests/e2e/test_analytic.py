@@ -86,6 +86,31 @@ def test_by_hand_the_same_steps_solve_it_and_training_goes_on_from_there(tmp_pat
         world.check_traces()
 
 
+def test_solved_anew_it_knows_who_has_come_since(tmp_path: Path) -> None:
+    with running(tmp_path, head="analytic") as world:
+        devices = [world.add_device().start() for _ in range(2)]
+        for device in devices:
+            wait(device.sees_round, "a round is open for each device")
+            device.send_model()
+        world.aggregate()
+        assert collected(world).devices == 2
+        devices.append(world.add_device().start())
+        assert world.owner("main").ask("POST", "/api/v1/statistics/anew").status_code == 204
+        for device in devices:
+            wait(lambda device=device: solves_anew(device), "a round is open that solves anew")  # type: ignore[misc]
+            device.send_model()
+        world.aggregate()
+        assert collected(world).devices == 3
+        expected = functools.reduce(operator.add, map(own_sums, devices))
+        assert (collected(world).sums - expected).is_empty
+        world.check_traces()
+
+
+def solves_anew(device: ServiceDevice) -> bool:
+    found = device.sees_round()
+    return bool(found) and found["round"] > 1 and found["kind"] == "statistics"
+
+
 def is_open(device: ServiceDevice, number: int) -> Any:
     found = device.sees_round()
     return found and found["round"] == number

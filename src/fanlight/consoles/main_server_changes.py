@@ -45,6 +45,11 @@ def change_pages(service: MainService) -> APIRouter:
         service.change_policy(paused=True)
         return _to("/task")
 
+    @router.post("/task/collect-anew")
+    def collect_anew() -> Response:
+        service.collect_anew()
+        return _to("/task")
+
     @router.post("/task/proposals/dismiss")
     def dismiss(name: Annotated[str, Form()]) -> Response:
         with service.database.transaction() as tx:

@@ -91,6 +91,7 @@ _SAID: Final[Mapping[str, str]] = {
     "current-model": "Another version of the model became current.",
     "stopped": "A rule stopped training.",
     "resumed": "The operator let rounds go on.",
+    "collect-anew": "The operator has the head solved anew.",
     **MEANINGS,
 }
 

@@ -265,6 +265,23 @@ def test_a_head_that_is_solved_begins_with_statistics_and_is_trained_only_as_lon
     made.service.close()
 
 
+def test_a_head_is_solved_anew_when_the_operator_says_so_and_if_it_is_solved_at_all(folder: Path) -> None:
+    _app, made = server(folder, demo=True, head="analytic")
+    with made.service.database.transaction() as tx:
+        sums = Sums(*(np.zeros(1, np.int64),) * 3)
+        collected_sums.keep(tx, collected_sums.Collected(sums, np.zeros(2, np.int64), 2, 1))
+    follow(made, BAD, BEST)
+    assert next_kind(made) is Kind.TRAIN
+    made.service.collect_anew()
+    assert next_kind(made) is Kind.STATISTICS
+    made.service.close()
+
+
+def test_a_trained_head_cannot_be_solved(parts: MainServerParts) -> None:
+    with pytest.raises(NotPossibleNow, match="not solved"):
+        parts.service.collect_anew()
+
+
 def test_an_analytic_task_asks_for_ten_devices_unless_it_is_a_demonstration(folder: Path) -> None:
     cases: list[tuple[HeadName, bool, int]] = [("analytic", False, 10), ("analytic", True, 2), ("prototypes", False, 5)]
     for head, demo, k_min in cases:

@@ -36,6 +36,10 @@ def changes_router(service: MainService) -> APIRouter:
     def change_algorithm(choice: dict[str, Any]) -> dict[str, Any]:
         return service.change_algorithm(**choice).algorithm.as_json()
 
+    @router.post("/api/v1/statistics/anew", status_code=204, dependencies=CHANGE)
+    def collect_anew() -> None:
+        service.collect_anew()
+
     @router.post("/api/v1/models/{version}/current", dependencies=CHANGE)
     def make_current(version: Which, abandon: Flag = False) -> dict[str, Any]:
         return {"version": version, "current": service.make_current(version, abandon=abandon)}

@@ -14,7 +14,7 @@ from fanlight.protocol.main_round import Record, State
 from fanlight.protocol.main_server import MainServer
 from fanlight.protocol.manifest import SUITE, Proposal, cohort_hash
 from fanlight.protocol.plan import Kind
-from fanlight.services.main_server import algorithm_memories, measurements, members, notes, round_table
+from fanlight.services.main_server import algorithm_memories, measurements, members, notes, round_table, teaching
 from fanlight.services.main_server.models import Models
 from fanlight.services.main_server.presence import Presence
 from fanlight.services.main_server.round_table import Stored
@@ -78,6 +78,7 @@ class Proposals:
         same_rules = WaitingRules.of_newest(tx, policy) == WaitingRules.of_policy(policy)
         same_rules &= notes.read(tx, notes.SUPPORTERS, policy.supporters) == policy.supporters
         same_rules &= algorithm_memories.proposed(tx, self.tasks.task.algorithm) == self.tasks.task.algorithm
+        same_rules &= kind is Kind.MEASURE or kind is teaching.kind_of_next(tx, self.tasks.task)
         before = round_table.whole(tx, terms.round - 1) if terms.round > 1 else None
         shards = shards_of_next(policy, before, len(record.cohort or members.confirmed(tx)))
         same_terms = self._terms(tx, kind, terms.round, terms.attempt, record.cohort, key, shards) == terms

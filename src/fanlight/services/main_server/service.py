@@ -28,7 +28,7 @@ from fanlight.services.federation import TASK_FILE, ServerIdentity
 from fanlight.services.http.jobs import Jobs
 from fanlight.services.http.problems import Problem
 from fanlight.services.http.waiting import Notifier
-from fanlight.services.main_server import members, policy_log, round_table
+from fanlight.services.main_server import collected_sums, members, policy_log, round_table
 from fanlight.services.main_server.made_room import MadeRoom
 from fanlight.services.main_server.models import Models
 from fanlight.services.main_server.news import News
@@ -53,6 +53,8 @@ from fanlight.storage.tables import main as tables
 ROLE: Final = "main"
 AGGREGATOR = "aggregator"
 """Key id of the aggregator's requests."""
+COLLECT_ANEW: Final = "collect-anew"
+"""Type of the log entry: the head is to be solved anew; its payload is empty."""
 PATIENCE_ROUNDS: Final = 5
 """After so many rounds that got no better they end, where rounds were let run by themselves without a rule for that."""
 
@@ -166,6 +168,27 @@ class MainService:
         self.news.tell(offers=True, orders=True)
         return task
 
+    def collect_anew(self) -> None:
+        """Have the head solved anew in the next round, from the pictures that all devices have then.
+
+        So new pictures and devices come in, and who has left is out. An open round without reports makes room for it.
+
+        Raises:
+            NotPossibleNow: the head is not solved from sums, or the open round has reports.
+        """
+        if not HeadKind(self.task.head).is_solved:
+            raise NotPossibleNow(
+                f"The head {self.task.head} is not solved from sums.",
+                next="Make a federation with --head analytic or prototypes.",
+                slug="not-solved",
+            )
+        with self._changing_policy:
+            self._make_room_for_another_plan()
+            with self.database.transaction() as tx:
+                collected_sums.forget(tx)
+                self.log.append(tx, [LogEntry(COLLECT_ANEW, b"")])
+        self.news.tell(offers=True, orders=True)
+
     def _make_room_for_another_plan(self) -> None:
         with self.database.transaction() as tx:
             line = round_table.latest_line(tx)
@@ -173,7 +196,7 @@ class MainService:
                 return
             if round_table.arrived(tx, line.mh):
                 raise NotPossibleNow(
-                    f"Round {line.number} is under way, and has reports by another algorithm. Nothing was changed.",
+                    f"Round {line.number} is under way, and has reports by another plan. Nothing was changed.",
                     next="Wait until it is over, or abandon it on its page, with further rounds paused.",
                     slug="round-not-over",
                 )
