@@ -93,9 +93,9 @@ def test_by_itself_a_failed_round_is_trained_for_again(
 ) -> None:
     trained: list[int] = []  # the heads may be equal: a few pictures are one batch, and their order is all that differs
 
-    def train(learner: Learner, held: Held, progress: Progress) -> Prepared:
+    def train(learner: Learner, held: Held, progress: Progress, most_pictures: int) -> Prepared:
         trained.append(held.version)
-        return really(learner, held, progress)
+        return really(learner, held, progress, most_pictures)
 
     really = Learner.train
     monkeypatch.setattr(Learner, "train", train)
