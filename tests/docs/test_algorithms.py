@@ -36,7 +36,8 @@ With the rule `shards` = `always` the servers see one sum for each shard of a ro
 whatever they say of their pictures, and stand some bad ones: of s shards both medians fewer than s/2, the trimmed mean
 a quarter (of three one), Krum ⌊(s - 3)/2⌋, so it needs five for one. They take the place of the mean update in any of
 the algorithms above, and of SCAFFOLD's mean change of control variates; FedNova takes the median of the shards' steps.
-A round with a single sum has nothing to combine.
+A round with a single sum has nothing to combine. `fanlight federation init` takes both:
+`--algorithm fedavg:combine=median --policy shards=always`.
 
 ## What to expect
 

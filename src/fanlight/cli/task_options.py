@@ -20,7 +20,8 @@ Algorithm = Annotated[
     typer.Option(
         "--algorithm",
         metavar="NAME[:P=V,…]",
-        help="How updates become the next model, such as fedadam or fedprox:mu=0.5; see docs/algorithms.md."
+        help="How updates become the next model, such as fedadam or fedprox:mu=0.5,combine=median; see"
+        " docs/algorithms.md."
         "  [default: fedavg]",
         show_default=False,
     ),
@@ -88,7 +89,7 @@ def policy_fields(given: Sequence[str]) -> dict[str, object]:
 
 
 def algorithm_fields(given: str | None) -> dict[str, object] | None:
-    """The choice of ``--algorithm NAME[:PARAMETER=VALUE,…]``; None if none was made.
+    """The choice of ``--algorithm NAME[:PARAMETER=VALUE,…]``, where ``combine`` takes a word; None if none was made.
 
     Raises:
         UsageError: it is not of that form.
@@ -97,16 +98,20 @@ def algorithm_fields(given: str | None) -> dict[str, object] | None:
         return None
     name, _, rest = given.partition(":")
     parameters: dict[str, float] = {}
+    choice: dict[str, object] = {"name": name.strip(), "parameters": parameters}
     for each in filter(None, rest.split(",")):
-        parameter, _, value = each.partition("=")
+        parameter, value = (word.strip() for word in each.partition("=")[::2])
+        if parameter == "combine":
+            choice[parameter] = value
+            continue
         try:
-            parameters[parameter.strip()] = float(value)
+            parameters[parameter] = float(value)
         except ValueError as error:
             raise UsageError(
                 f"--algorithm: {each!r} is not of the form PARAMETER=NUMBER.",
                 next="Write it like: --algorithm fedadam:learning_rate=0.03,tau=0.01",
             ) from error
-    return {"name": name.strip(), "parameters": parameters}
+    return choice
 
 
 def checked_algorithm(given: str | None) -> dict[str, object] | None:

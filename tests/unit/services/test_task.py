@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from fanlight.cli.demo_policy import write_policy
-from fanlight.cli.task_options import Pictures, make_task, policy_fields
+from fanlight.cli.task_options import Pictures, algorithm_fields, make_task, policy_fields
 from fanlight.errors import SettingsError, UsageError
 from fanlight.protocol.codec import DEFAULT_LIMIT
 from fanlight.protocol.exchange import Order, Orders
@@ -151,3 +151,16 @@ def test_a_task_from_before_there_were_shards_has_them_after_a_failure(tmp_path:
     (tmp_path / TASK_FILE).write_text(json.dumps(fields))
     assert Task.load(tmp_path / TASK_FILE) == TASK
     assert (TASK.policy.shards, TASK.policy.most_shards) == ("after-failure", 4)
+
+
+def test_an_algorithm_is_given_with_its_parameters_and_how_shards_become_one() -> None:
+    chosen = make_task(
+        Pictures(("a", "b"), 64), algorithm=algorithm_fields("fedprox: mu=0.5 , combine = median")
+    ).algorithm
+    assert (chosen.name, chosen.parameters, chosen.combine) == ("fedprox", {"mu": 0.5}, "median")
+    assert algorithm_fields(None) is None
+    with pytest.raises(UsageError, match="'mu=much' is not of the form"):
+        algorithm_fields("fedprox:mu=much")
+    for wrong in ("fedprox:combine=most", "fedprox:combine", "fedmagic", "fedprox:beta=1"):
+        with pytest.raises(SettingsError):
+            make_task(Pictures(("a", "b"), 64), algorithm=algorithm_fields(wrong))
