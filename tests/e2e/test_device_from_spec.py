@@ -105,10 +105,11 @@ def test_by_hand_it_announces_and_a_report_of_more_than_a_mebibyte_goes_in_parts
     ):
 
         def arrived() -> bool:
-            stored = world.aggregator.service.rounds.latest()
-            return stored is not None and world.aggregator.service.rounds.count(stored.record.mh) == 2
+            if world.round(1) is None:
+                return False
+            return bool(world.owner("main").get("/api/v1/rounds/1/timeline")["counts"]["report"] == 2)
 
-        until(arrived, "both have reported")
+        until(arrived, "both have reported, and main knows it")
         assert {device["ready"] for device in world.owner("main").get("/api/v1/devices")["devices"]} == {True}
         world.aggregate()
         assert [told(process)["included"] for process in (one, two)] == [True, True]

@@ -122,8 +122,14 @@ SEND = """number => {
   const form = document.querySelectorAll("main form[method=post]")[number];
   form.requestSubmit(form.querySelector("button:not([disabled], [type=button])"));
 }"""
-FILL_AND_SEND = f"given => {{ ({FILL})(given); ({SEND})(given[0]); }}"
-"""At once: were the page kept fresh in between, the form would be checked by the browser again, and not be sent."""
+FILL_AND_SEND = f"""given => {{
+  if (!document.querySelectorAll("main form[method=post]")[given[0]]) return false;
+  ({FILL})(given);
+  ({SEND})(given[0]);
+  return true;
+}}"""
+"""At once: were the page kept fresh in between, the form would be checked by the browser again, and not be sent. And as
+soon as the form is there: what is kept fresh may have fewer of them for a moment."""
 NEW_PAGE = "() => !window.left"
 SETTLED = """() => document.readyState === "complete"
   && document.querySelector(".htmx-request, [data-uploading] progress") === null"""
@@ -189,7 +195,7 @@ def test_what_a_form_sends_comes_back_as_text(world: World, context: BrowserCont
                 for chooser in form.locator("input[type=file]:not([webkitdirectory])").all():
                     chooser.set_input_files(FilePayload(name=f"{text[:200]}.png", mimeType="image/png", buffer=b"none"))
                 if not form.locator("[data-send-at-once]").count():  # chosen files are sent already
-                    page.evaluate(FILL_AND_SEND, [number, text[:12_000]])
+                    page.wait_for_function(FILL_AND_SEND, arg=[number, text[:12_000]])
             sent += 1
             if uploads or answer.value.request.is_navigation_request():
                 page.wait_for_function(NEW_PAGE)
