@@ -20,6 +20,7 @@ from fanlight.errors import ModelError, SettingsError, from_os_error
 from fanlight.learning import efficientnet_lite0
 from fanlight.learning.atomic_file import write_atomically
 from fanlight.learning.checkpoint import Pin, locate, read_pinned
+from fanlight.learning.inverted_bottlenecks import Weights
 
 DEFAULT_BACKBONE = "efficientnet-lite0"
 
@@ -46,7 +47,7 @@ class Backbone:
     features: int
     compiled_size: int
     compiled_sha256: str
-    build: Callable[[efficientnet_lite0.Weights], bytes]
+    build: Callable[[Weights], bytes]
 
 
 @dataclass(frozen=True)

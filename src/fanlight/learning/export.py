@@ -22,11 +22,12 @@ import numpy as np
 
 from fanlight.errors import ModelError
 from fanlight.learning.backbones import CompiledBackbone, backbone
+from fanlight.learning.inverted_bottlenecks import FEATURES_OUTPUT
+from fanlight.learning.inverted_bottlenecks import INPUT as PICTURES
 from fanlight.learning.model_file import HeadModel
 from fanlight.learning.onnx_file import BYTE, FLOAT, Graph, Port
 
 IMAGES, CLASS, PROBABILITIES = "images", "class", "probabilities"
-_PICTURES, _FEATURES = "pictures", "features"  # what every compiled backbone reads and writes
 
 
 def to_onnx(model: HeadModel, compiled: CompiledBackbone) -> bytes:
@@ -70,7 +71,7 @@ def _squeeze(graph: Graph, size: int) -> None:
     rows = node("MatMul", [_filter(graph, lengths, 1), flat], "squeeze.rows")
     split = node("Reshape", [rows, constant("squeeze.split", np.array([0, 0, -1, 3], np.int64))], "squeeze.pixels")
     square = node("MatMul", [_filter(graph, lengths, 2), split], "squeeze.square")
-    node("Cast", [node("Round", [square], "squeeze.rounded")], _PICTURES, to=BYTE)
+    node("Cast", [node("Round", [square], "squeeze.rounded")], PICTURES, to=BYTE)
 
 
 def _filter(graph: Graph, lengths: str, axis: int) -> str:
@@ -102,14 +103,14 @@ def _classify(graph: Graph, model: HeadModel) -> None:
 def _read(graph: Graph, model: HeadModel) -> str:
     """The features as the head reads them, see ``heads.as_read``."""
     if not model.kind.is_solved:
-        return _FEATURES
+        return FEATURES_OUTPUT
     node, constant = graph.node, graph.constant
-    squares = node("Mul", [_FEATURES, _FEATURES], "read.squares")
+    squares = node("Mul", [FEATURES_OUTPUT, FEATURES_OUTPUT], "read.squares")
     total = node("ReduceSum", [squares, constant("read.axis", np.array([1], np.int64))], "read.total")
     least = constant("read.least", np.array(np.finfo(np.float32).tiny, np.float32))
     length = node("Sqrt", [node("Max", [total, least], "read.more_than_none")], "read.length")
     root = constant("read.root", np.array(np.sqrt(model.weight.shape[0]), np.float32))
-    return node("Mul", [node("Div", [_FEATURES, length], "read.unit"), root], "read.features")
+    return node("Mul", [node("Div", [FEATURES_OUTPUT, length], "read.unit"), root], "read.features")
 
 
 def _metadata(model: HeadModel) -> dict[str, str]:

@@ -20,9 +20,10 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from fanlight.learning import efficientnet_lite0, pictures
+from fanlight.learning import pictures
 from fanlight.learning.backbones import CompiledBackbone
 from fanlight.learning.feature_cache import FeatureCache, Features
+from fanlight.learning.inverted_bottlenecks import FEATURES_OUTPUT, INPUT
 
 Pixels = NDArray[np.uint8]
 Progress = Callable[[int, int], None]
@@ -109,9 +110,7 @@ class FeatureExtractor:
 
     def run(self, pixels: Pixels) -> Features:
         """Features of decoded pictures, past the cache: (n, H, W, 3) uint8 RGB to (n, features) float32."""
-        output: Features = self._session.run([efficientnet_lite0.FEATURES_OUTPUT], {efficientnet_lite0.INPUT: pixels})[
-            0
-        ]
+        output: Features = self._session.run([FEATURES_OUTPUT], {INPUT: pixels})[0]
         return output
 
     @cached_property

@@ -24,10 +24,10 @@ from PIL import Image
 from fanlight.errors import NotFound, NotPossibleNow
 from fanlight.learning import pictures
 from fanlight.learning.backbones import CompiledBackbone
-from fanlight.learning.efficientnet_lite0 import FEATURES_OUTPUT, INPUT, MAP_OUTPUT
 from fanlight.learning.feature_cache import FeatureCache
 from fanlight.learning.features import open_session
 from fanlight.learning.heads import SoftmaxHead, softmax
+from fanlight.learning.inverted_bottlenecks import FEATURES_OUTPUT, INPUT, MAP_OUTPUT
 from fanlight.learning.model_file import HeadModel
 from fanlight.services.device import made
 from fanlight.services.device.role import DeviceRole
