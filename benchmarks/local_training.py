@@ -33,11 +33,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script,
 from benchmarks.report import Figure, Report
 from benchmarks.shapes import CLASSES, SIDE, draw
 from fanlight.core.randomness import Keystream
-from fanlight.learning import efficientnet_lite0, model_file, pictures
+from fanlight.learning import model_file, pictures
 from fanlight.learning.backbones import DEFAULT_BACKBONE, compile_backbone
 from fanlight.learning.feature_cache import FeatureCache
 from fanlight.learning.features import FeatureExtractor, open_session
 from fanlight.learning.heads import SoftmaxHead, zero_head
+from fanlight.learning.inverted_bottlenecks import FEATURES_OUTPUT, INPUT
 from fanlight.learning.model_file import HeadModel
 from fanlight.learning.training import train
 from fanlight.protocol.plan import Plan
@@ -180,9 +181,9 @@ def extraction_times(folder: Path, paths: Sequence[Path], repeat: int) -> tuple[
 
     def run_all() -> None:
         for batch in batches:
-            session.run([efficientnet_lite0.FEATURES_OUTPUT], {efficientnet_lite0.INPUT: batch})
+            session.run([FEATURES_OUTPUT], {INPUT: batch})
 
-    session.run([efficientnet_lite0.FEATURES_OUTPUT], {efficientnet_lite0.INPUT: batches[0]})
+    session.run([FEATURES_OUTPUT], {INPUT: batches[0]})
     for number in range(repeat):
         cache = FeatureCache(folder / str(number), compiled.sha256, SIDE, compiled.features)
         extractor = FeatureExtractor(compiled, SIDE, cache, threads=_THREADS, batch=_BATCH)

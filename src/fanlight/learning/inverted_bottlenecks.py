@@ -40,6 +40,8 @@ class Block:
     """One inverted bottleneck: expand by 1x1, filter each channel, project by 1x1, add the input where shapes allow."""
 
     number: int
+    stage: int
+    repeat: int
     kernel: int
     stride: int
     expand: int
@@ -58,14 +60,12 @@ class Block:
 
 
 def blocks_of(stages: Sequence[Stage]) -> Iterator[Block]:
-    """The blocks of all stages in order, numbered from 0."""
+    """The blocks of all stages in order; blocks and stages are numbered from 0, and so are repeats in a stage."""
     number = 0
-    for stage in stages:
+    for place, stage in enumerate(stages):
         for repeat in range(stage.repeats):
-            first = repeat == 0
-            inputs = stage.inputs if first else stage.outputs
-            stride = stage.stride if first else 1
-            yield Block(number, stage.kernel, stride, stage.expand, inputs, stage.outputs)
+            inputs, stride = (stage.outputs, 1) if repeat else (stage.inputs, stage.stride)
+            yield Block(number, place, repeat, stage.kernel, stride, stage.expand, inputs, stage.outputs)
             number += 1
 
 

@@ -10,7 +10,8 @@ import pytest
 
 from fanlight.errors import ModelError
 from fanlight.learning.backbones import BACKBONES
-from fanlight.learning.checkpoint import Pin, locate, parse, read_pinned
+from fanlight.learning.checkpoint import Pin, locate, read_pinned
+from fanlight.learning.torch_state import parse
 from tests.unit.learning.legacy_file import FloatStorage, Tensor, checkpoint
 
 SOURCE = BACKBONES["efficientnet-lite0"].source
