@@ -30,6 +30,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from fanlight.cli.audit_sources import open_log
+from fanlight.cli.task_options import with_backbone
 from fanlight.core import ring
 from fanlight.core.randomness import Keystream
 from fanlight.learning.backbones import compile_backbone
@@ -58,7 +59,7 @@ from fanlight.services.device.client import AggregatorClient, MainClient
 from fanlight.services.device.offers import allowed_backbones
 from fanlight.services.device.role import Chances, DeviceRole
 from fanlight.services.device.settings import DeviceSettings
-from fanlight.services.federation import Token, init_federation, issue_token_file, read_token
+from fanlight.services.federation import Token, init_federation, issue_token_file, keep_backbone, read_token
 from fanlight.services.http.remote import Remote
 from fanlight.services.http.sessions import API_TOKEN_FILE
 from fanlight.services.main_server import members, round_table
@@ -182,8 +183,8 @@ class Owner:
     def _headers(self) -> dict[str, str]:
         return {"Authorization": f"Bearer {(self.state / API_TOKEN_FILE).read_text().strip()}"}
 
-    def ask(self, method: str, path: str) -> httpx.Response:
-        return CLIENT.request(method, self.url + path, headers=self._headers())
+    def ask(self, method: str, path: str, body: Any = None) -> httpx.Response:
+        return CLIENT.request(method, self.url + path, headers=self._headers(), json=body)
 
     def get(self, path: str) -> Any:
         answer = self.ask("GET", path)
@@ -281,10 +282,19 @@ class Sent:
 
 
 class World:
-    """A federation in ``folder``. Keyword arguments are the policy's; two devices are enough unless told otherwise."""
+    """A federation in ``folder``. Keyword arguments are the policy's; two devices are enough unless told otherwise.
+
+    Its backbone is the usual one, or that of the file ``backbone``.
+    """
 
     def __init__(
-        self, folder: Path, *, classes: Sequence[str] = CLASSES, head: HeadName = "softmax", **policy: Any
+        self,
+        folder: Path,
+        *,
+        classes: Sequence[str] = CLASSES,
+        head: HeadName = "softmax",
+        backbone: Path | None = None,
+        **policy: Any,
     ) -> None:
         self.folder = folder
         self.clock = Clock()
@@ -298,6 +308,7 @@ class World:
             training=Training(epochs=2),
             policy=self.policy,
         )
+        self.task, file = with_backbone(self.task, backbone) if backbone else (self.task, None)
         self.main: MainServerParts
         self.aggregator: AggregatorParts
         self.apps: dict[str, FastAPI] = {}
@@ -310,6 +321,8 @@ class World:
             aggregator_url=self.ports["aggregator"].url,
             task_json=self.task.to_json(),
         )
+        if file is not None:
+            keep_backbone(self.federation, *file)
 
     # ---- both servers
 
@@ -375,7 +388,8 @@ class World:
             "data": pictures, "accept_demo": True, "poll_wait_s": 2.0,
         }  # fmt: skip
         device = ServiceDevice(number, DeviceSettings(**{**chosen, **settings}), port, self.clock)
-        compile_backbone(self.task.backbone, device.settings.state / "backbones")
+        if self.task.own_backbone is None:
+            compile_backbone(self.task.backbone, device.settings.state / "backbones")
         self.devices.append(device)
         return device
 

@@ -14,6 +14,7 @@ import typer
 from fanlight.cli import (
     aggregator,
     audit,
+    backbone,
     demo,
     device,
     export,
@@ -45,6 +46,7 @@ app = typer.Typer(
 )
 app.command("demo")(demo.demo)
 app.add_typer(federation.app, name="federation")
+app.add_typer(backbone.app, name="backbone")
 app.command("server")(server.server)
 app.command("aggregator")(aggregator.aggregator)
 app.command("device")(device.device)

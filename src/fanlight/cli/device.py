@@ -32,6 +32,14 @@ def device(
         bool,
         typer.Option("--accept-demo", help="Join even a demo federation of two devices, which protects neither."),
     ] = False,
+    allow_backbone: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=SHA256",
+            help="Let this backbone run here too, which this program does not know; may be repeated.",
+            show_default=False,
+        ),
+    ] = None,
     port: Port = None,
     host: Host = None,
     hosts: Hosts = None,
@@ -54,6 +62,7 @@ def device(
         "state": state,
         "client": client,
         "accept_demo": accept_demo or None,
+        "backbones": allow_backbone or None,
         "port": port,
         "host": host,
         "hosts": hosts,

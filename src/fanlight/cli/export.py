@@ -42,40 +42,54 @@ def export(
     the card, as .json and .md, says where the model comes from, how good it is, and what is promised of it. Only a
     running main server knows all of that: from a file or a stopped server, the card is shorter.
     """
-    from fanlight.cli.user_backbones import compiled_backbone
-    from fanlight.learning.export import to_onnx
     from fanlight.learning.model_file import decode
-    from fanlight.services.main_server.model_card import as_markdown, card_of_file
+    from fanlight.services.main_server.model_card import as_markdown
 
-    content, card = _source(model, state, url, token_file, version)
-    head = decode(content)
-    card = card or card_of_file(head, content)
+    content, onnx, card = _files(model, state, _main_server(model, state, url, token_file), version)
+    name = f"fanlight-model-{decode(content).version}"
     files = {
-        "onnx": to_onnx(head, compiled_backbone(head)),
+        "onnx": onnx,
         "safetensors": content,
         "json": json.dumps(card, ensure_ascii=False, indent=2).encode() + b"\n",
         "md": as_markdown(card).encode(),
     }
     for suffix, data in files.items():
-        print(_write(out / f"fanlight-model-{head.version}.{suffix}", data))
+        print(_write(out / f"{name}.{suffix}", data))
 
 
-def _source(
-    model: Path | None, state: Path | None, url: str | None, token_file: Path | None, version: int | None
-) -> tuple[bytes, dict[str, Any] | None]:
-    """The model's file, and the card that its main server has of it, if that runs."""
-    from fanlight.cli.find_model import find_model_file
+def _files(
+    model: Path | None, state: Path | None, main: OwnerClient | None, version: int | None
+) -> tuple[bytes, bytes, dict[str, Any]]:
+    """The model as safetensors and as ONNX, and its card, the whole one if its main server runs."""
+    from fanlight.cli.find_model import find_model_file, role_folder
+    from fanlight.cli.user_backbones import compiled_backbone
+    from fanlight.learning.export import to_onnx
+    from fanlight.learning.model_file import decode
+    from fanlight.services.main_server.model_card import card_of_file
+
+    if main is not None:
+        number = main.get("/api/v1/rounds")["model"]["version"] if version is None else version
+        path = f"/api/v1/models/{number}"
+        return main.download(f"{path}/file"), main.download(f"{path}/onnx"), main.get(f"{path}/card.json")
+    content = find_model_file(model, state, version)
+    head = decode(content)
+    backbone = compiled_backbone(head, None if model else role_folder(state))
+    return content, to_onnx(head, backbone), card_of_file(head, content)
+
+
+def _main_server(
+    model: Path | None, state: Path | None, url: str | None, token_file: Path | None
+) -> OwnerClient | None:
+    """The running main server that is to be asked, if any."""
     from fanlight.cli.owner_client import OwnerClient
 
     if (url is None) != (token_file is None):
         raise UsageError("--url and --token-file go together.")
     if url is None or token_file is None:
-        main = None if model is not None else _running_main(state)
-    elif model is not None or state is not None:
+        return None if model is not None else _running_main(state)
+    if model is not None or state is not None:
         raise UsageError("Give one of --model, --state and --url.")
-    else:
-        main = OwnerClient("The main server", url.rstrip("/"), token_file)
-    return _from_server(main, version) if main else (find_model_file(model, state, version), None)
+    return OwnerClient("The main server", url.rstrip("/"), token_file)
 
 
 def _running_main(state: Path | None) -> OwnerClient | None:
@@ -87,11 +101,6 @@ def _running_main(state: Path | None) -> OwnerClient | None:
             if role.is_healthy() and role.get("/api/v1/status").get("role") == "main":
                 return role
     return None
-
-
-def _from_server(main: OwnerClient, version: int | None) -> tuple[bytes, dict[str, Any]]:
-    number = main.get("/api/v1/rounds")["model"]["version"] if version is None else version
-    return main.download(f"/api/v1/models/{number}/file"), main.get(f"/api/v1/models/{number}/card.json")
 
 
 def _write(path: Path, data: bytes) -> Path:

@@ -22,6 +22,7 @@ from fanlight.cli.task_options import (
     make_task,
     pictures_of,
     policy_fields,
+    with_backbone,
 )
 from fanlight.errors import Unreachable, UsageError
 
@@ -106,12 +107,18 @@ def init(
             show_default=False,
         ),
     ] = None,
+    backbone: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="A backbone of your own, as 'fanlight backbone compile' made it.", show_default=False
+        ),
+    ] = None,
 ) -> None:
     """Write root/, main/ and aggregator/ with keys, certificates and the task.
 
     Keep root/ offline: whoever has it can let devices in.  main/ and aggregator/ go to two different parties.
     """
-    from fanlight.services.federation import init_federation
+    from fanlight.services.federation import init_federation, keep_backbone
 
     if (classes is None) == (dataset is None):
         raise UsageError("Give either --classes or --dataset.", next="For example: --classes cat,dog")
@@ -128,7 +135,10 @@ def init(
         policy=policy_fields(policy or ()),
         algorithm=algorithm_fields(algorithm),
     )
+    task, file = with_backbone(task, backbone) if backbone else (task, None)
     init_federation(folder, main_url=main_url, aggregator_url=aggregator_url, task_json=task.to_json())
+    if file is not None:
+        keep_backbone(folder, *file)
     print(f"{folder} is a federation for {', '.join(task.classes)}.")
     floor = _DEVICES_FLOOR * (2 if head is Head.ANALYTIC else 1)
     if not demo and task.policy.k_min < floor:

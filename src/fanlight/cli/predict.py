@@ -36,9 +36,9 @@ def predict(
 
     A picture that cannot be used is named with its fault, the others are answered all the same, and the exit code is 1.
     """
-    from fanlight.cli.find_model import find_model
+    from fanlight.cli.find_model import find_model, role_folder
 
-    predictor = _predictor(find_model(model, state))
+    predictor = _predictor(find_model(model, state), None if model else role_folder(state))
     answers = [_answer(predictor, image) for image in images]
     if as_json:
         print(json.dumps(answers, ensure_ascii=False))
@@ -49,12 +49,12 @@ def predict(
         raise typer.Exit(1)
 
 
-def _predictor(model: HeadModel) -> Predictor:
+def _predictor(model: HeadModel, role: Path | None) -> Predictor:
     from fanlight.cli.user_backbones import compiled_backbone
     from fanlight.learning.features import FeatureExtractor
     from fanlight.learning.inference import Predictor
 
-    return Predictor(model, FeatureExtractor(compiled_backbone(model), model.picture_size))
+    return Predictor(model, FeatureExtractor(compiled_backbone(model, role), model.picture_size))
 
 
 def _answer(predictor: Predictor, image: Path) -> dict[str, Any]:

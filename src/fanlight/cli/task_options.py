@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
@@ -165,3 +166,20 @@ def make_task(
         changes["k_min"] = k_min
     task = task.with_policy(**changes)
     return task if algorithm is None else task.with_algorithm(algorithm)
+
+
+def with_backbone(task: Task, path: Path) -> tuple[Task, tuple[str, bytes]]:
+    """The task with a backbone of somebody's own, and its file: name and content.
+
+    Raises:
+        ModelError: the file is no backbone, or cannot be read.
+    """
+    from fanlight.learning.backbones import kept_backbone
+    from fanlight.learning.own_backbones import read_backbone
+    from fanlight.services.main_server.task import OwnBackbone
+
+    data, said = read_backbone(path)
+    sha256 = hashlib.sha256(data).hexdigest()
+    own = OwnBackbone(sha256=sha256, features=said.features, title=said.title, licence=said.licence)
+    name = kept_backbone(said.id, sha256, said.features, Path()).path.name
+    return task.model_copy(update={"backbone": said.id, "own_backbone": own}), (name, data)

@@ -104,6 +104,8 @@ def privacy_router(console: Console, role: DeviceRole) -> APIRouter:
             fewest=FEWEST,
             most_rejected=MOST_REJECTED_PERCENT,
             choices=role.rounds.wishes.choices,
+            trusted={each.name: each.sha256 for each in role.rounds.wishes.kept.trusted},
+            unknown=role.rounds.wishes.unknown(role.store.held.plan if role.store.held else None),
             sent=device_status.sent(role, NEWEST)["sent"][::-1],
             total=role.store.count_reports(),
             refusals=device_status.refusals(role, NEWEST)["refusals"],
@@ -149,6 +151,11 @@ def _buttons(role: DeviceRole) -> APIRouter:
     async def allow(request: Request, _owner: Actor) -> Response:
         names = [str(name) for name in (await request.form()).getlist("name")]
         await run_in_threadpool(role.rounds.wishes.allow, names)
+        return changed("#allowed")
+
+    @router.post("/trusted")
+    def trust(_owner: Actor, name: Annotated[str, Form()] = "", sha256: Annotated[str, Form()] = "") -> Response:
+        role.rounds.wishes.trust(name, sha256)
         return changed("#allowed")
 
     @router.post("/pause")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,7 +36,6 @@ class Backbone:
         licence: SPDX identifier of the weights' licence.
         source: the published checkpoint.
         features: length of the feature vector.
-        compiled_size: bytes of the compiled graph.
         compiled_sha256: its digest, lower-case hexadecimal.
         build: checkpoint tensors to compiled graph.
     """
@@ -45,14 +45,19 @@ class Backbone:
     licence: str
     source: Pin
     features: int
-    compiled_size: int
     compiled_sha256: str
     build: Callable[[Weights], bytes]
 
 
 @dataclass(frozen=True)
 class CompiledBackbone:
-    """A compiled graph on disk: uint8 pictures (N, H, W, 3) in, standardised float32 features (N, ``features``) out."""
+    """A compiled graph on disk: uint8 pictures (N, H, W, 3) in, standardised float32 features (N, ``features``) out.
+
+    Attributes:
+        id, sha256, features: what it is known by, and the length of the feature vector.
+        path: where it is, or will be.
+        size: bytes, at most.
+    """
 
     id: str
     path: Path
@@ -71,7 +76,7 @@ class CompiledBackbone:
                 data = file.read(self.size + 1)
         except OSError as error:
             raise ModelError(f"the compiled backbone {self.path} cannot be read: {error}") from error
-        if len(data) != self.size or hashlib.sha256(data).hexdigest() != self.sha256:
+        if len(data) > self.size or hashlib.sha256(data).hexdigest() != self.sha256:
             raise ModelError(f"the compiled backbone {self.path} is damaged", next="delete it; it is made again")
         return data
 
@@ -92,7 +97,6 @@ BACKBONES: Mapping[str, Backbone] = MappingProxyType(
             licence="Apache-2.0",
             source=_LITE0,
             features=efficientnet_lite0.FEATURES,
-            compiled_size=13_431_016,
             compiled_sha256="22b515101fde59218c3c3a83080dfcb8aae9a1dfa0d429aa092560077da1ce57",
             build=efficientnet_lite0.build,
         ),
@@ -102,12 +106,35 @@ BACKBONES: Mapping[str, Backbone] = MappingProxyType(
             licence="Apache-2.0",
             source=_LITE0,
             features=efficientnet_lite0.FEATURES + sum(efficientnet_lite0.LEVELS),
-            compiled_size=13_439_495,
             compiled_sha256="bc834289cd7891b0efee5f1ee62a87cdf5d7d5cf16cfb44f8da61f0966d09633",
             build=functools.partial(efficientnet_lite0.build, levels=True),
         ),
     }
 )
+
+
+MAX_BACKBONE_BYTES: Final = 64 * 2**20
+"""Longest compiled graph."""
+
+
+_NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
+
+
+def is_backbone_name(name: str) -> bool:
+    """Can a backbone be called so: up to 64 lower-case letters, digits and hyphens?"""
+    return _NAME.fullmatch(name) is not None
+
+
+def kept_backbone(backbone_id: str, sha256: str, features: int, folder: Path) -> CompiledBackbone:
+    """Where the compiled backbone of this name and hash is kept in ``folder``, if it is there: ``read`` tells.
+
+    Raises:
+        ModelError: no backbone can have this name, which may come from elsewhere and becomes that of a file.
+    """
+    if not is_backbone_name(backbone_id):
+        raise ModelError(f"{backbone_id!r} is no name of a backbone")
+    path = folder / f"{backbone_id}-{sha256[:16]}.onnx"
+    return CompiledBackbone(backbone_id, path, MAX_BACKBONE_BYTES, sha256, features)
 
 
 def backbone(backbone_id: str) -> Backbone:
@@ -137,8 +164,7 @@ def compile_backbone(backbone_id: str, folder: Path, *, checkpoint: Path | None 
         StorageError: the folder cannot be written.
     """
     entry = backbone(backbone_id)
-    path = folder / f"{entry.id}-{entry.compiled_sha256[:16]}.onnx"
-    compiled = CompiledBackbone(entry.id, path, entry.compiled_size, entry.compiled_sha256, entry.features)
+    compiled = kept_backbone(entry.id, entry.compiled_sha256, entry.features, folder)
     with contextlib.suppress(ModelError):
         compiled.read()
         return compiled
@@ -146,7 +172,7 @@ def compile_backbone(backbone_id: str, folder: Path, *, checkpoint: Path | None 
     if hashlib.sha256(data).hexdigest() != entry.compiled_sha256:
         raise ModelError(f"compiling {entry.id} gave another graph than expected", next="please report this as a bug")
     try:
-        write_atomically(path, data, durable=True)
+        write_atomically(compiled.path, data, durable=True)
     except OSError as error:
         raise from_os_error(error, str(folder)) from error
     return compiled

@@ -21,11 +21,12 @@ import json
 import numpy as np
 
 from fanlight.errors import ModelError
-from fanlight.learning.backbones import CompiledBackbone, backbone
+from fanlight.learning.backbones import BACKBONES, CompiledBackbone
 from fanlight.learning.inverted_bottlenecks import FEATURES_OUTPUT
 from fanlight.learning.inverted_bottlenecks import INPUT as PICTURES
 from fanlight.learning.model_file import HeadModel
 from fanlight.learning.onnx_file import BYTE, FLOAT, Graph, Port
+from fanlight.learning.own_backbones import describe
 
 IMAGES, CLASS, PROBABILITIES = "images", "class", "probabilities"
 
@@ -51,9 +52,10 @@ def to_onnx(model: HeadModel, compiled: CompiledBackbone) -> bytes:
     ]
     graph = Graph("fanlight", [Port(IMAGES, np.uint8, ("n", "h", "w", 3))], outputs)
     _squeeze(graph, model.picture_size)
-    graph.include(compiled.read())
+    backbone = compiled.read()
+    graph.include(backbone)
     _classify(graph, model)
-    return graph.encode(_metadata(model))
+    return graph.encode(_metadata(model, backbone))
 
 
 def _squeeze(graph: Graph, size: int) -> None:
@@ -113,8 +115,8 @@ def _read(graph: Graph, model: HeadModel) -> str:
     return node("Mul", [node("Div", [FEATURES_OUTPUT, length], "read.unit"), root], "read.features")
 
 
-def _metadata(model: HeadModel) -> dict[str, str]:
-    entry = backbone(model.backbone_id)
+def _metadata(model: HeadModel, backbone: bytes) -> dict[str, str]:
+    entry = BACKBONES.get(model.backbone_id) or describe(backbone)
     return {
         "task": model.task,
         "version": str(model.version),

@@ -100,16 +100,41 @@ class Graph:
                 *(_bytes_field(12, _port(port)) for port in self.outputs),
             ]
         )
-        extras = sorted((metadata or {}).items())
-        return b"".join(
+        model = b"".join(
             [
                 _varint_field(1, IR_VERSION),
                 _text(2, "fanlight"),
                 _bytes_field(7, graph),
                 _bytes_field(8, _varint_field(2, OPSET)),
-                *(_bytes_field(14, _text(1, key) + _text(2, value)) for key, value in extras),
             ]
         )
+        return labelled(model, metadata or {})
+
+
+def labelled(model: bytes, metadata: Mapping[str, str]) -> bytes:
+    """An encoded model with more metadata: fields of a message may follow one another in any order."""
+    return model + b"".join(_entry(key, value) for key, value in sorted(metadata.items()))
+
+
+def labels(model: bytes) -> dict[str, str]:
+    """The metadata of an encoded model.
+
+    Raises:
+        ModelError: it is damaged.
+    """
+    found: dict[str, str] = {}
+    for number, value in _fields(model):
+        if number == 14:
+            entry = dict(_fields(_bytes(value)))
+            try:
+                found[_bytes(entry[1]).decode()] = _bytes(entry[2]).decode()
+            except (KeyError, UnicodeDecodeError) as error:
+                raise ModelError("the graph is damaged") from error
+    return found
+
+
+def _entry(key: str, value: str) -> bytes:
+    return _bytes_field(14, _text(1, key) + _text(2, value))
 
 
 def _varint(value: int) -> bytes:

@@ -279,13 +279,18 @@ def test_a_program_changes_the_same(folder: Path) -> None:
         "paused": False,
         "left": False,
         "excluded": [],
+        "trusted": [],
     }
     assert browser.put("/api/v1/paused", json={"on": True}, headers=headers).json()["paused"] is True
     assert browser.put("/api/v1/left", json={"on": True}, headers=headers).json()["left"] is True
     allowed = browser.put("/api/v1/allowed", json={"names": ["softmax"]}, headers=headers).json()
     excluded = ["efficientnet-lite0", "efficientnet-lite0-levels", "analytic", "prototypes"]
     assert allowed["excluded"] == excluded
-    kept = {"paused": True, "left": True, "excluded": excluded}
+    trust = {"name": "mine", "sha256": "AB" * 32}
+    trusted = [{"name": "mine", "sha256": "ab" * 32}]
+    assert browser.put("/api/v1/trusted", json=trust, headers=headers).json()["trusted"] == trusted
+    assert browser.put("/api/v1/trusted", json=trust | {"sha256": "ab"}, headers=headers).status_code == 400
+    kept = {"paused": True, "left": True, "excluded": excluded, "trusted": trusted}
     assert browser.get("/api/v1/wishes").json() == floors | kept
     for wrong in (floors | {"k_min": 1}, floors | {"k_min": "9"}, floors | {"r_max_percent": 35}, {"k_min": 9}):
         assert 400 <= browser.put("/api/v1/floors", json=wrong, headers=headers).status_code < 500

@@ -110,6 +110,7 @@ class FakeFederation:
     lose_answers_to: set[str] = field(default_factory=set)
     refuse_enrolment: tuple[int, str] | None = None
     altered_model: bytes | None = None
+    backbone: bytes | None = None
     seen: list[str] = field(default_factory=list)
     uploads: list[bytes] = field(default_factory=list)
     beacons: list[bytes] = field(default_factory=list)
@@ -247,6 +248,7 @@ class FakeFederation:
             ("POST", "enrolments"): self._enrol,
             ("GET", "offer"): self._offer,
             ("GET", "models"): self._model,
+            ("GET", "backbones"): self._backbone,
             ("POST", "readiness"): self._ready,
             ("PUT", "rounds"): self._report,
             ("POST", "rounds"): self._decline if path.endswith("/decline") else self._beacon,
@@ -301,6 +303,9 @@ class FakeFederation:
 
     def _model(self, request: httpx.Request, server: str, path: str) -> httpx.Response:
         return reply(self.altered_model or self.model)
+
+    def _backbone(self, request: httpx.Request, server: str, path: str) -> httpx.Response:
+        return problem(404, "not-found") if self.backbone is None else reply(self.backbone)
 
     def _ready(self, request: httpx.Request, server: str, path: str) -> httpx.Response:
         self.ready.append(request.read())

@@ -13,6 +13,7 @@ import httpx
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from fanlight.errors import MalformedMessage, NotAuthentic
+from fanlight.learning.backbones import MAX_BACKBONE_BYTES
 from fanlight.learning.model_file import MAX_MODEL_BYTES
 from fanlight.protocol import signing
 from fanlight.protocol.closing import OutcomeForDevice
@@ -83,6 +84,10 @@ class MainClient(Server):
     def model(self, sha256: bytes, begun: Unfinished) -> bytes:
         """The model file with this hash; ``begun`` holds what has arrived, and errors are as in ``download``."""
         return download(self.remote, f"{PREFIX}/models/{sha256.hex()}", sha256, begun, MAX_MODEL_BYTES)
+
+    def backbone(self, sha256: bytes, begun: Unfinished) -> bytes:
+        """The compiled backbone with this hash, likewise."""
+        return download(self.remote, f"{PREFIX}/backbones/{sha256.hex()}", sha256, begun, MAX_BACKBONE_BYTES)
 
     def announce(self, readiness: bytes) -> None:
         """Step 2."""

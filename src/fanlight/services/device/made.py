@@ -6,13 +6,27 @@ Both show a good deal of a picture, and both can be made again at any time: they
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from fanlight.learning.backbones import CompiledBackbone, compile_backbone
+from fanlight.errors import ModelError
+from fanlight.learning.backbones import BACKBONES, CompiledBackbone, compile_backbone, kept_backbone
 from fanlight.learning.feature_cache import FeatureCache, forget_features
 from fanlight.learning.features import FeatureExtractor
 from fanlight.storage.failures import os_failures
+
+Fetch = Callable[[CompiledBackbone], None]
+"""Puts the file of a compiled backbone where it says that it is kept."""
+
+
+def no_fetching(backbone: CompiledBackbone) -> None:
+    """The ``Fetch`` of those who have nobody to ask.
+
+    Raises:
+        ModelError: always.
+    """
+    raise ModelError(f"the backbone {backbone.id} {backbone.sha256[:16]} is not here, and cannot be made")
 
 
 def thumbnail_path(state: Path, sha256: str) -> Path:
@@ -20,18 +34,39 @@ def thumbnail_path(state: Path, sha256: str) -> Path:
     return state / "thumbnails" / sha256[:2] / f"{sha256[2:]}.webp"
 
 
+def backbones_folder(state: Path) -> Path:
+    """Where compiled backbones are kept."""
+    return state / "backbones"
+
+
 def features_folder(state: Path) -> Path:
     """The root of the feature cache."""
     return state / "features"
 
 
-def compiled_backbone(state: Path, backbone_id: str) -> CompiledBackbone:
-    """A backbone ready to run, made at the first time.
+def compiled_backbone(
+    state: Path, backbone_id: str, sha256: str, features: int, fetch: Fetch = no_fetching
+) -> CompiledBackbone:
+    """A backbone ready to run: kept, made of installed weights, or else fetched.
+
+    Args:
+        state: the state folder.
+        backbone_id, sha256, features: which one; 64 hexadecimal digits.
+        fetch: gets it where it can neither be found nor made here.
 
     Raises:
-        ModelError: no such backbone, or a checkpoint that is not what it should be. StorageError: disk.
+        ModelError: the checkpoint is not what it should be. StorageError: disk. Others: as ``fetch``.
     """
-    return compile_backbone(backbone_id, state / "backbones")
+    folder = backbones_folder(state)
+    kept = kept_backbone(backbone_id, sha256, features, folder)
+    entry = BACKBONES.get(backbone_id)
+    with suppress(ModelError):
+        if entry is not None and entry.compiled_sha256 == sha256:
+            return compile_backbone(backbone_id, folder)
+        kept.read()
+        return kept
+    fetch(kept)
+    return kept
 
 
 def feature_cache(state: Path, backbone_sha256: str, picture_size: int, features: int) -> FeatureCache:
@@ -40,10 +75,9 @@ def feature_cache(state: Path, backbone_sha256: str, picture_size: int, features
 
 
 def feature_extractor(
-    state: Path, backbone_id: str, picture_size: int, *, threads: int, batch: int = 8
+    state: Path, compiled: CompiledBackbone, picture_size: int, *, threads: int, batch: int = 8
 ) -> FeatureExtractor:
-    """Computes features, or takes those that are kept; errors as in ``compiled_backbone``."""
-    compiled = compiled_backbone(state, backbone_id)
+    """Computes features, or takes those that are kept."""
     cache = feature_cache(state, compiled.sha256, picture_size, compiled.features)
     return FeatureExtractor(compiled, picture_size, cache, threads=threads, batch=batch)
 

@@ -62,10 +62,18 @@ class Pictures:
         state: folder for the compiled backbone and the feature cache.
         client: which ``Client#`` to take.
         threads, batch: for computing features.
+        fetch: gets a backbone that cannot be made here.
     """
 
     def __init__(
-        self, folder: Path, state: Path, *, client: str | None = None, threads: int = 1, batch: int = 8
+        self,
+        folder: Path,
+        state: Path,
+        *,
+        client: str | None = None,
+        threads: int = 1,
+        batch: int = 8,
+        fetch: made.Fetch = made.no_fetching,
     ) -> None:
         self.folder = folder
         self.overview: Overview | None = None
@@ -73,10 +81,11 @@ class Pictures:
         self._client = client
         self._threads = threads
         self._batch = batch
+        self._fetch = fetch
         self._lock = threading.Lock()
         self._known: set[str] = set()
         self._hashes: Hashes = {}
-        self._extractor: tuple[tuple[str, int], FeatureExtractor] | None = None
+        self._extractor: tuple[tuple[bytes, int], FeatureExtractor] | None = None
         self._memory: dict[str, NDArray[np.float32]] = {}
 
     def check_folder(self) -> None:
@@ -174,10 +183,13 @@ class Pictures:
         return Examples(x, np.array([picture.label for picture in pictures], np.int64))
 
     def _extractor_for(self, plan: Plan) -> FeatureExtractor:
-        key = (plan.backbone, plan.picture_size)
+        key = (plan.backbone_hash, plan.picture_size)
         if self._extractor is None or self._extractor[0] != key:
+            compiled = made.compiled_backbone(
+                self._state, plan.backbone, plan.backbone_hash.hex(), plan.features, self._fetch
+            )
             extractor = made.feature_extractor(
-                self._state, plan.backbone, plan.picture_size, threads=self._threads, batch=self._batch
+                self._state, compiled, plan.picture_size, threads=self._threads, batch=self._batch
             )
             self._extractor, self._memory = (key, extractor), {}
         return self._extractor[1]

@@ -9,16 +9,20 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import httpx
 
+from fanlight.learning.backbones import CompiledBackbone
 from fanlight.learning.model_file import HeadModel
 from fanlight.services.device.agent import Agent
 from fanlight.services.device.client import AggregatorClient, MainClient
+from fanlight.services.device.fetched_backbones import fetching
 from fanlight.services.device.identity import Identity
 from fanlight.services.device.learner import Learner
 from fanlight.services.device.library import Library, Surroundings
 from fanlight.services.device.library.proposing import propose_class
+from fanlight.services.device.made import Fetch, compiled_backbone
 from fanlight.services.device.membership import Membership
 from fanlight.services.device.offers import Offers
 from fanlight.services.device.pictures import Pictures
@@ -71,6 +75,11 @@ class DeviceRole:
     chances: Chances
     stopping: threading.Event
     lock: FolderLock
+    fetch: Fetch
+
+    def backbone(self, model: HeadModel) -> CompiledBackbone:
+        """What a model was trained on, ready to run; errors as in ``made.compiled_backbone``."""
+        return _backbone(self.settings.state, model, self.fetch)
 
     @property
     def name(self) -> str:
@@ -175,12 +184,18 @@ def _build(
 
     main = MainClient(remote("The main server", token.main_url), token.trust)
     aggregator = AggregatorClient(remote("The secure aggregator", token.aggregator_url))
+    wishes = Wishes(store, settings)
+    fetch = fetching(settings.state, main, lambda: wishes.floors)
     pictures = Pictures(
-        settings.data, settings.state, client=settings.client, threads=settings.threads, batch=settings.batch
+        settings.data,
+        settings.state,
+        client=settings.client,
+        threads=settings.threads,
+        batch=settings.batch,
+        fetch=fetch,
     )
     offers = Offers(store, main)
     learner = make_learner(store, pictures, chances.clock, chances.randomness)
-    wishes = Wishes(store, settings)
     rounds = Rounds(identity, store, offers, learner, main, aggregator, wishes, chances.clock, chances.randomness)
     pages, stopping = Notifier(), threading.Event()
     jobs = Jobs(on_change=pages.notify)
@@ -202,7 +217,7 @@ def _build(
         identity=identity,
         store=store,
         pictures=pictures,
-        library=Library(_surroundings(settings, store, rounds, jobs, chances, pictures.changed)),
+        library=Library(_surroundings(settings, store, rounds, jobs, chances, pictures.changed, fetch)),
         offers=offers,
         rounds=rounds,
         membership=membership,
@@ -213,7 +228,12 @@ def _build(
         chances=chances,
         stopping=stopping,
         lock=lock,
+        fetch=fetch,
     )
+
+
+def _backbone(state: Path, model: HeadModel, fetch: Fetch) -> CompiledBackbone:
+    return compiled_backbone(state, model.backbone_id, model.backbone_sha256, model.weight.shape[0], fetch)
 
 
 def _surroundings(
@@ -223,6 +243,7 @@ def _surroundings(
     jobs: Jobs,
     chances: Chances,
     on_change: Callable[[], object],
+    fetch: Fetch,
 ) -> Surroundings:
     def classes() -> Sequence[str]:
         return store.held.plan.classes if store.held else ()
@@ -241,6 +262,7 @@ def _surroundings(
         threads=settings.threads,
         classes=classes,
         model=model,
+        backbone=lambda asked: _backbone(settings.state, asked, fetch),
         propose=partial(propose_class, rounds.main.remote),
         on_change=on_change,
     )

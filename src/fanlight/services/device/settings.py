@@ -13,7 +13,7 @@ from fanlight.services.settings import Port, RoleSettings
 
 
 class DeviceSettings(RoleSettings):
-    """Settings of a device.  Its floors: ``k_min``, ``accept_demo``, ``r_max_percent``, ``answers_per_day``."""
+    """Settings of a device.  What is said of devices, answers, rejections, demos and backbones are its floors."""
 
     model_config = SettingsConfigDict(extra="forbid", frozen=True, env_prefix="FANLIGHT_DEVICE_")
 
@@ -35,6 +35,9 @@ class DeviceSettings(RoleSettings):
     )
     answers_per_day: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
         500, description="Most reports in 24 hours, over all tasks."
+    )
+    backbones: tuple[str, ...] = Field(
+        (), description='Backbones beside the known ones that may run here: ["NAME=SHA256", …].'
     )
     threads: Annotated[int, Field(ge=1, le=256)] = Field(1, description="Threads that compute features.")
     batch: Annotated[int, Field(ge=1, le=1024)] = Field(8, description="Pictures computed at once; costs memory.")

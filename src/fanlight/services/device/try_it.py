@@ -158,7 +158,7 @@ class TryIt:
         return made.feature_cache(state, model.backbone_sha256, model.picture_size, features)
 
     def _backbone(self, model: HeadModel) -> CompiledBackbone:
-        return made.compiled_backbone(self._role.settings.state, model.backbone_id)
+        return self._role.backbone(model)
 
 
 def heat(places: Floats, head: SoftmaxHead, label: int) -> Floats:

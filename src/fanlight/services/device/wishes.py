@@ -5,15 +5,20 @@ The settings that the device was started with hold until the owner says otherwis
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Collection
-from typing import Final
+from typing import Annotated, Final
+
+from pydantic import Field
 
 from fanlight.errors import Refused, SettingsError
+from fanlight.learning.backbones import is_backbone_name
 from fanlight.learning.heads import HeadKind
 from fanlight.protocol.device_round import Floors
 from fanlight.protocol.manifest import MOST_REJECTED_PERCENT
 from fanlight.protocol.message import U32, Message, Name
+from fanlight.protocol.plan import Plan
 from fanlight.services.device.offers import allowed_backbones
 from fanlight.services.device.settings import DeviceSettings
 from fanlight.services.device.store import DeviceStore
@@ -24,13 +29,23 @@ MOST_ANSWERS: Final = 1_000_000
 PAUSED: Final = "paused"
 LEFT: Final = "left"
 OUT_OF_RANGE: Final = "floor-out-of-range"
+MOST_TRUSTED: Final = 16
 _KEY: Final = "wishes"
+_SHA256: Final = re.compile("[0-9a-f]{64}")
+
+
+class Trusted(Message):
+    """A backbone that this program does not know by itself, and its owner allows: name, and SHA-256 in hexadecimal."""
+
+    name: Name
+    sha256: Annotated[str, Field(strict=True, pattern="^[0-9a-f]{64}$")]
 
 
 class Kept(Message):
     """The floors as the owner set them, and whether this device takes part at all.
 
     ``excluded``: backbones and heads, by registry id, that this program knows and its owner does not want.
+    ``trusted``: backbones that it does not know, and its owner wants.
     """
 
     k_min: U32
@@ -40,6 +55,7 @@ class Kept(Message):
     left: bool = False
     excluded: tuple[Name, ...] = ()
     r_max_percent: U32 = MOST_REJECTED_PERCENT
+    trusted: tuple[Trusted, ...] = ()
 
 
 def check_k_min(number: int) -> None:
@@ -72,6 +88,23 @@ def check_r_max_percent(number: int) -> None:
         )
 
 
+def parse_trusted(text: str) -> Trusted:
+    """A backbone written as ``NAME=SHA256``.
+
+    Raises:
+        SettingsError: it is not, or the registry's.
+    """
+    name, _, sha256 = text.strip().partition("=")
+    if not is_backbone_name(name) or name in allowed_backbones() or not _SHA256.fullmatch(sha256.lower()):
+        raise SettingsError(
+            f"{text[:200]!r} is no backbone that could be allowed.",
+            next="Write the name that the operator says, none that this program knows, an equals sign, and the 64 "
+            "hexadecimal digits of its SHA-256.",
+            slug="bad-backbone",
+        )
+    return Trusted(name=name, sha256=sha256.lower())
+
+
 class Wishes:
     """The owner's.
 
@@ -97,6 +130,7 @@ class Wishes:
             accept_demo=given.accept_demo,
             answers_per_day=given.answers_per_day,
             r_max_percent=given.r_max_percent,
+            trusted=tuple(map(parse_trusted, given.backbones)),
         )
 
     @property
@@ -105,6 +139,7 @@ class Wishes:
         kept = self.kept
         excluded = frozenset(kept.excluded)
         backbones = {name: sha256 for name, sha256 in allowed_backbones().items() if name not in excluded}
+        backbones |= {each.name: bytes.fromhex(each.sha256) for each in kept.trusted}
         return Floors(
             k_min=kept.k_min,
             accept_demo=kept.accept_demo,
@@ -116,12 +151,32 @@ class Wishes:
 
     @property
     def choices(self) -> dict[str, bool]:
-        """Every backbone and head that this program knows, by registry id, and whether its owner allows it."""
-        excluded = self.kept.excluded
-        return {name: name not in excluded for name in (*sorted(allowed_backbones()), *sorted(HEADS))}
+        """Every backbone and head that this program knows, or its owner trusts, and whether its owner allows it."""
+        kept = self.kept
+        trusted = (each.name for each in kept.trusted)
+        return {name: name not in kept.excluded for name in (*sorted(allowed_backbones()), *trusted, *sorted(HEADS))}
+
+    def unknown(self, plan: Plan | None) -> Trusted | None:
+        """The backbone that the task asks for, if it is one that the owner may come to trust and does not yet."""
+        if plan is None or plan.backbone in allowed_backbones() or not is_backbone_name(plan.backbone):
+            return None
+        asked = Trusted(name=plan.backbone, sha256=plan.backbone_hash.hex())
+        return None if asked in self.kept.trusted else asked
+
+    def trust(self, name: str, sha256: str) -> None:
+        """Allow a backbone that this program does not know; one that was trusted under this name gives way.
+
+        Raises:
+            SettingsError: the name is the registry's, or none; or the hash is not one.
+        """
+        added = parse_trusted(f"{name}={sha256}")
+        others = [each for each in self.kept.trusted if each.name != added.name]
+        if len(others) >= MOST_TRUSTED:
+            raise SettingsError(f"{MOST_TRUSTED} backbones are trusted already.", next="Untick one, then try again.")
+        self._keep(trusted=(*others, added))
 
     def allow(self, names: Collection[str]) -> None:
-        """Allow these backbones and heads, and no others, from the next manifest on.
+        """Allow these backbones and heads, and no others, from the next manifest on. Others that were trusted are not.
 
         Raises:
             SettingsError: this program knows none of this name.
@@ -133,7 +188,11 @@ class Wishes:
                 next=f"Choose among {', '.join(known)}.",
                 slug="unknown-part",
             )
-        self._keep(excluded=tuple(name for name in known if name not in names))
+        trusted = {each.name for each in self.kept.trusted}
+        self._keep(
+            excluded=tuple(name for name in known if name not in names and name not in trusted),
+            trusted=tuple(each for each in self.kept.trusted if each.name in names),
+        )
 
     def set_floors(self, *, k_min: int, accept_demo: bool, answers_per_day: int, r_max_percent: int) -> None:
         """Change the floors, from the next manifest on.
@@ -171,6 +230,6 @@ class Wishes:
         if kept.paused:
             raise Refused("You have paused this device.", slug=PAUSED, next="Let it go on, on the page Privacy.")
 
-    def _keep(self, **changes: int | bool | tuple[str, ...]) -> None:
+    def _keep(self, **changes: int | bool | tuple[str, ...] | tuple[Trusted, ...]) -> None:
         with self._keeping:  # a pause does not undo a leaving that comes at the same moment
             self._store.values.keep(_KEY, self.kept.with_(**changes).encode())

@@ -33,6 +33,15 @@ class Allowed(BaseModel):
     names: list[str]
 
 
+class GivenBackbone(BaseModel):
+    """The body of ``PUT /api/v1/trusted``: a backbone that this program does not know, and may run."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    name: str
+    sha256: str
+
+
 class Switch(BaseModel):
     """The body of ``PUT /api/v1/paused`` and ``/api/v1/left``."""
 
@@ -42,7 +51,7 @@ class Switch(BaseModel):
 
 
 def wishes_router(role: DeviceRole) -> APIRouter:
-    """``GET /api/v1/wishes``, ``PUT`` on ``floors``, ``allowed``, ``paused`` and ``left``; each answers with all."""
+    """``GET /api/v1/wishes``; ``PUT`` on ``floors``, ``allowed``, ``trusted``, ``paused``, ``left`` gives all back."""
     router = APIRouter(prefix="/api/v1")
     wishes = role.rounds.wishes
 
@@ -58,6 +67,11 @@ def wishes_router(role: DeviceRole) -> APIRouter:
     @router.put("/allowed")
     def allow(given: Allowed, _owner: Actor) -> dict[str, Any]:
         wishes.allow(given.names)
+        return wishes.kept.model_dump()
+
+    @router.put("/trusted")
+    def trust(given: GivenBackbone, _owner: Actor) -> dict[str, Any]:
+        wishes.trust(given.name, given.sha256)
         return wishes.kept.model_dump()
 
     @router.put("/paused")

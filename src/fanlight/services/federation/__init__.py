@@ -3,7 +3,7 @@
 ::
 
     root         root.key (kept offline), root.pub, federation.json, revocations
-    main         identity.key, federation.json, task.json
+    main         identity.key, federation.json, task.json, backbones/
     aggregator   identity.key, federation.json
     tokens       NAME.json, one for each device: goes to the device, then from here
 
@@ -14,15 +14,18 @@ What ``federation.json`` says is believed only as far as the root signed it.
 from fanlight.services.federation.files import FederationFile
 from fanlight.services.federation.identity import ServerIdentity, Token, load_server_identity, moved, read_token
 from fanlight.services.federation.root import (
+    BACKBONES_FOLDER,
     TASK_FILE,
     RevocationFile,
     free_token_name,
     init_federation,
     issue_token_file,
+    keep_backbone,
     revoke,
 )
 
 __all__ = [
+    "BACKBONES_FOLDER",
     "TASK_FILE",
     "FederationFile",
     "RevocationFile",
@@ -31,6 +34,7 @@ __all__ = [
     "free_token_name",
     "init_federation",
     "issue_token_file",
+    "keep_backbone",
     "load_server_identity",
     "moved",
     "read_token",

@@ -33,6 +33,8 @@ from fanlight.storage.secret_files import read_secret, write_secret
 
 TASK_FILE: Final = "task.json"
 TOKENS: Final = "tokens"
+BACKBONES_FOLDER: Final = "backbones"
+"""In the main server's folder: compiled backbones."""
 
 _ROOT: Final = "root"
 _ROOT_KEY_FILE: Final = "root.key"
@@ -199,6 +201,17 @@ def _refuse_filled(folder: Path) -> None:
             next="Choose a folder that does not exist yet; nothing was changed.",
             slug="folder-not-empty",
         )
+
+
+def keep_backbone(folder: Path, name: str, content: bytes) -> None:
+    """Put the file of a compiled backbone into the main server's folder of a federation.
+
+    Raises:
+        StorageError: it cannot be written.
+    """
+    backbones = folder / Role.MAIN / BACKBONES_FOLDER
+    make_private_folder(backbones)
+    write_secret(backbones / name, content)
 
 
 def _make_whole(folder: Path, fill: Callable[[Path], None]) -> None:

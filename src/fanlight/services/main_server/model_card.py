@@ -88,7 +88,13 @@ def card(
         "training_rounds": len(lineage),
         "lineage": list(lineage[:LINEAGE]),
         "classes": list(task.classes),
-        "backbone": _backbone(task.backbone, task.plan.backbone_hash.hex(), task.plan.features),
+        "backbone": {
+            "id": task.backbone,
+            "title": task.backbone_title,
+            "licence": task.backbone_licence,
+            "sha256": task.backbone_sha256,
+            "features": task.plan.features,
+        },
         "head": task.head,
         "picture_size": task.picture_size,
         "training": task.training.model_dump(),
@@ -104,6 +110,7 @@ def card(
 
 def card_of_file(model: HeadModel, content: bytes) -> dict[str, Any]:
     """What a model's file alone says of it, as ``card``; None where only the main server knows."""
+    entry = BACKBONES.get(model.backbone_id)
     return dict.fromkeys(_KNOWN_TO_THE_SERVER) | {
         "format": FORMAT,
         "task": model.task,
@@ -111,7 +118,13 @@ def card_of_file(model: HeadModel, content: bytes) -> dict[str, Any]:
         "sha256": model_hash(content),
         "bytes": len(content),
         "classes": list(model.classes),
-        "backbone": _backbone(model.backbone_id, model.backbone_sha256, model.weight.shape[0]),
+        "backbone": {
+            "id": model.backbone_id,
+            "title": entry.title if entry else None,
+            "licence": entry.licence if entry else None,
+            "sha256": model.backbone_sha256,
+            "features": model.weight.shape[0],
+        },
         "head": model.kind.value,
         "picture_size": model.picture_size,
         "metrics": None,
@@ -119,12 +132,6 @@ def card_of_file(model: HeadModel, content: bytes) -> dict[str, Any]:
         "privacy": IF_FEDERATED + PRIVACY,
         "limits": list(LIMITS),
     }
-
-
-def _backbone(backbone_id: str, sha256: str, features: int) -> dict[str, Any]:
-    entry = BACKBONES.get(backbone_id)
-    known = {"title": entry.title, "licence": entry.licence} if entry else {"title": None, "licence": None}
-    return {"id": backbone_id, "sha256": sha256, "features": features} | known
 
 
 def as_markdown(content: dict[str, Any]) -> str:
@@ -138,7 +145,8 @@ def as_markdown(content: dict[str, Any]) -> str:
         f"- Classes: {', '.join(_text(name) for name in content['classes'])}",
         (
             f"- Backbone: {_text(backbone['id'])} (SHA-256 `{backbone['sha256']}`), "
-            f"{backbone['features']} features; licence of its weights: {backbone['licence'] or 'not known'}"
+            f"{backbone['features']} features; licence of its weights: "
+            f"{_text(backbone['licence']) if backbone['licence'] else 'not known'}"
         ),
         f"- Head: {content['head']}; pictures: {content['picture_size']} x {content['picture_size']} pixels",
     ]

@@ -43,7 +43,8 @@ def owner_router(
     def onnx_file(request: Request, version: Which) -> Response:
         with service.database.reading() as tx:
             model = decode(service.models.file_of(tx, version))
-        content = to_onnx(model, service.backbone(model.backbone_id))
+        backbone = service.backbones.compiled(model.backbone_id, model.backbone_sha256, model.weight.shape[0])
+        content = to_onnx(model, backbone)
         return content_response(request, content, sha256(content).digest(), f"fanlight-model-{version}.onnx")
 
     @router.post("/api/v1/measure", dependencies=CHANGE)

@@ -80,6 +80,11 @@ def _device_routes(sender: Sender, service: MainService) -> list[PlainRoute]:
         wanted = hash_in_path(request.path_params["sha256"])
         return content_response(request, await run_in_threadpool(service.model, wanted), wanted)
 
+    async def backbone(request: Request) -> Response:
+        sender(request)
+        wanted = hash_in_path(request.path_params["sha256"])
+        return content_response(request, await run_in_threadpool(service.backbones.file, wanted.hex()), wanted)
+
     async def readiness(request: Request) -> Response:
         device = sender(request)
         body = await read_body(request, SMALL_BODY)
@@ -95,6 +100,7 @@ def _device_routes(sender: Sender, service: MainService) -> list[PlainRoute]:
     return [
         _get("/offer", offer),
         _get("/models/{sha256}", model),
+        _get("/backbones/{sha256}", backbone),
         _post("/readiness", readiness),
         _post("/class-proposals", propose_class),
     ]

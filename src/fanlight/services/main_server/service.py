@@ -15,7 +15,6 @@ from sqlalchemy import Connection
 from fanlight.core.adaptive_clip import FIRST_CLIP
 from fanlight.core.segments import check_layout
 from fanlight.errors import NotPossibleNow
-from fanlight.learning.backbones import CompiledBackbone, compile_backbone
 from fanlight.learning.heads import HeadKind
 from fanlight.protocol import identities
 from fanlight.protocol.contribution import expected_layout
@@ -24,7 +23,7 @@ from fanlight.protocol.log import LogEntry
 from fanlight.protocol.main_round import State
 from fanlight.protocol.main_server import MainServer
 from fanlight.protocol.plan import Kind
-from fanlight.services.federation import TASK_FILE, ServerIdentity
+from fanlight.services.federation import BACKBONES_FOLDER, TASK_FILE, ServerIdentity
 from fanlight.services.http.jobs import Jobs
 from fanlight.services.http.problems import Problem
 from fanlight.services.http.waiting import Notifier
@@ -36,6 +35,7 @@ from fanlight.services.main_server.pace import pause_s
 from fanlight.services.main_server.presence import PRESENT_S, Presence
 from fanlight.services.main_server.promotion import Promotion
 from fanlight.services.main_server.proposals import Proposals
+from fanlight.services.main_server.published_backbones import PublishedBackbones
 from fanlight.services.main_server.round_table import RoundLine
 from fanlight.services.main_server.rounds import Opened, Rounds
 from fanlight.services.main_server.stragglers import WaitingRules
@@ -101,8 +101,8 @@ class MainService:
         self.identity = identity
         self.clock = clock
         self.monotonic = monotonic
-        self._backbones = state / "backbones"
         self._tasks = TaskFile(state / TASK_FILE, _check_layout)
+        self.backbones = PublishedBackbones(state / BACKBONES_FOLDER, lambda: self.task)
         self._changing_policy = threading.Lock()
         self._lock = FolderLock(state)
         self._lock.acquire()
@@ -213,10 +213,6 @@ class MainService:
         changed = self.promotion.make_current(number, abandon=abandon)
         self.news.tell(offers=True, orders=True)
         return changed
-
-    def backbone(self, backbone_id: str) -> CompiledBackbone:
-        """A compiled backbone, made at the first time; see ``compile_backbone`` for what it raises."""
-        return compile_backbone(backbone_id, self._backbones)
 
     def why_policy_stands(self) -> str:
         """Why the policy cannot go on, for everybody to read; empty if it can."""

@@ -19,7 +19,7 @@ from pydantic_core import ErrorDetails
 from fanlight.core.ring import WORD_BITS
 from fanlight.core.segments import MOST_UPDATE_BITS, packed_update
 from fanlight.errors import SettingsError
-from fanlight.learning.backbones import DEFAULT_BACKBONE, backbone
+from fanlight.learning.backbones import BACKBONES, DEFAULT_BACKBONE, backbone
 from fanlight.learning.training_settings import TrainingSettings
 from fanlight.protocol.contribution import W_MAX
 from fanlight.protocol.manifest import MOST_DEVICES, MOST_REJECTED_PERCENT, MOST_SHARDS
@@ -214,14 +214,28 @@ class Policy(_Section):
         return low, high
 
 
+class OwnBackbone(_Section):
+    """What is known of a backbone that the registry does not pin; the file lies in the server's ``backbones/``."""
+
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+    features: Annotated[int, Field(ge=1, le=1 << 16)]
+    title: Annotated[str, Field(min_length=1, max_length=200)]
+    licence: Annotated[str, Field(min_length=1, max_length=200)]
+
+
 class Task(_Section):
-    """What the federation learns."""
+    """What the federation learns.
+
+    Attributes:
+        own_backbone: set where ``backbone`` names none of the registry's.
+    """
 
     format: Annotated[int, Field(ge=1, le=1)] = 1
     name: Annotated[str, Field(min_length=1, max_length=64)] = "default"
     classes: Annotated[tuple[str, ...], Field(min_length=2, max_length=200, strict=False)]
     picture_size: Annotated[int, Field(ge=32, le=1024)] = 128
     backbone: str = DEFAULT_BACKBONE
+    own_backbone: OwnBackbone | None = None
     head: HeadName = "softmax"
     training: Training = Training()
     algorithm: AlgorithmChoice = AlgorithmChoice()
@@ -236,6 +250,13 @@ class Task(_Section):
             if not is_class_name(name):
                 raise ValueError(f"{name[:70]!r} is no class name: {CLASS_NAME_RULE}")
         return classes
+
+    @field_validator("own_backbone")
+    @classmethod
+    def _check_name(cls, own: OwnBackbone | None, info: ValidationInfo) -> OwnBackbone | None:
+        if own is not None and info.data.get("backbone") in BACKBONES:
+            raise ValueError("the registry has a backbone of this name")
+        return own
 
     @classmethod
     def default(
@@ -296,18 +317,32 @@ class Task(_Section):
         """The content of ``task.json``."""
         return self.model_dump_json(indent=2).encode() + b"\n"
 
+    @property
+    def backbone_sha256(self) -> str:
+        """Of the compiled graph, hexadecimal."""
+        return self.own_backbone.sha256 if self.own_backbone else backbone(self.backbone).compiled_sha256
+
+    @property
+    def backbone_title(self) -> str:
+        """Its name for people."""
+        return (self.own_backbone or backbone(self.backbone)).title
+
+    @property
+    def backbone_licence(self) -> str:
+        """Of the backbone's weights."""
+        return (self.own_backbone or backbone(self.backbone)).licence
+
     @functools.cached_property
     def plan(self) -> Plan:
         """The training plan that devices get."""
-        entry = backbone(self.backbone)
         training = self.training
         return Plan(
             task=self.name,
             kind=Kind.TRAIN.value,
             classes=self.classes,
-            backbone=entry.id,
-            backbone_hash=bytes.fromhex(entry.compiled_sha256),
-            features=entry.features,
+            backbone=self.backbone,
+            backbone_hash=bytes.fromhex(self.backbone_sha256),
+            features=(self.own_backbone or backbone(self.backbone)).features,
             picture_size=self.picture_size,
             head=self.head,
             epochs=training.epochs,

@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from fanlight.errors import NotPossibleNow
+from fanlight.learning.backbones import compile_backbone
 from fanlight.learning.model_file import HeadModel
 from fanlight.services.device.library import Library, Surroundings
 from fanlight.services.http.jobs import Jobs
@@ -50,6 +51,7 @@ class Desk:
                 threads=1,
                 classes=lambda: self.classes,
                 model=self.model,
+                backbone=lambda model: compile_backbone(model.backbone_id, self.state / "backbones"),
                 propose=self.proposed.append,
                 on_change=lambda: None,
             )

@@ -181,7 +181,7 @@ class Library(Labelling):
         model, sha256 = self._around.model()
         root = self._layout().root
         waiting = [picture.sha256 for picture in self._index.without_suggestion(sha256)]
-        predict = predictor(model, self._around.state, self._around.threads)
+        predict = predictor(model, self._around.backbone(model), self._around.state, self._around.threads)
         done = 0
         for some in pieces(waiting):
             progress(done / len(waiting), f"looking at pictures: {done:,} of {len(waiting):,}")

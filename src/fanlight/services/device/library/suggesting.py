@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from fanlight.errors import PictureError
+from fanlight.learning.backbones import CompiledBackbone
 from fanlight.learning.inference import Prediction, Predictor
 from fanlight.learning.model_file import HeadModel
 from fanlight.services.device import made
@@ -14,18 +15,18 @@ Predict = Callable[[Path], Prediction | None]
 """What a picture shows; None if it cannot be used."""
 
 
-def predictor(model: HeadModel, state: Path, threads: int) -> Predict:
+def predictor(model: HeadModel, backbone: CompiledBackbone, state: Path, threads: int) -> Predict:
     """A model ready to be asked; its features go to the same cache as training's.
 
     Args:
-        model: the head.
+        model: the head. backbone: what it was trained on.
         state: the device's state folder.
         threads: that compute.
 
     Raises:
         ModelError: model and backbone do not fit.
     """
-    asked = Predictor(model, made.feature_extractor(state, model.backbone_id, model.picture_size, threads=threads))
+    asked = Predictor(model, made.feature_extractor(state, backbone, model.picture_size, threads=threads))
 
     def predict(path: Path) -> Prediction | None:
         try:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from fanlight.learning.backbones import CompiledBackbone
 from fanlight.learning.model_file import HeadModel
 from fanlight.services.http.jobs import Jobs
 from fanlight.storage.database import Database
@@ -21,6 +22,7 @@ class Surroundings:
         threads: that compute features.
         classes: the task's, in order; empty as long as there is no model.
         model: the current global model and its hash; raises ``NotPossibleNow`` without one.
+        backbone: that a model was trained on, ready to run.
         propose: sends the name of a new class to the operator.
         on_change: called whenever pictures have come, gone, or mean something else.
     """
@@ -34,5 +36,6 @@ class Surroundings:
     threads: int
     classes: Callable[[], Sequence[str]]
     model: Callable[[], tuple[HeadModel, bytes]]
+    backbone: Callable[[HeadModel], CompiledBackbone]
     propose: Callable[[str], None]
     on_change: Callable[[], object]
