@@ -24,12 +24,12 @@ def compiled_backbone(model: HeadModel, role: Path | None = None) -> CompiledBac
     Raises:
         ModelError: this program cannot make it, and it is not there. StorageError: it cannot be kept.
     """
-    from fanlight.learning.backbones import BACKBONES, compile_backbone, kept_backbone
+    from fanlight.learning.backbones import BACKBONES, kept_backbone
     from fanlight.services.federation import BACKBONES_FOLDER
 
     entry = BACKBONES.get(model.backbone_id)
     if entry is not None and entry.compiled_sha256 == model.backbone_sha256:
-        return compile_backbone(model.backbone_id, _cache_folder() / "backbones")
+        return made_here(entry.id)
     folder = (role or Path()) / BACKBONES_FOLDER
     kept = kept_backbone(model.backbone_id, model.backbone_sha256, model.weight.shape[0], folder)
     if kept.path.is_file():
@@ -39,6 +39,13 @@ def compiled_backbone(model: HeadModel, role: Path | None = None) -> CompiledBac
         f"The model was trained on {which} {model.backbone_id} ({model.backbone_sha256[:16]}), which is not here.",
         next="Use the Fanlight version that the model comes from; or name, by --state, a role that has this backbone.",
     )
+
+
+def made_here(backbone_id: str) -> CompiledBackbone:
+    """One of the registry's, made at the first time; see ``compile_backbone`` for what it raises."""
+    from fanlight.learning.backbones import compile_backbone
+
+    return compile_backbone(backbone_id, _cache_folder() / "backbones")
 
 
 def _cache_folder() -> Path:

@@ -51,11 +51,12 @@ def describe(file: bytes) -> Description:
     if len(file) > MAX_BACKBONE_BYTES:
         raise ModelError(f"the backbone is larger than {MAX_BACKBONE_BYTES // 2**20} MiB")
     try:
-        return checked(Description(**json.loads(labels(file)[_LABEL])))
-    except (KeyError, TypeError, ValueError, RecursionError) as error:
+        said = Description(**json.loads(labels(file)[_LABEL]))
+    except (KeyError, TypeError, ValueError, RecursionError, ModelError) as error:
         raise ModelError(
             "the file is no backbone of Fanlight's", next="Make one with: fanlight backbone compile"
         ) from error
+    return checked(said)
 
 
 def read_backbone(path: Path) -> tuple[bytes, Description]:
@@ -78,7 +79,7 @@ def checked(description: Description) -> Description:
     Raises:
         ModelError: one cannot.
     """
-    known = description.id in BACKBONES
+    known = type(description.id) is str and description.id in BACKBONES
     if type(description.id) is not str or not is_backbone_name(description.id) or known:
         why = "is the registry's" if known else "has other letters than a to z, digits and hyphens"
         raise ModelError(f"the backbone's name {description.id!r} {why}", next="Give it another name.")
