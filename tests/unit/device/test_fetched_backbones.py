@@ -105,8 +105,9 @@ def test_wishes_remember_what_is_trusted(federation: FakeFederation, role: Devic
     assert wishes.floors.backbones["mine"] == b"\xab" * 32
     wishes.allow(HEADS)
     assert (wishes.kept.excluded, wishes.kept.trusted) == (tuple(sorted(BACKBONES)), ())
-    with pytest.raises(SettingsError, match="no backbone that could be allowed"):
-        wishes.trust(DEFAULT_BACKBONE, SHA256)
+    for name in (DEFAULT_BACKBONE, "softmax"):
+        with pytest.raises(SettingsError, match="no backbone that could be allowed"):
+            wishes.trust(name, SHA256)
 
 
 def test_the_start_can_allow_some(federation: FakeFederation, tmp_path: Path, drawn: Path) -> None:

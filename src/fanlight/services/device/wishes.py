@@ -92,10 +92,11 @@ def parse_trusted(text: str) -> Trusted:
     """A backbone written as ``NAME=SHA256``.
 
     Raises:
-        SettingsError: it is not, or the registry's.
+        SettingsError: it is not, or its name is a head's or the registry's.
     """
     name, _, sha256 = text.strip().partition("=")
-    if not is_backbone_name(name) or name in allowed_backbones() or not _SHA256.fullmatch(sha256.lower()):
+    known = name in allowed_backbones() or name in HEADS  # on the page they are one list
+    if not is_backbone_name(name) or known or not _SHA256.fullmatch(sha256.lower()):
         raise SettingsError(
             f"{text[:200]!r} is no backbone that could be allowed.",
             next="Write the name that the operator says, none that this program knows, an equals sign, and the 64 "
