@@ -14,11 +14,11 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from fanlight.errors import DataError, StorageError, UsageError
+from fanlight.errors import DataError, SettingsError, StorageError, UsageError
 from fanlight.learning.datasets import NAMES, DataSet, prepare
 from fanlight.learning.datasets.chance import Chance
 from fanlight.learning.datasets.locate import Places, places
-from fanlight.learning.datasets.partition import by_class, dirichlet, evenly
+from fanlight.learning.datasets.partition import by_class, dirichlet, evenly, iid
 from fanlight.learning.datasets.shapes import CLASSES as SHAPES
 from fanlight.learning.datasets.shapes import draw
 from fanlight.learning.datasets.source import Partition
@@ -338,7 +338,7 @@ def test_own_folder_without_a_usable_picture(tmp_path: Path) -> None:
 LABELS = np.repeat(np.arange(6), [50, 3, 20, 40, 1, 26])
 
 
-@pytest.mark.parametrize("partition", [evenly, by_class, dirichlet])
+@pytest.mark.parametrize("partition", [evenly, iid, by_class, dirichlet])
 @pytest.mark.parametrize("devices", [1, 2, 5, 30])
 def test_every_picture_goes_to_one_device(partition: Partition, devices: int) -> None:
     assigned = partition(LABELS, devices, Chance("test", 1))
@@ -362,12 +362,31 @@ def test_dirichlet_is_uneven_by_class_but_starves_no_device() -> None:
     assert max(shares) > 3 * min(shares)
 
 
-def test_half_dirichlet_has_the_moments_it_should() -> None:
+@pytest.mark.parametrize("concentration", [0.1, 0.5, 1.0, 7.0])
+def test_dirichlet_shares_have_the_moments_they_should(concentration: float) -> None:
     chance = Chance("test", 5)
-    shares = np.array([chance.half_dirichlet(4) for _ in range(4000)])
+    shares = np.array([chance.dirichlet(concentration, 4) for _ in range(4000)])
     np.testing.assert_allclose(shares.sum(axis=1), 1.0)
-    np.testing.assert_allclose(shares.mean(axis=0), 0.25, atol=0.02)
-    np.testing.assert_allclose(shares.var(axis=0), 0.25 * 0.75 / 3, atol=0.006)  # a(A-a) / A²(A+1), a = 1/2, A = 2
+    np.testing.assert_allclose(shares.mean(axis=0), 0.25, atol=0.025)
+    variance = 0.25 * 0.75 / (4 * concentration + 1)  # a(A - a) / A²(A + 1), A = 4a
+    np.testing.assert_allclose(shares.var(axis=0), variance, rtol=0.08)
+
+
+def test_dirichlet_shares_of_hardly_any_concentration_are_numbers() -> None:
+    shares = Chance("test", 6).dirichlet(0.001, 10)
+    assert shares.sum() == pytest.approx(1.0)
+    assert shares.max() > 0.99
+
+
+@pytest.mark.parametrize("concentration", [0.0, -1.0, float("nan"), float("inf")])
+def test_there_is_no_dirichlet_distribution_of_any_concentration(concentration: float) -> None:
+    with pytest.raises(SettingsError, match="Dirichlet"):
+        Chance("test", 5).dirichlet(concentration, 4)
+
+
+def test_draws_at_once_are_the_same_as_single_ones() -> None:
+    one, many = Chance("test", 7), Chance("test", 7)
+    assert [one.uniform() for _ in range(5)] == many.uniforms(5).tolist()
 
 
 def test_chance_differs_by_purpose_and_seed() -> None:

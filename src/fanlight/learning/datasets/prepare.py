@@ -32,7 +32,7 @@ NAMES = tuple(SOURCES)
 MAX_DEVICES = 1000
 OWN_FOLDER_PICTURE_SIZE = 128
 
-_FORMAT = 1  # part of the folder's name: raise it when drawing or splitting changes
+_FORMAT = 2  # part of the folder's name: raise it when drawing or splitting changes
 
 
 @dataclass(frozen=True)
