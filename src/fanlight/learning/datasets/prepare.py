@@ -79,7 +79,7 @@ def prepare(name: str | Path, devices: int, seed: int, target: Path, *, data_dir
     root = Path(target) / f"{source.name}-{devices}-{seed}-v{_FORMAT}"
     if not root.exists():
         chance = Chance(f"{source.name}/{devices}", seed)
-        labelled = _without_duplicates(source.load(places(data_dir), devices, chance))
+        labelled = without_duplicates(source.load(places(data_dir), devices, chance))
         assigned = source.partition(labelled.labels, devices, chance)
         _write(root, labelled, source.classes, assigned, [""] * labelled.labels.size, chance)
     return DataSet(source.name, source.classes, source.picture_size, _folders(root, devices))
@@ -132,7 +132,7 @@ def _digest(picture: Picture) -> str:
     return hashlib.sha256(repr(picture.shape).encode() + picture.tobytes()).hexdigest()
 
 
-def _without_duplicates(labelled: Labelled) -> Labelled:
+def without_duplicates(labelled: Labelled) -> Labelled:
     """Each picture once: one that is in two parts, or on two devices, would flatter the model."""
     first: dict[str, int] = {}
     for index, picture in enumerate(labelled.pictures):

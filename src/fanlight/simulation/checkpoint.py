@@ -1,0 +1,135 @@
+"""Where a run stands, on disk after every round: one that is interrupted goes on with the same bits.
+
+``rounds.jsonl`` grows by a line a round; ``checkpoint.safetensors`` is replaced: the model, what the algorithm
+remembers, and in its metadata which line it belongs to. A line without its checkpoint is of a round that is done again.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from fanlight.errors import SettingsError, from_os_error
+from fanlight.learning.atomic_file import write_atomically
+from fanlight.simulation.result import Line
+from fanlight.simulation.server import Global
+
+_FORMAT = 1
+_MEMORY = "memory."
+
+
+@dataclass(frozen=True)
+class Standing:
+    """After a round.
+
+    Attributes:
+        state: of the servers.
+        lines: of the rounds so far.
+        remembered: the round that each device's memory is of.
+        simulated_s: on the simulated clock.
+    """
+
+    state: Global
+    lines: tuple[Line, ...] = ()
+    remembered: Mapping[int, int] = field(default_factory=lambda: MappingProxyType({}))
+    simulated_s: float = 0.0
+
+
+@dataclass(frozen=True)
+class Checkpoints:
+    """A result folder's checkpoint; without a folder nothing is kept.
+
+    Attributes:
+        folder: of the result.
+        study: whose run it is, as JSON; that of another one is not gone on with.
+    """
+
+    folder: Path | None
+    study: Mapping[str, Any]
+
+    def keep(self, standing: Standing) -> None:
+        """After one more round.
+
+        Raises:
+            StorageError: the disk refuses.
+        """
+        if self.folder is None:
+            return
+        state, last = standing.state, standing.lines[-1]
+        metadata = {
+            "format": _FORMAT,
+            "study": dict(self.study),
+            "round": last.round,
+            "clip_micro": state.clip_micro,
+            "solved": state.solved,
+            "remembered": list(standing.remembered.items()),
+            "simulated_s": standing.simulated_s,
+        }
+        tensors = {"parameters": state.parameters}
+        tensors |= {f"{_MEMORY}{name}": np.ascontiguousarray(vector) for name, vector in state.memory.items()}
+        try:
+            with self._lines.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(asdict(last), separators=(",", ":")) + "\n")
+            write_atomically(self._file, save(tensors, {"fanlight": json.dumps(metadata)}), durable=False)
+        except OSError as error:
+            raise from_os_error(error, str(self.folder)) from error
+
+    def find(self) -> Standing | None:
+        """Where the run stood; None if nothing is there.
+
+        Raises:
+            SettingsError: the folder has another study's run, or a damaged one.
+        """
+        if self.folder is None or not self._file.exists():
+            return None
+        try:
+            with safe_open(self._file, "numpy") as file:
+                metadata = json.loads((file.metadata() or {})["fanlight"])
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 not a dictionary
+            if metadata["format"] != _FORMAT or not _goes_on(metadata["study"], self.study):
+                raise self._another()
+            count = int(metadata["round"])
+            texts = self._lines.read_text(encoding="utf-8").splitlines()[:count]
+            lines = tuple(Line(**json.loads(text)) for text in texts)
+            if len(lines) != count:
+                raise self._another()
+            memory = {name.removeprefix(_MEMORY): tensors[name] for name in tensors if name.startswith(_MEMORY)}
+            for vector in memory.values():
+                vector.setflags(write=False)
+            state = Global(
+                tensors["parameters"], MappingProxyType(memory), int(metadata["clip_micro"]), bool(metadata["solved"])
+            )
+            self._lines.write_text("".join(f"{text}\n" for text in texts), encoding="utf-8")
+        except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+            raise self._another() from error
+        return Standing(state, lines, dict(map(tuple, metadata["remembered"])), float(metadata["simulated_s"]))
+
+    def _another(self) -> SettingsError:
+        return SettingsError(
+            f"{self.folder} holds the run of another study, or a damaged one.",
+            next="Choose another folder with --out, or remove that one.",
+        )
+
+    @property
+    def _file(self) -> Path:
+        assert self.folder is not None
+        return self.folder / "checkpoint.safetensors"
+
+    @property
+    def _lines(self) -> Path:
+        assert self.folder is not None
+        return self.folder / "rounds.jsonl"
+
+
+def _goes_on(before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
+    """Is it the same study, but for how many rounds it has, and what else is measured?"""
+    free = ("rounds", "baselines")
+    return {k: v for k, v in before.items() if k not in free} == {k: v for k, v in now.items() if k not in free}

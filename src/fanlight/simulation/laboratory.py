@@ -1,0 +1,101 @@
+"""The front door: a study in, a result out."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+
+from fanlight.core.cores import usable_cores
+from fanlight.errors import DataError
+from fanlight.simulation import baselines, data, population
+from fanlight.simulation.cheats import Cheats
+from fanlight.simulation.checkpoint import Checkpoints
+from fanlight.simulation.data import Data
+from fanlight.simulation.learners import HeadLearner, Learner
+from fanlight.simulation.memories import Memories
+from fanlight.simulation.result import Line, Result
+from fanlight.simulation.running import Run
+from fanlight.simulation.server import Server
+from fanlight.simulation.study import Study
+from fanlight.simulation.threads import single_threaded
+from fanlight.simulation.vectors import vectors_of
+from fanlight.simulation.workshop import Workshop
+
+STATE = Path("fanlight-state")
+
+
+def _ignore(_: Line) -> None:
+    """The ``on_round`` of those who do not watch."""
+
+
+def simulate(
+    study: Study,
+    examples: Data | None = None,
+    *,
+    folder: Path | None = None,
+    engine: str = "forked",
+    workers: int = 0,
+    state: Path = STATE,
+    on_round: Callable[[Line], None] = _ignore,
+) -> Result:
+    """Run a study.
+
+    Args:
+        study: what is simulated.
+        examples: data of one's own, in place of the study's data set.
+        folder: where the run is kept, so that it can go on when it was interrupted; None = nowhere.
+        engine: ``forked``, ``inline`` or ``ray``; the result is the same.
+        workers: of the engine; 0 = one for each core.
+        state: where features of pictures are kept from one study to the next.
+        on_round: told of each round; what it raises ends the run, and passes through.
+
+    Raises:
+        SettingsError, DataError, ModelError, StorageError: the study, its data, a training or the disk.
+    """
+    with ExitStack() as stack:
+        kept = folder if folder is not None else Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        kept.mkdir(parents=True, exist_ok=True)
+        stack.enter_context(single_threaded())
+        found = examples or data.load(
+            study.dataset, state, as_pixels=bool(study.module), picture_size=study.picture_size
+        )
+        run = _run(study, found, kept, None if folder is None else folder, engine, workers or usable_cores(), on_round)
+        result = run.run()
+        return baselines.with_baselines(study, run.workshop, result) if study.baselines else result
+
+
+def _run(
+    study: Study,
+    found: Data,
+    kept: Path,
+    folder: Path | None,
+    engine: str,
+    workers: int,
+    on_round: Callable[[Line], None],
+) -> Run:
+    divided = population.divide(study, found)
+    learner = _learner(study, found)
+    algorithm = study.made_algorithm
+    features = learner.features if isinstance(learner, HeadLearner) else 0
+    vectors = vectors_of(
+        study, found.classes, divided.most_pictures, features=features, parameters=learner.layout.size
+    )
+    workshop = Workshop(
+        seed=study.seed,
+        learner=learner,
+        algorithm=algorithm,
+        population=divided,
+        vectors=vectors,
+        memories=Memories(kept / "memories"),
+        cheats=Cheats(),
+    )
+    server = Server(algorithm, study.combine, learner.per_class, study.supporters, study.devices)
+    return Run(study, workshop, server, Checkpoints(folder, study.as_json()), engine, workers, on_round)
+
+
+def _learner(study: Study, found: Data) -> Learner:
+    if found.x.ndim != 2:
+        raise DataError(f"a head learns from features (n, f), not from {found.x.shape}", next="Name a module.")
+    return HeadLearner(study.head, found.x.shape[1], found.classes, study.training.settings)

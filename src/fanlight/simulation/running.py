@@ -1,0 +1,185 @@
+"""A study from its first round to its last."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+
+import numpy as np
+
+from fanlight.core.metrics import Metrics
+from fanlight.core.segments import layout_words
+from fanlight.errors import ModelError
+from fanlight.protocol.contribution import Totals, centre, check_sum, read_totals
+from fanlight.protocol.plan import Kind
+from fanlight.simulation.checkpoint import Checkpoints, Standing
+from fanlight.simulation.engines import Engine, engine
+from fanlight.simulation.learners import Published
+from fanlight.simulation.orders import Done, Order
+from fanlight.simulation.result import Line, Result, figures
+from fanlight.simulation.seeds import stream
+from fanlight.simulation.server import Global, Server
+from fanlight.simulation.study import Study
+from fanlight.simulation.workshop import Workshop
+
+BITS_A_WORD = 32
+
+
+@dataclass(frozen=True)
+class Run:
+    """A study with all that it takes.
+
+    Attributes:
+        study, workshop, server: what is simulated.
+        checkpoints: where it stands.
+        engine_name, workers: see ``engines``.
+        on_round: told of each round that is done; what it raises ends the run, which can go on later.
+        clock: seconds.
+    """
+
+    study: Study
+    workshop: Workshop
+    server: Server
+    checkpoints: Checkpoints
+    engine_name: str
+    workers: int
+    on_round: Callable[[Line], None]
+    clock: Callable[[], float] = field(default=time.perf_counter)
+
+    def run(self) -> Result:
+        """All rounds that are not done yet.
+
+        Raises:
+            FanlightError: of what a device or the server failed with.
+        """
+        standing = self.checkpoints.find()
+        if standing is None:
+            standing = Standing(self.server.first(self.workshop.learner.start(), self.study.clip))
+        with closing(engine(self.engine_name, self.workshop, self.workers)) as crew:
+            while len(standing.lines) < self.study.rounds:
+                standing = self._round(crew, standing)
+                self.on_round(standing.lines[-1])
+        return self._result(standing)
+
+    def _round(self, crew: Engine, before: Standing) -> Standing:
+        number, watch = len(before.lines) + 1, _Watch(self.clock)
+        kind = Kind.STATISTICS if self.study.head.is_solved and not before.state.solved else Kind.TRAIN
+        devices = self._cohort(number)
+        order = self._order(number, kind, devices, before)
+        published = Published(before.state.parameters, self.server.published(before.state))
+        done = crew.carry_out(order, published)
+        watch.lap("devices")
+        totals = self._totals(order, done)
+        state = before.state
+        state = self.server.solve(state, self.workshop.vectors.plan, totals) if kind.sums else self.server.move(state, totals)
+        watch.lap("server")
+        measured = figures(self.workshop.learner.measure(state.parameters, self.workshop.population.test))
+        watch.lap("measuring")
+        line = Line(
+            round=number,
+            participants=totals.count,
+            **measured,
+            seconds=watch.total,
+            bytes_up=len(devices) * 4 * layout_words(self.workshop.vectors.layout(kind, order.clip_micro)),
+            bytes_down=len(devices) * 4 * published.parameters.size * (1 + len(published.memory)),
+            phases=watch.laps,
+            device_seconds=sum(note.seconds for note in done.notes),
+            clip=order.clip_micro / 1e6 if kind is Kind.TRAIN else 0.0,
+            within_clip=totals.within_clip or 0,
+        )
+        after = Standing(state, (*before.lines, line), self._remembered(before, order, done))
+        self.checkpoints.keep(after)
+        self._forget(before, after)
+        return after
+
+    def _cohort(self, number: int) -> list[int]:
+        there = np.flatnonzero(self.workshop.population.learns)
+        drawn = stream(self.study.seed, "cohort", number).permutation(there.size)[: self.study.per_round]
+        return sorted(int(device) for device in there[drawn])
+
+    def _order(self, number: int, kind: Kind, devices: Sequence[int], before: Standing) -> Order:
+        return Order(
+            round=number,
+            kind=kind,
+            clip_micro=before.state.clip_micro,
+            groups=self.workshop.cheats.groups(list(devices)),
+            remembered={device: before.remembered[device] for device in devices if device in before.remembered},
+        )
+
+    def _totals(self, order: Order, done: Done) -> Totals:
+        """What main reads out of the sums.
+
+        Raises:
+            ModelError: a sum that main would not use.
+        """
+        layout = self.workshop.vectors.layout(order.kind, order.clip_micro)
+        found = []
+        for number, row in enumerate(done.sums):
+            count = sum(order.shards.get(note.device, 0) == number for note in done.notes)
+            total = centre(layout, row)
+            flaw = check_sum(layout, total, count)
+            if flaw is not None:
+                raise ModelError(f"round {order.round}: main would not use this sum: {flaw}", slug=flaw)
+            found.append((count, total))
+        if len(found) == 1:
+            return read_totals(layout, found[0][1], found[0][0])
+        both = sum(total.astype(np.int64) for _, total in found)
+        shards = tuple(read_totals(layout, total, count) for count, total in found)
+        return replace(read_totals(layout, both, sum(count for count, _ in found)), shards=shards)
+
+    @staticmethod
+    def _remembered(before: Standing, order: Order, done: Done) -> Mapping[int, int]:
+        new = {note.device: order.round for note in done.notes if note.remembers}
+        return MappingProxyType({**before.remembered, **new}) if new else before.remembered
+
+    def _forget(self, before: Standing, after: Standing) -> None:
+        if after.remembered is not before.remembered:
+            for device, of_round in before.remembered.items():
+                if after.remembered[device] != of_round:
+                    self.workshop.memories.forget(device, of_round)
+
+    def _result(self, standing: Standing) -> Result:
+        population, state = self.workshop.population, standing.state
+        counts = self.workshop.learner.measure(state.parameters, population.test)
+        return Result(
+            study=self.study.as_json(),
+            engine=self.engine_name,
+            workers=self.workers,
+            rounds=standing.lines,
+            parameters=state.parameters,
+            model_sha256=model_sha256(state),
+            data={
+                "classes": list(population.classes),
+                "train": int(len(population.everything.y)),
+                "test": int(len(population.test.y)),
+                "devices_with_examples": int(population.learns.sum()),
+            },
+            per_class=Metrics.from_confusion(counts.confusion).as_dict(population.classes)["per_class"],
+            owned=population.owned,
+        )
+
+
+def model_sha256(state: Global) -> str:
+    """Of the model's numbers, hexadecimal."""
+    return hashlib.sha256(state.parameters.astype("<f4").tobytes()).hexdigest()
+
+
+class _Watch:
+    """Seconds by phase."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._started = self._last = clock()
+        self.laps: dict[str, float] = {}
+
+    def lap(self, name: str) -> None:
+        now = self._clock()
+        self.laps[name], self._last = now - self._last, now
+
+    @property
+    def total(self) -> float:
+        return self._last - self._started

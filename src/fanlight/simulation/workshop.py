@@ -1,0 +1,142 @@
+"""The work of a round that workers share: each device learns, its vector is quantised and added to a sum.
+
+Sums are in the ring, so they are the same in whatever order, by however many workers, vectors are added. What is drawn
+follows from the study's seed, the round and the device. So the outcome is, bit for bit.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fanlight.core import ring
+from fanlight.core.segments import layout_length
+from fanlight.errors import DataError
+from fanlight.learning.algorithms.algorithm import Algorithm
+from fanlight.learning.algorithms.local import Outcome
+from fanlight.protocol.contribution import Contribution, encode
+from fanlight.protocol.plan import Kind
+from fanlight.simulation.cheats import Cheats
+from fanlight.simulation.learners import HeadLearner, Learner, Published, take_part
+from fanlight.simulation.memories import Memories
+from fanlight.simulation.orders import Note, Order, Words
+from fanlight.simulation.population import Population
+from fanlight.simulation.reports import Reporter
+from fanlight.simulation.seeds import stream
+from fanlight.simulation.vectors import Vectors
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """All that a worker needs; it is made once, before there are any workers.
+
+    Attributes:
+        seed: of the study.
+        learner, algorithm, population, vectors: what is learned, how, from what, and how it travels.
+        memories: what devices remember.
+        cheats: who does not do what is asked.
+        reporter: masks and signs, where the protocol is run; None where integers are just summed.
+        clock: seconds, for the notes.
+    """
+
+    seed: int
+    learner: Learner
+    algorithm: Algorithm
+    population: Population
+    vectors: Vectors
+    memories: Memories
+    cheats: Cheats
+    reporter: Reporter | None = None
+    clock: Callable[[], float] = field(default=time.perf_counter)
+
+    def empty_sums(self, order: Order) -> Words:
+        """(sums, d) zeros for an order."""
+        layout = self.vectors.layout(order.kind, order.clip_micro)
+        return ring.zeros(order.sums * layout_length(layout), layout[0].bits).reshape(order.sums, -1)
+
+    @property
+    def longest_sum_bytes(self) -> int:
+        """Of one sum of any order."""
+        kinds = [Kind.TRAIN] + [Kind.STATISTICS] * (isinstance(self.learner, HeadLearner) and self.learner.kind.is_solved)
+        return max(self.empty_sums(Order(0, kind, 1_000_000, ())).nbytes for kind in kinds)
+
+    def carry_out(self, order: Order, published: Published, group: Sequence[int], sums: Words) -> list[Note]:
+        """Have a group of devices learn, and add their vectors to ``sums``.
+
+        Raises:
+            ModelError: a training ran away.
+        """
+        layout, notes = self.vectors.layout(order.kind, order.clip_micro), list[Note]()
+        for device, contribution, remembers, seconds in self._contributions(order, published, group):
+            started = self.clock()
+            rounding = stream(self.seed, "rounding", device, order.round)
+            envelope = ""
+            if self.reporter is None:
+                vector = encode(layout, contribution, rounding)
+            else:
+                vector, envelope = self.reporter.report(order, device, contribution, rounding)
+            ring.add_into(sums[order.shards.get(device, 0)], vector)
+            seconds += self.clock() - started
+            notes.append(Note(device, contribution.examples, seconds, remembers, envelope))
+        return notes
+
+    def _contributions(
+        self, order: Order, published: Published, group: Sequence[int]
+    ) -> list[tuple[int, Contribution, bool, float]]:
+        found = []
+        if order.kind.sums:
+            for device in group:
+                started = self.clock()
+                found.append((device, self._sums(device), False, self.clock() - started))
+            return found
+        outcomes = []
+        for device in group:
+            started = self.clock()
+            memory = self.memories.read(device, order.remembered.get(device))
+            outcome = take_part(
+                self.learner,
+                self.algorithm,
+                self.population,
+                device,
+                published,
+                memory,
+                self.seed,
+                order.round,
+                self.cheats.data_of(device),
+            )
+            if outcome.memory:
+                self.memories.write(device, order.round, outcome.memory)
+            outcomes.append((device, outcome, self.clock() - started))
+        updates = self.cheats.updates(order.round, {device: outcome.update for device, outcome, _ in outcomes})
+        for device, outcome, seconds in outcomes:
+            said = self._said(device, outcome, updates[device])
+            found.append((device, said, bool(outcome.memory), seconds))
+        return found
+
+    def _said(self, device: int, outcome: Outcome, update: NDArray[np.float64]) -> Contribution:
+        control = None if outcome.control is None else self.vectors.padded(outcome.control)
+        return Contribution(
+            examples=self.population.train(device).y.size,
+            update=self.vectors.padded(update),
+            received=None,
+            local=None,
+            supporters=self._supported(device),
+            control=control,
+            steps=outcome.steps,
+        )
+
+    def _sums(self, device: int) -> Contribution:
+        if not isinstance(self.learner, HeadLearner):
+            raise DataError("only heads are solved from sums")
+        train, valid = self.population.train(device), self.population.valid(device)
+        sums, supporters = self.learner.sums(train, valid), self._supported(device)
+        return Contribution(train.y.size, None, None, None, supporters, sums=sums)
+
+    def _supported(self, device: int) -> NDArray[np.bool_]:
+        counts = np.bincount(self.population.train(device).y, minlength=len(self.population.classes))
+        found: NDArray[np.bool_] = counts > 0
+        return found
