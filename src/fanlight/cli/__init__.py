@@ -23,6 +23,7 @@ from fanlight.cli import (
     pictures,
     predict,
     server,
+    simulate,
     status,
     version,
 )
@@ -45,6 +46,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 app.command("demo")(demo.demo)
+app.command("simulate")(simulate.simulate)
 app.add_typer(federation.app, name="federation")
 app.add_typer(backbone.app, name="backbone")
 app.command("server")(server.server)

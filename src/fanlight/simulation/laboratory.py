@@ -13,6 +13,7 @@ from fanlight.simulation import baselines, data, population
 from fanlight.simulation.cheats import Cheats
 from fanlight.simulation.checkpoint import Checkpoints
 from fanlight.simulation.data import Data
+from fanlight.simulation.folder import write
 from fanlight.simulation.learners import HeadLearner, Learner
 from fanlight.simulation.memories import Memories
 from fanlight.simulation.result import Line, Result
@@ -39,6 +40,7 @@ def simulate(
     workers: int = 0,
     state: Path = STATE,
     on_round: Callable[[Line], None] = _ignore,
+    on_features: Callable[[int, int], None] | None = None,
 ) -> Result:
     """Run a study.
 
@@ -50,6 +52,7 @@ def simulate(
         workers: of the engine; 0 = one for each core.
         state: where features of pictures are kept from one study to the next.
         on_round: told of each round; what it raises ends the run, and passes through.
+        on_features: told how many pictures of how many have features, if that has to be worked out.
 
     Raises:
         SettingsError, DataError, ModelError, StorageError: the study, its data, a training or the disk.
@@ -59,11 +62,19 @@ def simulate(
         kept.mkdir(parents=True, exist_ok=True)
         stack.enter_context(single_threaded())
         found = examples or data.load(
-            study.dataset, state, as_pixels=bool(study.module), picture_size=study.picture_size
+            study.dataset,
+            state,
+            as_pixels=bool(study.module),
+            picture_size=study.picture_size,
+            on_progress=on_features,
         )
         run = _run(study, found, kept, None if folder is None else folder, engine, workers or usable_cores(), on_round)
         result = run.run()
-        return baselines.with_baselines(study, run.workshop, result) if study.baselines else result
+        if study.baselines:
+            result = baselines.with_baselines(study, run.workshop, result)
+        if folder is not None:
+            write(result, run.workshop.learner.layout, folder)
+        return result
 
 
 def _run(

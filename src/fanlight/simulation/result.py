@@ -60,7 +60,7 @@ class Result:
         model_sha256: of those, as bytes; equal for equal studies.
         pooled, local_only: figures of baselines, if they were asked for.
         per_class: figures of the last model by class.
-        owned: (devices, K) examples.
+        data: classes, numbers of examples, who has what.
     """
 
     study: Mapping[str, Any]
@@ -71,7 +71,6 @@ class Result:
     model_sha256: str
     data: Mapping[str, Any]
     per_class: list[dict[str, Any]]
-    owned: NDArray[np.int64]
     pooled: Mapping[str, Any] | None = None
     local_only: Mapping[str, Any] | None = None
 

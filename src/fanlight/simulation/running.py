@@ -16,6 +16,7 @@ from fanlight.core.segments import layout_words
 from fanlight.errors import ModelError
 from fanlight.protocol.contribution import Totals, centre, check_sum, read_totals
 from fanlight.protocol.plan import Kind
+from fanlight.simulation import who_has_what
 from fanlight.simulation.checkpoint import Checkpoints, Standing
 from fanlight.simulation.engines import Engine, engine
 from fanlight.simulation.learners import Published
@@ -156,10 +157,9 @@ class Run:
                 "classes": list(population.classes),
                 "train": int(len(population.everything.y)),
                 "test": int(len(population.test.y)),
-                "devices_with_examples": int(population.learns.sum()),
+                "partition": who_has_what.describe(population.owned, population.classes, self.study.partition),
             },
             per_class=Metrics.from_confusion(counts.confusion).as_dict(population.classes)["per_class"],
-            owned=population.owned,
         )
 
 
