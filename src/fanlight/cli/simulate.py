@@ -22,7 +22,7 @@ _LIBRARIES = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 _SEEDS = 3
 
 
-def simulate(  # noqa: PLR0917 an option for each of what studies differ by most
+def simulate(
     *,
     studies: Annotated[
         list[Path] | None, typer.Argument(metavar="[STUDY.toml]...", help="What to simulate; options below change it.")
@@ -34,9 +34,13 @@ def simulate(  # noqa: PLR0917 an option for each of what studies differ by most
     partition: Annotated[
         str | None, typer.Option(metavar="P", help="Who has what: iid, dirichlet:0.1, classes:1, quantity:power=1, …")
     ] = None,
-    devices: Annotated[int | None, typer.Option(metavar="N", help="How many.  [default: 100]", show_default=False)] = None,
+    devices: Annotated[
+        int | None, typer.Option(metavar="N", help="How many.  [default: 100]", show_default=False)
+    ] = None,
     cohort: Annotated[int | None, typer.Option(metavar="N", help="Drawn for each round; 0 = all.")] = None,
-    rounds: Annotated[int | None, typer.Option(metavar="N", help="How many.  [default: 10]", show_default=False)] = None,
+    rounds: Annotated[
+        int | None, typer.Option(metavar="N", help="How many.  [default: 10]", show_default=False)
+    ] = None,
     algorithm: Annotated[
         str | None, typer.Option(metavar="NAME[:P=V,…]", help="Such as fedprox:mu=0.5; see docs/algorithms.md.")
     ] = None,

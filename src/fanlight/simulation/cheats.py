@@ -18,7 +18,9 @@ class Cheats:
         del device
         return None
 
-    def updates(self, round_number: int, honest: Mapping[int, NDArray[np.float64]]) -> Mapping[int, NDArray[np.float64]]:
+    def updates(
+        self, round_number: int, honest: Mapping[int, NDArray[np.float64]]
+    ) -> Mapping[int, NDArray[np.float64]]:
         """What the devices of a group send instead of what they have learned."""
         del round_number
         return honest

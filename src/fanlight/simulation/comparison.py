@@ -89,10 +89,12 @@ def page(compared: Sequence[Compared], found: Mapping[str, Any]) -> str:
     """The page that shows them."""
     seeds = len(compared[0].runs)
     goal = [("goal", float(found["goal"]))]
+    words = f"{len(compared)} studies, {seeds} seed{'s' * (seeds != 1)} each; bands reach from the worst to the best."
     body = [
-        f"<p>{len(compared)} studies, {seeds} seed{'s' * (seeds != 1)} each. Bands reach from the worst seed to the "
-        f"best. The goal is {escape(percent(found['goal']))}.</p>",
-        chart("Balanced accuracy on held-out examples", "round", [c.curve("balanced_accuracy") for c in compared], goal),
+        f"<p>{words} The goal is {escape(percent(found['goal']))}.</p>",
+        chart(
+            "Balanced accuracy on held-out examples", "round", [c.curve("balanced_accuracy") for c in compared], goal
+        ),
         chart(
             "Balanced accuracy by what devices have sent",
             "megabytes",

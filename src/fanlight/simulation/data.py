@@ -43,9 +43,7 @@ class Data:
     name: str = "own data"
 
     @classmethod
-    def of(
-        cls, x: NDArray[Any], y: NDArray[Any], classes: Sequence[str] | None = None, name: str = "own data"
-    ) -> Data:
+    def of(cls, x: NDArray[Any], y: NDArray[Any], classes: Sequence[str] | None = None, name: str = "own data") -> Data:
         """From arrays, checked.
 
         Raises:
@@ -53,7 +51,9 @@ class Data:
         """
         features, labels = np.ascontiguousarray(x, np.float32), np.asarray(y)
         if features.ndim < 2 or labels.shape != features.shape[:1] or not np.issubdtype(labels.dtype, np.integer):
-            raise DataError(f"examples {features.shape} and labels {labels.shape} of {labels.dtype} do not fit together")
+            raise DataError(
+                f"examples {features.shape} and labels {labels.shape} of {labels.dtype} do not fit together"
+            )
         if not labels.size or not np.isfinite(features).all():
             raise DataError("there are no examples, or a number in them is not finite")
         names = tuple(classes) if classes is not None else tuple(str(label) for label in range(int(labels.max()) + 1))

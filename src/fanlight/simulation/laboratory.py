@@ -8,14 +8,16 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from fanlight.core.cores import usable_cores
-from fanlight.errors import DataError
+from fanlight.errors import DataError, SettingsError
 from fanlight.simulation import baselines, data, population
 from fanlight.simulation.cheats import Cheats
 from fanlight.simulation.checkpoint import Checkpoints
 from fanlight.simulation.data import Data
 from fanlight.simulation.folder import write
 from fanlight.simulation.learners import HeadLearner, Learner
+from fanlight.simulation.members import Members
 from fanlight.simulation.memories import Memories
+from fanlight.simulation.reports import Reporter
 from fanlight.simulation.result import Line, Result
 from fanlight.simulation.running import Run
 from fanlight.simulation.server import Server
@@ -90,9 +92,13 @@ def _run(
     learner = _learner(study, found)
     algorithm = study.made_algorithm
     features = learner.features if isinstance(learner, HeadLearner) else 0
-    vectors = vectors_of(
-        study, found.classes, divided.most_pictures, features=features, parameters=learner.layout.size
-    )
+    vectors = vectors_of(study, found.classes, divided.most_pictures, features=features, parameters=learner.layout.size)
+    members = Members(study.seed, vectors, study.shards)
+    if study.fidelity == "protocol" and not vectors.fits_plan:
+        raise SettingsError(
+            f"A model of {vectors.parameters} parameters is too long for the protocol, whose models are heads.",
+            next="Leave out fidelity = protocol.",
+        )
     workshop = Workshop(
         seed=study.seed,
         learner=learner,
@@ -101,9 +107,10 @@ def _run(
         vectors=vectors,
         memories=Memories(kept / "memories"),
         cheats=Cheats(),
+        reporter=Reporter(members) if study.fidelity == "protocol" else None,
     )
     server = Server(algorithm, study.combine, learner.per_class, study.supporters, study.devices)
-    return Run(study, workshop, server, Checkpoints(folder, study.as_json()), engine, workers, on_round)
+    return Run(study, workshop, server, Checkpoints(folder, study.as_json()), members, engine, workers, on_round)
 
 
 def _learner(study: Study, found: Data) -> Learner:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -11,29 +11,30 @@ from numpy.typing import NDArray
 
 from fanlight.core.tensors import TensorLayout
 from fanlight.learning import analytic, prototypes
-from fanlight.learning.algorithms.algorithm import Algorithm, Memory
-from fanlight.learning.algorithms.local import Descend, Outcome, Received
+from fanlight.learning.algorithms.local import Descend, Received
 from fanlight.learning.evaluation import Counts, evaluate
 from fanlight.learning.heads import HeadKind, as_read, head_layout
 from fanlight.learning.local_training import SoftmaxDescent, head_of, vector_of
 from fanlight.learning.training_settings import TrainingSettings
 from fanlight.protocol.statistics import Sums
-from fanlight.simulation.population import Part, Population
+from fanlight.simulation.population import Part
 from fanlight.simulation.seeds import stream
 
 Floats = NDArray[np.float32]
 
 
 class Learner(Protocol):
-    """A kind of model.
+    """A kind of model."""
 
-    Attributes:
-        layout: of its parameters.
-        per_class: K, if the last axis of every tensor is that of classes; else 0.
-    """
+    @property
+    def layout(self) -> TensorLayout:
+        """Of its parameters."""
+        ...
 
-    layout: TensorLayout
-    per_class: int
+    @property
+    def per_class(self) -> int:
+        """K, if the last axis of every tensor is that of classes; else 0."""
+        ...
 
     def start(self) -> Floats:
         """(d,) the model before the first round."""
@@ -126,27 +127,3 @@ class Published:
         """As an algorithm's device part takes it."""
         memory = {name: vector.astype(np.float64) for name, vector in self.memory.items()}
         return Received(self.parameters.astype(np.float64), layout, memory)
-
-
-def take_part(
-    learner: Learner,
-    algorithm: Algorithm,
-    population: Population,
-    device: int,
-    published: Published,
-    memory: Memory,
-    seed: int,
-    round_number: int,
-    poisoned: Callable[[Part], Part] | None = None,
-) -> Outcome:
-    """A device's part in a training round.
-
-    Raises:
-        ModelError: training ran away. DataError: it has nothing to train on.
-    """
-    train, valid = population.train(device), population.valid(device)
-    if poisoned is not None:
-        train, valid = poisoned(train), poisoned(valid)
-    return algorithm.local(
-        published.received(learner.layout), memory, learner.descend(train, valid, seed, device, round_number)
-    )

@@ -62,14 +62,14 @@ class Note(NamedTuple):
         examples: it trained on.
         seconds: that it took.
         remembers: has it left a memory?
-        envelope: of its report, hexadecimal; empty where there is no protocol.
+        report: its record, hexadecimal; empty where there is no protocol.
     """
 
     device: int
     examples: int
     seconds: float
     remembers: bool
-    envelope: str = ""
+    report: str = ""
 
 
 @dataclass(frozen=True)

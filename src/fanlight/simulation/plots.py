@@ -132,7 +132,9 @@ def _drawn(curve: Curve, number: int, across: _Scale, up: _Scale) -> str:
 
 def _pen(number: int) -> str:
     dash = _DASHES[number // len(COLOURS) % len(_DASHES)]
-    return f'stroke="{COLOURS[number % len(COLOURS)]}" stroke-width="2"' + (f' stroke-dasharray="{dash}"' if dash else "")
+    return f'stroke="{COLOURS[number % len(COLOURS)]}" stroke-width="2"' + (
+        f' stroke-dasharray="{dash}"' if dash else ""
+    )
 
 
 def _in_words(curve: Curve) -> str:

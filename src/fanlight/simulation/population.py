@@ -92,9 +92,7 @@ def divide(study: Study, data: Data) -> Population:
     held_back = max(1, len(data.y) * study.test_percent // 100)
     test, rest = np.sort(order[:held_back]), np.sort(order[held_back:])
     if rest.size < study.devices:
-        raise DataError(
-            f"{rest.size} examples are too few for {study.devices} devices", next="Ask for fewer devices."
-        )
+        raise DataError(f"{rest.size} examples are too few for {study.devices} devices", next="Ask for fewer devices.")
     given = partition(study.partition, data.y[rest], study.devices, chance(study.seed, "partition"))
     return _together(study, data, [rest[indices] for indices in given], test)
 

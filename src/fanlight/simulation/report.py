@@ -23,6 +23,10 @@ th, td { text-align: right; padding: .15rem .7rem; } th:first-child, td:first-ch
 tr:nth-child(even) { background: rgb(128 128 128 / .12); } code { overflow-wrap: anywhere; }
 """
 _SHOWN: Final = 200
+_REPEATED: Final = (
+    "The same study gives the same model on any engine, with any number of workers. This was {}, {}. SHA-256 of its "
+    "numbers:"
+)
 
 
 def page(result: Result) -> str:
@@ -49,7 +53,7 @@ def page(result: Result) -> str:
         _against(lines, "bytes_up", 1e6, "megabytes that devices have sent"),
         _by_clock(lines),
         "<h2>Who has what</h2>",
-        f'<p>{escape(who_has_what.in_words(result.data["partition"]))}</p>',
+        f"<p>{escape(who_has_what.in_words(result.data['partition']))}</p>",
         f'<div class="wide">{who_has_what.as_svg(result.data["partition"])}</div>',
         "<h2>By class</h2>",
         table(
@@ -59,8 +63,7 @@ def page(result: Result) -> str:
         "<h2>Rounds</h2>",
         _rounds(lines),
         "<h2>To run it again</h2>",
-        f"<p>The model's numbers have the SHA-256 <code>{result.model_sha256}</code>: the same study gives the same, on "
-        f"any engine with any number of workers. This was {escape(result.engine)}, {result.workers}.</p>",
+        f"<p>{escape(_REPEATED.format(result.engine, result.workers))} <code>{result.model_sha256}</code></p>",
         table(("setting", "value"), sorted(_flat(study))),
     ]
     return whole(f"Simulation: {study['dataset'] if not study['module'] else study['module']}", body)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fanlight.core.metrics import Metrics
 from fanlight.core.segments import layout_words
@@ -19,8 +20,11 @@ from fanlight.protocol.plan import Kind
 from fanlight.simulation import who_has_what
 from fanlight.simulation.checkpoint import Checkpoints, Standing
 from fanlight.simulation.engines import Engine, engine
+from fanlight.simulation.federation import open_round
 from fanlight.simulation.learners import Published
+from fanlight.simulation.members import Members
 from fanlight.simulation.orders import Done, Order
+from fanlight.simulation.reports import model_hash
 from fanlight.simulation.result import Line, Result, figures
 from fanlight.simulation.seeds import stream
 from fanlight.simulation.server import Global, Server
@@ -37,6 +41,7 @@ class Run:
     Attributes:
         study, workshop, server: what is simulated.
         checkpoints: where it stands.
+        members: the federation, for rounds that servers open.
         engine_name, workers: see ``engines``.
         on_round: told of each round that is done; what it raises ends the run, which can go on later.
         clock: seconds.
@@ -46,6 +51,7 @@ class Run:
     workshop: Workshop
     server: Server
     checkpoints: Checkpoints
+    members: Members
     engine_name: str
     workers: int
     on_round: Callable[[Line], None]
@@ -72,11 +78,22 @@ class Run:
         devices = self._cohort(number)
         order = self._order(number, kind, devices, before)
         published = Published(before.state.parameters, self.server.published(before.state))
+        opened = None
+        if self.study.is_opened:
+            opened = open_round(self.members, order, model_hash(published), devices)
+            order = opened.ordered(order, devices)
         done = crew.carry_out(order, published)
         watch.lap("devices")
-        totals = self._totals(order, done)
+        if opened is not None and self.workshop.reporter is not None:
+            totals = opened.close(done)
+        else:
+            totals = self._totals(order, done)
         state = before.state
-        state = self.server.solve(state, self.workshop.vectors.plan, totals) if kind.sums else self.server.move(state, totals)
+        state = (
+            self.server.solve(state, self.workshop.vectors.plan, totals)
+            if kind.sums
+            else self.server.move(state, totals)
+        )
         watch.lap("server")
         measured = figures(self.workshop.learner.measure(state.parameters, self.workshop.population.test))
         watch.lap("measuring")
@@ -128,7 +145,7 @@ class Run:
             found.append((count, total))
         if len(found) == 1:
             return read_totals(layout, found[0][1], found[0][0])
-        both = sum(total.astype(np.int64) for _, total in found)
+        both: NDArray[np.int64] = np.sum(np.stack([total for _, total in found]), axis=0, dtype=np.int64)
         shards = tuple(read_totals(layout, total, count) for count, total in found)
         return replace(read_totals(layout, both, sum(count for count, _ in found)), shards=shards)
 
@@ -155,8 +172,8 @@ class Run:
             model_sha256=model_sha256(state),
             data={
                 "classes": list(population.classes),
-                "train": int(len(population.everything.y)),
-                "test": int(len(population.test.y)),
+                "train": len(population.everything.y),
+                "test": len(population.test.y),
                 "partition": who_has_what.describe(population.owned, population.classes, self.study.partition),
             },
             per_class=Metrics.from_confusion(counts.confusion).as_dict(population.classes)["per_class"],

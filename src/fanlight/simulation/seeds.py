@@ -19,7 +19,6 @@ def secret(seed: int, purpose: str, *numbers: int) -> bytes:
     return hashlib.sha256(words.encode()).digest()
 
 
-
 def chance(seed: int, purpose: str) -> Chance:
     """The same, for distributions."""
     return Chance(f"simulation/{purpose}", seed)

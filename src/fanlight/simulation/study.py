@@ -118,8 +118,8 @@ class Study(BaseModel):
             raise ValueError(f"combine={self.combine} needs shards = 2 or more")
         if self.module and self.head is not HeadKind.SOFTMAX:
             raise ValueError("a module is trained whole; leave out head")
-        if self.fidelity == "protocol" and self.per_round < 2:
-            raise ValueError("a round of the protocol has 2 devices or more")
+        if self.is_opened and self.per_round < 2 * max(self.shards, 1):
+            raise ValueError("a sum of the protocol is over 2 devices or more")
         return self
 
     @classmethod
@@ -136,7 +136,9 @@ class Study(BaseModel):
             first = error.errors()[0]
             where = ".".join(str(part) for part in first["loc"])
             why = str(first["msg"]).removeprefix("Value error, ")
-            raise SettingsError(f"Study: {where + ': ' if where else ''}{why}.", next="See docs/simulation.md.") from error
+            raise SettingsError(
+                f"Study: {where + ': ' if where else ''}{why}.", next="See docs/simulation.md."
+            ) from error
         return study
 
     @classmethod
@@ -150,13 +152,20 @@ class Study(BaseModel):
             fields = tomllib.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise SettingsError(f"The study {path} cannot be read: {error}") from error
-        training = {**fields.pop("training", {}), **changes.pop("training", {})}
-        return cls.of({**fields, **changes, **({"training": training} if training else {})})
+        written, changed = fields.get("training"), changes.get("training")
+        if isinstance(written, dict) and isinstance(changed, dict):
+            changes["training"] = written | changed
+        return cls.of(fields | changes)
 
     @property
     def per_round(self) -> int:
         """How many devices a round has at most."""
         return self.cohort or self.devices
+
+    @property
+    def is_opened(self) -> bool:
+        """Do servers open its rounds? Without the protocol they do if there are shards, which are drawn that way."""
+        return self.fidelity == "protocol" or self.shards > 1
 
     @property
     def combine(self) -> str:

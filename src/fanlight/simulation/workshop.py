@@ -21,7 +21,7 @@ from fanlight.learning.algorithms.local import Outcome
 from fanlight.protocol.contribution import Contribution, encode
 from fanlight.protocol.plan import Kind
 from fanlight.simulation.cheats import Cheats
-from fanlight.simulation.learners import HeadLearner, Learner, Published, take_part
+from fanlight.simulation.learners import HeadLearner, Learner, Published
 from fanlight.simulation.memories import Memories
 from fanlight.simulation.orders import Note, Order, Words
 from fanlight.simulation.population import Population
@@ -61,7 +61,9 @@ class Workshop:
     @property
     def longest_sum_bytes(self) -> int:
         """Of one sum of any order."""
-        kinds = [Kind.TRAIN] + [Kind.STATISTICS] * (isinstance(self.learner, HeadLearner) and self.learner.kind.is_solved)
+        kinds = [Kind.TRAIN] + [Kind.STATISTICS] * (
+            isinstance(self.learner, HeadLearner) and self.learner.kind.is_solved
+        )
         return max(self.empty_sums(Order(0, kind, 1_000_000, ())).nbytes for kind in kinds)
 
     def carry_out(self, order: Order, published: Published, group: Sequence[int], sums: Words) -> list[Note]:
@@ -71,17 +73,16 @@ class Workshop:
             ModelError: a training ran away.
         """
         layout, notes = self.vectors.layout(order.kind, order.clip_micro), list[Note]()
-        for device, contribution, remembers, seconds in self._contributions(order, published, group):
+        for device, contribution, remembers, learning_s in self._contributions(order, published, group):
             started = self.clock()
             rounding = stream(self.seed, "rounding", device, order.round)
-            envelope = ""
             if self.reporter is None:
-                vector = encode(layout, contribution, rounding)
+                vector, report = encode(layout, contribution, rounding), ""
             else:
-                vector, envelope = self.reporter.report(order, device, contribution, rounding)
+                vector, report = self.reporter.report(order, published, device, contribution, rounding)
             ring.add_into(sums[order.shards.get(device, 0)], vector)
-            seconds += self.clock() - started
-            notes.append(Note(device, contribution.examples, seconds, remembers, envelope))
+            seconds = learning_s + self.clock() - started
+            notes.append(Note(device, contribution.examples, seconds, remembers, report))
         return notes
 
     def _contributions(
@@ -96,26 +97,28 @@ class Workshop:
         outcomes = []
         for device in group:
             started = self.clock()
-            memory = self.memories.read(device, order.remembered.get(device))
-            outcome = take_part(
-                self.learner,
-                self.algorithm,
-                self.population,
-                device,
-                published,
-                memory,
-                self.seed,
-                order.round,
-                self.cheats.data_of(device),
-            )
-            if outcome.memory:
-                self.memories.write(device, order.round, outcome.memory)
+            outcome = self._learned(order, published, device)
             outcomes.append((device, outcome, self.clock() - started))
         updates = self.cheats.updates(order.round, {device: outcome.update for device, outcome, _ in outcomes})
         for device, outcome, seconds in outcomes:
             said = self._said(device, outcome, updates[device])
             found.append((device, said, bool(outcome.memory), seconds))
         return found
+
+    def _learned(self, order: Order, published: Published, device: int) -> Outcome:
+        """A device's part in a training round; what it is to remember is kept."""
+        train, valid = self.population.train(device), self.population.valid(device)
+        poisoned = self.cheats.data_of(device)
+        if poisoned is not None:
+            train, valid = poisoned(train), poisoned(valid)
+        outcome = self.algorithm.local(
+            published.received(self.learner.layout),
+            self.memories.read(device, order.remembered.get(device)),
+            self.learner.descend(train, valid, self.seed, device, order.round),
+        )
+        if outcome.memory:
+            self.memories.write(device, order.round, outcome.memory)
+        return outcome
 
     def _said(self, device: int, outcome: Outcome, update: NDArray[np.float64]) -> Contribution:
         control = None if outcome.control is None else self.vectors.padded(outcome.control)

@@ -19,7 +19,7 @@ import struct
 from collections.abc import Mapping
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from fanlight.core import ring
 from fanlight.errors import FanlightError, LocalError
 from fanlight.simulation.learners import Published
-from fanlight.simulation.orders import Done, Note, Order, decode_notes, encode_notes
+from fanlight.simulation.orders import Done, Note, Order, Words, decode_notes, encode_notes
 from fanlight.simulation.workshop import Workshop
 
 _NUMBER: Final = struct.Struct("<q")
@@ -44,7 +44,7 @@ class _Shared:
     def __init__(self, size: int) -> None:
         self._memory = mmap.mmap(-1, max(size, 1))
 
-    def vector(self, kind: np.dtype[np.generic], length: int) -> NDArray[np.generic]:
+    def vector(self, kind: np.dtype[Any], length: int) -> NDArray[Any]:
         return np.frombuffer(self._memory, kind, count=length)
 
 
@@ -108,13 +108,13 @@ class Forked:
                 process.join()
         for end in self._queue:
             os.close(end)
-        self._lines, self._processes, self._queue = [], [], ()  # type: ignore[assignment]
+        self._lines, self._processes = [], []
 
     def _in_shared_memory(self) -> NDArray[np.float32]:
         rows = 1 + len(self._workshop.algorithm.publishes)
         size = self._workshop.learner.layout.size
         vector = self._published.vector(np.dtype(np.float32), rows * size)
-        return vector.reshape(rows, size)  # type: ignore[return-value]
+        return vector.reshape(rows, size)
 
     @staticmethod
     def _say(line: Connection, data: bytes) -> None:
@@ -154,12 +154,10 @@ class Forked:
 
     def _carry_out(self, order: Order, shared: _Shared) -> list[Note]:
         empty = self._workshop.empty_sums(order)
-        sums = shared.vector(empty.dtype, empty.size).reshape(empty.shape)
+        sums: Words = shared.vector(empty.dtype, empty.size).reshape(empty.shape)
         sums[...] = 0
         rows = self._in_shared_memory()
-        memory: Mapping[str, NDArray[np.float32]] = dict(
-            zip(self._workshop.algorithm.publishes, rows[1:], strict=True)
-        )
+        memory: Mapping[str, NDArray[np.float32]] = dict(zip(self._workshop.algorithm.publishes, rows[1:], strict=True))
         published, notes = Published(rows[0], memory), list[Note]()
         failed: FanlightError | None = None
         while (start := _NUMBER.unpack(os.read(self._queue[0], _NUMBER.size))[0]) >= 0:

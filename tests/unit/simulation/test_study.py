@@ -1,0 +1,65 @@
+"""A study is read from TOML or fields, and says what is wrong with them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fanlight.errors import SettingsError
+from fanlight.simulation import Study
+from fanlight.simulation.study import parse_algorithm
+
+
+@pytest.mark.parametrize(
+    ("fields", "word"),
+    [
+        ({"devises": 3}, "devises"),
+        ({"devices": 0}, "devices"),
+        ({"devices": 3, "cohort": 4}, "cohort"),
+        ({"algorithm": "fedfoo"}, "fedfoo"),
+        ({"algorithm": "fedprox:mu=x"}, "PARAMETER=NUMBER"),
+        ({"algorithm": "fedprox:nu=1"}, "nu"),
+        ({"algorithm": "fedavg:combine=best"}, "combine"),
+        ({"algorithm": "fedavg:combine=median"}, "shards"),
+        ({"head": "round"}, "head"),
+        ({"module": "a:b", "head": "analytic"}, "module"),
+        ({"fidelity": "protocol", "devices": 1}, "2 devices"),
+        ({"training": {"epochs": 0}}, "epochs"),
+        ({"training": {"epoch": 1}}, "training.epoch"),
+    ],
+)
+def test_what_is_wrong_is_named(fields: dict[str, Any], word: str) -> None:
+    with pytest.raises(SettingsError, match=word):
+        Study.of(fields)
+
+
+def test_a_file_is_read_and_changed(tmp_path: Path) -> None:
+    path = tmp_path / "study.toml"
+    path.write_text('dataset = "faces"\ndevices = 7\n[training]\nepochs = 2\nmomentum = 0.0\n')
+    study = Study.read(path, devices=9, training={"epochs": 3})
+    assert (study.dataset, study.devices, study.training.epochs, study.training.momentum) == ("faces", 9, 3, 0.0)
+
+
+@pytest.mark.parametrize("text", ["devices = ", "[[training]]\nepochs = 1\n"])
+def test_a_file_that_is_no_study_is_refused(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "study.toml"
+    path.write_text(text)
+    with pytest.raises(SettingsError):
+        Study.read(path)
+    with pytest.raises(SettingsError, match="cannot be read"):
+        Study.read(tmp_path / "none.toml")
+
+
+def test_a_study_is_what_its_json_says() -> None:
+    study = Study.of({"algorithm": "fedprox:mu=0.5", "training": {"epochs": 1}})
+    assert Study.of(study.as_json()) == study
+
+
+def test_an_algorithm_is_a_name_numbers_and_a_word() -> None:
+    assert parse_algorithm("fedadam:learning_rate=0.1,tau=0.01,combine=krum") == (
+        "fedadam",
+        {"learning_rate": 0.1, "tau": 0.01},
+        "krum",
+    )
