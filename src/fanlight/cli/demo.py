@@ -13,7 +13,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fanlight.cli.saying import say
-from fanlight.cli.task_options import HEAD_HELP, Algorithm, Head, checked_algorithm
+from fanlight.cli.task_options import (
+    HEAD_HELP,
+    Algorithm,
+    Augment,
+    Choices,
+    Head,
+    augmentation_fields,
+    check_augmentation,
+    checked_algorithm,
+)
 from fanlight.errors import FanlightError, NotPossibleNow, UsageError
 
 if TYPE_CHECKING:
@@ -41,6 +50,7 @@ def demo(
     ] = None,
     head: Annotated[Head, typer.Option(help=HEAD_HELP)] = Head.SOFTMAX,
     algorithm: Algorithm = None,
+    augment: Augment = None,
     seed: Annotated[int, typer.Option(metavar="N", help="Fixes how pictures are drawn and split; nothing else.")] = 0,
     port_base: Annotated[
         int,
@@ -63,12 +73,14 @@ def demo(
     """
     _check_usage(devices, rounds, seed, port_base, leave=leave, as_json=as_json)
     choice = checked_algorithm(algorithm)
+    check_augmentation(augment)
     description, prepared = _prepare(dataset, devices, seed, port_base, state, head, afresh=leave)
+    choices = Choices(choice, augmentation_fields(augment, flip=prepared.flip))
     from fanlight.cli.demo_run import run
 
     with _stopped_by_signals():
         try:
-            good = run(description, prepared, rounds, state, choice, leave=leave, as_json=as_json)
+            good = run(description, prepared, rounds, state, choices, leave=leave, as_json=as_json)
         except Stopped:
             say("Stopped.")
             good = not leave

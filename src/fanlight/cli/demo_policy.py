@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fanlight.cli.role_database import first_row
-from fanlight.cli.task_options import Head, Pictures, make_task
+from fanlight.cli.task_options import Choices, Head, Pictures, make_task
 from fanlight.errors import StorageError
 from fanlight.services.main_server.made_room import PREFIX
 
@@ -17,16 +16,22 @@ if TYPE_CHECKING:
     from fanlight.services.main_server.task import Task
 
 
-def demo_task(
-    data: DataSet, rounds: int | None, algorithm: Mapping[str, object] | None = None, head: Head = Head.SOFTMAX
-) -> Task:
+def demo_task(data: DataSet, rounds: int | None, choices: Choices = Choices(), head: Head = Head.SOFTMAX) -> Task:
     """Two devices are enough; by itself if a number of rounds is given."""
     pictures, by_itself = Pictures(data.classes, data.picture_size), rounds is not None
-    return make_task(pictures, head=head, demo=True, by_itself=by_itself, rounds=rounds or 0, algorithm=algorithm)
+    return make_task(
+        pictures,
+        head=head,
+        demo=True,
+        by_itself=by_itself,
+        rounds=rounds or 0,
+        algorithm=choices.algorithm,
+        augmentation=choices.augmentation,
+    )
 
 
-def write_policy(main: Path, rounds: int | None, algorithm: Mapping[str, object] | None = None) -> int:
-    """Let a demo that goes on run ``rounds`` more rounds by itself, or by hand; by another ``algorithm`` if given.
+def write_policy(main: Path, rounds: int | None, choices: Choices = Choices()) -> int:
+    """Let a demo that goes on run ``rounds`` more rounds by itself, or by hand; by what was chosen, if anything was.
 
     Args:
         main: the main server's state folder.
@@ -45,8 +50,10 @@ def write_policy(main: Path, rounds: int | None, algorithm: Mapping[str, object]
     earlier = _training_rounds(main / "state.sqlite3")
     task = Task.load(main / TASK_FILE)
     task = task.with_policy(by_itself=rounds is not None, rounds=earlier + rounds if rounds else 0)
-    if algorithm is not None:
-        task = task.with_algorithm(algorithm)
+    if choices.algorithm is not None:
+        task = task.with_algorithm(choices.algorithm)
+    if choices.augmentation is not None:
+        task = task.with_augmentation(choices.augmentation)
     write_secret(main / TASK_FILE, task.to_json(), replace=True)
     return earlier
 

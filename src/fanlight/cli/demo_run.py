@@ -20,7 +20,7 @@ from fanlight.cli.owner_client import OwnerClient
 from fanlight.cli.processes import Processes
 from fanlight.cli.saying import say
 from fanlight.cli.serve import END_WITH_STDIN
-from fanlight.cli.task_options import Head
+from fanlight.cli.task_options import Choices, Head
 from fanlight.errors import FanlightError, Unreachable
 from fanlight.learning.datasets import DataSet
 
@@ -44,7 +44,7 @@ def run(
     prepared: DataSet,
     rounds: int | None,
     state: Path,
-    algorithm: dict[str, object] | None,
+    choices: Choices,
     *,
     leave: bool,
     as_json: bool,
@@ -56,9 +56,9 @@ def run(
     Raises:
         LocalError, Unreachable: it cannot go on.
     """
-    task = demo_task(prepared, rounds, algorithm, Head(description.head))
+    task = demo_task(prepared, rounds, choices, Head(description.head))
     folder = open_demo(state, description, task.to_json(), afresh=leave)
-    earlier = 0 if leave else write_policy(folder.main, rounds, algorithm)
+    earlier = 0 if leave else write_policy(folder.main, rounds, choices)
     known = _Known()
     say(f"Starting a main server, an aggregator and {description.devices} devices.  Logs: {folder.root / 'logs'}")
     processes = Processes(_environment())

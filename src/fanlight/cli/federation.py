@@ -15,9 +15,11 @@ from fanlight.cli.saying import say
 from fanlight.cli.task_options import (
     HEAD_HELP,
     Algorithm,
+    Augment,
     Head,
     Pictures,
     algorithm_fields,
+    augmentation_fields,
     class_list,
     make_task,
     pictures_of,
@@ -97,6 +99,7 @@ def init(
         ),
     ] = None,
     algorithm: Algorithm = None,
+    augment: Augment = None,
     picture_size: Annotated[
         int | None,
         typer.Option(
@@ -134,6 +137,7 @@ def init(
         k_min=k_min,
         policy=policy_fields(policy or ()),
         algorithm=algorithm_fields(algorithm),
+        augmentation=augmentation_fields(augment, flip=chosen.flip),
     )
     task, file = with_backbone(task, backbone) if backbone else (task, None)
     init_federation(folder, main_url=main_url, aggregator_url=aggregator_url, task_json=task.to_json())

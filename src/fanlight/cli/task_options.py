@@ -29,12 +29,26 @@ Algorithm = Annotated[
 ]
 """The option of all commands that make a task."""
 
+Augment = Annotated[
+    str | None,
+    typer.Option(
+        "--augment",
+        metavar="N[:P=V,…]",
+        help="Learn from N variants of each training picture, too: 4, or 4:flip=no,zoom=10,light=0; see"
+        " docs/augmentation.md."
+        "  [default: 0]",
+        show_default=False,
+    ),
+]
+"""The same of pictures that are varied."""
+
 
 class Pictures(NamedTuple):
-    """What a task takes from its data set: the classes, in order, and the side of the pictures in pixels."""
+    """What a task takes from its data set: classes in order, side of the pictures in pixels, may they be mirrored?"""
 
     classes: tuple[str, ...]
     picture_size: int
+    flip: bool = True
 
 
 def pictures_of(dataset: str) -> Pictures:
@@ -49,7 +63,7 @@ def pictures_of(dataset: str) -> Pictures:
 
     source = SOURCES.get(dataset)
     if source is not None:
-        return Pictures(source.classes, source.picture_size)
+        return Pictures(source.classes, source.picture_size, source.flip)
     folder = Path(dataset)
     if not folder.is_dir():
         raise DataError(
@@ -129,6 +143,58 @@ def checked_algorithm(given: str | None) -> dict[str, object] | None:
     return choice
 
 
+_FIELDS_OF = {"zoom": "zoom_percent", "light": "light_percent"}
+_WORDS: Mapping[str, object] = {"yes": True, "no": False}
+
+
+def augmentation_fields(given: str | None, *, flip: bool = True) -> dict[str, object] | None:
+    """The choice of ``--augment N[:flip=yes|no,zoom=PERCENT,light=PERCENT]``; None if none was made.
+
+    ``flip``: are pictures mirrored, unless it is said?
+
+    Raises:
+        UsageError: it is not of that form.
+    """
+    if given is None:
+        return None
+    number, _, rest = given.partition(":")
+    choice: dict[str, object] = {"variants": _whole(number), "flip": flip}
+    for each in filter(None, rest.split(",")):
+        name, _, value = (word.strip() for word in each.partition("="))
+        choice[_FIELDS_OF.get(name, name)] = _WORDS[value] if value in _WORDS else _whole(value)
+    return choice
+
+
+def _whole(text: str) -> int:
+    text = text.strip()
+    if not (text.isascii() and text.isdigit()):
+        raise UsageError(
+            f"--augment: {text!r} is no whole number.",
+            next="Write it like: --augment 4, or --augment 4:flip=no,zoom=10",
+        )
+    return int(text)
+
+
+def check_augmentation(given: str | None) -> None:
+    """Can pictures be varied so?
+
+    Raises:
+        UsageError, SettingsError: see ``augmentation_fields``; a name or number that there is not.
+    """
+    from fanlight.services.main_server.task import Task
+
+    choice = augmentation_fields(given)
+    if choice is not None:
+        Task.default(classes=("a", "b")).with_augmentation(choice)
+
+
+class Choices(NamedTuple):
+    """What was chosen of what may change from one start to the next; None: what there was, or the default."""
+
+    algorithm: Mapping[str, object] | None = None
+    augmentation: Mapping[str, object] | None = None
+
+
 class Head(StrEnum):
     """``--head``: how the head is learned."""
 
@@ -150,10 +216,11 @@ def make_task(
     k_min: int | None = None,
     policy: Mapping[str, object] | None = None,
     algorithm: Mapping[str, object] | None = None,
+    augmentation: Mapping[str, object] | None = None,
 ) -> Task:
     """The task with the defaults of the project; ``policy`` may name any further field of it.
 
-    ``algorithm`` has the fields of ``AlgorithmChoice``.
+    ``algorithm`` has the fields of ``AlgorithmChoice``, ``augmentation`` those of ``AugmentationChoice``.
 
     Raises:
         SettingsError: a class name or number cannot be used, or numbers that do not go together.
@@ -165,7 +232,8 @@ def make_task(
     if k_min is not None:
         changes["k_min"] = k_min
     task = task.with_policy(**changes)
-    return task if algorithm is None else task.with_algorithm(algorithm)
+    task = task if algorithm is None else task.with_algorithm(algorithm)
+    return task if augmentation is None else task.with_augmentation(augmentation)
 
 
 def with_backbone(task: Task, path: Path) -> tuple[Task, tuple[str, bytes]]:

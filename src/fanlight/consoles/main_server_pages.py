@@ -10,6 +10,8 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from fanlight.consoles.algorithm_form import COMBINE, NAME, change_algorithm
+from fanlight.consoles.augmentation_form import FLIP, change_augmentation
+from fanlight.consoles.augmentation_form import NUMBERS as AUGMENTATION_NUMBERS
 from fanlight.consoles.console import Console
 from fanlight.consoles.main_server_changes import change_pages
 from fanlight.consoles.policy_form import CHOICES, NUMBERS, TEXTS, Filled, change_policy
@@ -102,7 +104,7 @@ def _present(console: Console, parts: MainServerParts) -> APIRouter:
         demo = service.task.policy.demo
         return console.page(request, owner, "main_devices.html", found=overview.devices_page(page), demo=demo)
 
-    def draw_task(request: Request, owner: Owner, form: Filled, algorithm_form: Filled) -> Response:
+    def draw_task(request: Request, owner: Owner, **forms: Filled) -> Response:
         return console.page(
             request,
             owner,
@@ -113,31 +115,39 @@ def _present(console: Console, parts: MainServerParts) -> APIRouter:
             numbers=NUMBERS,
             choices=CHOICES,
             texts=TEXTS,
-            form=form,
             algorithm_name=NAME,
             algorithm_combine=COMBINE,
-            algorithm_form=algorithm_form,
+            augmentation_numbers=AUGMENTATION_NUMBERS,
+            augmentation_flip=FLIP,
             proposals=parts.records.class_proposals(),
             pause_s=service.pause_s,
             between_polls_s=between_polls_s(service.pause_s),
+            **dict.fromkeys(("form", "algorithm_form", "augmentation_form"), Filled()) | forms,
         )
 
     @router.get("/task")
     def task(request: Request, owner: Reader) -> Response:
-        return draw_task(request, owner, Filled(), Filled())
+        return draw_task(request, owner)
 
     @router.post("/task/policy")
     async def policy(request: Request, owner: Changer) -> Response:
         form = await run_in_threadpool(change_policy, service, await _typed(request))
-        return await answer(request, owner, form, Filled()) if form.wrong else _to_task()
+        return await answer(request, owner, form=form)
 
     @router.post("/task/algorithm")
     async def algorithm(request: Request, owner: Changer) -> Response:
         form = await run_in_threadpool(change_algorithm, service, await _typed(request))
-        return await answer(request, owner, Filled(), form) if form.wrong else _to_task()
+        return await answer(request, owner, algorithm_form=form)
 
-    async def answer(request: Request, owner: Owner, form: Filled, algorithm_form: Filled) -> Response:
-        page = await run_in_threadpool(draw_task, request, owner, form, algorithm_form)
+    @router.post("/task/augmentation")
+    async def augmentation(request: Request, owner: Changer) -> Response:
+        form = await run_in_threadpool(change_augmentation, service, await _typed(request))
+        return await answer(request, owner, augmentation_form=form)
+
+    async def answer(request: Request, owner: Owner, **forms: Filled) -> Response:
+        if not any(form.wrong for form in forms.values()):
+            return RedirectResponse("/task", status_code=303)
+        page = await run_in_threadpool(draw_task, request, owner, **forms)
         page.status_code = 400
         return page
 
@@ -146,7 +156,3 @@ def _present(console: Console, parts: MainServerParts) -> APIRouter:
 
 async def _typed(request: Request) -> dict[str, str]:
     return {name: str(value) for name, value in (await request.form()).items()}
-
-
-def _to_task() -> Response:
-    return RedirectResponse("/task", status_code=303)

@@ -34,12 +34,14 @@ class FeatureCache:
         backbone_sha256: digest of the compiled backbone, hexadecimal.
         size: picture size in pixels.
         features: length of a vector.
+        variant: which of a picture's variants; empty of the picture itself. Letters, digits and ``-``.
     """
 
     folder: Path
     backbone_sha256: str
     size: int
     features: int
+    variant: str = ""
 
     def get(self, content: str) -> Features | None:
         """The (features,) vector of the picture with content hash ``content``; None if absent or damaged."""
@@ -67,10 +69,12 @@ class FeatureCache:
             raise from_os_error(error, str(self.folder)) from error
 
     def _path(self, content: str) -> Path:
-        return self.folder / f"{self.backbone_sha256[:16]}-{self.size}" / _entry(content)
+        variant = f"-{self.variant}" if self.variant else ""
+        return self.folder / f"{self.backbone_sha256[:16]}-{self.size}{variant}" / _entry(content)
 
     def _digest(self, content: str, payload: bytes) -> bytes:
-        key = f"{self.backbone_sha256}/{self.size}/{content}/".encode()
+        variant = f"{self.variant}/" if self.variant else ""
+        key = f"{self.backbone_sha256}/{self.size}/{content}/{variant}".encode()
         return hashlib.sha256(key + payload).digest()
 
 

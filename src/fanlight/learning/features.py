@@ -5,6 +5,9 @@ is cached and returned is standardised, and the backbone's digest says with whic
 
 Memory grows with the batch (148 MB of process at 8 pictures of 128 px, 461 MB at 64) while speed hardly does, hence
 small batches; on threads of its own, decoding runs ahead and the cache is written behind while the backbone works.
+
+A training picture may be wanted with variants (``augmentation``): its file is read once for all of them, and each has
+its own entry in the cache, so that a picture without variants costs what it always did.
 """
 
 from __future__ import annotations
@@ -12,7 +15,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -21,6 +24,7 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from fanlight.learning import pictures
+from fanlight.learning.augmentation import Augmentation, vary
 from fanlight.learning.backbones import CompiledBackbone
 from fanlight.learning.feature_cache import FeatureCache, Features
 from fanlight.learning.inverted_bottlenecks import FEATURES_OUTPUT, INPUT
@@ -89,21 +93,45 @@ class FeatureExtractor:
             ModelError: the compiled backbone is damaged.
             StorageError: the cache cannot be written.
         """
+        return self.extract_sights([Sights(path) for path in paths], on_progress)
+
+    def extract_sights(
+        self,
+        wanted: Sequence[Sights],
+        on_progress: Progress | None = None,
+        *,
+        augmentation: Augmentation | None = None,
+    ) -> Features:
+        """Features of pictures and of their variants; the rest as in ``extract``.
+
+        Args:
+            wanted: n pictures.
+            on_progress: variants are counted, too.
+            augmentation: how pictures are varied, if any are.
+
+        Returns:
+            (sum of 1 + variants, features): each picture, its variants behind it.
+        """
         report = on_progress or _ignore
-        rows = np.empty((len(paths), self.backbone.features), np.float32)
-        missing = [i for i, path in enumerate(paths) if not self._fill(rows, i, path)]
-        done = len(paths) - len(missing)
-        report(done, len(paths))
+        starts = np.cumsum([0, *(1 + sights.variants for sights in wanted)]).tolist()
+        rows = np.empty((starts[-1], self.backbone.features), np.float32)
+        missing = [
+            task
+            for sights, start in zip(wanted, starts, strict=False)
+            if (task := self._fill(rows, start, sights, augmentation)).numbers
+        ]
+        done = starts[-1] - sum(len(task.numbers) for task in missing)
+        report(done, starts[-1])
         with ThreadPoolExecutor(self._threads, "pictures") as pool:
             behind: deque[Future[None]] = deque()
-            for batch in self._decode(pool, paths, missing):
-                features = self.run(np.stack([picture.pixels for picture in batch]))
-                rows[[picture.index for picture in batch]] = features
-                behind.append(pool.submit(self._keep, batch, features))
+            for batch in self._decode(pool, missing, augmentation):
+                features = self.run(np.concatenate([decoded.pixels for decoded in batch]))
+                rows[[row for decoded in batch for row in decoded.rows]] = features
+                behind.append(pool.submit(self._keep, batch, features, augmentation))
                 if len(behind) > _BATCHES_BEHIND:
                     behind.popleft().result()
-                done += len(batch)
-                report(done, len(paths))
+                done += len(features)
+                report(done, starts[-1])
             for kept in behind:
                 kept.result()
         return rows
@@ -118,26 +146,40 @@ class FeatureExtractor:
         """Opened late: with every picture in the cache, no memory is spent on the backbone."""
         return open_session(self.backbone.read(), self._threads)
 
-    def _fill(self, rows: Features, i: int, path: Path) -> bool:
-        vector = self._cache.get(pictures.content_hash(path)) if self._cache else None
-        if vector is None:
-            return False
-        rows[i] = vector
-        return True
+    def _fill(self, rows: Features, start: int, sights: Sights, augmentation: Augmentation | None) -> _Task:
+        """Take what is kept; what is not is left to do."""
+        content = pictures.content_hash(sights.path) if self._cache else ""
+        missing = []
+        for number in range(1 + sights.variants):
+            cache = self._cache_of(number, augmentation)
+            vector = cache.get(content) if cache else None
+            if vector is None:
+                missing.append(number)
+            else:
+                rows[start + number] = vector
+        return _Task(sights.path, start, tuple(missing))
 
-    def _keep(self, batch: Sequence[_Decoded], features: Features) -> None:
-        if self._cache:
-            for picture, vector in zip(batch, features, strict=True):
-                self._cache.put(picture.content, vector)
+    def _cache_of(self, number: int, augmentation: Augmentation | None) -> FeatureCache | None:
+        """Where features of pictures are kept (0), or of their variants."""
+        if self._cache is None or number == 0:
+            return self._cache
+        assert augmentation is not None
+        return replace(self._cache, variant=f"{augmentation.id}-{number - 1}")
+
+    def _keep(self, batch: Sequence[_Decoded], features: Features, augmentation: Augmentation | None) -> None:
+        made = iter(features)
+        for decoded in batch:
+            for number, vector in zip(decoded.numbers, made, strict=False):
+                if cache := self._cache_of(number, augmentation):
+                    cache.put(decoded.content, vector)
 
     def _decode(
-        self, pool: ThreadPoolExecutor, paths: Sequence[Path], missing: Sequence[int]
+        self, pool: ThreadPoolExecutor, tasks: Sequence[_Task], augmentation: Augmentation | None
     ) -> Iterator[list[_Decoded]]:
-        """Batches of the missing pictures, decoded a bounded way ahead of their use."""
+        """Batches of what is missing, decoded a bounded way ahead of its use."""
         ahead: deque[list[Future[_Decoded]]] = deque()
-        for start in range(0, len(missing), self._batch):
-            batch = missing[start : start + self._batch]
-            ahead.append([pool.submit(_decode, i, paths[i], self.size) for i in batch])
+        for batch in _batches(tasks, self._batch):
+            ahead.append([pool.submit(_decode, task, self.size, augmentation) for task in batch])
             if len(ahead) > _BATCHES_AHEAD:
                 yield [future.result() for future in ahead.popleft()]
         while ahead:
@@ -145,13 +187,56 @@ class FeatureExtractor:
 
 
 @dataclass(frozen=True)
+class Sights:
+    """A picture file, wanted as it is and in so many variants."""
+
+    path: Path
+    variants: int = 0
+
+
+@dataclass(frozen=True)
+class _Task:
+    """What is missing of a picture whose rows begin at ``start``: 0 is the picture itself, k its variant k - 1."""
+
+    path: Path
+    start: int
+    numbers: tuple[int, ...]
+
+
+@dataclass(frozen=True)
 class _Decoded:
-    index: int
     content: str
+    numbers: tuple[int, ...]
+    rows: list[int]
     pixels: Pixels
 
 
-def _decode(index: int, path: Path, size: int) -> _Decoded:
+def _batches(tasks: Sequence[_Task], most: int) -> Iterator[list[_Task]]:
+    """Tasks of at most ``most`` squares together; one of more is cut up."""
+    batch: list[_Task] = []
+    for task in tasks:
+        left = task.numbers
+        while left:
+            room = most - sum(len(taken.numbers) for taken in batch)
+            if room == 0 or (batch and len(left) > room):  # a file is read once, if it can be
+                yield batch
+                batch = []
+                continue
+            batch.append(replace(task, numbers=left[:room]))
+            left = left[room:]
+    if batch:
+        yield batch
+
+
+def _decode(task: _Task, size: int, augmentation: Augmentation | None) -> _Decoded:
     """Reads the file once, so that features are kept under the hash of the very bytes they were made from."""
-    data = pictures.read(path)
-    return _Decoded(index, pictures.content_hash(data), pictures.load(data, size, name=str(path)))
+    data = pictures.read(task.path)
+    content = pictures.content_hash(data)
+    rows = [task.start + number for number in task.numbers]
+    squares = []
+    if 0 in task.numbers:
+        squares.append(pictures.load(data, size, name=str(task.path))[np.newaxis])
+    if varied := [number - 1 for number in task.numbers if number]:
+        assert augmentation is not None
+        squares.append(vary(data, content, augmentation, size, varied, name=str(task.path)))
+    return _Decoded(content, task.numbers, rows, np.concatenate(squares))

@@ -6,7 +6,7 @@ heads is exact.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,7 +30,7 @@ class SoftmaxDescent:
 
     Attributes:
         layout: of the head, see ``heads.head_layout``.
-        train_x, train_y, valid_x, valid_y, settings, stream, on_epoch: see ``training.train``.
+        train_x, train_y, valid_x, valid_y, settings, stream, on_epoch, variants: see ``training.train``.
     """
 
     layout: TensorLayout
@@ -41,6 +41,7 @@ class SoftmaxDescent:
     settings: TrainingSettings
     stream: Keystream
     on_epoch: Callable[[EpochProgress], None] = ignore_progress
+    variants: Sequence[NDArray[Any]] = ()
 
     def __call__(self, descent: Descent) -> Descended:
         """Train; errors as in ``training.train``."""
@@ -61,6 +62,7 @@ class SoftmaxDescent:
             self.stream,
             self.on_epoch,
             correction=correction,
+            variants=self.variants,
         )
         gradient = result.mean_gradient
         return Descended(

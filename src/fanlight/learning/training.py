@@ -15,13 +15,15 @@ Rules:
    comparing two cohorts.
 3. Nothing that is not finite comes in or goes out.
 4. The result is the epoch with the least loss on the validation split; without one it is the last epoch.
-5. ``on_epoch`` may raise: that is how a training is cancelled. Nothing outside has changed then.
+5. Where pictures come with variants (``augmentation``), each pass sees every picture once: itself or one of its
+   variants, drawn from the same generator. Losses and accuracies count pictures; validation pictures have no variants.
+6. ``on_epoch`` may raise: that is how a training is cancelled. Nothing outside has changed then.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -101,6 +103,7 @@ def train(  # noqa: PLR0913 one argument for each thing that a training depends 
     on_epoch: Callable[[EpochProgress], None] = ignore_progress,
     *,
     correction: Correction = _NONE,
+    variants: Sequence[NDArray[Any]] = (),
 ) -> TrainingResult:
     """Train a head further on one device's pictures.
 
@@ -114,6 +117,7 @@ def train(  # noqa: PLR0913 one argument for each thing that a training depends 
         stream: device-private generator for the batch order.
         on_epoch: called after each epoch; whatever it raises ends the training and passes through.
         correction: what a federated algorithm asks of it.
+        variants: of the training pictures, (n, f) each.
 
     Raises:
         DataError: no training pictures, shapes or labels that do not fit, or features that are not finite.
@@ -124,11 +128,13 @@ def train(  # noqa: PLR0913 one argument for each thing that a training depends 
     vx, vy = checked_examples("validation pictures", valid_x, valid_y, head)
     if y.size == 0:
         raise DataError("there are no training pictures", next="Label some pictures first.")
+    varied = (checked_examples("variants of training pictures", sight, y, head)[0] for sight in variants)
+    sights = (x, *varied)
     run = _Run(head, settings, _class_weights(y, head.classes, settings.class_weights), correction)
     best, best_epoch, best_loss = run.snapshot(), 0, math.inf
     history: list[EpochProgress] = []
     for epoch in range(1, settings.epochs + 1):
-        train_loss, train_accuracy = run.epoch(x, y, stream.permutation(y.size))
+        train_loss, train_accuracy = run.epoch(sights, y, stream)
         valid_loss, valid_accuracy = _measure(run.head, vx, vy)
         history.append(EpochProgress(epoch, settings.epochs, train_loss, train_accuracy, valid_loss, valid_accuracy))
         on_epoch(history[-1])
@@ -194,12 +200,15 @@ class _Run:
             mean = SoftmaxHead(self._gradients.weight / count, self._gradients.bias / count)
         return _Snapshot(SoftmaxHead(self.head.weight.copy(), self.head.bias.copy()), self._steps, mean)
 
-    def epoch(self, x: Floats, y: Labels, order: NDArray[np.intp]) -> tuple[float, float]:
-        """One pass in the given order; returns mean loss and accuracy along the way."""
+    def epoch(self, sights: Sequence[Floats], y: Labels, stream: Keystream) -> tuple[float, float]:
+        """One pass in random order; returns mean loss and accuracy along the way."""
+        order = stream.permutation(y.size)
+        drawn = stream.uint32(y.size) % len(sights) if len(sights) > 1 else None
         loss, correct = 0.0, 0
         for first in range(0, y.size, self._settings.batch_size):
             batch = order[first : first + self._settings.batch_size]
-            batch_loss, batch_correct = self._step(x[batch], y[batch])
+            x = sights[0][batch] if drawn is None else np.stack([sights[drawn[i]][i] for i in batch])
+            batch_loss, batch_correct = self._step(x, y[batch])
             loss += batch_loss
             correct += batch_correct
         if not (math.isfinite(loss) and np.isfinite(self.head.weight).all() and np.isfinite(self.head.bias).all()):

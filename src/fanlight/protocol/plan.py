@@ -64,6 +64,28 @@ class PlannedAlgorithm(Message):
     steps: Flag = False
 
 
+class PlannedAugmentation(Message):
+    """How devices vary their training pictures; held-out pictures stay as they are.
+
+    Attributes:
+        variants: of each picture, beside itself; it counts once all the same.
+        flip: is every other one mirrored, left to right?
+        zoom_percent: by how much the window that is cut out may be narrower than the picture.
+        light_percent: by how much light and contrast may grow or shrink.
+    """
+
+    variants: Annotated[int, Field(strict=True, ge=1, le=16)]
+    flip: Flag = False
+    zoom_percent: Annotated[int, Field(strict=True, ge=0, le=50)] = 0
+    light_percent: Annotated[int, Field(strict=True, ge=0, le=50)] = 0
+
+    @model_validator(mode="after")
+    def _varies(self) -> Self:
+        if not (self.flip or self.zoom_percent or self.light_percent):
+            raise ValueError("nothing is varied")
+        return self
+
+
 class Plan(Message):
     """What a device does in a round.
 
@@ -77,6 +99,7 @@ class Plan(Message):
         head: registry name of the head.
         epochs, batch_size, learning_rate_micro, momentum_micro, l2_micro, patience, class_weights: local training.
         algorithm: absent where devices train and send the difference.
+        augmentation: absent where pictures are not varied.
     """
 
     task: Name
@@ -95,6 +118,7 @@ class Plan(Message):
     patience: U32
     class_weights: Flag
     algorithm: PlannedAlgorithm | None = None
+    augmentation: PlannedAugmentation | None = None
 
     @model_validator(mode="after")
     def _check_kind_and_classes(self) -> Self:

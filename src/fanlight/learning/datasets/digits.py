@@ -44,4 +44,4 @@ def load(places: Places, _devices: int, _chance: Chance) -> Labelled:
     return Labelled(list(pictures), table[:, -1].astype(np.int64))
 
 
-SOURCE = Source("digits", CLASSES, 64, load, by_class)
+SOURCE = Source("digits", CLASSES, 64, load, by_class, flip=False)

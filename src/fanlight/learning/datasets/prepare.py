@@ -46,6 +46,7 @@ class DataSet:
         device_folders: one folder for each device, device 1 first, as ``folders.scan`` takes it.
         problems: what was left out, where a person's folder was dealt out.
         without_pictures: the classes that no picture is left of, where a person's folder was dealt out.
+        flip: does a mirrored picture show the same?
     """
 
     name: str
@@ -54,6 +55,7 @@ class DataSet:
     device_folders: tuple[Path, ...]
     problems: tuple[Problem, ...] = ()
     without_pictures: tuple[str, ...] = ()
+    flip: bool = True
 
 
 def prepare(name: str | Path, devices: int, seed: int, target: Path, *, data_dir: Path | None = None) -> DataSet:
@@ -82,7 +84,7 @@ def prepare(name: str | Path, devices: int, seed: int, target: Path, *, data_dir
         labelled = without_duplicates(source.load(places(data_dir), devices, chance))
         assigned = source.partition(labelled.labels, devices, chance)
         _write(root, labelled, source.classes, assigned, [""] * labelled.labels.size, chance)
-    return DataSet(source.name, source.classes, source.picture_size, _folders(root, devices))
+    return DataSet(source.name, source.classes, source.picture_size, _folders(root, devices), flip=source.flip)
 
 
 def _own_folder(name: str | Path) -> Path:

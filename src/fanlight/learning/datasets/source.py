@@ -38,6 +38,7 @@ class Source:
         picture_size: suggested side of the square for the backbone, in pixels.
         load: where to look, number of devices, chance; raises DataError if the data are missing or damaged.
         partition: how the pictures go to the devices.
+        flip: does a mirrored picture show the same?
     """
 
     name: str
@@ -45,3 +46,4 @@ class Source:
     picture_size: int
     load: Callable[[Places, int, Chance], Labelled]
     partition: Partition
+    flip: bool = True

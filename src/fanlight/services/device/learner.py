@@ -165,8 +165,7 @@ class Learner:
     def _some(self, examples: Examples, most: int) -> Examples:
         if examples.y.size <= most:
             return examples
-        drawn = Keystream(self.randomness(32)).permutation(examples.y.size)[:most]
-        return Examples(examples.x[drawn], examples.y[drawn])
+        return examples.some(Keystream(self.randomness(32)).permutation(examples.y.size)[:most])
 
     def global_model(self, held: Held) -> HeadModel:
         """The current global model."""
@@ -190,7 +189,8 @@ class Learner:
         received = Received(vector_of(layout, start), layout, control)
         (x, y), (valid_x, valid_y) = ((start.read(parts[part].x), parts[part].y) for part in ("train", "valid"))
         stream, settings = Keystream(self.randomness(32)), training_settings(plan)
-        descend = SoftmaxDescent(layout, x, y, valid_x, valid_y, settings, stream, on_epoch)
+        variants = [start.read(sight) for sight in parts["train"].variants]
+        descend = SoftmaxDescent(layout, x, y, valid_x, valid_y, settings, stream, on_epoch, variants)
         memory = self.store.memories.remembered(algorithm_name(plan), held.version)
         outcome = algorithm.local(received, memory, descend)
         own = head_of(layout, outcome.own)

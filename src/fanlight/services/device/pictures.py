@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fanlight.errors import DataError, FanlightError, StorageError
-from fanlight.learning.features import FeatureExtractor
+from fanlight.learning.augmentation import Augmentation
+from fanlight.learning.features import FeatureExtractor, Sights
 from fanlight.learning.folders import PARTS, Hashes, LabelledPicture, PictureSet, scan
 from fanlight.protocol.contribution import COUNT_MAX
 from fanlight.protocol.plan import Plan
@@ -29,10 +30,15 @@ OnProgress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Examples:
-    """Features (n, f) float32 and labels (n,) int64 of the pictures of one part."""
+    """Features (n, f) float32 and labels (n,) int64 of the pictures of one part; v times (n, f) of their variants."""
 
     x: NDArray[np.float32]
     y: NDArray[np.int64]
+    variants: tuple[NDArray[np.float32], ...] = ()
+
+    def some(self, chosen: NDArray[np.intp]) -> Examples:
+        """Only these."""
+        return Examples(self.x[chosen], self.y[chosen], tuple(sight[chosen] for sight in self.variants))
 
 
 @dataclass(frozen=True)
@@ -85,7 +91,7 @@ class Pictures:
         self._lock = threading.Lock()
         self._known: set[str] = set()
         self._hashes: Hashes = {}
-        self._extractor: tuple[tuple[bytes, int], FeatureExtractor] | None = None
+        self._extractor: tuple[tuple[bytes, int, str], FeatureExtractor] | None = None
         self._memory: dict[str, NDArray[np.float32]] = {}
 
     def check_folder(self) -> None:
@@ -161,29 +167,46 @@ class Pictures:
         """
         with self._lock:
             found = self._scan(plan.classes)
-            extractor = self._extractor_for(plan)
             wanted = {part: _capped(found.part(part)) if part == "test" else found.part(part) for part in parts}
-            pictures = [picture for part in parts for picture in wanted[part]]
-            self._compute(extractor, pictures, on_progress)
+            augmentation = planned(plan)
+            variants = augmentation.variants_of(len(wanted.get("train", ()))) if augmentation else 0
+            self._compute(plan, augmentation, wanted, variants, on_progress)
             present = {picture.content_hash for part in PARTS for picture in found.part(part)}
-            self._memory = {content: row for content, row in self._memory.items() if content in present}
-            return {part: self._collect(wanted[part], plan.features) for part in parts}
+            self._memory = {content: rows for content, rows in self._memory.items() if content in present}
+            return {
+                part: self._collect(wanted[part], plan.features, variants if part == "train" else 0) for part in parts
+            }
 
     def _compute(
-        self, extractor: FeatureExtractor, pictures: Sequence[LabelledPicture], on_progress: OnProgress
+        self,
+        plan: Plan,
+        augmentation: Augmentation | None,
+        wanted: Mapping[str, Sequence[LabelledPicture]],
+        variants: int,
+        on_progress: OnProgress,
     ) -> None:
-        missing = [picture for picture in pictures if picture.content_hash not in self._memory]
-        rows = extractor.extract([picture.path for picture in missing], on_progress)
-        self._memory.update(zip((picture.content_hash for picture in missing), rows, strict=True))
+        extractor = self._extractor_for(plan, augmentation)
+        missing = {
+            picture.content_hash: Sights(picture.path, variants if part == "train" else 0)
+            for part, pictures in wanted.items()
+            for picture in pictures
+            if len(self._memory.get(picture.content_hash, ())) < 1 + (variants if part == "train" else 0)
+        }
+        rows = extractor.extract_sights(list(missing.values()), on_progress, augmentation=augmentation)
+        start = 0
+        for content, sights in missing.items():
+            self._memory[content] = rows[start : start + 1 + sights.variants]
+            start += 1 + sights.variants
 
-    def _collect(self, pictures: Sequence[LabelledPicture], features: int) -> Examples:
-        x = np.empty((len(pictures), features), np.float32)
-        for row, picture in enumerate(pictures):
-            x[row] = self._memory[picture.content_hash]
-        return Examples(x, np.array([picture.label for picture in pictures], np.int64))
+    def _collect(self, pictures: Sequence[LabelledPicture], features: int, variants: int) -> Examples:
+        rows = np.empty((1 + variants, len(pictures), features), np.float32)
+        for column, picture in enumerate(pictures):
+            rows[:, column] = self._memory[picture.content_hash][: 1 + variants]
+        labels = np.array([picture.label for picture in pictures], np.int64)
+        return Examples(rows[0], labels, tuple(rows[1:]))
 
-    def _extractor_for(self, plan: Plan) -> FeatureExtractor:
-        key = (plan.backbone_hash, plan.picture_size)
+    def _extractor_for(self, plan: Plan, augmentation: Augmentation | None) -> FeatureExtractor:
+        key = (plan.backbone_hash, plan.picture_size, augmentation.id if augmentation else "")
         if self._extractor is None or self._extractor[0] != key:
             compiled = made.compiled_backbone(
                 self._state, plan.backbone, plan.backbone_hash.hex(), plan.features, self._fetch
@@ -193,6 +216,12 @@ class Pictures:
             )
             self._extractor, self._memory = (key, extractor), {}
         return self._extractor[1]
+
+
+def planned(plan: Plan) -> Augmentation | None:
+    """How the plan has training pictures varied."""
+    said = plan.augmentation
+    return None if said is None else Augmentation(said.variants, said.flip, said.zoom_percent, said.light_percent)
 
 
 def _per_class(pictures: Sequence[LabelledPicture], classes: Sequence[str]) -> dict[str, int]:

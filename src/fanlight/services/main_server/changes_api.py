@@ -1,4 +1,4 @@
-"""The owner's JSON API of what can be changed: the policy, the algorithm, the current version, notes."""
+"""The owner's JSON API of what can be changed: the policy, the algorithm, the variants, the current version, notes."""
 
 from __future__ import annotations
 
@@ -20,21 +20,7 @@ def changes_router(service: MainService) -> APIRouter:
     """Routes that change something; the owner only."""
     router = APIRouter()
 
-    @router.get("/api/v1/policy", dependencies=[Depends(require_owner)])
-    def policy() -> dict[str, Any]:
-        return service.task.policy.model_dump()
-
-    @router.put("/api/v1/policy", dependencies=CHANGE)
-    def change_policy(changes: dict[str, Any]) -> dict[str, Any]:
-        return service.change_policy(**changes).policy.model_dump()
-
-    @router.get("/api/v1/algorithm", dependencies=[Depends(require_owner)])
-    def algorithm() -> dict[str, Any]:
-        return service.task.algorithm.as_json()
-
-    @router.put("/api/v1/algorithm", dependencies=CHANGE)
-    def change_algorithm(choice: dict[str, Any]) -> dict[str, Any]:
-        return service.change_algorithm(**choice).algorithm.as_json()
+    router.include_router(_rules(service))
 
     @router.post("/api/v1/statistics/anew", status_code=204, dependencies=CHANGE)
     def collect_anew() -> None:
@@ -53,5 +39,36 @@ def changes_router(service: MainService) -> APIRouter:
     def dismiss(name: str) -> None:
         with service.database.transaction() as tx:
             class_proposals.dismiss(tx, name)
+
+    return router
+
+
+def _rules(service: MainService) -> APIRouter:
+    """How devices learn, and by which rules rounds run."""
+    router = APIRouter()
+
+    @router.get("/api/v1/policy", dependencies=[Depends(require_owner)])
+    def policy() -> dict[str, Any]:
+        return service.task.policy.model_dump()
+
+    @router.put("/api/v1/policy", dependencies=CHANGE)
+    def change_policy(changes: dict[str, Any]) -> dict[str, Any]:
+        return service.change_policy(**changes).policy.model_dump()
+
+    @router.get("/api/v1/algorithm", dependencies=[Depends(require_owner)])
+    def algorithm() -> dict[str, Any]:
+        return service.task.algorithm.as_json()
+
+    @router.put("/api/v1/algorithm", dependencies=CHANGE)
+    def change_algorithm(choice: dict[str, Any]) -> dict[str, Any]:
+        return service.change_algorithm(**choice).algorithm.as_json()
+
+    @router.get("/api/v1/augmentation", dependencies=[Depends(require_owner)])
+    def augmentation() -> dict[str, Any]:
+        return service.task.augmentation.model_dump()
+
+    @router.put("/api/v1/augmentation", dependencies=CHANGE)
+    def change_augmentation(choice: dict[str, Any]) -> dict[str, Any]:
+        return service.change_augmentation(**choice).augmentation.model_dump()
 
     return router

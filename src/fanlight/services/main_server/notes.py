@@ -35,6 +35,9 @@ POLICY: Final = "policy"
 ALGORITHM_IN_FORCE: Final = "algorithm_in_force"
 """The same of the algorithm."""
 
+AUGMENTATION_IN_FORCE: Final = "augmentation_in_force"
+"""And of how pictures are varied."""
+
 SUPPORTERS: Final = "supporters"
 """Devices that a class needs in the round proposed last."""
 

@@ -1,4 +1,4 @@
-"""The log says which policy and algorithm are in force.
+"""The log says which policy and algorithm are in force, and how pictures are varied.
 
 The file is replaced first; what a crash left out is made up for.
 """
@@ -17,17 +17,21 @@ from fanlight.services.server.chained_log import ChainedLog
 
 POLICY: Final = "policy"
 ALGORITHM: Final = "algorithm"
+AUGMENTATION: Final = "augmentation"
 """Types of the log entries; their payloads are JSON."""
 _BYTES: Final = 8
 
 
 def follow(tx: Connection, log: ChainedLog, task: Task) -> None:
-    """Log policy and algorithm if they are others than when this was called last; the first ones are remembered.
+    """Log policy, algorithm and augmentation where they are others than when this was called last.
+
+    The first ones are remembered.
 
     Call at the start too: the file may have been edited by hand, or replaced just before a crash.
     """
     _follow(tx, log, notes.POLICY, LogEntry(POLICY, task.policy.model_dump_json().encode()))
     _follow(tx, log, notes.ALGORITHM_IN_FORCE, LogEntry(ALGORITHM, task.algorithm.model_dump_json().encode()))
+    _follow(tx, log, notes.AUGMENTATION_IN_FORCE, LogEntry(AUGMENTATION, task.augmentation.model_dump_json().encode()))
 
 
 def _follow(tx: Connection, log: ChainedLog, note: str, entry: LogEntry) -> None:

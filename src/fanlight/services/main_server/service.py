@@ -159,10 +159,24 @@ class MainService:
         Raises:
             NotPossibleNow: it has reports.
         """
+        return self._change_plan(
+            lambda task: task.with_algorithm(choice), lambda: self._tasks.change_algorithm(**choice)
+        )
+
+    def change_augmentation(self, **choice: Any) -> Task:
+        """Change how pictures are varied from the next manifest on; see ``TaskFile.change_augmentation``.
+
+        The rest as in ``change_algorithm``.
+        """
+        return self._change_plan(
+            lambda task: task.with_augmentation(choice), lambda: self._tasks.change_augmentation(**choice)
+        )
+
+    def _change_plan(self, wanted: Callable[[Task], Task], change: Callable[[], Task]) -> Task:
         with self._changing_policy:
-            if self.task.with_algorithm(choice).plan != self.task.plan:
+            if wanted(self.task).plan != self.task.plan:
                 self._make_room_for_another_plan()
-            task = self._tasks.change_algorithm(**choice)
+            task = change()
             with self.database.transaction() as tx:
                 policy_log.follow(tx, self.log, task)
         self.news.tell(offers=True, orders=True)

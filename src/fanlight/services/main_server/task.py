@@ -25,6 +25,7 @@ from fanlight.protocol.contribution import W_MAX
 from fanlight.protocol.manifest import MOST_DEVICES, MOST_REJECTED_PERCENT, MOST_SHARDS
 from fanlight.protocol.plan import CLASS_NAME_RULE, Kind, Plan, is_class_name
 from fanlight.services.main_server.algorithm_choice import AlgorithmChoice
+from fanlight.services.main_server.augmentation_choice import AugmentationChoice
 from fanlight.services.main_server.quiet_hours import QuietHours
 from fanlight.services.settings import read_settings_file
 
@@ -238,6 +239,7 @@ class Task(_Section):
     own_backbone: OwnBackbone | None = None
     head: HeadName = "softmax"
     training: Training = Training()
+    augmentation: AugmentationChoice = AugmentationChoice()
     algorithm: AlgorithmChoice = AlgorithmChoice()
     policy: Policy = Policy()
 
@@ -307,11 +309,25 @@ class Task(_Section):
         Raises:
             SettingsError: an unknown algorithm or parameter, or a value out of range; says what there is.
         """
-        fields = {name: getattr(self, name) for name in Task.model_fields}  # a copy would have the old plan with it
         try:
-            return Task(**{**fields, "algorithm": AlgorithmChoice.model_validate(dict(choice))})
+            return self._with(algorithm=AlgorithmChoice.model_validate(dict(choice)))
         except ValidationError as error:
             raise _explain(error, "the task's algorithm") from error
+
+    def with_augmentation(self, choice: Mapping[str, Any]) -> Task:
+        """The same task with pictures varied in another way; ``choice`` has the fields of ``AugmentationChoice``.
+
+        Raises:
+            SettingsError: an unknown field, a value out of range, or variants of which none would be another picture.
+        """
+        try:
+            return self._with(augmentation=AugmentationChoice.model_validate(dict(choice)))
+        except ValidationError as error:
+            raise _explain(error, "the task's augmentation") from error
+
+    def _with(self, **changes: Any) -> Task:
+        fields = {name: getattr(self, name) for name in Task.model_fields}  # a copy would have the old plan with it
+        return Task(**{**fields, **changes})
 
     def to_json(self) -> bytes:
         """The content of ``task.json``."""
@@ -353,6 +369,7 @@ class Task(_Section):
             patience=training.patience,
             class_weights=training.class_weights,
             algorithm=self.algorithm.planned,
+            augmentation=self.augmentation.planned,
         )
 
 

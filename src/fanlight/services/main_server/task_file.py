@@ -54,6 +54,10 @@ class TaskFile:
         """Change the algorithm, see ``Task.with_algorithm``; the rest as in ``change_policy``."""
         return self._change(lambda task: task.with_algorithm(choice))
 
+    def change_augmentation(self, **choice: Any) -> Task:
+        """Change how pictures are varied, see ``Task.with_augmentation``; the rest as in ``change_policy``."""
+        return self._change(lambda task: task.with_augmentation(choice))
+
     def _change(self, changed_from: Callable[[Task], Task]) -> Task:
         with self._lock:
             if Task.load(self._path) != self._task:
