@@ -9,6 +9,7 @@ import numpy as np
 
 from fanlight.learning.algorithms.local import Descent
 from fanlight.simulation.learners import HeadLearner, Learner
+from fanlight.simulation.modules import ModuleLearner
 from fanlight.simulation.population import Part
 from fanlight.simulation.result import Result, figures
 from fanlight.simulation.seeds import stream
@@ -46,7 +47,11 @@ def with_baselines(study: Study, workshop: Workshop, result: Result) -> Result:
 
 
 def _longer(learner: Learner, study: Study) -> Learner:
-    return replace(learner, settings=study.training.settings) if isinstance(learner, HeadLearner) else learner
+    return (
+        replace(learner, settings=study.training.settings)
+        if isinstance(learner, (HeadLearner, ModuleLearner))
+        else learner
+    )
 
 
 def _fit(learner: Learner, train: Part, valid: Part, seed: int, number: int) -> np.ndarray[Any, np.dtype[np.float32]]:

@@ -17,6 +17,7 @@ from fanlight.simulation.folder import write
 from fanlight.simulation.learners import HeadLearner, Learner
 from fanlight.simulation.members import Members
 from fanlight.simulation.memories import Memories
+from fanlight.simulation.modules import ModuleLearner
 from fanlight.simulation.reports import Reporter
 from fanlight.simulation.result import Line, Result
 from fanlight.simulation.running import Run
@@ -114,6 +115,8 @@ def _run(
 
 
 def _learner(study: Study, found: Data) -> Learner:
+    if study.module:
+        return ModuleLearner(study.module, study.seed, len(found.classes), study.training.settings)
     if found.x.ndim != 2:
         raise DataError(f"a head learns from features (n, f), not from {found.x.shape}", next="Name a module.")
     return HeadLearner(study.head, found.x.shape[1], found.classes, study.training.settings)

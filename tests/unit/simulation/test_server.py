@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from fanlight.learning.algorithms.algorithm import NOTHING
 from fanlight.learning.heads import SoftmaxHead
@@ -45,7 +46,9 @@ def test_three_rounds_are_those_of_the_main_server(name: str, combine: str, supp
         shards = tuple(totals_of(10 * number + place) for place in range(3))
         totals = replace(totals_of(number), shards=() if combine == "mean" else shards)
         state = server.move(state, totals)
-        moved = move(head, memory, choice, copied(totals), held_back=totals.supporters < supporters, members=9)
+        assert totals.supporters is not None
+        held_back = totals.supporters < np.int64(supporters)
+        moved = move(head, memory, choice, copied(totals), held_back=held_back, members=9)
         head, memory = moved.head, moved.memory
         assert np.array_equal(state.parameters, np.concatenate([head.weight.ravel(), head.bias]))
         assert {name: vector.tolist() for name, vector in state.memory.items()} == {
@@ -66,6 +69,6 @@ def copied(totals: Totals) -> Totals:
     return replace(totals, steps=totals.steps.copy(), shards=tuple(map(copied, totals.shards)))
 
 
-def split(parameters: np.ndarray) -> tuple[np.ndarray, np.ndarray]:  # type: ignore[type-arg]
+def split(parameters: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     table = parameters.reshape(-1, CLASSES)
     return table[:-1].copy(), table[-1].copy()

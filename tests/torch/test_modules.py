@@ -1,0 +1,152 @@
+"""Modules of one's own in a simulation: PyTorch's own optimiser is the reference, and bits do not depend on engines."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+from fanlight.core.randomness import Keystream
+from fanlight.errors import ModelError, SettingsError
+from fanlight.learning.algorithms.local import Descent
+from fanlight.learning.module_training import ModuleDescent, Network, measure, network
+from fanlight.learning.training_settings import TrainingSettings
+from fanlight.simulation import Data, Study, simulate
+
+SEED = bytes(32)
+NAME = f"{__name__}:small"
+
+
+def small() -> nn.Module:
+    """Pictures of two channels, so that channels last is another order in memory."""
+    return nn.Sequential(nn.Conv2d(2, 4, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(4 * 16, 3))
+
+
+def drawing() -> nn.Module:
+    """One that draws by itself, and keeps statistics."""
+    return nn.Sequential(
+        nn.Conv2d(2, 4, 3, padding=1), nn.BatchNorm2d(4), nn.Dropout(0.5), nn.Flatten(), nn.Linear(4 * 64, 3)
+    )
+
+
+def examples(count: int = 40) -> tuple[Any, Any]:
+    generator = np.random.default_rng(0)
+    y = generator.integers(0, 3, count)
+    x = generator.standard_normal((count, 2, 8, 8)) + y[:, None, None, None]
+    return x.astype(np.float32), y
+
+
+def settings(**changes: Any) -> TrainingSettings:
+    fields: dict[str, Any] = {"epochs": 2, "batch_size": 16, "learning_rate": 0.05, "class_weights": False}
+    return TrainingSettings(**{**fields, **changes})
+
+
+def by_pytorch(how: TrainingSettings, start: Any, **added: Any) -> Any:
+    """The same by a plain loop with torch.optim.SGD, whose momentum has the learning rate outside."""
+    module = small()
+    x, y = (torch.from_numpy(each) for each in examples())
+    torch.nn.utils.vector_to_parameters(torch.from_numpy(start.copy()), module.parameters())
+    decayed = [each for each in module.parameters() if each.dim() > 1]
+    others = [each for each in module.parameters() if each.dim() == 1]
+    optimiser = torch.optim.SGD(
+        [{"params": decayed, "weight_decay": how.l2}, {"params": others}],
+        lr=how.learning_rate,
+        momentum=how.momentum,
+    )
+    stream = Keystream(SEED)
+    stream.below(1 << 62)
+    for _ in range(how.epochs):
+        order = torch.from_numpy(stream.permutation(len(y)))
+        for first in range(0, len(y), how.batch_size):
+            batch = order[first : first + how.batch_size]
+            loss = functional.cross_entropy(module(x[batch]), y[batch])
+            w = torch.nn.utils.parameters_to_vector(module.parameters())
+            if "shift" in added:
+                loss = loss + (w * torch.from_numpy(added["shift"]).float()).sum()
+            if "anchor" in added:
+                loss = loss + added["pull"] / 2 * ((w - torch.from_numpy(added["anchor"]).float()) ** 2).sum()
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+    return torch.nn.utils.parameters_to_vector(module.parameters()).detach().numpy()
+
+
+def descent(how: TrainingSettings, valid: int = 0) -> ModuleDescent:
+    x, y = examples()
+    return ModuleDescent(network(NAME, 0), x, y, x[:valid], y[:valid], 3, how, Keystream(SEED))
+
+
+@pytest.mark.parametrize("how", [settings(momentum=0.0, l2=0.0), settings(momentum=0.9, l2=0.01)])
+def test_training_is_that_of_pytorch(how: TrainingSettings) -> None:
+    start = network(NAME, 0).first
+    ours = descent(how)(Descent(start.astype(np.float64)))
+    np.testing.assert_allclose(ours.parameters, by_pytorch(how, start), atol=2e-6)
+    assert ours.steps == 2 * 3
+    assert not np.array_equal(ours.parameters, start)
+
+
+def test_what_algorithms_add_is_added() -> None:
+    start, how = network(NAME, 0).first, settings(momentum=0.0, l2=0.0)
+    shift, anchor = np.linspace(-1, 1, start.size), np.linspace(1, -1, start.size)
+    ours = descent(how)(Descent(start.astype(np.float64), shift=shift, pull=0.5, anchor=anchor, watch=True))
+    theirs = by_pytorch(how, start, shift=shift, pull=0.5, anchor=anchor)
+    np.testing.assert_allclose(ours.parameters, theirs, atol=5e-6)
+
+
+def test_the_mean_gradient_is_that_of_plain_steps() -> None:
+    start, how = network(NAME, 0).first, settings(momentum=0.0, l2=0.01)
+    done = descent(how)(Descent(start.astype(np.float64), watch=True))
+    assert done.mean_gradient is not None
+    walked = (start - done.parameters) / (done.steps * how.learning_rate)
+    np.testing.assert_allclose(done.mean_gradient, walked, atol=1e-5)
+
+
+def test_frozen_tensors_stand_still() -> None:
+    start = network(NAME, 0).first
+    done = descent(settings())(Descent(start.astype(np.float64), frozen=frozenset({"4.weight"}), watch=True))
+    before, after = (network(NAME, 0).layout.unflatten(each) for each in (start, done.parameters))
+    assert np.array_equal(before["4.weight"], after["4.weight"])
+    assert not np.array_equal(before["4.bias"], after["4.bias"])
+
+
+def test_validation_keeps_the_best_epoch() -> None:
+    start = network(NAME, 0).first
+    done = descent(settings(epochs=30, patience=1, learning_rate=0.5), valid=20)(Descent(start.astype(np.float64)))
+    x, y = examples()
+    best = measure(network(NAME, 0), done.parameters, x[:20], y[:20], 3).loss_sum
+    assert best <= measure(network(NAME, 0), start, x[:20], y[:20], 3).loss_sum
+
+
+@pytest.mark.parametrize("make", ["small", "drawing"])
+@pytest.mark.parametrize("algorithm", ["fedavg", "scaffold"])
+def test_engines_and_fidelities_make_the_same_model(make: str, algorithm: str) -> None:
+    x, y = examples(200)
+    fields: dict[str, Any] = {"partition": "iid", "devices": 6, "rounds": 2, "module": f"{__name__}:{make}"}
+    study = Study.of({**fields, "algorithm": algorithm, "training": {"epochs": 1, "learning_rate": 0.05}})
+    runs = [
+        simulate(study, Data.of(x, y), engine="inline"),
+        simulate(study, Data.of(x, y), engine="forked", workers=2),
+        simulate(study.model_copy(update={"fidelity": "protocol"}), Data.of(x, y), engine="forked", workers=2),
+    ]
+    assert len({run.model_sha256 for run in runs}) == 1
+
+
+def test_statistics_of_batch_norm_are_federated_too() -> None:
+    made = Network(drawing())
+    assert {"1.running_mean", "1.running_var"} <= set(made.layout.names)
+    assert "1.num_batches_tracked" not in made.layout.names
+
+
+@pytest.mark.parametrize("factory", ["nowhere.at_all:make", f"{__name__}:nothing", "small"])
+def test_a_factory_that_is_not_there_is_named(factory: str) -> None:
+    with pytest.raises(SettingsError, match="There is no"):
+        network(factory, 0)
+
+
+def test_what_is_no_module_is_refused() -> None:
+    with pytest.raises(ModelError, match=r"not a torch\.nn\.Module"):
+        network(f"{__name__}:settings", 0)
