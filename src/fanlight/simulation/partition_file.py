@@ -11,9 +11,9 @@ import json
 from pathlib import Path
 from typing import Final
 
-from fanlight.errors import DataError, from_os_error
+from fanlight.errors import DataError
+from fanlight.simulation.text_file import read_text
 
-MOST_BYTES: Final = 256 * 2**20
 _MOST_DEVICES: Final = 1_000_000
 _JSON_LOOKS: Final = "Write it like: [[0, 2], [1, 3]], a list of indices for each device."
 _CSV_LOOKS: Final = "The first line must be: index,device; then two whole numbers on each line."
@@ -26,24 +26,12 @@ def read_lists(path: str) -> list[list[int]]:
         path: of a file whose name ends with ``.json`` or ``.csv``.
 
     Raises:
-        StorageError: it cannot be read. DataError: too long, or not of the form above; says in which line.
+        StorageError, DataError: see ``read_text``; or it is not of the form above: says in which line.
     """
-    file = Path(path)
-    reader = {".json": _from_json, ".csv": _from_csv}.get(file.suffix.lower())
+    reader = {".json": _from_json, ".csv": _from_csv}.get(Path(path).suffix.lower())
     if reader is None:
         raise DataError(f"{path}: no partition is read from such a file", next="Name a .json or a .csv file.")
-    try:
-        with file.open("rb") as opened:
-            data = opened.read(MOST_BYTES + 1)
-    except OSError as error:
-        raise from_os_error(error, path) from error
-    if len(data) > MOST_BYTES:
-        raise DataError(f"{path}: more than {MOST_BYTES:,} bytes", next="Are these really indices?")
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: not a text in UTF-8 (byte {error.start})", next="Save it as UTF-8.") from error
-    return reader(path, text)
+    return reader(path, read_text(path))
 
 
 def _from_json(path: str, text: str) -> list[list[int]]:
