@@ -6,7 +6,7 @@
 | ``speeds`` | how fast they are (see ``hardware``) |
 | ``join``, ``leave`` | who becomes a member, or stops being one (see ``membership``) |
 | ``drop:model=P,train=P,report=P`` | how likely a device goes before it has the model, in training, while it reports |
-| ``over:PERCENT`` | so many more devices are asked than are wanted; the round ends when the wanted number has reported |
+| ``over:PERCENT`` | so many more devices are asked than are wanted; a round ends when the wanted number has reported |
 | ``deadline:S`` | seconds after which a round ends, whoever is missing |
 | ``every:S`` | a round begins that many seconds after the last one began, or when that has ended; 0 = at once |
 
