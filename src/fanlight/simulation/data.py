@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,8 @@ from fanlight.learning.datasets.chance import Chance
 from fanlight.learning.datasets.locate import places
 from fanlight.learning.datasets.prepare import NAMES, OWN_FOLDER_PICTURE_SIZE, SOURCES, without_duplicates
 from fanlight.learning.datasets.source import Labelled, Picture
+from fanlight.simulation.looks import AS_IT_IS, Look
+from fanlight.simulation.partitions import NO_COLUMNS, Columns
 
 _PIXELS_ALIKE = "pictures of one data set have one shape, or are brought to one by picture_size"
 
@@ -35,12 +37,16 @@ class Data:
         y: (n,) labels, 0 to K - 1.
         classes: K names.
         name: what it is called in results.
+        columns: (n,) values by name that are known of the examples, for partitions by a key.
+        redrawn: rows of x for some examples, by number, each as it looks to a device; None = there are no pictures.
     """
 
     x: NDArray[np.float32]
     y: NDArray[np.int64]
     classes: tuple[str, ...]
     name: str = "own data"
+    columns: Columns = field(default_factory=lambda: NO_COLUMNS)
+    redrawn: Callable[[Sequence[int], Sequence[Look]], NDArray[np.float32]] | None = None
 
     @classmethod
     def of(cls, x: NDArray[Any], y: NDArray[Any], classes: Sequence[str] | None = None, name: str = "own data") -> Data:
@@ -60,6 +66,21 @@ class Data:
         if not 0 <= int(labels.min()) <= int(labels.max()) < len(names) or len(names) < 2:
             raise DataError(f"labels are 0 to {len(names) - 1}, of two classes or more")
         return cls(features, labels.astype(np.int64), names, name)
+
+    def seen(self, indices: Sequence[int], looks: Sequence[Look]) -> NDArray[np.float32]:
+        """Rows of x as they are when examples look otherwise, one look each.
+
+        Raises:
+            DataError: these examples are not pictures.
+        """
+        if self.redrawn is not None:
+            return self.redrawn(indices, looks)
+        if self.x.ndim != 4 or self.x.shape[1] not in (1, 3):
+            raise DataError(
+                f"{self.name}: examples {self.x.shape} are not pictures that cameras or marks could change",
+                next="Give pixels, (n, 1 or 3, h, w), or the name of a data set of pictures.",
+            )
+        return np.stack([look.of_pixels(self.x[index]) for index, look in zip(indices, looks, strict=True)])
 
 
 def load(
@@ -84,26 +105,24 @@ def load(
     Raises:
         DataError: no such data set, or it cannot be used. StorageError: ``state`` cannot be written.
     """
-    labelled, classes, size = _labelled(name, data_dir)
-    size = picture_size or size
+    labelled, classes, size, columns = _labelled(name, data_dir)
     if as_pixels:
-        return Data.of(_pixels(labelled.pictures, picture_size), labelled.labels, classes, name)
-    key = hashlib.sha256(f"{backbone(DEFAULT_BACKBONE).compiled_sha256}/{size}".encode())
-    for picture in labelled.pictures:
-        key.update(_bytes_of(picture))
-    kept = state / "simulation" / "features" / f"{key.hexdigest()[:32]}.npy"
-    x = _kept(kept, len(labelled.pictures))
-    if x is None:
-        x = _features(labelled.pictures, size, state, on_progress)
-        _keep(kept, x)
-    return Data.of(x, labelled.labels, classes, name)
+        pixels = Data.of(_pixels(labelled.pictures, picture_size), labelled.labels, classes, name)
+        return replace(pixels, columns=columns)
+    found, size = labelled.pictures, picture_size or size
+
+    def redrawn(indices: Sequence[int], looks: Sequence[Look]) -> NDArray[np.float32]:
+        return _features([found[index] for index in indices], looks, size, state, on_progress)
+
+    x = _features(found, [AS_IT_IS] * len(found), size, state, on_progress)
+    return replace(Data.of(x, labelled.labels, classes, name), columns=columns, redrawn=redrawn)
 
 
-def _labelled(name: str, data_dir: Path | None) -> tuple[Labelled, tuple[str, ...], int]:
+def _labelled(name: str, data_dir: Path | None) -> tuple[Labelled, tuple[str, ...], int, Columns]:
     source = SOURCES.get(name)
     if source is not None:
         drawn = source.load(places(data_dir), 1, Chance(f"{name}/simulation", 0))
-        return without_duplicates(drawn), source.classes, source.picture_size
+        return without_duplicates(drawn), source.classes, source.picture_size, NO_COLUMNS
     folder = Path(name)
     if not folder.is_dir():
         raise DataError(
@@ -111,9 +130,14 @@ def _labelled(name: str, data_dir: Path | None) -> tuple[Labelled, tuple[str, ..
             slug="unknown-dataset",
             next=f"Choose one of {', '.join(NAMES)}, or give the path of a folder with pictures.",
         )
-    classes = own_folder.classes_of_devices((folder,))
-    labelled, _, _ = own_folder.load_one(folder, classes)
-    return labelled, classes, OWN_FOLDER_PICTURE_SIZE
+    parts = own_folder.device_folders(folder) or (folder,)
+    classes = own_folder.classes_of_devices(parts)
+    loaded = [own_folder.load_one(part, classes)[0] for part in parts]
+    together = Labelled(
+        [picture for each in loaded for picture in each.pictures], np.concatenate([each.labels for each in loaded])
+    )
+    folders = [part.name for part, each in zip(parts, loaded, strict=True) for _ in each.pictures]
+    return together, classes, OWN_FOLDER_PICTURE_SIZE, {"folder": folders}
 
 
 def _bytes_of(picture: Picture) -> bytes:
@@ -126,17 +150,41 @@ def _bytes_of(picture: Picture) -> bytes:
 
 
 def _features(
-    found: Sequence[Picture], size: int, state: Path, on_progress: Callable[[int, int], None] | None
+    found: Sequence[Picture],
+    looks: Sequence[Look],
+    size: int,
+    state: Path,
+    on_progress: Callable[[int, int], None] | None,
+) -> NDArray[np.float32]:
+    """Features of pictures as they look; worked out once, and kept."""
+    key = hashlib.sha256(f"{backbone(DEFAULT_BACKBONE).compiled_sha256}/{size}".encode())
+    for picture, look in zip(found, looks, strict=True):
+        key.update(_bytes_of(picture) if look == AS_IT_IS else _bytes_of(picture) + repr(look).encode())
+    kept = state / "simulation" / "features" / f"{key.hexdigest()[:32]}.npy"
+    x = _kept(kept, len(found))
+    if x is None:
+        x = _worked_out(found, looks, size, state, on_progress)
+        _keep(kept, x)
+    return x
+
+
+def _worked_out(
+    found: Sequence[Picture],
+    looks: Sequence[Look],
+    size: int,
+    state: Path,
+    on_progress: Callable[[int, int], None] | None,
 ) -> NDArray[np.float32]:
     from fanlight.learning.features import FeatureExtractor
 
     extractor = FeatureExtractor(compile_backbone(DEFAULT_BACKBONE, state / "backbones"), size, threads=2)
     batch, rows = 8, []
     for start in range(0, len(found), batch):
-        some = found[start : start + batch]
-        rows.append(extractor.run(np.stack([pictures.load(_bytes_of(each), size) for each in some])))
+        some = zip(found[start : start + batch], looks[start : start + batch], strict=True)
+        loaded = [look.applied(pictures.load(_bytes_of(each), size)) for each, look in some]
+        rows.append(extractor.run(np.stack(loaded)))
         if on_progress is not None:
-            on_progress(start + len(some), len(found))
+            on_progress(start + len(loaded), len(found))
     return np.concatenate(rows)
 
 

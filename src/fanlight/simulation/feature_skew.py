@@ -61,6 +61,9 @@ class FeatureSkew:
         return seen
 
 
+PLAIN: Final = FeatureSkew()
+"""A camera that shows what is there."""
+
 SKEWS: Final[Mapping[str, tuple[str, float, float]]] = MappingProxyType(
     {
         "brightness": ("brightness:0.5", 0.0, 1.0),

@@ -10,6 +10,7 @@ from pathlib import Path
 from fanlight.core.cores import usable_cores
 from fanlight.errors import DataError, SettingsError
 from fanlight.simulation import baselines, data, population
+from fanlight.simulation.attacks.registry import planned
 from fanlight.simulation.cheats import Cheats
 from fanlight.simulation.checkpoint import Checkpoints
 from fanlight.simulation.data import Data
@@ -89,7 +90,8 @@ def _run(
     workers: int,
     on_round: Callable[[Line], None],
 ) -> Run:
-    divided = population.divide(study, found)
+    cheats = Cheats.of(planned(study.attack), study.devices, study.seed)
+    divided = population.divide(study, found, cheats)
     learner = _learner(study, found)
     algorithm = study.made_algorithm
     features = learner.features if isinstance(learner, HeadLearner) else 0
@@ -107,11 +109,12 @@ def _run(
         population=divided,
         vectors=vectors,
         memories=Memories(kept / "memories"),
-        cheats=Cheats(),
+        cheats=cheats,
         reporter=Reporter(members) if study.fidelity == "protocol" else None,
     )
     server = Server(algorithm, study.combine, learner.per_class, study.supporters, study.devices)
-    return Run(study, workshop, server, Checkpoints(folder, study.as_json()), members, engine, workers, on_round)
+    checkpoints = Checkpoints(folder, study.as_json())
+    return Run(study, workshop, server, study.made_world, checkpoints, members, engine, workers, on_round)
 
 
 def _learner(study: Study, found: Data) -> Learner:

@@ -21,14 +21,13 @@ from fanlight.protocol.main_server import MainServer
 from fanlight.protocol.manifest import SUITE, Proposal, cohort_hash
 from fanlight.simulation.orders import Order
 from fanlight.simulation.seeds import secret
+from fanlight.simulation.study import K_MIN
 from fanlight.simulation.vectors import Vectors
 
 NOW = 1_000_000
 """Unix seconds, all along."""
 _EXPIRES = 2_000_000
 _WINDOW_S = 600
-K_MIN = 2
-"""Fewest devices in a sum, as in a demonstration."""
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fanlight.errors import DataError
+from fanlight.simulation import who_has_what
+from fanlight.simulation.attacks.attack import Trigger
+from fanlight.simulation.cheats import Cheats
 from fanlight.simulation.data import Data
-from fanlight.simulation.partitions import partition
+from fanlight.simulation.feature_skew import PLAIN, FeatureSkew
+from fanlight.simulation.looks import AS_IT_IS, Look
+from fanlight.simulation.partitions import feature_skews, partition
 from fanlight.simulation.seeds import chance, stream
 from fanlight.simulation.study import Study
 
@@ -35,7 +40,8 @@ class Population:
         bounds: (devices, 3): where a device's training and validation begin, and where they end.
         test: held-out examples of nobody.
         classes: names.
-        owned: (devices, K) examples of each class, for plots.
+        owned: (devices, K) examples of each class, as they are and not as a cheat calls them, for plots.
+        marked: test examples with a backdoor's mark, called what the attackers want; None where there is no backdoor.
     """
 
     everything: Part
@@ -43,6 +49,7 @@ class Population:
     test: Part
     classes: tuple[str, ...]
     owned: NDArray[np.int64]
+    marked: Part | None = None
 
     @property
     def devices(self) -> int:
@@ -82,22 +89,28 @@ class Population:
         return Part(self.everything.x[first:last], self.everything.y[first:last])
 
 
-def divide(study: Study, data: Data) -> Population:
-    """Hold examples back, and deal out the others.
+def divide(study: Study, data: Data, cheats: Cheats) -> Population:
+    """Hold examples back, deal out the others, and let each device see its own as it does.
+
+    Where cameras differ, each test example is seen by the camera of some device: so models are measured on what the
+    fleet sees.
 
     Raises:
-        DataError: too few examples. SettingsError: no such partition.
+        DataError: too few examples, or no pictures where cameras or marks change them. SettingsError: a bad partition.
     """
     order = stream(study.seed, "test").permutation(len(data.y))
     held_back = max(1, len(data.y) * study.test_percent // 100)
     test, rest = np.sort(order[:held_back]), np.sort(order[held_back:])
     if rest.size < study.devices:
         raise DataError(f"{rest.size} examples are too few for {study.devices} devices", next="Ask for fewer devices.")
-    given = partition(study.partition, data.y[rest], study.devices, chance(study.seed, "partition"))
-    return _together(study, data, [rest[indices] for indices in given], test)
+    columns = {name: [values[index] for index in rest] for name, values in data.columns.items()}
+    given = partition(study.partition, data.y[rest], study.devices, chance(study.seed, "partition"), columns)
+    return _together(study, data, cheats, [rest[indices] for indices in given], test)
 
 
-def _together(study: Study, data: Data, given: Sequence[NDArray[np.int64]], test: NDArray[np.int64]) -> Population:
+def _together(
+    study: Study, data: Data, cheats: Cheats, given: Sequence[NDArray[np.int64]], test: NDArray[np.int64]
+) -> Population:
     order, bounds, start = [], [], 0
     for device, indices in enumerate(given):
         shuffled = indices[stream(study.seed, "valid", device).permutation(indices.size)]
@@ -105,13 +118,49 @@ def _together(study: Study, data: Data, given: Sequence[NDArray[np.int64]], test
         order.append(shuffled)
         bounds.append((start, start + indices.size - validate, start + indices.size))
         start += indices.size
-    rows = np.concatenate(order)
-    labels, classes = data.y[rows], len(data.classes)
-    owned = [np.bincount(labels[first:last], minlength=classes) for first, _, last in bounds]
+    rows, classes = np.concatenate(order), len(data.classes)
+    owners = np.repeat(np.arange(len(given)), [last - first for first, _, last in bounds])
+    labels, marked = cheats.poisoned(owners, data.y[rows], classes)
+    cameras = feature_skews(study.partition, study.devices, chance(study.seed, "cameras"))
+    sizes = [cheats.attack.trigger.side if each and cheats.attack.trigger else 0.0 for each in marked]
+    watchers = np.arange(test.size) % study.devices
     return Population(
-        everything=Part(data.x[rows], labels),
+        everything=Part(_seen(data, rows, cameras, owners, sizes), labels),
         bounds=np.array(bounds, np.int64),
-        test=Part(data.x[test], data.y[test]),
+        test=Part(_seen(data, test, cameras, watchers, [0.0] * test.size), data.y[test]),
         classes=data.classes,
-        owned=np.array(owned, np.int64),
+        owned=who_has_what.counts_of(data.y, [rows[first:last] for first, _, last in bounds], classes),
+        marked=_marked(data, test, cameras, watchers, cheats.attack.trigger),
     )
+
+
+def _marked(
+    data: Data,
+    test: NDArray[np.int64],
+    cameras: Sequence[FeatureSkew] | None,
+    watchers: NDArray[np.int64],
+    trigger: Trigger | None,
+) -> Part | None:
+    if trigger is None:
+        return None
+    others = data.y[test] != trigger.target
+    rows, sizes = test[others], [trigger.side] * int(others.sum())
+    return Part(_seen(data, rows, cameras, watchers[others], sizes), np.full(rows.size, trigger.target, np.int64))
+
+
+def _seen(
+    data: Data,
+    rows: NDArray[np.int64],
+    cameras: Sequence[FeatureSkew] | None,
+    owners: NDArray[np.int64],
+    marks: Sequence[float],
+) -> Floats:
+    """x of some rows, each as its owner sees it; only what looks otherwise is worked out anew."""
+    x = data.x[rows]
+    looks = [
+        Look(PLAIN if cameras is None else cameras[owner], mark) for owner, mark in zip(owners, marks, strict=True)
+    ]
+    changed = [place for place, look in enumerate(looks) if look != AS_IT_IS]
+    if changed:
+        x[changed] = data.seen([int(rows[place]) for place in changed], [looks[place] for place in changed])
+    return x

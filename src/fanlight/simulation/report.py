@@ -7,7 +7,7 @@ from html import escape
 from typing import Any, Final
 
 from fanlight.core.percent import percent
-from fanlight.simulation import who_has_what
+from fanlight.simulation import who_has_what, world_report
 from fanlight.simulation.plots import Curve, chart
 from fanlight.simulation.result import Line, Result
 
@@ -51,7 +51,7 @@ def page(result: Result) -> str:
         ),
         chart("Loss on held-out examples, nats", "round", [Curve("loss", x, [line.loss for line in lines])]),
         _against(lines, "bytes_up", 1e6, "megabytes that devices have sent"),
-        _by_clock(lines),
+        *world_report.sections(str(study["world"]), lines),
         "<h2>Who has what</h2>",
         f"<p>{escape(who_has_what.in_words(result.data['partition']))}</p>",
         f'<div class="wide">{who_has_what.as_svg(result.data["partition"])}</div>',
@@ -107,15 +107,6 @@ def _against(lines: Sequence[Line], name: str, unit: float, label: str) -> str:
         x.append(total)
     curve = Curve("balanced accuracy", x, [line.balanced_accuracy for line in lines])
     return chart(f"Accuracy by {label}", label, [curve])
-
-
-def _by_clock(lines: Sequence[Line]) -> str:
-    times = [line.simulated_seconds for line in lines if line.simulated_seconds is not None]
-    if len(times) != len(lines):
-        return ""
-    hours = [seconds / 3600 for seconds in times]
-    curve = Curve("balanced accuracy", hours, [line.balanced_accuracy for line in lines])
-    return chart("Accuracy by simulated time", "hours", [curve])
 
 
 def _rounds(lines: Sequence[Line]) -> str:

@@ -13,8 +13,9 @@ from fanlight.protocol.contribution import Contribution
 from fanlight.protocol.device_round import Floors, History
 from fanlight.protocol.manifest import SignedManifest
 from fanlight.simulation.learners import Published
-from fanlight.simulation.members import K_MIN, NOW, Members
+from fanlight.simulation.members import NOW, Members
 from fanlight.simulation.orders import Order, Words
+from fanlight.simulation.study import K_MIN
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,9 @@ class Line:
         device_seconds: of work of all devices.
         clip: bound on the norm of its updates; 0 where it had none.
         within_clip: devices whose update was within it.
-        simulated_seconds: at which it ended on the simulated clock, if the world has one.
+        simulated_seconds: at which it ended on the simulated clock, if the study has a world.
+        world: what became of the devices that it asked, likewise (see ``worlds.course``).
+        backdoor_success: share of marked test examples of other classes that are taken for a backdoor's target.
     """
 
     round: int
@@ -46,6 +48,8 @@ class Line:
     clip: float = 0.0
     within_clip: int = 0
     simulated_seconds: float | None = None
+    world: Mapping[str, Any] | None = None
+    backdoor_success: float | None = None
 
 
 @dataclass(frozen=True)

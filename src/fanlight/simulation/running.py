@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,12 +27,15 @@ from fanlight.simulation.members import Members
 from fanlight.simulation.orders import Done, Order
 from fanlight.simulation.reports import model_hash
 from fanlight.simulation.result import Line, Result, figures
-from fanlight.simulation.seeds import stream
 from fanlight.simulation.server import Global, Server
 from fanlight.simulation.study import Study
 from fanlight.simulation.workshop import Workshop
+from fanlight.simulation.worlds.course import Course
+from fanlight.simulation.worlds.course import run as run_course
+from fanlight.simulation.worlds.hardware import Work
+from fanlight.simulation.worlds.world import World
 
-BITS_A_WORD = 32
+_NOTHING_DONE = Done(np.zeros((0, 0), np.uint32), ())
 
 
 @dataclass(frozen=True)
@@ -39,7 +43,7 @@ class Run:
     """A study with all that it takes.
 
     Attributes:
-        study, workshop, server: what is simulated.
+        study, workshop, server, world: what is simulated.
         checkpoints: where it stands.
         members: the federation, for rounds that servers open.
         engine_name, workers: see ``engines``.
@@ -50,6 +54,7 @@ class Run:
     study: Study
     workshop: Workshop
     server: Server
+    world: World
     checkpoints: Checkpoints
     members: Members
     engine_name: str
@@ -75,49 +80,82 @@ class Run:
     def _round(self, crew: Engine, before: Standing) -> Standing:
         number, watch = len(before.lines) + 1, _Watch(self.clock)
         kind = Kind.STATISTICS if self.study.head.is_solved and not before.state.solved else Kind.TRAIN
-        devices = self._cohort(number)
-        order = self._order(number, kind, devices, before)
         published = Published(before.state.parameters, self.server.published(before.state))
-        opened = None
-        if self.study.is_opened:
-            opened = open_round(self.members, order, model_hash(published), devices)
-            order = opened.ordered(order, devices)
-        done = crew.carry_out(order, published)
-        watch.lap("devices")
-        if opened is not None and self.workshop.reporter is not None:
-            totals = opened.close(done)
-        else:
-            totals = self._totals(order, done)
-        state = before.state
-        state = (
-            self.server.solve(state, self.workshop.vectors.plan, totals)
-            if kind.sums
-            else self.server.move(state, totals)
+        work = self._work(kind, published, before.state.clip_micro)
+        course = run_course(
+            self.world,
+            number,
+            before.simulated_s,
+            work,
+            size=self.study.cohort,
+            fewest_asked=self.study.fewest_asked,
+            fewest_reports=self.study.fewest_reports,
+            able=self.workshop.population.learns,
         )
+        order = self._order(number, kind, course.reported, before)
+        state, done, totals = before.state, _NOTHING_DONE, None
+        if not course.failed:
+            order, done, totals = self._summed(crew, order, published, course, watch)
+            if kind.sums:
+                state = self.server.solve(state, self.workshop.vectors.plan, totals)
+            else:
+                state = self.server.move(state, totals)
         watch.lap("server")
-        measured = figures(self.workshop.learner.measure(state.parameters, self.workshop.population.test))
+        measured = self._measured(state)
         watch.lap("measuring")
         line = Line(
             round=number,
-            participants=totals.count,
+            participants=0 if totals is None else totals.count,
             **measured,
             seconds=watch.total,
-            bytes_up=len(devices) * 4 * layout_words(self.workshop.vectors.layout(kind, order.clip_micro)),
-            bytes_down=len(devices) * 4 * published.parameters.size * (1 + len(published.memory)),
+            bytes_up=course.sent * int(work.bytes_up),
+            bytes_down=course.fetched * int(work.bytes_down),
             phases=watch.laps,
             device_seconds=sum(note.seconds for note in done.notes),
             clip=order.clip_micro / 1e6 if kind is Kind.TRAIN else 0.0,
-            within_clip=totals.within_clip or 0,
+            within_clip=0 if totals is None else totals.within_clip or 0,
+            simulated_seconds=course.ended_s if self.study.world else None,
+            world=course.as_json() if self.study.world else None,
         )
-        after = Standing(state, (*before.lines, line), self._remembered(before, order, done))
+        after = Standing(
+            state,
+            (*before.lines, line),
+            self._remembered(before, order, done),
+            self.world.next_opening(course.opened_s, course.ended_s),
+        )
         self.checkpoints.keep(after)
         self._forget(before, after)
         return after
 
-    def _cohort(self, number: int) -> list[int]:
-        there = np.flatnonzero(self.workshop.population.learns)
-        drawn = stream(self.study.seed, "cohort", number).permutation(there.size)[: self.study.per_round]
-        return sorted(int(device) for device in there[drawn])
+    def _work(self, kind: Kind, published: Published, clip_micro: int) -> Work:
+        bounds = self.workshop.population.bounds
+        passes = 1 if kind.sums else self.study.training.epochs
+        return Work(
+            examples=(passes * (bounds[:, 1] - bounds[:, 0])).astype(np.float64),
+            bytes_down=4 * published.parameters.size * (1 + len(published.memory)),
+            bytes_up=4 * layout_words(self.workshop.vectors.layout(kind, clip_micro)),
+        )
+
+    def _summed(
+        self, crew: Engine, order: Order, published: Published, course: Course, watch: _Watch
+    ) -> tuple[Order, Done, Totals]:
+        """Have the devices learn; what main reads out of the sums of their reports."""
+        opened = None
+        if self.study.is_opened:
+            opened = open_round(self.members, order, model_hash(published), course.asked)
+            order = opened.ordered(order, course.reported)
+        done = crew.carry_out(order, published)
+        watch.lap("devices")
+        if opened is not None and self.workshop.reporter is not None:
+            return order, done, opened.close(done)
+        return order, done, self._totals(order, done)
+
+    def _measured(self, state: Global) -> dict[str, Any]:
+        learner, population = self.workshop.learner, self.workshop.population
+        found: dict[str, Any] = figures(learner.measure(state.parameters, population.test))
+        if population.marked is not None:
+            found["backdoor_success"] = figures(learner.measure(state.parameters, population.marked))["accuracy"]
+        return found
 
     def _order(self, number: int, kind: Kind, devices: Sequence[int], before: Standing) -> Order:
         return Order(

@@ -20,8 +20,13 @@ from fanlight.learning.training_settings import TrainingSettings
 from fanlight.protocol.contribution import W_MAX
 from fanlight.protocol.manifest import MOST_DEVICES, MOST_SHARDS
 from fanlight.protocol.plan import PlannedAlgorithm
+from fanlight.simulation import partitions
+from fanlight.simulation.attacks.registry import planned as planned_attack
+from fanlight.simulation.worlds.world import World
 
 MEAN = "mean"
+K_MIN = 2
+"""Fewest devices in a sum of the protocol, as in a demonstration."""
 
 
 class Training(BaseModel):
@@ -52,7 +57,8 @@ class Study(BaseModel):
 
     Attributes:
         dataset: one of ``demo``'s data sets, or a folder of pictures. Data of one's own go to ``simulate`` beside it.
-        partition: how the pictures go to the devices, such as ``iid``, ``dirichlet:0.1``, ``classes:1``.
+        partition: how the pictures go to the devices, such as ``iid``, ``dirichlet:0.1``, ``classes:1+rotation:30``;
+            see ``partitions``.
         devices: how many there are.
         cohort: how many are drawn for a round; 0 = all.
         rounds: how many.
@@ -61,8 +67,8 @@ class Study(BaseModel):
         module: ``package.module:function`` that makes a ``torch.nn.Module``, trained whole instead of a head.
         seed: fixes everything that is drawn.
         training: what devices do in a round.
-        world: who is there, how fast, and who drops out; empty = all, always.
-        attack: who cheats, and how; empty = nobody.
+        world: who is there, how fast, and who drops out (see ``worlds.world``); empty = all, always.
+        attack: who cheats, and how, such as ``sign-flip:0.2`` (see ``attacks.registry``); empty = nobody.
         fidelity: ``fast`` sums the quantised integers of the devices; ``protocol`` runs the role machines and masks.
         test_percent: of the pictures are held back to measure the models by.
         valid_percent: of a device's own pictures choose among its epochs.
@@ -110,6 +116,18 @@ class Study(BaseModel):
             raise ValueError(f"combine is {MEAN} or one of {', '.join(ROBUST)}, not {combine}")
         return said
 
+    @field_validator("partition")
+    @classmethod
+    def _check_partition(cls, said: str) -> str:
+        partitions.check(said)
+        return said
+
+    @field_validator("attack")
+    @classmethod
+    def _check_attack(cls, said: str) -> str:
+        planned_attack(said)
+        return said
+
     @model_validator(mode="after")
     def _check_together(self) -> Self:
         if self.per_round > self.devices:
@@ -118,8 +136,9 @@ class Study(BaseModel):
             raise ValueError(f"combine={self.combine} needs shards = 2 or more")
         if self.module and self.head is not HeadKind.SOFTMAX:
             raise ValueError("a module is trained whole; leave out head")
-        if self.is_opened and self.per_round < 2 * max(self.shards, 1):
+        if self.per_round < self.fewest_asked:
             raise ValueError("a sum of the protocol is over 2 devices or more")
+        _ = self.made_world
         return self
 
     @classmethod
@@ -163,6 +182,16 @@ class Study(BaseModel):
         return self.cohort or self.devices
 
     @property
+    def fewest_reports(self) -> int:
+        """How many reports a sum needs."""
+        return K_MIN if self.is_opened else 1
+
+    @property
+    def fewest_asked(self) -> int:
+        """How many devices a round needs."""
+        return self.fewest_reports * max(self.shards, 1)
+
+    @property
     def is_opened(self) -> bool:
         """Do servers open its rounds? Without the protocol they do if there are shards, which are drawn that way."""
         return self.fidelity == "protocol" or self.shards > 1
@@ -177,6 +206,11 @@ class Study(BaseModel):
         """The algorithm with its parameters."""
         name, parameters, _ = parse_algorithm(self.algorithm)
         return recipe(name).of(parameters)
+
+    @property
+    def made_world(self) -> World:
+        """Where its devices live."""
+        return World.of(self.world, self.devices, self.seed)
 
     @property
     def planned(self) -> PlannedAlgorithm | None:

@@ -6,6 +6,7 @@ all: 0, every device is a small copy of the whole; (K - 1)/K, each has one class
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from html import escape
 from typing import Any, Final
@@ -103,7 +104,7 @@ def _middle(place: int, start: int) -> int:
 
 
 def _radius(count: int, most: int) -> float:
-    return round(max(1.0, (_CELL / 2 - 1) * (count / most) ** 0.5), 1)
+    return round(max(1.0, (_CELL / 2 - 1) * math.sqrt(count / most)), 1)
 
 
 def _short(name: str) -> str:

@@ -99,7 +99,8 @@ class Workshop:
             started = self.clock()
             outcome = self._learned(order, published, device)
             outcomes.append((device, outcome, self.clock() - started))
-        updates = self.cheats.updates(order.round, {device: outcome.update for device, outcome, _ in outcomes})
+        learned = {device: outcome.update for device, outcome, _ in outcomes}
+        updates = self.cheats.sent(order.round, learned, sum(map(len, order.groups)))
         for device, outcome, seconds in outcomes:
             said = self._said(device, outcome, updates[device])
             found.append((device, said, bool(outcome.memory), seconds))
@@ -108,9 +109,6 @@ class Workshop:
     def _learned(self, order: Order, published: Published, device: int) -> Outcome:
         """A device's part in a training round; what it is to remember is kept."""
         train, valid = self.population.train(device), self.population.valid(device)
-        poisoned = self.cheats.data_of(device)
-        if poisoned is not None:
-            train, valid = poisoned(train), poisoned(valid)
         outcome = self.algorithm.local(
             published.received(self.learner.layout),
             self.memories.read(device, order.remembered.get(device)),

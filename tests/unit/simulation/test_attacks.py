@@ -27,7 +27,9 @@ def updates(count: int, seed: int = 1) -> NDArray[np.float64]:
     """(count, d): one direction of length 1, and to each row noise of half that length."""
     chance = Chance("updates", seed)
     common = chance.normals(LENGTH)
-    return common / np.linalg.norm(common) + chance.normals(count * LENGTH).reshape(count, LENGTH) / np.sqrt(4 * LENGTH)
+    scattered = chance.normals(count * LENGTH).reshape(count, LENGTH) / np.sqrt(4 * LENGTH)
+    rows: NDArray[np.float64] = common / np.linalg.norm(common) + scattered
+    return rows
 
 
 def crafted(line: str, honest: NDArray[np.float64], devices: int = DEVICES) -> NDArray[np.float64]:

@@ -221,5 +221,6 @@ def _topped_up(shares: list[Indices], least: int) -> list[Indices]:
             wanted = min(least - sizes[device], sizes[richest] - least)
             shares[device] = np.concatenate([shares[device], shares[richest][:wanted]])
             shares[richest] = shares[richest][wanted:]
-            sizes[[device, richest]] += wanted, -wanted
+            sizes[device] += wanted
+            sizes[richest] -= wanted
     return shares

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +17,6 @@ Updates = NDArray[np.float64]
 Craft = Callable[[Updates, int, Chance], Updates]
 """Their honest updates, the number of all devices in the round, chance: what they send instead."""
 Labels = NDArray[np.int64]
-Pixels = NDArray[np.uint8]
 
 
 def honest(updates: Updates, _devices: int, _chance: Chance) -> Updates:
@@ -29,12 +29,12 @@ class Trigger:
     """A mark on pictures, and what they are called then.
 
     Attributes:
-        stamp: a picture, (h, w) or (h, w, 3), to the same with the mark.
+        side: of the mark, in percent of the picture's shorter one.
         target: the class that pictures with the mark are to be taken for.
         rate: share of an attacker's pictures that get it.
     """
 
-    stamp: Callable[[Pixels], Pixels]
+    side: float
     target: int
     rate: float
 
@@ -52,6 +52,9 @@ class Attack:
     craft: Craft = honest
     relabel: Callable[[Labels, int], Labels] | None = None
     trigger: Trigger | None = None
+
+
+NO_ATTACK: Final = Attack()
 
 
 @dataclass(frozen=True)

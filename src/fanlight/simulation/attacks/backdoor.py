@@ -11,9 +11,10 @@ from __future__ import annotations
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fanlight.learning.algorithms.recipe import Parameter
-from fanlight.simulation.attacks.attack import Attack, AttackRecipe, Pixels, Trigger
+from fanlight.simulation.attacks.attack import Attack, AttackRecipe, Trigger
 from fanlight.simulation.attacks.scaling import scaling
 
 _SQUARES: Final = 4
@@ -29,10 +30,10 @@ def backdoor(target: float = 0.0, rate: float = 0.5, side: float = 15.0, factor:
         side: of the mark, in percent of the picture's shorter one.
         factor: see the module.
     """
-    return Attack(scaling(factor).craft, trigger=Trigger(lambda picture: stamped(picture, side), int(target), rate))
+    return Attack(scaling(factor).craft, trigger=Trigger(side, int(target), rate))
 
 
-def stamped(picture: Pixels, side: float) -> Pixels:
+def stamped(picture: NDArray[np.uint8], side: float) -> NDArray[np.uint8]:
     """A copy of a picture, (h, w) or (h, w, 3), with the mark; ``side`` in percent of the shorter side."""
     pixels = max(2, round(min(picture.shape[:2]) * side / 100.0))
     places = np.arange(pixels) * _SQUARES // pixels if pixels >= _SQUARES else np.arange(pixels)

@@ -5,6 +5,8 @@ u' ~ N(0, (γ ‖ū‖)²/d · I),    so ‖u'‖ ≈ γ ‖ū‖,  ū the mean 
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from fanlight.learning.algorithms.recipe import Parameter
@@ -18,7 +20,8 @@ def noise(factor: float = 10.0) -> Attack:
     def craft(honest: Updates, _devices: int, chance: Chance) -> Updates:
         length = factor * float(np.linalg.norm(honest.mean(axis=0)))
         drawn: Updates = chance.normals(honest.size).reshape(honest.shape)
-        return drawn * (length / np.sqrt(honest.shape[1]))
+        drawn *= length / math.sqrt(honest.shape[1])
+        return drawn
 
     return Attack(craft)
 

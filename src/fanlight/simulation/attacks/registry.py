@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fanlight.errors import SettingsError
-from fanlight.learning.datasets.chance import Chance
 from fanlight.simulation.attacks import (
     backdoor,
     inner_product,
@@ -23,6 +22,7 @@ from fanlight.simulation.attacks import (
     sign_flip,
 )
 from fanlight.simulation.attacks.attack import Attack, AttackRecipe
+from fanlight.simulation.seeds import chance
 from fanlight.simulation.specs import terms_of
 
 _MODULES = (sign_flip, scaling, noise, label_flip, backdoor, little_is_enough, min_max, inner_product)
@@ -50,7 +50,7 @@ class Planned:
     def attackers(self, devices: int, seed: int) -> NDArray[np.bool_]:
         """(devices,) who attacks: ``share`` of them, rounded, drawn by lot."""
         found = np.zeros(devices, np.bool_)
-        found[Chance("attackers", seed).shuffled(np.arange(devices))[: round(self.share * devices)]] = True
+        found[chance(seed, "attackers").shuffled(np.arange(devices))[: round(self.share * devices)]] = True
         return found
 
 

@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fanlight.errors import DataError
-from fanlight.learning.datasets.chance import Chance
+from fanlight.simulation.seeds import chance
 from fanlight.simulation.specs import Term
 from fanlight.simulation.text_file import read_text
 
@@ -49,7 +49,7 @@ def at_random(term: Term, devices: int, seed: int) -> Availability:
     """``random:P``; independent draws for each round."""
     term.takes("random:0.5", value=True)
     probability = term.number("random:0.5", low=0, high=1)
-    return lambda round_number, _at_s: Chance(f"world/there/{round_number}", seed).uniforms(devices) < probability
+    return lambda round_number, _at_s: chance(seed, f"world/there/{round_number}").uniforms(devices) < probability
 
 
 def diurnal(term: Term, devices: int, seed: int) -> Availability:
@@ -60,7 +60,7 @@ def diurnal(term: Term, devices: int, seed: int) -> Availability:
     start = term.of("from", example, low=0, high=24, default=7.0)
     zones = int(term.of("zones", example, low=1, high=24, default=1))
     share = term.of("share", example, low=0, high=1, default=1.0)
-    order = Chance("world/zones", seed).shuffled(np.arange(devices))
+    order = chance(seed, "world/zones").shuffled(np.arange(devices))
     sleeps = np.zeros(devices, np.bool_)
     sleeps[order[: round(share * devices)]] = True
     zone = np.empty(devices)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,21 +29,42 @@ class Course:
     Attributes:
         opened_s, ended_s: simulated clock.
         present: members that were there.
-        asked: how many were asked.
-        reported: those whose reports came in time, by device; fewer than ``fewest`` make no sum.
+        asked: devices that were asked.
+        reported: those whose reports came in time, by device.
         dropped: how many went at each step.
         late: how many reports came after the deadline, or when there were enough.
-        failed: were there too few for a sum?
+        failed: were too few there, or too few reports in time, for a sum?
     """
 
     opened_s: float
     ended_s: float
     present: int
-    asked: int
+    asked: tuple[int, ...]
     reported: tuple[int, ...]
     dropped: Mapping[str, int]
     late: int
     failed: bool
+
+    @property
+    def fetched(self) -> int:
+        """How many got the model."""
+        return len(self.asked) - self.dropped["model"]
+
+    @property
+    def sent(self) -> int:
+        """How many reports were sent as a whole, in time or late."""
+        return len(self.reported) + self.late
+
+    def as_json(self) -> dict[str, Any]:
+        """For ``result.json``."""
+        return {
+            "present": self.present,
+            "asked": len(self.asked),
+            "dropped": dict(self.dropped),
+            "late": self.late,
+            "failed": self.failed,
+            "opened_s": self.opened_s,
+        }
 
 
 def run(
@@ -53,7 +74,8 @@ def run(
     work: Work,
     *,
     size: int = 0,
-    fewest: int = 1,
+    fewest_asked: int = 1,
+    fewest_reports: int = 1,
     able: NDArray[np.bool_] | None = None,
 ) -> Course:
     """A round that begins at ``at_s``.
@@ -64,7 +86,8 @@ def run(
         at_s: seconds of the simulated clock.
         work: what the round asks of each device.
         size: reports that are wanted; 0 = of all that are there.
-        fewest: reports that a sum needs, at least 1.
+        fewest_asked: devices that a round needs to begin, at least 1.
+        fewest_reports: reports that a sum needs, at least 1.
         able: (devices,) who can take part at all; None = all.
     """
     asked = np.array(world.cohort(round_number, size, at_s, able), np.int64)
@@ -74,17 +97,18 @@ def run(
         dropped[step], staying = int(goes.sum()), staying[~goes]
     arrivals = world.arrivals(round_number, work)[staying]
     in_time, seconds = _in_time(arrivals, size or asked.size, asked.size, world.deadline_s)
-    if in_time.size < fewest:
+    failed = asked.size < fewest_asked or in_time.size < fewest_reports
+    if failed:
         seconds = max(seconds, world.deadline_s or LOOK_AGAIN_S)
     return Course(
         opened_s=at_s,
         ended_s=at_s + seconds,
         present=int(world.present(round_number, at_s).sum()),
-        asked=asked.size,
+        asked=tuple(asked.tolist()),
         reported=tuple(sorted(staying[in_time].tolist())),
         dropped=dropped,
         late=staying.size - in_time.size,
-        failed=in_time.size < fewest,
+        failed=failed,
     )
 
 

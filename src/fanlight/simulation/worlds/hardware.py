@@ -19,7 +19,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from fanlight.learning.datasets.chance import Chance
+from fanlight.simulation.seeds import chance
 from fanlight.simulation.specs import Term
 
 Seconds = NDArray[np.float64]
@@ -83,7 +83,7 @@ class Hardware:
         training, down, up = np.array([rates[name] for name in self.names]).T
         seconds: Seconds = work.bytes_down / down + work.examples / training + work.bytes_up / up
         if self.jitter:
-            normals = Chance(f"world/jitter/{round_number}", self.seed).normals(len(self.names))
+            normals = chance(self.seed, f"world/jitter/{round_number}").normals(len(self.names))
             seconds *= np.exp(self.jitter * normals)
         return seconds
 
@@ -104,5 +104,5 @@ def hardware_of(term: Term | None, devices: int, seed: int) -> Hardware:
         raise term.flaw("takes the word mixed, or shares that add up to 1", f"speeds:mixed or {_EXAMPLE}")
     borders = np.rint(np.cumsum(list(shares.values())) * devices).astype(int)
     sorted_names = np.repeat(list(CLASSES), np.diff(borders, prepend=0))
-    names = Chance("world/hardware", seed).shuffled(sorted_names)
+    names = chance(seed, "world/hardware").shuffled(sorted_names)
     return Hardware(tuple(names.tolist()), term.of("jitter", _EXAMPLE, low=0, high=3, default=0.0), seed)

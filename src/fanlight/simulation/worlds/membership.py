@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fanlight.learning.datasets.chance import Chance
+from fanlight.simulation.seeds import chance
 from fanlight.simulation.specs import Term
 
 NEVER: Final = 1 << 31
@@ -39,8 +40,8 @@ def membership_of(join: Term | None, leave: Term | None, devices: int, seed: int
         SettingsError: a share or a round is out of range.
     """
     return Membership(
-        _rounds(join, devices, Chance("world/join", seed), otherwise=1),
-        _rounds(leave, devices, Chance("world/leave", seed), otherwise=NEVER),
+        _rounds(join, devices, chance(seed, "world/join"), otherwise=1),
+        _rounds(leave, devices, chance(seed, "world/leave"), otherwise=NEVER),
     )
 
 

@@ -26,7 +26,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from fanlight.learning.datasets.chance import Chance
+from fanlight.simulation.seeds import chance
 from fanlight.simulation.specs import Term, terms_of
 from fanlight.simulation.worlds.availability import AVAILABILITIES, Availability, always
 from fanlight.simulation.worlds.hardware import Hardware, Work, hardware_of
@@ -110,7 +110,7 @@ class World:
         present = self.present(round_number, at_s)
         candidates = np.flatnonzero(present if able is None else present & able)
         asked = -(-int(size * (100 + self.over_percent)) // 100) if size else candidates.size
-        drawn = Chance(f"world/cohort/{round_number}", self.seed).shuffled(candidates)[:asked]
+        drawn = chance(self.seed, f"world/cohort/{round_number}").shuffled(candidates)[:asked]
         return sorted(drawn.tolist())
 
     def arrivals(self, round_number: int, work: Work) -> NDArray[np.float64]:
@@ -122,7 +122,7 @@ class World:
         probability = self.drop_out[step]
         if not probability:
             return np.zeros(self.devices, np.bool_)
-        return Chance(f"world/drop/{step}/{round_number}", self.seed).uniforms(self.devices) < probability
+        return chance(self.seed, f"world/drop/{step}/{round_number}").uniforms(self.devices) < probability
 
     def next_opening(self, opened_s: float, ended_s: float) -> float:
         """When the round after one that was open from ``opened_s`` to ``ended_s`` begins."""

@@ -1,0 +1,63 @@
+"""The part of a report that tells of the world and of cheats; empty where a study has neither."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+
+from fanlight.simulation.plots import Curve, chart
+from fanlight.simulation.result import Line
+from fanlight.simulation.worlds.world import STEPS
+
+
+def sections(world: str, lines: Sequence[Line]) -> list[str]:
+    """HTML.
+
+    Args:
+        world: the study's.
+        lines: all of them.
+    """
+    return [*_world(world, lines), *_backdoor(lines)]
+
+
+def _world(world: str, lines: Sequence[Line]) -> list[str]:
+    told = [(line, line.world, line.simulated_seconds) for line in lines if line.world and line.simulated_seconds]
+    if not told:
+        return []
+    hours = [seconds / 3600 for _, _, seconds in told]
+    opened = [each["opened_s"] / 3600 for _, each, _ in told]
+    gone = {step: sum(each["dropped"][step] for _, each, _ in told) for step in STEPS}
+    words = (
+        f"World: {world}. {len(told)} rounds in {hours[-1]:.1f} simulated hours; "
+        f"{sum(each['asked'] for _, each, _ in told)} times a device was asked, "
+        f"{sum(line.participants for line, _, _ in told)} reports counted, "
+        f"{sum(each['late'] for _, each, _ in told)} came late, {sum(gone.values())} devices dropped out "
+        f"({', '.join(f'{step}: {count}' for step, count in gone.items())}); "
+        f"{sum(bool(each['failed']) for _, each, _ in told)} rounds failed."
+    )
+    return [
+        "<h2>The world</h2>",
+        f"<p>{escape(words)}</p>",
+        chart(
+            "Accuracy by simulated time",
+            "hours",
+            [Curve("balanced accuracy", hours, [line.balanced_accuracy for line, _, _ in told])],
+        ),
+        chart(
+            "Devices",
+            "hours",
+            [
+                Curve("there", opened, [each["present"] for _, each, _ in told]),
+                Curve("asked", opened, [each["asked"] for _, each, _ in told]),
+                Curve("in the sum", opened, [line.participants for line, _, _ in told]),
+            ],
+        ),
+    ]
+
+
+def _backdoor(lines: Sequence[Line]) -> list[str]:
+    successes = [(line.round, line.backdoor_success) for line in lines if line.backdoor_success is not None]
+    if not successes:
+        return []
+    curve = Curve("success of the backdoor", [number for number, _ in successes], [share for _, share in successes])
+    return [chart("Marked pictures of other classes that are taken for its target", "round", [curve])]
