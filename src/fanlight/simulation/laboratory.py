@@ -14,6 +14,7 @@ from fanlight.simulation.attacks.registry import planned
 from fanlight.simulation.cheats import Cheats
 from fanlight.simulation.checkpoint import Checkpoints
 from fanlight.simulation.data import Data
+from fanlight.simulation.engines import check_engine
 from fanlight.simulation.folder import write
 from fanlight.simulation.learners import HeadLearner, Learner
 from fanlight.simulation.members import Members
@@ -61,6 +62,7 @@ def simulate(
     Raises:
         SettingsError, DataError, ModelError, StorageError: the study, its data, a training or the disk.
     """
+    check_engine(engine)
     with ExitStack() as stack:
         kept = folder if folder is not None else Path(stack.enter_context(tempfile.TemporaryDirectory()))
         kept.mkdir(parents=True, exist_ok=True)

@@ -28,12 +28,23 @@ class Engine(Protocol):
         ...
 
 
+def check_engine(name: str) -> None:
+    """See whether there is such an engine.
+
+    Raises:
+        SettingsError: there is none.
+    """
+    if name not in ENGINES:
+        raise SettingsError(f"There is no engine {name!r}.", next=f"Choose one of {', '.join(ENGINES)}.")
+
+
 def engine(name: str, workshop: Workshop, workers: int) -> Engine:
     """The engine of this name, with so many workers.
 
     Raises:
         SettingsError: there is none, or what it needs is not installed.
     """
+    check_engine(name)
     if name == "inline":
         from fanlight.simulation.engines.inline import Inline
 
@@ -42,8 +53,6 @@ def engine(name: str, workshop: Workshop, workers: int) -> Engine:
         from fanlight.simulation.engines.forked import Forked
 
         return Forked(workshop, workers)
-    if name == "ray":
-        from fanlight.simulation.engines.on_ray import OnRay
+    from fanlight.simulation.engines.on_ray import OnRay
 
-        return OnRay(workshop, workers)
-    raise SettingsError(f"There is no engine {name!r}.", next=f"Choose one of {', '.join(ENGINES)}.")
+    return OnRay(workshop, workers)
