@@ -2,9 +2,9 @@
 
     python examples/fedavg_by_hand.py
 
-Twenty devices have pictures of mostly different classes. In each round half of them train a softmax regression further
-from the global one, and the global model moves by the mean of what they learned, each weighing as many pictures as it
-has (McMahan et al. 2017, 1602.05629). What a paper leaves out is here, too: an update is clipped, and rounded at random
+Twenty devices have pictures of mostly different classes. In each round they train a softmax regression further from the
+global one, and the global model moves by the mean of what they learned, each weighing as many pictures as it has
+(McMahan et al. 2017, 1602.05629). What a paper leaves out is here, too: an update is clipped, and rounded at random
 to integers before it is added up, so that the sum could be made under masks, and is the same in whatever order.
 """
 
@@ -22,6 +22,7 @@ from fanlight.core.quantise import clip, quantise
 from fanlight.core.randomness import Keystream
 from fanlight.core.segments import quantisation_steps, update_scale
 from fanlight.simulation import Data, Study, simulate
+from fanlight.simulation.cheats import Cheats
 from fanlight.simulation.population import Population, divide
 from fanlight.simulation.seeds import stream
 
@@ -31,7 +32,6 @@ STUDY = Study.of(
     {
         "partition": "dirichlet:0.3",
         "devices": 20,
-        "cohort": 10,
         "rounds": 5,
         "valid_percent": 0,
         "training": {"learning_rate": 0.05, "epochs": 2},
@@ -79,7 +79,7 @@ def one_round(number: int, model: Array, bound: float, devices: Population) -> t
     levels = quantisation_steps(STUDY.n_max)
     scale = Fraction(*update_scale(levels, round(bound * 1e6)))  # integer levels for each unit of an update
     total, pictures, within = np.zeros(model.size, np.int64), 0, 0
-    for device in stream(STUDY.seed, "cohort", number).permutation(STUDY.devices)[: STUDY.cohort]:
+    for device in range(STUDY.devices):
         own = devices.train(device)
         local = train(weights, bias, own.x, own.y, stream(STUDY.seed, "training", device, number))
         update = np.concatenate([part.ravel() for part in local]).astype(np.float64) - model
@@ -90,12 +90,12 @@ def one_round(number: int, model: Array, bound: float, devices: Population) -> t
         within += clipped.within
     mean = total * (most * scale.denominator / scale.numerator / pictures)
     after = (model.astype(np.float64) + mean).astype(np.float32)
-    return after, round(next_clip(bound, within / STUDY.cohort) * 1e6) / 1e6
+    return after, round(next_clip(bound, within / STUDY.devices) * 1e6) / 1e6
 
 
 def by_hand(data: Data) -> Array:
     """All rounds."""
-    devices = divide(STUDY, data)
+    devices = divide(STUDY, data, Cheats())
     model, bound = np.zeros((FEATURES + 1) * CLASSES, np.float32), STUDY.clip
     for number in range(1, STUDY.rounds + 1):
         model, bound = one_round(number, model, bound, devices)
