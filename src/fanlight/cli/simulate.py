@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -18,7 +17,6 @@ from fanlight.errors import UsageError
 if TYPE_CHECKING:
     from fanlight.simulation import Line, Result, Study
 
-_LIBRARIES = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 _SEEDS = 3
 
 
@@ -89,9 +87,6 @@ def simulate(
         raise UsageError("--compare takes one study or more.", next="For example: --compare a.toml b.toml")
     if len(paths) > 1 and not compare:
         raise UsageError("Several studies are compared, or run one by one.", next="Add --compare.")
-    for name in _LIBRARIES:  # before NumPy is loaded; workers are as many as cores
-        os.environ.setdefault(name, "1")
-    sys.path.insert(0, str(Path.cwd()))  # where a person's own module lies
     with _interruptible():
         if compare:
             printed = _compare(paths, changes, seeds, engine, workers, out, state)
@@ -174,6 +169,8 @@ def _run(study: Study, place: Path, engine: str, workers: int, state: Path) -> R
     from fanlight.cli.simulate_progress import Progress
     from fanlight.simulation import simulate as run
 
+    if study.module:
+        sys.path.insert(0, str(Path.cwd()))  # where it lies
     with Progress(study.rounds) as progress:
         return run(
             study,
