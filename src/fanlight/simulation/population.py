@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from fanlight.errors import DataError
 from fanlight.simulation import who_has_what
 from fanlight.simulation.attacks.attack import Trigger
-from fanlight.simulation.cheats import Cheats
+from fanlight.simulation.cheats import NOBODY, Cheats
 from fanlight.simulation.data import Data
 from fanlight.simulation.feature_skew import PLAIN, FeatureSkew
 from fanlight.simulation.looks import AS_IT_IS, Look
@@ -89,7 +89,7 @@ class Population:
         return Part(self.everything.x[first:last], self.everything.y[first:last])
 
 
-def divide(study: Study, data: Data, cheats: Cheats) -> Population:
+def divide(study: Study, data: Data, cheats: Cheats = NOBODY) -> Population:
     """Hold examples back, deal out the others, and let each device see its own as it does.
 
     Where cameras differ, each test example is seen by the camera of some device: so models are measured on what the

@@ -26,7 +26,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from fanlight.simulation.seeds import chance
+from fanlight.simulation.seeds import chance, stream
 from fanlight.simulation.specs import Term, terms_of
 from fanlight.simulation.worlds.availability import AVAILABILITIES, Availability, always
 from fanlight.simulation.worlds.hardware import Hardware, Work, hardware_of
@@ -110,7 +110,7 @@ class World:
         present = self.present(round_number, at_s)
         candidates = np.flatnonzero(present if able is None else present & able)
         asked = -(-int(size * (100 + self.over_percent)) // 100) if size else candidates.size
-        drawn = chance(self.seed, f"world/cohort/{round_number}").shuffled(candidates)[:asked]
+        drawn = candidates[stream(self.seed, "cohort", round_number).permutation(candidates.size)[:asked]]
         return sorted(drawn.tolist())
 
     def arrivals(self, round_number: int, work: Work) -> NDArray[np.float64]:
