@@ -34,8 +34,10 @@ class Compared:
         rounds = min(len(run.rounds) for run in self.runs)
         rows = np.array([[getattr(line, figure) for line in run.rounds[:rounds]] for run in self.runs])
         across = np.array([[getattr(line, x) for line in run.rounds[:rounds]] for run in self.runs], float)
-        if x != "round":
+        if x.startswith("bytes"):
             across = across.cumsum(axis=1) / 1e6
+        elif x == "simulated_seconds":
+            across = across / 3600
         means = rows.mean(axis=0).tolist()
         band = (rows.min(axis=0).tolist(), rows.max(axis=0).tolist()) if len(self.runs) > 1 else ((), ())
         return Curve(self.name, across.mean(axis=0).tolist(), means, *band)
@@ -101,6 +103,7 @@ def page(compared: Sequence[Compared], found: Mapping[str, Any]) -> str:
             [c.curve("balanced_accuracy", "bytes_up") for c in compared],
             goal,
         ),
+        _by_clock(compared, goal),
         chart("Loss, nats", "round", [c.curve("loss") for c in compared]),
         table(
             ("study", "balanced accuracy", "worst", "best", "rounds to the goal", "MB sent to the goal"),
@@ -118,6 +121,14 @@ def page(compared: Sequence[Compared], found: Mapping[str, Any]) -> str:
         ),
     ]
     return whole("Comparison of simulations", body)
+
+
+def _by_clock(compared: Sequence[Compared], goal: Sequence[tuple[str, float]]) -> str:
+    """Empty where a study has no world, and so no clock."""
+    if any(line.simulated_seconds is None for each in compared for run in each.runs for line in run.rounds):
+        return ""
+    curves = [each.curve("balanced_accuracy", "simulated_seconds") for each in compared]
+    return chart("Balanced accuracy by simulated time", "hours", curves, goal)
 
 
 def _best(run: Result) -> float:

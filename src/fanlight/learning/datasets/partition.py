@@ -69,8 +69,8 @@ def dirichlet(
     _enough(labels, devices)
     quarter = max(1, labels.size // (4 * devices))
     least = quarter if least is None else min(least, quarter)
+    members = [chance.shuffled(np.flatnonzero(labels == label)) for label in np.unique(labels)]
     for _ in range(_DRAWS):
-        members = [chance.shuffled(np.flatnonzero(labels == label)) for label in np.unique(labels)]
         sizes = np.array([_rounded(chance.dirichlet(concentration, devices), each.size) for each in members])
         if sizes.sum(axis=0).min() >= least:
             break

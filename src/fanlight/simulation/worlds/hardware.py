@@ -10,6 +10,7 @@ Rates are orders of magnitude: training a head on cached features; lines of a ho
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Mapping
 from dataclasses import astuple, dataclass
@@ -77,10 +78,15 @@ class Hardware:
     jitter: float
     seed: int
 
+    @functools.cached_property
+    def _rates(self) -> NDArray[np.float64]:
+        """(3, devices), see ``HardwareClass``."""
+        rates = {name: astuple(kind) for name, kind in CLASSES.items()}
+        return np.array([rates[name] for name in self.names]).T
+
     def seconds(self, work: Work, round_number: int) -> Seconds:
         """(devices,) what the work of a round takes each."""
-        rates = {name: astuple(kind) for name, kind in CLASSES.items()}
-        training, down, up = np.array([rates[name] for name in self.names]).T
+        training, down, up = self._rates
         seconds: Seconds = work.bytes_down / down + work.examples / training + work.bytes_up / up
         if self.jitter:
             normals = chance(self.seed, f"world/jitter/{round_number}").normals(len(self.names))
