@@ -12,7 +12,10 @@ from fanlight.simulation.worlds import availability, hardware, membership, world
 from tests.docs.current import DOCS
 
 PAGE = (DOCS / "simulation-worlds.md").read_text(encoding="utf-8")
-LINES = re.findall(r'^(partition|world|attack) = "(.+)"$', PAGE, re.MULTILINE)
+LINES = [
+    *re.findall(r'^(partition|world|attack) = "(.+)"$', PAGE, re.MULTILINE),
+    *re.findall(r"`--(world|attack) ([a-z]\S+)`", PAGE),
+]
 
 
 @pytest.mark.parametrize(("subject", "line"), LINES)
@@ -27,6 +30,7 @@ def test_every_line_that_is_shown_can_be_read(subject: str, line: str) -> None:
 
 def test_it_shows_lines_of_each_subject() -> None:
     assert {subject for subject, _ in LINES} == {"partition", "world", "attack"}
+    assert len(LINES) >= 8
 
 
 @pytest.mark.parametrize("module", [partitions, availability, world])
