@@ -42,8 +42,9 @@ from fanlight.learning.backbones import compile_backbone
 from fanlight.learning.datasets import NAMES, DataSet, prepare
 from fanlight.learning.evaluation import evaluate
 from fanlight.learning.features import FeatureExtractor
-from fanlight.learning.folders import PARTS, LabelledPicture, scan
+from fanlight.learning.folders import LabelledPicture, scan
 from fanlight.learning.heads import zero_head
+from fanlight.learning.split import PARTS
 from fanlight.learning.training import train
 from fanlight.learning.training_settings import TrainingSettings
 from fanlight.services.main_server.task import Task

@@ -3,7 +3,7 @@
 Three layouts are understood::
 
     FOLDER/{train,valid,test}/CLASS/…             split by the owner (``val`` and ``validation`` mean ``valid``)
-    FOLDER/CLASS/…                                split here, 60/20/20 in each class, by content hash (``split``)
+    FOLDER/CLASS/…                                split here, 60/20/20 in each class (``split``)
     FOLDER/Client#/{train,valid,test}/CLASS/…     the demonstration's Object_name: give the client's folder, or choose
 
 Rules:
@@ -28,15 +28,13 @@ import hashlib
 import os
 import re
 import unicodedata
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from fanlight.errors import DataError, PictureError
-from fanlight.learning import pictures
-from fanlight.learning.split import split_in_order
-
-PARTS = ("train", "valid", "test")
+from fanlight.learning import alike, looks, pictures
+from fanlight.learning.split import PARTS, split
 
 PART_NAMES = {"train": "train", "valid": "valid", "val": "valid", "validation": "valid", "test": "test"}
 """Folders of parts, in lower case, and the part that each means."""
@@ -61,6 +59,10 @@ class LabelledPicture:
     path: Path
     label: int
     content_hash: str
+
+
+Divide = Callable[[Sequence[LabelledPicture]], Mapping[str, str]]
+"""Pictures that their owner has not split, to the part of each by its content hash."""
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,16 @@ class _Found:
     label: int
 
 
+def divide_afresh(unsplit: Sequence[LabelledPicture]) -> dict[str, str]:
+    """The ``Divide`` of those who remember nothing: all pictures are looked at, and dealt out as if they were new.
+
+    Raises:
+        PictureError: one has been damaged since it was found.
+    """
+    seen = [(picture.content_hash, *looks.look(picture.path).look) for picture in unsplit]
+    return split({picture.content_hash: picture.label for picture in unsplit}, alike.groups(seen))
+
+
 def scan(
     folder: Path,
     classes: Sequence[str],
@@ -102,6 +114,7 @@ def scan(
     client: str | None = None,
     known: Container[str] = frozenset(),
     hashes: Hashes | None = None,
+    divide: Divide = divide_afresh,
 ) -> PictureSet:
     """Read a device's folder.
 
@@ -112,6 +125,7 @@ def scan(
         known: content hashes of pictures that were decoded before; these are not decoded again.
         hashes: content hashes by file, of an earlier scan: what has not changed since is not read.  Changed in place to
             hold the usable pictures of this scan.
+        divide: splits what the owner has not; whatever it raises passes through.
 
     Raises:
         DataError: the folder is gone, cannot be read, has classes that the task does not know, or is one level too
@@ -125,11 +139,10 @@ def scan(
     for item, picture in usable:
         if item.part:
             parts[item.part].append(picture)
-    for label in range(len(classes)):
-        unsplit = [picture for item, picture in usable if not item.part and picture.label == label]
-        in_order = split_in_order(sorted(unsplit, key=lambda picture: picture.content_hash))
-        for part, members in zip(PARTS, in_order, strict=True):
-            parts[part].extend(members)
+    unsplit = [picture for item, picture in usable if not item.part]
+    part_of = divide(unsplit) if unsplit else {}
+    for picture in sorted(unsplit, key=lambda picture: (picture.label, picture.content_hash)):
+        parts[part_of[picture.content_hash]].append(picture)
     return PictureSet(tuple(parts["train"]), tuple(parts["valid"]), tuple(parts["test"]), tuple(problems))
 
 

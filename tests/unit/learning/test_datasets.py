@@ -22,7 +22,8 @@ from fanlight.learning.datasets.partition import by_class, dirichlet, evenly, ii
 from fanlight.learning.datasets.shapes import CLASSES as SHAPES
 from fanlight.learning.datasets.shapes import draw
 from fanlight.learning.datasets.source import Partition
-from fanlight.learning.folders import PARTS, PictureSet, scan
+from fanlight.learning.folders import PictureSet, scan
+from fanlight.learning.split import PARTS
 from tests.requirements import require
 from tests.unit.learning.drawn import picture, pictures
 

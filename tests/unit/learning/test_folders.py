@@ -4,11 +4,13 @@ import shutil
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from fanlight.errors import DataError
 from fanlight.learning import pictures as picture_files
-from fanlight.learning.folders import PARTS, PictureSet, classes_of, clients_of, scan
-from tests.unit.learning.drawn import picture, pictures
+from fanlight.learning.folders import PictureSet, classes_of, clients_of, scan
+from fanlight.learning.split import PARTS
+from tests.unit.learning.drawn import picture, pictures, pixels
 
 CLASSES = ("object", "not_object")
 
@@ -125,12 +127,26 @@ def test_bad_pictures_are_named_and_the_rest_is_used(tmp_path: Path) -> None:
     assert all(problem.path.name in str(problem) for problem in found.problems)
 
 
-def test_known_pictures_are_not_decoded_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_known_pictures_are_not_decoded_again_where_their_parts_are_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pictures(tmp_path / "object", 5)
     first = scan(tmp_path, CLASSES)
-    known = {item.content_hash for part in PARTS for item in first.part(part)}
+    part_of = {item.content_hash: part for part in PARTS for item in first.part(part)}
     monkeypatch.setattr(picture_files, "load", lambda *_, **__: pytest.fail("decoded again"))
-    assert scan(tmp_path, CLASSES, known=known) == first
+    assert scan(tmp_path, CLASSES, known=part_of.keys(), divide=lambda _unsplit: part_of) == first
+
+
+def test_pictures_that_look_alike_have_one_part(tmp_path: Path) -> None:
+    pictures(tmp_path / "object", 8)
+    one = Image.fromarray(pixels(0)).resize((80, 64), Image.Resampling.BILINEAR)
+    for number, light in enumerate((1.0, 1.02, 1.04, 1.06)):
+        one.point(lambda level, light=light: min(int(level * light), 255)).save(tmp_path / "object" / f"b{number}.jpg")
+    found = scan(tmp_path, CLASSES)
+    burst = {item.path.name: part for part in PARTS for item in found.part(part) if item.path.suffix == ".jpg"}
+    assert len(burst) == 4
+    assert len(set(burst.values())) == 1
+    assert sizes(found) == (7, 2, 3)
 
 
 def test_duplicates_in_one_class_count_once(tmp_path: Path) -> None:

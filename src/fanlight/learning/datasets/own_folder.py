@@ -14,7 +14,8 @@ import numpy as np
 
 from fanlight.errors import DataError, UsageError
 from fanlight.learning.datasets.source import Labelled
-from fanlight.learning.folders import PARTS, Problem, classes_of, clients_of, is_split_by_owner, scan
+from fanlight.learning.folders import Problem, classes_of, clients_of, is_split_by_owner, scan
+from fanlight.learning.split import PARTS
 
 _DEVICE = re.compile(r"device-(\d+)")
 

@@ -24,8 +24,8 @@ from fanlight.learning.datasets.chance import Chance
 from fanlight.learning.datasets.locate import places
 from fanlight.learning.datasets.partition import evenly
 from fanlight.learning.datasets.source import Labelled, Picture
-from fanlight.learning.folders import PARTS, Problem
-from fanlight.learning.split import split_in_order
+from fanlight.learning.folders import Problem
+from fanlight.learning.split import PARTS, split_in_order
 
 SOURCES = {source.name: source for source in (m.SOURCE for m in (faces, digits, shapes, fashion, stamps))}
 NAMES = tuple(SOURCES)

@@ -12,6 +12,7 @@ import contextlib
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -20,10 +21,12 @@ from numpy.typing import NDArray
 from fanlight.errors import DataError, FanlightError, StorageError
 from fanlight.learning.augmentation import Augmentation
 from fanlight.learning.features import FeatureExtractor, Sights
-from fanlight.learning.folders import PARTS, Hashes, LabelledPicture, PictureSet, scan
+from fanlight.learning.folders import Hashes, LabelledPicture, PictureSet, divide_afresh, scan
+from fanlight.learning.split import PARTS
 from fanlight.protocol.contribution import COUNT_MAX
 from fanlight.protocol.plan import Plan
 from fanlight.services.device import made
+from fanlight.services.device.sides import Sides
 
 OnProgress = Callable[[int, int], None]
 
@@ -66,6 +69,7 @@ class Pictures:
     Args:
         folder: the data folder.
         state: folder for the compiled backbone and the feature cache.
+        sides: splits what the owner has not; None: all are split afresh each time.
         client: which ``Client#`` to take.
         threads, batch: for computing features.
         fetch: gets a backbone that cannot be made here.
@@ -76,6 +80,7 @@ class Pictures:
         folder: Path,
         state: Path,
         *,
+        sides: Sides | None = None,
         client: str | None = None,
         threads: int = 1,
         batch: int = 8,
@@ -84,6 +89,7 @@ class Pictures:
         self.folder = folder
         self.overview: Overview | None = None
         self._state = state
+        self._sides = sides
         self._client = client
         self._threads = threads
         self._batch = batch
@@ -145,7 +151,10 @@ class Pictures:
     def _scan(self, classes: Sequence[str]) -> PictureSet:
         try:
             self.check_folder()
-            found = scan(self.folder, classes, client=self._client, known=self._known, hashes=self._hashes)
+            divide = partial(self._sides.divide, classes) if self._sides else divide_afresh
+            found = scan(
+                self.folder, classes, client=self._client, known=self._known, hashes=self._hashes, divide=divide
+            )
         except FanlightError as error:
             self.overview = Overview(error=error)
             raise

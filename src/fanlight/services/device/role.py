@@ -28,6 +28,7 @@ from fanlight.services.device.offers import Offers
 from fanlight.services.device.pictures import Pictures
 from fanlight.services.device.rounds import Rounds
 from fanlight.services.device.settings import DeviceSettings
+from fanlight.services.device.sides import Sides
 from fanlight.services.device.steps import Steps
 from fanlight.services.device.store import DeviceStore
 from fanlight.services.device.wishes import Wishes
@@ -186,9 +187,11 @@ def _build(
     aggregator = AggregatorClient(remote("The secure aggregator", token.aggregator_url))
     wishes = Wishes(store, settings)
     fetch = fetching(settings.state, main, lambda: wishes.floors)
+    sides = Sides(store.database)
     pictures = Pictures(
         settings.data,
         settings.state,
+        sides=sides,
         client=settings.client,
         threads=settings.threads,
         batch=settings.batch,
@@ -217,7 +220,7 @@ def _build(
         identity=identity,
         store=store,
         pictures=pictures,
-        library=Library(_surroundings(settings, store, rounds, jobs, chances, pictures.changed, fetch)),
+        library=Library(_surroundings(settings, store, sides, rounds, jobs, chances, pictures.changed, fetch)),
         offers=offers,
         rounds=rounds,
         membership=membership,
@@ -239,6 +242,7 @@ def _backbone(state: Path, model: HeadModel, fetch: Fetch) -> CompiledBackbone:
 def _surroundings(
     settings: DeviceSettings,
     store: DeviceStore,
+    sides: Sides,
     rounds: Rounds,
     jobs: Jobs,
     chances: Chances,
@@ -259,6 +263,7 @@ def _surroundings(
         database=store.database,
         jobs=jobs,
         clock=chances.clock,
+        sides=sides,
         threads=settings.threads,
         classes=classes,
         model=model,

@@ -94,6 +94,13 @@ pictures = Table(
     Column("colours", LargeBinary(192)),
 )
 
+picture_sides = Table(
+    "picture_sides",  # the part that a picture once had here, for as long as the picture is there
+    metadata,
+    Column("sha256", String(64), primary_key=True),
+    Column("side", String, nullable=False),
+)
+
 picture_files = Table(
     "picture_files",
     metadata,

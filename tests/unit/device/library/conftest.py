@@ -16,6 +16,7 @@ from fanlight.errors import NotPossibleNow
 from fanlight.learning.backbones import compile_backbone
 from fanlight.learning.model_file import HeadModel
 from fanlight.services.device.library import Library, Surroundings
+from fanlight.services.device.sides import Sides
 from fanlight.services.http.jobs import Jobs
 from fanlight.storage.database import Database
 from fanlight.storage.migrating import migrate
@@ -48,6 +49,7 @@ class Desk:
                 database=self.database,
                 jobs=self.jobs,
                 clock=lambda: self.now,
+                sides=Sides(self.database),
                 threads=1,
                 classes=lambda: self.classes,
                 model=self.model,

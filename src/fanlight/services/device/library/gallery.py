@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fanlight.errors import NotFound, NotPossibleNow
-from fanlight.learning import pictures
+from fanlight.learning import alike, pictures
 from fanlight.learning.atomic_file import write_atomically
 from fanlight.services.device import made
-from fanlight.services.device.library import doubles, findings, measure, reading
+from fanlight.services.device.library import findings, measure, reading
 from fanlight.services.device.library.conditions import blurred, condition, tiny
 from fanlight.services.device.library.index import Index
 from fanlight.services.device.library.layout import Layout, normal
@@ -147,7 +147,7 @@ class Gallery:
         return target
 
     def duplicates(self) -> list[list[Picture]]:
-        """Groups of pictures that look alike (see ``doubles``), or that stand in several files."""
+        """Groups of pictures that look alike (see ``learning.alike``), or that stand in several files."""
         self.notice()
         alike = self._groups()
         grouped = {sha256 for members in alike for sha256 in members}
@@ -204,7 +204,7 @@ class Gallery:
 
     def _settle(self, layout: Layout, *, measured: bool = False) -> None:
         """Work out anew where every picture stands; ``measured``: what is known of pictures may have changed, too."""
-        settled = reading.settle(layout, self._index, self._around.classes())
+        settled = reading.settle(layout, self._index, self._around.sides, self._around.classes())
         for sha256 in settled.gone:
             made.forget(self._around.state, sha256)
         if settled.others_in_use or measured:
@@ -219,7 +219,7 @@ class Gallery:
         """
         found, changes = self._alike, self._changes
         if found.changes != changes:
-            found = self._alike = Alike(changes, doubles.groups(self._index.looks()))
+            found = self._alike = Alike(changes, alike.groups(self._index.looks()))
         return found.groups
 
     def _double_ids(self) -> list[str]:

@@ -14,7 +14,7 @@ from fanlight.services.device.library.layout import FileSeen
 from fanlight.services.device.library.measure import Measured
 from fanlight.services.device.library.records import Beside, Counts, Picture, State
 from fanlight.storage.database import Database
-from fanlight.storage.tables.device import picture_files, pictures
+from fanlight.storage.tables.device import picture_files, picture_sides, pictures
 
 
 class Index:
@@ -114,7 +114,8 @@ class Index:
                 values = {"path": path, "state": state, "label": label, "part": part}
                 tx.execute(update(pictures).where(pictures.c.sha256 == sha256).values(**values))
             for some in _pieces(gone):
-                tx.execute(delete(pictures).where(pictures.c.sha256.in_(some)))
+                for table in (pictures, picture_sides):
+                    tx.execute(delete(table).where(table.c.sha256.in_(some)))
             _mark_suggested(tx)
 
     def picture(self, sha256: str) -> Picture | None:

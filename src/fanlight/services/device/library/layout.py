@@ -15,15 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fanlight.errors import DataError
-from fanlight.learning.folders import (
-    DELETED,
-    NOT_USABLE,
-    PART_NAMES,
-    PARTS,
-    UNLABELLED,
-    device_folder,
-    is_split_by_owner,
-)
+from fanlight.learning.folders import DELETED, NOT_USABLE, PART_NAMES, UNLABELLED, device_folder, is_split_by_owner
+from fanlight.learning.split import PARTS
 from fanlight.services.device.library.records import State
 
 FOLDER_OF = {State.UNLABELLED: UNLABELLED, State.NOT_USABLE: NOT_USABLE, State.DELETED: DELETED}

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from fanlight.errors import PictureError
 from fanlight.learning import pictures
-from fanlight.learning.folders import PARTS
-from fanlight.learning.split import split_in_order
+from fanlight.learning.split import PARTS
 from fanlight.services.device.library.index import Index
 from fanlight.services.device.library.layout import FileSeen, Layout, Place, normal
 from fanlight.services.device.library.measure import Measured, measure
 from fanlight.services.device.library.records import IN_USE, State
+from fanlight.services.device.sides import Sides
 
 Progress = Callable[[float, str], None]
 _AT_ONCE = 32
@@ -85,9 +84,9 @@ class Settled:
     others_in_use: bool
 
 
-def settle(layout: Layout, index: Index, classes: Sequence[str]) -> Settled:
+def settle(layout: Layout, index: Index, sides: Sides, classes: Sequence[str]) -> Settled:
     """Work out where every picture stands."""
-    wanted = _standings(layout, index.contents().items(), classes)
+    wanted = _standings(layout, index.contents().items(), sides, classes)
     before = index.places()
     gone = before.keys() - wanted.keys()
     changed = {sha256: place for sha256, place in wanted.items() if before.get(sha256) != place}
@@ -100,7 +99,9 @@ def _in_use(standing: Standing | None) -> bool:
     return standing is not None and State(standing[1]) in IN_USE
 
 
-def _standings(layout: Layout, files: Iterable[tuple[str, str]], classes: Sequence[str]) -> dict[str, Standing]:
+def _standings(
+    layout: Layout, files: Iterable[tuple[str, str]], sides: Sides, classes: Sequence[str]
+) -> dict[str, Standing]:
     ranks = {normal(name): rank for rank, name in enumerate(classes)}
     folders: dict[str, _Ranked | None] = {}  # what a place says depends on the folder alone; there are few
     best: dict[str, tuple[_Rank, str, Place]] = {}
@@ -114,7 +115,8 @@ def _standings(layout: Layout, files: Iterable[tuple[str, str]], classes: Sequen
         rank, place = ranked
         if sha256 not in best or (rank, path) < best[sha256][:2]:
             best[sha256] = rank, path, place
-    parts = _parts({sha256: place for sha256, (_rank, _path, place) in best.items()})
+    unsplit = {sha256: place.label for sha256, (_rank, _path, place) in best.items() if place.label and not place.part}
+    parts = sides.parts(unsplit)
     return {
         sha256: (path, place.state.value, place.label, parts.get(sha256, place.part))
         for sha256, (_rank, path, place) in best.items()
@@ -127,17 +129,3 @@ def _ranked(place: Place | None, ranks: Mapping[str, int]) -> _Ranked | None:
         return None
     part = PARTS.index(place.part) if place.part else 0
     return (_ORDER.index(place.state), part, ranks.get(place.label or "", len(ranks))), place
-
-
-def _parts(places: Mapping[str, Place]) -> dict[str, str]:
-    """The parts of pictures that the owner has not split: as ``fanlight.learning.folders`` splits them."""
-    by_label: defaultdict[str, list[str]] = defaultdict(list)
-    for sha256, place in places.items():
-        if place.label is not None and not place.part:
-            by_label[place.label].append(sha256)
-    return {
-        sha256: part
-        for members in by_label.values()
-        for part, some in zip(PARTS, split_in_order(sorted(members)), strict=True)
-        for sha256 in some
-    }

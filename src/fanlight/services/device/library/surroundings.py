@@ -8,6 +8,7 @@ from pathlib import Path
 
 from fanlight.learning.backbones import CompiledBackbone
 from fanlight.learning.model_file import HeadModel
+from fanlight.services.device.sides import Sides
 from fanlight.services.http.jobs import Jobs
 from fanlight.storage.database import Database
 
@@ -19,6 +20,7 @@ class Surroundings:
     Attributes:
         folder, client, state: data folder, which client's in it, state folder.
         database, jobs, clock: of the device.
+        sides: which parts its pictures have.
         threads: that compute features.
         classes: the task's, in order; empty as long as there is no model.
         model: the current global model and its hash; raises ``NotPossibleNow`` without one.
@@ -33,6 +35,7 @@ class Surroundings:
     database: Database
     jobs: Jobs
     clock: Callable[[], float]
+    sides: Sides
     threads: int
     classes: Callable[[], Sequence[str]]
     model: Callable[[], tuple[HeadModel, bytes]]

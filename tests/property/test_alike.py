@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fanlight.services.device.library.doubles import ALIKE_BITS, ALIKE_LEVELS, groups
-from fanlight.services.device.library.measure import COLOURS
+from fanlight.learning.alike import ALIKE_BITS, ALIKE_LEVELS, groups
+from fanlight.learning.looks import COLOURS
 
 BITS = st.integers(0, 63)
 SPOTS = 12

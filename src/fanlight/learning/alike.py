@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from fanlight.services.device.library.measure import COLOURS, SIDE
+from fanlight.learning.looks import COLOURS, SIDE
 
 ALIKE_BITS = 4
 """Most bits that differ between hashes of pictures that may look alike.
@@ -46,7 +46,7 @@ def groups(seen: Sequence[tuple[str, bytes, bytes]]) -> list[list[str]]:
     """Connected groups of two or more pictures, in the order given.
 
     Args:
-        seen: (content hash, perceptual hash, colours) of n pictures, the last two as in ``measure.Measured``; where few
+        seen: (content hash, perceptual hash, colours) of n pictures, the last two as in ``looks.Look``; where few
             hashes are alike, the time grows like n log n, and the memory always like n.
     """
     looks = list(dict.fromkeys((code, colours) for _sha256, code, colours in seen))
