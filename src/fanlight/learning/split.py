@@ -22,11 +22,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping, Sequence
-from typing import Final, TypeVar
+from typing import Final
 
 PARTS: Final = ("train", "valid", "test")
 
-ItemT = TypeVar("ItemT")
 Room = Counter[tuple[Hashable, str]]
 """How many pictures of a class a part still wants."""
 
@@ -35,12 +34,6 @@ def split_points(count: int) -> tuple[int, int]:
     """Where validation and testing begin among ``count`` pictures: 60 %, 20 %, 20 %."""
     train_end = max(1, 3 * count // 5) if count else 0
     return train_end, max(train_end, 4 * count // 5)
-
-
-def split_in_order(items: Sequence[ItemT]) -> tuple[Sequence[ItemT], Sequence[ItemT], Sequence[ItemT]]:
-    """Cut an ordered sequence into the pictures for training, validation and testing, as if none were alike."""
-    train_end, valid_end = split_points(len(items))
-    return items[:train_end], items[train_end:valid_end], items[valid_end:]
 
 
 def split(

@@ -25,7 +25,7 @@ from fanlight.learning.datasets.source import Partition
 from fanlight.learning.folders import PictureSet, scan
 from fanlight.learning.split import PARTS
 from tests.requirements import require
-from tests.unit.learning.drawn import picture, pictures
+from tests.unit.learning.drawn import picture, pictures, pixels
 
 
 def scanned(made: DataSet) -> list[PictureSet]:
@@ -309,6 +309,19 @@ def test_own_folder_is_split_among_devices(tmp_path: Path) -> None:
     assert prepare(tmp_path / "own", 2, 0, tmp_path / "made") == made
     picture(tmp_path / "own" / "cat" / "new.png", 99)
     assert prepare(tmp_path / "own", 2, 0, tmp_path / "made") != made
+
+
+def test_of_an_own_folder_pictures_that_look_alike_go_to_one_device_and_part(tmp_path: Path) -> None:
+    pictures(tmp_path / "own" / "cat", 12)
+    pictures(tmp_path / "own" / "dog", 20, start=20)
+    one = Image.fromarray(pixels(0)).resize((80, 64), Image.Resampling.BILINEAR)
+    for quality in range(60, 92, 4):
+        one.save(tmp_path / "own" / "cat" / f"burst-{quality}.jpg", quality=quality)
+    made = prepare(tmp_path / "own", 2, 0, tmp_path / "made")
+    bursts = {path.parent for folder in made.device_folders for path in folder.rglob("*.jpg")}
+    assert len(bursts) == 1
+    assert sum(1 for folder in made.device_folders for _ in folder.rglob("*.*")) == 40
+    assert all(15 <= sum(sizes(found)) <= 25 for found in scanned(made))
 
 
 def test_own_folder_that_the_owner_split_stays_split(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from fanlight.learning.split import split_in_order, split_points
+from fanlight.learning.split import PARTS, split, split_points
 
 
 @pytest.mark.parametrize(
@@ -11,7 +11,8 @@ from fanlight.learning.split import split_in_order, split_points
      (100, (60, 20, 20))],
 )  # fmt: skip
 def test_sizes(count: int, sizes: tuple[int, int, int]) -> None:
-    assert tuple(len(part) for part in split_in_order(range(count))) == sizes
+    parts = list(split({f"{number:03d}": 0 for number in range(count)}, []).values())
+    assert tuple(parts.count(part) for part in PARTS) == sizes
 
 
 def test_borders_move_by_at_most_one() -> None:

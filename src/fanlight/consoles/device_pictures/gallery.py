@@ -144,6 +144,7 @@ def _context(role: DeviceRole, view: Asked) -> dict[str, Any]:
         "view": view,
         "page": page,
         "groups": shown,
+        "alike_counts": library.alike_counts() if groups is None else {},
         "classes": classes,
         "by_folder": BY_FOLDER,
         "upload": library.uploads.new_name(),

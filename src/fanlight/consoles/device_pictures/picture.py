@@ -50,6 +50,7 @@ def picture_router(console: Console, role: DeviceRole) -> APIRouter:
             beside=_beside(role, trying, view, sha256),
             problems=[problem.value for problem in library.problems(sha256)],
             alike=library.alike(sha256)[:MOST_ALIKE],
+            alike_count=library.alike_counts().get(sha256),
             classes=library.classes,
             number_keys=NUMBER_KEYS,
             said=[] if tried else trying.kept(sha256),

@@ -7,12 +7,14 @@ and where they stand. Any other folder of classes is dealt out evenly among the 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from fanlight.errors import DataError, UsageError
+from fanlight.learning import alike, looks
 from fanlight.learning.datasets.source import Labelled
 from fanlight.learning.folders import Problem, classes_of, clients_of, is_split_by_owner, scan
 from fanlight.learning.split import PARTS
@@ -81,3 +83,13 @@ def load_one(folder: Path, classes: tuple[str, ...]) -> OneFolder:
         reasons = "; ".join(str(problem) for problem in found.problems[:3])
         raise DataError(f"{folder} holds no picture that can be used. {reasons}".rstrip())
     return OneFolder(Labelled(paths, np.array(labels, np.int64)), parts, found.problems)
+
+
+def alike_in(paths: Sequence[Path]) -> list[list[int]]:
+    """Groups of pictures that look alike, by their indices: they go to one device, and there into one part.
+
+    Raises:
+        PictureError: one has been damaged since it was found.
+    """
+    seen = [(str(index), *looks.look(picture).look) for index, picture in enumerate(paths)]
+    return [[int(index) for index in group] for group in alike.groups(seen)]

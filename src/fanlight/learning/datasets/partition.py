@@ -38,6 +38,21 @@ def iid(labels: Indices, devices: int, chance: Chance) -> list[Indices]:
     return _in_pieces(chance.shuffled(np.arange(labels.size)), _even(labels.size, devices))
 
 
+def evenly_in_groups(labels: Indices, devices: int, chance: Chance, groups: Sequence[Sequence[int]]) -> list[Indices]:
+    """As ``evenly``, but ``groups`` of pictures that look alike, by their indices, each go to one device.
+
+    The next one is the device with the fewest pictures so far.
+    """
+    others = {other for group in groups for other in group[1:]}
+    behind = {group[0]: list(group[1:]) for group in groups}
+    dealt: list[list[int]] = [[] for _ in range(devices)]
+    for label in np.unique(labels):
+        for first in chance.shuffled(np.flatnonzero(labels == label)).tolist():
+            if first not in others:
+                min(dealt, key=len).extend([first, *behind.get(first, [])])
+    return [np.sort(np.array(indices, np.int64)) for indices in dealt]
+
+
 def by_class(labels: Indices, devices: int, chance: Chance) -> list[Indices]:
     """Two devices: the lower half of the classes and the upper half, so that neither could do it alone.
 

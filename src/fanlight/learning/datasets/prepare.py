@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,10 +23,10 @@ from fanlight.learning import pictures
 from fanlight.learning.datasets import digits, faces, fashion, own_folder, shapes, stamps
 from fanlight.learning.datasets.chance import Chance
 from fanlight.learning.datasets.locate import places
-from fanlight.learning.datasets.partition import evenly
+from fanlight.learning.datasets.partition import evenly_in_groups
 from fanlight.learning.datasets.source import Labelled, Picture
 from fanlight.learning.folders import Problem
-from fanlight.learning.split import PARTS, split_in_order
+from fanlight.learning.split import split
 
 SOURCES = {source.name: source for source in (m.SOURCE for m in (faces, digits, shapes, fashion, stamps))}
 NAMES = tuple(SOURCES)
@@ -115,7 +116,10 @@ def _prepare_own(folder: Path, devices: int, seed: int, target: Path) -> DataSet
     root = target / f"{folder.name}-{contents.hexdigest()[:12]}-{devices}-{seed}-v{_FORMAT}"
     if not root.exists():
         chance = Chance(f"folder/{devices}", seed)
-        _write(root, labelled, classes, evenly(labelled.labels, devices, chance), parts, chance)
+        groups = own_folder.alike_in([picture for picture in labelled.pictures if isinstance(picture, Path)])
+        _write(
+            root, labelled, classes, evenly_in_groups(labelled.labels, devices, chance, groups), parts, chance, groups
+        )
     missing = tuple(name for label, name in enumerate(classes) if label not in labelled.labels)
     return DataSet(folder.name, classes, OWN_FOLDER_PICTURE_SIZE, _folders(root, devices), problems, missing)
 
@@ -150,6 +154,7 @@ def _write(
     assigned: list[NDArray[np.int64]],
     parts: list[str],
     chance: Chance,
+    groups: Sequence[Sequence[int]] = (),
 ) -> None:
     if min(indices.size for indices in assigned) < 1:
         raise DataError(
@@ -160,7 +165,7 @@ def _write(
         unfinished = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=root.parent))
         try:
             for number, indices in enumerate(assigned, start=1):
-                _write_device(unfinished / f"device-{number}", indices, labelled, classes, parts, chance)
+                _write_device(unfinished / f"device-{number}", indices, labelled, classes, parts, chance, groups)
             unfinished.rename(root)
         except BaseException:
             shutil.rmtree(unfinished, ignore_errors=True)
@@ -176,17 +181,19 @@ def _write_device(
     classes: tuple[str, ...],
     parts: list[str],
     chance: Chance,
+    groups: Sequence[Sequence[int]],
 ) -> None:
     folder.mkdir()
-    for label in np.unique(labelled.labels[indices]):
-        members = chance.shuffled(indices[labelled.labels[indices] == label])
-        given = [(parts[index], index) for index in members if parts[index]]
-        drawn = split_in_order([index for index in members if not parts[index]])
-        given += [(part, index) for part, chosen in zip(PARTS, drawn, strict=True) for index in chosen]
-        for part, index in given:
-            place = folder / part / classes[label]
-            place.mkdir(parents=True, exist_ok=True)
-            _write_picture(place, int(index), labelled.pictures[index])
+    labels = labelled.labels
+    by_class = (indices[labels[indices] == label] for label in np.unique(labels[indices]))
+    drawn = [int(index) for members in by_class for index in chance.shuffled(members)]
+    name = {index: f"{place:06d}" for place, index in enumerate(drawn) if not parts[index]}  # in the order of the draw
+    alike = [[name[index] for index in group if index in name] for group in groups]
+    part_of = split({name[index]: int(labels[index]) for index in name}, alike)
+    for index in drawn:
+        place = folder / (parts[index] or part_of[name[index]]) / classes[labels[index]]
+        place.mkdir(parents=True, exist_ok=True)
+        _write_picture(place, index, labelled.pictures[index])
 
 
 def _write_picture(place: Path, index: int, picture: Picture) -> None:

@@ -35,6 +35,13 @@ def of_classes(labels: dict[str, int], classes: Sequence[str]) -> Iterator[Findi
         yield Finding("imbalance", text, present[least], Filter(State.LABELLED, least))
 
 
+def of_untested(classes: Sequence[tuple[str, int]]) -> Iterator[Finding]:
+    """Classes with several pictures, so many of them, of which none can be a test: they look alike."""
+    for name, count in classes:
+        text = f"The pictures of {name} look too alike to keep one apart as a test. Add some of another day."
+        yield Finding("untested", text, count, Filter(State.LABELLED, name))
+
+
 def of_pictures(blurred: int, tiny: int, duplicates: int, unreadable: int) -> Iterator[Finding]:
     """What may be wrong with pictures."""
     if blurred:

@@ -116,6 +116,10 @@ class Gallery:
         members = next((members for members in self._groups() if sha256 in members), [])
         return list(self._index.pictures([other for other in members if other != sha256]).values())
 
+    def alike_counts(self) -> dict[str, int]:
+        """Of each picture that others look like: how many they are, itself included."""
+        return {sha256: len(members) for members in self._groups() for sha256 in members}
+
     def problems(self, sha256: str) -> list[Problem]:
         """What may be wrong with one picture."""
         return [problem for problem in Problem if self.shows(Filter(problem=problem), sha256)]
@@ -158,7 +162,10 @@ class Gallery:
     def warnings(self) -> list[Finding]:
         """What the owner should know before training."""
         self.notice()
-        of_classes = findings.of_classes(self._index.counts().labels, self.classes)
+        of_classes = [
+            *findings.of_classes(self._index.counts().labels, self.classes),
+            *findings.of_untested([] if self._layout().split else self._index.untested()),
+        ]
         unclear, small = (self._index.select(which, 0, 0)[1] for which in (blurred(), tiny()))
         doubled = len(self._double_ids())
         return [*of_classes, *findings.of_pictures(unclear, small, doubled, len(self._index.unreadable()))]

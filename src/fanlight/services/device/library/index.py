@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, delete, func, not_, select, tuple_, update
+from sqlalchemy import ColumnElement, Connection, Select, and_, case, delete, func, not_, select, tuple_, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from fanlight.services.device.library.conditions import MOST_VALUES, in_use
@@ -213,6 +213,15 @@ class Index:
             states = {State(row[0]): int(row[1]) for row in tx.execute(by_state)}
             labels = {str(row[0]): int(row[1]) for row in tx.execute(by_label)}
         return Counts({state: states.get(state, 0) for state in State}, labels)
+
+    def untested(self) -> list[tuple[str, int]]:
+        """Classes with two labelled pictures or more, of which none is for testing, and how many those are."""
+        c = pictures.c
+        tested = func.sum(case((c.part == "test", 1), else_=0))
+        query = select(c.label, func.count()).where(c.state == State.LABELLED.value).group_by(c.label)
+        with self._database.reading() as tx:
+            rows = tx.execute(query.having(func.count() > 1, tested == 0).order_by(c.label))
+            return [(str(row[0]), int(row[1])) for row in rows]
 
     def looks(self) -> list[tuple[str, bytes, bytes]]:
         """Content hash, perceptual hash and colours of all pictures that are in use."""

@@ -179,7 +179,7 @@ class Finding:
     """Something the owner should know of the pictures.
 
     Attributes:
-        kind: ``few``, ``imbalance``, ``unknown-class``, ``unreadable`` or a ``Problem``.
+        kind: ``few``, ``imbalance``, ``unknown-class``, ``untested``, ``unreadable`` or a ``Problem``.
         text: for people.
         count: pictures it concerns.
         filter: shows them; None where no gallery can (files that are no pictures).
