@@ -4,8 +4,11 @@ The update rule is mini-batch gradient descent with momentum (Polyak's heavy bal
 
     mean over the batch of  c[y] * cross-entropy(softmax(x W + b), y)  +  l2/2 * |W|^2,
 
-where c weighs the classes that occur among the training pictures, so that each of them counts the same. Classes that do
-not occur get no weight: they are none of this device's business. A federated algorithm may add to the gradient, or have
+where c weighs the classes that occur among the training pictures, so that each of them counts the same: here, or, where
+its counts are known, in the whole federation. A device of one class can do nothing by its own counts, and the sum of
+such devices is as uneven as ever; by those of the federation, the sum of all devices' gradients is that of the balanced
+loss over all pictures, however they are spread (docs/adr/0023). Classes that do not occur get no weight: they are none
+of this device's business. A federated algorithm may add to the gradient, or have
 tensors stand still (``Correction``; see ``algorithms.local``).
 
 Rules:
@@ -33,7 +36,7 @@ from numpy.typing import NDArray
 from fanlight.core.randomness import Keystream
 from fanlight.errors import DataError, ModelError
 from fanlight.learning.heads import Floats, Labels, SoftmaxHead, checked_examples, checked_head, log_softmax
-from fanlight.learning.training_settings import TrainingSettings
+from fanlight.learning.training_settings import TrainingSettings, weights_of
 
 
 @dataclass(frozen=True)
@@ -130,7 +133,7 @@ def train(  # noqa: PLR0913 one argument for each thing that a training depends 
         raise DataError("there are no training pictures", next="Label some pictures first.")
     varied = (checked_examples("variants of training pictures", sight, y, head)[0] for sight in variants)
     sights = (x, *varied)
-    run = _Run(head, settings, _class_weights(y, head.classes, settings.class_weights), correction)
+    run = _Run(head, settings, _class_weights(y, head.classes, settings), correction)
     best, best_epoch, best_loss = run.snapshot(), 0, math.inf
     history: list[EpochProgress] = []
     for epoch in range(1, settings.epochs + 1):
@@ -145,12 +148,16 @@ def train(  # noqa: PLR0913 one argument for each thing that a training depends 
     return TrainingResult(best.head.weight, best.head.bias, tuple(history), best_epoch, best.steps, best.mean_gradient)
 
 
-def _class_weights(y: Labels, classes: int, balanced: bool) -> Floats:
-    """(K,) weights: 0 for classes that do not occur; their mean over the pictures is 1."""
+def _class_weights(y: Labels, classes: int, settings: TrainingSettings) -> Floats:
+    """(K,) weights: 0 for classes that do not occur; their mean over the pictures, here or of all devices, is 1."""
     counts = np.bincount(y, minlength=classes)
     occurs = counts > 0
-    if not balanced:
+    if not settings.class_weights:
         return occurs.astype(np.float32)
+    if settings.class_counts:
+        if len(settings.class_counts) != classes:
+            raise DataError(f"counts of {len(settings.class_counts)} classes, where there are {classes}")
+        return np.where(occurs, weights_of(settings.class_counts), 0).astype(np.float32)
     weights = np.zeros(classes, np.float32)
     weights[occurs] = y.size / (int(occurs.sum()) * counts[occurs])
     return weights

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from fanlight.errors import SettingsError
+
+MOST_OF_A_CLASS: Final = 1_000_000_000
+MOST_WEIGHT: Final = 10.0
+"""A class of which next to nothing is known must not outweigh all others, nor lengthen steps beyond use."""
 
 
 @dataclass(frozen=True)
@@ -23,6 +28,8 @@ class TrainingSettings:
         l2: weight decay towards zero on ``weight`` (not on ``bias``), 0 to 10.
         patience: epochs without a better validation loss after which training stops, 1 to 1,000.
         class_weights: whether each class that occurs counts the same, however many pictures it has.
+        class_counts: pictures of each class in the whole federation, as far as they are known, by which it then counts;
+            empty: each device goes by its own pictures.
 
     Raises:
         SettingsError: a value is out of range.
@@ -35,6 +42,7 @@ class TrainingSettings:
     l2: float = 1e-3
     patience: int = 3
     class_weights: bool = True
+    class_counts: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         _within("epochs", self.epochs, 1, 1000)
@@ -43,8 +51,19 @@ class TrainingSettings:
         _within("momentum", self.momentum, 0.0, 0.9999)
         _within("l2", self.l2, 0.0, 10.0)
         _within("patience", self.patience, 1, 1000)
+        for count in self.class_counts:
+            _within("class_counts", count, 0, MOST_OF_A_CLASS)
 
 
 def _within(name: str, value: float, low: float, high: float) -> None:
     if not low <= value <= high:  # false for NaN too
         raise SettingsError(f"training setting {name} = {value} is not within {low} to {high}")
+
+
+def weights_of(counts: tuple[int, ...]) -> tuple[float, ...]:
+    """By which classes of so many pictures count the same; their mean over all pictures is 1, but for ``MOST_WEIGHT``.
+
+    A class without pictures weighs 1: who has some knows better than what is known.
+    """
+    there = sum(1 for count in counts if count)
+    return tuple(min(MOST_WEIGHT, sum(counts) / (there * count)) if count else 1.0 for count in counts)

@@ -100,6 +100,8 @@ class Plan(Message):
         epochs, batch_size, learning_rate_micro, momentum_micro, l2_micro, patience, class_weights: local training.
         algorithm: absent where devices train and send the difference.
         augmentation: absent where pictures are not varied.
+        class_counts: pictures of each class in the federation, by which classes weigh in local training if they do;
+            absent where each device goes by its own.
     """
 
     task: Name
@@ -119,6 +121,7 @@ class Plan(Message):
     class_weights: Flag
     algorithm: PlannedAlgorithm | None = None
     augmentation: PlannedAugmentation | None = None
+    class_counts: Annotated[tuple[U32, ...], Field(min_length=2, max_length=200)] | None = None
 
     @model_validator(mode="after")
     def _check_kind_and_classes(self) -> Self:
@@ -126,6 +129,8 @@ class Plan(Message):
             raise ValueError(f"there is no kind of round {self.kind!r}")
         if len(set(self.classes)) != len(self.classes):
             raise ValueError("two classes have the same name")
+        if self.class_counts is not None and len(self.class_counts) != len(self.classes):
+            raise ValueError("counts and classes are of different numbers")
         if Kind(self.kind).sums and self.head not in (ANALYTIC, PROTOTYPES):
             raise ValueError(f"the head {self.head!r} is not solved from sums")
         return self

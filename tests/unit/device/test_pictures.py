@@ -5,10 +5,12 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from fanlight.errors import DataError, PictureError
-from fanlight.learning import folders
+from fanlight.learning import augmentation, folders
+from fanlight.protocol.plan import PlannedAugmentation
 from fanlight.services.device import pictures as module
 from fanlight.services.device.pictures import Pictures
 from tests.unit.device.federation import CLASSES, PLAN, draw_pictures
@@ -119,3 +121,39 @@ def test_looking_waits_for_nobody(tmp_path: Path, drawn: Path, monkeypatch: pyte
     with pictures._lock:
         pictures.look(CLASSES)
     assert (files, pictures.overview) == ([], None)
+
+
+VARIED = PLAN.with_(augmentation=PlannedAugmentation(variants=2, flip=True, zoom_percent=20))
+
+
+def test_training_pictures_come_with_variants_and_no_others_do(tmp_path: Path, drawn: Path) -> None:
+    calls: list[tuple[int, int]] = []
+    pictures = Pictures(drawn, tmp_path)
+    parts = pictures.examples(VARIED, ("train", "valid", "test"), lambda done, total: calls.append((done, total)))
+    assert calls[-1] == (22, 22), "six with two variants each, and four that are held out"
+    train, f = parts["train"], PLAN.features
+    assert (train.x.shape, [sight.shape for sight in train.variants]) == ((6, f), [(6, f), (6, f)])
+    assert parts["valid"].variants == parts["test"].variants == ()
+    plain = Pictures(drawn, tmp_path).examples(PLAN, ("train", "test"), ignore)
+    assert plain["train"].variants == ()
+    for part in ("train", "test"):
+        assert (plain[part].x == parts[part].x).all()
+    some = train.some(np.array([4, 1]))
+    assert (some.variants[1] == train.variants[1][[4, 1]]).all()
+
+
+def test_a_plan_that_varies_pictures_adds_what_is_missing(tmp_path: Path, drawn: Path) -> None:
+    calls: list[tuple[int, int]] = []
+    pictures = Pictures(drawn, tmp_path)
+    pictures.examples(PLAN, ("train", "valid", "test"), ignore)
+    pictures.examples(VARIED, ("train", "valid", "test"), lambda done, total: calls.append((done, total)))
+    assert (calls[0], calls[-1]) == ((10, 22), (22, 22)), "features of the pictures themselves are kept"
+    calls.clear()
+    pictures.examples(VARIED, ("train", "valid", "test"), lambda done, total: calls.append((done, total)))
+    assert calls == [(0, 0)]
+
+
+def test_of_many_pictures_fewer_variants_are_made(tmp_path: Path, drawn: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(augmentation, "MOST_OF_ALL", 11)
+    train = Pictures(drawn, tmp_path).examples(VARIED, ("train",), ignore)["train"]
+    assert len(train.variants) == 1

@@ -12,9 +12,10 @@ from PIL import Image
 
 from fanlight.errors import ModelError, PictureError, StorageError
 from fanlight.learning import pictures
+from fanlight.learning.augmentation import Augmentation, vary
 from fanlight.learning.backbones import CompiledBackbone, compile_backbone
-from fanlight.learning.feature_cache import FeatureCache
-from fanlight.learning.features import FeatureExtractor
+from fanlight.learning.feature_cache import FeatureCache, forget_features
+from fanlight.learning.features import FeatureExtractor, Sights
 from tests.unit.learning import backbone_reference
 
 SIZE = 64
@@ -181,3 +182,46 @@ def test_settings_out_of_range(size: int, threads: int, batch: int, backbone: Co
 def test_features_need_no_torch() -> None:
     program = "import sys, fanlight.learning.inference; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+HOW = Augmentation(3, flip=True, zoom_percent=20)
+
+
+def test_variants_stand_behind_their_picture_and_are_computed_once(
+    backbone: CompiledBackbone, cache: FeatureCache, photos: list[Path]
+) -> None:
+    wanted = [Sights(photos[0], 3), Sights(photos[1]), Sights(photos[2], 1)]
+    seen: list[tuple[int, int]] = []
+    extractor = Counting(backbone, SIZE, cache, batch=4)
+    extractor.extract(photos[:1])
+    rows = extractor.extract_sights(wanted, lambda done, total: seen.append((done, total)), augmentation=HOW)
+    assert rows.shape == (4 + 1 + 2, 1280)
+    assert seen == [(1, 7), (5, 7), (7, 7)], "variants are counted, and the picture that was known"
+    np.testing.assert_allclose(rows[[0, 4, 5]], FeatureExtractor(backbone, SIZE).extract(photos[:3]), atol=1e-3)
+    data = photos[0].read_bytes()
+    varied = vary(data, pictures.content_hash(data), HOW, SIZE, range(3))
+    np.testing.assert_allclose(rows[1:4], extractor.run(varied), atol=1e-3)
+    extractor.batches.clear()
+    np.testing.assert_array_equal(extractor.extract_sights(wanted, augmentation=HOW), rows)
+    more = extractor.extract_sights([Sights(photos[0], 4)], augmentation=Augmentation(4, flip=True, zoom_percent=20))
+    np.testing.assert_array_equal(more[:4], rows[:4])
+    assert extractor.batches == [1], "the fourth variant alone"
+    other = Augmentation(3, flip=True, zoom_percent=21)
+    assert np.abs(extractor.extract_sights([Sights(photos[0], 3)], augmentation=other)[1:] - rows[1:4]).max() > 0.01
+
+
+def test_more_variants_than_a_batch_takes_go_through_in_pieces(backbone: CompiledBackbone, photos: list[Path]) -> None:
+    extractor = Counting(backbone, SIZE, batch=2)
+    rows = extractor.extract_sights([Sights(photos[0], 4), Sights(photos[1])], augmentation=HOW)
+    assert extractor.batches == [2, 2, 2]
+    whole = Counting(backbone, SIZE).extract_sights([Sights(photos[0], 4), Sights(photos[1])], augmentation=HOW)
+    np.testing.assert_allclose(rows, whole, atol=1e-3)
+
+
+def test_with_its_picture_all_that_was_kept_of_variants_goes(
+    backbone: CompiledBackbone, cache: FeatureCache, photos: list[Path]
+) -> None:
+    FeatureExtractor(backbone, SIZE, cache).extract_sights([Sights(photos[0], 3)], augmentation=HOW)
+    assert sum(path.is_file() for path in cache.folder.rglob("*")) == 4
+    forget_features(cache.folder, pictures.content_hash(photos[0]))
+    assert not any(path.is_file() for path in cache.folder.rglob("*"))

@@ -11,7 +11,7 @@ from fanlight.core.randomness import Keystream
 from fanlight.errors import DataError, ModelError, SettingsError
 from fanlight.learning.heads import SoftmaxHead, zero_head
 from fanlight.learning.training import EpochProgress, TrainingResult, train
-from fanlight.learning.training_settings import TrainingSettings
+from fanlight.learning.training_settings import MOST_WEIGHT, TrainingSettings, weights_of
 
 F, K = 12, 3
 SETTINGS = TrainingSettings(epochs=30, batch_size=8, learning_rate=0.02, patience=30)
@@ -126,6 +126,54 @@ def test_classes_that_do_not_occur_get_no_weight_and_the_rest_count_alike() -> N
     assert logits[2] < logits[0] - 1
     logits = SoftmaxHead(plain.weight, plain.bias).logits(x[:1])[0]
     assert logits[0] - logits[1] == pytest.approx(np.log(10), abs=0.1)
+
+
+def test_by_counts_of_the_federation_the_gradients_of_devices_add_up_to_the_balanced_one() -> None:
+    """However pictures are spread: here each device knows one class, and by its own counts can balance nothing."""
+    x, y = clouds(60)
+    kept = np.concatenate([np.flatnonzero(y == label)[:count] for label, count in enumerate((20, 5, 2))])
+    x, y = x[kept], y[kept]
+    once = TrainingSettings(epochs=1, batch_size=64, learning_rate=0.1, momentum=0.0, l2=0.0, class_counts=(20, 5, 2))
+    own = replace(once, class_counts=())
+
+    def step(chosen: NDArray[np.bool_], settings: TrainingSettings) -> NDArray[np.float32]:
+        moved = train(zero_head(F, K), x[chosen], y[chosen], *NOTHING, settings, stream()).weight
+        return moved * np.float32(chosen.sum() / y.size)
+
+    together, balanced = step(y >= 0, once), step(y >= 0, own)
+    np.testing.assert_allclose(together, balanced, atol=1e-6)
+    np.testing.assert_allclose(sum(step(y == label, once) for label in range(K)), balanced, atol=1e-6)
+    assert np.abs(sum(step(y == label, own) for label in range(K)) - balanced).max() > 0.01
+
+
+def test_counts_of_a_class_nobody_knows_or_hardly_anybody() -> None:
+    assert weights_of((30, 10, 0)) == (40 / 60, 2.0, 1.0)
+    assert weights_of((1_000_000, 1)) == (1_000_001 / 2_000_000, MOST_WEIGHT)
+    with pytest.raises(DataError, match="counts of 2 classes, where there are 3"):
+        run(settings=replace(SETTINGS, class_counts=(1, 2)))
+
+
+def test_each_pass_sees_one_sight_of_every_picture() -> None:
+    """With a batch of all pictures, a step's gradient is that of some drawn sights: here each tells its number."""
+    y = np.arange(30) % K
+    sights = [np.zeros((30, F), np.float32) for _ in range(3)]
+    for number, sight in enumerate(sights):
+        sight[:, number] = 1.0
+    settings = TrainingSettings(epochs=1, batch_size=30, learning_rate=1.0, momentum=0.0, l2=0.0, class_weights=False)
+    moved = train(zero_head(F, K), sights[0], y, *NOTHING, settings, stream(), variants=sights[1:]).weight
+    assert moved.sum(axis=0) == pytest.approx(np.zeros(K), abs=1e-6), "as many of each class"
+    assert np.abs(moved[:3].sum(axis=1)).max() < 1e-6
+    assert all(np.abs(moved[number]).max() > 0 for number in range(3)), "all of them are drawn"
+    assert not moved[3:].any()
+    again = train(zero_head(F, K), sights[0], y, *NOTHING, settings, stream(), variants=sights[1:]).weight
+    np.testing.assert_array_equal(moved, again)
+
+
+def test_variants_that_do_not_fit_or_are_not_finite_are_refused() -> None:
+    x, y = clouds(9)
+    for bad in (x[:5], x * np.nan):
+        with pytest.raises(DataError, match="variants of training pictures"):
+            train(zero_head(F, K), x, y, *NOTHING, SETTINGS, stream(), variants=[bad])
 
 
 def test_progress_is_reported_epoch_by_epoch() -> None:

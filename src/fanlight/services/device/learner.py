@@ -255,6 +255,7 @@ def training_settings(plan: Plan) -> TrainingSettings:
         l2=plan.l2_micro / 1e6,
         patience=plan.patience,
         class_weights=plan.class_weights,
+        class_counts=plan.class_counts or (),
     )
 
 

@@ -20,7 +20,7 @@ from fanlight.core.ring import WORD_BITS
 from fanlight.core.segments import MOST_UPDATE_BITS, packed_update
 from fanlight.errors import SettingsError
 from fanlight.learning.backbones import BACKBONES, DEFAULT_BACKBONE, backbone
-from fanlight.learning.training_settings import TrainingSettings
+from fanlight.learning.training_settings import MOST_OF_A_CLASS, TrainingSettings
 from fanlight.protocol.contribution import W_MAX
 from fanlight.protocol.manifest import MOST_DEVICES, MOST_REJECTED_PERCENT, MOST_SHARDS
 from fanlight.protocol.plan import CLASS_NAME_RULE, Kind, Plan, is_class_name
@@ -59,6 +59,9 @@ class Training(_Section):
     l2: Annotated[float, Field(ge=0, le=10)] = _DEFAULTS.l2
     patience: Annotated[int, Field(ge=1, le=1000)] = _DEFAULTS.patience
     class_weights: bool = _DEFAULTS.class_weights
+    class_counts: Annotated[
+        tuple[Annotated[int, Field(ge=0, le=MOST_OF_A_CLASS)], ...], Field(max_length=200, strict=False)
+    ] = ()
 
 
 class Policy(_Section):
@@ -253,6 +256,14 @@ class Task(_Section):
                 raise ValueError(f"{name[:70]!r} is no class name: {CLASS_NAME_RULE}")
         return classes
 
+    @field_validator("training")
+    @classmethod
+    def _check_counts(cls, training: Training, info: ValidationInfo) -> Training:
+        counts, classes = training.class_counts, info.data.get("classes", ())
+        if counts and len(counts) != len(classes):
+            raise ValueError(f"class_counts has {len(counts)} numbers for {len(classes)} classes")
+        return training
+
     @field_validator("own_backbone")
     @classmethod
     def _check_name(cls, own: OwnBackbone | None, info: ValidationInfo) -> OwnBackbone | None:
@@ -370,6 +381,7 @@ class Task(_Section):
             class_weights=training.class_weights,
             algorithm=self.algorithm.planned,
             augmentation=self.augmentation.planned,
+            class_counts=training.class_counts or None,
         )
 
 
