@@ -12,6 +12,7 @@ import pytest
 
 from fanlight.learning import model_file
 from fanlight.protocol.statistics import Sums
+from fanlight.services.device import sums_file
 from fanlight.services.main_server import collected_sums, solving
 from fanlight.services.main_server.collected_sums import Collected
 from fanlight.services.main_server.task import HeadName
@@ -31,7 +32,8 @@ def own_sums(device: ServiceDevice) -> Sums:
     assert device.role is not None
     prepared = device.role.store.prepared
     assert prepared is not None
-    return device.role.rounds.learner.sums(prepared)
+    assert prepared.sums is not None
+    return sums_file.decode(device.role.store.sums_file(prepared.sums))
 
 
 def model(world: World, number: int) -> model_file.HeadModel:

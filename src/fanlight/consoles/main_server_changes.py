@@ -50,6 +50,11 @@ def change_pages(service: MainService) -> APIRouter:
         service.collect_anew()
         return _to("/task")
 
+    @router.post("/task/take-changes")
+    def take_changes() -> Response:
+        service.take_changes()
+        return _to("/task")
+
     @router.post("/task/proposals/dismiss")
     def dismiss(name: Annotated[str, Form()]) -> Response:
         with service.database.transaction() as tx:

@@ -105,13 +105,15 @@ def _present(console: Console, parts: MainServerParts) -> APIRouter:
         return console.page(request, owner, "main_devices.html", found=overview.devices_page(page), demo=demo)
 
     def draw_task(request: Request, owner: Owner, **forms: Filled) -> Response:
+        status = overview.status()
         return console.page(
             request,
             owner,
             "main_task.html",
             task=service.task,
             patience=PATIENCE_ROUNDS,
-            held=overview.status()["held"],
+            held=status["held"],
+            changes=status["changes"],
             numbers=NUMBERS,
             choices=CHOICES,
             texts=TEXTS,

@@ -74,6 +74,8 @@ NUMBERS: Final = (
            "By itself; then the version with the highest accuracy on held-out pictures is current. 0: never."),
     Number("stop_on_drop_points", "Stop when accuracy is so far below the best", "percentage points",
            "Then the best version is current again, and no round opens until you let rounds go on. 0: never."),
+    Number("changes_from", "Take changes in from", "devices", "Where the head is solved from sums: so many devices that"
+           " join, change or leave open a round by themselves. 0: as many as a sum needs."),
     Number("update_bits", "Width of an update's numbers", "bits", "16 or 10 make reports smaller, and rounding coarser;"
            " then let fewer pictures of a device count. 0: not packed."),
     Number("most_pictures", "Most pictures of a device that count", "pictures",

@@ -122,6 +122,7 @@ def privacy_router(console: Console, role: DeviceRole) -> APIRouter:
             return Response(masked_picture(y, record.length), media_type="image/png")
 
     router.include_router(_buttons(role))
+    router.include_router(_ways_out(role))
     return router
 
 
@@ -145,23 +146,29 @@ def _buttons(role: DeviceRole) -> APIRouter:
             r_max_percent=_number(r_max_percent),
             accept_demo=typed.accept_demo,
         )
-        return changed("#floors")
+        return _changed(role, "#floors")
 
     @router.post("/allowed")
     async def allow(request: Request, _owner: Actor) -> Response:
         names = [str(name) for name in (await request.form()).getlist("name")]
         await run_in_threadpool(role.rounds.wishes.allow, names)
-        return changed("#allowed")
+        return _changed(role, "#allowed")
 
     @router.post("/trusted")
     def trust(_owner: Actor, name: Annotated[str, Form()] = "", sha256: Annotated[str, Form()] = "") -> Response:
         role.rounds.wishes.trust(name, sha256)
-        return changed("#allowed")
+        return _changed(role, "#allowed")
+
+    return router
+
+
+def _ways_out(role: DeviceRole) -> APIRouter:
+    router = APIRouter()
 
     @router.post("/pause")
     def pause(_owner: Actor, on: Annotated[str, Form()] = "") -> Response:
         role.rounds.wishes.pause(bool(on))
-        return changed("#pause") if on else changed(to="/")  # the start page says what to do now
+        return _changed(role, "#pause") if on else _changed(role, to="/")  # the start page says what to do now
 
     @router.post("/leave")
     def leave(_owner: Actor, on: Annotated[str, Form()] = "", sure: Annotated[str, Form()] = "") -> Response:
@@ -175,13 +182,19 @@ def _buttons(role: DeviceRole) -> APIRouter:
                 next="If you mean it, tick the box and press the button again.",
                 slug="not-sure",
             )
-        return changed("#leave")
+        return _changed(role, "#leave")
 
-    def changed(place: str = "", to: str = PRIVACY) -> Response:
-        role.pages.notify()
-        return RedirectResponse(to + place, status_code=303)
+    @router.post("/forget")
+    def forget(_owner: Actor, on: Annotated[str, Form()] = "") -> Response:
+        role.forget(on=bool(on))
+        return _changed(role, "#leave")
 
     return router
+
+
+def _changed(role: DeviceRole, place: str = "", to: str = PRIVACY) -> Response:
+    role.pages.notify()
+    return RedirectResponse(to + place, status_code=303)
 
 
 def _number(text: str) -> int:

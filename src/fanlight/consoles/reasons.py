@@ -51,6 +51,10 @@ _WORDS: Final[Mapping[str, str]] = {
     "answered-before": "this plan and model have been answered before",
     "bad-layout": "the round asks for other numbers than the plan says",
     "unknown-suite": "the device's version does not know this kind of round",
+    "nothing-changed": "nothing has changed on the device since its pictures were counted",
+    "to-be-forgotten": "the device waits for company to be forgotten",
+    "too-few-left": "so few devices would be left in the sums that these would show what each has",
+    "collected-anew": "the sums that it would have changed are not there any more",
     "nothing-to-learn-from": "there are no training pictures on the device",
     "paused": "the owner has paused the device",
     "other": "the device refuses the round for another reason",
@@ -92,6 +96,7 @@ _SAID: Final[Mapping[str, str]] = {
     "stopped": "A rule stopped training.",
     "resumed": "The operator let rounds go on.",
     "collect-anew": "The operator has the head solved anew.",
+    "take-changes": "The operator has a round take in what has changed on devices.",
     **MEANINGS,
 }
 
@@ -104,7 +109,7 @@ def said(entry_type: str) -> str:
 _PLAINLY: Final[Mapping[str, str]] = {
     "train": "training",
     "statistics": "solving",
-    "changes": "solving anew",
+    "changes": "taking changes in",
     "measure": "measuring",
     "idle": "not trained yet",
     "committed": "not arrived yet",

@@ -29,7 +29,7 @@ from fanlight.errors import MalformedMessage, SettingsError
 
 KINDS: Final = frozenset(
     {"weight", "update", "counts", "loss", "supporters", "within_clip", "control", "steps"}
-    | {"statistics", "class_sums", "examples"}
+    | {"statistics", "class_sums", "examples", "members"}
 )
 ROUNDINGS: Final = frozenset({"exact", "stochastic", "nearest"})
 RING_BITS: Final = frozenset({*PACKED_BITS, WORD_BITS, LONG_BITS})

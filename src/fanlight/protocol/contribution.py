@@ -15,6 +15,8 @@ whether the model's counts are still wanted; a device accepts only the layout th
     supporters   per class 0 or 1: has this device training pictures of it
     within_clip  0 or 1: was the update within C
 
+    members      by how much the number of devices changes whose sums are counted
+
 In a round of statistics ``statistics``, ``class_sums`` and ``examples`` take the place of weight, update and
 within_clip (see ``statistics``). What an algorithm has devices send beside an update (``extras``) comes last.
 """
@@ -81,6 +83,7 @@ class Contribution:
         supporters: (K,) bool, classes with training pictures; in a round of changes, the difference, -1 to 1.
         control: (d,) change of the control variate, and steps: that led to the update, if the algorithm wants them.
         sums: what the head is solved from, in a round of statistics or changes.
+        members: in a round of changes, 1 if this device was not counted before, -1 if it is not to be any more.
     """
 
     examples: int
@@ -91,6 +94,12 @@ class Contribution:
     control: NDArray[np.float64] | None = None
     steps: float | None = None
     sums: Sums | None = None
+    members: int = 0
+
+    @property
+    def changes_nothing(self) -> bool:
+        """Is there nothing to say in a round of changes? Zeros would only pretend to be company."""
+        return self.sums is None or (self.sums.is_empty and not self.members and not np.any(self.supporters))
 
 
 @dataclass(frozen=True)
@@ -103,7 +112,7 @@ class Totals:
         received, local: summed counts. supporters: (K,) devices per class. within_clip: devices within the clip.
         control, control_unit: the same of all changes of control variates, unweighted.
         local_steps: mean of what devices say of their training's steps, weighted as the update.
-        sums: what the head is solved from.
+        sums: what the head is solved from. members: how many more devices they are of, in a round of changes.
         shards: the same of each shard whose sum can be used, if there is more than one.
     """
 
@@ -119,6 +128,7 @@ class Totals:
     control_unit: float = 0.0
     local_steps: float | None = None
     sums: Sums | None = None
+    members: int | None = None
     shards: tuple[Totals, ...] = ()
 
     @property
@@ -270,8 +280,9 @@ def _exact(
             return _measured(segment, _present(contribution.received), _present(contribution.local))
         case "supporters":
             return contribution.supporters.astype(np.int64)
-        case "within_clip":
-            return np.array([int(_present(clipped).within)], np.int64)
+        case "members" | "within_clip":
+            number = contribution.members if segment.kind == "members" else int(_present(clipped).within)
+            return np.array([number], np.int64)
         case "steps":
             return extras.steps(_present(contribution.steps), min(contribution.examples, most_pictures))
     raise Refused(f"The manifest has an unknown segment {segment.kind!r}.", slug="bad-layout")
@@ -376,7 +387,9 @@ def read_totals(layout: Sequence[Segment], total: Integers, count: int) -> Total
             local_steps=extras.mean_steps(parts["steps"], weight) if "steps" in parts else None,
         )
     if "examples" in parts:
-        totals = replace(totals, sums=statistics.read(layout, total), supporters=parts["supporters"].astype(np.int64))
+        members = int(parts["members"][0]) if "members" in parts else None
+        sums, supporters = statistics.read(layout, total), parts["supporters"].astype(np.int64)
+        totals = replace(totals, sums=sums, supporters=supporters, members=members)
     return totals
 
 

@@ -66,6 +66,8 @@ from fanlight.protocol.report import (
 )
 from fanlight.protocol.sealing import MASK_AGGREGATOR, MASK_MAIN, mask_key, seal_seed
 
+NOTHING_CHANGED: Final = "nothing-changed"
+"""Why a device does not report in a round of changes."""
 SUMS_OF_SQUARES: Final = 2
 """So many times the owner's floor must ΣΦᵀΦ be summed over: of fewer pictures than features it shows their span."""
 _NO_FLOOR: Final = (
@@ -209,7 +211,8 @@ class Device:
             now: unix seconds.
 
         Raises:
-            NotPossibleNow: there is nothing to learn from here; an empty report would only inflate the cohort.
+            NotPossibleNow: there is nothing to learn from here, or nothing has changed; an empty report would only
+                inflate the cohort.
             Refused, ModelError: see ``contribution.encode``; or a round key that cannot keep a secret.
         """
         if manifest.proposal.kind in (Kind.TRAIN, Kind.STATISTICS) and contribution.examples < 1:
@@ -217,6 +220,12 @@ class Device:
                 "This device has no training pictures.",
                 slug="nothing-to-learn-from",
                 next="Add training pictures, or wait for a measuring round.",
+            )
+        if manifest.proposal.kind == Kind.CHANGES and contribution.changes_nothing:
+            raise NotPossibleNow(
+                "Nothing has changed on this device since its pictures were counted.",
+                slug=NOTHING_CHANGED,
+                next="Nothing to do: this round is for devices that have joined, changed or leave.",
             )
         proposal, mh = manifest.proposal, signed.hash
         vector = encode(proposal.layout, contribution, stream)

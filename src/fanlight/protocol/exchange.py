@@ -43,6 +43,7 @@ class Offer(Message):
         model: SHA-256 of the current model file; model_version: its number.
         manifest: the open round's ``SignedManifest``, if it is for this device.
         invitation: signed invitation, if the round's cohort is sampled.
+        collection: the number of the round that has begun to collect the sums that the head is solved from, if any.
         pause_s: a device with nothing to do asks again at a moment drawn evenly within so many seconds; none: at once.
     """
 
@@ -55,6 +56,7 @@ class Offer(Message):
     manifest: Blob | None = None
     invitation: Blob | None = None
     pause_s: Annotated[int, Field(strict=True, ge=0, le=LONGEST_PAUSE_S)] | None = None
+    collection: U32 | None = None
 
 
 class Order(StrEnum):
@@ -122,7 +124,9 @@ DECLINE_REASONS: Final = frozenset(
         "bad-layout",
         "unknown-suite",
         "nothing-to-learn-from",
+        "nothing-changed",
         "paused",
+        "to-be-forgotten",
     }
 )
 """Why a device may say that it does not report; any other reason is ``OTHER_REASON``. Nothing finer leaves it."""
@@ -137,6 +141,31 @@ class Decline(Message):
     def because(cls, slug: str) -> Decline:
         """What is told of a refusal with this ``slug``."""
         return cls(reason=slug if slug in DECLINE_REASONS else OTHER_REASON)
+
+
+class Change(StrEnum):
+    """What a device would change in the sums that the head is solved from."""
+
+    JOINS = "joins"
+    CHANGES = "changes"
+    LEAVES = "leaves"
+
+
+class Changing(Message):
+    """A device has something to say in a round of changes, or nothing any more. Signed as an HTTP request only.
+
+    Attributes:
+        change: a ``Change``; absent: nothing.
+        collection: see ``Offer``.
+    """
+
+    collection: U32
+    change: Name | None = None
+
+    @field_validator("change")
+    @classmethod
+    def _check_change(cls, change: str | None) -> str | None:
+        return None if change is None else Change(change).value
 
 
 class ClassProposal(Message):

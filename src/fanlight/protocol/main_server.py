@@ -12,7 +12,7 @@ all of them in one transaction before it sends the reply. Checks come first; not
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -66,8 +66,9 @@ from fanlight.protocol.merkle import Entry, inclusion_proofs, set_root
 from fanlight.protocol.report import RECEIPT, REPORT, Receipt, ReportHeader, report_id, sealed_hash
 from fanlight.protocol.sealing import MASK_MAIN, open_seed
 from fanlight.protocol.shards import Shard
-from fanlight.protocol.unmasking import Unmasked, check_releases, shards_released, unmask
+from fanlight.protocol.unmasking import Check, Unmasked, check_releases, shards_released, unmask
 
+Unfit = Callable[[Sequence[bytes]], str | None]
 UNLISTED: Final = "receipted-but-unlisted"
 REPLACED: Final = "not-the-receipted-report"
 NOT_AS_RECEIPTED: Final = frozenset({UNLISTED, REPLACED})
@@ -148,6 +149,7 @@ class MainServer:
         beacons: Mapping[bytes, bytes],
         round_key: X25519PrivateKey | None,
         log_head: bytes,
+        unfit: Unfit | None = None,
     ) -> Step:
         """Judge the aggregator's close; reply = signed verdict.
 
@@ -158,6 +160,7 @@ class MainServer:
             beacons: report id by device, from receipts.
             round_key: main's X25519 key of this round; None if it has been lost (then the round is abandoned).
             log_head: a head of our log, the latest when the judging began.
+            unfit: why the sum over some devices must not be known (a slug), though there are enough; None if it may.
 
         Raises:
             NotAuthentic, MalformedMessage: not the aggregator's close of this round.
@@ -178,6 +181,8 @@ class MainServer:
         rejected = tuple(Rejection(device=device, reason=reason) for device, reason in reasons.items() if reason)
         rejected += tuple(Rejection(device=device, reason=UNLISTED) for device in sorted(unlisted))
         reason = _verdict_reason(record.terms, len(accepted), len(rejected), key_lost=round_key is None)
+        if reason == "ok" and unfit is not None:
+            reason = unfit(accepted) or reason
         state = TABLE.next(record.at, Event.ACCEPT if reason == "ok" else Event.DISMISS)
         verdict = Verdict(
             mh=record.mh,
@@ -217,7 +222,12 @@ class MainServer:
         return reason
 
     def take_release(
-        self, record: Record, data: bytes, vector: NDArray[np.uint32], round_key: X25519PrivateKey | None
+        self,
+        record: Record,
+        data: bytes,
+        vector: NDArray[np.uint32],
+        round_key: X25519PrivateKey | None,
+        check: Check | None = None,
     ) -> Step:
         """Unmask the sum, or that of each shard; reply = our signed outcome; totals if anything may be used.
 
@@ -227,6 +237,7 @@ class MainServer:
             vector: Y as it was sent, (w,) uint32, of all shards one after the other; unmasked in place unless it is
                 packed. Empty if the aggregator has lost it (then the round fails).
             round_key: main's X25519 key of this round; None if it has been lost (then the round fails).
+            check: what else may make the round fail.
 
         Raises:
             NotAuthentic, Refused: not the aggregator's release of what was accepted, or not the bytes it signed.
@@ -242,7 +253,7 @@ class MainServer:
         accepted = self.accepted(record)
         shards = shards_released(record, releases, accepted)
         vectors = check_releases(record, releases, shards, accepted, vector)
-        found = unmask(record, shards, accepted, vectors, round_key)
+        found = unmask(record, shards, accepted, vectors, round_key, check)
         state = TABLE.next(record.at, Event.FAIL if found.totals is None else Event.RELEASE)
         ended = _outcome(record, releases, accepted, found).encode()
         reply = signing.sign(self.private, OUTCOME_MAIN, ended).encode()

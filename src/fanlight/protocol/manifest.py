@@ -75,6 +75,7 @@ class Proposal(Message):
         main_key: main's fresh X25519 round key.
         noise: reserved for differential privacy; 0 in this suite.
         shards: into how many the cohort is drawn (see ``shards``), which is then named; absent: one sum over all.
+        collection: in a round of changes, the number of the round that has begun to collect the sums that they change.
     """
 
     fid: Hash
@@ -95,6 +96,7 @@ class Proposal(Message):
     main_key: PublicKey
     noise: Annotated[int, Field(strict=True, ge=0, le=0)]
     shards: Annotated[int, Field(strict=True, ge=2, le=MOST_SHARDS)] | None = None
+    collection: Annotated[int, Field(strict=True, ge=1, lt=1 << 32)] | None = None
 
 
 class Manifest(Message):
@@ -196,6 +198,9 @@ def check_proposal(proposal: Proposal, fid: bytes) -> None:
         raise Refused("Shards are drawn of devices that the manifest does not name.", slug="bad-manifest")
     if proposal.kind not in tuple(Kind):
         raise Refused(f"There is no kind of round {proposal.kind!r}.", slug="bad-manifest")
+    changes = proposal.kind == Kind.CHANGES
+    if changes != (proposal.collection is not None) or (changes and (proposal.collection or 0) >= proposal.round):
+        raise Refused("Changes are not those of sums that an earlier round has collected.", slug="bad-manifest")
     try:
         check_layout(proposal.layout, proposal.n_max)
     except MalformedMessage as error:

@@ -8,7 +8,8 @@ The whole layout of such a round is in words of 64 bits. Rows of Φ are features
 lies in [-n, n]; it is carried at 2^32 steps per unit, rounded to the nearest, and n is limited so that N_max·n <= 2^29,
 which leaves a factor of four below half the ring. The head ``prototypes`` needs no ``statistics``, and learns from
 training and validation pictures alike: it has one part each. In a round of changes, each device's numbers are the
-differences to what it sent before; they lie in the same range, and examples and supporters may be negative.
+differences to what it sent before; they lie in the same range, and examples and supporters may be negative. Beside them
+stands ``members``, by how much the device changes the number of those that are counted: 1, 0 or -1.
 
 There is no clip and no norm to hold statistics against, but they are sums of squares, and who sends others than those
 of pictures cannot send just anything:
@@ -103,6 +104,10 @@ class Sums:
         """Is every number zero?"""
         return not (self.gram.any() or self.class_sums.any() or self.examples.any())
 
+    def without(self) -> Sums:
+        """The same of no pictures: zeros."""
+        return self - self
+
     def _check_same(self, other: Sums) -> None:
         shapes = [(s.gram.shape, s.class_sums.shape, s.examples.shape) for s in (self, other)]
         if shapes[0] != shapes[1]:
@@ -121,6 +126,7 @@ def layout(plan: Plan, n_max: int, most_pictures: int, counts: Sequence[Segment]
         Segment("examples", parts * k, LONG_BITS, 1, 1, fewest * most, most, "exact"),
         *(replace(segment, bits=LONG_BITS) for segment in counts),
         Segment("supporters", k, LONG_BITS, 1, 1, fewest, 1, "exact"),
+        *((Segment("members", 1, LONG_BITS, 1, 1, -1, 1, "exact"),) if plan.kind == Kind.CHANGES else ()),
     )
 
 

@@ -6,7 +6,7 @@ out, each for itself, and the others add up to what the round has learned, if th
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -38,6 +38,10 @@ TOO_FEW_GOOD: Final = "too-few-good-shards"
 whose sum becomes the new version."""
 _TOLD: Final = frozenset({"ok", SUM_LOST, KEY_LOST})
 """What says nothing about a sum but that it can be used."""
+
+
+Check = Callable[[Totals], str | None]
+"""Why a sum cannot be used, by what is known beside it (a slug); None if it can."""
 
 
 @dataclass(frozen=True)
@@ -119,6 +123,7 @@ def unmask(
     accepted: Sequence[Listed],
     vectors: NDArray[np.uint32],
     round_key: X25519PrivateKey | None,
+    check: Check | None = None,
 ) -> Unmasked:
     """Take our masks off each sum (in place, unless it is packed), check it, and add up those that may be used.
 
@@ -127,6 +132,7 @@ def unmask(
         shards: what was summed. accepted: the reports.
         vectors: Y of each, (s, w) uint32; w = 0 if they are lost.
         round_key: main's X25519 key of this round; None if it has been lost.
+        check: of what they add up to.
     """
     sealed = {listed.device: listed.sealed_main for listed in accepted}
     flaws, good = [], list[tuple[int, Integers]]()
@@ -137,7 +143,11 @@ def unmask(
             good.append((len(shard.devices), numbers))
     if not good or 2 * len(good) < len(flaws):
         return Unmasked(tuple(flaws), None)
-    return Unmasked(tuple(flaws), _add_up(record.terms.layout, good))
+    totals = _add_up(record.terms.layout, good)
+    flaw_of_all = check(totals) if check else None
+    if flaw_of_all is not None:
+        return Unmasked((flaw_of_all,) * len(flaws), None)
+    return Unmasked(tuple(flaws), totals)
 
 
 def _add_up(layout: Sequence[Segment], good: Sequence[tuple[int, Integers]]) -> Totals:

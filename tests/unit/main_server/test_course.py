@@ -255,7 +255,7 @@ def test_a_head_that_is_solved_begins_with_statistics_and_is_trained_only_as_lon
     assert next_kind(made) is Kind.STATISTICS
     with made.service.database.transaction() as tx:
         sums = Sums(*(np.zeros(1, np.int64),) * 3)
-        collected_sums.keep(tx, collected_sums.Collected(sums, np.zeros(2, np.int64), 2, 1))
+        collected_sums.keep(tx, collected_sums.Collected(sums, np.zeros(2, np.int64), 2, 1, 1))
     assert next_kind(made) is Kind.STATISTICS, "what was solved from them is not published yet"
     follow(made, BAD, BEST, GOOD)
     assert (held(made), next_kind(made)) == (None, Kind.MEASURE)
@@ -269,7 +269,7 @@ def test_a_head_is_solved_anew_when_the_operator_says_so_and_if_it_is_solved_at_
     _app, made = server(folder, demo=True, head="analytic")
     with made.service.database.transaction() as tx:
         sums = Sums(*(np.zeros(1, np.int64),) * 3)
-        collected_sums.keep(tx, collected_sums.Collected(sums, np.zeros(2, np.int64), 2, 1))
+        collected_sums.keep(tx, collected_sums.Collected(sums, np.zeros(2, np.int64), 2, 1, 1))
     follow(made, BAD, BEST)
     assert next_kind(made) is Kind.TRAIN
     made.service.collect_anew()

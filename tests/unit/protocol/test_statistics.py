@@ -66,9 +66,11 @@ def test_only_heads_that_are_solved_have_such_rounds() -> None:
 @pytest.mark.parametrize("kind", ["statistics", "changes"])
 def test_the_layout_is_in_words_of_64_bits(kind: str) -> None:
     analytic, prototypes = (layout_of(head, kind) for head in HEADS)
-    assert [part.kind for part in analytic] == ["statistics", "class_sums", "examples", "counts", "loss", "supporters"]
-    assert [part.length for part in analytic] == [2 * 6, 2 * F * K, 2 * K, 8, 2, K]
-    assert [part.length for part in prototypes] == [F * K, K, 8, 2, K]
+    members = ["members"] if kind == "changes" else []
+    kinds = ["statistics", "class_sums", "examples", "counts", "loss", "supporters"]
+    assert [part.kind for part in analytic] == kinds + members
+    assert [part.length for part in analytic] == [2 * 6, 2 * F * K, 2 * K, 8, 2, K] + [1] * len(members)
+    assert [part.length for part in prototypes] == [F * K, K, 8, 2, K] + [1] * len(members)
     assert {part.bits for part in analytic} == {64}
     assert layout_words(analytic) == 2 * layout_length(analytic)
     lowest = {part.kind: part.lo for part in analytic}
@@ -195,10 +197,13 @@ def test_more_pictures_than_may_count_are_refused_and_not_cut_off() -> None:
 
 def test_differences_are_summed_and_take_a_leaver_out_again() -> None:
     before = sums_of(0) + sums_of(1)
-    told = Round(WORLD, plan(kind="changes")).open()
+    earlier = Round(WORLD, plan()).open()
+    earlier.abandon()
+    told = Round(WORLD, plan(kind="changes"), previous=earlier, round=2, collection=1).open()
     zero = sums_of(0) - sums_of(0)
-    for owner, change in zip(WORLD.owners, (zero - sums_of(0), sums_of(2) - sums_of(1), sums_of(3)), strict=True):
-        said = dataclasses.replace(said_by(0), sums=change, examples=0, supporters=np.array([-1, 1]))
+    changes = ((zero - sums_of(0), -1), (sums_of(2) - sums_of(1), 0), (sums_of(3), 1))
+    for owner, (change, members) in zip(WORLD.owners, changes, strict=True):
+        said = dataclasses.replace(said_by(0), sums=change, examples=0, supporters=np.array([-1, 1]), members=members)
         sent = told.commit(owner, said)
         told.send(sent)
         told.beacon(sent)
@@ -207,6 +212,7 @@ def test_differences_are_summed_and_take_a_leaver_out_again() -> None:
     assert step.totals.sums is not None
     assert step.totals.supporters is not None
     assert step.totals.supporters.tolist() == [-3, 3]
+    assert step.totals.members == 0
     assert ((before + step.totals.sums) - (sums_of(2) + sums_of(3))).is_empty
     assert why_impossible(before + step.totals.sums, 5) is None
 

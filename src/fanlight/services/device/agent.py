@@ -27,10 +27,14 @@ from fanlight.errors import (
     NotPossibleNow,
     Refused,
     RemoteError,
+    StorageError,
 )
+from fanlight.protocol.device import NOTHING_CHANGED
 from fanlight.protocol.device_round import Preparation
-from fanlight.protocol.exchange import Offer
+from fanlight.protocol.exchange import Change, Offer
+from fanlight.protocol.plan import Kind
 from fanlight.services.device.deliveries import Deliveries
+from fanlight.services.device.learner import NOTHING_TO_LEARN_FROM
 from fanlight.services.device.membership import Membership
 from fanlight.services.device.rounds import OTHER_MODEL, Rounds
 from fanlight.services.device.steps import KNOCK_S, Steps
@@ -47,6 +51,8 @@ _LOOK_S = 5.0
 """How often to look, while a step is waited for, whether to stop."""
 _RESTART = 34
 """For so many tries, about ten seconds, a server may just be starting again, and the round waits for this device."""
+_LOOK_AGAIN_S = 600.0
+"""How often to look whether pictures have come or gone that the pages know nothing of."""
 _NOBODY_WAITS = frozenset({OTHER_MODEL, "window-passed", "not-invited"})
 
 
@@ -98,6 +104,8 @@ class Agent:
         self._leaving = Backoff(jitter, first_s=2.0, longest_s=20.0)
         self._ask_at_once = True
         self._declined: bytes | None = None
+        self._told: tuple[int, Change | None, bytes, bytes | None] | None = None
+        self._looked_at = 0.0
         self._stopping = threading.Event()
         self._wake: Callable[[], object] = lambda: None
         self._thread = threading.Thread(target=self._run, name="fanlight-agent", daemon=True)
@@ -140,7 +148,7 @@ class Agent:
                     await self._turn(client)
                 except Exception as error:  # noqa: BLE001 the loop must survive whatever happens in it
                     self._ask_at_once = True
-                    self._declined = None  # main, if it was started again, does not know it any more
+                    self._declined = self._told = None  # main, if it was started again, does not know it any more
                     await asyncio.sleep(self._note(error))
                 else:
                     self.trouble = None
@@ -175,6 +183,10 @@ class Agent:
         self._rounds.ask_again()
         self._deliveries.deliver()
         self._steps.look_for_pictures()
+        if self._is_forgotten(offer):
+            self._leave()
+            return
+        self._tell_change(offer)
         self._act(offer)
         self._deliveries.end()
         self._on_change()
@@ -219,8 +231,13 @@ class Agent:
             if isinstance(error, Refused) and error.slug not in _NOBODY_WAITS:
                 self._decline(signed.hash, error.slug)
             return
+        change = self._rounds.change()
         if not opening.trains:
             self._wait_for(self._steps.measure())
+        elif opening.plan.kind == Kind.CHANGES and change is None:
+            self._decline(signed.hash, NOTHING_CHANGED)
+        elif opening.plan.kind == Kind.CHANGES and change is Change.LEAVES:
+            self._wait_for(self._steps.take_out())
         elif offer.by_itself:
             self._take_part(signed.hash)
 
@@ -228,13 +245,44 @@ class Agent:
         try:
             if self._rounds.offers.preparation in (Preparation.IDLE, Preparation.SENT):
                 self._train()
+            self._wait_for(self._steps.answer())
         except NotPossibleNow as error:
-            if error.slug == "nothing-to-learn-from":  # not a fault: this device only measures
-                log.info("no training pictures: this round is left out")
-                self._decline(mh, error.slug)
-                return
-            raise
-        self._wait_for(self._steps.answer())
+            if error.slug not in (NOTHING_TO_LEARN_FROM, NOTHING_CHANGED):
+                raise
+            log.info("this round is left out", reason=error.slug)  # not a fault
+            self._decline(mh, error.slug)
+
+    def _tell_change(self, offer: Offer) -> None:
+        """Tell main, after each round again, if this device would change something in the sums that it has."""
+        if offer.collection is None or self._rounds.store.account.in_question is not None:
+            return
+        self._look_again()
+        change, before = self._rounds.change(), self._told
+        told = (offer.collection, change, offer.model, offer.manifest)
+        if told == before or (change is None and (before is None or before[1] is None)):
+            return
+        self._rounds.main.tell_change(offer.collection, change)
+        self._told = told
+
+    def _look_again(self) -> None:
+        """Read the folder anew if the owner has changed something, or long ago: files can be laid in from outside."""
+        pictures, now = self._rounds.learner.pictures, self._clock()
+        if pictures.is_stale or not self._looked_at <= now < self._looked_at + _LOOK_AGAIN_S:
+            self._looked_at = now
+            self._rounds.learner.look()
+
+    def _is_forgotten(self, offer: Offer) -> bool:
+        """Does the owner want this device to be forgotten, and is it?"""
+        account = self._rounds.store.account
+        if not self._rounds.wishes.kept.forget or account.in_question is not None:
+            return False
+        counted = account.counted
+        return counted is None or (offer.collection is not None and counted.collection < offer.collection)
+
+    def _leave(self) -> None:
+        self._membership.leave()
+        with contextlib.suppress(StorageError):
+            self._rounds.learner.pictures.forget_made()
 
     def _train(self) -> None:
         job = self._steps.train()

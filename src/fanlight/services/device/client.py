@@ -18,7 +18,7 @@ from fanlight.learning.model_file import MAX_MODEL_BYTES
 from fanlight.protocol import signing
 from fanlight.protocol.closing import OutcomeForDevice
 from fanlight.protocol.digests import VectorDigest
-from fanlight.protocol.exchange import OFFER, PREFIX, Decline, Offer, Welcome
+from fanlight.protocol.exchange import OFFER, PREFIX, Change, Changing, Decline, Offer, Welcome
 from fanlight.protocol.identities import Trust
 from fanlight.protocol.report import WHOLE_BYTES, Envelope, body_prefix
 from fanlight.services.device.download import download
@@ -101,6 +101,11 @@ class MainClient(Server):
         """This device will not report in the round, because of ``slug``: nobody needs to wait for it."""
         content = Decline.because(slug).encode()
         self.remote.send("POST", f"{PREFIX}/rounds/{mh.hex()}/decline", content=content)
+
+    def tell_change(self, collection: int, change: Change | None) -> None:
+        """What this device would change in the sums that the head is solved from."""
+        content = Changing(collection=collection, change=change.value if change else None).encode()
+        self.remote.send("POST", f"{PREFIX}/changing", content=content)
 
     def outcome(self, mh: bytes) -> OutcomeForDevice:
         """What became of a round; ``NotFound`` until it is over."""

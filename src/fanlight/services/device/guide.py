@@ -96,6 +96,11 @@ def _out(role: DeviceRole) -> Now | None:
     if kept.left:
         text = "It asks the servers for nothing and answers no round. Your pictures are still here."
         return Now("This device has left the federation.", text, "What that means", href="/privacy#leave", name="left")
+    if kept.forget:
+        text = (
+            "It learns no more. It takes its pictures out of the sums as soon as others have something to change too."
+        )
+        return Now("Waiting to be forgotten.", text, "What that means", href="/privacy#leave", name="forget")
     if kept.paused:
         text = f"You have paused this device: nothing is sent. {effect_on_round(role)} New models still come."
         return Now("Paused.", text, "Go on", GO_ON, name="paused")

@@ -62,6 +62,7 @@ class Prepared(Message):
         trained_at: unix seconds.
         sent_in: the manifest of the report that was made of it, if one was.
         sums: SHA-256 of the file with the sums, where the head is solved from sums.
+        pictures: a digest of the pictures that they are of, and their labels.
     """
 
     state: Name
@@ -77,6 +78,7 @@ class Prepared(Message):
     trained_at: Time
     sent_in: Hash | None = None
     sums: Hash | None = None
+    pictures: Hash | None = None
 
     @property
     def at(self) -> Preparation:

@@ -14,6 +14,7 @@ import contextlib
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,7 +34,6 @@ from fanlight.learning.training_settings import TrainingSettings
 from fanlight.protocol.contribution import W_MAX
 from fanlight.protocol.device_round import Preparation
 from fanlight.protocol.plan import Kind, Plan
-from fanlight.protocol.statistics import Sums
 from fanlight.services.device import solving
 from fanlight.services.device import sums_file as sums_files
 from fanlight.services.device.learned import Course, Epoch, Held, Learned, Prepared, StoredCounts
@@ -43,6 +43,8 @@ from fanlight.services.device.pictures import Examples, Pictures
 from fanlight.services.device.store import DeviceStore
 from fanlight.services.http.jobs import Point, Progress
 
+NOTHING_TO_LEARN_FROM: Final = "nothing-to-learn-from"
+"""Why a device does not train."""
 _FEATURES_COST = 4.0  # a picture's features take so many times as long as all passes over them
 
 
@@ -129,6 +131,7 @@ class Learner:
             local=_measure(local, parts["test"], plan),
             trained_at=int(self.clock()),
             sums=hashlib.sha256(sums_file).digest() if sums_file is not None else None,
+            pictures=self.pictures.read_last if sums_file is not None else None,
         )
         kept = self.store.trained(prepared, file, beside, sums_file)
         self.store.keep_course(course)
@@ -157,10 +160,6 @@ class Learner:
         vectors = [vector_of(layout, model) for model in (local, self.global_model(held))]
         update: NDArray[np.float64] = vectors[0] - vectors[1]
         return update
-
-    def sums(self, prepared: Prepared) -> Sums:
-        """The sums of a preparation that has some; errors as in ``sums_file.decode``."""
-        return sums_files.decode(self.store.sums_file(prepared.sums or b""))
 
     def _some(self, examples: Examples, most: int) -> Examples:
         if examples.y.size <= most:
@@ -263,7 +262,7 @@ def nothing_to_learn_from(pictures: Pictures) -> NotPossibleNow:
     """The error for a device without training pictures."""
     return NotPossibleNow(
         f"There are no training pictures in {pictures.folder}.",
-        slug="nothing-to-learn-from",
+        slug=NOTHING_TO_LEARN_FROM,
         next="Put some in on the page Pictures and say what they show, or lay them into that folder, one folder for "
         "each class.",
     )

@@ -20,7 +20,7 @@ _FOLDER: Final = "models"
 
 
 class ModelFiles:
-    """One file of each kind, named by its SHA-256.
+    """The files of each kind, named by their SHA-256: one, or of sums a few.
 
     Args:
         state: the state folder.
@@ -44,10 +44,10 @@ class ModelFiles:
             raise StorageError(f"The {whose} model's file in {self._files.root} is damaged.", slug="damaged-model")
         return data
 
-    def keep_only(self, whose: Whose, sha256: bytes | None) -> None:
+    def keep_only(self, whose: Whose, *kept: bytes | None) -> None:
         """Delete all others of the kind, or all, if none is to be kept; one that a power cut brings back goes too."""
-        kept = None if sha256 is None else _name(whose, sha256)
-        others = (name for name in self._files.names() if name.startswith(f"{whose}-") and name != kept)
+        names = {_name(whose, sha256) for sha256 in kept if sha256 is not None}
+        others = (name for name in self._files.names() if name.startswith(f"{whose}-") and name not in names)
         self._files.delete(*others, durably=False)
 
     def unfinished(self, sha256: bytes) -> Unfinished:

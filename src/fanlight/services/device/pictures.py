@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,10 +25,13 @@ from fanlight.learning.features import FeatureExtractor, Sights
 from fanlight.learning.folders import Hashes, LabelledPicture, PictureSet, divide_afresh, scan
 from fanlight.learning.split import PARTS
 from fanlight.protocol.contribution import COUNT_MAX
+from fanlight.protocol.digests import digest
 from fanlight.protocol.plan import Plan
 from fanlight.services.device import made
 from fanlight.services.device.sides import Sides
 
+LEARNED_FROM: Final = ("train", "valid")
+"""The parts that sums are of."""
 OnProgress = Callable[[int, int], None]
 
 
@@ -52,11 +56,13 @@ class Overview:
         counts: pictures per part and class.
         problems: what cannot be used, or not as it stands.
         error: why the folder cannot be used at all, if so.
+        learned_from: a digest of the pictures to learn from, their labels and parts; empty without any to train with.
     """
 
     counts: dict[str, dict[str, int]] = field(default_factory=dict)
     problems: tuple[str, ...] = ()
     error: FanlightError | None = None
+    learned_from: bytes = b""
 
     def total(self, part: str) -> int:
         """Pictures of one part."""
@@ -97,6 +103,8 @@ class Pictures:
         self._lock = threading.Lock()
         self._known: set[str] = set()
         self._hashes: Hashes = {}
+        self.read_last = b""  # of which pictures there are features: a digest as that of an overview
+        self.is_stale = False  # has the owner changed something since the folder was read?
         self._extractor: tuple[tuple[bytes, int, str], FeatureExtractor] | None = None
         self._memory: dict[str, NDArray[np.float32]] = {}
 
@@ -132,6 +140,7 @@ class Pictures:
 
     def changed(self) -> None:
         """The owner has changed what pictures show: what was missing when the folder was read may be there now."""
+        self.is_stale = True
         seen = self.overview
         if seen is not None and (seen.error is not None or not (seen.total("train") and seen.total("test"))):
             self.overview = None
@@ -149,6 +158,7 @@ class Pictures:
                 self._lock.release()
 
     def _scan(self, classes: Sequence[str]) -> PictureSet:
+        self.is_stale = False  # first: what changes meanwhile may be missed
         try:
             self.check_folder()
             divide = partial(self._sides.divide, classes) if self._sides else divide_afresh
@@ -160,7 +170,8 @@ class Pictures:
             raise
         self._known.update(picture.content_hash for part in PARTS for picture in found.part(part))
         counts = {part: _per_class(found.part(part), classes) for part in PARTS}
-        self.overview = Overview(counts, tuple(str(problem) for problem in found.problems))
+        problems = tuple(str(problem) for problem in found.problems)
+        self.overview = Overview(counts, problems, learned_from=_digest(found))
         return found
 
     def examples(self, plan: Plan, parts: Sequence[str], on_progress: OnProgress) -> dict[str, Examples]:
@@ -176,6 +187,7 @@ class Pictures:
         """
         with self._lock:
             found = self._scan(plan.classes)
+            self.read_last = _digest(found)
             wanted = {part: _capped(found.part(part)) if part == "test" else found.part(part) for part in parts}
             augmentation = planned(plan)
             variants = augmentation.variants_of(len(wanted.get("train", ()))) if augmentation else 0
@@ -236,6 +248,13 @@ def planned(plan: Plan) -> Augmentation | None:
 def _per_class(pictures: Sequence[LabelledPicture], classes: Sequence[str]) -> dict[str, int]:
     counts = np.bincount([picture.label for picture in pictures], minlength=len(classes))
     return {name: int(count) for name, count in zip(classes, counts, strict=True)}
+
+
+def _digest(found: PictureSet) -> bytes:
+    if not found.part("train"):
+        return b""
+    parts = [[picture.content_hash, picture.label, part] for part in LEARNED_FROM for picture in found.part(part)]
+    return digest("fanlight/pictures/v1", sorted(parts))
 
 
 def _capped(pictures: Sequence[LabelledPicture]) -> Sequence[LabelledPicture]:

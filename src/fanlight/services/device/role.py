@@ -13,6 +13,7 @@ from pathlib import Path
 
 import httpx
 
+from fanlight.errors import NotPossibleNow
 from fanlight.learning.backbones import CompiledBackbone
 from fanlight.learning.model_file import HeadModel
 from fanlight.services.device.agent import Agent
@@ -107,6 +108,22 @@ class DeviceRole:
         self.membership.leave()
         self.pages.notify()
         self.pictures.forget_made()
+
+    def forget(self, *, on: bool) -> None:
+        """Have this device's pictures taken out of the sums that the head is solved from, in company; then leave.
+
+        Raises:
+            NotPossibleNow: main counts nothing of this device, so it can leave at once.
+        """
+        account = self.store.account
+        if on and account.counted is None and account.in_question is None:
+            raise NotPossibleNow(
+                "No sums with this device's pictures are kept anywhere.",
+                slug="nothing-counted",
+                next="You can leave at once.",
+            )
+        self.rounds.wishes.forget(on)
+        self.pages.notify()
 
     def come_back(self) -> None:
         """Undo ``leave`` before any server knows of it.

@@ -17,11 +17,13 @@ import structlog
 from fanlight.core.randomness import Keystream
 from fanlight.errors import Conflict, FanlightError, NotAuthentic, NotFound, NotPossibleNow, Refused
 from fanlight.protocol.contribution import W_MAX, Contribution
-from fanlight.protocol.device import needs_training
+from fanlight.protocol.device import NOTHING_CHANGED, needs_training
 from fanlight.protocol.device_round import PREPARATION, Delivery, PreparationEvent, Record, answer_key
+from fanlight.protocol.exchange import Change
 from fanlight.protocol.manifest import Manifest, SignedManifest, read_manifest
 from fanlight.protocol.plan import Kind, Plan
 from fanlight.protocol.report import Envelope, body_bytes
+from fanlight.services.device.changing import Said, say
 from fanlight.services.device.client import AggregatorClient, MainClient
 from fanlight.services.device.identity import Identity
 from fanlight.services.device.learned import Held, Learned, Prepared, StoredCounts
@@ -112,6 +114,14 @@ class Rounds:
         kind = Kind(proposal.kind)
         if kind.teaches and kind != held.plan.kind:
             raise Refused("The round teaches in another way than this device has learned.", slug=OTHER_MODEL)
+        if self.wishes.kept.forget and kind is not Kind.CHANGES:
+            raise Refused(
+                "This device waits to be forgotten, and learns no more.",
+                slug="to-be-forgotten",
+                next="It leaves as soon as a round with company has taken its pictures out; see the page Privacy.",
+            )
+        if proposal.collection is not None:
+            self.store.account.counted_in(proposal.collection)
         plan = held.plan.of_kind(kind)
         key = answer_key(proposal.plan, proposal.attempt, proposal.model)
         history = self.store.history(key, int(self.clock()))  # a server's time could stretch the owner's limit a day
@@ -142,29 +152,56 @@ class Rounds:
         """
         PREPARATION.next(self.offers.preparation, event)
         prepared = self.prepared()
-        by_sums, beside = Kind(opening.plan.kind).sums, self.store.memories.to_send(prepared.head)
-        update = None if by_sums else beside.get("update")
-        if update is None and not by_sums:
+        if Kind(opening.plan.kind).sums:
+            return self._commit_sums(opening, prepared, event)
+        beside = self.store.memories.to_send(prepared.head)
+        update = beside.get("update")
+        if update is None:
             update = self.learner.update(opening.held, prepared)
         contribution = Contribution(
             examples=prepared.examples,
             update=update,
-            sums=self.learner.sums(prepared) if by_sums else None,
             received=prepared.received.measured,
             local=prepared.local.measured,
             supporters=np.array(prepared.supporters, np.bool_),
             control=beside.get("control"),
             steps=float(beside["steps"][0]) if "steps" in beside else None,
         )
+        return self._commit(opening, contribution, _learned(opening, prepared), Use(prepared, event))
+
+    def _commit_sums(self, opening: Opening, prepared: Prepared, event: PreparationEvent) -> Record:
+        said = self._sums_said(opening, prepared)
+        try:
+            return self._commit(opening, said.contribution, _learned(opening, prepared), Use(prepared, event), said)
+        except NotPossibleNow as error:
+            if error.slug == NOTHING_CHANGED and prepared.pictures:
+                self.store.account.nothing_changed(prepared.pictures)
+            raise
+
+    def commit_taking_out(self, opening: Opening) -> Record:
+        """Build and keep the report that takes back what is counted of this device; nothing is sent yet."""
+        classes = len(opening.plan.classes)
         learned = Learned(
-            received=prepared.received,
-            local=prepared.local,
-            examples=prepared.examples,
-            epochs=prepared.epochs,
-            model_version=prepared.model_version,
+            received=opening.held.measured or StoredCounts.none(classes),
+            model_version=opening.held.version,
             model_bytes=opening.held.file_bytes,
         )
-        return self._commit(opening, contribution, learned, Use(prepared, event))
+        said = self._sums_said(opening, None)
+        return self._commit(opening, said.contribution, learned, None, said)
+
+    def _sums_said(self, opening: Opening, prepared: Prepared | None) -> Said:
+        proposal, classes = opening.manifest.proposal, len(opening.plan.classes)
+        return say(self.store, proposal, opening.signed.hash, prepared, classes)
+
+    def change(self) -> Change | None:
+        """What this device would change in main's sums, as far as its pictures were looked at; see ``Account.change``.
+
+        The offer says which sums there are.
+        """
+        offer, seen = self.offers.current, self.learner.pictures.overview
+        pictures = seen.learned_from if seen is not None and seen.error is None else None
+        collection = offer.collection if offer else None
+        return self.store.account.change(collection, pictures, leaves=self.wishes.kept.forget)
 
     def commit_measuring(self, opening: Opening, progress: Progress) -> Record:
         """Measure, build and keep the report of a measuring round; nothing is sent yet."""
@@ -221,7 +258,7 @@ class Rounds:
             record = self._record(mh)
             if record.at != Delivery.ENDED:
                 end = self.identity.device.end(record, outcome)
-                self.store.finish(end)
+                self.store.finish(end, int(self.clock()))
                 _say("round ended", record, result=end.result.value, reason=end.reason, included=end.was_included)
         return True
 
@@ -281,12 +318,14 @@ class Rounds:
         """Those of ``possibly_over`` whose end decides what may be sent now.
 
         A report that is not delivered, and one for the plan, attempt and model of the open round: these are answered
-        again only after a round that was abandoned. And one that the device will remember if it counts.
+        again only after a round that was abandoned. And one that the device will remember, or main count, if it counts.
         """
         over, signed = self.possibly_over(), self.offers.manifest
         asked = signed.terms.proposal if over and signed else None
         key = answer_key(asked.plan, asked.attempt, asked.model) if asked else None
         remembered = self.store.memories.in_question() if over else frozenset()
+        if (counting := self.store.account.in_question) is not None:
+            remembered |= {counting.mh}
         return [
             record for record in over if record.at in UNDELIVERED or record.answer_key == key or record.mh in remembered
         ]
@@ -321,7 +360,14 @@ class Rounds:
             )
         return prepared
 
-    def _commit(self, opening: Opening, contribution: Contribution, learned: Learned, use: Use | None = None) -> Record:
+    def _commit(
+        self,
+        opening: Opening,
+        contribution: Contribution,
+        learned: Learned,
+        use: Use | None = None,
+        said: Said | None = None,
+    ) -> Record:
         now = int(self.clock())
         stream = Keystream(self.randomness(32))
         with self.identity.lock:
@@ -330,7 +376,7 @@ class Rounds:
                     "This device is changing its key.", slug="key-change", next="Wait until both servers have taken it."
                 )
             record, y = self.identity.device.commit(opening.signed, opening.manifest, contribution, stream, now)
-            self.store.commit(record, y, learned, use)
+            self.store.commit(record, y, learned, use, said.asked if said else None)
         _say("report committed", record, kind=record.kind, bytes=body_bytes(record.envelope, record.length))
         return record
 
@@ -339,6 +385,17 @@ class Rounds:
         if record is None:
             raise NotFound("There is no report for this round.")
         return record
+
+
+def _learned(opening: Opening, prepared: Prepared) -> Learned:
+    return Learned(
+        received=prepared.received,
+        local=prepared.local,
+        examples=prepared.examples,
+        epochs=prepared.epochs,
+        model_version=prepared.model_version,
+        model_bytes=opening.held.file_bytes,
+    )
 
 
 def _say(what: str, record: Record, **facts: object) -> None:

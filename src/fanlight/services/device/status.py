@@ -45,6 +45,7 @@ def status(role: DeviceRole) -> dict[str, Any]:
         },
         "paused": wishes.paused,
         "left": wishes.left,
+        "counted": counted(role),
         "leaving": leaving(role) if wishes.left else None,
         "equivocation": equivocation(role),
         "problem": vars(trouble) if trouble else None,
@@ -63,6 +64,30 @@ def leaving(role: DeviceRole) -> dict[str, Any]:
     return {
         name: {"knows": name in told, "problem": problem(not_told[name]) if name in not_told else None}
         for name in role.membership.servers
+    }
+
+
+def counted(role: DeviceRole) -> dict[str, Any] | None:
+    """What the sums that a head is solved from have of this device; None where there are none.
+
+    ``pictures``: training pictures, since ``round``; None if nothing is counted. ``change``: what a round of changes
+    would bring. ``forget``: does this device wait for one to be forgotten? ``forgotten_in``: the round that did it.
+    """
+    account, offer = role.store.account, role.offers.current
+    found, forgotten = account.counted, account.forgotten
+    collection = offer.collection if offer else None
+    if collection is None and found is None and forgotten is None:
+        return None
+    if found is not None and collection is not None and found.collection < collection:
+        found = None
+    change = role.rounds.change()
+    return {
+        "round": found.round if found else None,
+        "pictures": found.examples if found else None,
+        "change": change.value if change else None,
+        "in_question": account.in_question is not None,
+        "forget": role.rounds.wishes.kept.forget,
+        "forgotten_in": forgotten.round if forgotten else None,
     }
 
 

@@ -79,6 +79,10 @@ class Steps:
         """Step 3 of a round by itself, without step 2: a report says that this device has trained."""
         return self.jobs.start(SEND, functools.partial(self._send, event=PreparationEvent.ANSWER))
 
+    def take_out(self) -> Job:
+        """Answer a round of changes with what takes back all that is counted of this device."""
+        return self.jobs.start(SEND, self._take_out)
+
     def measure(self) -> Job:
         """Answer a measuring round."""
         return self.jobs.start(MEASURE, self._answer_measuring)
@@ -218,6 +222,14 @@ class Steps:
         record = self.rounds.store.report(opening.signed.hash)
         if record is None:
             record = self.rounds.commit_measuring(opening, progress)
+        return self._deliver(record, progress)
+
+    def _take_out(self, progress: Progress) -> dict[str, Any]:
+        opening = self._opening()
+        record = self.rounds.store.report(opening.signed.hash)
+        if record is None:
+            progress(0.1, "building the masked report that takes this device's pictures out")
+            record = self.rounds.commit_taking_out(opening)
         return self._deliver(record, progress)
 
     def _look_at_model(self, progress: Progress) -> dict[str, Any]:

@@ -30,7 +30,8 @@ from fanlight.protocol.device_round import (
     Record,
 )
 from fanlight.protocol.message import Blob, Message, Name
-from fanlight.services.device import memories
+from fanlight.services.device import counted, memories
+from fanlight.services.device.counted import Account, InQuestion
 from fanlight.services.device.evidence import Evidence
 from fanlight.services.device.learned import Course, Held, Learned, Prepared, StoredCounts
 from fanlight.services.device.memories import Left
@@ -106,6 +107,7 @@ class DeviceStore:
         refusals: manifests that were not answered.
         values: what is kept under a key.
         memories: what algorithms remember.
+        account: what main counts of this device.
 
     Raises:
         StorageError: it cannot be used, or is from a newer version.
@@ -119,6 +121,7 @@ class DeviceStore:
         self.refusals = Refusals(self.database)
         self.values = Values(self.database)
         self.memories = memories.Memories(self.database)
+        self.account = Account(self.values)
         self._models = ModelFiles(folder)
         self._reports = BlobFolder(folder / REPORT_FOLDER)
         # In memory too, as the values are.
@@ -213,7 +216,7 @@ class DeviceStore:
                 kept = _move(tx, kept, PreparationEvent.NEW_MODEL)
             memories.trained(tx, prepared.head, prepared.model_version, left)
         self._models.keep_only("local", prepared.head)
-        self._models.keep_only("sums", prepared.sums)
+        self._models.keep_only("sums", prepared.sums, *self.account.files)
         return kept
 
     @property
@@ -244,17 +247,25 @@ class DeviceStore:
         return self._models.read("local", sha256)
 
     def sums_file(self, sha256: bytes) -> bytes:
-        """The file with the sums of a preparation; errors as in ``global_file``."""
+        """The file with sums of a preparation, or what is counted; errors as in ``global_file``."""
         return self._models.read("sums", sha256)
 
     # -- reports
 
-    def commit(self, record: Record, y: NDArray[np.uint32], learned: Learned, use: Use | None = None) -> None:
+    def commit(
+        self,
+        record: Record,
+        y: NDArray[np.uint32],
+        learned: Learned,
+        use: Use | None = None,
+        asked: InQuestion | None = None,
+    ) -> None:
         """Keep a report before its first byte is sent, and that its manifest has been answered.
 
         Args:
             record, y, learned: the report.
             use: of what it was made of, in a training round.
+            asked: what main counts of this device if the report counts, where it has sums.
 
         Raises:
             NotPossibleNow: the preparation is another one by now.
@@ -266,6 +277,8 @@ class DeviceStore:
                 _add_report(tx, record, learned)
                 if use is not None:
                     _use_up(tx, use, record.mh)
+                if asked is not None:
+                    counted.sent(tx, asked)
         except Exception:
             if self.report(record.mh) is None:  # a full disk, too: nobody would ask for this y, nor delete it
                 self._reports.delete(name)
@@ -312,8 +325,13 @@ class DeviceStore:
             _replace(tx, record)
         self._remember(record)
 
-    def finish(self, end: End) -> None:
-        """A report's round is over: y is no longer needed; an abandoned round may be answered again."""
+    def finish(self, end: End, now: int) -> None:
+        """A report's round is over: y is no longer needed; an abandoned round may be answered again.
+
+        Args:
+            end: what became of it.
+            now: unix seconds.
+        """
         record = end.record
         reason = end.left_out or end.reason
         line = {"result": end.result.value, "reason": reason, "included": end.was_included}
@@ -326,8 +344,9 @@ class DeviceStore:
             stands = prepared is not None and prepared.at == Preparation.SENT and prepared.sent_in == record.mh
             if prepared is not None and stands:
                 _move(tx, prepared, PreparationEvent.ABANDONED if abandoned else PreparationEvent.ENDED)
-            counted = end.result == Result.RELEASED and end.was_included
-            memories.ended(tx, record.mh, counted=counted, may_be_sent_again=abandoned and stands)
+            counts = end.result == Result.RELEASED and end.was_included
+            memories.ended(tx, record.mh, counted=counts, may_be_sent_again=abandoned and stands)
+            counted.ended(tx, record.mh, counted=counts, now=now)
         self._remember(record)
         self._reports.delete(_y_name(record.mh))
 

@@ -46,6 +46,7 @@ class Kept(Message):
 
     ``excluded``: backbones and heads, by registry id, that this program knows and its owner does not want.
     ``trusted``: backbones that it does not know, and its owner wants.
+    ``forget``: this device learns no more, and leaves when a round has taken its pictures out of main's sums.
     """
 
     k_min: U32
@@ -56,6 +57,7 @@ class Kept(Message):
     excluded: tuple[Name, ...] = ()
     r_max_percent: U32 = MOST_REJECTED_PERCENT
     trusted: tuple[Trusted, ...] = ()
+    forget: bool = False
 
 
 def check_k_min(number: int) -> None:
@@ -214,6 +216,10 @@ class Wishes:
     def leave(self, left: bool) -> None:
         """Have nothing to do with the servers any more, or come back; ``membership`` is who tells the servers."""
         self._keep(left=left)
+
+    def forget(self, on: bool) -> None:
+        """Have this device's pictures taken out of main's sums, then leave; or go on. A pause would be in the way."""
+        self._keep(forget=on, paused=False)
 
     def check(self) -> None:
         """Nothing if this device may answer rounds.

@@ -43,7 +43,7 @@ class GivenBackbone(BaseModel):
 
 
 class Switch(BaseModel):
-    """The body of ``PUT /api/v1/paused`` and ``/api/v1/left``."""
+    """The body of ``PUT /api/v1/paused``, ``/api/v1/left`` and ``/api/v1/forgotten``."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -51,7 +51,7 @@ class Switch(BaseModel):
 
 
 def wishes_router(role: DeviceRole) -> APIRouter:
-    """``GET /api/v1/wishes``; ``PUT`` on ``floors``, ``allowed``, ``trusted``, ``paused``, ``left`` gives all back."""
+    """``GET /api/v1/wishes``, and ``PUT`` on what can be changed, which gives all back."""
     router = APIRouter(prefix="/api/v1")
     wishes = role.rounds.wishes
 
@@ -85,6 +85,11 @@ def wishes_router(role: DeviceRole) -> APIRouter:
             role.leave()
         else:
             role.come_back()
+        return wishes.kept.model_dump()
+
+    @router.put("/forgotten")
+    def forget(given: Switch, _owner: Actor) -> dict[str, Any]:
+        role.forget(on=given.on)
         return wishes.kept.model_dump()
 
     return router

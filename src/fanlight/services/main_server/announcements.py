@@ -6,7 +6,7 @@ from sqlalchemy import update
 
 from fanlight.errors import NotAuthentic, NotEnrolled
 from fanlight.protocol import signing
-from fanlight.protocol.exchange import Decline
+from fanlight.protocol.exchange import Change, Changing, Decline
 from fanlight.protocol.main_round import State
 from fanlight.protocol.report import READINESS, Readiness
 from fanlight.services.main_server import class_proposals, device_models, round_table, teaching
@@ -61,6 +61,18 @@ def take_refusal(service: MainService, device: bytes, mh: bytes, data: bytes) ->
     if is_newest and stored.at is State.OPEN and (not cohort or device in cohort):
         service.presence.decline(device, stored.number, reason)
         service.news.tell()
+
+
+def take_changing(service: MainService, device: bytes, data: bytes) -> None:
+    """A device would change something in the sums that the head is solved from, or nothing any more.
+
+    Raises:
+        MalformedMessage: it says nothing of the kind.
+    """
+    said = Changing.decode(data)
+    if service.changers.say(device, said.collection, Change(said.change) if said.change else None):
+        service.news.policy.notify()
+        service.pages.notify()
 
 
 def take_class_proposal(service: MainService, device: bytes, data: bytes) -> None:

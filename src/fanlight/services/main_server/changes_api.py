@@ -26,6 +26,10 @@ def changes_router(service: MainService) -> APIRouter:
     def collect_anew() -> None:
         service.collect_anew()
 
+    @router.post("/api/v1/statistics/changes", status_code=204, dependencies=CHANGE)
+    def take_changes() -> None:
+        service.take_changes()
+
     @router.post("/api/v1/models/{version}/current", dependencies=CHANGE)
     def make_current(version: Which, abandon: Flag = False) -> dict[str, Any]:
         return {"version": version, "current": service.make_current(version, abandon=abandon)}

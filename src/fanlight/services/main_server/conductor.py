@@ -216,6 +216,8 @@ class Conductor:
             return False
         self._service.proposals.propose(tx, kind)
         notes.keep(tx, notes.MEASURE_NEXT, 0)
+        if kind is Kind.CHANGES:
+            notes.keep(tx, notes.CHANGES_NEXT, 0)
         return True
 
     def _finish_if_content(self, line: RoundLine, rules: WaitingRules) -> bool:

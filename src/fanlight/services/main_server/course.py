@@ -18,8 +18,18 @@ from fanlight.core.percent import percent
 from fanlight.learning.heads import HeadKind
 from fanlight.protocol import codec
 from fanlight.protocol.log import LogEntry
+from fanlight.protocol.main_round import State
 from fanlight.protocol.plan import Kind
-from fanlight.services.main_server import measurements, members, notes, round_table, stopping_rules, teaching
+from fanlight.services.main_server import (
+    changing_sums,
+    collected_sums,
+    measurements,
+    members,
+    notes,
+    round_table,
+    stopping_rules,
+    teaching,
+)
 from fanlight.services.main_server.promotion import Reason
 from fanlight.services.main_server.scores import Scores, begin_anew
 from fanlight.services.main_server.service import MainService
@@ -127,7 +137,27 @@ class Course:
             return None
         if notes.read(tx, notes.MEASURE_NEXT, 0):
             return None if self.why_not_even_measure() else Kind.MEASURE
-        if self.hold(tx) is not None:
+        if self._changes_are_due(tx):
+            last = round_table.latest_line(tx)
+            in_vain = last is not None and last.kind == Kind.CHANGES and last.at is not State.COMPLETE
+            return (self._learning(tx) if in_vain else None) or Kind.CHANGES
+        return self._learning(tx)
+
+    def _changes_are_due(self, tx: Connection) -> bool:
+        """Is a round to take in what has changed? By itself, as soon as it has company; nothing else has to be left."""
+        service = self._service
+        if self.why_not_even_measure() is not None or not HeadKind(service.task.head).is_solved:
+            return False
+        if collected_sums.collection(tx) is None:
+            return False
+        if notes.read(tx, notes.CHANGES_NEXT, 0):
+            return True
+        policy = self._policy
+        return policy.by_itself and changing_sums.are_enough(tx, service.task, service.changers, service.presence)
+
+    def _learning(self, tx: Connection) -> Kind | None:
+        """What the next round does if it is none of changes."""
+        if self._hold(tx) is not None:
             return None
         if not self._policy.by_itself:
             return teaching.kind_of_next(tx, self._service.task)
@@ -138,6 +168,9 @@ class Course:
 
     def hold(self, tx: Connection) -> Hold | None:
         """Why no round opens after the one that is open, if any."""
+        return None if self._changes_are_due(tx) else self._hold(tx)
+
+    def _hold(self, tx: Connection) -> Hold | None:
         stopped = Stop(notes.read(tx, notes.STOPPED, Stop.NONE))
         if stopped is not Stop.NONE:
             return self._stopped(tx, stopped)

@@ -188,6 +188,11 @@ def _algorithm(algorithm: dict[str, Any]) -> str:
 def solution_in_words(solution: dict[str, Any]) -> str:
     """How a version was solved, in a sentence."""
     sums = f"from the sums of {solution['pictures']} pictures on {solution['devices']} devices, in one round"
+    if solution.get("changed"):
+        sums = (
+            f"anew from the sums of {solution['pictures']} pictures on {solution['devices']} devices, collected in "
+            f"round {solution['collection']} and changed last in round {solution['changed']}"
+        )
     if solution["strength"] is None:
         return f"{sums}; the mean of each class."
     if solution["held_out_error"] is None:

@@ -15,7 +15,7 @@ from fanlight.learning.model_file import HeadModel, decode, parts
 from fanlight.protocol.contribution import Totals
 from fanlight.protocol.plan import Plan
 from fanlight.protocol.statistics import Sums
-from fanlight.services.main_server import algorithm_memories, members, notes, solving
+from fanlight.services.main_server import algorithm_memories, collected_sums, members, notes, solving
 from fanlight.services.main_server.collected_sums import Collected
 from fanlight.services.main_server.next_version import move
 from fanlight.services.main_server.task_file import TaskFile
@@ -157,7 +157,8 @@ class Models:
 
         Classes with fewer supporters than the task asks for keep their row: with one supporter the row of the sum *is*
         that device's contribution. ``totals.steps`` are overwritten: see ``next_version``. Where the round has sums,
-        the model is solved from them, wherever it started from.
+        the model is solved from them, wherever it started from; where it has changes, from what these make
+        of them.
         """
         if totals.sums is not None:
             made = self._solved(tx, totals.sums, totals, round_number)
@@ -186,8 +187,13 @@ class Models:
     def _solved(self, tx: Connection, sums: Sums, totals: Totals, round_number: int) -> HeadModel:
         assert totals.supporters is not None
         plan, number = self._tasks.task.plan, self._latest(tx) + 1
-        collected = Collected(sums, totals.supporters, totals.count, round_number)
-        head = solving.solve_version(tx, plan, collected, self._held_back(tx, totals.supporters), number)
+        if totals.members is None:
+            collected = Collected(sums, totals.supporters, totals.count, round_number, round_number)
+        else:
+            before = collected_sums.read(tx)
+            assert before is not None  # or the round would have failed
+            collected = before.changed(totals, round_number)
+        head = solving.solve_version(tx, plan, collected, self._held_back(tx, collected.supporters), number)
         return version_model(plan, number, head)
 
     def _held_back(self, tx: Connection, supporters: NDArray[np.int64]) -> NDArray[np.bool_]:

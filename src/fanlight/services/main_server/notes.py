@@ -17,6 +17,9 @@ CLIP_MICRO: Final = "clip_micro"
 MEASURE_NEXT: Final = "measure_next"
 """1 if the next round is to measure instead of to train."""
 
+CHANGES_NEXT: Final = "changes_next"
+"""1 if the next round is to take in what has changed on devices since the head was solved."""
+
 NONE: Final = -1
 """No version: of the two below."""
 

@@ -9,12 +9,13 @@ from __future__ import annotations
 import functools
 from typing import NamedTuple
 
+from fanlight.learning.heads import HeadKind
 from fanlight.protocol import signing
 from fanlight.protocol.exchange import OFFER, Offer, Order
 from fanlight.protocol.main_round import Record, State
 from fanlight.protocol.manifest import invite
 from fanlight.protocol.plan import Plan
-from fanlight.services.main_server import round_table, teaching
+from fanlight.services.main_server import collected_sums, round_table, teaching
 from fanlight.services.main_server.models import Version
 from fanlight.services.main_server.round_table import RoundLine
 from fanlight.services.main_server.service import MainService
@@ -34,6 +35,7 @@ class _Said(NamedTuple):
     mh: bytes | None
     invited: bytes | None
     pause_s: int
+    collection: int | None
 
 
 class Offers:
@@ -53,14 +55,14 @@ class Offers:
         """The signed offer for a device."""
         service = self._service
         version = service.news.version_of(service.news.offers, device)  # read first: a change meanwhile is news
-        line, model, rules, plan = self._now(service.database.commits)
+        line, model, rules, plan, collection = self._now(service.database.commits)
         task, mh, invited = service.task, None, None
         by_itself = task.policy.by_itself if rules is None else rules.by_itself
         if line is not None and line.at is State.OPEN and line.asked is not Order.ABANDON:
             cohort = self._opened(line.mh).cohort
             mh = line.mh if not cohort or device in cohort else None
             invited = device if cohort and mh else None
-        return self._signed(_Said(version, by_itself, plan, model, mh, invited, service.pause_s))
+        return self._signed(_Said(version, by_itself, plan, model, mh, invited, service.pause_s, collection))
 
     def _sign(self, said: _Said) -> bytes:
         identity = self._service.identity
@@ -74,17 +76,23 @@ class Offers:
             manifest=self._opened(said.mh).manifest if said.mh else None,
             invitation=invite(identity.private, said.mh, said.invited) if said.mh and said.invited else None,
             pause_s=said.pause_s or None,
+            collection=said.collection,
         )
         return signing.sign(identity.private, OFFER, message.encode()).encode()
 
-    def _read_now(self, _commits: int) -> tuple[RoundLine | None, Version, WaitingRules | None, Plan]:
-        """The newest round, the current model, the rules of a round under way, and the plan that is followed now."""
+    def _read_now(self, _commits: int) -> tuple[RoundLine | None, Version, WaitingRules | None, Plan, int | None]:
+        """The newest round, the current model, the rules of a round under way, the plan that is followed now.
+
+        And the round that has begun to collect the sums that the head is solved from.
+        """
         service = self._service
         with service.database.reading() as tx:
             line = round_table.latest_line(tx)
             under_way = line is not None and not line.is_over
             rules = WaitingRules.of_newest(tx, service.task.policy) if under_way else None
-            return line, service.models.current(tx), rules, teaching.plan_of_next(tx, service.task)
+            solved = HeadKind(service.task.head).is_solved
+            collection = collected_sums.collection(tx) if solved else None
+            return line, service.models.current(tx), rules, teaching.plan_of_next(tx, service.task), collection
 
     def _read(self, mh: bytes) -> Record:
         """The record of a round that is open; manifest and cohort do not change any more."""

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, case, func, select
 from fanlight.protocol.plan import Kind
 from fanlight.services.http.paging import paging
 from fanlight.services.http.steps import StepView
-from fanlight.services.main_server import lines, measurements, members, round_table, teaching, timeline
+from fanlight.services.main_server import changing_sums, lines, measurements, members, round_table, teaching, timeline
 from fanlight.services.main_server.conductor import Conductor
 from fanlight.services.main_server.models import Version
 from fanlight.services.main_server.round_table import Stored
@@ -63,6 +63,7 @@ class Overview:
                 "devices_with_model": having,
                 "finished": self._conductor.course.finished(tx),
                 "held": asdict(held) if (held := self._conductor.course.hold(tx)) else None,
+                "changes": changing_sums.as_json(tx, service.task, service.changers, service.presence),
                 "incidents": incident_count(tx, service.log),
             }
 

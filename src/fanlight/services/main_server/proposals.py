@@ -14,7 +14,15 @@ from fanlight.protocol.main_round import Record, State
 from fanlight.protocol.main_server import MainServer
 from fanlight.protocol.manifest import SUITE, Proposal, cohort_hash
 from fanlight.protocol.plan import Kind
-from fanlight.services.main_server import algorithm_memories, measurements, members, notes, round_table, teaching
+from fanlight.services.main_server import (
+    algorithm_memories,
+    collected_sums,
+    measurements,
+    members,
+    notes,
+    round_table,
+    teaching,
+)
 from fanlight.services.main_server.models import Models
 from fanlight.services.main_server.presence import Presence
 from fanlight.services.main_server.round_table import Stored
@@ -42,14 +50,14 @@ class Proposals:
     presence: Presence
 
     def propose(self, tx: Connection, kind: Kind) -> None:
-        """Begin the next round.
+        """Begin the next round. For one of changes no lots are drawn: whoever has some may answer.
 
         Raises:
             Conflict: the previous one is not over.
         """
         previous = round_table.latest(tx)
         key = self.keys.fresh()
-        cohort, shards = self._cohort(tx, previous)
+        cohort, shards = self._cohort(tx, previous) if kind is not Kind.CHANGES else ((), None)
         number = previous.number + 1 if previous else 1
         failed = previous is not None and previous.at is State.FAILED
         attempt = (previous.record.attempt if previous else 0) + (failed or notes.read(tx, notes.ATTEMPT_UP, 0))
@@ -80,7 +88,8 @@ class Proposals:
         same_rules &= algorithm_memories.proposed(tx, self.tasks.task.algorithm) == self.tasks.task.algorithm
         same_rules &= kind is Kind.MEASURE or kind is teaching.kind_of_next(tx, self.tasks.task)
         before = round_table.whole(tx, terms.round - 1) if terms.round > 1 else None
-        shards = shards_of_next(policy, before, len(record.cohort or members.confirmed(tx)))
+        cohort = record.cohort or members.confirmed(tx)
+        shards = None if kind is Kind.CHANGES else shards_of_next(policy, before, len(cohort))
         same_terms = self._terms(tx, kind, terms.round, terms.attempt, record.cohort, key, shards) == terms
         return same_rules and same_terms and not policy.rests_at(now)
 
@@ -132,6 +141,7 @@ class Proposals:
             main_key=key,
             noise=0,
             shards=shards,
+            collection=collected_sums.collection(tx) if kind is Kind.CHANGES else None,
         )
 
     def _cohort(self, tx: Connection, previous: Stored | None) -> tuple[Sequence[bytes], int | None]:

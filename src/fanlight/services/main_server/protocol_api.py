@@ -91,6 +91,11 @@ def _device_routes(sender: Sender, service: MainService) -> list[PlainRoute]:
         await run_in_threadpool(announcements.take_readiness, service, device, body)
         return Response(status_code=204)
 
+    async def changing(request: Request) -> Response:
+        device = sender(request)
+        announcements.take_changing(service, device, await read_body(request, SMALL_BODY))
+        return Response(status_code=204)
+
     async def propose_class(request: Request) -> Response:
         device = sender(request)
         body = await read_body(request, SMALL_BODY)
@@ -102,6 +107,7 @@ def _device_routes(sender: Sender, service: MainService) -> list[PlainRoute]:
         _get("/models/{sha256}", model),
         _get("/backbones/{sha256}", backbone),
         _post("/readiness", readiness),
+        _post("/changing", changing),
         _post("/class-proposals", propose_class),
     ]
 

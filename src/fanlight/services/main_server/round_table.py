@@ -32,7 +32,7 @@ _ARRIVED: Final = Statement(select(func.count()).select_from(beacons).where(beac
 
 _MADE_ROOM: Final = rounds.c.reason.startswith(made_room.PREFIX, autoescape=True)
 _COUNTED: Final = select(func.count()).select_from(rounds).where(~_MADE_ROOM)
-_TAUGHT: Final = Statement(_COUNTED.where(rounds.c.kind != Kind.MEASURE.value))
+_TAUGHT: Final = Statement(_COUNTED.where(rounds.c.kind != Kind.MEASURE.value, rounds.c.kind != Kind.CHANGES.value))
 _MEASURED: Final = Statement(_COUNTED.where(rounds.c.kind == Kind.MEASURE.value, rounds.c.model == bindparam("start")))
 
 
@@ -130,7 +130,7 @@ def count_measured(tx: Connection, model: bytes) -> int:
 
 
 def count_taught(tx: Connection) -> int:
-    """How many rounds there are that teach; those that made room do not count."""
+    """How many rounds there are that teach; those of changes do not count, nor those that made room."""
     return int(_TAUGHT.scalar(tx))
 
 

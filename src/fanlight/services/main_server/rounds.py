@@ -30,8 +30,10 @@ from fanlight.protocol.exchange import ORDERED_BY_MAIN, Order
 from fanlight.protocol.log import LogEntry
 from fanlight.protocol.main_round import Record, State, Step
 from fanlight.protocol.main_server import NOT_AS_RECEIPTED, MainServer
+from fanlight.protocol.plan import Kind
 from fanlight.protocol.signing import Signed
-from fanlight.services.main_server import device_models, measurements, members, round_table
+from fanlight.services.main_server import changing_sums, device_models, measurements, members, round_table
+from fanlight.services.main_server.changers import Changers
 from fanlight.services.main_server.made_room import MadeRoom
 from fanlight.services.main_server.models import Models
 from fanlight.services.main_server.proposals import Proposals
@@ -72,6 +74,7 @@ class Rounds:
     Args:
         database, log, keys, models, proposals: where things are kept and made.
         machine: main's identity.
+        changers: who has said what it would change in the collected sums.
         clock: unix seconds.
 
     Attributes:
@@ -86,6 +89,7 @@ class Rounds:
         models: Models,
         proposals: Proposals,
         machine: MainServer,
+        changers: Changers,
         clock: Callable[[], float],
     ) -> None:
         self._database = database
@@ -94,6 +98,7 @@ class Rounds:
         self._models = models
         self._proposals = proposals
         self._machine = machine
+        self._changers = changers
         self._clock = clock
         self.journal = RoundJournal(clock)
         self._proofs: OrderedDict[bytes, Mapping[bytes, InclusionProof]] = OrderedDict()
@@ -178,8 +183,9 @@ class Rounds:
                 stored = round_table.current(tx)
                 signers, beacons = members.signers(tx, stored.mh), round_table.reports_by_device(tx, stored.mh)
                 head = self._log.head(tx)
+                unfit = changing_sums.unfit(tx, stored.record.terms, self._changers)
             key = self._keys.load(stored.number)
-            step = self._machine.judge(stored.record, data, signers, beacons, key, head)
+            step = self._machine.judge(stored.record, data, signers, beacons, key, head, unfit)
             with self._database.transaction() as tx:
                 self._refuse_changed(tx, stored)
                 if step.entries and round_table.reports_by_device(tx, stored.mh) != beacons:
@@ -207,7 +213,8 @@ class Rounds:
         mh = read_releases(data)[0].mh
         with self._database.reading() as tx:
             stored = round_table.by_hash(tx, mh)
-        step = self._machine.take_release(stored.record, data, vector, self._keys.load(stored.number))
+            check = changing_sums.check(tx, stored.record.terms)
+        step = self._machine.take_release(stored.record, data, vector, self._keys.load(stored.number), check)
         if not step.entries:
             return step.reply
         with self._database.transaction() as tx:
@@ -243,6 +250,8 @@ class Rounds:
                 step = self._machine.countersigned(stored.record, data)
                 self._save(tx, step)
         self._say(stored, step.record, reason=outcome.reason)
+        if outcome.result != Result.RELEASED:
+            self._over(stored)
         if outcome.result == Result.ABANDONED:
             self._keys.destroy(stored.number)
 
@@ -259,6 +268,8 @@ class Rounds:
             step = self._machine.publish(stored.record)
             self._save(tx, step)
             self._models.publish(tx, stored.number)
+            changing_sums.published(tx, stored, self._models.current(tx).number)
+        self._over(stored)
         self._say(stored, step.record)
         return stored.number
 
@@ -290,6 +301,10 @@ class Rounds:
         with self._database.reading() as tx:
             line = round_table.latest_line(tx)
         self._keys.keep_only(line.number if line is not None and line.at in _KEY_NEEDED else None)
+
+    def _over(self, line: RoundLine) -> None:
+        if line.kind == Kind.CHANGES:
+            self._changers.begin_anew()
 
     def _proofs_of(self, record: Record) -> Mapping[bytes, InclusionProof]:
         """All devices' proofs, computed once a round: every device of it asks for its own."""

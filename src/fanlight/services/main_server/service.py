@@ -18,7 +18,7 @@ from fanlight.errors import NotPossibleNow
 from fanlight.learning.heads import HeadKind
 from fanlight.protocol import identities
 from fanlight.protocol.contribution import expected_layout
-from fanlight.protocol.exchange import Enrolments, Order
+from fanlight.protocol.exchange import Change, Enrolments, Order
 from fanlight.protocol.log import LogEntry
 from fanlight.protocol.main_round import State
 from fanlight.protocol.main_server import MainServer
@@ -27,7 +27,8 @@ from fanlight.services.federation import BACKBONES_FOLDER, TASK_FILE, ServerIden
 from fanlight.services.http.jobs import Jobs
 from fanlight.services.http.problems import Problem
 from fanlight.services.http.waiting import Notifier
-from fanlight.services.main_server import collected_sums, members, policy_log, round_table
+from fanlight.services.main_server import changing_sums, collected_sums, members, notes, policy_log, round_table
+from fanlight.services.main_server.changers import Changers
 from fanlight.services.main_server.made_room import MadeRoom
 from fanlight.services.main_server.models import Models
 from fanlight.services.main_server.news import News
@@ -55,6 +56,8 @@ AGGREGATOR = "aggregator"
 """Key id of the aggregator's requests."""
 COLLECT_ANEW: Final = "collect-anew"
 """Type of the log entry: the head is to be solved anew; its payload is empty."""
+TAKE_CHANGES: Final = "take-changes"
+"""Type of the log entry: the next round is to take in what has changed on devices; its payload is empty."""
 PATIENCE_ROUNDS: Final = 5
 """After so many rounds that got no better they end, where rounds were let run by themselves without a rule for that."""
 
@@ -67,7 +70,8 @@ def _check_layout(task: Task) -> None:
     """
     n_max, update_bits = task.policy.n_max, task.policy.update_bits
     clip_micro = round(FIRST_CLIP * 1e6)
-    for kind in (Kind.TRAIN, Kind.STATISTICS) if HeadKind(task.head).is_solved else (Kind.TRAIN,):
+    solved = HeadKind(task.head).is_solved
+    for kind in (Kind.TRAIN, Kind.STATISTICS, Kind.CHANGES) if solved else (Kind.TRAIN,):
         plan = task.plan.of_kind(kind)
         check_layout(expected_layout(plan, n_max, clip_micro, with_counts=True, update_bits=update_bits), n_max)
 
@@ -112,10 +116,13 @@ class MainService:
         self.machine = MainServer(identity.private, identity.trust)
         self.models = Models(self._tasks)
         self.presence = Presence(monotonic, lambda: self.pause_s)
+        self.changers = Changers()
         self.membership = Membership(self.database, tables.members, self.log, identity.trust, self._forget)
         keys = RoundKeys(state / "round-keys", random_bytes)
         self.proposals = Proposals(self.machine, self._tasks, self.models, keys, self.log, self.presence)
-        self.rounds = Rounds(self.database, self.log, keys, self.models, self.proposals, self.machine, clock)
+        self.rounds = Rounds(
+            self.database, self.log, keys, self.models, self.proposals, self.machine, self.changers, clock
+        )
         self.promotion = Promotion(self.database, self.log, self.models, self.rounds, clock)
         self.pages = Notifier()
         self.news = News(clock, monotonic, self.pages)
@@ -200,7 +207,39 @@ class MainService:
             self._make_room_for_another_plan()
             with self.database.transaction() as tx:
                 collected_sums.forget(tx)
+                notes.keep(tx, notes.CHANGES_NEXT, 0)
                 self.log.append(tx, [LogEntry(COLLECT_ANEW, b"")])
+        self.news.tell(offers=True, orders=True)
+
+    def take_changes(self) -> None:
+        """Have the next round take in what devices report to have changed; an open one without reports makes room.
+
+        Raises:
+            NotPossibleNow: the head was not solved yet; too few devices report changes, or too few would be left; or
+                the open round has reports.
+        """
+        with self.database.reading() as tx:
+            found = changing_sums.as_json(tx, self.task, self.changers, self.presence)
+            enough = changing_sums.are_enough(tx, self.task, self.changers, self.presence)
+        if found is None:
+            raise NotPossibleNow(
+                "There are no sums yet that a round could change.",
+                next="Wait for the round that the head is solved in.",
+                slug="not-solved",
+            )
+        if not enough:
+            reporting = sum(found[change] for change in Change)
+            raise NotPossibleNow(
+                f"{reporting} devices report changes. A sum needs {found['needed']}, and has to leave "
+                f"{self.task.policy.k_min} that are counted.",
+                next="Wait for more; who leaves waits for company.",
+                slug="too-few-changes",
+            )
+        with self._changing_policy:
+            self._make_room_for_another_plan()
+            with self.database.transaction() as tx:
+                notes.keep(tx, notes.CHANGES_NEXT, 1)
+                self.log.append(tx, [LogEntry(TAKE_CHANGES, b"")])
         self.news.tell(offers=True, orders=True)
 
     def _make_room_for_another_plan(self) -> None:
@@ -244,6 +283,7 @@ class MainService:
     def _forget(self, tx: Connection, device: bytes) -> None:
         members.forget(tx, device)
         self.presence.forget(device)
+        self.changers.forget(device)
 
     def take_enrolments(self, data: bytes) -> None:
         """Enrolments that the aggregator has.

@@ -30,12 +30,16 @@ class Solution:
         devices, pictures: whose sums it was solved from.
         strength: λ of a ridge; None for prototypes, which need none.
         held_out_error: mean squared error on held-out pictures by which λ was chosen; None if there were none.
+        collection: the round that began to collect the sums; None of versions from before this was kept.
+        changed: the round of changes that it was solved after; None if it was that other round itself.
     """
 
     devices: int
     pictures: int
     strength: float | None
     held_out_error: float | None
+    collection: int | None = None
+    changed: int | None = None
 
     def as_json(self) -> dict[str, Any]:
         """For programs and pages."""
@@ -74,6 +78,8 @@ def solve_version(
         pictures=collected.sums.pictures,
         strength=ridge.strength if ridge else None,
         held_out_error=ridge.held_out_error if ridge else None,
+        collection=collected.collection,
+        changed=collected.round if collected.round != collected.collection else None,
     )
     _KEEP.run(tx, version=version, **asdict(solution))
     return head
@@ -82,4 +88,7 @@ def solve_version(
 def solution_of(tx: Connection, version: int) -> Solution | None:
     """How a version was solved; None if it was not, but trained."""
     row = _FIND.first(tx, wanted=version)
-    return Solution(row.devices, row.pictures, row.strength, row.held_out_error) if row else None
+    if row is None:
+        return None
+    how = (row.strength, row.held_out_error, row.collection, row.changed)
+    return Solution(row.devices, row.pictures, *how)

@@ -94,6 +94,8 @@ class Policy(_Section):
         shards: when reports are summed in several shards of k_min devices or more, so that one cheat spoils only its
             own: never, always, or in the rounds after one that has failed, until no shard is left out any more.
         most_shards: most shards of such a round; a cohort that is too small for as many has fewer.
+        changes_from: by itself, a round of changes opens when so many devices report some, and k_min; a head that is
+            solved from sums is then solved anew. 0 = k_min.
         polls_per_second: wanted polls for news of devices that have nothing to do; with more than ten devices for each,
             devices pause between two polls.
     """
@@ -121,6 +123,7 @@ class Policy(_Section):
     most_pictures: Annotated[int, Field(ge=1, le=W_MAX)] = W_MAX
     shards: ShardRule = "after-failure"
     most_shards: Annotated[int, Field(ge=2, le=MOST_SHARDS)] = 4
+    changes_from: Annotated[int, Field(ge=0, le=100_000)] = 0
     polls_per_second: Annotated[int, Field(ge=1, le=100_000)] = 200
 
     @property

@@ -102,6 +102,7 @@ collected_sums = Table(
     "collected_sums",  # what the head is solved from: one row at most
     metadata,
     Column("round", Integer, primary_key=True, autoincrement=False),  # that made it
+    Column("collection", Integer, nullable=False, server_default="0"),  # the round that began to collect it
     Column("devices", Integer, nullable=False),
     Column("examples", LargeBinary, nullable=False),
     Column("supporters", LargeBinary, nullable=False),
@@ -117,6 +118,17 @@ solutions = Table(
     Column("pictures", Integer, nullable=False),
     Column("strength", Float),
     Column("held_out_error", Float),
+    Column("collection", Integer),  # the round that began to collect the sums
+    Column("changed", Integer),  # the round of changes that it was solved after
+)
+
+taught_by = Table(
+    "taught_by",  # what a version was made from: training pictures in its sum, all and, of sums, of each class
+    metadata,
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("devices", Integer, nullable=False),
+    Column("pictures", Integer, nullable=False),
+    Column("per_class", LargeBinary),
 )
 
 current_changes = Table(

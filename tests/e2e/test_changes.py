@@ -1,0 +1,97 @@
+"""Delta rounds over the real services: who joins, changes or leaves is in the sums as if they were collected anew."""
+
+from __future__ import annotations
+
+import functools
+import operator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fanlight.learning import model_file
+from fanlight.protocol.statistics import Sums
+from fanlight.services.device import solving as device_solving
+from fanlight.services.main_server import collected_sums, solving
+from fanlight.services.main_server.collected_sums import Collected
+from tests.services_world import ServiceDevice, World, draw, running, wait
+
+
+def collected(world: World) -> Collected:
+    with world.main.service.database.reading() as tx:
+        found = collected_sums.read(tx)
+    assert found is not None
+    return found
+
+
+def from_scratch(world: World, device: ServiceDevice) -> Sums:
+    """What the device would send now, worked out from its pictures by another extractor than its own jobs use."""
+    assert device.role is not None
+    parts = device.role.pictures.examples(world.task.plan, ("train", "valid"), lambda _done, _all: None)
+    return device_solving.learn(world.task.plan, parts["train"], parts["valid"])[1]
+
+
+def check_collected(world: World, devices: list[ServiceDevice]) -> None:
+    """Main has the exact sums of these devices' pictures, and the newest version is solved from them."""
+    found, expected = (
+        collected(world),
+        functools.reduce(operator.add, (from_scratch(world, device) for device in devices)),
+    )
+    assert (found.sums - expected).is_empty
+    assert found.devices == len(devices)
+    assert found.supporters.tolist() == [len(devices)] * 2
+    with world.main.service.database.reading() as tx:
+        version = world.main.service.models.from_round(tx, found.round)
+        assert version is not None
+        made = model_file.decode(world.main.service.models.file_of(tx, version.number))
+    head, _ = solving.solve(world.task.plan, expected, np.array([False, False]))
+    assert np.array_equal(made.weight, head.weight)
+    assert np.array_equal(made.bias, head.bias)
+
+
+def change_pictures(device: ServiceDevice, seed: int) -> None:
+    assert device.role is not None
+    draw(device.settings.data, seed, {"train": 6, "valid": 1})
+    device.role.pictures.changed()
+
+
+def finished(world: World) -> bool:
+    return bool(world.owner("main").status()["finished"])
+
+
+def is_complete(world: World, number: int, kind: str = "changes") -> Any:
+    return world.round(number, kind=kind, state="complete")
+
+
+def test_by_itself_a_joiner_a_changer_and_a_leaver_are_taken_in_and_out_exactly(tmp_path: Path) -> None:
+    with running(tmp_path, by_itself=True, rounds=1, head="analytic") as world:
+        devices = [world.add_device().start() for _ in range(3)]
+        wait(lambda: finished(world), "the head is solved and measured")
+        check_collected(world, devices)
+        first, second, third = devices
+
+        fourth = world.add_device().start()
+        wait(
+            lambda: (world.owner("main").status()["changes"] or {}).get("joins") == 1, "a device reports that it joins"
+        )
+        assert finished(world), "one alone has no company"
+        change_pictures(first, 101)
+        taken_in = wait(lambda: is_complete(world, 3), "changes were taken in")
+        assert taken_in["participants"] == 2
+        check_collected(world, [first, second, third, fourth])
+        wait(lambda: finished(world), "the new version is measured")
+
+        assert second.owner.ask("PUT", "/api/v1/forgotten", {"on": True}).status_code == 200
+        wait(lambda: world.owner("main").status()["changes"]["leaves"] == 1, "a device waits to be forgotten")
+        assert second.owner.status()["counted"]["forget"]
+        assert not second.owner.status()["left"], "who leaves waits for company"
+        assert finished(world)
+        change_pictures(third, 103)
+        assert wait(lambda: is_complete(world, 5), "one left, one changed")["participants"] == 2
+        check_collected(world, [first, third, fourth])
+        wait(lambda: second.owner.status()["left"], "it has left")
+        assert second.owner.status()["counted"]["forgotten_in"] == 5
+        wait(lambda: finished(world), "the version without it is measured")
+        card = world.owner("main").get("/api/v1/models/3/card")
+        assert (card["solution"]["collection"], card["solution"]["changed"], card["solution"]["devices"]) == (1, 5, 3)
+        world.check_traces()
