@@ -39,6 +39,30 @@ the algorithms above, and of SCAFFOLD's mean change of control variates; FedNova
 A round with a single sum has nothing to combine. `fanlight federation init` takes both:
 `--algorithm fedavg:combine=median --policy shards=always`.
 
+## Defaults of the adaptive algorithms
+
+Balanced accuracy after ten rounds of the default task on two devices, with other server learning rates η and
+adaptivities τ (`make bench NAME=algorithms`, with `--seed 0` and `--seed 1`). Of *digits* one device has 0 to 4, the
+other 5 to 9; *faces*, dealt out alike, are all right but for one of 40 test pictures everywhere.
+
+| digits, seed 0 / 1 | τ = 0.0001 | τ = 0.001 | τ = 0.01 |
+|---|---|---|---|
+| FedAdam, η = 0.003 | .882 / – | .861 / – | .849 / – |
+| FedAdam, η = 0.01 | **.900 / .906** | .881 / .894 | .856 / .853 |
+| FedAdam, η = 0.03 | .902 / .912 | .901 / .899 | .874 / .872 |
+| FedAdam, η = 0.1 | – / .848 | – / .891 | – / .890 |
+| FedYogi, η = 0.003 | .882 / – | .860 / – | .849 / – |
+| FedYogi, η = 0.01 | **.903 / .906** | .881 / .894 | .856 / .853 |
+| FedYogi, η = 0.03 | .902 / .909 | .902 / .900 | .872 / .872 |
+| FedYogi, η = 0.1 | – / .849 | – / .890 | – / .891 |
+| FedAdagrad, η = 0.003 | .837 / – | .831 / – | .844 / – |
+| FedAdagrad, η = 0.01 | **.893 / .890** | .893 / .887 | .867 / .865 |
+| FedAdagrad, η = 0.03 | .878 / .915 | .852 / .908 | .895 / .900 |
+| FedAdagrad, η = 0.1 | – / .822 | – / .795 | – / .814 |
+
+FedAvg: .891 / .899. The defaults are η = 0.01 and τ = 0.0001 (bold): at or near the best of each row and column, and
+three times further from the η that is too much than the few that are better in one of both draws.
+
 ## What to expect
 
 - **Clipping.** Updates are clipped as ever, and the clip follows what devices send. Where it cuts, FedDyn's device and

@@ -6,6 +6,8 @@
 
 All operations are coordinate by coordinate. As in the paper there is no bias correction, and τ stands outside the root:
 it says how small an update is that still moves the model by less than η.
+
+The defaults of η and τ were measured on the heads of this project: docs/algorithms.md, ``benchmarks/algorithms.py``.
 """
 
 from __future__ import annotations
@@ -30,7 +32,7 @@ from fanlight.learning.algorithms.recipe import Parameter
 LEARNING_RATE = Parameter("learning_rate", "Learning rate η", "of the server", 0.01, 1e-6, 10.0)
 BETA1 = Parameter("beta1", "Momentum β₁", "how much of the last rounds' direction goes on", 0.9, 0.0, 0.999)
 BETA2 = Parameter("beta2", "Memory of sizes β₂", "how slowly the sizes of updates are forgotten", 0.99, 0.0, 1.0)
-TAU = Parameter("tau", "Adaptivity τ", "updates far smaller than it move the model little", 0.001, 1e-6, 10.0)
+TAU = Parameter("tau", "Adaptivity τ", "updates far smaller than it move the model little", 0.0001, 1e-6, 10.0)
 
 
 def adaptive(
