@@ -62,7 +62,7 @@ def test_secrets_are_derived_as_they_say() -> None:
 
 def test_the_reference_shares_no_code_with_fanlight() -> None:
     """Nor the libraries whose work it does by hand."""
-    program = "import sys, tests.vectors.reference_round; print(*sys.modules)"
+    program = "import sys, tests.vectors.reference_round, tests.vectors.reference_statistics; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
     loaded = done.stdout.split()
     assert "tests.vectors.reference_sealing" in loaded
