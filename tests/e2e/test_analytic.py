@@ -16,7 +16,7 @@ from fanlight.services.device import sums_file
 from fanlight.services.main_server import collected_sums, solving
 from fanlight.services.main_server.collected_sums import Collected
 from fanlight.services.main_server.task import HeadName
-from tests.services_world import ServiceDevice, World, running, wait
+from tests.services_world import ServiceDevice, World, draw, running, wait
 
 
 def collected(world: World) -> Collected:
@@ -126,3 +126,42 @@ def test_what_one_home_alone_has_pictures_of_is_held_back(tmp_path: Path) -> Non
         assert collected(world).supporters.tolist() == [2, 2]
         assert not model(world, 1).weight.any()
         assert not model(world, 1).bias.any()
+
+
+def test_by_default_it_is_solved_then_trained_as_long_as_that_helps_and_the_best_version_is_current(
+    tmp_path: Path,
+) -> None:
+    """No rule of the policy is given; so it goes again when pictures have changed."""
+    with running(tmp_path, by_itself=True, head="analytic") as world:
+        devices = [world.add_device().start() for _ in range(2)]
+        check_it_ends(world, 1, "statistics")
+        for device in devices:
+            assert device.role is not None
+            draw(device.settings.data, 50 + device.number, {"train": 8, "valid": 2})
+            device.role.pictures.changed()
+        wait(lambda: any(entry["kind"] == "changes" for entry in world.rounds()), "what has changed is taken in")
+        first = next(entry["round"] for entry in world.rounds() if entry["kind"] == "changes")
+        check_it_ends(world, first, "changes")
+        world.check_traces()
+
+
+def check_it_ends(world: World, first: int, kind: str) -> None:
+    """From the round that solves the head until no version is better than the best one for two rounds."""
+    wait(lambda: world.rounds() and ended(world, first), "it gets no better")
+    rounds = [entry for entry in world.rounds() if entry["round"] >= first and entry["state"] == "complete"]
+    kinds = [entry["kind"] for entry in rounds]
+    assert kinds[0] == kind
+    assert kinds[-1] == "measure"
+    assert set(kinds[1:-1]) == {"train"}
+    assert len(kinds) >= 3
+    listed = {entry["version"]: entry for entry in world.owner("main").get("/api/v1/models")["models"]}
+    made = [entry for entry in listed.values() if entry["round"] is not None and entry["round"] >= first]
+    best = max(entry["metrics"]["accuracy"] for entry in made if entry["metrics"])
+    current = world.owner("main").status()["model"]["version"]
+    assert listed[current]["metrics"]["accuracy"] == best
+
+
+def ended(world: World, first: int) -> bool:
+    status = world.owner("main").status()
+    held = status["held"]
+    return bool(held) and held["reason"] == "no-better" and status["round"]["round"] > first
