@@ -92,6 +92,6 @@ def test_by_itself_a_joiner_a_changer_and_a_leaver_are_taken_in_and_out_exactly(
         wait(lambda: second.owner.status()["left"], "it has left")
         assert second.owner.status()["counted"]["forgotten_in"] == 5
         wait(lambda: finished(world), "the version without it is measured")
-        card = world.owner("main").get("/api/v1/models/3/card")
+        card = world.owner("main").get("/api/v1/models/3/card.json")
         assert (card["solution"]["collection"], card["solution"]["changed"], card["solution"]["devices"]) == (1, 5, 3)
         world.check_traces()

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
@@ -22,6 +22,7 @@ from fanlight.cli.task_options import (
     augmentation_fields,
     check_augmentation,
     checked_algorithm,
+    checked_backbone,
 )
 from fanlight.errors import FanlightError, NotPossibleNow, UsageError
 
@@ -31,6 +32,13 @@ if TYPE_CHECKING:
 
 DEMO_DEVICES = 100
 _STOPPING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class Kind(NamedTuple):
+    """What a demo learns by."""
+
+    head: Head
+    backbone: str | None
 
 
 class Stopped(Exception):
@@ -49,6 +57,15 @@ def demo(
         typer.Option(metavar="N", help="Run N rounds by themselves; without it, every step is by hand."),
     ] = None,
     head: Annotated[Head, typer.Option(help=HEAD_HELP)] = Head.SOFTMAX,
+    backbone: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Where features come from, such as efficientnet-lite0-levels; see docs/backbones.md."
+            "  [default: efficientnet-lite0]",
+            show_default=False,
+        ),
+    ] = None,
     algorithm: Algorithm = None,
     augment: Augment = None,
     seed: Annotated[int, typer.Option(metavar="N", help="Fixes how pictures are drawn and split; nothing else.")] = 0,
@@ -74,7 +91,8 @@ def demo(
     _check_usage(devices, rounds, seed, port_base, leave=leave, as_json=as_json)
     choice = checked_algorithm(algorithm)
     check_augmentation(augment)
-    description, prepared = _prepare(dataset, devices, seed, port_base, state, head, afresh=leave)
+    kind = Kind(head, checked_backbone(backbone))
+    description, prepared = _prepare(dataset, devices, seed, port_base, state, kind, afresh=leave)
     choices = Choices(choice, augmentation_fields(augment, flip=prepared.flip))
     from fanlight.cli.demo_run import run
 
@@ -109,7 +127,7 @@ def _check_usage(devices: int, rounds: int | None, seed: int, port_base: int, *,
 
 
 def _prepare(
-    dataset: str, devices: int, seed: int, port_base: int, state: Path, head: Head, *, afresh: bool
+    dataset: str, devices: int, seed: int, port_base: int, state: Path, kind: Kind, *, afresh: bool
 ) -> tuple[Description, DataSet]:
     """Everything that can go wrong before the first process starts."""
     from fanlight.cli.demo_folder import Description, check_state
@@ -124,7 +142,7 @@ def _prepare(
             slug="unknown-dataset",
         )
     name = dataset if dataset in NAMES else str(Path(dataset).resolve())
-    description = Description(name, (), devices, seed, port_base, head.value)
+    description = Description(name, (), devices, seed, port_base, kind.head.value, kind.backbone)
     _check_ports(description)
     if not afresh:
         check_state(state, description)

@@ -37,7 +37,10 @@ _TOKENS_HOLD_S = 365 * 86_400
 
 @dataclass(frozen=True)
 class Description:
-    """What a demo is a demo of; ``dataset`` is a name, or the whole path of a folder."""
+    """What a demo is a demo of; ``dataset`` is a name, or the whole path of a folder, ``backbone`` a name.
+
+    Without one it has the usual one.
+    """
 
     dataset: str
     classes: tuple[str, ...]
@@ -45,6 +48,7 @@ class Description:
     seed: int
     port_base: int
     head: str = "softmax"
+    backbone: str | None = None
 
     @property
     def main_port(self) -> int:

@@ -16,10 +16,16 @@ if TYPE_CHECKING:
     from fanlight.services.main_server.task import Task
 
 
-def demo_task(data: DataSet, rounds: int | None, choices: Choices = Choices(), head: Head = Head.SOFTMAX) -> Task:
+def demo_task(
+    data: DataSet,
+    rounds: int | None,
+    choices: Choices = Choices(),
+    head: Head = Head.SOFTMAX,
+    backbone: str | None = None,
+) -> Task:
     """Two devices are enough; by itself if a number of rounds is given."""
     pictures, by_itself = Pictures(data.classes, data.picture_size), rounds is not None
-    return make_task(
+    task = make_task(
         pictures,
         head=head,
         demo=True,
@@ -28,6 +34,7 @@ def demo_task(data: DataSet, rounds: int | None, choices: Choices = Choices(), h
         algorithm=choices.algorithm,
         augmentation=choices.augmentation,
     )
+    return task.with_line(task.head, backbone) if backbone else task
 
 
 def write_policy(main: Path, rounds: int | None, choices: Choices = Choices()) -> int:
@@ -63,7 +70,7 @@ def _training_rounds(database: Path) -> int:
     if not database.exists():
         return 0
     statement = f"""SELECT count(*) FROM rounds
-        WHERE kind <> 'measure' AND ended_at IS NOT NULL AND reason NOT LIKE '{PREFIX}%'"""  # noqa: S608 a constant
+        WHERE kind NOT IN ('measure', 'changes') AND ended_at IS NOT NULL AND reason NOT LIKE '{PREFIX}%'"""  # noqa: S608 a constant
     try:
         row = first_row(database, statement)
     except sqlite3.DatabaseError as error:

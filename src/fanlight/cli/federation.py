@@ -24,7 +24,7 @@ from fanlight.cli.task_options import (
     make_task,
     pictures_of,
     policy_fields,
-    with_backbone,
+    with_any_backbone,
 )
 from fanlight.errors import Unreachable, UsageError
 
@@ -111,9 +111,12 @@ def init(
         ),
     ] = None,
     backbone: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
-            metavar="FILE", help="A backbone of your own, as 'fanlight backbone compile' made it.", show_default=False
+            metavar="NAME|FILE",
+            help="Where features come from: efficientnet-lite0-levels by name, or a file of your own, as"
+            " 'fanlight backbone compile' made it.  [default: efficientnet-lite0]",
+            show_default=False,
         ),
     ] = None,
 ) -> None:
@@ -139,7 +142,7 @@ def init(
         algorithm=algorithm_fields(algorithm),
         augmentation=augmentation_fields(augment, flip=chosen.flip),
     )
-    task, file = with_backbone(task, backbone) if backbone else (task, None)
+    task, file = with_any_backbone(task, backbone) if backbone else (task, None)
     init_federation(folder, main_url=main_url, aggregator_url=aggregator_url, task_json=task.to_json())
     if file is not None:
         keep_backbone(folder, *file)

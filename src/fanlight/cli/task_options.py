@@ -236,6 +236,42 @@ def make_task(
     return task if augmentation is None else task.with_augmentation(augmentation)
 
 
+def checked_backbone(name: str | None) -> str | None:
+    """The name of a backbone, if the registry has one.
+
+    Raises:
+        UsageError: it has none; says which there are.
+    """
+    from fanlight.learning.backbones import BACKBONES
+
+    if name is not None and name not in BACKBONES:
+        raise UsageError(
+            f"There is no backbone {name}.",
+            next=f"Choose one of {', '.join(BACKBONES)}. One of your own goes into a federation of your own: "
+            "fanlight federation init --backbone FILE.",
+        )
+    return name
+
+
+def with_any_backbone(task: Task, given: str) -> tuple[Task, tuple[str, bytes] | None]:
+    """The task with a backbone of the registry, by name, or of somebody's own, which is a file; and that file.
+
+    Raises:
+        UsageError: it is neither. ModelError: see ``with_backbone``.
+    """
+    from fanlight.learning.backbones import BACKBONES
+
+    if given in BACKBONES:
+        return task.with_line(task.head, given), None
+    path = Path(given)
+    if not path.exists():
+        raise UsageError(
+            f"There is no backbone and no file called {given}.",
+            next=f"Choose one of {', '.join(BACKBONES)}, or make a file with: fanlight backbone compile",
+        )
+    return with_backbone(task, path)
+
+
 def with_backbone(task: Task, path: Path) -> tuple[Task, tuple[str, bytes]]:
     """The task with a backbone of somebody's own, and its file: name and content.
 

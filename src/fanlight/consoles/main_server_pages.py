@@ -13,6 +13,7 @@ from fanlight.consoles.algorithm_form import COMBINE, NAME, change_algorithm
 from fanlight.consoles.augmentation_form import FLIP, change_augmentation
 from fanlight.consoles.augmentation_form import NUMBERS as AUGMENTATION_NUMBERS
 from fanlight.consoles.console import Console
+from fanlight.consoles.line_form import HEAD, backbone_choice, change_line
 from fanlight.consoles.main_server_changes import change_pages
 from fanlight.consoles.policy_form import CHOICES, NUMBERS, TEXTS, Filled, change_policy
 from fanlight.consoles.step_pages import Reader
@@ -106,6 +107,8 @@ def _present(console: Console, parts: MainServerParts) -> APIRouter:
 
     def draw_task(request: Request, owner: Owner, **forms: Filled) -> Response:
         status = overview.status()
+        with service.database.reading() as tx:
+            waiting, versions = service.line.waiting(tx), service.models.count(tx)
         return console.page(
             request,
             owner,
@@ -121,10 +124,13 @@ def _present(console: Console, parts: MainServerParts) -> APIRouter:
             algorithm_combine=COMBINE,
             augmentation_numbers=AUGMENTATION_NUMBERS,
             augmentation_flip=FLIP,
+            line_choices=(HEAD, backbone_choice(service.task)),
+            line_waiting=waiting,
+            line_version=versions,
             proposals=parts.records.class_proposals(),
             pause_s=service.pause_s,
             between_polls_s=between_polls_s(service.pause_s),
-            **dict.fromkeys(("form", "algorithm_form", "augmentation_form"), Filled()) | forms,
+            **dict.fromkeys(("form", "algorithm_form", "augmentation_form", "line_form"), Filled()) | forms,
         )
 
     @router.get("/task")
@@ -145,6 +151,11 @@ def _present(console: Console, parts: MainServerParts) -> APIRouter:
     async def augmentation(request: Request, owner: Changer) -> Response:
         form = await run_in_threadpool(change_augmentation, service, await _typed(request))
         return await answer(request, owner, augmentation_form=form)
+
+    @router.post("/task/learns-by")
+    async def learns_by(request: Request, owner: Changer) -> Response:
+        form = await run_in_threadpool(change_line, service, await _typed(request))
+        return await answer(request, owner, line_form=form)
 
     async def answer(request: Request, owner: Owner, **forms: Filled) -> Response:
         if not any(form.wrong for form in forms.values()):

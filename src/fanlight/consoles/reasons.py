@@ -96,6 +96,7 @@ _SAID: Final[Mapping[str, str]] = {
     "stopped": "A rule stopped training.",
     "resumed": "The operator let rounds go on.",
     "collect-anew": "The operator has the head solved anew.",
+    "new-line": "A new line of models began, with another head or backbone.",
     "take-changes": "The operator has a round take in what has changed on devices.",
     **MEANINGS,
 }

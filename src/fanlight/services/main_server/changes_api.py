@@ -22,14 +22,6 @@ def changes_router(service: MainService) -> APIRouter:
 
     router.include_router(_rules(service))
 
-    @router.post("/api/v1/statistics/anew", status_code=204, dependencies=CHANGE)
-    def collect_anew() -> None:
-        service.collect_anew()
-
-    @router.post("/api/v1/statistics/changes", status_code=204, dependencies=CHANGE)
-    def take_changes() -> None:
-        service.take_changes()
-
     @router.post("/api/v1/models/{version}/current", dependencies=CHANGE)
     def make_current(version: Which, abandon: Flag = False) -> dict[str, Any]:
         return {"version": version, "current": service.make_current(version, abandon=abandon)}
@@ -43,6 +35,34 @@ def changes_router(service: MainService) -> APIRouter:
     def dismiss(name: str) -> None:
         with service.database.transaction() as tx:
             class_proposals.dismiss(tx, name)
+
+    router.include_router(_learning_routes(service))
+    return router
+
+
+def _learning_routes(service: MainService) -> APIRouter:
+    """By what the task learns, and the sums that its head is solved from."""
+    router = APIRouter()
+
+    @router.get("/api/v1/learns-by", dependencies=[Depends(require_owner)])
+    def learns_by() -> dict[str, Any]:
+        with service.database.reading() as tx:
+            waiting = service.line.waiting(tx)
+        now = {"head": service.task.head, "backbone": service.task.backbone}
+        return now | {"next": waiting._asdict() if waiting else None}
+
+    @router.put("/api/v1/learns-by", status_code=202, dependencies=CHANGE)
+    def change_line(head: Text, backbone: Text) -> dict[str, Any]:
+        service.change_line(head, backbone)
+        return learns_by()
+
+    @router.post("/api/v1/statistics/anew", status_code=204, dependencies=CHANGE)
+    def collect_anew() -> None:
+        service.collect_anew()
+
+    @router.post("/api/v1/statistics/changes", status_code=204, dependencies=CHANGE)
+    def take_changes() -> None:
+        service.take_changes()
 
     return router
 

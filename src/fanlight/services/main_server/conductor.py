@@ -161,6 +161,9 @@ class Conductor:
 
     def advance(self) -> bool:
         """Do the next thing that the policy asks for; was there one?"""
+        if self._service.line.begin_now():
+            self._service.news.tell(offers=True, orders=True)
+            return True
         line, rules = self._service.newest()
         if line is None or line.is_over:
             return self._change_model() or self._open_next()

@@ -14,6 +14,7 @@ from fanlight.learning.model_file import HeadModel, model_hash
 from fanlight.services.main_server.algorithm_choice import AlgorithmChoice
 from fanlight.services.main_server.solving import Solution
 from fanlight.services.main_server.task import Task
+from fanlight.services.main_server.taught_by import Taught
 
 FORMAT: Final = 1
 PRIVACY: Final = (
@@ -52,6 +53,7 @@ _KNOWN_TO_THE_SERVER: Final = (
     "lineage",
     "algorithm",
     "solution",
+    "training_pictures",
     "training",
     "demonstration",
 )
@@ -60,22 +62,26 @@ _KNOWN_TO_THE_SERVER: Final = (
 def card(
     task: Task,
     model: dict[str, Any],
+    file: HeadModel,
     lineage: Sequence[int],
     participants: int | None,
     algorithm: AlgorithmChoice | None,
     solution: Solution | None = None,
+    taught: Taught | None = None,
 ) -> dict[str, Any]:
     """The card as plain data.
 
     Args:
         task: what is learned.
-        model: the version's line (see ``lines.version_lines``).
+        model: the version's line (see ``lines.version_lines``). file: what it is, which the task may not be any more.
         lineage: numbers of all the versions it was trained from, nearest first; each step is one training round.
         participants: devices in the sum that made it; None for the first version.
         algorithm: that made it; None for the first version, those that were solved, and those from before there was a
             choice.
         solution: how it was solved, if it was.
+        taught: what it was made from; None where that is not known.
     """
+    demo = task.policy.demo
     return {
         "format": FORMAT,
         "task": task.name,
@@ -88,19 +94,14 @@ def card(
         "training_rounds": len(lineage),
         "lineage": list(lineage[:LINEAGE]),
         "classes": list(task.classes),
-        "backbone": {
-            "id": task.backbone,
-            "title": task.backbone_title,
-            "licence": task.backbone_licence,
-            "sha256": task.backbone_sha256,
-            "features": task.plan.features,
-        },
-        "head": task.head,
-        "picture_size": task.picture_size,
+        "backbone": _backbone(file, task),
+        "head": file.kind.value,
+        "picture_size": file.picture_size,
         "training": task.training.model_dump(),
         "algorithm": algorithm.as_json() if algorithm else None,
-        "solution": solution.as_json() if solution else None,
-        "demonstration": task.policy.demo,
+        "solution": shown_solution(solution, demo=demo),
+        "training_pictures": taught.shown(task.classes, demo=demo) if taught else None,
+        "demonstration": demo,
         "metrics": model["metrics"],
         "note": model.get("note", ""),
         "privacy": PRIVACY,
@@ -110,7 +111,6 @@ def card(
 
 def card_of_file(model: HeadModel, content: bytes) -> dict[str, Any]:
     """What a model's file alone says of it, as ``card``; None where only the main server knows."""
-    entry = BACKBONES.get(model.backbone_id)
     return dict.fromkeys(_KNOWN_TO_THE_SERVER) | {
         "format": FORMAT,
         "task": model.task,
@@ -118,19 +118,27 @@ def card_of_file(model: HeadModel, content: bytes) -> dict[str, Any]:
         "sha256": model_hash(content),
         "bytes": len(content),
         "classes": list(model.classes),
-        "backbone": {
-            "id": model.backbone_id,
-            "title": entry.title if entry else None,
-            "licence": entry.licence if entry else None,
-            "sha256": model.backbone_sha256,
-            "features": model.weight.shape[0],
-        },
+        "backbone": _backbone(model),
         "head": model.kind.value,
         "picture_size": model.picture_size,
         "metrics": None,
         "note": "This card was made from the model's file alone; the main server has one with origin and figures.",
         "privacy": IF_FEDERATED + PRIVACY,
         "limits": list(LIMITS),
+    }
+
+
+def _backbone(model: HeadModel, task: Task | None = None) -> dict[str, Any]:
+    """Of the registry, or the task's own; what nobody here knows of it is None."""
+    entry = BACKBONES.get(model.backbone_id)
+    own = task.own_backbone if task and task.backbone_sha256 == model.backbone_sha256 else None
+    known = own or entry
+    return {
+        "id": model.backbone_id,
+        "title": known.title if known else None,
+        "licence": known.licence if known else None,
+        "sha256": model.backbone_sha256,
+        "features": model.weight.shape[0],
     }
 
 
@@ -168,12 +176,17 @@ def _origin(content: dict[str, Any]) -> list[str]:
     made = f"{datetime.fromtimestamp(content['created_at'], UTC):%Y-%m-%d %H:%M} UTC"
     origin = "the start; it knows nothing" if content["round"] is None else f"round {content['round']}"
     summed = content["devices_in_the_sum"]
-    rounds, before = content["training_rounds"], content["lineage"]
+    rounds, before, pictures = content["training_rounds"], content["lineage"], content["training_pictures"]
     more = ", and those before" if rounds > len(before) else ""
     return [
         f"- Made: {made}, from {origin}" + (f", a sum over {summed} devices" if summed else ""),
         f"- Training rounds: {rounds}",
         f"- Trained from: {', '.join(f'version {number}' for number in before) or 'nothing'}{more}",
+        *(
+            [f"- Training pictures: {pictures_in_words(pictures)}"]
+            if (pictures := content["training_pictures"])
+            else []
+        ),
         *([f"- Algorithm: {_algorithm(content['algorithm'])}"] if content["algorithm"] else []),
         *([f"- Solved: {solution_in_words(content['solution'])}"] if content["solution"] else []),
     ]
@@ -185,13 +198,29 @@ def _algorithm(algorithm: dict[str, Any]) -> str:
     return f"{algorithm['title']}{f' ({takes})' if takes else ''}{shards}"
 
 
+def shown_solution(solution: Solution | None, *, demo: bool) -> dict[str, Any] | None:
+    """How a version was solved, with what may be shown of the number of pictures (see ``taught_by``)."""
+    if solution is None:
+        return None
+    shown = Taught(solution.devices, solution.pictures).shown((), demo=demo)
+    return solution.as_json() | {"pictures": shown["total"] if shown else None}
+
+
+def pictures_in_words(pictures: dict[str, Any]) -> str:
+    """How many training pictures, in words."""
+    about = "" if pictures["exact"] else "about "
+    listed = ", ".join(f"{_text(name)} {number:,}" for name, number in (pictures["per_class"] or {}).items())
+    return f"{about}{pictures['total']:,} in the sum{f': {listed}' if listed else ''}"
+
+
 def solution_in_words(solution: dict[str, Any]) -> str:
     """How a version was solved, in a sentence."""
-    sums = f"from the sums of {solution['pictures']} pictures on {solution['devices']} devices, in one round"
+    pictures = "the pictures" if solution["pictures"] is None else f"{solution['pictures']} pictures"
+    sums = f"from the sums of {pictures} on {solution['devices']} devices, in one round"
     if solution.get("changed"):
         sums = (
-            f"anew from the sums of {solution['pictures']} pictures on {solution['devices']} devices, collected in "
-            f"round {solution['collection']} and changed last in round {solution['changed']}"
+            f"anew from the sums of {pictures} on {solution['devices']} devices, collected in round "
+            f"{solution['collection']} and changed last in round {solution['changed']}"
         )
     if solution["strength"] is None:
         return f"{sums}; the mean of each class."

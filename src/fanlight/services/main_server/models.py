@@ -15,10 +15,11 @@ from fanlight.learning.model_file import HeadModel, decode, parts
 from fanlight.protocol.contribution import Totals
 from fanlight.protocol.plan import Plan
 from fanlight.protocol.statistics import Sums
-from fanlight.services.main_server import algorithm_memories, collected_sums, members, notes, solving
+from fanlight.services.main_server import algorithm_memories, collected_sums, members, notes, solving, taught_by
 from fanlight.services.main_server.collected_sums import Collected
 from fanlight.services.main_server.next_version import move
 from fanlight.services.main_server.task_file import TaskFile
+from fanlight.services.main_server.taught_by import Taught
 from fanlight.services.main_server.version_files import VersionFiles
 from fanlight.storage.statements import Statement
 from fanlight.storage.tables.main import model_files, models, rounds
@@ -57,6 +58,24 @@ class Models:
             plan = self._tasks.task.plan
             first = version_model(plan, 0, zero_head(plan.features, len(plan.classes)))
             self._insert(tx, first, now, None, published=True)
+
+    def current_fits(self, tx: Connection) -> bool:
+        """Is the current version one of the task as it is now: its head, backbone, picture size and classes?"""
+        return self.fits(tx, self.current(tx))
+
+    def fits(self, tx: Connection, version: Version) -> bool:
+        """Does a version read what the task's devices would give it, in the way that its head does?"""
+        model, plan = decode(self.file_of(tx, version.number), own=False), self._tasks.task.plan
+        found = (model.kind, model.classes, model.backbone_sha256, model.picture_size, model.weight.shape[0])
+        return found == (plan.head, plan.classes, plan.backbone_hash.hex(), plan.picture_size, plan.features)
+
+    def begin_line(self, tx: Connection, now: float) -> int:
+        """Make a version that knows nothing, and make it the current one; its number."""
+        plan, number = self._tasks.task.plan, self._latest(tx) + 1
+        head = zero_head(plan.features, len(plan.classes))
+        self._insert(tx, version_model(plan, number, head), now, None, published=True)
+        self.set_current(tx, number)
+        return number
 
     def current(self, tx: Connection) -> Version:
         """The version that devices fetch: the newest published one, or the one the operator went back to."""
@@ -182,6 +201,8 @@ class Models:
             members=members.count_confirmed(tx),
         )
         algorithm_memories.remember(tx, number, choice, made.memory)
+        if totals.weight is not None:
+            taught_by.keep(tx, number, Taught(totals.count, totals.weight))
         return version_model(task.plan, number, made.head, made.control)
 
     def _solved(self, tx: Connection, sums: Sums, totals: Totals, round_number: int) -> HeadModel:
@@ -194,6 +215,7 @@ class Models:
             assert before is not None  # or the round would have failed
             collected = before.changed(totals, round_number)
         head = solving.solve_version(tx, plan, collected, self._held_back(tx, collected.supporters), number)
+        taught_by.keep(tx, number, taught_by.of_collected(collected))
         return version_model(plan, number, head)
 
     def _held_back(self, tx: Connection, supporters: NDArray[np.int64]) -> NDArray[np.bool_]:

@@ -23,6 +23,9 @@ CHANGES_NEXT: Final = "changes_next"
 NONE: Final = -1
 """No version: of the two below."""
 
+LINE_NEXT: Final = "line_next"
+"""The head and backbone of the line of models that begins when the open round is over, as JSON; empty: none."""
+
 CURRENT_MODEL: Final = "current_model"
 """Number of the current version."""
 

@@ -151,6 +151,12 @@ class Promotion:
                 next="Publish it (/send_model_clients).",
                 slug="not-published",
             )
+        if not self._models.fits(tx, version):
+            raise NotPossibleNow(
+                f"Version {version.number} has another head or backbone than the task has now.",
+                next="Export it, or choose a version since then; the page Task changes the head.",
+                slug="another-line",
+            )
         if version.number == self._models.current(tx).number and self.waiting(tx) is None:
             raise NotPossibleNow(
                 f"Version {version.number} is the current one.",

@@ -8,6 +8,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, and_, func, or_, select
 
 from fanlight.core.segments import layout_words
+from fanlight.learning.model_file import decode
 from fanlight.protocol.closing import read_releases
 from fanlight.protocol.plan import Kind
 from fanlight.services.http.paging import paging
@@ -20,6 +21,7 @@ from fanlight.services.main_server import (
     round_table,
     sharding,
     solving,
+    taught_by,
 )
 from fanlight.services.main_server.course import Course
 from fanlight.services.main_server.models import Version
@@ -122,6 +124,7 @@ class Records:
             children = models.children(tx, version)
             line, current = round_table.latest_line(tx), models.current(tx)
             known = measurements.of_model(tx, current.sha256)
+            task, taught = self._service.task, taught_by.of_version(tx, number)
             return self._lines(tx, [version])[0] | {
                 "current_version": current.number,
                 "current_metrics": lines.received(self._service, known) or None,
@@ -133,13 +136,15 @@ class Records:
                 "lineage": models.lineage(tx, version, model_card.LINEAGE),
                 "children": children,
                 "learned": self._learned(tx, number),
+                "training_pictures": taught.shown(task.classes, demo=task.policy.demo) if taught else None,
             }
 
     def _learned(self, tx: Connection, number: int) -> str:
         """How a version learned what it knows, in words; empty if that is not known."""
         solution, algorithm = solving.solution_of(tx, number), algorithm_memories.made_by(tx, number)
         if solution is not None:
-            return f"solved {model_card.solution_in_words(solution.as_json())}"
+            shown = model_card.shown_solution(solution, demo=self._service.task.policy.demo)
+            return f"solved {model_card.solution_in_words(shown or {})}"
         return f"trained; {algorithm.recipe.title}" if algorithm is not None else ""
 
     def card(self, number: int) -> dict[str, Any]:
@@ -154,8 +159,9 @@ class Records:
             [line], lineage = self._lines(tx, [version]), models.lineage(tx, version, models.count(tx))
             made = round_table.numbered(tx, version.round) if version.round is not None else None
             algorithm, solution = algorithm_memories.made_by(tx, number), solving.solution_of(tx, number)
+            file, taught = decode(models.file_of(tx, number), own=False), taught_by.of_version(tx, number)
         participants = made.participants if made else None
-        return model_card.card(self._service.task, line, lineage, participants, algorithm, solution)
+        return model_card.card(self._service.task, line, file, lineage, participants, algorithm, solution, taught)
 
     def class_proposals(self) -> list[dict[str, Any]]:
         """Classes that devices' owners would like, the most wanted first."""

@@ -30,6 +30,7 @@ from fanlight.services.http.waiting import Notifier
 from fanlight.services.main_server import changing_sums, collected_sums, members, notes, policy_log, round_table
 from fanlight.services.main_server.changers import Changers
 from fanlight.services.main_server.made_room import MadeRoom
+from fanlight.services.main_server.model_line import ModelLine
 from fanlight.services.main_server.models import Models
 from fanlight.services.main_server.news import News
 from fanlight.services.main_server.pace import pause_s
@@ -124,6 +125,7 @@ class MainService:
             self.database, self.log, keys, self.models, self.proposals, self.machine, self.changers, clock
         )
         self.promotion = Promotion(self.database, self.log, self.models, self.rounds, clock)
+        self.line = ModelLine(self.database, self.log, self._tasks, self.models, self.rounds, clock)
         self.pages = Notifier()
         self.news = News(clock, monotonic, self.pages)
         # two: whoever waits for a measuring round may aggregate and publish meanwhile
@@ -133,8 +135,8 @@ class MainService:
         self._aggregator_seen: float | None = None  # on the monotonic clock
         self.policy_problem: Problem | None = None  # why the policy cannot go on
         self.membership.load()
+        self.line.start()
         with self.database.transaction() as tx:
-            self.models.ensure_first(tx, clock())
             policy_log.follow(tx, self.log, self.task)
         self.rounds.destroy_old_keys()
 
@@ -189,6 +191,12 @@ class MainService:
         self.news.tell(offers=True, orders=True)
         return task
 
+    def change_line(self, head: str, backbone: str) -> None:
+        """Have a new line of models begin, with this head and backbone; see ``ModelLine.want`` for what it raises."""
+        with self._changing_policy:
+            self.line.want(head, backbone)
+        self.news.tell()
+
     def collect_anew(self) -> None:
         """Have the head solved anew in the next round, from the pictures that all devices have then.
 
@@ -200,7 +208,7 @@ class MainService:
         if not HeadKind(self.task.head).is_solved:
             raise NotPossibleNow(
                 f"The head {self.task.head} is not solved from sums.",
-                next="Make a federation with --head analytic or prototypes.",
+                next="Choose the head analytic or prototypes on the page Task.",
                 slug="not-solved",
             )
         with self._changing_policy:

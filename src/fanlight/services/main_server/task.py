@@ -339,6 +339,24 @@ class Task(_Section):
         except ValidationError as error:
             raise _explain(error, "the task's augmentation") from error
 
+    def with_line(self, head: str, backbone: str) -> Task:
+        """The same task with another head, or another backbone of the registry; its present one is none to look up.
+
+        Raises:
+            SettingsError: there is none of that name.
+        """
+        own = self.own_backbone if backbone == self.backbone else None
+        if own is None and backbone not in BACKBONES:
+            raise SettingsError(
+                f"There is no backbone {backbone!r}.",
+                next=f"Choose one of {', '.join(BACKBONES)}.",
+                slug="bad-settings",
+            )
+        try:
+            return self._with(head=head, backbone=backbone, own_backbone=own)
+        except ValidationError as error:
+            raise _explain(error, "the task's head") from error
+
     def _with(self, **changes: Any) -> Task:
         fields = {name: getattr(self, name) for name in Task.model_fields}  # a copy would have the old plan with it
         return Task(**{**fields, **changes})

@@ -58,6 +58,16 @@ class TaskFile:
         """Change how pictures are varied, see ``Task.with_augmentation``; the rest as in ``change_policy``."""
         return self._change(lambda task: task.with_augmentation(choice))
 
+    def with_line(self, head: str, backbone: str) -> Task:
+        """The task with another head or backbone, checked; see ``Task.with_line`` and ``check`` for what it raises."""
+        changed = self._task.with_line(head, backbone)
+        self._check(changed)
+        return changed
+
+    def change_line(self, head: str, backbone: str) -> Task:
+        """Change head and backbone, see ``Task.with_line``; the rest as in ``change_policy``."""
+        return self._change(lambda task: task.with_line(head, backbone))
+
     def _change(self, changed_from: Callable[[Task], Task]) -> Task:
         with self._lock:
             if Task.load(self._path) != self._task:
