@@ -22,17 +22,17 @@ def parts(tmp_path: Path) -> MainServerParts:
 def test_another_algorithm_begins_with_its_defaults_and_then_takes_others(parts: MainServerParts) -> None:
     service = parts.service
     assert not change_algorithm(service, {"name": "fedadam", "combine": "mean", "beta": "0.5"}).wrong
-    assert service.task.algorithm.values == {"learning_rate": 0.01, "beta1": 0.9, "beta2": 0.99, "tau": 0.001}
+    assert service.task.algorithm.values == {"learning_rate": 0.01, "beta1": 0.9, "beta2": 0.99, "tau": 0.0001}
     typed = {
         "name": "fedadam",
         "combine": "median",
         "learning_rate": "0,03",
         "beta1": ".5",
         "beta2": "1",
-        "tau": "1e-4",
+        "tau": "1e-3",
     }
     assert not change_algorithm(service, typed).wrong
-    assert service.task.algorithm.values == {"learning_rate": 0.03, "beta1": 0.5, "beta2": 1.0, "tau": 0.0001}
+    assert service.task.algorithm.values == {"learning_rate": 0.03, "beta1": 0.5, "beta2": 1.0, "tau": 0.001}
     assert service.task.algorithm.combine == "median"
     entries = parts.records.log.page()["entries"]
     assert [entry["type"] for entry in entries].count("algorithm") == 2
