@@ -14,6 +14,7 @@ from fanlight.learning.training_settings import TrainingSettings
 from fanlight.services.aggregator.settings import AggregatorSettings
 from fanlight.services.device.settings import DeviceSettings
 from fanlight.services.main_server.algorithm_choice import AlgorithmChoice
+from fanlight.services.main_server.augmentation_choice import AugmentationChoice
 from fanlight.services.main_server.settings import MainServerSettings
 from fanlight.services.main_server.task import Policy, Task, Training
 from fanlight.services.settings import RoleSettings, env_prefix
@@ -42,9 +43,10 @@ TASK_HEAD = """\
 
 `fanlight federation init` writes `main/task.json`; the main server reads it when it starts. Unknown names are refused.
 Classes, backbone, picture size and training are the plan that all devices share: changing them later makes devices
-prepare anew. Algorithm and policy may be changed while the main server runs, on its page Task or by
-`PUT /api/v1/algorithm` and `PUT /api/v1/policy`; they hold from the next round on. [Algorithms](algorithms.md) lists
-which there are, and their parameters.
+prepare anew. Augmentation, algorithm and policy may be changed while the main server runs, on its page Task or by
+`PUT /api/v1/augmentation`, `PUT /api/v1/algorithm` and `PUT /api/v1/policy`; they hold from the next round on.
+[Algorithms](algorithms.md) lists which there are, and their parameters; [augmentation](augmentation.md) tells what that
+does.
 """
 
 OTHERS = """\
@@ -122,6 +124,7 @@ def test_every_setting_is_listed_as_it_is() -> None:
     fields = ", ".join(f"`{name}`" for name in Task.model_fields)
     parts.append(f"Its parts: {fields}.\n")
     parts.extend(task_table("`training`", Training, described(TrainingSettings.__doc__)))
+    parts.extend(task_table("`augmentation`", AugmentationChoice, described(AugmentationChoice.__doc__)))
     parts.extend(task_table("`algorithm`", AlgorithmChoice, described(AlgorithmChoice.__doc__)))
     parts.extend(task_table("`policy`", Policy, described(Policy.__doc__)))
     parts.append(OTHERS)
