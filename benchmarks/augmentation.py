@@ -15,7 +15,7 @@ new to everything, with their copies; the rest is split as a device splits it, a
 is accuracy on the split's own test pictures minus that on the new ones.
 
 *cost*: 100 stamps as they are and in four variants, from files to features, beside ONNX Runtime alone on as many
-decoded squares (one thread each; the fastest of three); peak memory of a process that has the features of 1,000 pictures
+decoded squares (one thread each; the fastest of three); peak memory of a process with the features of 1,000 pictures
 and their variants; and the time to group 5,000 pictures, no two alike, and half of them of one scene.
 """
 
