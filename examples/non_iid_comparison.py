@@ -3,10 +3,11 @@
     python examples/non_iid_comparison.py                        digits, some minutes the first time
     python examples/non_iid_comparison.py --small --plot p.html  made-up data, seconds; and a picture of the curves
 
-Softmax regression on raw pixels suffers when each device has few classes (Zhao et al. 1806.00582): local steps go
-where the device's own classes are. SCAFFOLD takes the pull out (Karimireddy et al. 1910.06378); features of a network
-that was trained before bring the devices' optima together (Nguyen et al. 2206.15387); a head that is solved from sums
-does not depend on who has what at all (Fanì et al. 2402.10157).
+Softmax regression on the pixels of digits suffers when each device has few classes (Zhao et al. 1806.00582): local
+steps go where the device's own classes are. SCAFFOLD takes that pull out (Karimireddy et al. 1910.06378). On stamps,
+which pixels say little of, features of a network that was trained before make up for more than unlike devices cost
+(Nguyen et al. 2206.15387), and a head that is solved from their sums does not depend on who has what (Fanì et al.
+2402.10157).
 """
 
 from __future__ import annotations
@@ -25,23 +26,38 @@ PARTITIONS = ("iid", "dirichlet:0.1", "classes:1")
 STATE = Path("fanlight-state")
 
 
-def data_of(small: bool) -> tuple[Data, Data]:
-    """Pixels, or what stands for them, and features of the pre-trained network."""
-    if not small:
-        pixels = load("digits", STATE, as_pixels=True)
-        flat = Data.of(pixels.x.reshape(len(pixels.y), -1) - pixels.x.mean(), pixels.y, pixels.classes)
-        return flat, load("digits", STATE, as_pixels=False)
+def ways(small: bool) -> dict[str, tuple[Data, dict[str, object]]]:
+    """By name, the data and what is done with them."""
+    many: dict[str, object] = {"devices": 50, "training": {"learning_rate": 0.2, "epochs": 5}}
+    few: dict[str, object] = {"devices": 20, "training": {"learning_rate": 0.05, "epochs": 5}}
+    if small:
+        digits, (stamps, features) = clouds(apart=1.0), (clouds(apart=1.0), clouds(apart=2.5))
+        many, few = ({**each, "devices": 20, "rounds": 8, "training": few["training"]} for each in (many, few))
+    else:
+        digits = flat(load("digits", STATE, as_pixels=True))
+        stamps = flat(load("stamps", STATE, as_pixels=True, picture_size=32))
+        features = load("stamps", STATE, as_pixels=False)
+    return {
+        "FedAvg, pixels of digits": (digits, many),
+        "FedProx, pixels of digits": (digits, {**many, "algorithm": "fedprox:mu=0.1"}),
+        "SCAFFOLD, pixels of digits": (digits, {**many, "algorithm": "scaffold"}),
+        "FedAvg, pixels of stamps": (stamps, few),
+        "FedAvg, pre-trained, stamps": (features, few),
+        "analytic, pre-trained, stamps": (features, {**few, "head": "analytic", "rounds": 1, "cohort": 0}),
+    }
+
+
+def flat(pictures: Data) -> Data:
+    """Each pixel a feature."""
+    return Data.of(pictures.x.reshape(len(pictures.y), -1) - pictures.x.mean(), pictures.y, pictures.classes)
+
+
+def clouds(apart: float) -> Data:
+    """What stands for them: classes that share a direction, as pixels do, which are all of one sign."""
     generator = np.random.default_rng(0)
     y = generator.integers(0, 5, 1000)
-    clouds = generator.standard_normal((1000, 30))
-    alike = 1.5 * np.ones((5, 30)) + np.eye(5, 30)  # of all classes: as pixels, which are of one sign
-    return Data.of(clouds + alike[y], y), Data.of(clouds + 2.5 * np.eye(5, 30)[y], y)
-
-
-def study_of(partition: str, small: bool, **changes: object) -> Study:
-    training = {"learning_rate": 0.02, "epochs": 5, "patience": 5}
-    size = {"devices": 20, "cohort": 10, "rounds": 8} if small else {"devices": 50, "cohort": 10, "rounds": 40}
-    return Study.of({"partition": partition, "training": training, "supporters": 1, **size, **changes})
+    middles = (1.5 if apart < 2 else 0.0) + apart * np.eye(5, 30)
+    return Data.of(generator.standard_normal((1000, 30)) + middles[y], y)
 
 
 def main() -> None:
@@ -49,19 +65,12 @@ def main() -> None:
     parser.add_argument("--small", action="store_true", help="made-up data, few rounds")
     parser.add_argument("--plot", type=Path, help="an HTML file to write")
     given = parser.parse_args()
-    pixels, features = data_of(given.small)
-    ways: dict[str, tuple[Data, dict[str, object]]] = {
-        "FedAvg, pixels": (pixels, {}),
-        "FedProx, pixels": (pixels, {"algorithm": "fedprox:mu=0.1"}),
-        "SCAFFOLD, pixels": (pixels, {"algorithm": "scaffold"}),
-        "FedAvg, pre-trained": (features, {}),
-        "analytic, pre-trained": (features, {"head": "analytic", "rounds": 1}),
-    }
     results: dict[str, list[Result]] = {}
-    print(f"{'balanced accuracy at the end':28}" + "".join(f"{partition:>15}" for partition in PARTITIONS))
-    for name, (examples, changes) in ways.items():
-        results[name] = [simulate(study_of(partition, given.small, **changes), examples) for partition in PARTITIONS]
-        print(f"{name:28}" + "".join(f"{result.last.balanced_accuracy:15.3f}" for result in results[name]), flush=True)
+    print(f"{'balanced accuracy at the end':30}" + "".join(f"{partition:>15}" for partition in PARTITIONS))
+    for name, (examples, how) in ways(given.small).items():
+        studies = [Study.of({"partition": each, "cohort": 10, "rounds": 15, **how}) for each in PARTITIONS]
+        results[name] = [simulate(study, examples) for study in studies]
+        print(f"{name:30}" + "".join(f"{result.last.balanced_accuracy:15.3f}" for result in results[name]), flush=True)
     if given.plot:
         given.plot.write_text(
             whole(

@@ -25,11 +25,12 @@ def rows(name: str, plot: Path) -> dict[str, list[float]]:
 
 def test_unlike_devices_hurt_fedavg_and_what_helps(tmp_path: Path) -> None:
     table = rows("non_iid_comparison.py", tmp_path / "p.html")
-    fedavg, scaffold = table["FedAvg, pixels"], table["SCAFFOLD, pixels"]
-    assert fedavg[1] < fedavg[0] - 0.1
-    assert scaffold[1] > fedavg[1] + 0.05
-    assert table["FedAvg, pre-trained"][1] > fedavg[1] + 0.3
-    assert max(table["analytic, pre-trained"]) - min(table["analytic, pre-trained"]) < 0.05
+    fedavg, scaffold = table["FedAvg, pixels of digits"], table["SCAFFOLD, pixels of digits"]
+    assert fedavg[2] < fedavg[0] - 0.1
+    assert scaffold[2] > fedavg[2] + 0.02
+    solved = table["analytic, pre-trained, stamps"]
+    assert table["FedAvg, pre-trained, stamps"][1] > table["FedAvg, pixels of stamps"][1] + 0.3
+    assert max(solved) - min(solved) < 0.03
     assert (tmp_path / "p.html").read_text().count("<figure>") == 3
 
 

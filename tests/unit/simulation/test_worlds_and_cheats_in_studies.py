@@ -131,8 +131,8 @@ def pixels(examples: int = 300) -> Data:
 
 def test_cameras_and_marks_change_what_they_should_and_nothing_else() -> None:
     data = pixels()
-    plain = divide(study_of(), data)
-    study = study_of(attack="backdoor:0.5,target=1,rate=0.5")
+    plain = divide(study_of(partition="iid"), data)
+    study = study_of(partition="iid", attack="backdoor:0.5,target=1,rate=0.5")
     poisoned = divide(study, data, cheats_of(study))
     attackers = cheats_of(study).who
     assert len(attackers) == 6
@@ -149,7 +149,7 @@ def test_cameras_and_marks_change_what_they_should_and_nothing_else() -> None:
     assert len(poisoned.marked.y) == int((plain.test.y != 1).sum())
     assert set(poisoned.marked.y.tolist()) == {1}
 
-    skewed = divide(study_of(partition="dirichlet:0.5+brightness:0.5"), data)
+    skewed = divide(study_of(partition="iid+brightness:0.5"), data)
     factors = [float(skewed.train(k).x.mean() / plain.train(k).x.mean()) for k in range(12)]
     assert min(factors) < 0.8
     assert max(factors) > 1.1
