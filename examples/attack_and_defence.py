@@ -23,7 +23,13 @@ from fanlight.simulation.plots import Curve, chart
 from fanlight.simulation.report import whole
 
 SHARE = 0.05
-PARAMETERS = {"sign-flip": ",factor=20", "scaling": ",factor=30", "noise": ",factor=30", "ipm": ",epsilon=30"}
+PARAMETERS = {
+    "sign-flip": ",factor=20",
+    "scaling": ",factor=30",
+    "noise": ",factor=30",
+    "backdoor": ",side=25,factor=30",
+    "ipm": ",epsilon=30",
+}
 COMBINES = ("mean", *ROBUST)
 
 
