@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from fanlight.learning.atomic_file import write_atomically
 from fanlight.simulation.plots import Curve, chart
 from fanlight.simulation.report import table, whole
 from fanlight.simulation.result import Result
+from fanlight.simulation.world_report import unit_of
 
 COMPARISON = "comparison.json"
 SHARE_OF_BEST = 0.95
@@ -36,8 +37,6 @@ class Compared:
         across = np.array([[getattr(line, x) for line in run.rounds[:rounds]] for run in self.runs], float)
         if x.startswith("bytes"):
             across = across.cumsum(axis=1) / 1e6
-        elif x == "simulated_seconds":
-            across = across / 3600
         means = rows.mean(axis=0).tolist()
         band = (rows.min(axis=0).tolist(), rows.max(axis=0).tolist()) if len(self.runs) > 1 else ((), ())
         return Curve(self.name, across.mean(axis=0).tolist(), means, *band)
@@ -128,7 +127,9 @@ def _by_clock(compared: Sequence[Compared], goal: Sequence[tuple[str, float]]) -
     if any(line.simulated_seconds is None for each in compared for run in each.runs for line in run.rounds):
         return ""
     curves = [each.curve("balanced_accuracy", "simulated_seconds") for each in compared]
-    return chart("Balanced accuracy by simulated time", "hours", curves, goal)
+    unit, unit_s = unit_of(max(curve.x[-1] for curve in curves))
+    curves = [replace(curve, x=[seconds / unit_s for seconds in curve.x]) for curve in curves]
+    return chart("Balanced accuracy by simulated time", unit, curves, goal)
 
 
 def _best(run: Result) -> float:

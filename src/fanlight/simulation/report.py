@@ -18,7 +18,8 @@ figure { margin: 1.5rem 0; } figcaption { font-weight: 600; } svg { max-width: 1
 figure > svg { width: 100%; } svg text { font-size: 12px; fill: currentColor; }
 .grid { stroke: currentColor; stroke-opacity: .15; }
 .key { list-style: none; padding: 0; margin: .3rem 0; display: flex; flex-wrap: wrap; gap: .2rem 1.2rem; }
-.wide { overflow-x: auto; } table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
+.wide { overflow-x: auto; } .wide svg { max-width: none; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th, td { text-align: right; padding: .15rem .7rem; } th:first-child, td:first-child { text-align: left; }
 tr:nth-child(even) { background: rgb(128 128 128 / .12); } code { overflow-wrap: anywhere; }
 """

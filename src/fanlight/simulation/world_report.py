@@ -20,15 +20,22 @@ def sections(world: str, lines: Sequence[Line]) -> list[str]:
     return [*_world(world, lines), *_backdoor(lines)]
 
 
+def unit_of(seconds: float) -> tuple[str, float]:
+    """The unit that a time of the simulated clock is best read in, and its seconds."""
+    units = (("seconds", 1.0), ("minutes", 60.0), ("hours", 3600.0), ("days", 86_400.0))
+    return next((each for each in reversed(units) if seconds >= 3 * each[1]), units[0])
+
+
 def _world(world: str, lines: Sequence[Line]) -> list[str]:
     told = [(line, line.world, line.simulated_seconds) for line in lines if line.world and line.simulated_seconds]
     if not told:
         return []
-    hours = [seconds / 3600 for _, _, seconds in told]
-    opened = [each["opened_s"] / 3600 for _, each, _ in told]
+    unit, unit_s = unit_of(told[-1][2])
+    ended = [seconds / unit_s for _, _, seconds in told]
+    opened = [each["opened_s"] / unit_s for _, each, _ in told]
     gone = {step: sum(each["dropped"][step] for _, each, _ in told) for step in STEPS}
     words = (
-        f"World: {world}. {len(told)} rounds in {hours[-1]:.1f} simulated hours; "
+        f"{len(told)} rounds in {ended[-1]:.1f} simulated {unit}; "
         f"{sum(each['asked'] for _, each, _ in told)} times a device was asked, "
         f"{sum(line.participants for line, _, _ in told)} reports counted, "
         f"{sum(each['late'] for _, each, _ in told)} came late, {sum(gone.values())} devices dropped out "
@@ -37,15 +44,15 @@ def _world(world: str, lines: Sequence[Line]) -> list[str]:
     )
     return [
         "<h2>The world</h2>",
-        f"<p>{escape(words)}</p>",
+        f"<p><code>{escape(world)}</code></p><p>{escape(words)}</p>",
         chart(
             "Accuracy by simulated time",
-            "hours",
-            [Curve("balanced accuracy", hours, [line.balanced_accuracy for line, _, _ in told])],
+            unit,
+            [Curve("balanced accuracy", ended, [line.balanced_accuracy for line, _, _ in told])],
         ),
         chart(
             "Devices",
-            "hours",
+            unit,
             [
                 Curve("there", opened, [each["present"] for _, each, _ in told]),
                 Curve("asked", opened, [each["asked"] for _, each, _ in told]),

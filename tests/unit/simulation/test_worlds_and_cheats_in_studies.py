@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 
 from fanlight.errors import DataError, SettingsError
-from fanlight.simulation import Data, Line, Result, Study, simulate
+from fanlight.simulation import Data, Line, Result, Study, comparison, simulate
 from fanlight.simulation.attacks.registry import ATTACKS
 from fanlight.simulation.cheats import Cheats
 from fanlight.simulation.population import divide
+from fanlight.simulation.world_report import unit_of
 from tests.unit.simulation.studies import data_of, study_of
 
 WORLD = "random:0.8+speeds:mixed,jitter=0.3+drop:model=0.05,train=0.1,report=0.05+over:50+deadline:30"
@@ -70,8 +71,34 @@ def test_a_world_stands_in_the_result_and_in_the_report(tmp_path: Path) -> None:
     assert set(told["world"]) == {"present", "asked", "dropped", "late", "failed", "opened_s"}
     assert told["participants"] <= 8 <= told["world"]["asked"] <= 12
     page = (tmp_path / "report.html").read_text()
-    assert "simulated hours" in page
+    assert "simulated seconds" in page or "simulated minutes" in page
     assert "<h2>The world</h2>" in page
+
+
+def test_studies_are_compared_by_simulated_time_where_all_have_a_clock(tmp_path: Path) -> None:
+    hasty, patient = "speeds:mixed+over:50", "speeds:mixed"
+
+    def written(worlds: list[str]) -> str:
+        studies = {world: study_of(world=world, cohort=6) for world in worlds}
+        compared = comparison.compare(
+            worlds, lambda name, seed: simulate(studies[name].model_copy(update={"seed": seed}), data_of()), [0, 1]
+        )
+        comparison.write(compared, tmp_path)
+        return (tmp_path / "report.html").read_text()
+
+    assert "by simulated time" in written([hasty, patient])
+    assert "by simulated time" not in written([hasty, ""])
+
+
+def test_times_are_told_in_a_unit_that_can_be_read() -> None:
+    assert [unit_of(seconds)[0] for seconds in (0.5, 100, 400, 9000, 11_000, 300_000)] == [
+        "seconds",
+        "seconds",
+        "minutes",
+        "minutes",
+        "hours",
+        "days",
+    ]
 
 
 def test_without_a_world_nothing_is_said_of_one(tmp_path: Path) -> None:
