@@ -39,6 +39,7 @@ _AT_ONCE: Final = 256
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 _LARGE: Final = 32 << 20
 _MOST: Final = 2**31 - 1
+_SEEDS: Final = 1 << 62
 
 Floats = NDArray[np.float32]
 Labels = NDArray[np.int64]
@@ -117,8 +118,7 @@ def network(factory: str, seed: int) -> Network:
         raise SettingsError(
             f"There is no {factory}: {error}", next="Name it as package.module:function, from this folder."
         ) from error
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with _drawing(seed):
         return Network(make())
 
 
@@ -155,7 +155,7 @@ class ModuleDescent:
         network.load(descent.start)
         steps = _Steps(network, settings, descent)
         best, best_loss, best_epoch = None, math.inf, 0
-        with _drawing(self.stream):
+        with _drawing(self.stream.below(_SEEDS)):
             for epoch in range(1, settings.epochs + 1):
                 self._epoch(steps)
                 if self.valid_y.size == 0:
@@ -312,13 +312,19 @@ def _tensor(x: Floats) -> Any:
 
 
 @contextlib.contextmanager
-def _drawing(stream: Keystream) -> Iterator[None]:
-    """What the module draws follows from the stream."""
+def _drawing(seed: int) -> Iterator[None]:
+    """What a module draws follows from the seed; then PyTorch's generator is what it was.
+
+    Of the processor alone: ``torch.manual_seed`` would note down the call stack for devices that were never used.
+    """
     import torch
 
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(stream.below(1 << 62))
+    before = torch.get_rng_state()
+    torch.default_generator.manual_seed(seed)
+    try:
         yield
+    finally:
+        torch.set_rng_state(before)
 
 
 @functools.cache
