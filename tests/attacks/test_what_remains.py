@@ -15,13 +15,15 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from fanlight.core import triangle
 from fanlight.core.adaptive_clip import LEARNING_RATE, QUANTILE, next_clip
 from fanlight.core.masks import subtract_mask
 from fanlight.core.packing import pack, unpack
 from fanlight.core.ring import centre
 from fanlight.core.segments import slices
 from fanlight.errors import Refused
-from fanlight.learning.heads import SoftmaxHead, zero_head
+from fanlight.learning import analytic
+from fanlight.learning.heads import SoftmaxHead, unit, zero_head
 from fanlight.protocol import codec, main_round, signing
 from fanlight.protocol.audit.both import Audit
 from fanlight.protocol.audit.findings import Flaw
@@ -32,6 +34,7 @@ from fanlight.protocol.identities import Role
 from fanlight.protocol.log import LogEntry
 from fanlight.protocol.sealing import MASK_AGGREGATOR, MASK_MAIN, mask_key, open_seed
 from fanlight.protocol.signing import Signed
+from fanlight.protocol.statistics import Sums
 from fanlight.services.main_server.promotion import CURRENT_MODEL
 from tests.attacks.picture_attacks import Pictures, Reals, columns_of
 from tests.logged_world import Logged, LoggedRound, source
@@ -159,6 +162,39 @@ def test_counts_of_two_cohorts_that_differ_in_one_device_are_that_devices_counts
     assert np.array_equal(found, everybody.reports[0].plain)
 
 
+def sums_of(x: NDArray[Any], y: NDArray[Any], classes: int) -> Sums:
+    """What a device with these training pictures, and as many to validate by, sends in a round of statistics."""
+    own = analytic.collect(x, y, classes)
+    return Sums.rounded(*((own.gram, own.sums, own.examples),) * 2)
+
+
+def test_statistics_of_two_cohorts_that_differ_in_one_device_are_that_devices_to_the_last_bit() -> None:
+    """Nothing is drawn for rounding to the nearest, so the others' numbers repeat; of those that a head is solved from
+    main has one device's after two rounds, of which it calls the first one failed."""
+    plan, draws = plan_of(head="analytic", kind="statistics"), np.random.default_rng(6)
+    said = {
+        owner: dataclasses.replace(
+            contribution_of(plan, 0), update=None, sums=sums_of(draws.normal(size=(9, 3)), np.arange(9) % 2, 2)
+        )
+        for owner in WORLD.owners
+    }
+    first = Round(WORLD, plan).open()
+    for owner in WORLD.owners:
+        first.send(first.commit(owner, said[owner]))
+    before = first.agree().unmasked(first.masked_sum())
+    feigned_failure(first)
+    second = Round(
+        WORLD, plan, previous=first, cohort=[owner.id for owner in OTHERS], round=2, attempt=first.proposal.attempt + 1
+    ).open()
+    for owner in OTHERS:
+        second.send(second.commit(owner, said[owner], seed="another rounding"))
+    found = before - second.agree().unmasked(second.masked_sum())
+    assert np.array_equal(found, first.reports[0].plain)
+    victims = said[VICTIM].sums
+    assert victims is not None
+    assert np.array_equal(found[place(first, "statistics")], victims.gram)
+
+
 def test_shards_of_several_rounds_give_main_every_update_that_repeats() -> None:
     """The sums of shards, drawn anew in each round, are equations for the updates. Rounding is fresh each time."""
     cohort = sorted(owner.id for owner in WORLD.owners)
@@ -277,6 +313,34 @@ def test_a_class_that_one_home_has_is_read_from_the_sum_of_thirty(theirs: Pictur
     found, likeness = nearest(theirs, weight[:, 0] - weight[:, 3])
     assert found == alone[0]
     assert likeness > 0.99
+
+
+def test_the_sum_of_squares_says_of_every_picture_whether_it_was_learned_from(theirs: Pictures) -> None:
+    """Of fewer pictures than features ΣΦᵀΦ is the span of their features: who is in it was there, whoever has it.
+
+    Main alone, honest but curious, in one round of ten devices, as many as a careful owner wants. It asks of each
+    picture of a gallery of which half was there.
+    """
+    there = np.random.default_rng(7).permutation(len(theirs.x))[: len(theirs.x) // 2]
+    world, features = World(10, "membership"), theirs.x.shape[1]
+    plan = plan_of(head="analytic", kind="statistics", features=features)
+    assert there.size < features
+    told = Round(world, plan, k_min=10, demo=False).open()
+    for owner, which in zip(world.owners, np.array_split(there, 10), strict=True):
+        own = sums_of(theirs.x[which], np.zeros(which.size, np.int64), 2)
+        told.send(told.commit(owner, dataclasses.replace(contribution_of(plan, 0), update=None, sums=own)))
+    totals = told.agree().take_release(*told.release()).totals
+    assert totals is not None
+    assert totals.sums is not None
+    matrix = np.empty((features, features))
+    triangle.spread(totals.sums.parts[0][0], matrix)
+    values, vectors = np.linalg.eigh(matrix)
+    span = vectors[:, values > 1e-5]
+    gallery = unit(theirs.x).astype(np.float64)
+    outside = np.linalg.norm(gallery - (gallery @ span) @ span.T, axis=1)
+    was_there = np.isin(np.arange(len(gallery)), there)
+    assert outside[was_there].max() < 1e-6
+    assert outside[~was_there].min() > 0.15
 
 
 ASKED = 24

@@ -82,6 +82,55 @@ def test_any_split_gives_the_pooled_head_within_the_proved_bound(
     assert np.linalg.norm(difference, axis=1).max() <= by_rounding * (1 + 1e-6) + 1e-12
 
 
+ALIKE = [0.0, 1e-4, 0.1, 1.0, 100.0]
+"""How far pictures of a class are spread: not at all is where all bounds of sums are tight."""
+
+
+@given(
+    seed=SEEDS,
+    count=st.integers(1, 500),
+    features=st.sampled_from([1, 2, 7, 64, 257, 640]),
+    classes=st.integers(2, 9),
+    devices=st.integers(1, 60),
+    spread=st.sampled_from(ALIKE),
+    head=st.sampled_from(["analytic", "prototypes"]),
+)
+def test_honest_sums_are_never_refused(
+    seed: int, count: int, features: int, classes: int, devices: int, spread: float, head: str
+) -> None:
+    draw = np.random.default_rng(seed)
+    y = draw.integers(0, classes, count)
+    x = np.abs(draw.normal(size=(classes, features)))[y] + spread * draw.normal(size=(count, features))
+    total, n = summed(x.astype(np.float32), y, draw.integers(0, devices, count), classes)
+    if head == "prototypes":
+        total = Sums(total.gram[:0], total.class_sums[: features * classes], total.examples[:classes])
+    assert why_impossible(total, n) is None
+
+
+@given(
+    seed=SEEDS,
+    features=st.sampled_from([1, 5, 64, 200]),
+    classes=st.integers(2, 9),
+    roundings=st.sampled_from([1, 10, 1 << 14, 1 << 20]),
+    spread=st.sampled_from(ALIKE[:3]),
+)
+def test_not_even_if_every_rounding_goes_the_same_and_the_worst_way(
+    seed: int, features: int, classes: int, roundings: int, spread: float
+) -> None:
+    """Each class's sum longer, and the squares smaller, by half a step for each device and number."""
+    draw = np.random.default_rng(seed)
+    y = np.repeat(np.arange(classes), 3)
+    x = np.abs(draw.normal(size=(classes, features)))[y] + spread * draw.normal(size=(y.size, features))
+    own = collect(x.astype(np.float32), y, classes)
+    exact = Sums.rounded(*((part.gram, part.sums, part.examples) for part in (own, collect(x[:0], y[:0], classes))))
+    worst = (roundings - 1) // 2  # one was made already
+    signs = np.sign(own.sums[:, 0])
+    gram, class_sums = exact.gram.copy(), exact.class_sums.copy()
+    gram[: own.gram.size] -= worst * np.outer(signs, signs)[np.triu_indices(features)].astype(np.int64)
+    class_sums[: own.sums.size] += worst * np.sign(own.sums.ravel()).astype(np.int64)
+    assert why_impossible(Sums(gram, class_sums, exact.examples), roundings) is None
+
+
 @given(seed=SEEDS, count=st.integers(1, 60), devices=st.integers(1, 60))
 def test_one_class_a_device_gives_the_same_sums_as_one_device(seed: int, count: int, devices: int) -> None:
     """However skewed the split is, sums differ by the roundings alone: at most half a step for each device."""

@@ -11,19 +11,34 @@ training and validation pictures alike: it has one part each. In a round of chan
 differences to what it sent before; they lie in the same range, and examples and supporters may be negative. Beside them
 stands ``members``, by how much the device changes the number of those that are counted: 1, 0 or -1.
 
-There is no clip and no norm to hold statistics against, but they are sums of squares, and who sends others than those
-of pictures cannot send just anything:
+There is no clip to hold statistics against, but they are sums over pictures, and who sends others than those of
+pictures cannot send just anything. With n pictures, nₖ of class k, G = ΣΦᵀΦ and bₖ the column of ΣΦᵀY:
 
-1. Features have length 1, so the diagonal of ΣΦᵀΦ adds up to the number of pictures at most.
-2. It is positive semidefinite; that is asked by a Cholesky factorisation, and so is |Gᵢⱼ|² <= Gᵢᵢ·Gⱼⱼ.
-3. A class's sum over n pictures is nowhere larger than n.
+1. Features have length 1, so ‖bₖ‖ <= nₖ: in L2, as a whole. (That no coordinate is above nₖ says √f times less.)
+2. For the same reason the diagonal of G adds up to n at most.
+3. The scatter of the pictures around the means of their classes, G - Σ bₖbₖᵀ/nₖ, is positive semidefinite, and so are
+   G and what it says of products, |Gᵢⱼ|² <= GᵢᵢGⱼⱼ; that is asked by a Cholesky factorisation.
 
-A sum that breaks one of them is not used. What passes is bounded by the number of pictures that is said, of which one
-device can say at most W_max: that much a cheat can move, as much as an honest device with so many pictures.
+A sum that breaks one of them is not used. Honest sums pass, for what they can be off by is bounded. N roundings to the
+nearest move a number by N/2 steps of 2^-32 at most, hence bₖ by r = √f·N·2^-33, and G, in its norm, and its trace, by
+f·N·2^-33. Sums in float32 are off by γ of the sum of all lengths at most, γ < 1.01·2^-17 for blocks of 128 pictures
+(see ``learning.analytic``; rows have length 1 but for 2^-22): bₖ by γ·nₖ, G by γ·n. Where bₖ is off by d, bₖbₖᵀ/nₖ is
+by (2‖bₖ‖d + d²)/nₖ, which for d <= r + γ·nₖ and r <= 1/4 (2^23 roundings of 2^16 features) is at most 2r + r² + 3γ·nₖ.
+Over K classes, and with G's own error, the scatter is off by at most
+
+    f·N·2^-33 + K·r·(2 + r) + 4γ·n   in its norm,   and 4γ < 0.51·2^-14.
+
+With f·N·2^-33 + K·r·(2 + r) + 2^-14·n on its diagonal it has a factorisation: what is more there than needed, 2^-15·n,
+is far above the error of a factorisation in float64, below f²·2^-52·n even at the worst (Higham 2002, theorem 10.7).
+
+What passes is what *some* n pictures could sum to. That bounds the sum: each class's mean stays within length 1,
+whatever a cheat adds. It does not bound the cheat: what honest pictures leave of these bounds is its to use, above
+all if it knows what they sum to.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -43,7 +58,9 @@ STEPS: Final = 1 << 32
 MOST_PICTURES_OF_ALL: Final = 1 << 29
 """Most N_max·n_max."""
 _FLOAT32: Final = 2.0**-16
-"""Relative error that devices' sums may have from float32, above what a block of 128 pictures brings (2^-17)."""
+"""Relative error of a class's sum and of the trace that float32 may bring, and more: γ above is half of it."""
+_FLOAT32_SCATTER: Final = 2.0**-14
+"""The same of the scatter: 4γ, and more."""
 
 Integers = NDArray[np.int64]
 Reals = NDArray[np.float64]
@@ -157,32 +174,34 @@ def why_impossible(sums: Sums, count: int) -> str | None:
 
     Args:
         sums: of all devices; an array of it is as long as its plan says.
-        count: most roundings in a coordinate: devices, and those of earlier rounds.
+        count: most roundings in a coordinate: as many as there are devices whose sums they are.
     """
     if (sums.examples < 0).any():
         return "examples-negative"
     if sums.pictures == 0:
         return "no-pictures"
-    parts = 2 if sums.gram.size else 1
-    examples = sums.examples.reshape(parts, 1, -1)
-    class_sums = np.abs(sums.class_sums.reshape(parts, -1, examples.shape[2]))
-    if (class_sums > examples * (STEPS * (1 + _FLOAT32)) + count / 2).any():
-        return "class-sums-too-large"
-    pictures = examples.sum(axis=(1, 2)).tolist()
-    if sums.gram.size and not all(map(_is_gram, sums.gram.reshape(parts, -1), pictures, (count,) * parts)):
-        return "statistics-impossible"
+    for gram, class_sums, examples in sums.parts:
+        rounding = math.sqrt(len(class_sums)) * count / (2 * STEPS)
+        if (np.linalg.norm(class_sums, axis=0) > examples * (1 + _FLOAT32) + rounding).any():
+            return "class-sums-too-large"
+        if gram.size and not _has_scatter(gram, class_sums, examples, count):
+            return "statistics-impossible"
     return None
 
 
-def _is_gram(gram: Integers, pictures: int, count: int) -> bool:
-    """Can it be ΣΦᵀΦ of so many pictures, but for rounding?"""
-    matrix = np.empty((triangle.rows_of(gram.size),) * 2)
-    triangle.spread(gram / STEPS, matrix)
-    diagonal = matrix.diagonal()
-    error = len(matrix) * count / (2 * STEPS) + _FLOAT32 * pictures  # of the trace, and of the matrix in its norm
-    if diagonal.sum() > pictures + error:
+def _has_scatter(gram: Reals, class_sums: Reals, examples: Integers, count: int) -> bool:
+    """Can it be ΣΦᵀΦ of pictures with these sums of classes? For the tolerance see above."""
+    (features, classes), pictures = class_sums.shape, int(examples.sum())
+    matrix = np.empty((features, features))
+    triangle.spread(gram, matrix)
+    rounding = features * count / (2 * STEPS)
+    if matrix.trace() > pictures * (1 + _FLOAT32) + rounding:
         return False
-    matrix[np.diag_indices_from(matrix)] += 2 * error
+    means = class_sums / np.sqrt(np.maximum(examples, 1))
+    matrix -= means @ means.T
+    of_class = rounding / math.sqrt(features)
+    tolerance = rounding + classes * of_class * (2 + of_class) + _FLOAT32_SCATTER * pictures
+    matrix[np.diag_indices_from(matrix)] += tolerance
     try:
         np.linalg.cholesky(matrix)
     except np.linalg.LinAlgError:
