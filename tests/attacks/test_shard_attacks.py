@@ -183,7 +183,8 @@ def with_friends_only(told: Round) -> bool:
 def test_an_aggregator_abandons_until_a_shard_is_its_own_and_reads_a_class_of_its_victim(has: bool) -> None:
     """With two of four friends in shards of three. The round ends released; main hears of abandoned rounds only.
 
-    A draw serves with probability 6/55, so nine rounds are abandoned on average, before any device has reported.
+    A draw serves with probability 6/55, so it takes nine on average, and all but the last are abandoned, before any
+    device has reported.
     """
     told: Round | None = None
     given_up: list[aggregator_round.Step] = []

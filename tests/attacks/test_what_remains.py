@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -35,8 +36,11 @@ from fanlight.protocol.log import LogEntry
 from fanlight.protocol.sealing import MASK_AGGREGATOR, MASK_MAIN, mask_key, open_seed
 from fanlight.protocol.signing import Signed
 from fanlight.protocol.statistics import Sums
+from fanlight.services.main_server.algorithm_choice import AlgorithmChoice
+from fanlight.services.main_server.next_version import move
 from fanlight.services.main_server.promotion import CURRENT_MODEL
 from tests.attacks.picture_attacks import Pictures, Reals, columns_of
+from tests.cheats import adding, rewritten
 from tests.logged_world import Logged, LoggedRound, source
 from tests.protocol_world import MODEL, NOW, Owner, Round, World, contribution_of, floors, plan_of, secret
 
@@ -227,7 +231,8 @@ def test_all_other_members_and_main_know_the_last_one_exactly() -> None:
 
 @pytest.mark.parametrize("other", [1, 7, 40])
 def test_of_two_devices_each_owner_works_out_the_others_update_from_two_versions(other: int) -> None:
-    """From the published model alone, up to one number (how many pictures the other has), which can be tried out."""
+    """From the published model alone, and how many pictures the other has: that follows from the versions, too, see
+    ``test_two_versions_tell_everybody_how_many_pictures_were_learned_from_and_which_class_is_held_back``."""
     told = Round(WORLD, plan_of(features=50), most_pictures=40).open()
     draws = np.random.default_rng(other)
     updates = draws.normal(size=(2, told.plan.parameters)) / 10
@@ -443,6 +448,78 @@ def test_with_members_of_its_own_the_aggregator_asks_about_one_device(examples: 
     told.collect(OTHERS[:4]).agree()
     known = sum(int(sent.plain[place(told, "weight")][0]) for sent in told.reports[1:])
     assert answer_to(told, "weight", 0, known + 10)[0] == (examples > 10)
+
+
+def asked_by_a_member(number_of: Callable[[int], Contribution], kind: str, number: int, most: int) -> bool:
+    """The last member asks whether the others' number of the sum is above ``most``, by what it adds to its own report.
+
+    What it hears is what every device hears: whether the round was released.
+    """
+    told = Round(WORLD, most_pictures=60).open()
+    segment, place = next(one for one in told.proposal.layout if one.kind == kind), slices(told.proposal.layout)[kind]
+    at = slice(place.start + number, place.start + number + 1)
+    for index, owner in enumerate(WORLD.owners):
+        sent = told.commit(owner, number_of(index))
+        if owner is WORLD.owners[-1]:
+            own = int(sent.plain[at][0])
+            rewritten(told, sent, adding(at, len(WORLD.owners) * segment.hi - most - own))
+        told.send(sent)
+    step = told.agree().take_release(*told.release())
+    told.finish(step.reply)
+    ends = {told.end(sent).result for sent in told.reports}
+    return ends == {Result.FAILED}
+
+
+@pytest.mark.parametrize("has_it", [False, True])
+@pytest.mark.parametrize("others", range(5))
+def test_a_member_asks_of_a_sum_whether_the_one_home_in_doubt_has_a_class(others: int, has_it: bool) -> None:
+    """It needs no server for that: it adds to its own report, and hears whether the round failed. It knows how many of
+    the other homes have the class, or has made them up; one is in doubt."""
+
+    def said(index: int) -> Contribution:
+        has = np.array([True, has_it if index == 0 else 0 < index < others])
+        return dataclasses.replace(contribution_of(plan_of(), index), supporters=has)
+
+    known = max(others - 1, 0)
+    assert asked_by_a_member(said, "supporters", 1, known) == has_it
+
+
+@pytest.mark.parametrize("examples", [10, 11])
+def test_a_member_asks_about_the_number_of_pictures_as_well(examples: int) -> None:
+    def said(index: int) -> Contribution:
+        return dataclasses.replace(contribution_of(plan_of(), index), examples=examples if index == 0 else 20)
+
+    assert asked_by_a_member(said, "weight", 0, 4 * 20 + 10) == (examples > 10)
+
+
+@pytest.mark.parametrize("counts", [(1, 2), (7, 40, 40), (20, 21, 22, 23), (3, 60, 60, 60, 60, 59)])
+def test_two_versions_tell_everybody_how_many_pictures_were_learned_from_and_which_class_is_held_back(
+    counts: tuple[int, ...],
+) -> None:
+    """FedAvg's new model less the old one is (W_max·C)/(Q·Σn) times whole numbers, and a manifest says all but Σn.
+
+    Version files are float32; that leaves enough. A class that few have has the very row that it had.
+    """
+    plan = plan_of(features=30, classes=("a", "b", "c"))
+    told = Round(WORLD, plan, most_pictures=60).open()
+    draws = np.random.default_rng(8)
+    for owner, examples in zip(WORLD.owners, counts, strict=False):
+        update = draws.normal(size=plan.parameters) / 10
+        told.send(told.commit(owner, dataclasses.replace(contribution_of(plan, 0), update=update, examples=examples)))
+    totals = told.agree().take_release(*told.release()).totals
+    assert totals is not None
+    weight, bias = ((draws.normal(size=size) / 10).astype(np.float32) for size in ((30, 3), (3,)))
+    before = SoftmaxHead(weight, bias)
+    held_back = np.array([False, False, True])
+    after = move(before, {}, AlgorithmChoice(), totals, held_back=held_back, members=6).head
+
+    moved = after.weight.astype(np.float64) - before.weight
+    assert (~moved.any(axis=0)).tolist() == held_back.tolist()
+    layout = told.proposal.layout
+    of_one_picture = clip_of(layout) / 1e6 * layout[0].hi / layout[1].hi
+    whole = [moved[:, :2] * count / of_one_picture for count in range(1, layout[0].hi * len(WORLD.owners) + 1)]
+    off = [float(np.abs(steps - np.rint(steps)).max()) for steps in whole]
+    assert 1 + next(index for index, most in enumerate(off) if most < 0.1) == sum(counts)
 
 
 @pytest.mark.parametrize("count", [2, 5, 30])
