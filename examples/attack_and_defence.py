@@ -47,7 +47,7 @@ def study_of(attack: str, combine: str, small: bool) -> Study:
             "partition": "iid",
             "devices": 60 if small else 80,
             "rounds": 5 if small else 15,
-            "training": {"learning_rate": 0.1, "epochs": 2},
+            "training": {"learning_rate": 0.1 if small else 0.02, "epochs": 2},
             "clip": 50,
             "attack": attack,
             "algorithm": "fedavg" if combine == "mean" else f"fedavg:combine={combine}",

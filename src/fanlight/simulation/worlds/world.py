@@ -18,6 +18,7 @@ before: so a study that was interrupted goes on in the same world.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -97,6 +98,10 @@ class World:
         """
         return self.membership.members(round_number) & self.there(round_number, at_s)
 
+    def asked(self, size: int) -> int:
+        """How many devices are asked where ``size`` reports are wanted."""
+        return min(self.devices, math.ceil(size * (100 + self.over_percent) / 100))
+
     def cohort(
         self, round_number: int, size: int, at_s: float = 0.0, able: NDArray[np.bool_] | None = None
     ) -> list[int]:
@@ -109,7 +114,7 @@ class World:
         """
         present = self.present(round_number, at_s)
         candidates = np.flatnonzero(present if able is None else present & able)
-        asked = -(-int(size * (100 + self.over_percent)) // 100) if size else candidates.size
+        asked = self.asked(size) if size else candidates.size
         drawn = candidates[stream(self.seed, "cohort", round_number).permutation(candidates.size)[:asked]]
         return sorted(drawn.tolist())
 
