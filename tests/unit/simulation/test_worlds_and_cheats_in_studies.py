@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from fanlight.errors import DataError, SettingsError
 from fanlight.simulation import Data, Line, Result, Study, comparison, simulate
 from fanlight.simulation.attacks.registry import ATTACKS
 from fanlight.simulation.cheats import Cheats
+from fanlight.simulation.data import load
+from fanlight.simulation.feature_skew import FeatureSkew
+from fanlight.simulation.looks import AS_IT_IS, Look
 from fanlight.simulation.population import divide
 from fanlight.simulation.world_report import unit_of
 from tests.unit.simulation.studies import data_of, study_of
@@ -221,3 +226,29 @@ def test_a_bad_line_is_found_before_anything_runs(changes: dict[str, Any], flaw:
     with pytest.raises(SettingsError, match=flaw) as caught:
         study_of(**changes)
     assert caught.value.next.startswith(("Write it like", "Choose one"))
+
+
+def test_cameras_and_marks_are_seen_by_the_backbone(tmp_path: Path) -> None:
+    data = load("shapes", tmp_path, as_pixels=False, picture_size=32)
+    plain = data.seen([0, 1, 2], [AS_IT_IS] * 3)
+    np.testing.assert_allclose(plain, data.x[:3], atol=1e-4)
+    for look in (Look(FeatureSkew(rotation=40.0)), Look(mark=25.0)):
+        seen = data.seen([0, 1, 2], [look] * 3)
+        assert (np.linalg.norm(seen - plain, axis=1) > 1.0).all()
+        assert np.array_equal(data.seen([0, 1, 2], [look] * 3), seen)
+    study = {"dataset": "shapes", "partition": "iid+blur:1", "devices": 4, "rounds": 1, "picture_size": 32}
+    result = simulate(Study.of({**study, "attack": "backdoor:0.5,target=2"}), state=tmp_path)
+    assert result.last.backdoor_success is not None
+
+
+def test_a_folder_for_each_device_is_a_key(tmp_path: Path) -> None:
+    for number, count in ((1, 6), (2, 8), (10, 7)):
+        for place in range(count):
+            picture = tmp_path / "homes" / f"device-{number}" / ("cat", "dog")[place % 2] / f"{place}.png"
+            picture.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(np.full((8, 8), 20 * number + place, np.uint8)).save(picture)
+    data = load(str(tmp_path / "homes"), tmp_path, as_pixels=True, picture_size=8)
+    assert data.classes == ("cat", "dog")
+    assert Counter(data.columns["folder"]) == {"device-1": 6, "device-2": 8, "device-10": 7}
+    population = divide(study_of(partition="key:folder", devices=3, cohort=3), data)
+    assert population.owned.sum(axis=1).max() <= 8
