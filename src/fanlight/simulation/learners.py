@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
@@ -64,7 +65,7 @@ class HeadLearner:
     classes: tuple[str, ...]
     settings: TrainingSettings
 
-    @property
+    @functools.cached_property
     def layout(self) -> TensorLayout:
         """weight (f, K), bias (K,)."""
         return head_layout(self.features, len(self.classes))

@@ -11,7 +11,7 @@ from typing import Final
 COLOURS: Final = ("#0b6e99", "#c2410c", "#3f7d20", "#7c3aed", "#b91c6b", "#8a6d00", "#475569", "#0f766e")
 """Told apart by most people, on white and on black; of more curves than these, dashes tell the rest."""
 _DASHES: Final = ("", "6 3", "2 3")
-_WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 720, 300, 56, 12, 12, 40
+_WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 560, 280, 52, 12, 12, 44
 _TICKS: Final = 5
 _MOST_POINTS: Final = 400
 
