@@ -17,8 +17,8 @@ HEAD: Final = Choice(
     "Heads that are solved want more company: devices ask for ten others where squares are summed (analytic).",
     (
         ("softmax", "softmax: trained round by round"),
-        ("analytic", "analytic: solved in one round from sums over all pictures, then trained"),
-        ("prototypes", "prototypes: the mean of each class in one round, then trained"),
+        ("analytic", "analytic: solved in one round, then trained"),
+        ("prototypes", "prototypes: class means in one round, then trained"),
     ),
 )
 
