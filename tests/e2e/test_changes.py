@@ -8,13 +8,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 from fanlight.learning import model_file
 from fanlight.protocol.statistics import Sums
 from fanlight.services.device import solving as device_solving
+from fanlight.services.device import sums_file
+from fanlight.services.device.pictures import Pictures
+from fanlight.services.device.store import DeviceStore
 from fanlight.services.main_server import collected_sums, solving
 from fanlight.services.main_server.collected_sums import Collected
-from tests.services_world import ServiceDevice, World, draw, running, wait
+from fanlight.storage.database import Database
+from tests.e2e.test_demo import LIMIT_S, Demo
+from tests.services_world import Owner, ServiceDevice, World, draw, running, wait
 
 
 def collected(world: World) -> Collected:
@@ -95,3 +101,58 @@ def test_by_itself_a_joiner_a_changer_and_a_leaver_are_taken_in_and_out_exactly(
         card = world.owner("main").get("/api/v1/models/3/card.json")
         assert (card["solution"]["collection"], card["solution"]["changed"], card["solution"]["devices"]) == (1, 5, 3)
         world.check_traces()
+
+
+# ---- real processes
+
+
+def owner_of(demo: Demo, role: str, offset: int) -> Owner:
+    folder = demo.state / "demo"
+    return Owner(f"http://localhost:{demo.base + offset}", folder / ("federation/main" if role == "main" else role))
+
+
+def counted_by(device: Path) -> tuple[Sums | None, Sums]:
+    """Of a device that has ended: what it has main count of it, and what its pictures come to."""
+    store = DeviceStore(device)
+    try:
+        held, counted = store.held, store.account.counted
+        assert held is not None
+        sums = sums_file.decode(store.sums_file(counted.sums)) if counted else None
+        (folder,) = (device.parents[1] / "pictures").glob(f"*/{device.name}")
+        pictures = Pictures(folder, device)
+        parts = pictures.examples(held.plan, ("train", "valid"), lambda _done, _all: None)
+        return sums, device_solving.learn(held.plan, parts["train"], parts["valid"])[1]
+    finally:
+        store.close()
+
+
+@pytest.mark.timeout(2 * LIMIT_S)
+def test_with_real_processes_one_device_is_forgotten_while_another_has_lost_pictures(tmp_path: Path) -> None:
+    demo = Demo(tmp_path, "--dataset", "shapes", "--devices", 3, "--rounds", 1, "--head", "analytic")
+    try:
+        demo.until_said("Log in")
+        main = owner_of(demo, "main", 0)
+        first, leaver = owner_of(demo, "device-1", 1), owner_of(demo, "device-2", 2)
+        wait(lambda: main.status()["finished"], "the head is solved and measured", LIMIT_S)
+        (folder,) = (demo.state / "pictures").glob("*/device-1")
+        for picture in sorted((folder / "train").glob("*/*"))[:3]:
+            picture.unlink()
+        assert leaver.ask("PUT", "/api/v1/forgotten", {"on": True}).status_code == 200
+        first.step("/modeltrain")
+        wait(lambda: leaver.status()["left"], "it was forgotten, and has left", LIMIT_S)
+        wait(lambda: main.status()["finished"], "the version without it is measured", LIMIT_S)
+        assert leaver.status()["counted"]["forgotten_in"] == 3
+    finally:
+        demo.close()
+    devices = [counted_by(demo.state / "demo" / f"device-{number}") for number in (1, 2, 3)]
+    assert [sums is not None for sums, _ in devices] == [True, False, True]
+    database = Database(demo.state / "demo" / "federation" / "main" / "state.sqlite3")
+    with database.reading() as tx:
+        found = collected_sums.read(tx)
+    database.close()
+    assert found is not None
+    assert (found.devices, found.collection, found.round) == (2, 1, 3)
+    for which in (0, 1):
+        kept = [device[which] for device in (devices[0], devices[2])]
+        total = functools.reduce(operator.add, [sums for sums in kept if sums is not None])
+        assert (found.sums - total).is_empty

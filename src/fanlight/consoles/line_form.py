@@ -14,7 +14,7 @@ from fanlight.services.main_server.task import Task
 HEAD: Final = Choice(
     "head",
     "Head",
-    "Heads that are solved want more company: devices ask for ten others where squares are summed (analytic).",
+    "Heads that are solved want more company: where squares are summed (analytic), devices ask for ten in a sum.",
     (
         ("softmax", "softmax: trained round by round"),
         ("analytic", "analytic: solved in one round, then trained"),
@@ -25,8 +25,8 @@ HEAD: Final = Choice(
 
 def backbone_choice(task: Task) -> Choice:
     """The backbones of the registry, and the task's own, if it has one."""
-    own = ((task.backbone, f"{task.backbone_title} (your own)"),) if task.own_backbone else ()
-    known = tuple((name, f"{entry.title}: {entry.features:,} features") for name, entry in BACKBONES.items())
+    own = ((task.backbone, f"{task.backbone}: your own"),) if task.own_backbone else ()
+    known = tuple((name, f"{name}: {entry.features:,} features") for name, entry in BACKBONES.items())
     return Choice(
         "backbone",
         "Backbone",

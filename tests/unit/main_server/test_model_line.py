@@ -74,7 +74,7 @@ def test_heads_and_backbones_that_there_are_not_are_refused(parts: MainServerPar
 
 
 def test_a_crash_between_the_file_and_the_database_is_made_up_for(parts: MainServerParts, folder: Path) -> None:
-    parts.service._tasks.change_line("prototypes", LITE)  # noqa: SLF001 as far as it had come
+    parts.service._tasks.change_line("prototypes", LITE)
     made = again(parts, folder)
     assert current(made) == (1, "prototypes", LITE)
     once_more = again(made, folder)

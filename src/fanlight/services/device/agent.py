@@ -231,6 +231,8 @@ class Agent:
             if isinstance(error, Refused) and error.slug not in _NOBODY_WAITS:
                 self._decline(signed.hash, error.slug)
             return
+        if Kind(opening.plan.kind).sums and self._rounds.store.account.in_question is not None:
+            return  # what to say hangs on how an earlier round has ended, which is asked for soon again
         change = self._rounds.change()
         if not opening.trains:
             self._wait_for(self._steps.measure())

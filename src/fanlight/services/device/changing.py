@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from fanlight.errors import NotPossibleNow
 from fanlight.protocol.contribution import Contribution
 from fanlight.protocol.manifest import Proposal
 from fanlight.services.device import sums_file as sums_files
@@ -34,9 +35,18 @@ def say(store: DeviceStore, proposal: Proposal, mh: bytes, prepared: Prepared | 
         classes: K.
 
     Raises:
+        NotPossibleNow: it is not known yet whether an earlier report with sums counts: what this one is to say hangs on
+            it.
         Refused: see ``Account.counted_in``.
         NotFound, StorageError, ModelError: a file of sums is gone or damaged, or of another task.
     """
+    earlier = store.account.in_question
+    if earlier is not None and earlier.mh != mh:
+        raise NotPossibleNow(
+            f"It is not known yet what became of round {earlier.round}, which this device's sums went into.",
+            slug="sums-in-question",
+            next="Wait a moment: this device asks the main server for it.",
+        )
     collection = proposal.round if proposal.collection is None else proposal.collection
     before = None if proposal.collection is None else store.account.counted_in(collection)
     then = None if prepared is None else _counted(prepared, collection, proposal.round)
