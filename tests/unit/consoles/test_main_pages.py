@@ -370,3 +370,16 @@ def test_the_algorithm_is_chosen_on_the_page_of_the_task(parts: MainServerParts,
     assert "This is no number" in Page.of(refused).text
     assert browser.post("/task/algorithm", data={"name": "fedavg"}).status_code == 403
     assert parts.service.task.algorithm.values == {"mu": 0.25}
+
+
+def test_how_pictures_are_varied_is_chosen_on_the_page_of_the_task(parts: MainServerParts, browser: TestClient) -> None:
+    assert "devices learn from pictures as they are" in Page.of(browser.get("/task")).text
+    assert post(browser, "/task", "/task/augmentation", variants="3", flip="no", zoom_percent="10") == 303
+    page = Page.of(browser.get("/task"))
+    assert "3 variants" in page.text
+    assert "a part narrower by up to 10 %" in page.text
+    refused = browser.post("/task/augmentation", data={"csrf": page.csrf(), "variants": HOSTILE[0]})
+    assert refused.status_code == 400
+    assert "From 0 to 16, not" in Page.of(refused).text
+    assert browser.post("/task/augmentation", data={"variants": "1"}).status_code == 403
+    assert parts.service.task.augmentation.variants == 3

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from fanlight.cli.demo_policy import write_policy
-from fanlight.cli.task_options import Pictures, algorithm_fields, make_task, policy_fields
+from fanlight.cli.task_options import Pictures, algorithm_fields, augmentation_fields, make_task, policy_fields
 from fanlight.errors import SettingsError, UsageError
 from fanlight.protocol.codec import DEFAULT_LIMIT
 from fanlight.protocol.exchange import Order, Orders
@@ -164,3 +164,26 @@ def test_an_algorithm_is_given_with_its_parameters_and_how_shards_become_one() -
     for wrong in ("fedprox:combine=most", "fedprox:combine", "fedmagic", "fedprox:beta=1"):
         with pytest.raises(SettingsError):
             make_task(Pictures(("a", "b"), 64), algorithm=algorithm_fields(wrong))
+
+
+def test_an_augmentation_is_written_on_the_command_line() -> None:
+    pictures = Pictures(("a", "b"), 64)
+    task = make_task(pictures, augmentation=augmentation_fields("4: flip=no , zoom = 10", flip=True))
+    assert task.augmentation.model_dump() == {"variants": 4, "flip": False, "zoom_percent": 10, "light_percent": 20}
+    assert make_task(pictures, augmentation=augmentation_fields("2", flip=False)).augmentation.flip is False
+    assert augmentation_fields(None) is None
+    assert Task.model_validate_json(task.to_json()) == task
+    for wrong in ("four", "4:zoom", "4:zoom=wide", "-1"):
+        with pytest.raises(UsageError, match="--augment"):
+            augmentation_fields(wrong)
+    for wrong in ("17", "4:zoom=51", "4:colour=3", "4:flip=no,zoom=0,light=0", "4:zoom=yes"):
+        with pytest.raises(SettingsError, match="augmentation"):
+            make_task(pictures, augmentation=augmentation_fields(wrong))
+
+
+def test_counts_of_classes_are_one_for_each_class_and_go_into_the_plan() -> None:
+    fields = TASK.model_dump() | {"training": {"class_counts": [5, 1]}}
+    assert Task.model_validate(fields).plan.class_counts == (5, 1)
+    assert TASK.plan.class_counts is None
+    with pytest.raises(ValueError, match="class_counts has 1 numbers for 2 classes"):
+        Task.model_validate(fields | {"training": {"class_counts": [5]}})
