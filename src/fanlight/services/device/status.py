@@ -9,7 +9,7 @@ from fanlight import __version__
 from fanlight.errors import DataError, FanlightError
 from fanlight.protocol.closing import Outcome, SignedOutcome
 from fanlight.services.device.learned import Held, StoredCounts
-from fanlight.services.device.pictures import Overview
+from fanlight.services.device.pictures import Overview, planned
 from fanlight.services.device.refusals import REFUSALS
 from fanlight.services.device.role import DeviceRole
 from fanlight.services.device.steps import next_try, sent_json
@@ -185,7 +185,15 @@ def learning(role: DeviceRole, newest: int | None = None) -> dict[str, Any]:
         "rounds": [round_json(line) for line in rounds],
         "versions": versions(held, rounds),
         "course": [epoch.as_point() for epoch in course.epochs] if course else [],
+        "variants": _variants(role),
     }
+
+
+def _variants(role: DeviceRole) -> int:
+    """Variants of each training picture that are learned from, with as many pictures as were found last."""
+    held, seen = role.store.held, role.pictures.overview
+    augmentation = planned(held.plan) if held else None
+    return augmentation.variants_of(seen.total("train")) if augmentation and seen else 0
 
 
 def round_json(line: RoundLine) -> dict[str, Any]:
