@@ -172,7 +172,7 @@ def scaffold(federation: Federation) -> None:
     second = train(federation)
     for each in (first, second):
         assert each.after.control is not None
-        control = vector_of(LAYOUT, each.after.control)
+        control = vector_of(LAYOUT, each.after.control.head)
         assert np.abs(control).max() > 100 * CLOSE
         np.testing.assert_allclose(control, each.mean("remembers.control"), atol=CLOSE)
         np.testing.assert_allclose(each.moved, each.updates.mean(axis=0), atol=CLOSE)

@@ -12,10 +12,10 @@ import functools
 import hashlib
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Final
+from typing import Final, Protocol
 
 from fanlight.errors import ModelError, SettingsError, from_os_error
 from fanlight.learning import efficientnet_lite0
@@ -49,6 +49,31 @@ class Backbone:
     build: Callable[[Weights], bytes]
 
 
+class Runnable(Protocol):
+    """A graph from pictures to features, wherever it lies.
+
+    Attributes:
+        id, sha256, features: what it is known by, and the length of the feature vector.
+        base_sha256, tuned_sha256: of the compiled backbone that it was made of, and of the tensors that were put in;
+            the latter is empty if there are none.
+    """
+
+    @property
+    def id(self) -> str: ...  # noqa: D102 the class says what they are
+    @property
+    def sha256(self) -> str: ...  # noqa: D102
+    @property
+    def features(self) -> int: ...  # noqa: D102
+    @property
+    def base_sha256(self) -> str: ...  # noqa: D102
+    @property
+    def tuned_sha256(self) -> str: ...  # noqa: D102
+
+    def read(self) -> bytes:
+        """The graph's bytes."""
+        ...
+
+
 @dataclass(frozen=True)
 class CompiledBackbone:
     """A compiled graph on disk: uint8 pictures (N, H, W, 3) in, standardised float32 features (N, ``features``) out.
@@ -64,6 +89,12 @@ class CompiledBackbone:
     size: int
     sha256: str
     features: int
+    tuned_sha256: str = field(default="", init=False)
+
+    @property
+    def base_sha256(self) -> str:
+        """Of the graph: it was made of no other one."""
+        return self.sha256
 
     def read(self) -> bytes:
         """The graph's bytes, just verified; open these, not the path, so that no other file can slip in between.

@@ -8,7 +8,8 @@ Rules of the graph:
   reduction, as Pillow's BILINEAR does it (``pictures``). A resampling filter is linear, so each axis is one product
   with a matrix, which the graph works out from the picture's size: operators for resizing differ between programs, and
   ONNX Runtime's own is off by up to 13 levels. A picture that is such a square already stays as it is, bit for bit.
-- Then the compiled backbone, byte for byte, and the head, with the features as it reads them.
+- Then the compiled backbone, byte for byte, or what it has become where it learns, and the head, with the features as
+  it reads them.
 - Output ``class``: (N,) text. Output ``probabilities``: (N, K) float32, in the order of the metadata's ``classes``.
 
 Files of equal models are equal. Nothing here needs ONNX Runtime, so that servers can give these files out.
@@ -27,6 +28,7 @@ from fanlight.learning.inverted_bottlenecks import INPUT as PICTURES
 from fanlight.learning.model_file import HeadModel
 from fanlight.learning.onnx_file import BYTE, FLOAT, Graph, Port
 from fanlight.learning.own_backbones import describe
+from fanlight.learning.tuned_backbone import backbone_of
 
 IMAGES, CLASS, PROBABILITIES = "images", "class", "probabilities"
 
@@ -52,7 +54,7 @@ def to_onnx(model: HeadModel, compiled: CompiledBackbone) -> bytes:
     ]
     graph = Graph("fanlight", [Port(IMAGES, np.uint8, ("n", "h", "w", 3))], outputs)
     _squeeze(graph, model.picture_size)
-    backbone = compiled.read()
+    backbone = backbone_of(model, compiled).read()
     graph.include(backbone)
     _classify(graph, model)
     return graph.encode(_metadata(model, backbone))

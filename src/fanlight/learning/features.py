@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from fanlight.learning import pictures
 from fanlight.learning.augmentation import Augmentation, vary
-from fanlight.learning.backbones import CompiledBackbone
+from fanlight.learning.backbones import Runnable
 from fanlight.learning.feature_cache import FeatureCache, Features
 from fanlight.learning.inverted_bottlenecks import FEATURES_OUTPUT, INPUT
 
@@ -54,7 +54,7 @@ class FeatureExtractor:
     """Turns pictures into features with one backbone at one size. Safe to share between threads once warm.
 
     Args:
-        backbone: the compiled backbone.
+        backbone: what turns pictures into features.
         size: side length in pixels to which pictures are brought, >= 32.
         cache: where vectors are kept; None keeps none.
         threads: threads that compute, >= 1; as many decode pictures.
@@ -63,7 +63,7 @@ class FeatureExtractor:
 
     def __init__(
         self,
-        backbone: CompiledBackbone,
+        backbone: Runnable,
         size: int,
         cache: FeatureCache | None = None,
         *,

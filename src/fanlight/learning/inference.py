@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from fanlight.errors import ModelError
-from fanlight.learning.features import FeatureExtractor
-from fanlight.learning.heads import softmax
+from fanlight.learning.backbones import Runnable
+from fanlight.learning.heads import Floats, softmax
 from fanlight.learning.model_file import HeadModel
 
 
@@ -21,6 +22,17 @@ class Prediction:
     scores: Mapping[str, float]
 
 
+class Extractor(Protocol):
+    """What turns pictures into features, with which backbone and at which size; see ``features.FeatureExtractor``."""
+
+    backbone: Runnable
+    size: int
+
+    def extract(self, paths: Sequence[Path]) -> Floats:
+        """(n, features) of n pictures."""
+        ...
+
+
 class Predictor:
     """A head joined to the very backbone and picture size that it was trained on.
 
@@ -28,11 +40,12 @@ class Predictor:
         ModelError: the extractor's backbone picture size or number of features is not the model's.
     """
 
-    def __init__(self, model: HeadModel, extractor: FeatureExtractor) -> None:
-        if extractor.backbone.sha256 != model.backbone_sha256:
+    def __init__(self, model: HeadModel, extractor: Extractor) -> None:
+        found = extractor.backbone.base_sha256, extractor.backbone.tuned_sha256
+        if found != (model.backbone_sha256, model.tuned_sha256):
             raise ModelError(
                 f"the model was trained on backbone {model.backbone_id} {model.backbone_sha256[:16]}, "
-                f"this is {extractor.backbone.id} {extractor.backbone.sha256[:16]}",
+                f"this is {extractor.backbone.id} {extractor.backbone.base_sha256[:16]}, or learned otherwise",
                 next="Install the Fanlight version that the model comes from.",
             )
         if extractor.size != model.picture_size:

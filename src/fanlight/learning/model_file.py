@@ -1,9 +1,10 @@
 """The published model: a head and what it needs to be used, as one safetensors file.
 
-Tensors ``head.weight`` (features, K) and ``head.bias`` (K,), both F32, and, if devices need it for the algorithm that
-goes on from here, ``control.weight`` and ``control.bias`` of the same shapes. All metadata are one JSON text under the
-single key ``fanlight``: the format keeps no order among several keys, and the same model must give the same bytes,
-because its hash is what manifests bind.
+Tensors ``head.weight`` (features, K) and ``head.bias`` (K,), and, where the backbone learns too, its tensors that do,
+``backbone.…`` (see ``tuned_backbone``); if devices need it for the algorithm that goes on from here, also
+``control.weight``, ``control.bias`` and ``control.backbone.…`` of the same shapes. All are F32. All metadata are one
+JSON text under the single key ``fanlight``: the format keeps no order among several keys, and the same model must give
+the same bytes, because its hash is what manifests bind.
 
 A file comes from a server or from a stranger's disk: lengths, names, types and shapes are read from the header and
 checked before an array is made, and every number is finite.
@@ -14,32 +15,52 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
+from fanlight.core.tensors import TensorLayout, TensorSpec
 from fanlight.errors import ModelError
-from fanlight.learning.heads import Floats, HeadKind, SoftmaxHead, as_read, checked_head
+from fanlight.learning.heads import Floats, HeadKind, SoftmaxHead, as_read, checked_head, head_layout
+from fanlight.learning.tuned_backbone import PREFIX
 
 MAX_MODEL_BYTES = 64 * 2**20
 MAX_HEADER_BYTES = 256 * 2**10
 MAX_CLASSES = 1000
 MAX_FEATURES = 2**16
 MAX_NAME_LENGTH = 200
+MAX_TUNED = 1000
+"""Most tensors of the backbone that learn."""
 
 _ALIGNMENT = 8
 """Bytes of which a header has a multiple."""
 _METADATA_KEYS = {"format", "task", "version", "classes", "backbone", "picture_size", "head"}
 _HEAD = {"head.weight", "head.bias"}
-_CONTROL = {"control.weight", "control.bias"}
+_CONTROL = "control."
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+_TUNED = re.compile(re.escape(PREFIX) + r"[A-Za-z0-9_./-]{1,200}")
+_NOTHING: Mapping[str, Floats] = MappingProxyType({})
+
+
+@dataclass(frozen=True)
+class Control:
+    """Control variates of a model: for each of its tensors one of the same shape."""
+
+    head: SoftmaxHead
+    tuned: Mapping[str, Floats] = field(default_factory=lambda: _NOTHING)
+
+    @property
+    def tensors(self) -> dict[str, Floats]:
+        """All of them, by the names of the model's tensors."""
+        return {**self.tuned, "head.weight": self.head.weight, "head.bias": self.head.bias}
 
 
 @dataclass(frozen=True)
 class HeadModel:
-    """A head and its provenance.
+    """A head, what has become of its backbone, and its provenance.
 
     Attributes:
         task: the task's name, 1 to 200 characters.
@@ -52,6 +73,7 @@ class HeadModel:
         bias: (K,) float32, finite.
         control: the mean of the devices' control variates, if the algorithm has any.
         kind: how the head reads features (see ``heads``).
+        tuned: the tensors of the backbone that learn, by name, float32, finite; empty where it is frozen.
     """
 
     task: str
@@ -62,8 +84,9 @@ class HeadModel:
     picture_size: int
     weight: Floats
     bias: Floats
-    control: SoftmaxHead | None = None
+    control: Control | None = None
     kind: HeadKind = HeadKind.SOFTMAX
+    tuned: Mapping[str, Floats] = field(default_factory=lambda: _NOTHING)
 
     @property
     def head(self) -> SoftmaxHead:
@@ -73,6 +96,31 @@ class HeadModel:
     def read(self, x: Floats) -> Floats:
         """(n, f) features of the backbone as the head reads them."""
         return as_read(self.kind, x)
+
+    @property
+    def tensors(self) -> dict[str, Floats]:
+        """All that learns, by name, in the order of ``layout``."""
+        return {**self.tuned, "head.weight": self.weight, "head.bias": self.bias}
+
+    @property
+    def layout(self) -> TensorLayout:
+        """How the model lies in an update: what learns of the backbone, then the head."""
+        tuned = tuple(TensorSpec(name, tensor.shape) for name, tensor in self.tuned.items())
+        return TensorLayout((*tuned, *head_layout(*self.weight.shape).specs))
+
+    def with_tensors(self, tensors: Mapping[str, Floats]) -> HeadModel:
+        """The same model with other values of ``tensors``, and without control variates."""
+        tuned = MappingProxyType({name: tensors[name] for name in self.tuned})
+        return replace(self, weight=tensors["head.weight"], bias=tensors["head.bias"], tuned=tuned, control=None)
+
+    @property
+    def tuned_sha256(self) -> str:
+        """What the backbone's tensors are known by, hexadecimal; empty where it is frozen."""
+        digest = hashlib.sha256()
+        for name, tensor in self.tuned.items():
+            digest.update(f"{name} {tensor.shape} ".encode())
+            digest.update(np.ascontiguousarray(tensor, "<f4").tobytes())
+        return digest.hexdigest() if self.tuned else ""
 
 
 def encode(model: HeadModel) -> bytes:
@@ -102,8 +150,12 @@ def parts(model: HeadModel) -> tuple[bytes | memoryview, ...]:
     }
     text = json.dumps(metadata, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     tensors = {"head.bias": checked.bias, "head.weight": checked.weight}
-    if checked.control is not None:
-        tensors |= {"control.bias": checked.control.bias, "control.weight": checked.control.weight}
+    control = checked.control
+    if control is not None:
+        tensors |= {"control.bias": control.head.bias, "control.weight": control.head.weight}
+    tensors |= checked.tuned
+    if control is not None:
+        tensors |= {f"{_CONTROL}{name}": tensor for name, tensor in control.tuned.items()}
     return _parts(tensors, text)
 
 
@@ -129,8 +181,11 @@ def decode(data: bytes, *, own: bool = True) -> HeadModel:
     if len(data) > MAX_MODEL_BYTES:
         raise ModelError(f"the model file is larger than {MAX_MODEL_BYTES // 2**20} MiB")
     header, body = _header(data)
-    names = set(header) - {"__metadata__"}
-    if "__metadata__" not in header or names not in (_HEAD, _HEAD | _CONTROL):
+    names = [name for name in header if name != "__metadata__"]
+    tuned = [name for name in names if _TUNED.fullmatch(name)]
+    learn = _HEAD | set(tuned)
+    control = {f"{_CONTROL}{name.removeprefix('head.')}" for name in learn}
+    if "__metadata__" not in header or set(names) not in (learn, learn | control) or len(tuned) > MAX_TUNED:
         raise ModelError("the model file does not hold head.weight, head.bias and nothing else")
     metadata = _metadata(header["__metadata__"])
     spans = {name: _span(name, header[name]) for name in names}
@@ -148,13 +203,19 @@ def decode(data: bytes, *, own: bool = True) -> HeadModel:
                 picture_size=metadata["picture_size"],
                 weight=arrays["head.weight"],
                 bias=arrays["head.bias"],
-                control=SoftmaxHead(arrays["control.weight"], arrays["control.bias"]) if names >= _CONTROL else None,
+                control=_control(arrays, tuned) if len(names) > len(learn) else None,
                 kind=HeadKind(metadata["head"]),
+                tuned={name: arrays[name] for name in tuned},
             ),
             own=own,
         )
     except (KeyError, TypeError) as error:
         raise ModelError("the model file's metadata are not as they should be") from error
+
+
+def _control(arrays: Mapping[str, Floats], tuned: Iterable[str]) -> Control:
+    head = SoftmaxHead(arrays[f"{_CONTROL}weight"], arrays[f"{_CONTROL}bias"])
+    return Control(head, {name: arrays[f"{_CONTROL}{name}"] for name in tuned})
 
 
 def model_hash(data: bytes) -> str:
@@ -205,12 +266,18 @@ def _span(name: str, entry: Any) -> tuple[tuple[int, ...], tuple[int, int]]:
         raise ModelError(f"{name} has no shape or no place")
     if not all(type(number) is int and 0 <= number <= MAX_MODEL_BYTES for number in (*shape, *offsets)):
         raise ModelError(f"{name} has a shape or a place out of range")
-    limits = (MAX_CLASSES,) if name.endswith(".bias") else (MAX_FEATURES, MAX_CLASSES)
-    if len(shape) != len(limits) or any(number > limit for number, limit in zip(shape, limits, strict=True)):
+    if not _fits_limits(name.removeprefix(_CONTROL), shape):
         raise ModelError(f"{name} has the shape {shape}")
     if offsets[1] - offsets[0] != 4 * int(np.prod(shape, dtype=np.int64)):
         raise ModelError(f"{name}'s length does not fit its shape")
     return tuple(shape), (offsets[0], offsets[1])
+
+
+def _fits_limits(name: str, shape: list[int]) -> bool:
+    if name.startswith(PREFIX):
+        return 1 <= len(shape) <= 4 and min(shape) >= 1
+    limits = (MAX_CLASSES,) if name.endswith("bias") else (MAX_FEATURES, MAX_CLASSES)
+    return len(shape) == len(limits) and all(number <= limit for number, limit in zip(shape, limits, strict=True))
 
 
 def _fills(spans: list[tuple[int, int]], length: int) -> bool:
@@ -238,23 +305,30 @@ def _checked(model: HeadModel, *, own: bool) -> HeadModel:
     head = checked_head(model.weight, model.bias, own=own)
     if head.classes != len(model.classes) or head.features > MAX_FEATURES:
         raise ModelError(f"weights {model.weight.shape} do not fit {len(model.classes)} classes")
-    control = model.control
+    tuned, control = _checked_tuned(model.tuned, own=own), model.control
     if control is not None:
-        control = checked_head(control.weight, control.bias, own=own)
-        if control.weight.shape != head.weight.shape:
-            raise ModelError(f"control variates {control.weight.shape} do not fit weights {model.weight.shape}")
-    return HeadModel(
-        model.task,
-        model.version,
-        model.classes,
-        model.backbone_id,
-        model.backbone_sha256,
-        model.picture_size,
-        head.weight,
-        head.bias,
-        control,
-        model.kind,
-    )
+        control = _checked_control(control, head, tuned, own=own)
+    return replace(model, weight=head.weight, bias=head.bias, control=control, tuned=tuned)
+
+
+def _checked_control(control: Control, head: SoftmaxHead, tuned: Mapping[str, Floats], *, own: bool) -> Control:
+    of_head = checked_head(control.head.weight, control.head.bias, own=own)
+    of_tuned = _checked_tuned(control.tuned, own=own)
+    shapes = [{name: tensor.shape for name, tensor in tensors.items()} for tensors in (tuned, of_tuned)]
+    if of_head.weight.shape != head.weight.shape or shapes[0] != shapes[1]:
+        raise ModelError(f"control variates {of_head.weight.shape} do not fit weights {head.weight.shape}")
+    return Control(of_head, of_tuned)
+
+
+def _checked_tuned(tensors: Mapping[str, Floats], *, own: bool) -> Mapping[str, Floats]:
+    copy = True if own else None
+    found = {name: np.array(tensor, np.float32, order="C", copy=copy) for name, tensor in tensors.items()}
+    for name, tensor in found.items():
+        if not (_TUNED.fullmatch(name) and 1 <= tensor.ndim <= 4 and tensor.size):
+            raise ModelError(f"{name} of shape {tensor.shape} is no tensor of a backbone")
+        if not (np.isfinite(tensor.min()) and np.isfinite(tensor.max())):
+            raise ModelError(f"{name} holds numbers that are not finite", next="Start from an earlier model version.")
+    return MappingProxyType(found)
 
 
 def _check_name(what: str, name: Any) -> None:

@@ -48,10 +48,7 @@ class Graph:
 
     def constant(self, name: str, values: NDArray[Any]) -> str:
         """Adds a float32, uint8 or int64 tensor of any shape; returns its name."""
-        raw = np.ascontiguousarray(values, values.dtype.newbyteorder("<")).tobytes()
-        element = _varint_field(2, _ELEMENT_TYPES[values.dtype])
-        dims = b"".join(_varint_field(1, n) for n in values.shape)
-        self._constants.append(dims + element + _text(8, name) + _bytes_field(9, raw))
+        self._constants.append(_tensor(name, values))
         return name
 
     def words(self, name: str, values: Sequence[str]) -> str:
@@ -76,18 +73,18 @@ class Graph:
             ModelError: it is cut off, or none of operator set 17 alone.
         """
         graph, sets = b"", []
-        for number, value in _fields(model):
+        for number, value in fields_of(model):
             if number == 7:
-                graph = _bytes(value)
+                graph = bytes_of(value)
             elif number == 8:
-                sets.append(_bytes(value))
+                sets.append(bytes_of(value))
         if sets != [_varint_field(2, OPSET)]:
             raise ModelError(f"the graph is not one of operator set {OPSET} alone")
-        for number, value in _fields(graph):
+        for number, value in fields_of(graph):
             if number == 1:
-                self._nodes.append(_bytes(value))
+                self._nodes.append(bytes_of(value))
             elif number == 5:
-                self._constants.append(_bytes(value))
+                self._constants.append(bytes_of(value))
 
     def encode(self, metadata: Mapping[str, str] | None = None) -> bytes:
         """The whole model file; ``metadata`` is kept in it as text, sorted by key."""
@@ -116,6 +113,29 @@ def labelled(model: bytes, metadata: Mapping[str, str]) -> bytes:
     return model + b"".join(_entry(key, value) for key, value in sorted(metadata.items()))
 
 
+def replaced(model: bytes, constants: Mapping[str, NDArray[Any]]) -> bytes:
+    """An encoded model with other values for some of its constants; all else stays as it is, bit for bit.
+
+    Raises:
+        ModelError: it is damaged, or has no constant of such a name.
+    """
+    missing = set(constants)
+
+    def graph(encoded: bytes) -> Iterator[bytes]:
+        for number, value in fields_of(encoded):
+            name = (
+                bytes_of(dict(fields_of(bytes_of(value))).get(8, b"")).decode(errors="replace") if number == 5 else ""
+            )
+            missing.discard(name)
+            yield _field(number, _tensor(name, constants[name]) if name in constants else value)
+
+    fields = fields_of(model)
+    whole = b"".join(_field(number, b"".join(graph(bytes_of(v))) if number == 7 else v) for number, v in fields)
+    if missing:
+        raise ModelError(f"the graph has no constants named {', '.join(sorted(missing))}")
+    return whole
+
+
 def labels(model: bytes) -> dict[str, str]:
     """The metadata of an encoded model.
 
@@ -123,11 +143,11 @@ def labels(model: bytes) -> dict[str, str]:
         ModelError: it is damaged.
     """
     found: dict[str, str] = {}
-    for number, value in _fields(model):
+    for number, value in fields_of(model):
         if number == 14:
-            entry = dict(_fields(_bytes(value)))
+            entry = dict(fields_of(bytes_of(value)))
             try:
-                found[_bytes(entry[1]).decode()] = _bytes(entry[2]).decode()
+                found[bytes_of(entry[1]).decode()] = bytes_of(entry[2]).decode()
             except (KeyError, UnicodeDecodeError) as error:
                 raise ModelError("the graph is damaged") from error
     return found
@@ -155,12 +175,20 @@ def _bytes_field(number: int, value: bytes) -> bytes:
     return _varint(number << 3 | 2) + _varint(len(value)) + value
 
 
+def _field(number: int, value: bytes | int) -> bytes:
+    return _varint_field(number, value) if isinstance(value, int) else _bytes_field(number, value)
+
+
 def _text(number: int, value: str) -> bytes:
     return _bytes_field(number, value.encode())
 
 
-def _fields(message: bytes) -> Iterator[tuple[int, bytes | int]]:
-    """The fields of a message in order: number, and bytes or an integer, for no other kinds occur in our graphs."""
+def fields_of(message: bytes) -> Iterator[tuple[int, bytes | int]]:
+    """The fields of a message in order: number, and bytes or an integer, for no other kinds occur in our graphs.
+
+    Raises:
+        ModelError: it is damaged.
+    """
     position = 0
 
     def varint() -> int:
@@ -185,7 +213,12 @@ def _fields(message: bytes) -> Iterator[tuple[int, bytes | int]]:
         position += length
 
 
-def _bytes(value: bytes | int) -> bytes:
+def bytes_of(value: bytes | int) -> bytes:
+    """A field of ``fields_of`` that must be bytes.
+
+    Raises:
+        ModelError: it is an integer.
+    """
     if isinstance(value, int):
         raise ModelError("the graph is damaged")
     return value
@@ -199,6 +232,13 @@ def _attribute(name: str, value: Attribute) -> bytes:
     if isinstance(value, str):
         return head + _text(4, value) + _varint_field(20, 3)
     return head + b"".join(_varint_field(8, item) for item in value) + _varint_field(20, 7)
+
+
+def _tensor(name: str, values: NDArray[Any]) -> bytes:
+    """TensorProto; fields: 1 dimensions, 2 type, 8 name, 9 raw numbers."""
+    raw = np.ascontiguousarray(values, values.dtype.newbyteorder("<")).tobytes()
+    dims = b"".join(_varint_field(1, n) for n in values.shape)
+    return dims + _varint_field(2, _ELEMENT_TYPES[values.dtype]) + _text(8, name) + _bytes_field(9, raw)
 
 
 def _port(port: Port) -> bytes:

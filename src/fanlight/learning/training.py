@@ -133,7 +133,7 @@ def train(  # noqa: PLR0913 one argument for each thing that a training depends 
         raise DataError("there are no training pictures", next="Label some pictures first.")
     varied = (checked_examples("variants of training pictures", sight, y, head)[0] for sight in variants)
     sights = (x, *varied)
-    run = _Run(head, settings, _class_weights(y, head.classes, settings), correction)
+    run = _Run(head, settings, class_weights_of(y, head.classes, settings), correction)
     best, best_epoch, best_loss = run.snapshot(), 0, math.inf
     history: list[EpochProgress] = []
     for epoch in range(1, settings.epochs + 1):
@@ -148,7 +148,7 @@ def train(  # noqa: PLR0913 one argument for each thing that a training depends 
     return TrainingResult(best.head.weight, best.head.bias, tuple(history), best_epoch, best.steps, best.mean_gradient)
 
 
-def _class_weights(y: Labels, classes: int, settings: TrainingSettings) -> Floats:
+def class_weights_of(y: Labels, classes: int, settings: TrainingSettings) -> Floats:
     """(K,) weights: 0 for classes that do not occur; their mean over the pictures, here or of all devices, is 1."""
     counts = np.bincount(y, minlength=classes)
     occurs = counts > 0
@@ -169,11 +169,12 @@ def _measure(head: SoftmaxHead, x: Floats, y: Labels) -> tuple[float | None, flo
     logarithms = log_softmax(head.logits(x))
     loss = -float(logarithms[np.arange(y.size), y].mean(dtype=np.float64))
     if not math.isfinite(loss):
-        raise _ran_away()
+        raise ran_away()
     return loss, float((logarithms.argmax(axis=1) == y).mean())
 
 
-def _ran_away() -> ModelError:
+def ran_away() -> ModelError:
+    """What a training ends with whose numbers are not finite any more."""
     return ModelError(
         "training ran away: the weights are not finite", next="Lower the learning rate in the task's plan."
     )
@@ -219,7 +220,7 @@ class _Run:
             loss += batch_loss
             correct += batch_correct
         if not (math.isfinite(loss) and np.isfinite(self.head.weight).all() and np.isfinite(self.head.bias).all()):
-            raise _ran_away()
+            raise ran_away()
         return loss / y.size, correct / y.size
 
     def _step(self, x: Floats, y: Labels) -> tuple[float, int]:

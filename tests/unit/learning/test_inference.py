@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from fanlight.errors import ModelError, PictureError
-from fanlight.learning.backbones import CompiledBackbone, compile_backbone
+from fanlight.learning.backbones import compile_backbone
 from fanlight.learning.features import FeatureExtractor
 from fanlight.learning.inference import Predictor
 from fanlight.learning.model_file import HeadModel
@@ -77,7 +77,6 @@ def test_a_head_of_another_width_is_refused(model: HeadModel, extractor: Feature
 
 
 def test_a_bad_picture_is_named(model: HeadModel, extractor: FeatureExtractor, tmp_path: Path) -> None:
-    backbone: CompiledBackbone = extractor.backbone
-    assert backbone.sha256 == model.backbone_sha256
+    assert extractor.backbone.sha256 == model.backbone_sha256
     with pytest.raises(PictureError, match=r"gone\.png"):
         Predictor(model, extractor).predict(tmp_path / "gone.png")

@@ -16,7 +16,7 @@ from safetensors.numpy import save
 from fanlight.errors import ModelError
 from fanlight.learning import model_file
 from fanlight.learning.heads import SoftmaxHead
-from fanlight.learning.model_file import HeadModel, decode, encode, model_hash
+from fanlight.learning.model_file import Control, HeadModel, decode, encode, model_hash
 
 MODEL = HeadModel(
     task="doorbell",
@@ -32,7 +32,8 @@ MODEL = HeadModel(
 
 def same(one: HeadModel, other: HeadModel) -> bool:
     empty = np.empty(0, np.float32)
-    fields_agree = replace(one, weight=empty, bias=empty) == replace(other, weight=empty, bias=empty)
+    rest = [replace(model, weight=empty, bias=empty, tuned={}, control=None) for model in (one, other)]
+    fields_agree = rest[0] == rest[1] and one.tuned_sha256 == other.tuned_sha256
     return (
         fields_agree and one.weight.tobytes() == other.weight.tobytes() and one.bias.tobytes() == other.bias.tobytes()
     )
@@ -205,13 +206,19 @@ def test_something_else(data: bytes) -> None:
         decode(data)
 
 
+TUNED = {
+    "backbone.last.weight": np.arange(24, dtype=np.float32).reshape(4, 3, 2, 1),
+    "backbone.last.bias": np.arange(4, dtype=np.float32),
+}
+
+
 def test_control_variates_travel_with_it() -> None:
-    control = SoftmaxHead(MODEL.weight * 2, MODEL.bias * 3)
+    control = Control(SoftmaxHead(MODEL.weight * 2, MODEL.bias * 3))
     data = encode(replace(MODEL, control=control))
     found = decode(data)
     assert found.control is not None
-    assert np.array_equal(found.control.weight, control.weight)
-    assert np.array_equal(found.control.bias, control.bias)
+    assert np.array_equal(found.control.head.weight, control.head.weight)
+    assert np.array_equal(found.control.head.bias, control.head.bias)
     assert encode(found) == data
     assert decode(encode(MODEL)).control is None
 
@@ -222,7 +229,61 @@ def test_control_variates_that_do_not_fit() -> None:
         SoftmaxHead(MODEL.weight * np.float32("nan"), MODEL.bias),
     ):
         with pytest.raises(ModelError):
-            encode(replace(MODEL, control=bad))
-    whole = encode(replace(MODEL, control=SoftmaxHead(MODEL.weight, MODEL.bias)))
+            encode(replace(MODEL, control=Control(bad)))
+    whole = encode(replace(MODEL, control=Control(SoftmaxHead(MODEL.weight, MODEL.bias))))
     with pytest.raises(ModelError):
         decode(whole.replace(b"control.bias", b"control.bing"))
+
+
+def test_what_learns_of_the_backbone_travels_with_it() -> None:
+    control = Control(MODEL.head, {name: tensor + 1 for name, tensor in TUNED.items()})
+    data = encode(replace(MODEL, tuned=TUNED, control=control))
+    found = decode(data)
+    assert found.control is not None
+    assert list(found.tuned) == list(found.control.tuned) == list(TUNED)
+    for name, tensor in TUNED.items():
+        assert np.array_equal(found.tuned[name], tensor)
+        assert np.array_equal(found.control.tuned[name], tensor + 1)
+    assert encode(found) == data
+    assert found.layout.names == (*TUNED, "head.weight", "head.bias")
+    assert same(found.with_tensors(found.layout.unflatten(found.layout.flatten(found.tensors))), replace(found))
+
+
+def test_the_backbones_tensors_have_a_hash_of_their_own() -> None:
+    assert MODEL.tuned_sha256 == ""
+    one, other = (replace(MODEL, tuned={**TUNED, "backbone.last.bias": np.full(4, x, np.float32)}) for x in (1, 2))
+    assert one.tuned_sha256 not in ("", other.tuned_sha256)
+    assert replace(one, weight=MODEL.weight * 2).tuned_sha256 == one.tuned_sha256
+
+
+@pytest.mark.parametrize(
+    "tensors",
+    [
+        {"backbone.last.bias": np.full(4, np.inf, np.float32)},
+        {"elsewhere.bias": np.zeros(4, np.float32)},
+        {"backbone.last bias": np.zeros(4, np.float32)},
+        {"backbone.empty": np.zeros((0, 4), np.float32)},
+        {"backbone.deep": np.zeros((1, 1, 1, 1, 1), np.float32)},
+    ],
+)
+def test_what_is_no_tensor_of_a_backbone(tensors: dict[str, Any]) -> None:
+    with pytest.raises(ModelError):
+        encode(replace(MODEL, tuned=tensors))
+
+
+def test_control_variates_are_of_all_that_learns() -> None:
+    whole = replace(MODEL, tuned=TUNED)
+    with pytest.raises(ModelError):
+        encode(replace(whole, control=Control(MODEL.head)))
+    header, body = header_of(encode(replace(whole, control=Control(MODEL.head, TUNED))))
+    del header["control.backbone.last.bias"]
+    with pytest.raises(ModelError):
+        decode(file_of(header, body))
+
+
+@pytest.mark.parametrize("shape", [[], [4, 0], [1, 1, 1, 1, 4], [2**40]])
+def test_a_backbones_tensor_of_a_shape_that_none_has(shape: list[int]) -> None:
+    header, body = header_of(encode(replace(MODEL, tuned=TUNED)))
+    header["backbone.last.bias"]["shape"] = shape
+    with pytest.raises(ModelError):
+        decode(file_of(header, body))

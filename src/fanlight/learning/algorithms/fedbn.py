@@ -5,7 +5,8 @@ Tensors belong to one if a part of their name, between dots, is ``bn`` or begins
 "blocks.3.norm1.bias".
 
 State: the normalisation tensors on each device. Composes: a device sends zeros in their place. Without such tensors it
-is FedAvg; a head on a fixed backbone has none, as they are folded into the backbone's convolutions.
+is FedAvg; a head on a fixed backbone has none, as they are folded into the backbone's convolutions. Where the backbone
+learns, and batch normalisation is local, there are some.
 """
 
 from __future__ import annotations
@@ -38,5 +39,5 @@ RECIPE = Recipe(
     on_server="",
     composes="yes: zeros travel in place of personal tensors",
     make=fedbn,
-    why_not="a head on a fixed backbone has no normalisation layers; fedper keeps its bias at home",
+    why_not="it is fedavg where fine_tune has batch_norm local; a frozen backbone has no normalisation of its own",
 )

@@ -3,11 +3,14 @@
 The rule works on each parameter by itself, given a few numbers of the round. So a long model is worked on piece by
 piece, and each piece of the sum gives way to the parameters that come of it: float32 takes the room of int32. As a
 whole, in float64 and with all that lies between, it would take many times the room of the vector that has come.
+
+The vector holds what learns of the backbone, if anything does, then the head, a row for each feature and that of the
+bias. Classes are columns of the head alone: what a backbone learns, it learns of all of them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Final, NamedTuple
@@ -18,7 +21,8 @@ from numpy.typing import ArrayLike, NDArray
 from fanlight.core.tensors import TensorLayout, TensorSpec
 from fanlight.learning.algorithms.algorithm import Algorithm, Gathered, Memory, State, frozen_vector
 from fanlight.learning.algorithms.robust import ROBUST
-from fanlight.learning.heads import SoftmaxHead
+from fanlight.learning.heads import Floats, SoftmaxHead
+from fanlight.learning.model_file import Control
 from fanlight.protocol.contribution import Totals
 from fanlight.protocol.extras import Integers
 from fanlight.services.main_server.algorithm_choice import AlgorithmChoice
@@ -33,11 +37,13 @@ class Moved(NamedTuple):
         head: (f, K).
         memory: what the algorithm remembers with it.
         control: what of that devices get with the version.
+        tuned: what has become of the backbone's tensors.
     """
 
     head: SoftmaxHead
     memory: Memory
-    control: SoftmaxHead | None
+    control: Control | None
+    tuned: Mapping[str, Floats]
 
 
 def move(
@@ -48,8 +54,9 @@ def move(
     *,
     held_back: NDArray[np.bool_],
     members: int,
+    tuned: Mapping[str, Floats] = MappingProxyType({}),
 ) -> Moved:
-    """A head after a round; it lies in the place of ``totals.steps``.
+    """A head after a round, and what learns with it; they lie in the place of ``totals.steps``.
 
     Args:
         head, memory: (f, K), from which the round started, and what the algorithm remembers with it.
@@ -57,33 +64,36 @@ def move(
         totals: of a training round.
         held_back: (K,), classes whose rows stay as they are, and count as unchanged in what is remembered.
         members: devices in the federation.
+        tuned: the tensors of the backbone that learn, by name, from which the round started.
 
     Raises:
         ModelError: a parameter that would not be a finite float32.
     """
     assert totals.steps is not None
-    algorithm, middle = choice.algorithm, _middle(choice, totals, held_back, members)
+    algorithm = choice.algorithm
+    middle = _middle(choice, totals, held_back, members, before_head=sum(tensor.size for tensor in tuned.values()))
     known = _begun(algorithm, memory, totals.steps.size)
-    table = totals.steps.astype(np.int32, copy=False)  # which they are: they came out of a ring of 32 bits at most
-    after = table.reshape(-1, head.classes).view(np.float32)  # a row for each feature, and that of the bias
-    remembers = {name: np.empty(after.shape) for name in known}
-    for some, rows in _pieces(head):
-        said = _gathered(totals, some, held_back, members) if middle is None else _of_rows(middle, some, head.classes)
-        before = State(
-            frozen_vector("the model", rows.ravel()),
-            MappingProxyType({name: known[name].reshape(after.shape)[some].ravel() for name in known}),
-        )
+    steps = totals.steps.astype(np.int32, copy=False)  # which they are: they came out of a ring of 32 bits at most
+    after = steps.view(np.float32)
+    remembers = {name: np.empty(after.size) for name in known}
+    for piece in _pieces(head, tuned, held_back):
+        some, start = piece.place, piece.start
+        said = _gathered(totals, piece, members) if middle is None else _of_piece(middle, some)
+        before = State(frozen_vector("the model", start), MappingProxyType({name: known[name][some] for name in known}))
         state = algorithm.apply(before, said)
-        layout = TensorLayout((TensorSpec("rows", rows.shape),))
-        after[some] = np.where(held_back, rows, layout.unflatten(state.parameters)["rows"])
+        layout = TensorLayout((TensorSpec("piece", start.shape),))
+        after[some] = np.where(piece.held_back, start, layout.unflatten(state.parameters)["piece"])
         for name, vector in state.memory.items():
-            remembers[name][some] = vector.reshape(rows.shape)
-    kept = {name: rows.ravel() for name, rows in remembers.items()}
-    return Moved(SoftmaxHead(after[:-1], after[-1]), kept, _control(algorithm, remembers))
+            remembers[name][some] = vector
+    shapes = {name: tensor.shape for name, tensor in tuned.items()}
+    made, backbone = _parts(after, shapes, head.classes)
+    return Moved(made, remembers, _control(algorithm, remembers, shapes, head.classes), backbone)
 
 
-def _middle(choice: AlgorithmChoice, totals: Totals, held_back: NDArray[np.bool_], members: int) -> Gathered | None:
-    """What the shards say together, of all rows, if a robust rule is chosen and there are shards.
+def _middle(
+    choice: AlgorithmChoice, totals: Totals, held_back: NDArray[np.bool_], members: int, *, before_head: int
+) -> Gathered | None:
+    """What the shards say together, of all that learns, if a robust rule is chosen and there are shards.
 
     Rows that are held back are made zero beforehand: those of other classes must not depend on them.
     """
@@ -95,7 +105,7 @@ def _middle(choice: AlgorithmChoice, totals: Totals, held_back: NDArray[np.bool_
         means = np.empty((len(parts), parts[0][0].size))
         for mean, (steps, unit) in zip(means, parts, strict=True):
             np.multiply(steps, unit, out=mean)
-        means.reshape(len(parts), -1, len(held_back))[:, :, held_back] = 0.0
+        means[:, before_head:].reshape(len(parts), -1, len(held_back))[:, :, held_back] = 0.0
         return robust(means)
 
     controls = [(shard.control, shard.control_unit) for shard in shards if shard.control is not None]
@@ -117,21 +127,33 @@ def _begun(algorithm: Algorithm, memory: Memory, size: int) -> Memory:
     return {name: np.full(size, vector[0]) for name, vector in begins.items()}
 
 
-def _pieces(head: SoftmaxHead) -> Iterator[tuple[slice, NDArray[np.float32]]]:
-    """Which rows they are, and the rows; the last one is the bias."""
+class _Piece(NamedTuple):
+    """Some of the parameters: where they lie, what they were, and which of them stay so."""
+
+    place: slice
+    start: Floats
+    held_back: NDArray[np.bool_] | np.bool_
+
+
+def _pieces(head: SoftmaxHead, tuned: Mapping[str, Floats], held_back: NDArray[np.bool_]) -> Iterator[_Piece]:
+    end, most = 0, _ROWS * head.classes
+    for tensor in tuned.values():
+        flat = tensor.reshape(-1)
+        for first in range(0, flat.size, most):
+            part = flat[first : first + most]
+            yield _Piece(slice(end, end := end + part.size), part, np.False_)
     for first in range(0, head.features, _ROWS):
-        some = slice(first, min(first + _ROWS, head.features))
-        yield some, head.weight[some]
-    yield slice(head.features, head.features + 1), head.bias[np.newaxis]
+        rows = head.weight[first : first + _ROWS]
+        yield _Piece(slice(end, end := end + rows.size), rows.reshape(-1), np.tile(held_back, len(rows)))
+    yield _Piece(slice(end, end + head.classes), head.bias, held_back)
 
 
-def _gathered(totals: Totals, some: slice, held_back: NDArray[np.bool_], members: int) -> Gathered:
-    """What the round says of some rows."""
+def _gathered(totals: Totals, piece: _Piece, members: int) -> Gathered:
+    """What the round says of some parameters."""
 
     def mean(steps: Integers, unit: float) -> NDArray[np.float64]:
-        rows = steps.reshape(-1, len(held_back))[some]
-        found: NDArray[np.float64] = np.where(held_back, 0.0, np.multiply(rows, unit, dtype=np.float64))
-        return found.ravel()
+        found: NDArray[np.float64] = np.multiply(steps[piece.place], unit, dtype=np.float64)
+        return np.where(piece.held_back, 0.0, found)
 
     assert totals.steps is not None
     return Gathered(
@@ -143,19 +165,35 @@ def _gathered(totals: Totals, some: slice, held_back: NDArray[np.bool_], members
     )
 
 
-def _of_rows(whole: Gathered, some: slice, classes: int) -> Gathered:
-    """The same of some rows alone."""
+def _of_piece(whole: Gathered, some: slice) -> Gathered:
+    """The same of some parameters alone."""
 
     def part(values: ArrayLike) -> NDArray[np.float64]:
-        return np.asarray(values, np.float64).reshape(-1, classes)[some].ravel()
+        return np.asarray(values, np.float64)[some]
 
     control = None if whole.control is None else part(whole.control)
     return replace(whole, mean=part(whole.mean), control=control)
 
 
-def _control(algorithm: Algorithm, remembers: dict[str, NDArray[np.float64]]) -> SoftmaxHead | None:
+def _parts(
+    vector: Floats, shapes: Mapping[str, tuple[int, ...]], classes: int
+) -> tuple[SoftmaxHead, Mapping[str, Floats]]:
+    """The head and the tensors of the backbone that lie in a vector."""
+    end, tuned = 0, {}
+    for name, shape in shapes.items():
+        start, end = end, end + int(np.prod(shape))
+        tuned[name] = vector[start:end].reshape(shape)
+    rows = vector[end:].reshape(-1, classes)
+    return SoftmaxHead(rows[:-1], rows[-1]), tuned
+
+
+def _control(
+    algorithm: Algorithm,
+    remembers: Mapping[str, NDArray[np.float64]],
+    shapes: Mapping[str, tuple[int, ...]],
+    classes: int,
+) -> Control | None:
     """What of the memory devices get with the version."""
     for name in algorithm.publishes:
-        table = remembers[name].astype(np.float32)
-        return SoftmaxHead(table[:-1], table[-1])
+        return Control(*_parts(remembers[name].astype(np.float32), shapes, classes))
     return None
