@@ -47,7 +47,8 @@ BACKBONES = {  # section 6
 }
 HEADS = ("softmax",)
 DECLINES = ("answered-before", "answers-per-day", "backbone-refused", "bad-layout", "below-floor", "demo-refused",
-            "head-refused", "may-reject-too-many", "nothing-to-learn-from", "paused", "unknown-suite")  # fmt: skip
+            "head-refused", "may-reject-too-many", "needs-torch", "nothing-changed", "nothing-to-learn-from", "paused",
+            "to-be-forgotten", "unknown-suite")  # fmt: skip
 NOT_TOLD = ("other-model", "window-passed", "not-invited", "not-authentic", "foreign-invitation")
 
 

@@ -71,6 +71,9 @@ three times further from the η that is too much than the few that are better in
   number of steps. A cheat can stretch the mean update with its steps up to 100 times; the clip bounds it otherwise.
 - **SCAFFOLD** minimises the plain mean of the devices' objectives; the others weigh devices by their pictures.
 - **FedPer, FedRep and Ditto** give each home a model of its own, which its pages use; the global model is measured too.
+- **Where a part of the backbone learns** ([fine-tuning.md](fine-tuning.md)) each of them works on its tensors as on the
+  head's. With `batch_norm` = `local` devices keep their normalisation at home, which is FedBN; that goes with
+  algorithms of the server alone: FedAvg, FedAvgM, FedAdam, FedYogi and FedAdagrad.
 - **Held-back classes** (`min_class_supporters`) keep their rows under every algorithm, and leave no trace in what the
   server remembers. A device that has such a class remembers its own part of it all the same.
 """

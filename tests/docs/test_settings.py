@@ -15,6 +15,7 @@ from fanlight.services.aggregator.settings import AggregatorSettings
 from fanlight.services.device.settings import DeviceSettings
 from fanlight.services.main_server.algorithm_choice import AlgorithmChoice
 from fanlight.services.main_server.augmentation_choice import AugmentationChoice
+from fanlight.services.main_server.fine_tuning import FineTuning
 from fanlight.services.main_server.settings import MainServerSettings
 from fanlight.services.main_server.task import Policy, Task, Training
 from fanlight.services.settings import RoleSettings, env_prefix
@@ -126,6 +127,7 @@ def test_every_setting_is_listed_as_it_is() -> None:
     parts.extend(task_table("`training`", Training, described(TrainingSettings.__doc__)))
     parts.extend(task_table("`augmentation`", AugmentationChoice, described(AugmentationChoice.__doc__)))
     parts.extend(task_table("`algorithm`", AlgorithmChoice, described(AlgorithmChoice.__doc__)))
+    parts.extend(task_table("`fine_tune` (none by default)", FineTuning, described(FineTuning.__doc__)))
     parts.extend(task_table("`policy`", Policy, described(Policy.__doc__)))
     parts.append(OTHERS)
     check("settings.md", "\n".join(parts))

@@ -8,10 +8,11 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fanlight.cli.fine_tune_option import FineTune, check_can_run, fine_tune_fields
 from fanlight.cli.saying import say
 from fanlight.cli.task_options import (
     HEAD_HELP,
@@ -32,13 +33,6 @@ if TYPE_CHECKING:
 
 DEMO_DEVICES = 100
 _STOPPING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-
-
-class Kind(NamedTuple):
-    """What a demo learns by."""
-
-    head: Head
-    backbone: str | None
 
 
 class Stopped(Exception):
@@ -68,6 +62,7 @@ def demo(
     ] = None,
     algorithm: Algorithm = None,
     augment: Augment = None,
+    fine_tune: FineTune = None,
     seed: Annotated[int, typer.Option(metavar="N", help="Fixes how pictures are drawn and split; nothing else.")] = 0,
     port_base: Annotated[
         int,
@@ -89,10 +84,15 @@ def demo(
     server ends, or fewer than two devices are left, everything ends with exit code 1; --json prints its line even then.
     """
     _check_usage(devices, rounds, seed, port_base, leave=leave, as_json=as_json)
+    from fanlight.cli.demo_folder import Description
+
     choice = checked_algorithm(algorithm)
     check_augmentation(augment)
-    kind = Kind(head, checked_backbone(backbone))
-    description, prepared = _prepare(dataset, devices, seed, port_base, state, kind, afresh=leave)
+    if fine_tune is not None:
+        fine_tune_fields(fine_tune)
+        check_can_run()
+    asked = Description(dataset, (), devices, seed, port_base, head.value, checked_backbone(backbone), fine_tune)
+    description, prepared = _prepare(asked, state, afresh=leave)
     choices = Choices(choice, augmentation_fields(augment, flip=prepared.flip))
     from fanlight.cli.demo_run import run
 
@@ -126,15 +126,14 @@ def _check_usage(devices: int, rounds: int | None, seed: int, port_base: int, *,
         raise UsageError(f"--port-base {port_base} leaves no room for {devices + 2} ports.", next="For example: 8000.")
 
 
-def _prepare(
-    dataset: str, devices: int, seed: int, port_base: int, state: Path, kind: Kind, *, afresh: bool
-) -> tuple[Description, DataSet]:
+def _prepare(asked: Description, state: Path, *, afresh: bool) -> tuple[Description, DataSet]:
     """Everything that can go wrong before the first process starts."""
-    from fanlight.cli.demo_folder import Description, check_state
+    from fanlight.cli.demo_folder import check_state
     from fanlight.cli.pictures import say_problems
     from fanlight.learning.datasets import NAMES, prepare
     from fanlight.storage.folders import make_private_folder
 
+    dataset = asked.dataset
     if dataset not in NAMES and not Path(dataset).is_dir():
         raise UsageError(
             f"There is no data set and no folder called {dataset}.",
@@ -142,13 +141,13 @@ def _prepare(
             slug="unknown-dataset",
         )
     name = dataset if dataset in NAMES else str(Path(dataset).resolve())
-    description = Description(name, (), devices, seed, port_base, kind.head.value, kind.backbone)
+    description = replace(asked, dataset=name)
     _check_ports(description)
     if not afresh:
         check_state(state, description)
     say(f"Preparing pictures: {dataset}.")
     make_private_folder(state)
-    prepared = prepare(dataset, devices, seed, state / "pictures")
+    prepared = prepare(dataset, description.devices, description.seed, state / "pictures")
     say_problems(prepared)
     return replace(description, classes=prepared.classes), prepared
 

@@ -49,6 +49,7 @@ class Description:
     port_base: int
     head: str = "softmax"
     backbone: str | None = None
+    fine_tune: str | None = None
 
     @property
     def main_port(self) -> int:

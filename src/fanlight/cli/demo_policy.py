@@ -6,8 +6,9 @@ import sqlite3
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fanlight.cli.fine_tune_option import with_fine_tuning
 from fanlight.cli.role_database import first_row
-from fanlight.cli.task_options import Choices, Head, Pictures, make_task
+from fanlight.cli.task_options import Choices, Head, Pictures, make_task, task_backbone
 from fanlight.errors import StorageError
 from fanlight.services.main_server.made_room import PREFIX
 
@@ -22,6 +23,7 @@ def demo_task(
     choices: Choices = Choices(),
     head: Head = Head.SOFTMAX,
     backbone: str | None = None,
+    fine_tune: str | None = None,
 ) -> Task:
     """Two devices are enough; by itself if a number of rounds is given."""
     pictures, by_itself = Pictures(data.classes, data.picture_size), rounds is not None
@@ -34,7 +36,8 @@ def demo_task(
         algorithm=choices.algorithm,
         augmentation=choices.augmentation,
     )
-    return task.with_line(task.head, backbone) if backbone else task
+    task = task.with_line(task.head, backbone) if backbone else task
+    return task if fine_tune is None else with_fine_tuning(task, fine_tune, task_backbone(task, None))
 
 
 def write_policy(main: Path, rounds: int | None, choices: Choices = Choices()) -> int:

@@ -56,7 +56,7 @@ def run(
     Raises:
         LocalError, Unreachable: it cannot go on.
     """
-    task = demo_task(prepared, rounds, choices, Head(description.head), description.backbone)
+    task = demo_task(prepared, rounds, choices, Head(description.head), description.backbone, description.fine_tune)
     folder = open_demo(state, description, task.to_json(), afresh=leave)
     earlier = 0 if leave else write_policy(folder.main, rounds, choices)
     known = _Known()

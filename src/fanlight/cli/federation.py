@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import typer
 
 from fanlight.cli.durations import seconds
+from fanlight.cli.fine_tune_option import FineTune, with_fine_tuning
 from fanlight.cli.saying import say
 from fanlight.cli.task_options import (
     HEAD_HELP,
@@ -24,6 +25,7 @@ from fanlight.cli.task_options import (
     make_task,
     pictures_of,
     policy_fields,
+    task_backbone,
     with_any_backbone,
 )
 from fanlight.errors import Unreachable, UsageError
@@ -100,6 +102,7 @@ def init(
     ] = None,
     algorithm: Algorithm = None,
     augment: Augment = None,
+    fine_tune: FineTune = None,
     picture_size: Annotated[
         int | None,
         typer.Option(
@@ -143,6 +146,10 @@ def init(
         augmentation=augmentation_fields(augment, flip=chosen.flip),
     )
     task, file = with_any_backbone(task, backbone) if backbone else (task, None)
+    if fine_tune is not None:
+        left = not any(rule.startswith("most_pictures=") for rule in policy or ())
+        own = Path(backbone) if backbone and file is not None else None
+        task = with_fine_tuning(task, fine_tune, task_backbone(task, own), most_pictures=left)
     init_federation(folder, main_url=main_url, aggregator_url=aggregator_url, task_json=task.to_json())
     if file is not None:
         keep_backbone(folder, *file)

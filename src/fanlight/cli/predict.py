@@ -53,8 +53,10 @@ def _predictor(model: HeadModel, role: Path | None) -> Predictor:
     from fanlight.cli.user_backbones import compiled_backbone
     from fanlight.learning.features import FeatureExtractor
     from fanlight.learning.inference import Predictor
+    from fanlight.learning.tuned_backbone import backbone_of
 
-    return Predictor(model, FeatureExtractor(compiled_backbone(model, role), model.picture_size))
+    backbone = backbone_of(model, compiled_backbone(model, role))
+    return Predictor(model, FeatureExtractor(backbone, model.picture_size))
 
 
 def _answer(predictor: Predictor, image: Path) -> dict[str, Any]:

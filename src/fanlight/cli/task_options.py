@@ -13,6 +13,7 @@ import typer
 from fanlight.errors import DataError, UsageError
 
 if TYPE_CHECKING:
+    from fanlight.learning.backbones import CompiledBackbone
     from fanlight.services.main_server.task import Task
 
 
@@ -270,6 +271,20 @@ def with_any_backbone(task: Task, given: str) -> tuple[Task, tuple[str, bytes] |
             next=f"Choose one of {', '.join(BACKBONES)}, or make a file with: fanlight backbone compile",
         )
     return with_backbone(task, path)
+
+
+def task_backbone(task: Task, path: Path | None) -> CompiledBackbone:
+    """The backbone of a task: the registry's, made here, or the one in the file ``path``.
+
+    Raises:
+        ModelError, StorageError: it cannot be made or kept.
+    """
+    from fanlight.cli.user_backbones import made_here
+    from fanlight.learning.backbones import MAX_BACKBONE_BYTES, CompiledBackbone
+
+    if path is None:
+        return made_here(task.backbone)
+    return CompiledBackbone(task.backbone, path, MAX_BACKBONE_BYTES, task.backbone_sha256, task.plan.features)
 
 
 def with_backbone(task: Task, path: Path) -> tuple[Task, tuple[str, bytes]]:

@@ -123,6 +123,7 @@ DECLINE_REASONS: Final = frozenset(
         "answered-before",
         "bad-layout",
         "unknown-suite",
+        "needs-torch",
         "nothing-to-learn-from",
         "nothing-changed",
         "paused",

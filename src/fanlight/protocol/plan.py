@@ -86,6 +86,22 @@ class PlannedAugmentation(Message):
         return self
 
 
+class PlannedFineTuning(Message):
+    """That more than the head learns: a part of the backbone.
+
+    Attributes:
+        blocks: of the backbone's last ones; 0 = all of it.
+        batch_norm: what becomes of batch normalisation: ``frozen``, or ``local``, each home's own.
+        learning_rate_micro: the backbone's step length; its momentum, passes and batches are the head's.
+        parameters: numbers of the backbone that are in an update, before the head's.
+    """
+
+    blocks: Annotated[int, Field(strict=True, ge=0, le=1000)]
+    batch_norm: Name
+    learning_rate_micro: U32
+    parameters: Annotated[int, Field(strict=True, ge=1, lt=1 << 28)]
+
+
 class Plan(Message):
     """What a device does in a round.
 
@@ -102,6 +118,7 @@ class Plan(Message):
         augmentation: absent where pictures are not varied.
         class_counts: pictures of each class in the federation, by which classes weigh in local training if they do;
             absent where each device goes by its own.
+        fine_tune: absent where only the head learns.
     """
 
     task: Name
@@ -122,6 +139,7 @@ class Plan(Message):
     algorithm: PlannedAlgorithm | None = None
     augmentation: PlannedAugmentation | None = None
     class_counts: Annotated[tuple[U32, ...], Field(min_length=2, max_length=200)] | None = None
+    fine_tune: PlannedFineTuning | None = None
 
     @model_validator(mode="after")
     def _check_kind_and_classes(self) -> Self:
@@ -133,12 +151,15 @@ class Plan(Message):
             raise ValueError("counts and classes are of different numbers")
         if Kind(self.kind).sums and self.head not in (ANALYTIC, PROTOTYPES):
             raise ValueError(f"the head {self.head!r} is not solved from sums")
+        if self.fine_tune is not None and self.head in (ANALYTIC, PROTOTYPES):
+            raise ValueError(f"features of a backbone that learns change, so the head {self.head!r} cannot be solved")
         return self
 
     @property
     def parameters(self) -> int:
-        """d: numbers in the head (weights and biases)."""
-        return (self.features + 1) * len(self.classes)
+        """d: numbers in the head (weights and biases), and of the backbone those that learn."""
+        tuned = self.fine_tune.parameters if self.fine_tune else 0
+        return tuned + (self.features + 1) * len(self.classes)
 
     @property
     def triangle(self) -> int:

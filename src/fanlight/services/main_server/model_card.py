@@ -96,6 +96,7 @@ def card(
         "classes": list(task.classes),
         "backbone": _backbone(file, task),
         "head": file.kind.value,
+        "fine_tune": _fine_tuned(file, task),
         "picture_size": file.picture_size,
         "training": task.training.model_dump(),
         "algorithm": algorithm.as_json() if algorithm else None,
@@ -120,12 +121,21 @@ def card_of_file(model: HeadModel, content: bytes) -> dict[str, Any]:
         "classes": list(model.classes),
         "backbone": _backbone(model),
         "head": model.kind.value,
+        "fine_tune": _fine_tuned(model),
         "picture_size": model.picture_size,
         "metrics": None,
         "note": "This card was made from the model's file alone; the main server has one with origin and figures.",
         "privacy": IF_FEDERATED + PRIVACY,
         "limits": list(LIMITS),
     }
+
+
+def _fine_tuned(model: HeadModel, task: Task | None = None) -> dict[str, Any] | None:
+    """What has learned of the backbone; None if nothing has."""
+    if not model.tuned:
+        return None
+    said = task.fine_tune.as_json() if task and task.fine_tune else {}
+    return {**said, "parameters": sum(tensor.size for tensor in model.tuned.values())}
 
 
 def _backbone(model: HeadModel, task: Task | None = None) -> dict[str, Any]:
@@ -156,6 +166,7 @@ def as_markdown(content: dict[str, Any]) -> str:
             f"{backbone['features']} features; licence of its weights: "
             f"{_text(backbone['licence']) if backbone['licence'] else 'not known'}"
         ),
+        *_fine_tuning(content["fine_tune"]),
         f"- Head: {content['head']}; pictures: {content['picture_size']} x {content['picture_size']} pixels",
     ]
     if content["demonstration"]:
@@ -167,6 +178,13 @@ def as_markdown(content: dict[str, Any]) -> str:
     parts += ["", "## Privacy", "", content["privacy"]]
     parts += ["", "## What is not promised", "", *(f"- {limit}" for limit in content["limits"])]
     return "\n".join(parts) + "\n"
+
+
+def _fine_tuning(chosen: dict[str, Any] | None) -> list[str]:
+    if chosen is None:
+        return []
+    part = chosen.get("words", f"{chosen['parameters']:,} of its numbers")
+    return [f"- The backbone has learned too: {part}. They are in the file; the backbone's hash is of where it began"]
 
 
 def _origin(content: dict[str, Any]) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Final
 
 import numpy as np
@@ -11,13 +12,16 @@ from sqlalchemy import Connection, Select, bindparam, func, insert, literal, sel
 
 from fanlight.errors import NotFound
 from fanlight.learning.heads import HeadKind, SoftmaxHead, zero_head
-from fanlight.learning.model_file import HeadModel, decode, parts
+from fanlight.learning.model_file import Control, HeadModel, decode, parts
+from fanlight.learning.tuned_backbone import Tensors
 from fanlight.protocol.contribution import Totals
 from fanlight.protocol.plan import Plan
 from fanlight.protocol.statistics import Sums
 from fanlight.services.main_server import algorithm_memories, collected_sums, members, notes, solving, taught_by
 from fanlight.services.main_server.collected_sums import Collected
+from fanlight.services.main_server.fine_tuning import first_tensors
 from fanlight.services.main_server.next_version import move
+from fanlight.services.main_server.published_backbones import PublishedBackbones
 from fanlight.services.main_server.task_file import TaskFile
 from fanlight.services.main_server.taught_by import Taught
 from fanlight.services.main_server.version_files import VersionFiles
@@ -48,16 +52,19 @@ class Version:
 class Models:
     """The versions in the database. Methods run inside the caller's transaction."""
 
-    def __init__(self, tasks: TaskFile) -> None:
+    def __init__(self, tasks: TaskFile, backbones: PublishedBackbones) -> None:
         self._tasks = tasks
+        self._backbones = backbones
         self._files = VersionFiles()
 
     def ensure_first(self, tx: Connection, now: float) -> None:
-        """Make version 0 if there is no version yet."""
+        """Make version 0 if there is no version yet.
+
+        Raises:
+            ModelError, SettingsError, StorageError: see ``first_tensors``.
+        """
         if tx.execute(select(models.c.version).limit(1)).first() is None:
-            plan = self._tasks.task.plan
-            first = version_model(plan, 0, zero_head(plan.features, len(plan.classes)))
-            self._insert(tx, first, now, None, published=True)
+            self._insert(tx, self._knows_nothing(0), now, None, published=True)
 
     def current_fits(self, tx: Connection) -> bool:
         """Is the current version one of the task as it is now: its head, backbone, picture size and classes?"""
@@ -67,13 +74,13 @@ class Models:
         """Does a version read what the task's devices would give it, in the way that its head does?"""
         model, plan = decode(self.file_of(tx, version.number), own=False), self._tasks.task.plan
         found = (model.kind, model.classes, model.backbone_sha256, model.picture_size, model.weight.shape[0])
-        return found == (plan.head, plan.classes, plan.backbone_hash.hex(), plan.picture_size, plan.features)
+        fits = found == (plan.head, plan.classes, plan.backbone_hash.hex(), plan.picture_size, plan.features)
+        return fits and model.layout.size == plan.parameters
 
     def begin_line(self, tx: Connection, now: float) -> int:
         """Make a version that knows nothing, and make it the current one; its number."""
-        plan, number = self._tasks.task.plan, self._latest(tx) + 1
-        head = zero_head(plan.features, len(plan.classes))
-        self._insert(tx, version_model(plan, number, head), now, None, published=True)
+        number = self._latest(tx) + 1
+        self._insert(tx, self._knows_nothing(number), now, None, published=True)
         self.set_current(tx, number)
         return number
 
@@ -199,11 +206,12 @@ class Models:
             totals,
             held_back=self._held_back(tx, totals.supporters),
             members=members.count_confirmed(tx),
+            tuned=model.tuned,
         )
         algorithm_memories.remember(tx, number, choice, made.memory)
         if totals.weight is not None:
             taught_by.keep(tx, number, Taught(totals.count, totals.weight))
-        return version_model(task.plan, number, made.head, made.control)
+        return version_model(task.plan, number, made.head, made.control, made.tuned)
 
     def _solved(self, tx: Connection, sums: Sums, totals: Totals, round_number: int) -> HeadModel:
         assert totals.supporters is not None
@@ -234,6 +242,11 @@ class Models:
         """Let devices fetch version ``number``, which is published."""
         notes.keep(tx, notes.CURRENT_MODEL, number)
 
+    def _knows_nothing(self, number: int) -> HeadModel:
+        task, plan = self._tasks.task, self._tasks.task.plan
+        tuned = first_tensors(self._backbones.of_plan(plan), task.fine_tune) if task.fine_tune else {}
+        return version_model(plan, number, zero_head(plan.features, len(plan.classes)), tuned=tuned)
+
     def _latest(self, tx: Connection) -> int:
         return int(_LATEST.scalar(tx))
 
@@ -245,8 +258,17 @@ class Models:
         _INSERT.run(tx, version=model.version, **values)
 
 
-def version_model(plan: Plan, number: int, head: SoftmaxHead, control: SoftmaxHead | None = None) -> HeadModel:
-    """Version ``number``: a head for the features of the plan, and the mean of control variates if there are any."""
+def version_model(
+    plan: Plan,
+    number: int,
+    head: SoftmaxHead,
+    control: Control | None = None,
+    tuned: Tensors = MappingProxyType({}),
+) -> HeadModel:
+    """Version ``number``: a head for the features of the plan, and the mean of control variates if there are any.
+
+    ``tuned`` are the tensors of the backbone that learn.
+    """
     return HeadModel(
         task=plan.task,
         version=number,
@@ -258,6 +280,7 @@ def version_model(plan: Plan, number: int, head: SoftmaxHead, control: SoftmaxHe
         bias=head.bias,
         control=control,
         kind=HeadKind(plan.head),
+        tuned=tuned,
     )
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from fanlight.errors import ModelError, NotFound
 from fanlight.learning.backbones import BACKBONES, CompiledBackbone, compile_backbone, kept_backbone
+from fanlight.protocol.plan import Plan
 from fanlight.services.main_server.task import Task
 
 
@@ -36,6 +37,10 @@ class PublishedBackbones:
             return compile_backbone(backbone_id, self._folder)
         return kept_backbone(backbone_id, sha256, features, self._folder)
 
+    def of_plan(self, plan: Plan) -> CompiledBackbone:
+        """The backbone that a plan names; errors as in ``compiled``."""
+        return self.compiled(plan.backbone, plan.backbone_hash.hex(), plan.features)
+
     def file(self, sha256: str) -> bytes:
         """The task's backbone, if it has this hash.
 
@@ -52,6 +57,6 @@ class PublishedBackbones:
         if plan.backbone_hash.hex() != sha256:
             raise NotFound(f"There is no backbone with the hash {sha256}.")
         try:
-            return self.compiled(plan.backbone, sha256, plan.features).read()
+            return self.of_plan(plan).read()
         except ModelError as error:
             raise NotFound(f"The backbone's file is not here: {error.message}.", next=error.next) from error

@@ -115,7 +115,7 @@ class MainService:
         migrate(self.database, ROLE)
         self.log = ChainedLog(tables.logs, identity.trust.fid, ROLE, clock)
         self.machine = MainServer(identity.private, identity.trust)
-        self.models = Models(self._tasks)
+        self.models = Models(self._tasks, self.backbones)
         self.presence = Presence(monotonic, lambda: self.pause_s)
         self.changers = Changers()
         self.membership = Membership(self.database, tables.members, self.log, identity.trust, self._forget)

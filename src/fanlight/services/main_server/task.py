@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
 from annotated_types import Ge, Le
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_core import ErrorDetails
 
 from fanlight.core.ring import WORD_BITS
@@ -26,6 +26,7 @@ from fanlight.protocol.manifest import MOST_DEVICES, MOST_REJECTED_PERCENT, MOST
 from fanlight.protocol.plan import CLASS_NAME_RULE, Kind, Plan, is_class_name
 from fanlight.services.main_server.algorithm_choice import AlgorithmChoice
 from fanlight.services.main_server.augmentation_choice import AugmentationChoice
+from fanlight.services.main_server.fine_tuning import FineTuning
 from fanlight.services.main_server.quiet_hours import QuietHours
 from fanlight.services.settings import read_settings_file
 
@@ -235,6 +236,7 @@ class Task(_Section):
 
     Attributes:
         own_backbone: set where ``backbone`` names none of the registry's.
+        fine_tune: which part of the backbone learns; by default none of it does.
     """
 
     format: Annotated[int, Field(ge=1, le=1)] = 1
@@ -248,6 +250,7 @@ class Task(_Section):
     augmentation: AugmentationChoice = AugmentationChoice()
     algorithm: AlgorithmChoice = AlgorithmChoice()
     policy: Policy = Policy()
+    fine_tune: FineTuning | None = None
 
     @field_validator("classes")
     @classmethod
@@ -273,6 +276,17 @@ class Task(_Section):
         if own is not None and info.data.get("backbone") in BACKBONES:
             raise ValueError("the registry has a backbone of this name")
         return own
+
+    @model_validator(mode="after")
+    def _check_fine_tuning(self) -> Task:
+        tuned, name = self.fine_tune, self.algorithm.name
+        if tuned is not None and self.head != "softmax":
+            raise ValueError(f"fine_tune: features change with the backbone, so the head {self.head} cannot be solved")
+        if tuned is not None and tuned.keeps_at_home and not self.algorithm.algorithm.is_plain_on_devices:
+            raise ValueError(
+                f"fine_tune: with local batch normalisation devices do FedBN's part, which does not go with {name}"
+            )
+        return self
 
     @classmethod
     def default(
@@ -343,7 +357,7 @@ class Task(_Section):
         """The same task with another head, or another backbone of the registry; its present one is none to look up.
 
         Raises:
-            SettingsError: there is none of that name.
+            SettingsError: there is none of that name, or it learns, and its numbers are those of another one.
         """
         own = self.own_backbone if backbone == self.backbone else None
         if own is None and backbone not in BACKBONES:
@@ -352,10 +366,27 @@ class Task(_Section):
                 next=f"Choose one of {', '.join(BACKBONES)}.",
                 slug="bad-settings",
             )
+        if self.fine_tune is not None and backbone != self.backbone:
+            raise SettingsError(
+                f"A part of the backbone {self.backbone} learns here, so there cannot be another one.",
+                next="Make a new federation for it.",
+                slug="bad-settings",
+            )
         try:
             return self._with(head=head, backbone=backbone, own_backbone=own)
         except ValidationError as error:
             raise _explain(error, "the task's head") from error
+
+    def with_fine_tuning(self, choice: Mapping[str, Any]) -> Task:
+        """The same task with a part of the backbone that learns; ``choice`` has the fields of ``FineTuning``.
+
+        Raises:
+            SettingsError: an unknown field, a value out of range, or a head or algorithm that it does not go with.
+        """
+        try:
+            return self._with(fine_tune=FineTuning.model_validate(dict(choice)))
+        except ValidationError as error:
+            raise _explain(error, "the task's fine-tuning") from error
 
     def _with(self, **changes: Any) -> Task:
         fields = {name: getattr(self, name) for name in Task.model_fields}  # a copy would have the old plan with it
@@ -383,7 +414,7 @@ class Task(_Section):
     @functools.cached_property
     def plan(self) -> Plan:
         """The training plan that devices get."""
-        training = self.training
+        training, tuned = self.training, self.fine_tune
         return Plan(
             task=self.name,
             kind=Kind.TRAIN.value,
@@ -400,9 +431,10 @@ class Task(_Section):
             l2_micro=round(training.l2 * 1e6),
             patience=training.patience,
             class_weights=training.class_weights,
-            algorithm=self.algorithm.planned,
+            algorithm=tuned.algorithm if tuned and tuned.algorithm else self.algorithm.planned,
             augmentation=self.augmentation.planned,
             class_counts=training.class_counts or None,
+            fine_tune=tuned.planned if tuned else None,
         )
 
 
