@@ -47,6 +47,7 @@ _WORDS: Final[Mapping[str, str]] = {
     "demo-refused": "the owner takes part in no demonstrations",
     "backbone-refused": "the owner, or the device's version, does not allow this backbone",
     "head-refused": "the owner, or the device's version, does not allow this head",
+    "needs-torch": "the device lacks PyTorch, which it would need to train a part of the backbone",
     "answers-per-day": "the day's reports are used up that the owner allows",
     "answered-before": "this plan and model have been answered before",
     "bad-layout": "the round asks for other numbers than the plan says",

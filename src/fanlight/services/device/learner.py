@@ -21,14 +21,14 @@ from numpy.typing import NDArray
 
 from fanlight.core.percent import percent
 from fanlight.core.randomness import Keystream
-from fanlight.errors import DataError, ModelError, NotFound, NotPossibleNow, StorageError
+from fanlight.errors import DataError, ModelError, NotFound, NotPossibleNow, Refused, StorageError
 from fanlight.learning import model_file
-from fanlight.learning.algorithms.local import Received
+from fanlight.learning.algorithms.local import Descend, Received
 from fanlight.learning.algorithms.scaffold import CONTROL
 from fanlight.learning.evaluation import evaluate
-from fanlight.learning.heads import head_layout
-from fanlight.learning.local_training import SoftmaxDescent, head_of, vector_of
+from fanlight.learning.local_training import SoftmaxDescent
 from fanlight.learning.model_file import HeadModel
+from fanlight.learning.torch_extra import has_torch
 from fanlight.learning.training import EpochProgress
 from fanlight.learning.training_settings import TrainingSettings
 from fanlight.protocol.contribution import W_MAX
@@ -46,6 +46,7 @@ from fanlight.services.http.jobs import Point, Progress
 NOTHING_TO_LEARN_FROM: Final = "nothing-to-learn-from"
 """Why a device does not train."""
 _FEATURES_COST = 4.0  # a picture's features take so many times as long as all passes over them
+_ACTIVATIONS_COST = 0.1  # the same of activations at a cut, behind which the backbone learns
 
 
 @dataclass(frozen=True)
@@ -56,12 +57,14 @@ class Learner:
         store, pictures: this device's.
         clock: unix seconds.
         randomness: that many bytes from the operating system's generator.
+        has_torch: is there what a backbone learns by?
     """
 
     store: DeviceStore
     pictures: Pictures
     clock: Callable[[], float]
     randomness: Callable[[int], bytes]
+    has_torch: Callable[[], bool] = has_torch
 
     @property
     def has_looked(self) -> bool:
@@ -72,11 +75,32 @@ class Learner:
         """Quickly: can this device train, as far as is known?
 
         Raises:
-            DataError: the data folder is not there. NotPossibleNow: no training pictures were found in it.
+            DataError: the data folder is not there. NotPossibleNow: no training pictures were found in it, or the
+                backbone is to learn, and this device cannot do that.
         """
+        held = self.store.held
+        if held is not None:
+            try:
+                self.check_can_train(held.plan)
+            except Refused as error:
+                raise NotPossibleNow(error.message, slug=error.slug, next=error.next) from error
         self.pictures.check_folder()
         if self.pictures.lacks_training:
             raise nothing_to_learn_from(self.pictures)
+
+    def check_can_train(self, plan: Plan) -> None:
+        """Can this device learn what the plan asks for?
+
+        Raises:
+            Refused: a part of the backbone is to learn, and PyTorch is not installed.
+        """
+        if plan.fine_tune is not None and not self.has_torch():
+            raise Refused(
+                "In this federation a part of the backbone learns, and this device lacks PyTorch, which that needs.",
+                slug="needs-torch",
+                next="Install it with: pip install 'fanlight[torch]', and start the device again. Without it, this "
+                "device goes on using and measuring the model.",
+            )
 
     def look(self) -> None:
         """Read the data folder anew, if it was read before: no training for pictures that are gone.
@@ -104,7 +128,8 @@ class Learner:
             DataError, PictureError, ModelError, SettingsError, StorageError: pictures, model or disk cannot be used.
         """
         plan, start = held.plan, self.global_model(held)
-        bar = _Bar(progress)
+        self.check_can_train(plan)
+        bar = _Bar(progress, _FEATURES_COST if plan.fine_tune is None else _ACTIVATIONS_COST)
         parts = self.pictures.examples(plan, ("train", "valid", "test"), bar.features)
         if parts["train"].y.size == 0:
             raise nothing_to_learn_from(self.pictures)
@@ -117,7 +142,7 @@ class Learner:
         else:
             local, course, beside = self._descend(held, start, parts, bar)
         file, sums_file = model_file.encode(local), sums_files.encode(sums) if sums is not None else None
-        received = _measure(start, parts["test"], plan)
+        received = self._measure(start, parts["test"], plan)
         prepared = Prepared(
             state=Preparation.IDLE.value,  # the store moves it on
             plan=plan.hash,
@@ -128,7 +153,7 @@ class Learner:
             epochs=len(course.epochs),
             supporters=tuple(bool(there) for there in _occurring(parts["train"], plan)),
             received=received,
-            local=_measure(local, parts["test"], plan),
+            local=self._measure(local, parts["test"], plan),
             trained_at=int(self.clock()),
             sums=hashlib.sha256(sums_file).digest() if sums_file is not None else None,
             pictures=self.pictures.read_last if sums_file is not None else None,
@@ -147,18 +172,16 @@ class Learner:
         """
         plan = held.plan
         test = self.pictures.examples(plan, ("test",), _Bar(progress).features)["test"]
-        received = _measure(self.global_model(held), test, plan)
+        received = self._measure(self.global_model(held), test, plan)
         self.store.measured(held, received)
         local = self.last_local(held)
-        own = _measure(local, test, plan) if local else None
+        own = self._measure(local, test, plan) if local else None
         return Learned(received=received, local=own, model_version=held.version, model_bytes=held.file_bytes)
 
     def update(self, held: Held, prepared: Prepared) -> NDArray[np.float64]:
-        """Local minus global parameters, (d,) float64 in the order of ``head_layout``."""
-        layout = head_layout(held.plan.features, len(held.plan.classes))
-        local = model_file.decode(self.store.local_file(prepared.head))
-        vectors = [vector_of(layout, model) for model in (local, self.global_model(held))]
-        update: NDArray[np.float64] = vectors[0] - vectors[1]
+        """Local minus global parameters, (d,) float64 in the order of ``HeadModel.layout``."""
+        local, start = model_file.decode(self.store.local_file(prepared.head)), self.global_model(held)
+        update: NDArray[np.float64] = start.layout.flatten(local.tensors) - start.layout.flatten(start.tensors)
         return update
 
     def _some(self, examples: Examples, most: int) -> Examples:
@@ -183,19 +206,37 @@ class Learner:
             right = f"{percent(done.train_accuracy)} of the training pictures right"
             bar.passes(len(epochs) / passes, f"pass {len(epochs)} of at most {passes}: {right}", point)
 
-        layout = head_layout(plan.features, len(plan.classes))
-        control = {} if start.control is None else {CONTROL: vector_of(layout, start.control)}
-        received = Received(vector_of(layout, start), layout, control)
-        (x, y), (valid_x, valid_y) = ((start.read(parts[part].x), parts[part].y) for part in ("train", "valid"))
-        stream, settings = Keystream(self.randomness(32)), training_settings(plan)
-        variants = [start.read(sight) for sight in parts["train"].variants]
-        descend = SoftmaxDescent(layout, x, y, valid_x, valid_y, settings, stream, on_epoch, variants)
+        layout = start.layout
+        control = {} if start.control is None else {CONTROL: layout.flatten(start.control.tensors)}
+        received = Received(layout.flatten(start.tensors), layout, control)
+        descend = self._descend_by(plan, start, parts, on_epoch)
         memory = self.store.memories.remembered(algorithm_name(plan), held.version)
         outcome = algorithm.local(received, memory, descend)
-        own = head_of(layout, outcome.own)
-        beside = left_of(algorithm_name(plan), outcome, vector_of(layout, own) - received.parameters)
-        local = replace(start, weight=own.weight, bias=own.bias, control=None)
+        local = start.with_tensors(layout.unflatten(outcome.own))
+        beside = left_of(algorithm_name(plan), outcome, layout.flatten(local.tensors) - received.parameters)
         return local, Course(epochs=tuple(epochs)), beside
+
+    def _descend_by(
+        self, plan: Plan, start: HeadModel, parts: dict[str, Examples], on_epoch: Callable[[EpochProgress], None]
+    ) -> Descend:
+        """Local training on this device's pictures: of the head alone, or of a part of the backbone too."""
+        (x, y), (valid_x, valid_y) = ((start.read(parts[part].x), parts[part].y) for part in ("train", "valid"))
+        stream, settings = Keystream(self.randomness(32)), training_settings(plan)
+        if plan.fine_tune is None:
+            variants = [start.read(sight) for sight in parts["train"].variants]
+            return SoftmaxDescent(start.layout, x, y, valid_x, valid_y, settings, stream, on_epoch, variants)
+        from fanlight.learning.torch_descent import TorchDescent
+
+        cut, step = self.pictures.cut(plan), plan.fine_tune.learning_rate_micro / 1e6
+        if cut.check(start.tuned) != plan.fine_tune.batch_norm:
+            raise ModelError("the model treats batch normalisation in another way than the plan")
+        sights = parts["train"].variants
+        pictures = x, y, valid_x, valid_y
+        return TorchDescent(cut, start.layout, plan.picture_size, *pictures, settings, step, stream, on_epoch, sights)
+
+    def _measure(self, model: HeadModel, test: Examples, plan: Plan) -> StoredCounts:
+        x = test.x if plan.fine_tune is None else self.pictures.tail(plan, model).run(test.x)
+        return StoredCounts.of(evaluate(model.weight, model.bias, model.read(x), test.y, plan.classes))
 
     def last_local(self, held: Held) -> HeadModel | None:
         """The model that was trained here last, if it is still here and fits the global one."""
@@ -207,11 +248,12 @@ class Learner:
         except (ModelError, NotFound, StorageError):
             return None
         current = self.global_model(held)
-        same = (model.classes, model.backbone_sha256, model.picture_size, model.kind) == (
+        same = (model.classes, model.backbone_sha256, model.picture_size, model.kind, model.layout) == (
             current.classes,
             current.backbone_sha256,
             current.picture_size,
             current.kind,
+            current.layout,
         )
         return model if same else None
 
@@ -219,8 +261,9 @@ class Learner:
 class _Bar:
     """How far a training is, in its features and then in its passes; features that are kept cost nothing."""
 
-    def __init__(self, progress: Progress) -> None:
+    def __init__(self, progress: Progress, cost: float = _FEATURES_COST) -> None:
         self._progress = progress
+        self._cost = cost
         self._kept: int | None = None
         self._share = 0.0  # of the features
 
@@ -228,7 +271,7 @@ class _Bar:
         """``done`` of ``total`` pictures have theirs; of the first call, these were kept."""
         if self._kept is None:
             self._kept = done
-            cost = _FEATURES_COST * (total - done)
+            cost = self._cost * (total - done)
             self._share = cost / (cost + total) if total else 0.0
         new = total - self._kept
         if new:
@@ -276,10 +319,6 @@ def _point(done: EpochProgress) -> Point:
         "valid_loss": done.valid_loss,
         "valid_accuracy": done.valid_accuracy,
     }
-
-
-def _measure(model: HeadModel, test: Examples, plan: Plan) -> StoredCounts:
-    return StoredCounts.of(evaluate(model.weight, model.bias, model.read(test.x), test.y, plan.classes))
 
 
 def _occurring(train_part: Examples, plan: Plan) -> NDArray[np.bool_]:

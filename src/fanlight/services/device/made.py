@@ -11,9 +11,11 @@ from contextlib import suppress
 from pathlib import Path
 
 from fanlight.errors import ModelError
-from fanlight.learning.backbones import BACKBONES, CompiledBackbone, compile_backbone, kept_backbone
+from fanlight.learning.backbones import BACKBONES, CompiledBackbone, Runnable, compile_backbone, kept_backbone
 from fanlight.learning.feature_cache import FeatureCache, forget_features
 from fanlight.learning.features import FeatureExtractor
+from fanlight.learning.model_file import HeadModel
+from fanlight.learning.tail import TunedExtractor
 from fanlight.storage.failures import os_failures
 
 Fetch = Callable[[CompiledBackbone], None]
@@ -75,11 +77,20 @@ def feature_cache(state: Path, backbone_sha256: str, picture_size: int, features
 
 
 def feature_extractor(
-    state: Path, compiled: CompiledBackbone, picture_size: int, *, threads: int, batch: int = 8
+    state: Path, backbone: Runnable, picture_size: int, *, threads: int, batch: int = 8
 ) -> FeatureExtractor:
     """Computes features, or takes those that are kept."""
-    cache = feature_cache(state, compiled.sha256, picture_size, compiled.features)
-    return FeatureExtractor(compiled, picture_size, cache, threads=threads, batch=batch)
+    cache = feature_cache(state, backbone.sha256, picture_size, backbone.features)
+    return FeatureExtractor(backbone, picture_size, cache, threads=threads, batch=batch)
+
+
+def model_features(
+    state: Path, model: HeadModel, compiled: CompiledBackbone, *, threads: int
+) -> FeatureExtractor | TunedExtractor:
+    """Computes the features that a model reads, or takes what is kept; errors as in ``TunedExtractor``."""
+    if model.tuned:
+        return TunedExtractor(model, compiled, features_folder(state), threads=threads)
+    return feature_extractor(state, compiled, model.picture_size, threads=threads)
 
 
 def forget(state: Path, sha256: str) -> None:

@@ -103,7 +103,7 @@ def check_fits(file: bytes, plan: Plan) -> None:
     shape = (plan.features, len(plan.classes))
     local_algorithm(plan)
     expected = (plan.classes, plan.backbone, plan.backbone_hash.hex(), plan.picture_size, shape)
-    if found != expected or model.kind != plan.head:
+    if found != expected or model.kind != plan.head or model.layout.size != plan.parameters:
         raise Refused("The offered model does not fit the offered plan.", slug="model-refused")
 
 

@@ -23,7 +23,10 @@ from fanlight.errors import DataError, FanlightError, StorageError
 from fanlight.learning.augmentation import Augmentation
 from fanlight.learning.features import FeatureExtractor, Sights
 from fanlight.learning.folders import Hashes, LabelledPicture, PictureSet, divide_afresh, scan
+from fanlight.learning.model_file import HeadModel
 from fanlight.learning.split import PARTS
+from fanlight.learning.tail import Tail
+from fanlight.learning.tuned_backbone import Cut, cut
 from fanlight.protocol.contribution import COUNT_MAX
 from fanlight.protocol.digests import digest
 from fanlight.protocol.plan import Plan
@@ -105,7 +108,8 @@ class Pictures:
         self._hashes: Hashes = {}
         self.read_last = b""  # of which pictures there are features: a digest as that of an overview
         self.is_stale = False  # has the owner changed something since the folder was read?
-        self._extractor: tuple[tuple[bytes, int, str], FeatureExtractor] | None = None
+        self._extractor: tuple[tuple[bytes, int, str, int | None], FeatureExtractor] | None = None
+        self._cut: Cut | None = None  # of the backbone, where it learns
         self._memory: dict[str, NDArray[np.float32]] = {}
 
     def check_folder(self) -> None:
@@ -175,7 +179,7 @@ class Pictures:
         return found
 
     def examples(self, plan: Plan, parts: Sequence[str], on_progress: OnProgress) -> dict[str, Examples]:
-        """Scan, and compute what features are missing.
+        """Scan, and compute what features are missing; where the backbone learns, activations at the cut instead.
 
         Args:
             plan: backbone, picture size and classes.
@@ -194,9 +198,19 @@ class Pictures:
             self._compute(plan, augmentation, wanted, variants, on_progress)
             present = {picture.content_hash for part in PARTS for picture in found.part(part)}
             self._memory = {content: rows for content, rows in self._memory.items() if content in present}
-            return {
-                part: self._collect(wanted[part], plan.features, variants if part == "train" else 0) for part in parts
-            }
+            features = self._extractor_for(plan, augmentation).backbone.features
+            return {part: self._collect(wanted[part], features, variants if part == "train" else 0) for part in parts}
+
+    def cut(self, plan: Plan) -> Cut:
+        """The backbone of a plan by which it learns; errors as in ``examples``."""
+        with self._lock:
+            self._extractor_for(plan, planned(plan))
+        assert self._cut is not None
+        return self._cut
+
+    def tail(self, plan: Plan, model: HeadModel) -> Tail:
+        """What a model makes of activations at the cut; errors as in ``examples``."""
+        return Tail(self.cut(plan), model.tuned, plan.picture_size, threads=self._threads)
 
     def _compute(
         self,
@@ -227,13 +241,16 @@ class Pictures:
         return Examples(rows[0], labels, tuple(rows[1:]))
 
     def _extractor_for(self, plan: Plan, augmentation: Augmentation | None) -> FeatureExtractor:
-        key = (plan.backbone_hash, plan.picture_size, augmentation.id if augmentation else "")
+        blocks = plan.fine_tune.blocks if plan.fine_tune else None
+        key = (plan.backbone_hash, plan.picture_size, augmentation.id if augmentation else "", blocks)
         if self._extractor is None or self._extractor[0] != key:
             compiled = made.compiled_backbone(
                 self._state, plan.backbone, plan.backbone_hash.hex(), plan.features, self._fetch
             )
+            self._cut = None if blocks is None else cut(compiled.id, compiled.read(), compiled.features, blocks)
+            backbone = compiled if self._cut is None else self._cut.front(plan.picture_size)
             extractor = made.feature_extractor(
-                self._state, compiled, plan.picture_size, threads=self._threads, batch=self._batch
+                self._state, backbone, plan.picture_size, threads=self._threads, batch=self._batch
             )
             self._extractor, self._memory = (key, extractor), {}
         return self._extractor[1]

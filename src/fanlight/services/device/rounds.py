@@ -128,6 +128,8 @@ class Rounds:
         manifest = device.check_manifest(
             signed, plan, held.sha256, offer.invitation, self.wishes.floors, history, self.servers_time()
         )
+        if kind.teaches:
+            self.learner.check_can_train(plan)
         return Opening(signed, manifest, plan, held)
 
     def examine(self) -> Opening:

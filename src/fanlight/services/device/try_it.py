@@ -29,6 +29,8 @@ from fanlight.learning.features import open_session
 from fanlight.learning.heads import SoftmaxHead, softmax
 from fanlight.learning.inverted_bottlenecks import FEATURES_OUTPUT, INPUT, MAP_OUTPUT
 from fanlight.learning.model_file import HeadModel
+from fanlight.learning.tail import TunedExtractor
+from fanlight.learning.tuned_backbone import backbone_of
 from fanlight.services.device import made
 from fanlight.services.device.role import DeviceRole
 
@@ -116,10 +118,19 @@ class TryIt:
         size = models["global"].picture_size
         pixels = pictures.load(data, size, name=name)
         shown = _as_shown(data, name)
-        session = open_session(self._backbone(models["global"]).read(), self._role.settings.threads)
-        features, places = session.run([FEATURES_OUTPUT, MAP_OUTPUT], {INPUT: pixels[None]})
-        answers = tuple(_answer(which, model, features, places[0], shown) for which, model in models.items())
+        seen: dict[str, tuple[Floats, Floats]] = {}  # both models have the same backbone, unless it learns
+        for model in models.values():
+            if model.tuned_sha256 not in seen:
+                seen[model.tuned_sha256] = self._see(model, pixels)
+        answers = tuple(_answer(which, model, *seen[model.tuned_sha256], shown) for which, model in models.items())
         return Tried(_jpeg(shown), answers)
+
+    def _see(self, model: HeadModel, pixels: NDArray[np.uint8]) -> tuple[Floats, Floats]:
+        """Features (1, f) of a picture, and the (f, h, w) map before pooling."""
+        graph = backbone_of(model, self._backbone(model)).read()
+        session = open_session(graph, self._role.settings.threads)
+        features, places = session.run([FEATURES_OUTPUT, MAP_OUTPUT], {INPUT: pixels[None]})
+        return features, places[0]
 
     def kept(self, sha256: str) -> list[Answer]:
         """What the models say about a picture whose features are kept, without a heat map.
@@ -133,8 +144,8 @@ class TryIt:
             models = self.models()
         except NotPossibleNow:
             return []
-        features = self._features(models["global"]).get(sha256)
-        return [] if features is None else [_scores(which, model, features[None]) for which, model in models.items()]
+        found = {which: self._features(model).get(sha256) for which, model in models.items()}
+        return [_scores(which, models[which], x[None]) for which, x in found.items() if x is not None]
 
     def taken_for(self, which: Which, truth: int, named: int) -> list[str]:
         """Test pictures of class ``truth`` that a model names ``named``, by SHA-256; those that were measured before.
@@ -153,8 +164,11 @@ class TryIt:
         read = [(sha256, model.read(x[None])) for sha256, x in rows if x is not None]
         return [sha256 for sha256, x in read if int(head.logits(x)[0].argmax()) == named]
 
-    def _features(self, model: HeadModel) -> FeatureCache:
+    def _features(self, model: HeadModel) -> FeatureCache | TunedExtractor:
         state, features = self._role.settings.state, model.weight.shape[0]
+        if model.tuned:
+            threads = self._role.settings.threads
+            return TunedExtractor(model, self._backbone(model), made.features_folder(state), threads=threads)
         return made.feature_cache(state, model.backbone_sha256, model.picture_size, features)
 
     def _backbone(self, model: HeadModel) -> CompiledBackbone:

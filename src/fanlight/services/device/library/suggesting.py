@@ -26,7 +26,7 @@ def predictor(model: HeadModel, backbone: CompiledBackbone, state: Path, threads
     Raises:
         ModelError: model and backbone do not fit.
     """
-    asked = Predictor(model, made.feature_extractor(state, backbone, model.picture_size, threads=threads))
+    asked = Predictor(model, made.model_features(state, model, backbone, threads=threads))
 
     def predict(path: Path) -> Prediction | None:
         try:
