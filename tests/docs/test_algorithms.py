@@ -68,7 +68,9 @@ three times further from the η that is too much than the few that are better in
 - **Clipping.** Updates are clipped as ever, and the clip follows what devices send. Where it cuts, FedDyn's device and
   server no longer know exactly the same of it.
 - **SCAFFOLD and FedNova** send more than an update: the change of the control variate, as long as the update, and a
-  number of steps. A cheat can stretch the mean update with its steps up to 100 times; the clip bounds it otherwise.
+  number of steps. A cheat can stretch the mean update with its steps up to 100 times.
+- **Cheats.** The clip bounds the mean update of a round; what an algorithm makes of it differs
+  ([bounds](threat-model.md#what-one-cheat-can-move)): FedNova 100 times as much, FedDyn more in every round.
 - **SCAFFOLD** minimises the plain mean of the devices' objectives; the others weigh devices by their pictures.
 - **FedPer, FedRep and Ditto** give each home a model of its own, which its pages use; the global model is measured too.
 - **Where a part of the backbone learns** ([fine-tuning.md](fine-tuning.md)) each of them works on its tensors as on the
