@@ -20,7 +20,8 @@ figure > svg { width: 100%; } svg text { font-size: 12px; fill: currentColor; }
 .key { list-style: none; padding: 0; margin: .3rem 0; display: flex; flex-wrap: wrap; gap: .2rem 1.2rem; }
 .wide { overflow-x: auto; } .wide svg { max-width: none; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-th, td { text-align: right; padding: .15rem .7rem; } td { white-space: nowrap; } th:first-child, td:first-child { text-align: left; }
+th, td { text-align: right; padding: .15rem .7rem; } td { white-space: nowrap; }
+th:first-child, td:first-child { text-align: left; }
 tr:nth-child(even) { background: rgb(128 128 128 / .12); } code { overflow-wrap: anywhere; }
 """
 _SHOWN: Final = 200
