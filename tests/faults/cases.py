@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from fanlight.protocol.exchange import Order
 from fanlight.services.main_server.task import ShardRule
+from tests.faults.answers import SAME_BYTES
 from tests.faults.lines import Mishap
 from tests.faults.operations import (
     Abandon,
@@ -34,12 +35,12 @@ from tests.faults.operations import (
     Upload,
     Upset,
 )
+from tests.faults.request import Route
 from tests.faults.roles import MAIN
 from tests.faults.routes import AGGREGATOR
 from tests.faults.world import NAMES, ROLES, WINDOW_S
 
 _device: Final = st.sampled_from(NAMES)
-_server: Final = st.sampled_from([MAIN, AGGREGATOR])
 _rule: Final[st.SearchStrategy[ShardRule]] = st.sampled_from(["never", "after-failure", "always"])
 _by_a_server: Final[st.SearchStrategy[Operation]] = st.one_of(
     st.builds(Conduct),
@@ -59,9 +60,31 @@ _rare: Final[st.SearchStrategy[Operation]] = st.one_of(
     st.builds(Advance, st.sampled_from([1, 20, 61, WINDOW_S + 1])),
     st.builds(Arrive, st.integers(0, 3)),
     st.builds(Replay, st.integers(0, 60)),
+    st.builds(Replay, st.integers(0, 3), st.sampled_from(sorted(SAME_BYTES))),
     st.builds(Restart, st.sampled_from(ROLES)),
 )
 MOST_SCENES: Final = 14
+_OPEN: Final[list[Operation]] = [Everybody(), Conduct(), Follow()]
+_REPORTED: Final[list[Operation]] = [Everybody(), Everybody()]
+_BEGINNINGS: Final[tuple[list[Operation], ...]] = ([], _OPEN, _REPORTED, _REPORTED)
+_OF_AGGREGATOR: Final = (Route.CLOSE, Route.RELEASE, Route.MANIFEST, Route.ENDED, None)
+"""What mishaps strike on the aggregator's line; without a route it is nearly always a question for orders."""
+_OF_DEVICE: Final = (
+    (AGGREGATOR, Route.REPORT),
+    (AGGREGATOR, None),
+    (MAIN, Route.BEACON),
+    (MAIN, Route.OUTCOME),
+    (MAIN, None),
+)
+
+
+_goes_on: Final[st.SearchStrategy[list[Operation]]] = st.one_of(
+    _by_a_server.map(lambda operation: [operation]),
+    st.just([Everybody()]),
+    st.just([CloseEarly(), Release()]),
+    st.just([Conduct(), Follow()]),
+)
+"""What may bring a round further, and meet what waits on the aggregator's line."""
 
 
 def _by_device(device: str) -> st.SearchStrategy[Operation]:
@@ -70,11 +93,13 @@ def _by_device(device: str) -> st.SearchStrategy[Operation]:
 
 @st.composite
 def _mishap(draw: st.DrawFn) -> list[Operation]:
-    """Something goes wrong on a line, and then somebody uses it."""
+    """Something goes wrong on a line, mostly with what matters for ever, and then somebody uses it."""
+    mishap = draw(st.sampled_from(Mishap))
     if draw(st.booleans()):
-        return [Upset(AGGREGATOR, MAIN, draw(st.sampled_from(Mishap))), draw(_by_a_server)]
+        return [Upset(AGGREGATOR, MAIN, mishap, draw(st.sampled_from(_OF_AGGREGATOR))), *draw(_goes_on)]
     device = draw(_device)
-    return [Upset(device, draw(_server), draw(st.sampled_from(Mishap))), draw(_by_device(device))]
+    server, route = draw(st.sampled_from(_OF_DEVICE))
+    return [Upset(device, server, mishap, route), draw(_by_device(device))]
 
 
 @st.composite
@@ -102,8 +127,8 @@ _scene: Final[st.SearchStrategy[list[Operation]]] = st.one_of(
 
 @st.composite
 def cases(draw: st.DrawFn) -> list[Operation]:
-    """Lists of operations; most of them begin in a federation whose first round is open, some with shards."""
-    beginning: list[Operation] = [Everybody(), Conduct(), Follow()] if draw(st.integers(0, 3)) else []
+    """Lists of operations; most of them begin in a round that is open or has its reports, some with shards."""
+    beginning: list[Operation] = [*draw(st.sampled_from(_BEGINNINGS))]
     if beginning and not draw(st.integers(0, 2)):
         beginning.insert(0, Rule("always"))
     if not draw(st.integers(0, 3)):

@@ -14,20 +14,18 @@ from fanlight.protocol.audit.both import Audit
 from fanlight.protocol.audit.source import LogSource
 from fanlight.protocol.closing import (
     Outcome,
-    OutcomeForDevice,
     Release,
     Result,
     SignedOutcome,
     signed_releases,
-    stored_close,
 )
 from fanlight.protocol.device_round import Delivery
-from fanlight.protocol.exchange import PREFIX, Welcome
 from fanlight.protocol.identities import Role
 from fanlight.storage.tables import aggregator as aggregator_tables
 from fanlight.storage.tables import main as main_tables
+from tests.faults.answers import check_nothing_lost, check_same_answers
 from tests.faults.laws import Law, law
-from tests.faults.lines import Request
+from tests.faults.request import Route
 from tests.faults.roles import MAIN
 from tests.faults.routes import AGGREGATOR
 from tests.faults.sums import check_sums
@@ -39,14 +37,13 @@ ENDS: Final = {
     main_round.State.FAILED: (aggregator_round.State.FINISHED, Result.FAILED),
     main_round.State.ABANDONED: (aggregator_round.State.ABANDONED, Result.ABANDONED),
 }
-_REPEATABLE: Final = ("/aggregator/manifest", "/aggregator/close", "/aggregator/release", "/reports/", "/enrolments")
 
 
 def check(world: World) -> View:
     """All laws, in a world that has settled."""
     view = View.of(world)
     check_seeds(world)
-    check_same_answers(world)
+    check_same_answers(world, view)
     check_nothing_lost(world, view)
     check_one_release(world, view)
     check_sums(world, view)
@@ -61,50 +58,11 @@ def check_seeds(world: World) -> None:
     law(Law.SEEDS, not twice, f"{len(twice)} seeds were sealed again")
 
 
-def check_same_answers(world: World) -> None:
-    for request, replies in world.witness.answers.items():
-        if any(part in request.path for part in _REPEATABLE):
-            law(Law.SAME_ANSWER, len(set(replies)) == 1, str(request))
-
-
-def check_nothing_lost(world: World, view: View) -> None:
-    for request, replies in world.witness.answers.items():
-        for reply in replies:
-            law(Law.NOTHING_LOST, _is_kept(view, request, reply), str(request))
-    for mh, device in view.receipts:
-        close = view.aggregator[mh].close
-        listed = {listed.device for listed in stored_close(close).reports} if close else {device}
-        law(Law.NOTHING_LOST, device in listed, f"a receipted report of {device.hex()} is not listed")
-
-
-def _is_kept(view: View, request: Request, reply: bytes) -> bool:
-    """Does the server still know what it answered?"""
-    rounds, kept = view.main.values(), True
-    match request.path.removeprefix(PREFIX).split("/")[1:]:
-        case ["enrolments"]:
-            kept = Welcome.decode(reply).device in view.members[request.server]
-        case ["rounds", mh, "reports", device]:
-            kept = view.receipts.get((bytes.fromhex(mh), bytes.fromhex(device))) == reply
-        case ["rounds", mh, "beacons"]:
-            kept = view.beacons.get((bytes.fromhex(mh), bytes.fromhex(request.caller))) == request.body
-        case ["rounds", mh, "outcome"]:
-            kept = view.main[bytes.fromhex(mh)].outcome == OutcomeForDevice.decode(reply).outcome.encode()
-        case ["aggregator", "manifest"]:
-            kept = any(record.manifest == reply for record in rounds)
-        case ["aggregator", "close"]:
-            kept = any((record.close, record.verdict) == (request.body, reply) for record in rounds)
-        case ["aggregator", "release"]:
-            kept = any(record.signed_outcome == reply for record in rounds)
-        case ["aggregator", "outcome"]:
-            kept = any(record.outcome == request.body for record in rounds)
-    return kept
-
-
 def check_one_release(world: World, view: View) -> None:
     """One release, of one sum of each shard, was ever sent for a round; and both servers have logged no other one."""
     sent = defaultdict(set)
     for request in world.net.sent:
-        if request.path == f"{PREFIX}/aggregator/release":
+        if request.route is Route.RELEASE:
             length = int.from_bytes(request.body[:4], "big")
             for signed in signed_releases(request.body[4 : 4 + length]):
                 sent[_spent(view, signed)].add(request.body)

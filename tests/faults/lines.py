@@ -19,26 +19,16 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from fanlight.errors import FanlightError, StorageError, Unreachable
 from fanlight.services.http.problems import as_problem, problem_body
 from fanlight.services.http.remote import Answer, Download, remote_error
+from tests.faults.request import Refusal, Request, Route
 
 
 class Mishap(StrEnum):
-    """What happens to the next request on a line."""
+    """What happens to a request on a line."""
 
     DROP_REQUEST = "drop the request"
     DROP_REPLY = "drop the reply"
     DUPLICATE = "deliver it twice"
     KEEP_BACK = "keep it back"
-
-
-@dataclass(frozen=True)
-class Request:
-    """One request: who asks whom for what."""
-
-    caller: str
-    server: str
-    method: str
-    path: str
-    body: bytes = field(repr=False)
 
 
 class ServerFault(AssertionError):
@@ -56,23 +46,25 @@ class Net:
     Attributes:
         deliver: takes a request to its server.
         heard: told of every request that a server has answered, with the reply.
+        refused: told of every request that a server has refused, and how.
         sent: all requests so far, for replays.
         kept_back: requests on their way.
     """
 
     deliver: Deliver
     heard: Callable[[Request, bytes], None]
+    refused: Callable[[Request, Refusal], None]
     sent: list[Request] = field(default_factory=list)
     kept_back: list[Request] = field(default_factory=list)
-    _mishaps: dict[tuple[str, str], list[Mishap]] = field(default_factory=dict)
+    _waiting: dict[tuple[str, str], list[tuple[Mishap, Route | None]]] = field(default_factory=dict)
 
-    def upset(self, caller: str, server: str, mishap: Mishap) -> None:
-        """Let ``mishap`` happen to a request that has none waiting for it yet."""
-        self._mishaps.setdefault((caller, server), []).append(mishap)
+    def upset(self, caller: str, server: str, mishap: Mishap, route: Route | None) -> None:
+        """Let ``mishap`` happen to the next request on a line, or the next for ``route``, that has none before it."""
+        self._waiting.setdefault((caller, server), []).append((mishap, route))
 
     def calm(self) -> None:
         """Nothing more goes wrong; what is still kept back is lost."""
-        self._mishaps.clear()
+        self._waiting.clear()
         self.kept_back.clear()
 
     def carry(self, request: Request) -> bytes:
@@ -81,8 +73,7 @@ class Net:
         Raises:
             RemoteError: as ``Remote.send``.
         """
-        waiting = self._mishaps.get((request.caller, request.server))
-        mishap = waiting.pop(0) if waiting else None
+        mishap = self._mishap(request)
         self.sent.append(request)
         if mishap is Mishap.KEEP_BACK:
             self.kept_back.append(request)
@@ -95,6 +86,14 @@ class Net:
             raise _lost(request)
         return reply
 
+    def _mishap(self, request: Request) -> Mishap | None:
+        waiting = self._waiting.get((request.caller, request.server), [])
+        for place, (mishap, route) in enumerate(waiting):
+            if route in (None, request.route):
+                del waiting[place]
+                return mishap
+        return None
+
     def answer(self, request: Request) -> bytes:
         """What the server says to a request that has arrived; errors as in ``carry``."""
         try:
@@ -105,6 +104,7 @@ class Net:
             if isinstance(error, StorageError):
                 raise ServerFault(f"{request}: {error.slug}: {error}") from error
             problem = as_problem(error)
+            self.refused(request, Refusal(problem.status, problem.slug, problem.retry_after_s))
             body = json.dumps(problem_body(problem)).encode()
             raise remote_error(request.server, problem.status, body, problem.retry_after_s) from error
         self.heard(request, reply)

@@ -14,6 +14,7 @@ from fanlight.errors import RemoteError
 from fanlight.protocol.exchange import Order
 from fanlight.services.main_server.task import ShardRule
 from tests.faults.lines import Mishap
+from tests.faults.request import Route
 from tests.faults.roles import Aggregator, Device, Main
 from tests.faults.world import World
 
@@ -174,14 +175,15 @@ class Advance:
 
 @dataclass(frozen=True)
 class Upset:
-    """Something will happen to the next request from one role to another."""
+    """Something will happen to the next request from one role to another, or to the next for ``route``."""
 
     caller: str
     server: str
     mishap: Mishap
+    route: Route | None = None
 
     def __call__(self, world: World) -> None:
-        world.net.upset(world.end_of_line(self.caller), self.server, self.mishap)
+        world.net.upset(world.end_of_line(self.caller), self.server, self.mishap, self.route)
 
 
 @dataclass(frozen=True)
@@ -199,14 +201,16 @@ class Arrive:
 
 @dataclass(frozen=True)
 class Replay:
-    """A request that was sent before, no matter when, comes again; ``which`` counts from the newest."""
+    """A request that was sent before, no matter when, comes again; ``which`` counts from the newest (for ``route``)."""
 
     which: int
+    route: Route | None = None
 
     def __call__(self, world: World) -> None:
-        if world.net.sent:
+        sent = [request for request in world.net.sent if self.route in (None, request.route)]
+        if sent:
             with suppress(RemoteError):
-                world.net.answer(world.net.sent[-1 - self.which % len(world.net.sent)])
+                world.net.answer(sent[-1 - self.which % len(sent)])
 
 
 @dataclass(frozen=True)

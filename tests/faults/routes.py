@@ -21,7 +21,7 @@ from fanlight.services.main_server.offers import Offers
 from fanlight.services.main_server.release_body import ReleaseBody
 from fanlight.services.main_server.service import MainService
 from fanlight.services.server.membership import Membership
-from tests.faults.lines import Request
+from tests.faults.request import Request
 
 Afterwards = Callable[[], object]
 AGGREGATOR: Final = "aggregator"

@@ -12,6 +12,7 @@ from typing import Any
 
 from fanlight.protocol.closing import Outcome
 from fanlight.protocol.signing import Signed
+from tests.faults.answers import again
 from tests.faults.invariants import check
 from tests.faults.operations import Operation
 from tests.faults.stores import Kind
@@ -63,6 +64,7 @@ class Simulation:
         self.seen["requests"] += len(world.net.sent)
         self.seen["deaths"] += sum(process.fate.deaths for process in world.processes.values())
         self.seen.update(f"rounds {record.state}" for record in view.main.values())
+        self.seen.update(again(world))
         for record in view.main.values():
             if record.signed_outcome and record.terms.shards is not None:
                 told = Outcome.decode(Signed.decode(record.signed_outcome).payload).shards or ()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,9 @@ import pytest
 from numpy.typing import NDArray
 
 from fanlight.core.randomness import Keystream
-from fanlight.errors import FanlightError, StorageError
+from fanlight.errors import Conflict, FanlightError, StorageError
+from fanlight.protocol import aggregator as aggregator_protocol
+from fanlight.protocol.aggregator_round import Held
 from fanlight.protocol.aggregator_round import State as AggregatorState
 from fanlight.protocol.closing import Outcome, SignedOutcome
 from fanlight.protocol.contribution import check_sum
@@ -44,6 +47,7 @@ from tests.faults.operations import (
     Turn,
     Upset,
 )
+from tests.faults.request import Route
 from tests.faults.roles import MAIN
 from tests.faults.routes import AGGREGATOR
 from tests.faults.simulation import Simulation
@@ -182,6 +186,43 @@ def test_a_server_that_forgets_its_stored_reply_is_seen(simulation: Simulation, 
     forget_verdicts(monkeypatch)
     reply_lost = Upset(AGGREGATOR, MAIN, Mishap.DROP_REPLY)
     assert broken(simulation, [*ROUND[:2], reply_lost, CloseEarly(), CloseEarly()]) is Law.SAME_ANSWER
+
+
+def refuse_repetitions(monkeypatch: Patch) -> None:
+    """The aggregator takes a report that it holds for another one."""
+    kept = Reception.kept
+
+    def of_another(reception: Reception, mh: bytes, device: bytes) -> Any:
+        if kept(reception, mh, device) is not None:
+            raise Conflict("This device has sent a different report in this round.", slug="second-report")
+
+    monkeypatch.setattr(Reception, "kept", of_another)
+
+
+def test_a_report_that_is_refused_when_it_comes_again_is_seen(simulation: Simulation, monkeypatch: Patch) -> None:
+    refuse_repetitions(monkeypatch)
+    reply_lost = Upset(NAMES[0], AGGREGATOR, Mishap.DROP_REPLY, Route.REPORT)
+    simulation.run(ROUND)
+    assert broken(simulation, [Everybody(), reply_lost, *ROUND]) is Law.SAME_ANSWER
+
+
+def list_another_report(monkeypatch: Patch) -> None:
+    """The close names each device, and of the first one a report that it has never sent."""
+    close = aggregator_protocol.Aggregator.close
+
+    def of_another(machine: Any, record: Any, reports: Sequence[Held], log_head: bytes) -> Any:
+        envelope = reports[0].envelope
+        other = envelope.with_(header=envelope.header[:-1] + bytes([envelope.header[-1] ^ 1]))
+        return close(machine, record, [replace(reports[0], envelope=other), *reports[1:]], log_head)
+
+    monkeypatch.setattr(aggregator_protocol.Aggregator, "close", of_another)
+
+
+def test_a_close_that_lists_another_report_than_has_a_receipt_is_seen(
+    simulation: Simulation, monkeypatch: Patch
+) -> None:
+    list_another_report(monkeypatch)
+    assert broken(simulation, ROUND) is Law.NOTHING_LOST
 
 
 def acknowledge_before_commit(monkeypatch: Patch) -> None:

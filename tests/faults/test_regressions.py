@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.operations import Advance, CloseEarly, Conduct, Crash, Everybody, Follow, Operation, Turn
+from tests.faults.operations import Advance, CloseEarly, Conduct, Crash, Everybody, Follow, Operation, Replay, Turn
+from tests.faults.request import Route
 from tests.faults.routes import AGGREGATOR
 from tests.faults.simulation import Simulation
 from tests.faults.stores import Kind
@@ -37,6 +38,12 @@ CLOSED_BEFORE_THE_FIRST_REPORT: list[Operation] = [
 ]
 """A close was refused, and the first report came: the round was looked up inside another reading of the database."""
 
+ASKED_AGAIN_LATER: list[Operation] = [
+    *[Everybody()] * 5,
+    *(Replay(which, route) for route in (Route.MANIFEST, Route.CLOSE, Route.RELEASE) for which in range(3)),
+]
+"""Rounds were over, and their manifests and closes came again: main held them against the newest round, and refused."""
+
 
 @pytest.fixture(scope="module", params=Kind)
 def simulation(request: pytest.FixtureRequest, quick_folder: Path) -> Simulation:
@@ -56,3 +63,8 @@ def test_an_aggregator_that_died_between_close_and_release_goes_on(simulation: S
 def test_a_close_that_is_refused_keeps_no_report_away(simulation: Simulation) -> None:
     view = simulation.run(CLOSED_BEFORE_THE_FIRST_REPORT)
     assert [record.state for record in view.main.values()] == ["complete"]
+
+
+def test_what_was_answered_in_an_earlier_round_is_answered_alike(simulation: Simulation) -> None:
+    view = simulation.run(ASKED_AGAIN_LATER)
+    assert [record.state for record in view.main.values()][:2] == ["complete", "complete"]

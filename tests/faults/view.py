@@ -26,7 +26,8 @@ class View:
         main, aggregator: their rounds by manifest hash. A round that is only proposed has no hash yet.
         proposed: such a round's number.
         receipts, beacons: by manifest hash and device.
-        members: the devices that each server knows.
+        known: the devices that each server has ever taken.
+        gone: those that have left a server, or were revoked there.
         devices: the records of each device's reports.
     """
 
@@ -35,7 +36,8 @@ class View:
     proposed: list[int]
     receipts: dict[tuple[bytes, bytes], bytes]
     beacons: dict[tuple[bytes, bytes], bytes]
-    members: dict[str, set[bytes]]
+    known: dict[str, set[bytes]]
+    gone: set[bytes]
     devices: dict[bytes, list[device_round.Record]]
 
     @classmethod
@@ -48,16 +50,18 @@ class View:
             aggregator_round.Record.decode(row.record, limit=RECORD_LIMIT)
             for row in rows(world, AGGREGATOR, aggregator_tables.rounds)
         ]
+        taken = {
+            MAIN: rows(world, MAIN, main_tables.devices),
+            AGGREGATOR: rows(world, AGGREGATOR, aggregator_tables.devices),
+        }
         return cls(
             main={record.mh: record for record in rounds if record.mh},
             aggregator={record.mh: record for record in there},
             proposed=[record.number for record in rounds if not record.mh],
             receipts={(row.mh, row.dev): row.receipt for row in rows(world, AGGREGATOR, aggregator_tables.reports)},
             beacons={(row.mh, row.dev): row.receipt for row in rows(world, MAIN, main_tables.beacons)},
-            members={
-                MAIN: {row.dev for row in rows(world, MAIN, main_tables.devices)},
-                AGGREGATOR: {row.dev for row in rows(world, AGGREGATOR, aggregator_tables.devices)},
-            },
+            known={server: {row.dev for row in members} for server, members in taken.items()},
+            gone={row.dev for members in taken.values() for row in members if row.left_at or row.revoked_at},
             devices={
                 process.life.id: [
                     device_round.Record.decode(row.record) for row in rows(world, name, device_tables.reports)

@@ -23,7 +23,7 @@ from fanlight.protocol.contribution import encode
 from fanlight.protocol.device import Device
 from fanlight.protocol.report import Envelope
 from fanlight.protocol.sealing import mask_key, seal_seed
-from tests.faults.lines import Request
+from tests.faults.request import Refusal, Request
 from tests.garbage import as_garbage
 
 
@@ -48,6 +48,7 @@ class Witness:
         reports: all that were ever built, by report id; also those that a death kept from being stored.
         seeds: all that were ever sealed, in order.
         answers: what servers answered to each request, in order.
+        refusals: what they said to one, instead, that they had answered before.
         logs: the heads of each server's log, when it was last looked at.
         cheats: the devices whose next report is garbage.
     """
@@ -55,12 +56,18 @@ class Witness:
     reports: dict[bytes, Report] = field(default_factory=dict)
     seeds: list[bytes] = field(default_factory=list)
     answers: dict[Request, list[bytes]] = field(default_factory=lambda: defaultdict(list))
+    refusals: dict[Request, list[Refusal]] = field(default_factory=lambda: defaultdict(list))
     logs: dict[str, list[bytes]] = field(default_factory=lambda: defaultdict(list))
     cheats: set[bytes] = field(default_factory=set)
 
     def hear(self, request: Request, reply: bytes) -> None:
         """A server has answered."""
         self.answers[request].append(reply)
+
+    def hear_refusal(self, request: Request, refusal: Refusal) -> None:
+        """A server has refused a request."""
+        if request in self.answers:
+            self.refusals[request].append(refusal)
 
     @contextmanager
     def watching(self) -> Generator[None, None, None]:

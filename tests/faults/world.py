@@ -16,8 +16,9 @@ from fanlight.services.federation import init_federation, issue_token_file
 from fanlight.services.main_server.task import Policy, Task, Training
 from fanlight.services.server.chained_log import ChainedLog
 from fanlight.storage.database import Database
-from tests.faults.lines import Net, Request
+from tests.faults.lines import Net
 from tests.faults.processes import Process
+from tests.faults.request import Request
 from tests.faults.roles import MAIN, Aggregator, Device, Main, Surroundings
 from tests.faults.routes import AGGREGATOR
 from tests.faults.stores import Died, Fate, Kind, Store
@@ -84,7 +85,7 @@ class World:
 
     def __post_init__(self) -> None:
         self._stack = ExitStack()
-        self.net = Net(self._deliver, self.witness.hear)
+        self.net = Net(self._deliver, self.witness.hear, self.witness.hear_refusal)
         around = Surroundings(self.folder, self.net, lambda: self.now, Keystream(self.seed).bytes)
         self.main = Process(self.stores[MAIN], partial(Main, around))
         self.aggregator = Process(self.stores[AGGREGATOR], partial(Aggregator, around))

@@ -119,12 +119,12 @@ class MainServer:
         if manifest.proposal.encode() != record.proposal:
             raise Refused("The aggregator signed other terms than were proposed.", slug="substituted-manifest")
         check_added(manifest)
-        state = TABLE.next(record.at, Event.OPEN)
         mh = manifest_hash(payload)
-        if record.manifest:
-            if record.mh != mh:
-                raise Conflict("The aggregator has signed another manifest for this round.", slug="second-manifest")
+        if record.mh == mh:  # our answer was lost: the same one again, in every state
             return Step(record, record.manifest)
+        state = TABLE.next(record.at, Event.OPEN)
+        if record.manifest:
+            raise Conflict("The aggregator has signed another manifest for this round.", slug="second-manifest")
         signed = complete(self.private, countersigned).encode()
         record = record.with_(state=state.value, mh=mh, manifest=signed)
         return Step(record, signed, (LogEntry("manifest", signed),))

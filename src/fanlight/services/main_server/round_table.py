@@ -87,16 +87,16 @@ def latest(tx: Connection) -> Stored | None:
     return _stored(row) if row else None
 
 
-def current(tx: Connection) -> Stored:
-    """The newest round.
+def named(tx: Connection, mh: bytes) -> Stored:
+    """The round with this manifest; the newest one, which may only be proposed yet, if there is none with it.
 
     Raises:
-        Conflict: there is none.
+        Conflict: there is no round.
     """
-    stored = latest(tx)
-    if stored is None:
+    row = _WHOLE.find(tx, mh) or _WHOLE.newest(tx)
+    if row is None:
         raise Conflict("There is no round.", slug="no-round")
-    return stored
+    return _stored(row)
 
 
 def latest_line(tx: Connection) -> RoundLine | None:

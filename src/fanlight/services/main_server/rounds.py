@@ -18,7 +18,9 @@ from sqlalchemy import Connection, bindparam, insert, select
 from fanlight.core.segments import layout_words
 from fanlight.errors import Conflict, NotFound, NotPossibleNow
 from fanlight.protocol.closing import (
+    CLOSE_LIMIT,
     SUM_NOT_USABLE,
+    Close,
     InclusionProof,
     Outcome,
     OutcomeForDevice,
@@ -30,6 +32,7 @@ from fanlight.protocol.exchange import ORDERED_BY_MAIN, Order
 from fanlight.protocol.log import LogEntry
 from fanlight.protocol.main_round import Record, State, Step
 from fanlight.protocol.main_server import NOT_AS_RECEIPTED, MainServer
+from fanlight.protocol.manifest import manifest_hash
 from fanlight.protocol.plan import Kind
 from fanlight.protocol.signing import Signed
 from fanlight.services.main_server import changing_sums, device_models, measurements, members, round_table
@@ -110,12 +113,13 @@ class Rounds:
         rules hold no more, because it waited long, is opened to be given up.
         """
         with self._database.transaction() as tx:
-            stored, now = round_table.current(tx), self._clock()
+            stored, now = round_table.named(tx, manifest_hash(Signed.decode(data).payload)), self._clock()
             step = self._machine.open(stored.record, data)
-            withdrawn = not stored.opened_at and not self._proposals.is_current(tx, stored.record, now)
-            opened = {} if stored.opened_at else {"opened_at": now}
+            if not step.entries:
+                return Opened(step.reply, step.record.cohort, withdrawn=False)
+            withdrawn = not self._proposals.is_current(tx, stored.record, now)
             asked = {"asked": Order.ABANDON.value, "reason": MadeRoom.FOR_RULES} if withdrawn else {}
-            self._save(tx, step, **opened, **asked)
+            self._save(tx, step, opened_at=now, **asked)
         self._say(stored, step.record, kind=stored.kind)
         return Opened(step.reply, step.record.cohort, withdrawn)
 
@@ -177,22 +181,27 @@ class Rounds:
         return None
 
     def judge(self, data: bytes) -> bytes:
-        """The aggregator's close; returns the signed verdict."""
+        """The aggregator's close; returns the signed verdict.
+
+        A repeated one may be of any round: the same bytes get the same answer for ever.
+        """
+        mh = Close.decode(Signed.decode(data, limit=CLOSE_LIMIT).payload, limit=CLOSE_LIMIT).mh
         while True:
             with self._database.reading() as tx:
-                stored = round_table.current(tx)
+                stored = round_table.named(tx, mh)
                 signers, beacons = members.signers(tx, stored.mh), round_table.reports_by_device(tx, stored.mh)
                 head = self._log.head(tx)
                 unfit = changing_sums.unfit(tx, stored.record.terms, self._changers)
             key = self._keys.load(stored.number)
             step = self._machine.judge(stored.record, data, signers, beacons, key, head, unfit)
+            if not step.entries:
+                return step.reply
             with self._database.transaction() as tx:
                 self._refuse_changed(tx, stored)
-                if step.entries and round_table.reports_by_device(tx, stored.mh) != beacons:
+                if round_table.reports_by_device(tx, stored.mh) != beacons:
                     continue  # a receipt has come meanwhile: if its report is not listed, the verdict has to say so
-                self._save(tx, step, judged_at=stored.judged_at or self._clock())
-                if step.entries:
-                    self._keep_evidence(tx, step.record)
+                self._save(tx, step, judged_at=self._clock())
+                self._keep_evidence(tx, step.record)
             self._say_verdict(stored, step.record)
             return step.reply
 

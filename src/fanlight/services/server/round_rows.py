@@ -52,13 +52,17 @@ class RoundRows:
             raise NotFound(f"There is no round {number}.", next="Choose one of all rounds (/rounds).")
         return row
 
+    def find(self, tx: Connection, mh: bytes) -> Any | None:
+        """The round with this manifest, if there is one."""
+        return self._by_hash.first(tx, wanted=mh)
+
     def by_hash(self, tx: Connection, mh: bytes) -> Any:
         """The round with this manifest.
 
         Raises:
             NotFound: there is none.
         """
-        row = self._by_hash.first(tx, wanted=mh)
+        row = self.find(tx, mh)
         if row is None:
             raise NotFound("There is no round with this manifest.")
         return row
