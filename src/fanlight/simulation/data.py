@@ -109,13 +109,34 @@ def load(
     if as_pixels:
         pixels = Data.of(_pixels(labelled.pictures, picture_size), labelled.labels, classes, name)
         return replace(pixels, columns=columns)
-    found, size = labelled.pictures, picture_size or size
+    found = of_pictures(labelled.pictures, labelled.labels, classes, state, picture_size or size, on_progress)
+    return replace(found, columns=columns, name=name)
+
+
+def of_pictures(
+    found: Sequence[Picture],
+    y: NDArray[Any],
+    classes: Sequence[str],
+    state: Path,
+    picture_size: int = OWN_FOLDER_PICTURE_SIZE,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Data:
+    """The backbone's features of pictures.
+
+    Args:
+        found: n arrays, (h, w) grey or (h, w, 3) RGB uint8 of any size, or picture files.
+        y, classes: see ``Data``.
+        state, picture_size, on_progress: see ``load``.
+
+    Raises:
+        DataError, PictureError: labels or pictures that cannot be used. StorageError: ``state`` cannot be written.
+    """
 
     def redrawn(indices: Sequence[int], looks: Sequence[Look]) -> NDArray[np.float32]:
-        return _features([found[index] for index in indices], looks, size, state, on_progress)
+        return _features([found[index] for index in indices], looks, picture_size, state, on_progress)
 
-    x = _features(found, [AS_IT_IS] * len(found), size, state, on_progress)
-    return replace(Data.of(x, labelled.labels, classes, name), columns=columns, redrawn=redrawn)
+    x = _features(found, [AS_IT_IS] * len(found), picture_size, state, on_progress)
+    return replace(Data.of(x, y, classes), redrawn=redrawn)
 
 
 def _labelled(name: str, data_dir: Path | None) -> tuple[Labelled, tuple[str, ...], int, Columns]:
