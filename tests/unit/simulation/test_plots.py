@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 import pytest
 
 from fanlight.simulation.plots import Curve, chart
 
 
-def drawn(*curves: Curve, levels: tuple[tuple[str, float], ...] = ()) -> ElementTree.Element:
-    return ElementTree.fromstring(chart("a & b", "round", curves, levels))  # noqa: S314 our own
+def drawn(*curves: Curve, levels: tuple[tuple[str, float], ...] = ()) -> ET.Element:
+    return ET.fromstring(chart("a & b", "round", curves, levels))  # noqa: S314 our own
 
 
 def test_a_curve_has_a_line_a_key_and_words() -> None:
