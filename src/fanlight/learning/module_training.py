@@ -33,6 +33,7 @@ from fanlight.core.tensors import TensorLayout, TensorSpec
 from fanlight.errors import DataError, ModelError, SettingsError
 from fanlight.learning.algorithms.local import Descended, Descent
 from fanlight.learning.evaluation import LOSS_CAP, Counts
+from fanlight.learning.training import class_weights_of, ran_away
 from fanlight.learning.training_settings import TrainingSettings
 
 _AT_ONCE: Final = 256
@@ -167,7 +168,7 @@ class ModuleDescent:
                     break
         parameters, taken, mean = best or (network.state(), steps.taken, steps.mean())
         if not np.isfinite(parameters).all():
-            raise ModelError("training ran away: the weights are not finite", next="Lower the learning rate.")
+            raise ran_away()
         return Descended(parameters.astype(np.float64), taken, settings.momentum, mean)
 
     def _epoch(self, steps: _Steps) -> None:
@@ -178,7 +179,9 @@ class ModuleDescent:
         network.module.train()
         order = self.stream.permutation(self.train_y.size)
         x, y = _tensor(self.train_x[order]), torch.from_numpy(self.train_y[order])
-        weights = self._class_weights()
+        weights = None
+        if self.settings.class_weights:
+            weights = torch.from_numpy(class_weights_of(self.train_y, self.classes, self.settings))
         for first in range(0, len(y), size):
             logits, labels = network.module(x[first : first + size]), y[first : first + size]
             if weights is None:
@@ -186,17 +189,6 @@ class ModuleDescent:
             else:
                 loss = (functional.cross_entropy(logits, labels, reduction="none") * weights[labels]).mean()
             steps.take(loss)
-
-    def _class_weights(self) -> Any:
-        import torch
-
-        if not self.settings.class_weights:
-            return None
-        counts = np.bincount(self.train_y, minlength=self.classes)
-        occurs = counts > 0
-        weights = np.zeros(self.classes, np.float32)
-        weights[occurs] = self.train_y.size / (int(occurs.sum()) * counts[occurs])
-        return torch.from_numpy(weights)
 
     def _valid_loss(self) -> float:
         return measure(self.network, None, self.valid_x, self.valid_y, self.classes).loss_sum / self.valid_y.size
