@@ -103,6 +103,54 @@ def test_by_itself_a_joiner_a_changer_and_a_leaver_are_taken_in_and_out_exactly(
         world.check_traces()
 
 
+def reported(world: World) -> int:
+    changes = world.owner("main").status()["changes"]
+    return sum(changes[change] for change in ("joins", "changes", "leaves")) if changes else 0
+
+
+def sees(device: ServiceDevice, kind: str) -> bool:
+    found = device.sees_round()
+    return bool(found) and found["kind"] == kind
+
+
+def test_by_hand_the_operator_asks_for_it_and_main_may_be_started_anew_meanwhile(tmp_path: Path) -> None:
+    with running(tmp_path, head="analytic") as world:
+        devices = [world.add_device().start() for _ in range(3)]
+        main = world.owner("main")
+        for device in devices:
+            wait(device.sees_round, "a round is open")
+            device.send_model()
+        world.aggregate()
+        wait(lambda: world.open_round() == 2, "a round of training is open")
+
+        refused = main.ask("POST", "/api/v1/statistics/changes")
+        assert refused.json()["error"]["slug"] == "too-few-changes"
+        for leaver in devices[:2]:
+            assert leaver.owner.ask("PUT", "/api/v1/forgotten", {"on": True}).status_code == 200
+        wait(lambda: reported(world) == 2, "two want to be forgotten")
+        alone = main.ask("POST", "/api/v1/statistics/changes")
+        assert alone.json()["error"]["slug"] == "too-few-changes", "what is left would be the third device's"
+
+        assert devices[1].owner.ask("PUT", "/api/v1/forgotten", {"on": False}).status_code == 200
+        devices.append(world.add_device().start())
+        wait(lambda: main.status()["changes"]["joins"] == 1 and reported(world) == 2, "one leaves, one joins")
+        assert main.ask("POST", "/api/v1/statistics/changes").status_code == 204
+        wait(lambda: sees(devices[1], "changes"), "a round of changes is open")
+        world.restart_main()
+        wait(lambda: reported(world) == 2, "they have said so again")
+        devices[1].owner.step("/modeltrain")
+        devices[1].owner.step("/sendstatus")
+        assert devices[1].owner.ended("/sendmodel")["problem"]["slug"] == "nothing-changed"
+        wait(lambda: sees(devices[3], "changes"), "a round of changes is open")
+        devices[3].send_model()
+        wait(lambda: main.status()["reports"] == 2, "the leaver needs nobody's hand")
+        world.aggregate()
+        assert is_complete(world, 3)["participants"] == 2
+        check_collected(world, devices[1:])
+        wait(lambda: devices[0].owner.status()["left"], "it has left")
+        world.check_traces()
+
+
 # ---- real processes
 
 

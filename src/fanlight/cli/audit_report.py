@@ -55,6 +55,8 @@ class Report:
         yield _line("model", f"{terms.model.hex()} (from which it starts)")
         if facts.asks_again:
             yield _line("asks again", f"plan and model of round {facts.asks_again}, whose sum was released")
+        if terms.collection is not None:
+            yield _line("changes", f"the sums that round {terms.collection} began to collect")
         yield _line("cohort", f"sampled, list {terms.cohort.hex()}" if terms.cohort else "all members")
         if facts.close is None:
             yield _line("received", "not closed")
@@ -136,6 +138,7 @@ class Report:
             "round": facts.number,
             "task": terms.task,
             "kind": terms.kind,
+            "collection": terms.collection,
             "attempt": terms.attempt,
             "asks_again": facts.asks_again or None,
             "demo": terms.demo,

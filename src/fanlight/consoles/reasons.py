@@ -111,7 +111,7 @@ def said(entry_type: str) -> str:
 _PLAINLY: Final[Mapping[str, str]] = {
     "train": "training",
     "statistics": "solving",
-    "changes": "taking changes in",
+    "changes": "taking in changes",
     "measure": "measuring",
     "idle": "not trained yet",
     "committed": "not arrived yet",

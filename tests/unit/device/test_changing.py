@@ -78,6 +78,7 @@ def test_a_round_of_changes_gets_the_difference_to_what_is_counted(store: Device
     assert said.sums is not None
     assert (said.sums - (NEW - OLD)).is_empty
     assert (said.supporters.tolist(), said.members) == ([0, 1], 0)
+    assert found.asked.change == "changes"
     assert found.asked.then is not None
     assert (found.asked.then.collection, found.asked.then.round) == (3, 5)
     same = say(store, proposal("changes", round=5, collection=3), MH, prepared(store, OLD, True, False), 2)
@@ -92,6 +93,10 @@ def test_who_is_to_be_forgotten_takes_back_the_very_integers(store: DeviceStore)
     assert (said.sums + OLD).is_empty
     assert (said.supporters.tolist(), said.members, said.examples) == ([-1, -1], -1, 0)
     assert found.asked.then is None
+    with store.values.changing() as tx:
+        counted.sent(tx, found.asked)
+    told = store.account.change(3, b"p" * 32, leaves=True)
+    assert told == "leaves", "main is told again if it was started anew"
 
 
 def test_sums_that_were_collected_anew_without_it_get_all_and_older_ones_nothing(store: DeviceStore) -> None:
@@ -99,7 +104,7 @@ def test_sums_that_were_collected_anew_without_it_get_all_and_older_ones_nothing
     found = say(store, proposal("changes", round=9, collection=8), MH, prepared(store, NEW, True, True), 2)
     assert found.contribution.sums is not None
     assert (found.contribution.sums - NEW).is_empty
-    assert found.contribution.members == 1
+    assert (found.contribution.members, found.asked.change) == (1, "joins")
     with pytest.raises(Refused):
         say(store, proposal("changes", round=9, collection=2), MH, prepared(store, NEW, True, True), 2)
 

@@ -51,7 +51,7 @@ def test_it_counts_when_it_is_known_to(account: Account) -> None:
     send(account, of(1))
     assert account.counted is None
     assert account.files == (of(1).sums,), "the file may have to be taken back"
-    assert change(account, 1, PICTURES) is None, "nothing is said while it is in question"
+    assert change(account, 1, PICTURES) is None, "nothing new is said while it is in question"
     end(account, counts=True, mh=b"x" * 32)
     assert account.counted is None, "that was another round"
     end(account, counts=True)

@@ -256,7 +256,7 @@ class Agent:
 
     def _tell_change(self, offer: Offer) -> None:
         """Tell main, after each round again, if this device would change something in the sums that it has."""
-        if offer.collection is None or self._rounds.store.account.in_question is not None:
+        if offer.collection is None:
             return
         self._look_again()
         change, before = self._rounds.change(), self._told

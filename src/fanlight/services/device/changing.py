@@ -8,6 +8,7 @@ import numpy as np
 
 from fanlight.errors import NotPossibleNow
 from fanlight.protocol.contribution import Contribution
+from fanlight.protocol.exchange import Change
 from fanlight.protocol.manifest import Proposal
 from fanlight.services.device import sums_file as sums_files
 from fanlight.services.device.counted import Counted, InQuestion
@@ -66,7 +67,14 @@ def say(store: DeviceStore, proposal: Proposal, mh: bytes, prepared: Prepared | 
         supporters=supporters,
         members=(then is not None) - (before is not None),
     )
-    return Said(contribution, InQuestion(mh=mh, round=proposal.round, then=then))
+    change = None if proposal.collection is None else _change(before, then).value
+    return Said(contribution, InQuestion(mh=mh, round=proposal.round, then=then, change=change))
+
+
+def _change(before: Counted | None, then: Counted | None) -> Change:
+    if then is None:
+        return Change.LEAVES
+    return Change.JOINS if before is None else Change.CHANGES
 
 
 def _counted(prepared: Prepared, collection: int, number: int) -> Counted | None:

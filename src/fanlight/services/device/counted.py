@@ -16,7 +16,7 @@ from sqlalchemy import Connection
 
 from fanlight.errors import Refused
 from fanlight.protocol.exchange import Change
-from fanlight.protocol.message import U32, Flag, Hash, Message, Time
+from fanlight.protocol.message import U32, Flag, Hash, Message, Name, Time
 from fanlight.services.device.values import Values, put, stored
 
 _COUNTED: Final = "counted-sums"
@@ -45,11 +45,15 @@ class Counted(Message):
 
 
 class InQuestion(Message):
-    """A report that is not known to count yet: its manifest, and what is counted if it does; absent: nothing."""
+    """A report that is not known to count yet: its manifest, and what is counted if it does; absent: nothing.
+
+    ``change``: what main was told of it, and is told again if it was started anew meanwhile.
+    """
 
     mh: Hash
     round: U32
     then: Counted | None = None
+    change: Name | None = None
 
 
 class Forgotten(Message):
@@ -104,16 +108,18 @@ class Account:
         return counted if counted is not None and counted.collection == collection else None
 
     def change(self, collection: int | None, pictures: bytes | None, *, leaves: bool) -> Change | None:
-        """What this device would change in main's sums now; None if nothing, or as long as that is in question.
+        """What this device would change in main's sums now, or does by a report that is in question; None if nothing.
 
         Args:
             collection: of main's, if there is one.
             pictures: the digest of those that are here, empty if there are none to learn from; None if not known yet.
             leaves: is this device to be forgotten?
         """
-        counted = self.counted
-        if collection is None or self.in_question is not None or (counted and counted.collection > collection):
+        counted, asked = self.counted, self.in_question
+        if collection is None or (counted and counted.collection > collection):
             return None
+        if asked is not None:
+            return Change(asked.change) if asked.change else None
         if counted is None or counted.collection < collection:
             return Change.JOINS if pictures and not leaves else None
         if leaves or pictures == b"":
