@@ -104,7 +104,7 @@ class Agent:
         self._leaving = Backoff(jitter, first_s=2.0, longest_s=20.0)
         self._ask_at_once = True
         self._declined: bytes | None = None
-        self._told: tuple[int, Change | None, bytes, bytes | None] | None = None
+        self._told: tuple[int, Change | None] | None = None
         self._looked_at = 0.0
         self._stopping = threading.Event()
         self._wake: Callable[[], object] = lambda: None
@@ -255,12 +255,15 @@ class Agent:
             self._decline(mh, error.slug)
 
     def _tell_change(self, offer: Offer) -> None:
-        """Tell main, after each round again, if this device would change something in the sums that it has."""
+        """Tell main if this device would change something in the sums that it has.
+
+        Again with each offer that is new: main forgets it when a round of changes is over, or when it is started anew.
+        """
         if offer.collection is None:
             return
         self._look_again()
         change, before = self._rounds.change(), self._told
-        told = (offer.collection, change, offer.model, offer.manifest)
+        told = (offer.version, change)
         if told == before or (change is None and (before is None or before[1] is None)):
             return
         self._rounds.main.tell_change(offer.collection, change)
