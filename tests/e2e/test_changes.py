@@ -140,7 +140,7 @@ def test_by_hand_the_operator_asks_for_it_and_main_may_be_started_anew_meanwhile
         wait(lambda: reported(world) == 2, "they have said so again")
         devices[1].owner.step("/modeltrain")
         devices[1].owner.step("/sendstatus")
-        assert devices[1].owner.ended("/sendmodel")["problem"]["slug"] == "nothing-changed"
+        assert devices[1].owner.ended("/sendmodel")["error"]["slug"] == "nothing-changed"
         wait(lambda: sees(devices[3], "changes"), "a round of changes is open")
         devices[3].send_model()
         wait(lambda: main.status()["reports"] == 2, "the leaver needs nobody's hand")
