@@ -31,8 +31,9 @@ from fanlight.learning import pictures
 MOST_VARIANTS: Final = 16
 """Of one picture."""
 MOST_PERCENT: Final = 50
-MOST_OF_ALL: Final = 10_000
-"""Variants of all pictures of a device together: their features take 5 kB each. Of many pictures, fewer are made."""
+MOST_OF_ALL: Final = 12_800_000
+"""Numbers in the features of all variants on a device, 51 MB: 10,000 variants of 1,280 features. Of many pictures, or of
+long features, fewer variants are made."""
 
 _FORMAT: Final = 1  # raise it when the same numbers give another picture
 
@@ -70,9 +71,9 @@ class Augmentation:
         """What features of variants are kept under: how they are made, not how many."""
         return f"v{_FORMAT}-f{int(self.flip)}-z{self.zoom_percent}-l{self.light_percent}"
 
-    def variants_of(self, training_pictures: int) -> int:
+    def variants_of(self, training_pictures: int, features: int) -> int:
         """How many a device makes of each of so many pictures: all, unless that were more than ``MOST_OF_ALL``."""
-        return min(self.variants, MOST_OF_ALL // max(training_pictures, 1))
+        return min(self.variants, MOST_OF_ALL // (max(training_pictures, 1) * features))
 
 
 def vary(

@@ -12,7 +12,7 @@ from PIL import Image
 
 from fanlight.errors import PictureError, SettingsError
 from fanlight.learning import pictures
-from fanlight.learning.augmentation import MOST_OF_ALL, Augmentation, vary
+from fanlight.learning.augmentation import Augmentation, vary
 
 SIZE = 32
 SOFT = np.linspace(40, 200, 64 * 48 * 3).reshape(48, 64, 3).astype(np.uint8)
@@ -78,8 +78,9 @@ def test_what_cannot_be_is_refused(numbers: tuple[int, bool, int, int]) -> None:
 
 def test_of_many_pictures_fewer_variants_are_made() -> None:
     how = Augmentation(4, flip=True)
-    counts = [how.variants_of(count) for count in (0, 1, 2500, 5000, MOST_OF_ALL, MOST_OF_ALL + 1)]
+    counts = [how.variants_of(count, 1280) for count in (0, 1, 2500, 5000, 10_000, 10_001)]
     assert counts == [4, 4, 4, 2, 1, 0]
+    assert how.variants_of(2500, 12_800) == 0, "nor of few pictures with many numbers each"
 
 
 def test_a_damaged_picture_is_named() -> None:

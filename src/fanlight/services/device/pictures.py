@@ -194,11 +194,11 @@ class Pictures:
             self.read_last = _digest(found)
             wanted = {part: _capped(found.part(part)) if part == "test" else found.part(part) for part in parts}
             augmentation = planned(plan)
-            variants = augmentation.variants_of(len(wanted.get("train", ()))) if augmentation else 0
+            features = self._extractor_for(plan, augmentation).backbone.features
+            variants = augmentation.variants_of(len(wanted.get("train", ())), features) if augmentation else 0
             self._compute(plan, augmentation, wanted, variants, on_progress)
             present = {picture.content_hash for part in PARTS for picture in found.part(part)}
             self._memory = {content: rows for content, rows in self._memory.items() if content in present}
-            features = self._extractor_for(plan, augmentation).backbone.features
             return {part: self._collect(wanted[part], features, variants if part == "train" else 0) for part in parts}
 
     def cut(self, plan: Plan) -> Cut:

@@ -190,10 +190,12 @@ def learning(role: DeviceRole, newest: int | None = None) -> dict[str, Any]:
 
 
 def _variants(role: DeviceRole) -> int:
-    """Variants of each training picture that are learned from, with as many pictures as were found last."""
+    """Variants of each training picture that the head learns from, with as many pictures as were found last."""
     held, seen = role.store.held, role.pictures.overview
-    augmentation = planned(held.plan) if held else None
-    return augmentation.variants_of(seen.total("train")) if augmentation and seen else 0
+    if held is None or seen is None or held.plan.fine_tune is not None:
+        return 0
+    augmentation = planned(held.plan)
+    return augmentation.variants_of(seen.total("train"), held.plan.features) if augmentation else 0
 
 
 def round_json(line: RoundLine) -> dict[str, Any]:
