@@ -32,8 +32,8 @@ MOST_VARIANTS: Final = 16
 """Of one picture."""
 MOST_PERCENT: Final = 50
 MOST_OF_ALL: Final = 12_800_000
-"""Numbers in the features of all variants on a device, 51 MB: 10,000 variants of 1,280 features. Of many pictures, or of
-long features, fewer variants are made."""
+"""Numbers in the features of all variants on a device, 51 MB: 10,000 variants of 1,280 features. Of many pictures, or
+of long features, fewer variants are made."""
 
 _FORMAT: Final = 1  # raise it when the same numbers give another picture
 
