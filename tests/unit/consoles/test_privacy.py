@@ -278,6 +278,7 @@ def test_a_program_changes_the_same(folder: Path) -> None:
     assert browser.put("/api/v1/floors", json=floors, headers=headers).json() == floors | {
         "paused": False,
         "left": False,
+        "forget": False,
         "excluded": [],
         "trusted": [],
     }
@@ -290,7 +291,7 @@ def test_a_program_changes_the_same(folder: Path) -> None:
     trusted = [{"name": "mine", "sha256": "ab" * 32}]
     assert browser.put("/api/v1/trusted", json=trust, headers=headers).json()["trusted"] == trusted
     assert browser.put("/api/v1/trusted", json=trust | {"sha256": "ab"}, headers=headers).status_code == 400
-    kept = {"paused": True, "left": True, "excluded": excluded, "trusted": trusted}
+    kept = {"paused": True, "left": True, "forget": False, "excluded": excluded, "trusted": trusted}
     assert browser.get("/api/v1/wishes").json() == floors | kept
     for wrong in (floors | {"k_min": 1}, floors | {"k_min": "9"}, floors | {"r_max_percent": 35}, {"k_min": 9}):
         assert 400 <= browser.put("/api/v1/floors", json=wrong, headers=headers).status_code < 500
