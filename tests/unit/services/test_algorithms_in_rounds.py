@@ -44,7 +44,7 @@ CHOSEN = {
     "fednova": {"typical_steps": 2},
     "scaffold": {"control_clip": 100.0},
     "ditto": {"pull": 1.0},
-    **dict.fromkeys(("fedadagrad", "fedadam", "fedyogi"), {"tau": 0.001}),
+    **{key: {"tau": 0.001} for key in ("fedadagrad", "fedadam", "fedyogi")},
 }
 """What tells them from FedAvg; τ far above the rounding of updates, which is divided by it."""
 DEPLOYED = [name for name, recipe in RECIPES.items() if not recipe.why_not]
