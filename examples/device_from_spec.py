@@ -486,7 +486,7 @@ class Device:
         need(self.answer_key(terms) not in answered, "answered-before")
         lately = [past for past in self.history.values() if past["time"] > time.time() - 86_400]
         need(len(lately) < floors.answers_per_day, "answers-per-day")
-        need(terms["kind"] == "measure" or floors.pictures > 0, "nothing-to-learn-from")
+        need(terms["kind"] == "train" and floors.pictures > 0, "nothing-to-learn-from")  # and none to measure on
         return manifest
 
     @staticmethod

@@ -221,7 +221,8 @@ def test_both_answer_the_same_proposals_and_refuse_others_with_the_same_word(nam
     signed = signed_with(PROPOSALS[name])
     offer = offer_of(signed)
     word = ours(offer, signed, {}, History({}, 0))
-    assert theirs(device, offer, signed, {}) == word
+    without_pictures = "nothing-to-learn-from" if name == "measuring" else word
+    assert theirs(device, offer, signed, {}) == without_pictures, "the example has none to measure on"
     assert (word == "") == (name in GOOD_ONES)
 
 

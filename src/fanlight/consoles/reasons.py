@@ -56,7 +56,7 @@ _WORDS: Final[Mapping[str, str]] = {
     "to-be-forgotten": "the device waits for company to be forgotten",
     "too-few-left": "so few devices would be left in the sums that these would show what each has",
     "collected-anew": "the sums that it would have changed are not there any more",
-    "nothing-to-learn-from": "there are no training pictures on the device",
+    "nothing-to-learn-from": "there are no pictures on the device for it: to learn from, or to measure on",
     "paused": "the owner has paused the device",
     "other": "the device refuses the round for another reason",
     "report-late": "the round's time had passed",

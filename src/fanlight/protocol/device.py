@@ -68,6 +68,8 @@ from fanlight.protocol.sealing import MASK_AGGREGATOR, MASK_MAIN, mask_key, seal
 
 NOTHING_CHANGED: Final = "nothing-changed"
 """Why a device does not report in a round of changes."""
+NOTHING_TO_LEARN_FROM: Final = "nothing-to-learn-from"
+"""The slug of a device without the pictures that a round is about: to train on, or to measure on."""
 SUMS_OF_SQUARES: Final = 2
 """So many times the owner's floor must ΣΦᵀΦ be summed over: of fewer pictures than features it shows their span."""
 _NO_FLOOR: Final = (
@@ -120,6 +122,28 @@ def check_floors(manifest: Manifest, plan: Plan, floors: Floors) -> None:
         )
     if plan.head not in floors.heads:
         raise Refused(f"The head {plan.head} is not allowed here.", slug="head-refused", next=_NO_FLOOR)
+
+
+def _check_there_is_something(kind: str, contribution: Contribution) -> None:
+    """A report of nothing would be company for others that is none."""
+    if kind in (Kind.TRAIN, Kind.STATISTICS) and contribution.examples < 1:
+        raise NotPossibleNow(
+            "This device has no training pictures.",
+            slug=NOTHING_TO_LEARN_FROM,
+            next="Add training pictures, or wait for a measuring round.",
+        )
+    if kind == Kind.MEASURE and contribution.received is not None and not contribution.received.confusion.any():
+        raise NotPossibleNow(
+            "This device has no held-out pictures to measure the model on.",
+            slug=NOTHING_TO_LEARN_FROM,
+            next="Add pictures; some of them are held out.",
+        )
+    if kind == Kind.CHANGES and contribution.changes_nothing:
+        raise NotPossibleNow(
+            "Nothing has changed on this device since its pictures were counted.",
+            slug=NOTHING_CHANGED,
+            next="Nothing to do: this round is for devices that have joined, changed or leave.",
+        )
 
 
 @dataclass(frozen=True)
@@ -211,22 +235,11 @@ class Device:
             now: unix seconds.
 
         Raises:
-            NotPossibleNow: there is nothing to learn from here, or nothing has changed; an empty report would only
-                inflate the cohort.
+            NotPossibleNow: there is nothing to learn from or to measure on here, or nothing has changed; an empty
+                report would only inflate the cohort.
             Refused, ModelError: see ``contribution.encode``; or a round key that cannot keep a secret.
         """
-        if manifest.proposal.kind in (Kind.TRAIN, Kind.STATISTICS) and contribution.examples < 1:
-            raise NotPossibleNow(
-                "This device has no training pictures.",
-                slug="nothing-to-learn-from",
-                next="Add training pictures, or wait for a measuring round.",
-            )
-        if manifest.proposal.kind == Kind.CHANGES and contribution.changes_nothing:
-            raise NotPossibleNow(
-                "Nothing has changed on this device since its pictures were counted.",
-                slug=NOTHING_CHANGED,
-                next="Nothing to do: this round is for devices that have joined, changed or leave.",
-            )
+        _check_there_is_something(manifest.proposal.kind, contribution)
         proposal, mh = manifest.proposal, signed.hash
         vector = encode(proposal.layout, contribution, stream)
         sealed = {}

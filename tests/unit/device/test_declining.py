@@ -59,6 +59,25 @@ def test_with_nothing_to_learn_from_a_training_round_is_declined(
     role.stop()
 
 
+def test_with_nothing_to_measure_on_a_measuring_round_is_declined_and_others_are_not(
+    federation: FakeFederation, tmp_path: Path, drawn: Path
+) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "train").symlink_to(drawn)
+    (tmp_path / "data" / "test").mkdir()
+    role = federation.device(tmp_path / "device-2", tmp_path / "data")
+    federation.by_itself = True
+    signed = federation.open_round(Kind.MEASURE)
+    turn(role)
+    turn(role)
+    assert (federation.uploads, federation.declined) == ([], [signed.hash.hex()])
+    assert federation.declined_because == ["nothing-to-learn-from"]
+    federation.open_round()
+    turn(role)
+    assert (len(federation.uploads), len(federation.declined)) == (1, 1)
+    role.stop()
+
+
 def test_an_older_main_does_not_know_of_that(federation: FakeFederation, tmp_path: Path, drawn: Path) -> None:
     role = federation.device(tmp_path / "device-2", drawn, accept_demo=False)
     federation.knows_decline = False

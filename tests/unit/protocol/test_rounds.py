@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -20,6 +22,7 @@ from fanlight.protocol.closing import (
     SignedOutcome,
     Verdict,
 )
+from fanlight.protocol.contribution import Measured
 from fanlight.protocol.device import needs_training
 from fanlight.protocol.device_round import Delivery, History
 from fanlight.protocol.merkle import Entry, set_root
@@ -129,6 +132,15 @@ def test_a_measuring_round_may_be_answered_without_pictures_to_learn_from() -> N
     assert told.commit(owner, empty).record.kind == "measure"
     assert not needs_training("measure")
     assert needs_training("train")
+
+
+def test_a_device_without_held_out_pictures_does_not_answer_a_measuring_round() -> None:
+    """Four of them would make k_min with one home, whose counts the sum would be."""
+    told = started(plan=plan_of(kind="measure"))
+    empty = dataclasses.replace(contribution_of(told.plan, 0), received=Measured(np.zeros((2, 2), np.int64), 0.0))
+    with pytest.raises(NotPossibleNow, match="held-out") as caught:
+        told.commit(WORLD.owners[0], empty)
+    assert caught.value.slug == "nothing-to-learn-from"
 
 
 def test_a_device_without_pictures_does_not_answer_a_training_round() -> None:

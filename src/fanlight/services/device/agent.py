@@ -29,12 +29,11 @@ from fanlight.errors import (
     RemoteError,
     StorageError,
 )
-from fanlight.protocol.device import NOTHING_CHANGED
+from fanlight.protocol.device import NOTHING_CHANGED, NOTHING_TO_LEARN_FROM
 from fanlight.protocol.device_round import Preparation
 from fanlight.protocol.exchange import Change, Offer
 from fanlight.protocol.plan import Kind
 from fanlight.services.device.deliveries import Deliveries
-from fanlight.services.device.learner import NOTHING_TO_LEARN_FROM
 from fanlight.services.device.membership import Membership
 from fanlight.services.device.rounds import OTHER_MODEL, Rounds
 from fanlight.services.device.steps import KNOCK_S, Steps
@@ -234,24 +233,30 @@ class Agent:
         if Kind(opening.plan.kind).sums and self._rounds.store.account.in_question is not None:
             return  # what to say hangs on how an earlier round has ended, which is asked for soon again
         change = self._rounds.change()
-        if not opening.trains:
-            self._wait_for(self._steps.measure())
-        elif opening.plan.kind == Kind.CHANGES and change is None:
-            self._decline(signed.hash, NOTHING_CHANGED)
-        elif opening.plan.kind == Kind.CHANGES and change is Change.LEAVES:
-            self._wait_for(self._steps.take_out())
-        elif offer.by_itself:
-            self._take_part(signed.hash)
+        with self._or_decline(signed.hash):
+            if not opening.trains:
+                self._wait_for(self._steps.measure())
+            elif opening.plan.kind == Kind.CHANGES and change is None:
+                self._decline(signed.hash, NOTHING_CHANGED)
+            elif opening.plan.kind == Kind.CHANGES and change is Change.LEAVES:
+                self._wait_for(self._steps.take_out())
+            elif offer.by_itself:
+                self._take_part()
 
-    def _take_part(self, mh: bytes) -> None:
+    def _take_part(self) -> None:
+        if self._rounds.offers.preparation in (Preparation.IDLE, Preparation.SENT):
+            self._train()
+        self._wait_for(self._steps.answer())
+
+    @contextlib.contextmanager
+    def _or_decline(self, mh: bytes) -> Iterator[None]:
+        """A device without the pictures that a round is about is no fault: main hears that it need not wait."""
         try:
-            if self._rounds.offers.preparation in (Preparation.IDLE, Preparation.SENT):
-                self._train()
-            self._wait_for(self._steps.answer())
+            yield
         except NotPossibleNow as error:
             if error.slug not in (NOTHING_TO_LEARN_FROM, NOTHING_CHANGED):
                 raise
-            log.info("this round is left out", reason=error.slug)  # not a fault
+            log.info("this round is left out", reason=error.slug)
             self._decline(mh, error.slug)
 
     def _tell_change(self, offer: Offer) -> None:

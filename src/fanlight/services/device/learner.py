@@ -14,7 +14,6 @@ import contextlib
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +31,7 @@ from fanlight.learning.torch_extra import has_torch
 from fanlight.learning.training import EpochProgress
 from fanlight.learning.training_settings import TrainingSettings
 from fanlight.protocol.contribution import W_MAX
+from fanlight.protocol.device import NOTHING_TO_LEARN_FROM
 from fanlight.protocol.device_round import Preparation
 from fanlight.protocol.plan import Kind, Plan
 from fanlight.services.device import solving
@@ -43,8 +43,6 @@ from fanlight.services.device.pictures import Examples, Pictures
 from fanlight.services.device.store import DeviceStore
 from fanlight.services.http.jobs import Point, Progress
 
-NOTHING_TO_LEARN_FROM: Final = "nothing-to-learn-from"
-"""Why a device does not train."""
 _FEATURES_COST = 4.0  # a picture's features take so many times as long as all passes over them
 _ACTIVATIONS_COST = 0.1  # the same of activations at a cut, behind which the backbone learns
 

@@ -11,7 +11,9 @@ other, and so do the rounds before with the same pictures.  So one level holds f
 - ``totals``: pictures, hits, accuracy, mean loss.  Hits may lie anywhere on the diagonal, misses anywhere beside it.
 
 So each hidden cell can have at least two values, also for those who know these rules, with one exception: that there
-are no misses at all, or no hits, is in the totals.  Sums over fewer than ``FEWEST_DEVICES`` are always totals.
+are no misses at all, or no hits, is in the totals.  Sums over fewer than ``FEWEST_DEVICES`` are always totals.  Who has
+no held-out pictures is not among the devices of a measuring round; among those of a training round it is, with zeros,
+and nobody can tell.
 """
 
 from __future__ import annotations
