@@ -128,6 +128,13 @@ def masked(q: Sequence[int], keys: Iterable[bytes], sign: int = 1) -> list[int]:
     return [(number + sign * sum(mask)) % (1 << 32) for number, *mask in zip(q, *streams, strict=True)]
 
 
+def masked_long(q: Sequence[int], keys: Iterable[bytes], sign: int = 1) -> list[int]:
+    """The same modulo 2^64, where words of a mask are taken in pairs, the lower half first."""
+    rows = [words(keystream(key, 8 * len(q))) for key in keys]
+    streams = [[low + (high << 32) for low, high in zip(row[::2], row[1::2], strict=True)] for row in rows]
+    return [(number + sign * sum(mask)) % (1 << 64) for number, *mask in zip(q, *streams, strict=True)]
+
+
 def pack(coordinates: Sequence[int], layout: Sequence[Segment]) -> bytes:
     """Each segment: the low bits of its coordinates, the lowest first, up to a whole 32-bit little-endian word."""
     out, at = b"", 0
@@ -220,3 +227,30 @@ def log_heads(fid: bytes, role: str, entries: Iterable[tuple[str, bytes]]) -> li
     for number, (kind, payload) in enumerate(entries, start=1):
         heads.append(digest("fanlight/log/v1", number, heads[-1], kind, sha256(payload)))
     return heads
+
+
+# ---- shards
+
+
+def places(lot: bytes, cohort: Sequence[bytes], count: int) -> list[int]:
+    """The shard of each of the cohort: they are sorted by their digests, and dealt out in turn."""
+    order = sorted(digest("fanlight/place/v1", lot, device) for device in cohort)
+    return [order.index(digest("fanlight/place/v1", lot, device)) % count + 1 for device in cohort]
+
+
+def summed(drawn: Mapping[bytes, int], count: int, k_min: int, accepted: Iterable[bytes]) -> dict[int, list[bytes]]:
+    """Which reports are summed together, by the number of their shard: neighbours join until k_min are there."""
+    rows: list[tuple[int, list[bytes]]] = []
+    waiting: tuple[int, list[bytes]] | None = None
+    for number in range(1, count + 1):
+        here = [device for device in accepted if drawn[device] == number]
+        name, there = waiting or (number, [])
+        waiting = (name, there + here)
+        if len(there + here) >= k_min:
+            rows.append(waiting)
+            waiting = None
+    if waiting and rows:
+        rows[-1][1].extend(waiting[1])
+    elif waiting:
+        rows.append(waiting)
+    return {name: sorted(devices) for name, devices in rows}
