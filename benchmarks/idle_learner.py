@@ -33,6 +33,13 @@ class IdleLearner(Learner):
 
     def train(self, held: Held, progress: Progress, most: int = W_MAX) -> Prepared:  # noqa: ARG002 it has no pictures
         """A preparation with nothing behind it."""
+        prepared, file = self.idle(held)
+        kept = self.store.trained(prepared, file)
+        progress(1.0, "done")
+        return kept
+
+    def idle(self, held: Held) -> tuple[Prepared, bytes]:
+        """The preparation, which is kept nowhere yet, and the file of a local model that is none."""
         counts = _all_right(held)
         file = b"idle" + self.randomness(16)
         prepared = Prepared(
@@ -48,9 +55,7 @@ class IdleLearner(Learner):
             local=counts,
             trained_at=int(self.clock()),
         )
-        kept = self.store.trained(prepared, file)
-        progress(1.0, "done")
-        return kept
+        return prepared, file
 
     def measure(self, held: Held, progress: Progress) -> Learned:
         """Every picture right."""

@@ -10,6 +10,7 @@ from fanlight.protocol.exchange import PREFIX, Welcome
 from fanlight.protocol.report import Receipt, report_id
 from fanlight.protocol.signing import Signed
 from tests.faults.laws import Law, law
+from tests.faults.lines import OFFSET_BYTES
 from tests.faults.request import Refusal, Request, Route
 from tests.faults.view import View
 from tests.faults.world import World
@@ -27,7 +28,7 @@ SAME_BYTES: Final = frozenset(
     )
 )
 """Whoever asks again gets the same bytes."""
-_TAKEN_AGAIN: Final = SAME_BYTES | {Route.ENROLLED, Route.ENDED}
+_TAKEN_AGAIN: Final = SAME_BYTES | {Route.ASKED, Route.ENROLLED, Route.ENDED}
 """Whoever asks again is not refused; the others ask about a present state, or tell of one."""
 _TOO_MUCH: Final = frozenset({408, 429, 503, 507})
 """Statuses that say nothing against a request: it is to come again."""
@@ -88,10 +89,13 @@ def _is_kept(view: View, request: Request, reply: bytes) -> bool:
         case ["enrolments"]:
             kept = Welcome.decode(reply).device in view.known[request.server]
         case ["rounds", mh, "reports", device]:
+            receipt = reply[OFFSET_BYTES:] if request.route is Route.ASKED else reply
             here = view.receipts.get((bytes.fromhex(mh), bytes.fromhex(device)))
-            kept = here == reply or (here is None and bytes.fromhex(device) in view.gone)
+            is_gone = here is None and bytes.fromhex(device) in view.gone
+            kept = not receipt or here == receipt or is_gone
         case ["rounds", mh, "beacons"]:
-            kept = view.beacons.get((bytes.fromhex(mh), bytes.fromhex(request.caller))) == request.body
+            here = view.beacons.get((bytes.fromhex(mh), bytes.fromhex(request.caller)))
+            kept = here == request.body or (here is None and bytes.fromhex(request.caller) in view.gone)
         case ["rounds", mh, "outcome"]:
             kept = view.main[bytes.fromhex(mh)].outcome == OutcomeForDevice.decode(reply).outcome.encode()
         case ["aggregator", "manifest"]:

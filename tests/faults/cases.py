@@ -25,11 +25,13 @@ from tests.faults.operations import (
     Everybody,
     Follow,
     Hear,
+    Leave,
     Measure,
     Operation,
     Release,
     Replay,
     Restart,
+    Revoke,
     Rule,
     Turn,
     Upload,
@@ -38,7 +40,8 @@ from tests.faults.operations import (
 from tests.faults.request import Route
 from tests.faults.roles import MAIN
 from tests.faults.routes import AGGREGATOR
-from tests.faults.world import NAMES, ROLES, WINDOW_S
+from tests.faults.scenarios import WINDOW_S, Scenario
+from tests.faults.world import NAMES, ROLES
 
 _device: Final = st.sampled_from(NAMES)
 _rule: Final[st.SearchStrategy[ShardRule]] = st.sampled_from(["never", "after-failure", "always"])
@@ -56,6 +59,8 @@ _rare: Final[st.SearchStrategy[Operation]] = st.one_of(
     st.builds(Ask, st.sampled_from([Order.FINISH, Order.ABANDON])),
     st.builds(Measure),
     st.builds(Cheat, _device),
+    st.builds(Leave, _device),
+    st.builds(Revoke, _device, st.sampled_from([MAIN, AGGREGATOR])),
     st.builds(Rule, _rule),
     st.builds(Advance, st.sampled_from([1, 20, 61, WINDOW_S + 1])),
     st.builds(Arrive, st.integers(0, 3)),
@@ -63,6 +68,8 @@ _rare: Final[st.SearchStrategy[Operation]] = st.one_of(
     st.builds(Replay, st.integers(0, 3), st.sampled_from(sorted(SAME_BYTES))),
     st.builds(Restart, st.sampled_from(ROLES)),
 )
+SCENARIOS: Final = st.sampled_from(Scenario)
+"""The federation that a case happens to."""
 MOST_SCENES: Final = 14
 _OPEN: Final[list[Operation]] = [Everybody(), Conduct(), Follow()]
 _REPORTED: Final[list[Operation]] = [Everybody(), Everybody()]
@@ -102,6 +109,23 @@ def _mishap(draw: st.DrawFn) -> list[Operation]:
     return [Upset(device, server, mishap, route), draw(_by_device(device))]
 
 
+_REPEATING: Final = st.sampled_from([Mishap.DROP_REPLY, Mishap.DUPLICATE, *Mishap])
+
+
+@st.composite
+def _arrival(draw: st.DrawFn) -> list[Operation]:
+    """Something goes wrong where a report arrives."""
+    device = draw(_device)
+    return [Upset(device, AGGREGATOR, draw(_REPEATING), Route.REPORT), Turn(device)]
+
+
+@st.composite
+def _ending(draw: st.DrawFn) -> list[Operation]:
+    """Something goes wrong where a round comes to its end."""
+    route = draw(st.sampled_from([Route.CLOSE, Route.RELEASE]))
+    return [Upset(AGGREGATOR, MAIN, draw(_REPEATING), route), CloseEarly(), Release()]
+
+
 @st.composite
 def _death(draw: st.DrawFn) -> list[Operation]:
     """A role dies at one of its next commits, while it does something or is asked to; mostly it is started again."""
@@ -119,6 +143,7 @@ _scene: Final[st.SearchStrategy[list[Operation]]] = st.one_of(
     _rare.map(lambda operation: [operation]),
     _mishap(),
     _mishap(),
+    _ending(),
     _death(),
     _death(),
     _death(),
@@ -127,11 +152,15 @@ _scene: Final[st.SearchStrategy[list[Operation]]] = st.one_of(
 
 @st.composite
 def cases(draw: st.DrawFn) -> list[Operation]:
-    """Lists of operations; most of them begin in a round that is open or has its reports, some with shards."""
+    """Lists of operations; most begin in a round that is open, has its reports or ends, some with shards."""
     beginning: list[Operation] = [*draw(st.sampled_from(_BEGINNINGS))]
     if beginning and not draw(st.integers(0, 2)):
         beginning.insert(0, Rule("always"))
     if not draw(st.integers(0, 3)):
-        beginning.append(Cheat(draw(_device)))
+        beginning.insert(0, Cheat(draw(_device)))
+    if beginning[-2:] == _REPORTED and draw(st.booleans()):
+        beginning += draw(_ending())
+    elif beginning[-3:] == _OPEN and draw(st.booleans()):
+        beginning += draw(_arrival())
     few, many = st.lists(_scene, max_size=MOST_SCENES), st.lists(_scene, min_size=6, max_size=MOST_SCENES)
     return [*beginning, *itertools.chain(*draw(few | many))]

@@ -47,7 +47,7 @@ def check(world: World) -> View:
     check_nothing_lost(world, view)
     check_one_release(world, view)
     check_sums(world, view)
-    check_ends(view)
+    check_ends(world, view)
     check_agreement(view)
     check_logs(world, view)
     return view
@@ -79,13 +79,15 @@ def _spent(view: View, signed: bytes) -> tuple[str, int, int]:
     return proposal.task, proposal.round, release.shard
 
 
-def check_ends(view: View) -> None:
+def check_ends(world: World, view: View) -> None:
+    """Of both servers, and of all devices but those that are told nothing any more."""
     law(Law.ROUNDS_END, not view.proposed, f"round {view.proposed} never opened")
     for mh, record in view.main.items():
         law(Law.ROUNDS_END, record.at in ENDS, f"round {record.number} is {record.state} at main")
         there = view.aggregator[mh]
         law(Law.ROUNDS_END, there.at in aggregator_round.TERMINAL, f"round {record.number} is {there.state} there")
-    for device, records in view.devices.items():
+    staying = (process.life.id for name, process in world.devices.items() if name not in world.gone)
+    for device, records in ((device, view.devices[device]) for device in staying):
         left = [record.number for record in records if record.at != Delivery.ENDED]
         law(Law.ROUNDS_END, not left, f"device {device.hex()} does not know how rounds {left} have ended")
 
@@ -100,7 +102,7 @@ def check_agreement(view: View) -> None:
         law(Law.AGREEMENT, same, f"round {record.number}: {record.state} at main, {there.state} at the aggregator")
     for records in view.devices.values():
         for mine in records:
-            same = mine.outcome == view.main[mine.mh].outcome
+            same = mine.at is not Delivery.ENDED or mine.outcome == view.main[mine.mh].outcome
             law(Law.AGREEMENT, same, f"a device was told otherwise of round {mine.number}")
 
 

@@ -12,14 +12,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from fanlight.errors import FanlightError, StorageError, Unreachable
+from fanlight.services.aggregator.reports_api import UPLOAD_OFFSET
 from fanlight.services.http.problems import as_problem, problem_body
 from fanlight.services.http.remote import Answer, Download, remote_error
 from tests.faults.request import Refusal, Request, Route
+
+OFFSET_BYTES: Final = 8
+"""How many bytes are there, in a reply to whom asks what is there of a report; its receipt follows, if it has one."""
 
 
 class Mishap(StrEnum):
@@ -136,11 +140,14 @@ class Line:
         """As ``Remote``'s."""
         content: bytes | Iterator[bytes] = options.get("content", b"")
         body = content if isinstance(content, bytes) else b"".join(content)
-        return self._net.carry(Request(self._caller, self.title, method, path, body))
+        offset = options.get("headers", {}).get(UPLOAD_OFFSET, "")
+        return self._net.carry(Request(self._caller, self.title, method, path, body, offset))
 
     def ask(self, method: str, path: str, **options: Any) -> Answer:
-        """As ``Remote``'s."""
-        return Answer({}, self.send(method, path, **options))
+        """As ``Remote``'s; what is there of a report comes before its receipt."""
+        reply = self.send(method, path, **options)
+        here = int.from_bytes(reply[:OFFSET_BYTES], "big")
+        return Answer({UPLOAD_OFFSET: str(here)}, reply[OFFSET_BYTES:])
 
     @contextmanager
     def download(self, path: str, headers: Mapping[str, str], limit: int) -> Generator[Download, None, None]:

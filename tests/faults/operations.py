@@ -78,6 +78,27 @@ class Turn:
 
 
 @dataclass(frozen=True)
+class Leave:
+    """A device leaves, and tells the servers that it can reach; the others when it can."""
+
+    device: str
+
+    def __call__(self, world: World) -> None:
+        world.leave(self.device)
+
+
+@dataclass(frozen=True)
+class Revoke:
+    """The operator puts a device out, at one server first; the other hears of it in the end."""
+
+    device: str
+    server: str
+
+    def __call__(self, world: World) -> None:
+        world.revoke(self.device, self.server)
+
+
+@dataclass(frozen=True)
 class Conduct:
     """Main does what its policy asks for next: propose a round, have it finished, publish."""
 

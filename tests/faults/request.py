@@ -15,9 +15,12 @@ class Route(StrEnum):
     """What a request is for: its path without prefix, ids and query."""
 
     ENROLMENT = "enrolments"
+    DEPARTURE = "departures"
+    REVOCATION = "revocations"
     OFFER = "offer"
     MODEL = "models"
     REPORT = "rounds/reports"
+    ASKED = "what is there of a report"
     BEACON = "rounds/beacons"
     OUTCOME = "rounds/outcome"
     DECLINE = "rounds/decline"
@@ -32,17 +35,24 @@ class Route(StrEnum):
 
 @dataclass(frozen=True)
 class Request:
-    """One request: who asks whom for what."""
+    """One request: who asks whom for what.
+
+    Attributes:
+        offset: its field ``Upload-Offset``, if it has one.
+    """
 
     caller: str
     server: str
     method: str
     path: str
     body: bytes = field(repr=False)
+    offset: str = ""
 
     @property
     def route(self) -> Route:
         """What it is for."""
+        if self.method == "POST" and self.path.endswith(f"/reports/{self.caller}"):
+            return Route.ASKED
         words = self.path.removeprefix(f"{PREFIX}/").split("?")[0].split("/")
         return Route("/".join(word for word in words if len(word) < _SHORTEST_ID))
 

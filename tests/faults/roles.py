@@ -14,7 +14,6 @@ from types import ModuleType
 from typing import cast
 from unittest import mock
 
-from benchmarks.idle_learner import IdleLearner
 from fanlight.errors import FanlightError, NotAuthentic, Refused, StorageError
 from fanlight.protocol.device_round import Preparation, PreparationEvent
 from fanlight.protocol.exchange import PREFIX, Order
@@ -40,6 +39,7 @@ from fanlight.services.main_server import service as main_service
 from fanlight.services.main_server.conductor import Conductor
 from fanlight.services.main_server.offers import Offers as MainOffers
 from fanlight.services.main_server.service import MainService
+from tests.faults.learner import DrawnLearner
 from tests.faults.lines import Line, Net
 from tests.faults.routes import AGGREGATOR, AggregatorRoutes, MainRoutes
 from tests.faults.stores import Store
@@ -142,7 +142,7 @@ class Device:
         main, aggregator = MainClient(line(MAIN), token.trust), AggregatorClient(line(AGGREGATOR))
         settings = DeviceSettings(state=state, token=around.folder, data=around.folder, accept_demo=True)
         wishes = Wishes(self.store, settings)
-        learner = IdleLearner(self.store, cast("Pictures", None), around.clock, around.randomness)
+        learner = DrawnLearner(self.store, cast("Pictures", None), around.clock, around.randomness)
         offers = DeviceOffers(self.store, main)
         parts = (identity, self.store, offers, learner, main, aggregator, wishes, around.clock, around.randomness)
         self.rounds = Rounds(*parts)
@@ -181,8 +181,15 @@ class Device:
         """Ask what became of rounds that are offered no more."""
         self._deliveries.end()
 
+    def leave(self) -> None:
+        """Leave, for good."""
+        self.membership.leave()
+
     def turn(self) -> None:
         """One turn of ``Agent._turn``."""
+        if self.rounds.wishes.kept.left:
+            self.membership.say_goodbye()
+            return
         self.enrol()
         self.poll()
         self._deliveries.end_what_matters_now()

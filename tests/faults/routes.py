@@ -1,30 +1,36 @@
 """What each server does with a request: the handlers of its routes, without HTTP and its signatures.
 
 They call the services in the order in which ``protocol_api``, ``reports_api`` and ``membership_api`` do. What those do
-after the reply has left is returned beside the reply.
+after the reply has left is returned beside the reply. Reports are read by the aggregator's own ``Uploads``.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Final
 from urllib.parse import parse_qs, urlsplit
 
-from fanlight.errors import FanlightError, NotEnrolled, NotFound
-from fanlight.protocol.digests import vector_digest
+from starlette.requests import Request as HttpRequest
+from starlette.types import Message
+
+from fanlight.errors import NotEnrolled, NotFound
 from fanlight.protocol.exchange import PREFIX, Welcome
-from fanlight.protocol.report import ENVELOPE_LIMIT, PREFIX_BYTES, Envelope, envelope_length
+from fanlight.services.aggregator.reports_api import UPLOAD_OFFSET
 from fanlight.services.aggregator.service import AggregatorService
 from fanlight.services.aggregator.uploads import Uploads
+from fanlight.services.http.numbers import whole_number
 from fanlight.services.main_server import announcements, signed_answers
 from fanlight.services.main_server.offers import Offers
 from fanlight.services.main_server.release_body import ReleaseBody
 from fanlight.services.main_server.service import MainService
 from fanlight.services.server.membership import Membership
-from tests.faults.request import Request
+from tests.faults.lines import OFFSET_BYTES
+from tests.faults.request import Request, Route
 
 Afterwards = Callable[[], object]
 AGGREGATOR: Final = "aggregator"
+_OF_MEMBERS: Final = ("/enrolments", "/departures", "/revocations")
 
 
 def nothing() -> None:
@@ -47,8 +53,8 @@ class MainRoutes:
         url = urlsplit(request.path.removeprefix(PREFIX))
         if request.caller == AGGREGATOR:
             return self._to_aggregator(url.path, request.body), nothing
-        if url.path == "/enrolments":
-            return _enrol(self._service.membership, request.body, self._service.clock, self._service.members_changed)
+        if url.path in _OF_MEMBERS:
+            return _of_members(self._service.membership, request, self._service.clock, self._service.members_changed)
         device = bytes.fromhex(request.caller)
         if self._service.membership.public_key(device) is None:
             raise NotEnrolled("This device is not a member.", slug="not-enrolled")
@@ -119,31 +125,50 @@ class AggregatorRoutes:
         """The reply, and what follows it."""
         service = self._service
         match request.path.removeprefix(PREFIX).split("/")[1:]:
-            case ["enrolments"]:
-                return _enrol(service.membership, request.body, service.clock, service.tell_main_of_members)
+            case [some] if f"/{some}" in _OF_MEMBERS:
+                return _of_members(service.membership, request, service.clock, service.tell_main_of_members)
             case ["rounds", mh, "reports", device]:
-                return self._report(bytes.fromhex(mh), bytes.fromhex(device), request.body), nothing
+                return self._report(bytes.fromhex(mh), bytes.fromhex(device), request), nothing
         raise NotFound(request.path)
 
-    def _report(self, mh: bytes, device: bytes, body: bytes) -> bytes:
-        """As ``Uploads.whole``, which waits for the body of its request meanwhile."""
-        service = self._service
-        service.reception.check_member(device)
-        start = PREFIX_BYTES + envelope_length(body[:PREFIX_BYTES])
-        envelope, y = Envelope.decode(body[PREFIX_BYTES:start], limit=ENVELOPE_LIMIT), body[start:]
-        report = self._uploads._admit(mh, device, envelope)
-        if isinstance(report, bytes):
-            return report
-        if len(y) != report.size or vector_digest([y]) != report.header.y_hash:
-            raise report.refuse_vector()
-        (answer,) = self._uploads._store_group([(report, y)])
-        if isinstance(answer, FanlightError):
-            raise answer
-        return answer
+    def _report(self, mh: bytes, device: bytes, request: Request) -> bytes:
+        """Read by ``Uploads`` itself. Who is a member must be known: it would wait for that, and nobody waits here."""
+        self._service.reception.check_member(device)
+        arriving = _arriving(request)
+        match request.method:
+            case "POST":
+                here, receipt = asyncio.run(self._uploads.ask(arriving, mh, device))
+                return here.to_bytes(OFFSET_BYTES, "big") + receipt
+            case "PATCH":
+                start = whole_number(UPLOAD_OFFSET, request.offset)
+                return asyncio.run(self._uploads.rest(arriving, mh, device, start))
+        return asyncio.run(self._uploads.whole(arriving, mh, device))
 
 
-def _enrol(
-    membership: Membership, body: bytes, clock: Callable[[], float], on_change: Afterwards
+def _arriving(request: Request) -> HttpRequest:
+    """A request as it comes over HTTP, whole."""
+    told = {"type": "http", "method": request.method, "path": request.path, "query_string": b""}
+    headers = [(b"content-length", str(len(request.body)).encode())]
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": request.body, "more_body": False}
+
+    return HttpRequest({**told, "headers": headers}, receive)
+
+
+def _of_members(
+    membership: Membership, request: Request, clock: Callable[[], float], on_change: Afterwards
 ) -> tuple[bytes, Afterwards]:
-    member, is_new = membership.enrol(body, int(clock()))
+    """As ``membership_api``'s, the same at both servers."""
+    match request.route:
+        case Route.DEPARTURE:
+            device = bytes.fromhex(request.caller)
+            if membership.public_key(device) is None:
+                raise NotEnrolled("This device is not a member.", slug="not-enrolled")
+            membership.leave(device, request.body, int(clock()))
+            return b"", on_change
+        case Route.REVOCATION:
+            membership.revoke(request.body)
+            return b"", on_change
+    member, is_new = membership.enrol(request.body, int(clock()))
     return Welcome(device=member.device, name=member.name).encode(), on_change if is_new else nothing

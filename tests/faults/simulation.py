@@ -15,6 +15,7 @@ from fanlight.protocol.signing import Signed
 from tests.faults.answers import again
 from tests.faults.invariants import check
 from tests.faults.operations import Operation
+from tests.faults.scenarios import Scenario
 from tests.faults.stores import Kind
 from tests.faults.view import View
 from tests.faults.world import Template, World
@@ -37,18 +38,20 @@ class Simulation:
     seen: Counter[str] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
-        self._template = Template.make(self.folder / "template", self.kind)
+        self._templates: dict[Scenario, Template] = {}
 
-    def run(self, operations: Sequence[Operation], seed: int = 0) -> View:
+    def run(self, operations: Sequence[Operation], seed: int = 0, scenario: Scenario = Scenario.PLAIN) -> View:
         """Let operations happen to a fresh federation, heal it, and check every law.
 
         Raises:
             Violation: a law does not hold; it carries which one.
             ServerFault: a server failed by itself.
         """
+        if scenario not in self._templates:
+            self._templates[scenario] = Template.make(scenario, self.folder / scenario.name, self.kind)
         place = Path(tempfile.mkdtemp(dir=self.folder))
         try:
-            with self._template.world(place / "world", self.kind, seed.to_bytes(32, "big")) as world:
+            with self._templates[scenario].world(place / "world", self.kind, seed.to_bytes(32, "big")) as world:
                 for operation in operations:
                     operation(world)
                 world.settle()
@@ -60,7 +63,9 @@ class Simulation:
 
     def _count(self, world: World, view: View, operations: Sequence[Operation]) -> None:
         self.seen["cases"] += 1
+        self.seen[f"cases {world.scenario.name.lower()}"] += 1
         self.seen["operations"] += len(operations)
+        self.seen["devices gone"] += len(world.gone)
         self.seen["requests"] += len(world.net.sent)
         self.seen["deaths"] += sum(process.fate.deaths for process in world.processes.values())
         self.seen.update(f"rounds {record.state}" for record in view.main.values())

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fanlight.core import ring
 from fanlight.core.masks import add_mask
-from fanlight.learning.algorithms.algorithm import Gathered
-from fanlight.learning.algorithms.fedavg import FEDAVG
-from fanlight.learning.heads import head_layout
-from fanlight.learning.model_file import decode
+from fanlight.core.packing import pack
+from fanlight.core.segments import is_long
+from fanlight.learning.algorithms.algorithm import Gathered, State
+from fanlight.learning.heads import SoftmaxHead, head_layout
+from fanlight.learning.local_training import head_of, vector_of
+from fanlight.learning.model_file import HeadModel, decode
 from fanlight.protocol import aggregator_round, main_round
 from fanlight.protocol.closing import (
     SUM_NOT_USABLE,
@@ -24,11 +27,13 @@ from fanlight.protocol.closing import (
     stored_close,
     stored_verdict,
 )
-from fanlight.protocol.contribution import check_sum, read_totals
+from fanlight.protocol.contribution import Totals, centre, check_sum, read_totals
 from fanlight.protocol.digests import vector_digest
 from fanlight.protocol.report import report_id
 from fanlight.protocol.sealing import MASK_MAIN, mask_key
 from fanlight.protocol.shards import Shard, divide
+from fanlight.services.main_server.algorithm_memories import remembered
+from fanlight.services.main_server.solving import solve
 from fanlight.storage.tables import main as main_tables
 from tests.faults.laws import Law, law
 from tests.faults.roles import MAIN
@@ -68,14 +73,15 @@ def _check_sum(
     record: aggregator_round.Record, release: Release, shard: Shard, reports: Sequence[Report]
 ) -> NDArray[np.int64]:
     """What was released of a shard is the sum of its reports; returns it, with all masks off."""
-    plain: NDArray[np.int64] = np.sum([report.plain for report in reports], axis=0)
-    plain = ring.centre(plain.astype(np.uint64).astype(np.uint32))
-    masked = plain.astype(np.uint64).astype(np.uint32)
+    layout = record.terms.proposal.layout
+    total: NDArray[np.int64] = np.sum([report.plain for report in reports], axis=0)
+    masked: NDArray[Any] = total.view(np.uint64) if is_long(layout) else total.astype(np.uint32)
+    plain = centre(layout, masked.copy()).astype(np.int64)
     for report in reports:
         add_mask(masked, mask_key(report.seeds[MASK_MAIN], MASK_MAIN, record.mh, report.device))
     where = f"round {record.number}, shard {shard.number}"
     law(Law.SUM, (release.shard, release.count) == (shard.number, len(reports)), f"{where}: another set")
-    same = release.sum_hash == vector_digest([ring.to_bytes(masked)])
+    same = release.sum_hash == vector_digest([ring.to_bytes(pack(masked, layout))])
     law(Law.SUM, same, f"{where}: the released sum is another one")
     return plain
 
@@ -105,16 +111,25 @@ def _check_use(
     law(Law.SUM, outcome.result == Result.RELEASED, f"round {number} is {outcome.result} with good sums")
     plain: NDArray[np.int64] = np.sum([one for _, one in good], axis=0)
     totals = read_totals(layout, plain, sum(count for count, _ in good))
-    if totals.mean is None:
+    if totals.mean is None and totals.sums is None:
         law(Law.SUM, number not in models, f"measuring round {number} has made a model")
         return
     files = {row.sha256: row.content for row in rows(world, MAIN, main_tables.model_files)}
-    before, after = (_parameters(files[sha256]) for sha256 in (record.terms.model, models[number]))
-    expected = FEDAVG.apply(FEDAVG.init(before), Gathered(totals.mean)).parameters
-    same = np.array_equal(after, expected.astype(np.float32))
+    after, head = decode(files[models[number]]), _head(world, record, totals, decode(files[record.terms.model]))
+    same = np.array_equal(after.weight, head.weight) and np.array_equal(after.bias, head.bias)
     law(Law.SUM, same, f"round {number}: the model is not made of its sum")
 
 
-def _parameters(content: bytes) -> NDArray[np.float64]:
-    model = decode(content)
-    return head_layout(*model.weight.shape).flatten({"head.weight": model.weight, "head.bias": model.bias})
+def _head(world: World, record: main_round.Record, totals: Totals, start: HeadModel) -> SoftmaxHead:
+    """What follows from the sum, by the task's own rule, as a whole; that nobody is held back, all tasks here say."""
+    if totals.sums is not None:
+        return solve(world.scenario.task.plan, totals.sums, np.zeros(len(start.classes), np.bool_))[0]
+    choice, layout = world.scenario.task.algorithm, head_layout(*start.weight.shape)
+    with world.database(MAIN).reading() as tx:
+        memory = remembered(tx, start.version, choice)
+    control = None if totals.control is None else totals.control * totals.control_unit
+    begun = choice.algorithm.init(vector_of(layout, start))
+    before = State(begun.parameters, memory or begun.memory)
+    assert totals.mean is not None
+    after = choice.algorithm.apply(before, Gathered(totals.mean, totals.count, control=control))
+    return head_of(layout, after.parameters)

@@ -17,8 +17,11 @@ import hypothesis
 import pytest
 from hypothesis import strategies as st
 
-from tests.faults.cases import cases
+from tests.faults.answers import SAME_BYTES
+from tests.faults.cases import SCENARIOS, cases
 from tests.faults.operations import Operation
+from tests.faults.request import Route
+from tests.faults.scenarios import Scenario
 from tests.faults.simulation import Simulation
 from tests.faults.stores import Kind
 
@@ -45,9 +48,9 @@ def test_the_laws_hold_whatever_fails(
         database=None,
         suppress_health_check=list(hypothesis.HealthCheck),
     )
-    @hypothesis.given(cases(), st.integers(0, 2**32))
-    def run(operations: list[Operation], drawn: int) -> None:
-        simulation.run(operations, drawn)
+    @hypothesis.given(cases(), st.integers(0, 2**32), SCENARIOS)
+    def run(operations: list[Operation], drawn: int, scenario: Scenario) -> None:
+        simulation.run(operations, drawn, scenario)
 
     try:
         run()
@@ -59,3 +62,7 @@ def test_the_laws_hold_whatever_fails(
     assert simulation.seen["rounds failed"] > CASES / 50
     assert simulation.seen["rounds with shards"] > CASES / 20
     assert simulation.seen["shards left out"] > CASES / 100
+    for route in SAME_BYTES - {Route.MODEL}:
+        assert simulation.seen[f"again {route}"] > CASES / 100, f"too few came again: {route}"
+    for scenario in Scenario:
+        assert simulation.seen[f"cases {scenario.name.lower()}"] > CASES / 50

@@ -9,9 +9,10 @@ import pytest
 from tests.faults.operations import Advance, CloseEarly, Conduct, Crash, Everybody, Follow, Operation, Replay, Turn
 from tests.faults.request import Route
 from tests.faults.routes import AGGREGATOR
+from tests.faults.scenarios import WINDOW_S
 from tests.faults.simulation import Simulation
 from tests.faults.stores import Kind
-from tests.faults.world import NAMES, WINDOW_S
+from tests.faults.world import NAMES
 
 CLOSED_AND_LEFT: list[Operation] = [Everybody(), Everybody(), CloseEarly()]
 """An operator closed a round and did not release it: it stayed open for ever, also when its window had passed."""

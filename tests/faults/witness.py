@@ -15,12 +15,13 @@ from unittest import mock
 import numpy as np
 from numpy.typing import NDArray
 
-from fanlight.core import ring
 from fanlight.core.masks import subtract_mask
+from fanlight.core.packing import unpack
 from fanlight.core.segments import Segment
 from fanlight.protocol import device as device_protocol
-from fanlight.protocol.contribution import encode
+from fanlight.protocol.contribution import centre, encode
 from fanlight.protocol.device import Device
+from fanlight.protocol.manifest import Manifest, SignedManifest
 from fanlight.protocol.report import Envelope
 from fanlight.protocol.sealing import mask_key, seal_seed
 from tests.faults.request import Refusal, Request
@@ -76,9 +77,9 @@ class Witness:
         plain: list[NDArray[np.int64]] = []
         seeds: dict[str, bytes] = {}
 
-        def encoded(layout: Sequence[Segment], *arguments: Any) -> NDArray[np.uint32]:
+        def encoded(layout: Sequence[Segment], *arguments: Any) -> NDArray[Any]:
             vector = encode(layout, *arguments)
-            plain[:] = [ring.centre(vector.copy())]
+            plain[:] = [centre(layout, vector.copy()).astype(np.int64)]
             return vector
 
         def sealed(seed: bytes, round_key: bytes, label: str, *arguments: Any) -> bytes:
@@ -86,12 +87,13 @@ class Witness:
             seeds[label] = seed
             return seal_seed(seed, round_key, label, *arguments)
 
-        def committed(device: Device, *arguments: Any) -> Any:
-            record, y = commit(device, *arguments)
+        def committed(device: Device, signed: SignedManifest, manifest: Manifest, *arguments: Any) -> Any:
+            record, y = commit(device, signed, manifest, *arguments)
             if device.device in self.cheats:
                 self.cheats.remove(device.device)
-                record, y = as_garbage(device.private, record)
-                plain[:] = [_left_of(y, record.mh, device.device, seeds)]
+                layout = manifest.proposal.layout
+                record, y = as_garbage(device.private, record, layout)
+                plain[:] = [_left_of(y, layout, record.mh, device.device, seeds)]
             report = Envelope.decode(record.envelope).report_id
             self.reports[report] = Report(record.mh, device.device, plain[0], dict(seeds))
             return record, y
@@ -104,8 +106,10 @@ class Witness:
             yield
 
 
-def _left_of(y: NDArray[np.uint32], mh: bytes, device: bytes, seeds: dict[str, bytes]) -> NDArray[np.int64]:
-    vector = y.copy()
+def _left_of(
+    y: NDArray[np.uint32], layout: Sequence[Segment], mh: bytes, device: bytes, seeds: dict[str, bytes]
+) -> NDArray[np.int64]:
+    vector = unpack(y.copy(), layout)
     for label, seed in seeds.items():
         subtract_mask(vector, mask_key(seed, label, mh, device))
-    return ring.centre(vector)
+    return centre(layout, vector).astype(np.int64)

@@ -11,9 +11,9 @@ from types import TracebackType
 from typing import Final, Self
 
 from fanlight.core.randomness import Keystream
-from fanlight.errors import Unreachable
-from fanlight.services.federation import init_federation, issue_token_file
-from fanlight.services.main_server.task import Policy, Task, Training
+from fanlight.errors import RemoteError, Unreachable
+from fanlight.protocol.exchange import PREFIX
+from fanlight.services.federation import init_federation, issue_token_file, revoke
 from fanlight.services.server.chained_log import ChainedLog
 from fanlight.storage.database import Database
 from tests.faults.lines import Net
@@ -21,18 +21,12 @@ from tests.faults.processes import Process
 from tests.faults.request import Request
 from tests.faults.roles import MAIN, Aggregator, Device, Main, Surroundings
 from tests.faults.routes import AGGREGATOR
+from tests.faults.scenarios import DEVICES, WINDOW_S, Scenario
 from tests.faults.stores import Died, Fate, Kind, Store
 from tests.faults.witness import Witness
 
-DEVICES: Final = 4
-"""As many as two shards of ``k_min`` take."""
 NOW: Final = 1_800_000_000
-WINDOW_S: Final = 600
 TURNS_TO_SETTLE: Final = 12
-POLICY: Final = Policy(
-    demo=True, by_itself=True, k_min=2, n_max=DEVICES, r_max_percent=34, window_s=WINDOW_S, wait_s=60
-)
-TASK: Final = Task(classes=("circle", "square"), picture_size=32, training=Training(epochs=1), policy=POLICY)
 NAMES: Final = tuple(f"device-{number}" for number in range(DEVICES))
 ROLES: Final = (MAIN, AGGREGATOR, *NAMES)
 
@@ -42,29 +36,33 @@ class Template:
     """A federation before its first moment: copied for each world.
 
     Attributes:
+        scenario: which.
         folder: the state folders of all roles.
         contents: of their databases in memory.
     """
 
+    scenario: Scenario
     folder: Path
     contents: dict[str, bytes]
 
     @classmethod
-    def make(cls, folder: Path, kind: Kind) -> Template:
+    def make(cls, scenario: Scenario, folder: Path, kind: Kind) -> Template:
         """Keys, tokens, tables and a first model; takes half a second."""
-        init_federation(folder, main_url="http://main", aggregator_url="http://aggregator", task_json=TASK.to_json())
+        init_federation(
+            folder, main_url="http://main", aggregator_url="http://aggregator", task_json=scenario.task.to_json()
+        )
         for name in NAMES:
             issue_token_file(folder, name, NOW + 10_000_000)
         empty = {name: Store(kind, Fate()) for name in ROLES}
-        with World(folder, empty, bytes(32)):
+        with World(scenario, folder, empty, bytes(32)):
             pass
-        return cls(folder, {name: store.content for name, store in empty.items()})
+        return cls(scenario, folder, {name: store.content for name, store in empty.items()})
 
     def world(self, folder: Path, kind: Kind, seed: bytes) -> World:
         """A fresh one in ``folder``; what it draws follows from ``seed`` (32 bytes)."""
         shutil.copytree(self.folder, folder)
         stores = {name: Store(kind, Fate(), self.contents[name]) for name in ROLES}
-        return World(folder, stores, seed)
+        return World(self.scenario, folder, stores, seed)
 
 
 @dataclass
@@ -72,19 +70,26 @@ class World:
     """One case.
 
     Args:
-        folder: of the federation.
+        scenario: which federation it is.
+        folder: of its state.
         stores: of each role.
         seed: of all randomness, 32 bytes.
+
+    Attributes:
+        gone: devices that have left, or were revoked.
     """
 
+    scenario: Scenario
     folder: Path
     stores: dict[str, Store]
     seed: bytes
     now: float = NOW
     witness: Witness = field(default_factory=Witness)
+    gone: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self._stack = ExitStack()
+        self._revocations: list[bytes] = []
         self.net = Net(self._deliver, self.witness.hear, self.witness.hear_refusal)
         around = Surroundings(self.folder, self.net, lambda: self.now, Keystream(self.seed).bytes)
         self.main = Process(self.stores[MAIN], partial(Main, around))
@@ -94,6 +99,7 @@ class World:
 
     def __enter__(self) -> Self:
         self._stack.enter_context(self.witness.watching())
+        self._stack.enter_context(self.scenario.sizes())
         return self
 
     def __exit__(
@@ -116,6 +122,23 @@ class World:
         """The next report of a device is garbage."""
         self.witness.cheats.add(bytes.fromhex(self._ids[name]))
 
+    def leave(self, name: str) -> None:
+        """A device leaves, if it is up."""
+        if self.devices[name].is_up:
+            self.gone.add(name)
+            self.devices[name].act(Device.leave)
+
+    def revoke(self, name: str, server: str) -> None:
+        """The operator revokes a device's token, and tells one server."""
+        self.gone.add(name)
+        self._revocations.append(revoke(self.folder, name, int(self.now)).body)
+        self._tell_revoked(server)
+
+    def _tell_revoked(self, server: str) -> None:
+        for message in self._revocations:
+            with suppress(RemoteError):
+                self.net.carry(Request("operator", server, "POST", f"{PREFIX}/revocations", message))
+
     def log(self, server: str) -> ChainedLog:
         """The log of a server."""
         return (self.main if server == MAIN else self.aggregator).life.service.log
@@ -131,6 +154,8 @@ class World:
             process.fate.spare()
             if not process.is_up:
                 process.restart()
+        self._tell_revoked(MAIN)
+        self._tell_revoked(AGGREGATOR)
         self.main.act(lambda main: main.service.change_policy(paused=True))
         for turn in range(TURNS_TO_SETTLE):
             if turn == TURNS_TO_SETTLE // 2:
@@ -144,7 +169,8 @@ class World:
         line, stored = self.main.life.service.latest(), self.aggregator.life.service.rounds.latest()
         if line is None:
             return True
-        heard = not any(device.life.store.unfinished() for device in self.devices.values())
+        staying = (device for name, device in self.devices.items() if name not in self.gone)
+        heard = not any(device.life.store.unfinished() for device in staying)
         return line.is_over and stored is not None and stored.record.mh == line.mh and stored.told_main and heard
 
     def everybody(self) -> None:
