@@ -11,6 +11,7 @@ and no message goes back and forth for each device.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import mmap
 import os
@@ -35,7 +36,7 @@ _NO_MORE: Final = _NUMBER.pack(-1)
 _MOST_PIECES: Final = 1 << 10
 """A pipe holds so many numbers without a reader, on any system: to write them never blocks."""
 _MOST_SUMS: Final = 16
-_PATIENCE_S: Final = 5.0
+_PATIENCE_S: Final = 1.0
 
 
 class _Shared:
@@ -98,7 +99,7 @@ class Forked:
         return Done(total, tuple(sorted(notes)))
 
     def close(self) -> None:
-        """End the workers: those that hang, by force."""
+        """End the workers; those that are at work, by force: what they have not reported counts for nothing."""
         for line in self._lines:
             line.close()
         for process in self._processes:
@@ -150,7 +151,8 @@ class Forked:
                 answer = encode_notes(self._carry_out(order, sums))
             except FanlightError as error:
                 answer = json.dumps({"message": error.message, "next": error.next, "slug": error.slug}).encode()
-            line.send_bytes(answer)
+            with contextlib.suppress(OSError):  # nobody wants to know any more
+                line.send_bytes(answer)
 
     def _carry_out(self, order: Order, shared: _Shared) -> list[Note]:
         empty = self._workshop.empty_sums(order)
