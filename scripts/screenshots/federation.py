@@ -182,6 +182,18 @@ def new_pictures(folder: Path, each: int) -> list[Path]:
     return made
 
 
+def own_pictures(folder: Path, count: int) -> list[Path]:
+    """Pictures of what only one home has: a striped star."""
+    folder.mkdir(parents=True)
+    made = []
+    for number in range(count):
+        picture = shapes.draw("star", Chance("screenshots-own", number)).copy()
+        picture[::6] = (240, 140, 30)
+        made.append(folder / f"own-{number}.png")
+        Image.fromarray(picture).save(made[-1])
+    return made
+
+
 def _is_free(port: int) -> bool:
     with socket.socket() as trial:
         trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -16,7 +16,7 @@ from fanlight.cli.owner_client import OwnerClient
 from fanlight.services.federation import revoke
 from fanlight.services.main_server.task import Policy
 from scripts.screenshots.album import DESK, DESK_DARK, PHONE, Album
-from scripts.screenshots.federation import Federation, federation, leave, new_pictures, prepared, wait
+from scripts.screenshots.federation import Federation, federation, leave, new_pictures, own_pictures, prepared, wait
 
 ROUNDS: Final = 7
 LIVE: Final = 4
@@ -229,7 +229,24 @@ def device(album: Album, home: OwnerClient, new: list[Path]) -> None:
     page.set_input_files("#try-picture", new[0].with_name("notes.txt"))
     page.get_by_role("button", name="What is it?").click()
     album.take(page, "device-try-refused", "What is no picture cannot be tried; it says why.", page.locator("#problem"))
+    own_names(album, page, home.url, new[0].parent / "own")
     privacy(album, page, home)
+
+
+def own_names(album: Album, page: Page, url: str, folder: Path) -> None:
+    """A name that only this home knows, and six pictures of it."""
+    page.goto(f"{url}/own")
+    page.get_by_label("A new name").fill("Minka")
+    page.get_by_role("button", name="Add the name").click()
+    page.locator("#names td").first.wait_for()
+    page.goto(f"{url}/pictures")
+    page.set_input_files("#files", own_pictures(folder, 6))
+    page.get_by_label("They show").select_option(label="Minka")
+    page.get_by_role("button", name="Put in").click()
+    page.get_by_text("6 pictures put in").first.wait_for()
+    page.goto(f"{url}/own")
+    caption = "Names that only this home knows: how well, and what would help."
+    album.take(page, "device-own-names", caption, page.get_by_label("Share of Minka named rightly"), BEST)
 
 
 def _empty_cell(home: OwnerClient) -> int:

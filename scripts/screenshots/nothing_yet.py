@@ -76,6 +76,7 @@ def no_pictures(album: Album, folder: Path) -> None:
             ("/pictures", "empty-device-pictures", "Put your first pictures in.", "There are no pictures yet."),
             ("/pictures?state=deleted", "empty-device-bin", "Nothing was deleted.", "The bin is empty."),
             ("/pictures?problem=duplicates", "empty-device-alike", "None alike.", "No two pictures look alike."),
+            ("/own", "empty-device-own", "No name is this home's own yet.", "Your own cat, your car, your family."),
             ("/learning", "empty-device-learning", "Nothing was learned.", "Nothing was measured yet."),
             ("/privacy", "empty-device-privacy", "Nothing has left this device.", "Nothing yet."),
             ("/privacy/sent", "empty-device-list", "A list by itself, with nothing in it.", "There is nothing yet."),

@@ -34,7 +34,7 @@ PAGES: Final = {
     },
     "aggregator": {"/aggregate_models", "/send_model_secagg", "/rounds", "/log"},
     "device-1": {
-        *("/modeltrain", "/sendstatus", "/sendmodel", "/privacy", "/learning", "/learning/pictures"),
+        *("/modeltrain", "/sendstatus", "/sendmodel", "/privacy", "/own", "/learning", "/learning/pictures"),
         *("/pictures", "/pictures/#", "/pictures?label", "/pictures?state=labelled", "/pictures?state=suggested"),
         *("/pictures?state=unlabelled", "/pictures?state=not_usable", "/pictures?state=deleted"),
         *("/pictures?problem=blurred", "/pictures?problem=tiny", "/pictures?problem=duplicates"),

@@ -102,7 +102,7 @@ def addresses(world: World) -> list[str]:
 START = {
     "main": ("/models/1", "/task"),
     "aggregator": ("/aggregate_models",),
-    "device": ("/pictures", "/learning", "/privacy"),
+    "device": ("/pictures", "/own", "/learning", "/privacy"),
 }
 """Pages with forms, or that look at their address."""
 FILL = """([number, text]) => {

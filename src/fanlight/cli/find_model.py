@@ -11,6 +11,7 @@ from fanlight.cli.role_database import first_row
 from fanlight.errors import ModelError, NotFound, StorageError, UsageError
 
 if TYPE_CHECKING:
+    from fanlight.learning.home_model import HomeModel
     from fanlight.learning.model_file import HeadModel
 
 DEFAULT_STATE = Path("fanlight-state")
@@ -21,6 +22,7 @@ _CURRENT = """
     ORDER BY version = (SELECT CAST(value AS INTEGER) FROM settings WHERE key = 'current_model') DESC, version DESC
 """
 """The version that the operator made current, else the newest; see ``Models.current``."""
+_HOME = "SELECT head, familiar, findings FROM home_models"
 _NUMBERED = "SELECT content FROM models JOIN model_files USING (sha256) WHERE version = ?"
 
 
@@ -66,6 +68,23 @@ def role_folder(state: Path | None) -> Path:
     if demo is not None:
         return demo.main
     return state / "main" if (state / "main" / _DATABASE).is_file() else state
+
+
+def find_home(role: Path) -> HomeModel | None:
+    """The head of a device's own names, if the role is a device that has one.
+
+    Raises:
+        ModelError: it is damaged. StorageError: the database cannot be read.
+    """
+    from fanlight.services.device.home_models import read_row
+
+    try:
+        row = first_row(role / _DATABASE, _HOME)
+    except sqlite3.DatabaseError as error:
+        if "no such table" in str(error) or "unable to open" in str(error):
+            return None
+        raise StorageError(f"{role / _DATABASE}: {error}.") from error
+    return read_row(*row) if row else None
 
 
 def _in_state(state: Path, version: int | None) -> bytes:

@@ -14,6 +14,7 @@ from fanlight.core.printable import printable
 from fanlight.errors import PictureError
 
 if TYPE_CHECKING:
+    from fanlight.learning.home_model import HomeModel
     from fanlight.learning.inference import Predictor
     from fanlight.learning.model_file import HeadModel
 
@@ -30,15 +31,23 @@ def predict(
             help="Take the current model of this device, main server or demo.  [default: ./fanlight-state]",
         ),
     ] = None,
+    shared: Annotated[
+        bool,
+        typer.Option("--shared", help="Ask the model of all devices, also where a device has a head of its own names."),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON list, with all classes' scores.")] = False,
 ) -> None:
     """Say what pictures show.
 
     A picture that cannot be used is named with its fault, the others are answered all the same, and the exit code is 1.
-    """
-    from fanlight.cli.find_model import find_model, role_folder
 
-    predictor = _predictor(find_model(model, state), None if model else role_folder(state))
+    Of a device that knows names of its own, these are among the answers, and so is "unknown" (JSON: null).
+    """
+    from fanlight.cli.find_model import find_home, find_model, role_folder
+
+    found, role = find_model(model, state), None if model else role_folder(state)
+    home = find_home(role) if role and not shared else None
+    predictor = _predictor(found, role, home)
     answers = [_answer(predictor, image) for image in images]
     if as_json:
         print(json.dumps(answers, ensure_ascii=False))
@@ -49,14 +58,15 @@ def predict(
         raise typer.Exit(1)
 
 
-def _predictor(model: HeadModel, role: Path | None) -> Predictor:
+def _predictor(model: HeadModel, role: Path | None, home: HomeModel | None) -> Predictor:
     from fanlight.cli.user_backbones import compiled_backbone
     from fanlight.learning.features import FeatureExtractor
     from fanlight.learning.inference import Predictor
     from fanlight.learning.tuned_backbone import backbone_of
 
-    backbone = backbone_of(model, compiled_backbone(model, role))
-    return Predictor(model, FeatureExtractor(backbone, model.picture_size))
+    asked = home.head if home else model
+    backbone = backbone_of(asked, compiled_backbone(asked, role))
+    return Predictor(asked, FeatureExtractor(backbone, asked.picture_size), home)
 
 
 def _answer(predictor: Predictor, image: Path) -> dict[str, Any]:
@@ -66,7 +76,8 @@ def _answer(predictor: Predictor, image: Path) -> dict[str, Any]:
         return {"image": str(image), "error": error.message}
     return {
         "image": str(image),
-        "class": prediction.label,
+        "class": None if prediction.unknown else prediction.label,
+        **({"likeliest": prediction.label} if prediction.unknown else {}),
         "confidence": prediction.confidence,
         "scores": dict(prediction.scores),
     }
@@ -77,5 +88,7 @@ def _print(answer: dict[str, Any]) -> None:
     if "error" in answer:
         reason = answer["error"].removeprefix(f"{name}: ")  # which picture it is, most errors say themselves
         print(printable(f"{name}: {reason}"), file=sys.stderr)
+    elif answer["class"] is None:
+        print(printable(f"{name}: unknown (most like {answer['likeliest']}, {percent(answer['confidence'])})"))
     else:
         print(printable(f"{name}: {answer['class']} ({percent(answer['confidence'])})"))

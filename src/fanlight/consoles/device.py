@@ -11,6 +11,7 @@ from starlette.responses import RedirectResponse, Response
 from fanlight.consoles.console import Console
 from fanlight.consoles.device_learning import CHARTED, LEARNING, learning_router
 from fanlight.consoles.device_lists import lists_router
+from fanlight.consoles.device_own import OWN, own_router
 from fanlight.consoles.device_pictures import PICTURES, pictures_router
 from fanlight.consoles.events import events_router
 from fanlight.consoles.privacy import PRIVACY, privacy_router
@@ -23,7 +24,7 @@ from fanlight.services.device.supply import STRIP, supply
 from fanlight.services.http.owner import Owner, require_owner_post
 
 STEPS: Final = titled("device", "/modeltrain", "/sendstatus", "/sendmodel")
-LINKS: Final = ((PICTURES, "Pictures"), (LEARNING, "Learning"), *STEPS, (PRIVACY, "Privacy"))
+LINKS: Final = ((PICTURES, "Pictures"), (OWN, "Own names"), (LEARNING, "Learning"), *STEPS, (PRIVACY, "Privacy"))
 NEWEST: Final = 5
 """Lines of a list on the start page; the pages behind it have them all."""
 
@@ -34,6 +35,7 @@ def install(app: FastAPI, role: DeviceRole) -> None:
     app.include_router(pages(console, role))
     app.include_router(learning_router(console, role))
     app.include_router(pictures_router(console, role))
+    app.include_router(own_router(console, role))
     app.include_router(lists_router(console, role))
     app.include_router(privacy_router(console, role))
     app.include_router(events_router(role.pages))

@@ -19,7 +19,8 @@ Rules:
 6. A folder with ``Client#`` or parts in it, however deep, is no class: whoever gives the folder above an Object_name
    gets an error, not the objects as classes.
 7. Pictures without a label, not usable or deleted lie in folders of their own beside the classes, which are passed
-   over.
+   over; so do those of names that only the home knows (``_own/NAME/…``), unless the owner lets a name's pictures count
+   as one of the task's classes.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ import unicodedata
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from fanlight.errors import DataError, PictureError
 from fanlight.learning import alike, looks, pictures
@@ -40,8 +42,10 @@ PART_NAMES = {"train": "train", "valid": "valid", "val": "valid", "validation": 
 """Folders of parts, in lower case, and the part that each means."""
 UNLABELLED, NOT_USABLE, DELETED = "_unlabelled", "_not-usable", "_deleted"
 """Folders beside those of classes or parts, for pictures that nothing is learned from."""
+OWN = "_own"
+"""The folder beside those that holds one for each name that only the home knows."""
 
-_ASIDE = frozenset({UNLABELLED, NOT_USABLE, DELETED})
+_ASIDE = frozenset({UNLABELLED, NOT_USABLE, DELETED, OWN})
 _CLIENT = re.compile(r"client[ _-]?\d+", re.IGNORECASE)
 _NEVER_PICTURES = frozenset({"thumbs.db", "desktop.ini"})
 _PROBE_SIZE = 8
@@ -115,6 +119,7 @@ def scan(
     known: Container[str] = frozenset(),
     hashes: Hashes | None = None,
     divide: Divide = divide_afresh,
+    counted: Mapping[str, str] = MappingProxyType({}),
 ) -> PictureSet:
     """Read a device's folder.
 
@@ -126,6 +131,7 @@ def scan(
         hashes: content hashes by file, of an earlier scan: what has not changed since is not read.  Changed in place to
             hold the usable pictures of this scan.
         divide: splits what the owner has not; whatever it raises passes through.
+        counted: the home's own names whose pictures count as a class's, and the class.
 
     Raises:
         DataError: the folder is gone, cannot be read, has classes that the task does not know, or is one level too
@@ -133,7 +139,8 @@ def scan(
     """
     chosen = device_folder(Path(folder), client)
     problems: list[Problem] = []
-    found = list(_find(chosen, [_normal(name) for name in classes], problems))
+    normal = [_normal(name) for name in classes]
+    found = [*_find(chosen, normal, problems), *_find_counted(chosen, normal, counted)]
     usable = _examine(found, classes, known, {} if hashes is None else hashes, problems)
     parts: dict[str, list[LabelledPicture]] = {part: [] for part in PARTS}
     for item, picture in usable:
@@ -234,6 +241,18 @@ def _find_classes(folder: Path, part: str, classes: list[str]) -> Iterator[_Foun
         if name in by_name:
             for path in _files(by_name[name]):
                 yield _Found(path, part, label)
+
+
+def _find_counted(folder: Path, classes: list[str], counted: Mapping[str, str]) -> Iterator[_Found]:
+    """Pictures of the home's own names that count as one of the task's classes; split here in any layout."""
+    if not counted or not (folder / OWN).is_dir():
+        return
+    kinds = {_normal(name): _normal(kind) for name, kind in counted.items()}
+    for path in _subfolders(folder / OWN):
+        kind = kinds.get(_normal(path.name))
+        if kind in classes:
+            for file in _files(path):
+                yield _Found(file, "", classes.index(kind))
 
 
 def _refuse_no_class(folder: Path) -> None:

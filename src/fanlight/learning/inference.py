@@ -10,16 +10,21 @@ from typing import Protocol
 from fanlight.errors import ModelError
 from fanlight.learning.backbones import Runnable
 from fanlight.learning.heads import Floats, softmax
+from fanlight.learning.home_model import HomeModel
 from fanlight.learning.model_file import HeadModel
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """The likeliest class, its probability, and all classes' probabilities in the model's order (they sum to 1)."""
+    """The likeliest class, its probability, and all classes' probabilities in the model's order (they sum to 1).
+
+    ``unknown``: a home's head takes the picture for nothing that it knows.
+    """
 
     label: str
     confidence: float
     scores: Mapping[str, float]
+    unknown: bool = False
 
 
 class Extractor(Protocol):
@@ -36,11 +41,16 @@ class Extractor(Protocol):
 class Predictor:
     """A head joined to the very backbone and picture size that it was trained on.
 
+    Args:
+        model: the head.
+        extractor: the backbone.
+        home: whose head it is, if it is one that tells strangers.
+
     Raises:
         ModelError: the extractor's backbone picture size or number of features is not the model's.
     """
 
-    def __init__(self, model: HeadModel, extractor: Extractor) -> None:
+    def __init__(self, model: HeadModel, extractor: Extractor, home: HomeModel | None = None) -> None:
         found = extractor.backbone.base_sha256, extractor.backbone.tuned_sha256
         if found != (model.backbone_sha256, model.tuned_sha256):
             raise ModelError(
@@ -55,6 +65,7 @@ class Predictor:
         self._model = model
         self._classes = model.classes
         self._extractor = extractor
+        self._home = home
 
     def predict(self, path: Path) -> Prediction:
         """What the picture at ``path`` shows.
@@ -62,8 +73,9 @@ class Predictor:
         Raises:
             PictureError: the picture cannot be used.
         """
-        features = self._model.read(self._extractor.extract([path]))
-        probabilities = softmax(self._model.head.logits(features))[0].tolist()
+        features = self._extractor.extract([path])
+        probabilities = softmax(self._model.head.logits(self._model.read(features)))[0].tolist()
         scores = dict(zip(self._classes, probabilities, strict=True))
         label = max(scores, key=scores.__getitem__)
-        return Prediction(label, scores[label], scores)
+        unknown = self._home is not None and self._home.unknown(features)[0]
+        return Prediction(label, scores[label], scores, unknown)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,15 @@ import pytest
 from PIL import Image
 
 from fanlight.learning.backbones import DEFAULT_BACKBONE, backbone
-from fanlight.learning.model_file import HeadModel, encode
+from fanlight.learning.heads import HeadKind
+from fanlight.learning.home_model import HomeModel
+from fanlight.learning.model_file import HeadModel, decode, encode
+from fanlight.learning.unknown import Threshold
+from fanlight.services.device.home_findings import Findings
+from fanlight.services.device.home_models import HomeModels, Kept
+from fanlight.services.device.values import Values
+from fanlight.storage.database import Database
+from fanlight.storage.migrating import migrate
 
 Fanlight = Callable[..., Any]
 
@@ -142,8 +151,6 @@ def test_a_main_servers_state_gives_its_current_model(
     from sqlalchemy import insert
 
     from fanlight.services.main_server import notes
-    from fanlight.storage.database import Database
-    from fanlight.storage.migrating import migrate
     from fanlight.storage.tables import main as tables
 
     database = Database(tmp_path / "main" / "state.sqlite3")
@@ -160,6 +167,38 @@ def test_a_main_servers_state_gives_its_current_model(
     ran = fanlight("predict", picture, "--state", tmp_path / "main", "--json")
     database.close()
     assert set(json.loads(ran.out)[0]["scores"]) == {f"a{given}", f"b{given}"}
+
+
+@pytest.mark.parametrize(("threshold", "known"), [(-99.0, True), (99.0, False)])
+def test_a_device_with_own_names_answers_with_them_or_knows_no_such_thing(
+    fanlight: Fanlight, picture: Path, tmp_path: Path, threshold: float, known: bool
+) -> None:
+    state = tmp_path / "device"
+    (state / "models").mkdir(parents=True)
+    (state / "models" / f"global-{'0' * 64}.safetensors").write_bytes(model_bytes())
+    keep_home(state, threshold)
+    (answer,) = json.loads(fanlight("predict", picture, "--state", state, "--json").out)
+    assert set(answer["scores"]) == {"cat", "dog", "hen", "Minka"}
+    likeliest = max(answer["scores"], key=answer["scores"].__getitem__)
+    assert answer["class"] == (likeliest if known else None)
+    assert answer.get("likeliest") == (None if known else likeliest)
+    said = fanlight("predict", picture, "--state", state).out
+    assert said.startswith(f"{picture}: {likeliest} (" if known else f"{picture}: unknown (most like {likeliest}, ")
+    (shared,) = json.loads(fanlight("predict", picture, "--state", state, "--shared", "--json").out)
+    assert set(shared["scores"]) == {"cat", "dog", "hen"}
+
+
+def keep_home(state: Path, threshold: float) -> None:
+    """Write what a device keeps of its home's head."""
+    classes = ("cat", "dog", "hen", "Minka")
+    database = Database(state / "state.sqlite3")
+    migrate(database, "device")
+    head = decode(model_bytes(classes))
+    told = Threshold(threshold, 0.05, 0.05, 0.1, 30)
+    findings = Findings(3, (), told, (), (), 0, 0, 0)
+    familiar = replace(head, kind=HeadKind.ANALYTIC)
+    HomeModels(database, Values(database)).keep(Kept(HomeModel(head, familiar, threshold), findings, bytes(32), 0))
+    database.close()
 
 
 def test_file_names_are_printed_escaped_and_once(

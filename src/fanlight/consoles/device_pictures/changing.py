@@ -103,7 +103,7 @@ def did(request: Request, library: Library) -> Did | None:
         return Did(button)
     if not (number.isascii() and number.isdigit() and len(number) < 9):
         return None
-    known = next((name for name in library.classes if normal(name) == label), None)
+    known = next((name for name in library.names if normal(name) == label), None)
     return Did(button, Operation(kind, int(number), known))
 
 

@@ -136,7 +136,7 @@ def _context(role: DeviceRole, view: Asked) -> dict[str, Any]:
     shown = [group[:MOST_IN_GROUP] for group in groups[:MOST_GROUPS]] if groups is not None else None
     page = _page(library, view) if groups is None or shown is None else _ungrouped(shown, groups)
     counts = library.counts()
-    classes = library.classes
+    classes, names = library.classes, library.names
     held, reading = role.store.held, library.reading_job
     version = held.version if held else None
     kept = sum(count for state, count in counts.states.items() if state != State.DELETED)
@@ -146,6 +146,8 @@ def _context(role: DeviceRole, view: Asked) -> dict[str, Any]:
         "groups": shown,
         "alike_counts": library.alike_counts() if groups is None else {},
         "classes": classes,
+        "names": names,
+        "own": frozenset(own.name for own in library.own.all),
         "by_folder": BY_FOLDER,
         "upload": library.uploads.new_name(),
         "most_bytes": MAX_TOTAL_BYTES - ROUND_ABOUT,
@@ -168,10 +170,10 @@ def _context(role: DeviceRole, view: Asked) -> dict[str, Any]:
             Chip(
                 Asked(Filter(State.LABELLED, name)).href(),
                 name,
-                counts.labels.get(name, 0),
+                counts.labels.get(name, 0) + counts.own.get(name, 0),
                 wanted.label == name and wanted.state in (None, State.LABELLED),
             )
-            for name in dict.fromkeys((*classes, *counts.labels))
+            for name in dict.fromkeys((*names, *counts.labels))
         ],
         "warnings": [
             (finding, Asked(finding.filter).href() if finding.filter else None) for finding in library.warnings()
@@ -180,7 +182,7 @@ def _context(role: DeviceRole, view: Asked) -> dict[str, Any]:
         "waiting": counts.states[State.UNLABELLED],
         "deleted": counts.states[State.DELETED],
         "model_version": version,
-        "outdated": library.outdated_suggestions(held.sha256) if held else 0,
+        "outdated": library.outdated_suggestions() if held else 0,
         "job": reading or role.jobs.latest(SUGGEST),
     }
 

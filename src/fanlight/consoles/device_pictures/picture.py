@@ -51,7 +51,7 @@ def picture_router(console: Console, role: DeviceRole) -> APIRouter:
             problems=[problem.value for problem in library.problems(sha256)],
             alike=library.alike(sha256)[:MOST_ALIKE],
             alike_count=library.alike_counts().get(sha256),
-            classes=library.classes,
+            classes=library.names,
             number_keys=NUMBER_KEYS,
             said=[] if tried else trying.kept(sha256),
             tried=shown(tried) if tried else None,

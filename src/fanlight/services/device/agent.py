@@ -74,6 +74,7 @@ class Agent:
         clock: unix seconds. jitter: a number in [0, 1), fresh each call.
         poll_wait_s: longest wait for news in one request.
         on_change: called whenever what an owner sees may have changed.
+        at_leisure: called at the end of a turn, when nobody waits for this device.
     """
 
     def __init__(
@@ -86,6 +87,7 @@ class Agent:
         jitter: Callable[[], float],
         poll_wait_s: float,
         on_change: Callable[[], object] = lambda: None,
+        at_leisure: Callable[[], object] = lambda: None,
     ) -> None:
         self.trouble: Trouble | None = None
         self.connected_at: int | None = None
@@ -95,6 +97,7 @@ class Agent:
         self._clock = clock
         self._poll_wait_s = poll_wait_s
         self._on_change = on_change
+        self._at_leisure = at_leisure
         self._jitter = jitter
         self._failing = Backoff(jitter, first_s=KNOCK_S, steady=_RESTART)
         # the first refusals may pass (servers that still tell each other who is a member); later ones hardly do
@@ -192,6 +195,7 @@ class Agent:
         held = self._rounds.store.held
         if held is not None and (held.measured is None or not self._rounds.learner.has_looked):
             self._wait_for(self._steps.look_at_model())
+        self._at_leisure()
 
     @property
     def _is_done(self) -> bool:

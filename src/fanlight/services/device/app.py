@@ -26,7 +26,7 @@ from fanlight.services.http.stopping import on_stop_signal
 
 log = structlog.get_logger(__name__)
 
-TAKE_PICTURES = ("/api/v1/pictures", "/pictures/add", "/learning/try")
+TAKE_PICTURES = ("/api/v1/pictures", "/api/v1/learning/try", "/pictures/add", "/learning/try")
 """Prefixes of the routes that take pictures, and bound their bodies themselves."""
 
 

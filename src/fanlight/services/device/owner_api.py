@@ -12,6 +12,7 @@ from starlette.responses import Response
 
 from fanlight.services.device import status
 from fanlight.services.device.library_api import library_router
+from fanlight.services.device.own_api import own_router
 from fanlight.services.device.role import DeviceRole
 from fanlight.services.device.wishes_api import wishes_router
 from fanlight.services.http.job_routes import accepted, jobs_router
@@ -47,6 +48,7 @@ def owner_router(role: DeviceRole) -> APIRouter:
 
     router.include_router(_reading(role))
     router.include_router(library_router(role.library))
+    router.include_router(own_router(role))
     router.include_router(wishes_router(role))
     router.include_router(jobs_router(role.jobs))
     return router

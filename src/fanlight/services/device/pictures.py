@@ -82,6 +82,7 @@ class Pictures:
         client: which ``Client#`` to take.
         threads, batch: for computing features.
         fetch: gets a backbone that cannot be made here.
+        counted: the home's own names whose pictures count as a class's, and the class.
     """
 
     def __init__(
@@ -94,6 +95,7 @@ class Pictures:
         threads: int = 1,
         batch: int = 8,
         fetch: made.Fetch = made.no_fetching,
+        counted: Callable[[], Mapping[str, str]] = dict,
     ) -> None:
         self.folder = folder
         self.overview: Overview | None = None
@@ -103,6 +105,7 @@ class Pictures:
         self._threads = threads
         self._batch = batch
         self._fetch = fetch
+        self._counted = counted
         self._lock = threading.Lock()
         self._known: set[str] = set()
         self._hashes: Hashes = {}
@@ -167,7 +170,13 @@ class Pictures:
             self.check_folder()
             divide = partial(self._sides.divide, classes) if self._sides else divide_afresh
             found = scan(
-                self.folder, classes, client=self._client, known=self._known, hashes=self._hashes, divide=divide
+                self.folder,
+                classes,
+                client=self._client,
+                known=self._known,
+                hashes=self._hashes,
+                divide=divide,
+                counted=self._counted(),
             )
         except FanlightError as error:
             self.overview = Overview(error=error)

@@ -15,15 +15,19 @@ import httpx
 
 from fanlight.errors import NotPossibleNow
 from fanlight.learning.backbones import CompiledBackbone
+from fanlight.learning.inference import Extractor
 from fanlight.learning.model_file import HeadModel
 from fanlight.services.device.agent import Agent
 from fanlight.services.device.client import AggregatorClient, MainClient
 from fanlight.services.device.fetched_backbones import fetching
+from fanlight.services.device.home_learning import HomeLearning
+from fanlight.services.device.home_models import HomeModels
 from fanlight.services.device.identity import Identity
 from fanlight.services.device.learner import Learner
 from fanlight.services.device.library import Library, Surroundings
+from fanlight.services.device.library.own_names import OwnNames
 from fanlight.services.device.library.proposing import propose_class
-from fanlight.services.device.made import Fetch, compiled_backbone
+from fanlight.services.device.made import Fetch, compiled_backbone, model_features
 from fanlight.services.device.membership import Membership
 from fanlight.services.device.offers import Offers
 from fanlight.services.device.pictures import Pictures
@@ -78,6 +82,7 @@ class DeviceRole:
     stopping: threading.Event
     lock: FolderLock
     fetch: Fetch
+    home: HomeLearning
 
     def backbone(self, model: HeadModel) -> CompiledBackbone:
         """What a model was trained on, ready to run; errors as in ``made.compiled_backbone``."""
@@ -202,7 +207,7 @@ def _build(
 
     main = MainClient(remote("The main server", token.main_url), token.trust)
     aggregator = AggregatorClient(remote("The secure aggregator", token.aggregator_url))
-    wishes = Wishes(store, settings)
+    wishes, own = Wishes(store, settings), OwnNames(store.database)
     fetch = fetching(settings.state, main, lambda: wishes.floors)
     sides = Sides(store.database)
     pictures = Pictures(
@@ -213,6 +218,7 @@ def _build(
         threads=settings.threads,
         batch=settings.batch,
         fetch=fetch,
+        counted=lambda: own.counted,
     )
     offers = Offers(store, main)
     learner = make_learner(store, pictures, chances.clock, chances.randomness)
@@ -220,6 +226,8 @@ def _build(
     pages, stopping = Notifier(), threading.Event()
     jobs = Jobs(on_change=pages.notify)
     steps = Steps(rounds, jobs, chances.jitter, chances.sleep or stopping.wait)
+    library = Library(_surroundings(settings, sides, rounds, jobs, chances, fetch, own, lambda: home))
+    home = _home(settings, library, rounds, jobs, chances, fetch)
     membership = Membership(token, identity, store, {"main": main, "aggregator": aggregator}, wishes, chances.clock)
     membership.recover()
     agent = Agent(
@@ -230,6 +238,7 @@ def _build(
         jitter=chances.jitter,
         poll_wait_s=settings.poll_wait_s,
         on_change=pages.notify,
+        at_leisure=home.notice_model,
     )
     return DeviceRole(
         settings=settings,
@@ -237,7 +246,7 @@ def _build(
         identity=identity,
         store=store,
         pictures=pictures,
-        library=Library(_surroundings(settings, store, sides, rounds, jobs, chances, pictures.changed, fetch)),
+        library=library,
         offers=offers,
         rounds=rounds,
         membership=membership,
@@ -249,6 +258,7 @@ def _build(
         stopping=stopping,
         lock=lock,
         fetch=fetch,
+        home=home,
     )
 
 
@@ -258,20 +268,22 @@ def _backbone(state: Path, model: HeadModel, fetch: Fetch) -> CompiledBackbone:
 
 def _surroundings(
     settings: DeviceSettings,
-    store: DeviceStore,
     sides: Sides,
     rounds: Rounds,
     jobs: Jobs,
     chances: Chances,
-    on_change: Callable[[], object],
     fetch: Fetch,
+    own: OwnNames,
+    home: Callable[[], HomeLearning],
 ) -> Surroundings:
+    store = rounds.store
+
     def classes() -> Sequence[str]:
         return store.held.plan.classes if store.held else ()
 
-    def model() -> tuple[HeadModel, bytes]:
-        held = rounds.held()
-        return rounds.learner.global_model(held), held.sha256
+    def changed() -> None:
+        rounds.learner.pictures.changed()
+        home().follow()
 
     return Surroundings(
         folder=settings.data,
@@ -283,8 +295,33 @@ def _surroundings(
         sides=sides,
         threads=settings.threads,
         classes=classes,
-        model=model,
-        backbone=lambda asked: _backbone(settings.state, asked, fetch),
+        model=lambda: home().asked(),
+        backbone=lambda model: _backbone(settings.state, model, fetch),
         propose=partial(propose_class, rounds.main.remote),
-        on_change=on_change,
+        on_change=changed,
+        own=own,
+    )
+
+
+def _current(rounds: Rounds) -> tuple[HeadModel, bytes]:
+    """The current global model, and its hash; raises ``NotPossibleNow`` without one."""
+    held = rounds.held()
+    return rounds.learner.global_model(held), held.sha256
+
+
+def _home(
+    settings: DeviceSettings, library: Library, rounds: Rounds, jobs: Jobs, chances: Chances, fetch: Fetch
+) -> HomeLearning:
+    def extractor(model: HeadModel) -> Extractor:
+        compiled = _backbone(settings.state, model, fetch)
+        return model_features(settings.state, model, compiled, threads=settings.threads)
+
+    return HomeLearning(
+        library,
+        HomeModels(rounds.store.database, rounds.store.values),
+        jobs,
+        model=partial(_current, rounds),
+        current=lambda: rounds.offers.have,
+        extractor=extractor,
+        clock=chances.clock,
     )

@@ -19,7 +19,7 @@ class Supply:
     """The pictures to learn from: how many of each sort, and what is worth a word about them.
 
     Attributes:
-        labelled, waiting: pictures with a label, and without one.
+        labelled, waiting: pictures with a label that count for the federation, and without one.
         few: classes with some pictures, but fewer than ten.
         strip: the newest pictures that wait for a label; without any, the newest of all.
         reading: are new files being read, so that the counts will change.
@@ -51,7 +51,8 @@ def supply(role: DeviceRole, strip: int = 0) -> Supply:
         return Supply(0, 0, (), ())
     waiting = counts.states.get(State.UNLABELLED, 0) + counts.states.get(State.SUGGESTED, 0)
     few = tuple(name for name in library.classes if 0 < counts.labels.get(name, 0) < FEW)
-    return Supply(counts.states.get(State.LABELLED, 0), waiting, few, shown, library.reading_job is not None)
+    labelled = sum(counts.labels.values()) + sum(counts.own.get(name, 0) for name in library.own.counted)
+    return Supply(labelled, waiting, few, shown, library.reading_job is not None)
 
 
 def _newest(library: Library, number: int) -> tuple[Picture, ...]:

@@ -34,7 +34,7 @@ from fanlight.learning.tuned_backbone import backbone_of
 from fanlight.services.device import made
 from fanlight.services.device.role import DeviceRole
 
-Which = Literal["own", "global"]
+Which = Literal["home", "own", "global"]
 Floats = NDArray[np.float32]
 
 SHOWN_SIDE: Final = 384
@@ -52,11 +52,12 @@ class Answer:
     """What one model says.
 
     Attributes:
-        which: the device's own model, or the global one it was made from.
+        which: the head with the home's own names, the device's own model, or the global one they were made from.
         version: of the global model.
         scores: (class, probability), likeliest first; the probabilities sum to 1.
         heat: JPEG of the picture, glowing where it speaks for the likeliest class; None if it cannot be said where.
         why_no_heat: in words, if so.
+        unknown: does it look like nothing that the home has pictures of? Then the likeliest class is not its answer.
     """
 
     which: Which
@@ -64,6 +65,7 @@ class Answer:
     scores: tuple[tuple[str, float], ...]
     heat: bytes | None = None
     why_no_heat: str = ""
+    unknown: bool = False
 
     @property
     def label(self) -> str:
@@ -95,14 +97,16 @@ class TryIt:
         self._role = role
 
     def models(self) -> dict[Which, HeadModel]:
-        """The models there are: the one trained here, if it still fits the task, and the global one.
+        """The models there are: the home's, the one trained here, if they still fit the task, and the global one.
 
         Raises:
             NotPossibleNow: the main server has not sent a model yet.
         """
         held, learner = self._role.rounds.held(), self._role.rounds.learner
         own, current = learner.last_local(held), learner.global_model(held)
-        return {"own": own, "global": current} if own is not None else {"global": current}
+        home = self._role.home.usable()
+        found: dict[Which, HeadModel | None] = {"home": home.head if home else None, "own": own, "global": current}
+        return {which: model for which, model in found.items() if model is not None}
 
     def look(self, data: bytes, name: str = "the picture") -> Tried:
         """What the models say about the picture with these bytes.
@@ -118,12 +122,15 @@ class TryIt:
         size = models["global"].picture_size
         pixels = pictures.load(data, size, name=name)
         shown = _as_shown(data, name)
-        seen: dict[str, tuple[Floats, Floats]] = {}  # both models have the same backbone, unless it learns
+        seen: dict[str, tuple[Floats, Floats]] = {}  # all models have the same backbone, unless it learns
         for model in models.values():
             if model.tuned_sha256 not in seen:
                 seen[model.tuned_sha256] = self._see(model, pixels)
-        answers = tuple(_answer(which, model, *seen[model.tuned_sha256], shown) for which, model in models.items())
-        return Tried(_jpeg(shown), answers)
+        answers = []
+        for which, model in models.items():
+            features, places = seen[model.tuned_sha256]
+            answers.append(self._told(_answer(which, model, features, places, shown), features))
+        return Tried(_jpeg(shown), tuple(answers))
 
     def _see(self, model: HeadModel, pixels: NDArray[np.uint8]) -> tuple[Floats, Floats]:
         """Features (1, f) of a picture, and the (f, h, w) map before pooling."""
@@ -145,7 +152,8 @@ class TryIt:
         except NotPossibleNow:
             return []
         found = {which: self._features(model).get(sha256) for which, model in models.items()}
-        return [_scores(which, models[which], x[None]) for which, x in found.items() if x is not None]
+        asked = {which: x[None] for which, x in found.items() if x is not None}
+        return [self._told(_scores(which, models[which], x), x) for which, x in asked.items()]
 
     def taken_for(self, which: Which, truth: int, named: int) -> list[str]:
         """Test pictures of class ``truth`` that a model names ``named``, by SHA-256; those that were measured before.
@@ -163,6 +171,11 @@ class TryIt:
         head = model.head
         read = [(sha256, model.read(x[None])) for sha256, x in rows if x is not None]
         return [sha256 for sha256, x in read if int(head.logits(x)[0].argmax()) == named]
+
+    def _told(self, answer: Answer, features: Floats) -> Answer:
+        """The answer, with whether the home's model takes it for a stranger."""
+        home = self._role.home.usable() if answer.which == "home" else None
+        return answer if home is None else replace(answer, unknown=home.unknown(features)[0])
 
     def _features(self, model: HeadModel) -> FeatureCache | TunedExtractor:
         state, features = self._role.settings.state, model.weight.shape[0]

@@ -119,3 +119,23 @@ picture_moves = Table(
     Column("moves", LargeBinary, nullable=False),
     Column("moved_at", Integer, nullable=False),
 )
+
+own_names = Table(
+    "own_names",  # that only this home knows
+    metadata,
+    Column("number", Integer, primary_key=True),
+    Column("name", String, nullable=False, unique=True),
+    Column("kind", String),  # the task's class that it is one of
+    Column("counts", Boolean, nullable=False, server_default=false()),  # do its pictures count as that class's
+)
+
+home_models = Table(
+    "home_models",  # the head that knows them; there is one row
+    metadata,
+    Column("number", Integer, primary_key=True),
+    Column("made_of", LargeBinary(32), nullable=False),  # digest of the global model, the names and the labels
+    Column("head", LargeBinary, nullable=False),
+    Column("familiar", LargeBinary),
+    Column("findings", LargeBinary, nullable=False),
+    Column("made_at", Integer, nullable=False),
+)

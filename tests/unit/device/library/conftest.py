@@ -16,6 +16,7 @@ from fanlight.errors import NotPossibleNow
 from fanlight.learning.backbones import compile_backbone
 from fanlight.learning.model_file import HeadModel
 from fanlight.services.device.library import Library, Surroundings
+from fanlight.services.device.library.own_names import OwnNames
 from fanlight.services.device.sides import Sides
 from fanlight.services.http.jobs import Jobs
 from fanlight.storage.database import Database
@@ -56,6 +57,7 @@ class Desk:
                 backbone=lambda model: compile_backbone(model.backbone_id, self.state / "backbones"),
                 propose=self.proposed.append,
                 on_change=lambda: None,
+                own=OwnNames(self.database),
             )
         )
 

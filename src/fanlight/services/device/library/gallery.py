@@ -19,6 +19,7 @@ from fanlight.services.device.library import findings, measure, reading
 from fanlight.services.device.library.conditions import blurred, condition, tiny
 from fanlight.services.device.library.index import Index
 from fanlight.services.device.library.layout import Layout, normal
+from fanlight.services.device.library.own_names import OwnNames
 from fanlight.services.device.library.records import Beside, Counts, Filter, Finding, Page, Picture, Problem, State
 from fanlight.services.device.library.stamps import Stamps
 from fanlight.services.device.library.surroundings import Surroundings
@@ -63,6 +64,16 @@ class Gallery:
         return tuple(self._around.classes()) or tuple(sorted(self._index.counts().labels))
 
     @property
+    def names(self) -> tuple[str, ...]:
+        """All that a picture can be said to show: the task's classes, and the names that only this home knows."""
+        return tuple(dict.fromkeys((*self.classes, *(own.name for own in self.own.all))))
+
+    @property
+    def own(self) -> OwnNames:
+        """The names that only this home knows."""
+        return self._around.own
+
+    @property
     def reading_job(self) -> Job | None:
         """The job that reads new pictures, while it does."""
         job = self._around.jobs.latest(READ)
@@ -82,13 +93,20 @@ class Gallery:
         return Page(tuple(shown), number, total, pages)
 
     def of_part(self, label: str, part: str) -> list[str]:
-        """The labelled pictures of a class that are for ``train``, ``valid`` or ``test``, by SHA-256."""
+        """The labelled pictures that count as a class and are for ``train``, ``valid`` or ``test``, by SHA-256."""
         self.notice()
-        return self._index.of_part(normal(label), part)
+        names = [normal(label), *(name for name, kind in self.own.counted.items() if normal(kind) == normal(label))]
+        return sorted(sha256 for name in names for sha256 in self._index.of_part(name, part))
 
     def counts(self) -> Counts:
         """How many pictures there are, by state and by class."""
         return self._index.counts()
+
+    def labelled(self) -> list[tuple[str, Path, str, bool]]:
+        """Of all labelled pictures, in order: SHA-256, file, label, and whether that is an own name."""
+        self.notice()
+        root = self._layout().root
+        return [(sha256, root / path, label, own) for sha256, path, label, own in self._index.labelled()]
 
     def picture(self, sha256: str) -> Picture:
         """One picture.
@@ -204,19 +222,22 @@ class Gallery:
     # -- inside
 
     def _layout(self) -> Layout:
-        return Layout.of(self._around.folder, self._around.client, self._around.classes())
+        own = [own.name for own in self.own.all]
+        return Layout.of(self._around.folder, self._around.client, self._around.classes(), own)
 
     def _now(self) -> int:
         return int(self._around.clock())
 
     def _settle(self, layout: Layout, *, measured: bool = False) -> None:
         """Work out anew where every picture stands; ``measured``: what is known of pictures may have changed, too."""
-        settled = reading.settle(layout, self._index, self._around.sides, self._around.classes())
+        own = self.own.counted
+        settled = reading.settle(layout, self._index, self._around.sides, self._around.classes(), own)
         for sha256 in settled.gone:
             made.forget(self._around.state, sha256)
         if settled.others_in_use or measured:
             self._changes += 1
         if settled.changed:
+            self.own.adopt(self._index.counts().own)
             self._around.on_change()
 
     def _groups(self) -> list[list[str]]:

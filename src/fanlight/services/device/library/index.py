@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Select, and_, case, delete, func, not_, select, tuple_, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
+from fanlight.learning.folders import OWN
 from fanlight.services.device.library.conditions import MOST_VALUES, in_use
 from fanlight.services.device.library.history import Move
 from fanlight.services.device.library.layout import FileSeen
@@ -208,17 +209,29 @@ class Index:
         """How many pictures there are."""
         c = pictures.c
         by_state = select(c.state, func.count()).group_by(c.state)
-        by_label = select(c.label, func.count()).where(c.state == State.LABELLED.value).group_by(c.label)
+        own = c.path.startswith(f"{OWN}/", autoescape=True)
+        by_label = select(c.label, own, func.count()).where(c.state == State.LABELLED.value).group_by(c.label, own)
         with self._database.reading() as tx:
             states = {State(row[0]): int(row[1]) for row in tx.execute(by_state)}
-            labels = {str(row[0]): int(row[1]) for row in tx.execute(by_label)}
-        return Counts({state: states.get(state, 0) for state in State}, labels)
+            labels = [(str(label), bool(at_home), int(count)) for label, at_home, count in tx.execute(by_label)]
+        of_classes = {label: count for label, at_home, count in labels if not at_home}
+        of_own = {label: count for label, at_home, count in labels if at_home}
+        return Counts({state: states.get(state, 0) for state in State}, of_classes, of_own)
+
+    def labelled(self) -> list[tuple[str, str, str, bool]]:
+        """Of all labelled pictures, in order: SHA-256, path, label, and whether that is an own name."""
+        c = pictures.c
+        query = select(c.sha256, c.path, c.label).where(c.state == State.LABELLED.value).order_by(c.sha256)
+        with self._database.reading() as tx:
+            rows = tx.execute(query).all()
+        return [(row.sha256, row.path, row.label or "", row.path.startswith(f"{OWN}/")) for row in rows]
 
     def untested(self) -> list[tuple[str, int]]:
         """Classes with two labelled pictures or more, of which none is for testing, and how many those are."""
         c = pictures.c
         tested = func.sum(case((c.part == "test", 1), else_=0))
-        query = select(c.label, func.count()).where(c.state == State.LABELLED.value).group_by(c.label)
+        own = c.path.startswith(f"{OWN}/", autoescape=True)
+        query = select(c.label, func.count()).where(c.state == State.LABELLED.value, not_(own)).group_by(c.label)
         with self._database.reading() as tx:
             rows = tx.execute(query.having(func.count() > 1, tested == 0).order_by(c.label))
             return [(str(row[0]), int(row[1])) for row in rows]

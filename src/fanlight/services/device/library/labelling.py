@@ -6,10 +6,12 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from fanlight.errors import DataError
+from fanlight.learning.folders import OWN
 from fanlight.services.device.library import emptying, moving
 from fanlight.services.device.library.gallery import Gallery
 from fanlight.services.device.library.history import History
 from fanlight.services.device.library.layout import Layout, normal
+from fanlight.services.device.library.own_names import OwnName
 from fanlight.services.device.library.records import Operation, State
 from fanlight.services.device.library.surroundings import Surroundings
 
@@ -33,9 +35,8 @@ class Labelling(Gallery):
     def confirm(self, ids: Sequence[str]) -> int:
         """The model is right about these."""
         found = [self._index.picture(sha256) for sha256 in ids]
-        right = {
-            p.sha256: p.suggestion for p in found if p and p.state == State.SUGGESTED and p.suggestion in self.classes
-        }
+        known = self.names
+        right = {p.sha256: p.suggestion for p in found if p and p.state == State.SUGGESTED and p.suggestion in known}
         return self._assign("confirm", {sha256: label for sha256, label in right.items() if label})
 
     def set_unusable(self, ids: Sequence[str]) -> int:
@@ -73,6 +74,39 @@ class Labelling(Gallery):
             self._settle(layout)
         return undone
 
+    # -- names that only this home knows
+
+    def add_own(self, name: str, kind: str | None = None, counts: bool = False) -> OwnName:
+        """Add a name that pictures can be given; errors as in ``OwnNames.add``."""
+        with self._changing:
+            return self._named(self.own.add(name, kind, counts, self._around.classes()))
+
+    def change_own(self, number: int, name: str, kind: str | None, counts: bool) -> OwnName:
+        """Rename one, or say anew what it is; its pictures keep it. Errors as in ``OwnNames.change``."""
+        with self._changing:
+            layout, before = self._layout(), self.own.get(number)
+            after = self.own.change(number, name, kind, counts, self._around.classes())
+            if after.name != before.name:
+                moving.rename_folder(layout, self._index, layout.own_folder(before.name), f"{OWN}/{after.name}")
+            return self._named(after)
+
+    def remove_own(self, number: int) -> int:
+        """Forget a name; its pictures lose their label. How many files were moved; errors as in ``OwnNames.get``."""
+        with self._changing:
+            layout, own = self._layout(), self.own.get(number)
+            gone = [sha256 for sha256, _path, label, home in self._index.labelled() if home and label == own.name]
+            moves = moving.aside(layout, self._index, gone, State.UNLABELLED)
+            self.own.remove(number)
+            try:
+                return self._perform(layout, "unlabel", moves)
+            finally:
+                self._named(own)
+
+    def _named(self, own: OwnName) -> OwnName:
+        self._settle(self._layout())
+        self._around.on_change()
+        return own
+
     def _give(self, said: Mapping[str, str], onto: int | None = None) -> tuple[dict[str, int], int | None]:
         """Give labels to those of the pictures that have none: how many by class, and in which operation."""
         with self._changing:
@@ -107,7 +141,7 @@ class Labelling(Gallery):
             self._settle(layout)
 
     def _check_label(self, label: str) -> None:
-        known = self.classes
+        known = self.names
         if normal(label) not in {normal(name) for name in known}:
             raise DataError(
                 f"The task has no class {label[:64]!r}; it has: {', '.join(known) or 'none yet'}.",

@@ -4,18 +4,27 @@
 
     CLASS/…  or  {train,valid,test}/CLASS/…     labelled, as ``fanlight.learning.folders`` reads it
     _unlabelled/  _not-usable/  _deleted/       beside them
+    _own/NAME/…                                 labelled with a name that only this home knows
 """
 
 from __future__ import annotations
 
 import os
 import unicodedata
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from fanlight.errors import DataError
-from fanlight.learning.folders import DELETED, NOT_USABLE, PART_NAMES, UNLABELLED, device_folder, is_split_by_owner
+from fanlight.learning.folders import (
+    DELETED,
+    NOT_USABLE,
+    OWN,
+    PART_NAMES,
+    UNLABELLED,
+    device_folder,
+    is_split_by_owner,
+)
 from fanlight.learning.split import PARTS
 from fanlight.services.device.library.records import State
 
@@ -27,11 +36,15 @@ _LONGEST_NAME = 255  # bytes, on the usual file systems
 
 @dataclass(frozen=True)
 class Place:
-    """What a file's folder says: its state (never ``suggested``), label, and part if the owner has split."""
+    """What a file's folder says: its state (never ``suggested``), label, and part if the owner has split.
+
+    ``own``: is the label a name that only this home knows?
+    """
 
     state: State
     label: str | None = None
     part: str = ""
+    own: bool = False
 
 
 @dataclass(frozen=True)
@@ -50,20 +63,23 @@ class Layout:
     Attributes:
         root: the folder, ``Client#`` included.
         split: has the owner divided it into parts?
+        own: names that only this home knows; one that is also a class's stays at home.
     """
 
     root: Path
     split: bool
+    own: frozenset[str] = frozenset()
 
     @classmethod
-    def of(cls, folder: Path, client: str | None, classes: Sequence[str]) -> Layout:
+    def of(cls, folder: Path, client: str | None, classes: Sequence[str], own: Iterable[str] = ()) -> Layout:
         """Look at a folder.
 
         Raises:
             DataError: it is gone, cannot be read, or holds several devices'.
         """
         root = device_folder(folder, client)
-        return cls(root, is_split_by_owner(root, [normal(name) for name in classes]))
+        split = is_split_by_owner(root, [normal(name) for name in classes])
+        return cls(root, split, frozenset(normal(name) for name in own))
 
     def place(self, path: str) -> Place | None:
         """What the place of ``path`` says; None where no pictures are looked for."""
@@ -72,6 +88,8 @@ class Layout:
             return None
         if folders[0] in _STATE_OF:
             return Place(_STATE_OF[folders[0]])
+        if folders[0] == OWN:
+            return Place(State.LABELLED, normal(folders[1]), own=True) if len(folders) > 1 else None
         if not self.split:
             return Place(State.LABELLED, normal(folders[0]))
         part = PART_NAMES.get(folders[0].lower())
@@ -84,11 +102,17 @@ class Layout:
             DataError: the class's name cannot name a folder.
         """
         check_folder_name(label)
+        if normal(label) in self.own:
+            return self.own_folder(label)
         if not self.split:
             return self._existing("", label)
         part = part or PARTS[(0, 0, 0, 1, 2)[int(sha256[:8], 16) % 5]]
         upper = next((name for name in self._names("") if PART_NAMES.get(name.lower()) == part), part)
         return f"{upper}/{self._existing(upper, label)}"
+
+    def own_folder(self, name: str) -> str:
+        """The folder of a name that only this home knows, as it is called on this disk."""
+        return f"{OWN}/{self._existing(OWN, name)}"
 
     def free_path(self, folder: str, name: str, sha256: str, taken: Container[str] = frozenset()) -> str:
         """A path in ``folder`` where nothing lies and that is not ``taken``, by this name if possible.
@@ -170,7 +194,7 @@ def check_folder_name(label: str, advice: str = "Ask the operator to rename the 
     """
     if not label:
         raise DataError("A class without a name cannot be.", slug="bad-class-name", next="Give it a name.")
-    bad = hidden(label) or label in _STATE_OF or any(c in "/\\" or not c.isprintable() for c in label)
+    bad = hidden(label) or label in _STATE_OF or label == OWN or any(c in "/\\" or not c.isprintable() for c in label)
     if bad or len(label.encode(errors="replace")) > _LONGEST_NAME:
         raise DataError(
             f"The class {label[:64]!r} cannot name a folder.",

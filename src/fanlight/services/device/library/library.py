@@ -102,7 +102,7 @@ class Library(Labelling):
         self.notice()
         if label is not None and not by_folder:
             self._check_label(label)
-        folders = FolderNames(self.classes).label
+        folders = FolderNames(self.names).label
         label_of: LabelOf = folders if by_folder else lambda _path: label
         only_offered = archive is not None and label is None and not by_folder  # of other files, the page has asked
         perhaps = folders if only_offered else nobody_knows
@@ -121,7 +121,7 @@ class Library(Labelling):
     def offered(self, said: Mapping[str, str]) -> dict[str, int]:
         """How many pictures still have no label of those that folders in a ZIP file said something of, by class."""
         found = Counter(self._without_label(said).values())
-        return {name: found[name] for name in self.classes if name in found}
+        return {name: found[name] for name in self.names if name in found}
 
     def label_as_said(self, upload: str) -> Operation:
         """Give the labels that folders in an upload's ZIP files say, to its pictures that have none.
@@ -148,13 +148,19 @@ class Library(Labelling):
         name = normal(name.strip())
         if name in self.classes:
             raise DataError(f"There is a class {name} already.", slug="class-exists")
+        if name in self.names:
+            raise DataError(
+                f"{name} is a name that only this home knows, and a proposal would tell it.",
+                slug="own-name",
+                next="Propose what others have too, or delete the own name first (/own).",
+            )
         check_folder_name(name, "Choose a name without / or \\ that does not begin with a dot.")
         self._around.propose(name)
 
     # -- suggestions
 
     def suggest(self) -> Job:
-        """Ask the current global model about all pictures without a label.
+        """Ask the current model about all pictures without a label: the home's, if it has one, or the global one.
 
         Raises:
             NotPossibleNow: there is no model yet, or none that has learned anything, or it is being asked.
@@ -172,9 +178,9 @@ class Library(Labelling):
         """Suggested pictures, least sure first."""
         return self._index.least_sure(max(1, min(number, 500)))
 
-    def outdated_suggestions(self, model: bytes) -> int:
-        """How many suggestions are another model's than this one's, by its SHA-256."""
-        return self._index.suggested_by_another(model)
+    def outdated_suggestions(self) -> int:
+        """How many suggestions are another model's than the one that would be asked now; errors as in ``suggest``."""
+        return self._index.suggested_by_another(self._around.model()[1])
 
     def _suggest(self, progress: Progress) -> dict[str, int]:
         self.notice()

@@ -79,6 +79,20 @@ def perform(
     return len(_rename(layout.root, index, moves))
 
 
+def rename_folder(layout: Layout, index: Index, before: str, after: str) -> None:
+    """Rename the folder of a label, with all that lies in it; nothing if it is not there.
+
+    Raises:
+        StorageError: the disk refuses, or the new name is taken.
+    """
+    paths = [path for path in index.files() if path.startswith(f"{before}/")]
+    with os_failures(layout.root):
+        if not (layout.root / before).is_dir():
+            return
+        (layout.root / before).rename(layout.root / after)
+    index.renamed([(path, f"{after}{path.removeprefix(before)}") for path in paths])
+
+
 def undo(layout: Layout, index: Index, history: History) -> Operation | None:
     """Take the last operation back; None if there is none."""
     last = history.last()

@@ -84,9 +84,15 @@ class Settled:
     others_in_use: bool
 
 
-def settle(layout: Layout, index: Index, sides: Sides, classes: Sequence[str]) -> Settled:
-    """Work out where every picture stands."""
-    wanted = _standings(layout, index.contents().items(), sides, classes)
+def settle(layout: Layout, index: Index, sides: Sides, classes: Sequence[str], counted: Mapping[str, str]) -> Settled:
+    """Work out where every picture stands.
+
+    Args:
+        layout, index, sides: of the folder.
+        classes: the task's.
+        counted: own names whose pictures count as a class's, and the class.
+    """
+    wanted = _standings(layout, index.contents().items(), sides, classes, counted)
     before = index.places()
     gone = before.keys() - wanted.keys()
     changed = {sha256: place for sha256, place in wanted.items() if before.get(sha256) != place}
@@ -100,7 +106,11 @@ def _in_use(standing: Standing | None) -> bool:
 
 
 def _standings(
-    layout: Layout, files: Iterable[tuple[str, str]], sides: Sides, classes: Sequence[str]
+    layout: Layout,
+    files: Iterable[tuple[str, str]],
+    sides: Sides,
+    classes: Sequence[str],
+    counted: Mapping[str, str],
 ) -> dict[str, Standing]:
     ranks = {normal(name): rank for rank, name in enumerate(classes)}
     folders: dict[str, _Ranked | None] = {}  # what a place says depends on the folder alone; there are few
@@ -115,8 +125,8 @@ def _standings(
         rank, place = ranked
         if sha256 not in best or (rank, path) < best[sha256][:2]:
             best[sha256] = rank, path, place
-    unsplit = {sha256: place.label for sha256, (_rank, _path, place) in best.items() if place.label and not place.part}
-    parts = sides.parts(unsplit)
+    labels = {sha256: _split_as(place, counted) for sha256, (_rank, _path, place) in best.items()}
+    parts = sides.parts({sha256: label for sha256, label in labels.items() if label})
     return {
         sha256: (path, place.state.value, place.label, parts.get(sha256, place.part))
         for sha256, (_rank, path, place) in best.items()
@@ -129,3 +139,10 @@ def _ranked(place: Place | None, ranks: Mapping[str, int]) -> _Ranked | None:
         return None
     part = PARTS.index(place.part) if place.part else 0
     return (_ORDER.index(place.state), part, ranks.get(place.label or "", len(ranks))), place
+
+
+def _split_as(place: Place, counted: Mapping[str, str]) -> str | None:
+    """The class with whose pictures this one is split; None where its owner has, or where it counts for none."""
+    if place.part or place.label is None:
+        return None
+    return counted.get(place.label) if place.own else place.label

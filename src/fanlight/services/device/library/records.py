@@ -38,8 +38,8 @@ class Picture:
         sha256: of the file, 64 hexadecimal digits; names the picture.
         path: of the file, from the device's data folder, with ``/``.
         state: see ``State``.
-        label: class, where it is labelled.
-        part: ``train``, ``valid`` or ``test``, where it is labelled; else empty.
+        label: class or own name, where it is labelled.
+        part: ``train``, ``valid`` or ``test``, where it is labelled and counts for the federation; else empty.
         width, height: in pixels, upright.
         sharpness: variance of the Laplacian (grey levels 0 to 255, at most 256 px a side), >= 0.
         perceptual_hash: 64 bits; alike in pictures that look alike (``measure``).
@@ -193,7 +193,8 @@ class Finding:
 
 @dataclass(frozen=True)
 class Counts:
-    """How many pictures there are, by state, and labelled ones by class."""
+    """How many pictures there are, by state; labelled ones by class, and by name that only this home knows."""
 
     states: dict[State, int]
     labels: dict[str, int]
+    own: dict[str, int] = field(default_factory=dict)

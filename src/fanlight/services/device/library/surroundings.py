@@ -8,6 +8,7 @@ from pathlib import Path
 
 from fanlight.learning.backbones import CompiledBackbone
 from fanlight.learning.model_file import HeadModel
+from fanlight.services.device.library.own_names import OwnNames
 from fanlight.services.device.sides import Sides
 from fanlight.services.http.jobs import Jobs
 from fanlight.storage.database import Database
@@ -23,10 +24,12 @@ class Surroundings:
         sides: which parts its pictures have.
         threads: that compute features.
         classes: the task's, in order; empty as long as there is no model.
-        model: the current global model and its hash; raises ``NotPossibleNow`` without one.
+        model: that suggests labels, the home's or the current global one, and a digest of what it is; raises
+            ``NotPossibleNow`` without one.
         backbone: that a model was trained on, ready to run.
         propose: sends the name of a new class to the operator.
         on_change: called whenever pictures have come, gone, or mean something else.
+        own: names that only this home knows.
     """
 
     folder: Path
@@ -42,3 +45,4 @@ class Surroundings:
     backbone: Callable[[HeadModel], CompiledBackbone]
     propose: Callable[[str], None]
     on_change: Callable[[], object]
+    own: OwnNames
