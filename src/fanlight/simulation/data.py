@@ -170,6 +170,13 @@ def _bytes_of(picture: Picture) -> bytes:
     return file.getvalue()
 
 
+def _content(picture: Picture) -> bytes:
+    """What tells a picture from others."""
+    if isinstance(picture, Path):
+        return pictures.read(picture)
+    return f"{picture.shape}".encode() + picture.tobytes()
+
+
 def _features(
     found: Sequence[Picture],
     looks: Sequence[Look],
@@ -180,7 +187,7 @@ def _features(
     """Features of pictures as they look; worked out once, and kept."""
     key = hashlib.sha256(f"{backbone(DEFAULT_BACKBONE).compiled_sha256}/{size}".encode())
     for picture, look in zip(found, looks, strict=True):
-        key.update(_bytes_of(picture) if look == AS_IT_IS else _bytes_of(picture) + repr(look).encode())
+        key.update(_content(picture) if look == AS_IT_IS else _content(picture) + repr(look).encode())
     kept = state / "simulation" / "features" / f"{key.hexdigest()[:32]}.npy"
     x = _kept(kept, len(found))
     if x is None:
