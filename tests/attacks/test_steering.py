@@ -69,7 +69,7 @@ def by_sizes(times: float) -> Stated:
     return Stated(lambda _t: min(times * ETA * math.sqrt(D), ETA * B / TAU), reached=0.15)
 
 
-BETA, BETA2, ETA, TAU = 0.9, 0.99, 0.01, 0.001
+BETA, BETA2, ETA, TAU = 0.9, 0.99, 0.01, 0.0001
 ADAM = (1 - BETA) / math.sqrt((1 - BETA2) * (1 - BETA**2 / BETA2))
 YOGI = (1 - BETA) / ((1 - BETA / math.sqrt(BETA2)) * math.sqrt(1 - BETA2))
 LIKE_FEDAVG = ("fedavg", "fedprox", "ditto", "fedper", "fedrep", "fedbn", "fedbuff", "scaffold")
