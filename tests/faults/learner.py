@@ -12,7 +12,6 @@ from fanlight.core.randomness import Keystream
 from fanlight.learning.algorithms.local import Descended, Descent, Received
 from fanlight.learning.algorithms.scaffold import CONTROL
 from fanlight.learning.heads import head_layout
-from fanlight.learning.local_training import vector_of
 from fanlight.protocol.contribution import W_MAX
 from fanlight.protocol.plan import Kind
 from fanlight.protocol.statistics import Sums
@@ -58,8 +57,8 @@ class DrawnLearner(IdleLearner):
         def descend(descent: Descent) -> Descended:
             return Descended(descent.start + step, steps=3, mean_gradient=-step)
 
-        control = {} if start.control is None else {CONTROL: vector_of(layout, start.control)}
-        received = Received(vector_of(layout, start), layout, control)
+        control = {} if start.control is None else {CONTROL: layout.flatten(start.control.tensors)}
+        received = Received(layout.flatten(start.tensors), layout, control)
         memory = self.store.memories.remembered(algorithm_name(plan), held.version)
         outcome = algorithm.local(received, memory, descend)
         return left_of(algorithm_name(plan), replace(outcome, update=step), np.zeros(0))

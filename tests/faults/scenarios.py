@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Final
 from unittest import mock
 
+from fanlight.protocol.report import WHOLE_BYTES
 from fanlight.services.aggregator import uploads
 from fanlight.services.device import client
 from fanlight.services.main_server.algorithm_choice import AlgorithmChoice
@@ -51,6 +52,6 @@ class Scenario(StrEnum):
     @contextmanager
     def sizes(self) -> Generator[None, None, None]:
         """Here it may be that all reports are large."""
-        most = _LARGE if self is Scenario.IN_PARTS else uploads.WHOLE_BYTES
+        most = _LARGE if self is Scenario.IN_PARTS else WHOLE_BYTES
         with mock.patch.object(uploads, "WHOLE_BYTES", most), mock.patch.object(client, "WHOLE_BYTES", most):
             yield
