@@ -196,7 +196,7 @@ def per_data_set(name: str, found: Mapping[int, NDArray[np.float64]]) -> list[Fi
     """What is to be read of one data set."""
     figures = []
     for number, rows in found.items():
-        own, central, lost, central_lost, passing, named = rows.mean(axis=0)
+        own, central, lost, central_lost, passing, named = map(float, rows.mean(axis=0))
         figures += [
             Figure(f"{name}, {number} pictures: own name found", own, "fraction", rival=central),
             Figure(f"{name}, {number} pictures: the task loses", lost, "points", rival=central_lost),
@@ -210,9 +210,8 @@ def over_data_sets(measured: Mapping[str, Mapping[int, NDArray[np.float64]]]) ->
     """What is promised: means over all of them."""
     figures = []
     for number in OWN:
-        own, central, lost, central_lost, passing, _named = np.mean(
-            [found[number].mean(axis=0) for found in measured.values()], axis=0
-        )
+        means = np.mean([found[number].mean(axis=0) for found in measured.values()], axis=0)
+        own, central, lost, central_lost, passing, _named = map(float, means)
         figures += [
             Figure(f"all, {number} pictures: own name found, of what the central head finds", own / central, "fraction",
                    at_least=LEAST_BESIDE_CENTRAL[number]),
@@ -242,7 +241,7 @@ def kinds(x: NDArray[np.float32], y: NDArray[np.int64], trials: int, seed: int) 
         truth, named = six.y[six.test], best(head, six)
         mine, shoes = truth == six.classes, truth == shoe
         rows.append([(named[mine] == six.classes).mean(), (named[shoes] == shoe).mean()])
-    own, others = np.mean(rows, axis=0)
+    own, others = map(float, np.mean(rows, axis=0))
     figures.append(Figure("kind: six sandals with a name, among shoes: found", own, "fraction"))
     figures.append(Figure("kind: other shoes still called shoes", others, "fraction"))
     return figures
@@ -278,7 +277,7 @@ def advised(name: str, x: NDArray[np.float32], y: NDArray[np.int64], trials: int
         worth = [now - error(home, model, with_more(have, pools, at)) for at in range(home.classes + 1)]
         first = order[0].label
         gains.append([worth[first], np.mean(np.delete(worth, first))])
-    of_first, of_others = 100 * np.mean(gains, axis=0)
+    of_first, of_others = map(float, 100 * np.mean(gains, axis=0))
     return Figure(f"advice, {name}: six more pictures of the class advised first", of_first, "points", rival=of_others)
 
 
