@@ -31,8 +31,9 @@ from fanlight.services.device.pictures import Examples, Pictures
 from fanlight.services.federation import init_federation, issue_token_file
 from fanlight.services.main_server.algorithm_choice import AlgorithmChoice
 from fanlight.services.main_server.task import Task, Training
+from tests.faults.scenarios import Scenario
 from tests.faults.stores import Fate, Kind, Store
-from tests.faults.world import NAMES, NOW, POLICY, ROLES, World
+from tests.faults.world import NAMES, NOW, ROLES, World
 
 F, K = 1280, 2
 LAYOUT = head_layout(F, K)
@@ -87,7 +88,7 @@ def federation(folder: Path, choice: dict[str, Any], **policy: Any) -> Iterator[
     for name in NAMES:
         issue_token_file(folder, name, NOW + 10_000_000)
     stores = {name: Store(Kind.MEMORY, Fate()) for name in ROLES}
-    with World(folder, stores, bytes(32)) as world:
+    with World(Scenario.PLAIN, folder, stores, bytes(32)) as world:
         for number, process in enumerate(world.devices.values()):
             life = process.life
             pictures = cast("Pictures", PICTURES[number])
@@ -98,7 +99,7 @@ def federation(folder: Path, choice: dict[str, Any], **policy: Any) -> Iterator[
 
 
 def replace_policy(changes: dict[str, Any]) -> Any:
-    return POLICY.model_copy(update={"most_pictures": 50, **changes})
+    return Scenario.PLAIN.task.policy.model_copy(update={"most_pictures": 50, **changes})
 
 
 def run(world: World, until: Callable[[], bool], turns: int = 80) -> None:
