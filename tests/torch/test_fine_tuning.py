@@ -234,6 +234,17 @@ def test_what_an_algorithm_asks_is_done(graph: bytes, pictures: NDArray[np.uint8
         assert np.array_equal(tensor, world.model.tensors[name]) == (name in names), name
 
 
+def test_variants_take_turns_with_their_pictures(graph: bytes, pictures: NDArray[np.uint8]) -> None:
+    world = World(graph, pictures, 1, BatchNorm.FROZEN)
+    settings = replace(HALF, batch_size=5)
+    plain, same, other = (
+        world.descent(settings, 0.001, variants=variants)(Descent(world.start)).parameters
+        for variants in ((), (world.x,), (world.x * np.float32(0.5),))
+    )
+    assert np.array_equal(plain, same)
+    assert not np.array_equal(plain, other)
+
+
 def test_the_same_seed_gives_the_same_bits(graph: bytes, pictures: NDArray[np.uint8]) -> None:
     world = World(graph, pictures, 1, BatchNorm.LOCAL)
     settings = replace(HALF, epochs=2, batch_size=5)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -111,6 +112,18 @@ def test_the_form_of_the_option() -> None:
     }
     with pytest.raises(UsageError):
         fine_tune_fields("-1")
+
+
+def test_the_commands_and_numbers_of_the_page(compiled: CompiledBackbone) -> None:
+    page = (Path(__file__).parents[3] / "docs" / "fine-tuning.md").read_text()
+    given = re.findall(r"^fanlight .*--fine-tune (\S+)$", page, re.MULTILINE)
+    assert given == ["1", "1", "2:batch_norm=local,learning_rate=0.002", "all"]
+    for each in given:
+        assert tuned(compiled, each).fine_tune is not None
+    for blocks in ("1", "3", "all"):
+        chosen = tuned(compiled, blocks).fine_tune
+        assert chosen is not None
+        assert f"| {chosen.parameters:,} |" in page
 
 
 def test_a_number_that_the_file_got_by_hand_is_found_out(compiled: CompiledBackbone) -> None:
