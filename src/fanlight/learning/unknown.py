@@ -3,7 +3,7 @@
 *Score.* Ridge regression of the home's own pictures, one column a class, on features of length 1; a picture's score is
 its highest. Not the scores of the federation's head: that has learned from pictures of the very classes that play the
 strangers below, and scores them lower than true strangers. (On digits, Fashion-MNIST and stamps a threshold for 5 %
-by the federation's highest score let 25 to 50 % of true strangers pass; this one, .5 to 11 %.)
+by the federation's highest score let 25 to 50 % of true strangers pass; this one, 4 to 10 %.)
 
 *Strangers.* Each class plays the stranger once: its pictures are scored by the ridge of all others, which has never
 seen it. Own names that are kinds of a class go with it.
