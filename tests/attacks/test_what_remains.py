@@ -522,6 +522,25 @@ def test_two_versions_tell_everybody_how_many_pictures_were_learned_from_and_whi
     assert 1 + next(index for index, most in enumerate(off) if most < 0.1) == sum(counts)
 
 
+def test_the_row_that_is_held_back_is_what_the_others_lack_to_nothing(theirs: Pictures) -> None:
+    """What all classes' probabilities gain is nothing, so the rows of an update add up to zero, and so do those of a mean.
+
+    Whoever has two versions adds up the rows that moved: with the opposite sign that is the row that did not.
+    """
+    start, draws = zero_head(theirs.x.shape[1], 4), np.random.default_rng(9)
+    homes = [theirs.some((0, 1, 2), 4, draws), *(theirs.some((1, 2, 3), 6, draws) for _ in range(9))]
+    totals = round_over(theirs, start, homes, "held back")
+    assert totals.mean is not None
+    held_back, _ = columns_of(totals.mean)
+    masked = np.array([True, False, False, False])
+    after = move(start, {}, AlgorithmChoice(), totals, held_back=masked, members=10).head
+    moved = after.weight.astype(np.float64) - start.weight
+    assert not moved[:, 0].any()
+    guess = -moved.sum(axis=1)
+    wanted = held_back[:, 0]
+    assert guess @ wanted > 0.9 * np.linalg.norm(guess) * np.linalg.norm(wanted)
+
+
 @pytest.mark.parametrize("count", [2, 5, 30])
 def test_the_next_manifest_tells_the_aggregator_how_many_updates_were_within_the_clip(count: int) -> None:
     """Exactly, in every round: the clip of the next one follows from it, and the aggregator signs that."""
