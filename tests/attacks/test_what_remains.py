@@ -523,7 +523,7 @@ def test_two_versions_tell_everybody_how_many_pictures_were_learned_from_and_whi
 
 
 def test_the_row_that_is_held_back_is_what_the_others_lack_to_nothing(theirs: Pictures) -> None:
-    """What all classes' probabilities gain is nothing, so the rows of an update add up to zero, and so do those of a mean.
+    """Probabilities of all classes gain nothing together, so the rows of an update, and of a mean, add up to zero.
 
     Whoever has two versions adds up the rows that moved: with the opposite sign that is the row that did not.
     """
