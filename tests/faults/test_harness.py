@@ -192,7 +192,6 @@ def test_a_receipt_before_its_commit_is_seen(simulation: Simulation, monkeypatch
         (forget_verdicts, Law.SAME_ANSWER),
         (refuse_repetitions, Law.SAME_ANSWER),
         (sign_releases_anew, Law.ONE_RELEASE),
-        (acknowledge_before_commit, Law.NOTHING_LOST),
     ],
 )
 def test_a_random_search_finds_what_only_a_mishap_shows(
