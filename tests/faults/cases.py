@@ -73,7 +73,7 @@ SCENARIOS: Final = st.sampled_from(Scenario)
 MOST_SCENES: Final = 14
 _OPEN: Final[list[Operation]] = [Everybody(), Conduct(), Follow()]
 _REPORTED: Final[list[Operation]] = [Everybody(), Everybody()]
-_BEGINNINGS: Final[tuple[list[Operation], ...]] = ([], _OPEN, _REPORTED, _REPORTED)
+_BEGINNINGS: Final[tuple[list[Operation], ...]] = ([], _OPEN, _OPEN, _REPORTED, _REPORTED)
 _OF_AGGREGATOR: Final = (Route.CLOSE, Route.RELEASE, Route.MANIFEST, Route.ENDED, None)
 """What mishaps strike on the aggregator's line; without a route it is nearly always a question for orders."""
 _OF_DEVICE: Final = (
@@ -113,10 +113,17 @@ _REPEATING: Final = st.sampled_from([Mishap.DROP_REPLY, Mishap.DUPLICATE, *Misha
 
 
 @st.composite
+def _opening(draw: st.DrawFn) -> list[Operation]:
+    """Something goes wrong where a round opens."""
+    return [Upset(AGGREGATOR, MAIN, draw(_REPEATING), Route.MANIFEST), Everybody(), Everybody()]
+
+
+@st.composite
 def _arrival(draw: st.DrawFn) -> list[Operation]:
-    """Something goes wrong where a report arrives."""
+    """Something goes wrong where a report arrives, or its receipt is shown."""
     device = draw(_device)
-    return [Upset(device, AGGREGATOR, draw(_REPEATING), Route.REPORT), Turn(device)]
+    server, route = draw(st.sampled_from([(AGGREGATOR, Route.REPORT), (MAIN, Route.BEACON)]))
+    return [Upset(device, server, draw(_REPEATING), route), Turn(device), Turn(device)]
 
 
 @st.composite
@@ -153,7 +160,7 @@ _scene: Final[st.SearchStrategy[list[Operation]]] = st.one_of(
 @st.composite
 def cases(draw: st.DrawFn) -> list[Operation]:
     """Lists of operations; most begin in a round that is open, has its reports or ends, some with shards."""
-    beginning: list[Operation] = [*draw(st.sampled_from(_BEGINNINGS))]
+    beginning: list[Operation] = [*draw(st.sampled_from(_BEGINNINGS))] or draw(_opening())
     if beginning and not draw(st.integers(0, 2)):
         beginning.insert(0, Rule("always"))
     if not draw(st.integers(0, 3)):
