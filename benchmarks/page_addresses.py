@@ -28,6 +28,7 @@ NOT_PAGES: Final = frozenset(
         "/pictures/{sha256}/ask",
         "/pictures/add",
         "/pictures/change",
+        "/own/change",
         "/privacy/sent/{mh}.png",
     }
 )
