@@ -44,8 +44,9 @@ TASK_HEAD = """\
 
 `fanlight federation init` writes `main/task.json`; the main server reads it when it starts. Unknown names are refused.
 Classes, backbone, picture size and training are the plan that all devices share: changing them later makes devices
-prepare anew. Augmentation, algorithm and policy may be changed while the main server runs, on its page Task or by
-`PUT /api/v1/augmentation`, `PUT /api/v1/algorithm` and `PUT /api/v1/policy`; they hold from the next round on.
+prepare anew. Augmentation, class weights, algorithm and policy may be changed while the main server runs, on its page
+Task or by `PUT /api/v1/augmentation`, `PUT /api/v1/class-weights`, `PUT /api/v1/algorithm` and `PUT /api/v1/policy`;
+they hold from the next round on.
 [Algorithms](algorithms.md) lists which there are, and their parameters; [augmentation](augmentation.md) tells what that
 does.
 """

@@ -19,11 +19,13 @@ from fanlight.cli.task_options import (
     Algorithm,
     Augment,
     Choices,
+    ClassWeights,
     Head,
     augmentation_fields,
     check_augmentation,
     checked_algorithm,
     checked_backbone,
+    class_weights_fields,
 )
 from fanlight.errors import FanlightError, NotPossibleNow, UsageError
 
@@ -62,6 +64,7 @@ def demo(
     ] = None,
     algorithm: Algorithm = None,
     augment: Augment = None,
+    class_weights: ClassWeights = None,
     fine_tune: FineTune = None,
     seed: Annotated[int, typer.Option(metavar="N", help="Fixes how pictures are drawn and split; nothing else.")] = 0,
     port_base: Annotated[
@@ -88,12 +91,13 @@ def demo(
 
     choice = checked_algorithm(algorithm)
     check_augmentation(augment)
+    weights = class_weights_fields(class_weights)
     if fine_tune is not None:
         fine_tune_fields(fine_tune)
         check_can_run()
     asked = Description(dataset, (), devices, seed, port_base, head.value, checked_backbone(backbone), fine_tune)
     description, prepared = _prepare(asked, state, afresh=leave)
-    choices = Choices(choice, augmentation_fields(augment, flip=prepared.flip))
+    choices = Choices(choice, augmentation_fields(augment, flip=prepared.flip), weights)
     from fanlight.cli.demo_run import run
 
     with _stopped_by_signals():

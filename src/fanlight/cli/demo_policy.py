@@ -35,6 +35,7 @@ def demo_task(
         rounds=rounds or 0,
         algorithm=choices.algorithm,
         augmentation=choices.augmentation,
+        class_weights=choices.class_weights,
     )
     task = task.with_line(task.head, backbone) if backbone else task
     return task if fine_tune is None else with_fine_tuning(task, fine_tune, task_backbone(task, None))
@@ -64,6 +65,8 @@ def write_policy(main: Path, rounds: int | None, choices: Choices = Choices()) -
         task = task.with_algorithm(choices.algorithm)
     if choices.augmentation is not None:
         task = task.with_augmentation(choices.augmentation)
+    if choices.class_weights is not None:
+        task = task.with_class_weights(choices.class_weights)
     write_secret(main / TASK_FILE, task.to_json(), replace=True)
     return earlier
 

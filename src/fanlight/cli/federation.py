@@ -17,11 +17,13 @@ from fanlight.cli.task_options import (
     HEAD_HELP,
     Algorithm,
     Augment,
+    ClassWeights,
     Head,
     Pictures,
     algorithm_fields,
     augmentation_fields,
     class_list,
+    class_weights_fields,
     make_task,
     pictures_of,
     policy_fields,
@@ -102,6 +104,7 @@ def init(
     ] = None,
     algorithm: Algorithm = None,
     augment: Augment = None,
+    class_weights: ClassWeights = None,
     fine_tune: FineTune = None,
     picture_size: Annotated[
         int | None,
@@ -144,6 +147,7 @@ def init(
         policy=policy_fields(policy or ()),
         algorithm=algorithm_fields(algorithm),
         augmentation=augmentation_fields(augment, flip=chosen.flip),
+        class_weights=class_weights_fields(class_weights),
     )
     task, file = with_any_backbone(task, backbone) if backbone else (task, None)
     if fine_tune is not None:

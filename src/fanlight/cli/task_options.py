@@ -44,6 +44,20 @@ Augment = Annotated[
 """The same of pictures that are varied."""
 
 
+ClassWeights = Annotated[
+    str | None,
+    typer.Option(
+        "--class-weights",
+        metavar="own|off|N,N,…",
+        help="By what classes of few pictures weigh more in training: each device's own pictures, nothing, or those of"
+        " the whole federation, one number for each class in their order; see docs/augmentation.md."
+        "  [default: own]",
+        show_default=False,
+    ),
+]
+"""And of classes of few pictures."""
+
+
 class Pictures(NamedTuple):
     """What a task takes from its data set: classes in order, side of the pictures in pixels, may they be mirrored?"""
 
@@ -189,11 +203,29 @@ def check_augmentation(given: str | None) -> None:
         Task.default(classes=("a", "b")).with_augmentation(choice)
 
 
+def class_weights_fields(given: str | None) -> dict[str, object] | None:
+    """The choice of ``--class-weights own|off|N,N,…``; None if none was made.
+
+    Raises:
+        UsageError: it is not of that form.
+    """
+    if given is None or given in ("own", "off"):
+        return None if given is None else {"class_weights": given == "own", "class_counts": ()}
+    numbers = [number.strip() for number in given.split(",")]
+    if not all(number.isascii() and number.isdigit() for number in numbers):
+        raise UsageError(
+            f"--class-weights: {given!r} is neither 'own' nor 'off' nor a number for each class.",
+            next="Write it like: --class-weights 500,480,35,20",
+        )
+    return {"class_weights": True, "class_counts": tuple(int(number) for number in numbers)}
+
+
 class Choices(NamedTuple):
     """What was chosen of what may change from one start to the next; None: what there was, or the default."""
 
     algorithm: Mapping[str, object] | None = None
     augmentation: Mapping[str, object] | None = None
+    class_weights: Mapping[str, object] | None = None
 
 
 class Head(StrEnum):
@@ -218,10 +250,12 @@ def make_task(
     policy: Mapping[str, object] | None = None,
     algorithm: Mapping[str, object] | None = None,
     augmentation: Mapping[str, object] | None = None,
+    class_weights: Mapping[str, object] | None = None,
 ) -> Task:
     """The task with the defaults of the project; ``policy`` may name any further field of it.
 
-    ``algorithm`` has the fields of ``AlgorithmChoice``, ``augmentation`` those of ``AugmentationChoice``.
+    ``algorithm`` has the fields of ``AlgorithmChoice``, ``augmentation`` those of ``AugmentationChoice``,
+    ``class_weights`` those of ``task.ClassWeights``.
 
     Raises:
         SettingsError: a class name or number cannot be used, or numbers that do not go together.
@@ -234,7 +268,8 @@ def make_task(
         changes["k_min"] = k_min
     task = task.with_policy(**changes)
     task = task if algorithm is None else task.with_algorithm(algorithm)
-    return task if augmentation is None else task.with_augmentation(augmentation)
+    task = task if augmentation is None else task.with_augmentation(augmentation)
+    return task if class_weights is None else task.with_class_weights(class_weights)
 
 
 def checked_backbone(name: str | None) -> str | None:

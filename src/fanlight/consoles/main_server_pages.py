@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Depends, Query
@@ -12,6 +13,7 @@ from starlette.responses import RedirectResponse, Response
 from fanlight.consoles.algorithm_form import COMBINE, NAME, change_algorithm
 from fanlight.consoles.augmentation_form import FLIP, change_augmentation
 from fanlight.consoles.augmentation_form import NUMBERS as AUGMENTATION_NUMBERS
+from fanlight.consoles.class_weights_form import BY, change_class_weights, chosen
 from fanlight.consoles.console import Console
 from fanlight.consoles.line_form import HEAD, backbone_choice, change_line
 from fanlight.consoles.main_server_changes import change_pages
@@ -21,7 +23,7 @@ from fanlight.services.http.owner import Owner, require_owner_post
 from fanlight.services.http.paging import PageNumber
 from fanlight.services.main_server.app import MainServerParts
 from fanlight.services.main_server.pace import between_polls_s
-from fanlight.services.main_server.service import PATIENCE_ROUNDS
+from fanlight.services.main_server.service import PATIENCE_ROUNDS, MainService
 from fanlight.services.server.log_api import LOG_FILE
 from fanlight.services.server.numbers_in_paths import Which
 
@@ -32,6 +34,14 @@ PAGES: Final = (
     ("/task", "Task"),
     ("/log", "Log"),
 )
+FORMS: Final[Mapping[str, tuple[str, Callable[[MainService, Mapping[str, str]], Filled]]]] = {
+    "form": ("/task/policy", change_policy),
+    "algorithm_form": ("/task/algorithm", change_algorithm),
+    "augmentation_form": ("/task/augmentation", change_augmentation),
+    "weights_form": ("/task/class-weights", change_class_weights),
+    "line_form": ("/task/learns-by", change_line),
+}
+"""Those of the page Task: as its template calls what was typed, where it goes, and what it changes."""
 MOST_CELLS: Final = 12
 """Classes up to which a confusion matrix can be read on a page."""
 MOST_NAMED: Final = 40
@@ -124,38 +134,30 @@ def _present(console: Console, parts: MainServerParts) -> APIRouter:
             algorithm_combine=COMBINE,
             augmentation_numbers=AUGMENTATION_NUMBERS,
             augmentation_flip=FLIP,
+            weights_by=BY,
+            weights_chosen=chosen(service.task.training),
             line_choices=(HEAD, backbone_choice(service.task)),
             line_waiting=waiting,
             line_version=versions,
             proposals=parts.records.class_proposals(),
             pause_s=service.pause_s,
             between_polls_s=between_polls_s(service.pause_s),
-            **dict.fromkeys(("form", "algorithm_form", "augmentation_form", "line_form"), Filled()) | forms,
+            **dict.fromkeys(FORMS, Filled()) | forms,
         )
 
     @router.get("/task")
     def task(request: Request, owner: Reader) -> Response:
         return draw_task(request, owner)
 
-    @router.post("/task/policy")
-    async def policy(request: Request, owner: Changer) -> Response:
-        form = await run_in_threadpool(change_policy, service, await _typed(request))
-        return await answer(request, owner, form=form)
+    def take(name: str, path: str, change: Callable[[MainService, Mapping[str, str]], Filled]) -> None:
+        @router.post(path)
+        async def typed_in(request: Request, owner: Changer) -> Response:
+            return await answer(
+                request, owner, **{name: await run_in_threadpool(change, service, await _typed(request))}
+            )
 
-    @router.post("/task/algorithm")
-    async def algorithm(request: Request, owner: Changer) -> Response:
-        form = await run_in_threadpool(change_algorithm, service, await _typed(request))
-        return await answer(request, owner, algorithm_form=form)
-
-    @router.post("/task/augmentation")
-    async def augmentation(request: Request, owner: Changer) -> Response:
-        form = await run_in_threadpool(change_augmentation, service, await _typed(request))
-        return await answer(request, owner, augmentation_form=form)
-
-    @router.post("/task/learns-by")
-    async def learns_by(request: Request, owner: Changer) -> Response:
-        form = await run_in_threadpool(change_line, service, await _typed(request))
-        return await answer(request, owner, line_form=form)
+    for name, (path, change) in FORMS.items():
+        take(name, path, change)
 
     async def answer(request: Request, owner: Owner, **forms: Filled) -> Response:
         if not any(form.wrong for form in forms.values()):

@@ -383,3 +383,18 @@ def test_how_pictures_are_varied_is_chosen_on_the_page_of_the_task(parts: MainSe
     assert "From 0 to 16, not" in Page.of(refused).text
     assert browser.post("/task/augmentation", data={"variants": "1"}).status_code == 403
     assert parts.service.task.augmentation.variants == 3
+
+
+def test_by_what_classes_weigh_is_chosen_on_the_page_of_the_task(parts: MainServerParts, browser: TestClient) -> None:
+    counts = list(range(7, 7 + len(parts.service.task.classes)))
+    typed = {"by": "federation", "counts": ",".join(str(count) for count in counts)}
+    assert post(browser, "/task", "/task/class-weights", **typed) == 303
+    page = Page.of(browser.get("/task"))
+    assert "by the pictures of the whole federation" in page.text
+    assert parts.service.task.training.class_counts == tuple(counts)
+    refused = browser.post("/task/class-weights", data={"csrf": page.csrf(), "by": "federation", "counts": HOSTILE[0]})
+    assert refused.status_code == 400
+    assert "with commas between them" in Page.of(refused).text
+    assert browser.post("/task/class-weights", data={"by": "off"}).status_code == 403
+    changed = browser.get("/api/v1/class-weights").json()
+    assert changed == {"class_weights": True, "class_counts": counts}

@@ -9,7 +9,14 @@ from typing import Any
 import pytest
 
 from fanlight.cli.demo_policy import write_policy
-from fanlight.cli.task_options import Pictures, algorithm_fields, augmentation_fields, make_task, policy_fields
+from fanlight.cli.task_options import (
+    Pictures,
+    algorithm_fields,
+    augmentation_fields,
+    class_weights_fields,
+    make_task,
+    policy_fields,
+)
 from fanlight.errors import SettingsError, UsageError
 from fanlight.protocol.codec import DEFAULT_LIMIT
 from fanlight.protocol.exchange import Order, Orders
@@ -179,6 +186,22 @@ def test_an_augmentation_is_written_on_the_command_line() -> None:
     for wrong in ("17", "4:zoom=51", "4:colour=3", "4:flip=no,zoom=0,light=0", "4:zoom=yes"):
         with pytest.raises(SettingsError, match="augmentation"):
             make_task(pictures, augmentation=augmentation_fields(wrong))
+
+
+def test_class_weights_are_written_on_the_command_line() -> None:
+    pictures = Pictures(("a", "b"), 64)
+    counted = make_task(pictures, class_weights=class_weights_fields("500, 20"))
+    assert (counted.plan.class_weights, counted.plan.class_counts) == (True, (500, 20))
+    assert Task.model_validate_json(counted.to_json()) == counted
+    plain = make_task(pictures, class_weights=class_weights_fields("off"))
+    assert (plain.plan.class_weights, plain.plan.class_counts) == (False, None)
+    assert make_task(pictures, class_weights=class_weights_fields("own")) == make_task(pictures)
+    assert class_weights_fields(None) is None
+    for wrong in ("", "federation", "500,", "500;20", "-1,2"):
+        with pytest.raises(UsageError, match="--class-weights"):
+            class_weights_fields(wrong)
+    with pytest.raises(SettingsError, match="class_counts has 3 numbers for 2 classes"):
+        make_task(pictures, class_weights=class_weights_fields("1,2,3"))
 
 
 def test_counts_of_classes_are_one_for_each_class_and_go_into_the_plan() -> None:

@@ -26,7 +26,9 @@ _ROUNDS_AT_ONCE: Final = 3
 """A round is complete in a log once two later ones have begun: main may propose the next before it has the last
 signature on this one."""
 _MOST_RECEIPTS: Final = 10_000
-_KEPT_AS_THEY_ARE: Final = frozenset({"policy", "algorithm", "augmentation", "stopped", "resumed", "collect-anew"})
+_KEPT_AS_THEY_ARE: Final = frozenset(
+    {"policy", "algorithm", "augmentation", "class-weights", "stopped", "resumed", "collect-anew"}
+)
 """Main's own notes: nobody signs them."""
 Handler: TypeAlias = "Callable[[OneLog, ChainedEntry], None]"
 OTHER: Final = "unknown"

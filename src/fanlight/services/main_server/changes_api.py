@@ -1,4 +1,4 @@
-"""The owner's JSON API of what can be changed: the policy, the algorithm, the variants, the current version, notes."""
+"""The owner's JSON API of what can be changed: policy, algorithm, variants, class weights, current version, notes."""
 
 from __future__ import annotations
 
@@ -94,5 +94,13 @@ def _rules(service: MainService) -> APIRouter:
     @router.put("/api/v1/augmentation", dependencies=CHANGE)
     def change_augmentation(choice: dict[str, Any]) -> dict[str, Any]:
         return service.change_augmentation(**choice).augmentation.model_dump()
+
+    @router.get("/api/v1/class-weights", dependencies=[Depends(require_owner)])
+    def class_weights() -> dict[str, Any]:
+        return service.task.training.weights.model_dump()
+
+    @router.put("/api/v1/class-weights", dependencies=CHANGE)
+    def change_class_weights(choice: dict[str, Any]) -> dict[str, Any]:
+        return service.change_class_weights(**choice).training.weights.model_dump()
 
     return router

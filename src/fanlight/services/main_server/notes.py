@@ -44,6 +44,9 @@ ALGORITHM_IN_FORCE: Final = "algorithm_in_force"
 AUGMENTATION_IN_FORCE: Final = "augmentation_in_force"
 """And of how pictures are varied."""
 
+CLASS_WEIGHTS_IN_FORCE: Final = "class_weights_in_force"
+"""And of by what classes weigh."""
+
 SUPPORTERS: Final = "supporters"
 """Devices that a class needs in the round proposed last."""
 

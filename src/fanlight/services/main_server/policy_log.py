@@ -1,4 +1,4 @@
-"""The log says which policy and algorithm are in force, and how pictures are varied.
+"""The log says which policy and algorithm are in force, how pictures are varied, and by what classes weigh.
 
 The file is replaced first; what a crash left out is made up for.
 """
@@ -18,12 +18,13 @@ from fanlight.services.server.chained_log import ChainedLog
 POLICY: Final = "policy"
 ALGORITHM: Final = "algorithm"
 AUGMENTATION: Final = "augmentation"
+CLASS_WEIGHTS: Final = "class-weights"
 """Types of the log entries; their payloads are JSON."""
 _BYTES: Final = 8
 
 
 def follow(tx: Connection, log: ChainedLog, task: Task) -> None:
-    """Log policy, algorithm and augmentation where they are others than when this was called last.
+    """Log policy, algorithm, augmentation and class weights where they are others than when this was called last.
 
     The first ones are remembered.
 
@@ -32,6 +33,8 @@ def follow(tx: Connection, log: ChainedLog, task: Task) -> None:
     _follow(tx, log, notes.POLICY, LogEntry(POLICY, task.policy.model_dump_json().encode()))
     _follow(tx, log, notes.ALGORITHM_IN_FORCE, LogEntry(ALGORITHM, task.algorithm.model_dump_json().encode()))
     _follow(tx, log, notes.AUGMENTATION_IN_FORCE, LogEntry(AUGMENTATION, task.augmentation.model_dump_json().encode()))
+    weights = task.training.weights.model_dump_json().encode()
+    _follow(tx, log, notes.CLASS_WEIGHTS_IN_FORCE, LogEntry(CLASS_WEIGHTS, weights))
 
 
 def _follow(tx: Connection, log: ChainedLog, note: str, entry: LogEntry) -> None:

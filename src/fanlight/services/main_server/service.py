@@ -181,6 +181,15 @@ class MainService:
             lambda task: task.with_augmentation(choice), lambda: self._tasks.change_augmentation(**choice)
         )
 
+    def change_class_weights(self, **choice: Any) -> Task:
+        """Change by what classes weigh from the next manifest on; see ``TaskFile.change_class_weights``.
+
+        The rest as in ``change_algorithm``.
+        """
+        return self._change_plan(
+            lambda task: task.with_class_weights(choice), lambda: self._tasks.change_class_weights(**choice)
+        )
+
     def _change_plan(self, wanted: Callable[[Task], Task], change: Callable[[], Task]) -> Task:
         with self._changing_policy:
             if wanted(self.task).plan != self.task.plan:

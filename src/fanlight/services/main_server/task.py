@@ -50,7 +50,16 @@ class _Section(BaseModel):
 _DEFAULTS = TrainingSettings()
 
 
-class Training(_Section):
+class ClassWeights(_Section):
+    """By what classes of few pictures weigh more, if they do; see docs/augmentation.md."""
+
+    class_weights: bool = _DEFAULTS.class_weights
+    class_counts: Annotated[
+        tuple[Annotated[int, Field(ge=0, le=MOST_OF_A_CLASS)], ...], Field(max_length=200, strict=False)
+    ] = ()
+
+
+class Training(ClassWeights):
     """How a device trains in one round; see ``learning.training.TrainingSettings``."""
 
     epochs: Annotated[int, Field(ge=1, le=1000)] = _DEFAULTS.epochs
@@ -59,10 +68,11 @@ class Training(_Section):
     momentum: Annotated[float, Field(ge=0, le=0.9999)] = _DEFAULTS.momentum
     l2: Annotated[float, Field(ge=0, le=10)] = _DEFAULTS.l2
     patience: Annotated[int, Field(ge=1, le=1000)] = _DEFAULTS.patience
-    class_weights: bool = _DEFAULTS.class_weights
-    class_counts: Annotated[
-        tuple[Annotated[int, Field(ge=0, le=MOST_OF_A_CLASS)], ...], Field(max_length=200, strict=False)
-    ] = ()
+
+    @property
+    def weights(self) -> ClassWeights:
+        """By what classes weigh."""
+        return ClassWeights(class_weights=self.class_weights, class_counts=self.class_counts)
 
 
 class Policy(_Section):
@@ -352,6 +362,18 @@ class Task(_Section):
             return self._with(augmentation=AugmentationChoice.model_validate(dict(choice)))
         except ValidationError as error:
             raise _explain(error, "the task's augmentation") from error
+
+    def with_class_weights(self, choice: Mapping[str, Any]) -> Task:
+        """The same task with classes weighing by something else; ``choice`` has the fields of ``ClassWeights``.
+
+        Raises:
+            SettingsError: an unknown field, a value out of range, or not one number for each class.
+        """
+        try:
+            weights = ClassWeights.model_validate(dict(choice))
+            return self._with(training=self.training.model_copy(update=dict(weights)))
+        except ValidationError as error:
+            raise _explain(error, "the task's class weights") from error
 
     def with_line(self, head: str, backbone: str) -> Task:
         """The same task with another head, or another backbone of the registry; its present one is none to look up.

@@ -58,6 +58,10 @@ class TaskFile:
         """Change how pictures are varied, see ``Task.with_augmentation``; the rest as in ``change_policy``."""
         return self._change(lambda task: task.with_augmentation(choice))
 
+    def change_class_weights(self, **choice: Any) -> Task:
+        """Change by what classes weigh, see ``Task.with_class_weights``; the rest as in ``change_policy``."""
+        return self._change(lambda task: task.with_class_weights(choice))
+
     def with_line(self, head: str, backbone: str) -> Task:
         """The task with another head or backbone, checked; see ``Task.with_line`` and ``check`` for what it raises."""
         changed = self._task.with_line(head, backbone)
