@@ -14,7 +14,8 @@ from fanlight.services.main_server.task import Task
 HEAD: Final = Choice(
     "head",
     "Head",
-    "Heads that are solved want more company: where squares are summed (analytic), devices ask for ten in a sum.",
+    "Where squares are summed (analytic), devices ask for ten in a sum, unless their owners agree to fewer. The rule of"
+    " five becomes ten with it; any other stays, and is yours to change below.",
     (
         ("softmax", "softmax: trained round by round"),
         ("analytic", "analytic: solved in one round, then trained"),

@@ -44,6 +44,16 @@ def waiting(parts: MainServerParts) -> object:
         return parts.service.line.waiting(tx)
 
 
+def test_an_analytic_head_raises_the_fewest_devices_in_a_sum_and_the_log_tells(tmp_path: Path) -> None:
+    _app, made = server(tmp_path / "federation")
+    made.service.change_line("analytic", LITE)
+    assert made.service.task.policy.k_min == 5
+    assert made.conductor.advance()
+    assert made.service.task.policy.k_min == 10
+    assert [entry["type"] for entry in made.records.log.page()["entries"]][:2] == ["policy", "new-line"]
+    made.service.close()
+
+
 def test_it_begins_between_two_rounds_with_a_version_that_knows_nothing(parts: MainServerParts) -> None:
     add_round(parts, 1)
     parts.service.change_line("analytic", LEVELS)

@@ -188,6 +188,20 @@ def test_an_augmentation_is_written_on_the_command_line() -> None:
             make_task(pictures, augmentation=augmentation_fields(wrong))
 
 
+def test_an_analytic_head_wants_more_devices_in_a_sum() -> None:
+    lite, changed = TASK.backbone, TASK.with_line("analytic", TASK.backbone)
+    assert (TASK.policy.k_min, changed.policy.k_min) == (5, 10)
+    assert changed == Task.default(classes=TASK.classes, head="analytic")
+    assert TASK.with_policy(k_min=7).with_line("analytic", lite).policy.k_min == 7, "somebody chose it"
+    assert TASK.with_line("prototypes", lite).policy == TASK.policy
+    chosen = changed.with_policy(k_min=5)
+    assert chosen.with_line("analytic", "efficientnet-lite0-levels").policy.k_min == 5, "it was analytic before"
+    demo = Task.default(classes=TASK.classes, demo=True).with_policy(k_min=5)
+    assert demo.with_line("analytic", lite).policy.k_min == 5
+    with pytest.raises(SettingsError, match="n_max: at least as many as the fewest devices in a sum: 10"):
+        TASK.with_policy(n_max=8).with_line("analytic", lite)
+
+
 def test_class_weights_are_written_on_the_command_line() -> None:
     pictures = Pictures(("a", "b"), 64)
     counted = make_task(pictures, class_weights=class_weights_fields("500, 20"))

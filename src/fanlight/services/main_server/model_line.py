@@ -19,7 +19,7 @@ from fanlight.protocol import codec
 from fanlight.protocol.exchange import Order
 from fanlight.protocol.log import LogEntry
 from fanlight.protocol.main_round import State
-from fanlight.services.main_server import collected_sums, notes, round_table
+from fanlight.services.main_server import collected_sums, notes, policy_log, round_table
 from fanlight.services.main_server.made_room import MadeRoom
 from fanlight.services.main_server.models import Models
 from fanlight.services.main_server.rounds import Rounds
@@ -128,6 +128,7 @@ class ModelLine:
             self._tasks.change_line(wanted.head, wanted.backbone)
             with self._database.transaction() as tx:
                 self._begin(tx)
+                policy_log.follow(tx, self._log, self._tasks.task)  # it may want more devices in a sum
         return True
 
     def _begin(self, tx: Connection) -> None:

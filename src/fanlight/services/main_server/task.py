@@ -378,8 +378,12 @@ class Task(_Section):
     def with_line(self, head: str, backbone: str) -> Task:
         """The same task with another head, or another backbone of the registry; its present one is none to look up.
 
+        Where squares come to be summed, which devices want more company for, the fewest devices in a sum rise with it,
+        if they were those of other heads.
+
         Raises:
-            SettingsError: there is none of that name, or it learns, and its numbers are those of another one.
+            SettingsError: there is none of that name, or it learns, and its numbers are those of another one; the rules
+                of the rounds do not allow for so many in a sum.
         """
         own = self.own_backbone if backbone == self.backbone else None
         if own is None and backbone not in BACKBONES:
@@ -395,9 +399,12 @@ class Task(_Section):
                 slug="bad-settings",
             )
         try:
-            return self._with(head=head, backbone=backbone, own_backbone=own)
+            changed = self._with(head=head, backbone=backbone, own_backbone=own)
         except ValidationError as error:
             raise _explain(error, "the task's head") from error
+        usual = Policy.model_fields["k_min"].default
+        rises = head == "analytic" != self.head and self.policy.k_min == usual and not self.policy.demo
+        return changed.with_policy(k_min=ANALYTIC_K_MIN) if rises else changed
 
     def with_fine_tuning(self, choice: Mapping[str, Any]) -> Task:
         """The same task with a part of the backbone that learns; ``choice`` has the fields of ``FineTuning``.
