@@ -40,7 +40,7 @@ def export(
 
     .onnx holds all from the picture to the name of its class and runs without Fanlight; .safetensors is the head alone;
     the card, as .json and .md, says where the model comes from, how good it is, and what is promised of it. Only a
-    running main server knows all of that: from a file or a stopped server, the card is shorter.
+    main server knows all of that, running or stopped: from a file or a device, the card is shorter.
     """
     from fanlight.learning.model_file import decode
     from fanlight.services.main_server.model_card import as_markdown
@@ -60,8 +60,8 @@ def export(
 def _files(
     model: Path | None, state: Path | None, main: OwnerClient | None, version: int | None
 ) -> tuple[bytes, bytes, dict[str, Any]]:
-    """The model as safetensors and as ONNX, and its card, the whole one if its main server runs."""
-    from fanlight.cli.find_model import find_model_file, role_folder
+    """The model as safetensors and as ONNX, and its card, the whole one if its main server is there."""
+    from fanlight.cli.find_model import find_model_file, role_folder, stored_card
     from fanlight.cli.user_backbones import compiled_backbone
     from fanlight.learning.export import to_onnx
     from fanlight.learning.model_file import decode
@@ -72,9 +72,9 @@ def _files(
         path = f"/api/v1/models/{number}"
         return main.download(f"{path}/file"), main.download(f"{path}/onnx"), main.get(f"{path}/card.json")
     content = find_model_file(model, state, version)
-    head = decode(content)
-    backbone = compiled_backbone(head, None if model else role_folder(state))
-    return content, to_onnx(head, backbone), card_of_file(head, content)
+    head, folder = decode(content), None if model else role_folder(state)
+    card = stored_card(folder, head.version) if folder else None
+    return content, to_onnx(head, compiled_backbone(head, folder)), card or card_of_file(head, content)
 
 
 def _main_server(

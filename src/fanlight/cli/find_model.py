@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fanlight.cli.demo_folder import newest_demo
 from fanlight.cli.role_database import first_row
@@ -85,6 +85,15 @@ def find_home(role: Path) -> HomeModel | None:
             return None
         raise StorageError(f"{role / _DATABASE}: {error}.") from error
     return read_row(*row) if row else None
+
+
+def stored_card(role: Path, version: int) -> dict[str, Any] | None:
+    """The card of a version, if the role is a main server, of this release of Fanlight."""
+    from fanlight.services.federation import TASK_FILE
+    from fanlight.services.main_server.version_card import read_card
+
+    is_main = (role / _DATABASE).is_file() and (role / TASK_FILE).is_file()
+    return read_card(role, role / _DATABASE, version) if is_main else None
 
 
 def _in_state(state: Path, version: int | None) -> bytes:

@@ -80,6 +80,9 @@ def test_a_stopped_server_s_folder_gives_any_version(fanlight: Fanlight, tmp_pat
         add_round(parts, number)
     with parts.service.database.reading() as tx:
         files = [parts.service.models.file_of(tx, number) for number in range(3)]
+    measure(parts, 2, BETTER)
+    parts.service.promotion.write_note(2, "before winter")
+    cards = [json.loads(json.dumps(parts.records.card(number))) for number in range(3)]
     parts.service.close()
     for state, options, version in (
         ("federation/main", (), 2),
@@ -90,6 +93,9 @@ def test_a_stopped_server_s_folder_gives_any_version(fanlight: Fanlight, tmp_pat
         ran = fanlight("export", "--state", tmp_path / state, "--out", tmp_path / "out", *options)
         assert ran.out.split() == [str(path) for path in paths(tmp_path / "out", version)]
         assert paths(tmp_path / "out", version)[1].read_bytes() == files[version]
+        card = json.loads(paths(tmp_path / "out", version)[2].read_text())
+        assert card == cards[version], "the card that it gives while it runs"
+    assert cards[1]["metrics"]["total"] == 150
     ran = fanlight("export", "--state", tmp_path / "federation", "--version", 7)
     assert (ran.code, ran.out) == (1, "")
     assert "no model version 7" in ran.err

@@ -13,6 +13,7 @@ from fanlight.services.main_server.measurements import Measurement
 from fanlight.services.main_server.models import Version
 from fanlight.services.main_server.round_table import RoundLine
 from fanlight.services.main_server.service import MainService
+from fanlight.services.main_server.task import Task
 from fanlight.storage.tables.main import models, rounds
 
 
@@ -32,7 +33,7 @@ def round_lines(tx: Connection, service: MainService, lines: Sequence[RoundLine]
     return [_round_line(service, line, made.get(line.number), measured) for line in lines]
 
 
-def version_lines(tx: Connection, service: MainService, versions: Sequence[Version]) -> list[dict[str, Any]]:
+def version_lines(tx: Connection, task: Task, versions: Sequence[Version]) -> list[dict[str, Any]]:
     """Versions that follow one another, with the figures of the models received."""
     if not versions:
         return []
@@ -46,17 +47,16 @@ def version_lines(tx: Connection, service: MainService, versions: Sequence[Versi
             "created_at": version.created_at,
             "round": version.round,
             "published": version.published,
-            "metrics": received(service, measured.get(version.sha256)) or None,
+            "metrics": received(task, measured.get(version.sha256)) or None,
         }
         for version in versions
     ]
 
 
-def received(service: MainService, measurement: Measurement | None) -> dict[str, Any]:
+def received(task: Task, measurement: Measurement | None) -> dict[str, Any]:
     """The figures of the model received, as far as they may be shown; empty without a measurement."""
     if measurement is None:
         return {}
-    task = service.task
     found: dict[str, Any] = measurement.as_json(task.classes, demo=task.policy.demo)["received"]
     return found
 
@@ -75,8 +75,8 @@ def _round_line(
     service: MainService, line: RoundLine, made: Version | None, measured: dict[bytes, Measurement]
 ) -> dict[str, Any]:
     released = line.at in (State.RELEASED, State.COMPLETE)
-    before = received(service, measured.get(line.model)) if released else {}
-    after = received(service, measured.get(made.sha256)) if released and made else {}
+    before = received(service.task, measured.get(line.model)) if released else {}
+    after = received(service.task, measured.get(made.sha256)) if released and made else {}
     took = line.ended_at - line.opened_at if line.ended_at and line.opened_at else None
     return {
         "round": line.number,

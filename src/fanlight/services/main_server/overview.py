@@ -56,7 +56,7 @@ class Overview:
                 "round": self._round(tx, stored) if stored else None,
                 "reports": round_table.arrived(tx, stored.mh) if stored else 0,
                 "model": {"version": model.number, "sha256": model.sha256.hex()},
-                "accuracy": lines.received(service, measurements.of_model(tx, model.sha256)).get("accuracy"),
+                "accuracy": lines.received(service.task, measurements.of_model(tx, model.sha256)).get("accuracy"),
                 "devices": census,
                 "pause_s": service.pause_s,
                 "problem": service.policy_problem.message if service.policy_problem else None,
@@ -93,7 +93,8 @@ class Overview:
         with self._service.database.reading() as tx:
             found = measurements.by_version(tx, newest)
             return [
-                {"version": version, "metrics": lines.received(self._service, measured)} for version, measured in found
+                {"version": version, "metrics": lines.received(self._service.task, measured)}
+                for version, measured in found
             ]
 
     def census(self) -> dict[str, int]:

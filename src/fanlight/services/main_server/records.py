@@ -8,7 +8,6 @@ from typing import Any, Final
 from sqlalchemy import Connection, and_, func, or_, select
 
 from fanlight.core.segments import layout_words
-from fanlight.learning.model_file import decode
 from fanlight.protocol.closing import read_releases
 from fanlight.protocol.plan import Kind
 from fanlight.services.http.paging import paging
@@ -22,6 +21,7 @@ from fanlight.services.main_server import (
     sharding,
     solving,
     taught_by,
+    version_card,
 )
 from fanlight.services.main_server.course import Course
 from fanlight.services.main_server.models import Version
@@ -127,7 +127,7 @@ class Records:
             task, taught = self._service.task, taught_by.of_version(tx, number)
             return self._lines(tx, [version])[0] | {
                 "current_version": current.number,
-                "current_metrics": lines.received(self._service, known) or None,
+                "current_metrics": lines.received(self._service.task, known) or None,
                 "newest_version": models.count(tx) - 1,
                 "waiting": self._service.promotion.waiting(tx),
                 "open_round": None if line is None or line.is_over else line.number,
@@ -148,20 +148,13 @@ class Records:
         return f"trained; {algorithm.recipe.title}" if algorithm is not None else ""
 
     def card(self, number: int) -> dict[str, Any]:
-        """The card of a version, see ``model_card``.
+        """The card of a version, see ``version_card.card_of``.
 
         Raises:
             NotFound: there is none.
         """
         with self._service.database.reading() as tx:
-            models = self._service.models
-            version = models.version(tx, number)
-            [line], lineage = self._lines(tx, [version]), models.lineage(tx, version, models.count(tx))
-            made = round_table.numbered(tx, version.round) if version.round is not None else None
-            algorithm, solution = algorithm_memories.made_by(tx, number), solving.solution_of(tx, number)
-            file, taught = decode(models.file_of(tx, number), own=False), taught_by.of_version(tx, number)
-        participants = made.participants if made else None
-        return model_card.card(self._service.task, line, file, lineage, participants, algorithm, solution, taught)
+            return version_card.card_of(tx, self._service.models, self._service.task, number)
 
     def class_proposals(self) -> list[dict[str, Any]]:
         """Classes that devices' owners would like, the most wanted first."""
@@ -183,7 +176,7 @@ class Records:
                 "from_version": parents.get(line["version"]),
                 "note": notes.get(line["version"], ""),
             }
-            for line in lines.version_lines(tx, self._service, versions)
+            for line in lines.version_lines(tx, self._service.task, versions)
         ]
 
     def _reports(self, tx: Connection, mh: bytes) -> list[dict[str, Any]]:

@@ -96,8 +96,8 @@ class Steps:
         before = None if parent is None else measurements.of_model(tx, models.version(tx, parent).sha256)
         return {
             "version": version,
-            "accuracy": lines.received(self._service, measured).get("accuracy"),
-            "accuracy_before": lines.received(self._service, before).get("accuracy"),
+            "accuracy": lines.received(self._service.task, measured).get("accuracy"),
+            "accuracy_before": lines.received(self._service.task, before).get("accuracy"),
         }
 
     def _how_far(self, line: RoundLine | None) -> str:

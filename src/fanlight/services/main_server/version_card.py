@@ -1,0 +1,52 @@
+"""The card of a version from the main server's database, whether the server runs or not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection
+
+from fanlight.errors import StorageError
+from fanlight.learning.model_file import decode
+from fanlight.services.federation import BACKBONES_FOLDER, TASK_FILE
+from fanlight.services.main_server import algorithm_memories, lines, model_card, round_table, solving, taught_by
+from fanlight.services.main_server.models import Models
+from fanlight.services.main_server.promotion import Promotion
+from fanlight.services.main_server.published_backbones import PublishedBackbones
+from fanlight.services.main_server.task import Task
+from fanlight.services.main_server.task_file import TaskFile
+from fanlight.storage.database import Database
+
+
+def card_of(tx: Connection, models: Models, task: Task, number: int) -> dict[str, Any]:
+    """The card of a version, see ``model_card``.
+
+    Raises:
+        NotFound: there is none.
+    """
+    version = models.version(tx, number)
+    [line], lineage = lines.version_lines(tx, task, [version]), models.lineage(tx, version, models.count(tx))
+    line["note"] = Promotion.notes(tx, number, number).get(number, "")
+    made = round_table.numbered(tx, version.round) if version.round is not None else None
+    algorithm, solution = algorithm_memories.made_by(tx, number), solving.solution_of(tx, number)
+    file, taught = decode(models.file_of(tx, number), own=False), taught_by.of_version(tx, number)
+    participants = made.participants if made else None
+    return model_card.card(task, line, file, lineage, participants, algorithm, solution, taught)
+
+
+def read_card(state: Path, database: Path, number: int) -> dict[str, Any] | None:
+    """The same from the folder of a server that is stopped; None where its database is of another release.
+
+    Changes nothing there.
+
+    Raises:
+        NotFound: there is no such version. SettingsError: the folder has no task.
+    """
+    tasks = TaskFile(state / TASK_FILE, lambda _task: None)
+    models = Models(tasks, PublishedBackbones(state / BACKBONES_FOLDER, lambda: tasks.task))
+    try:
+        with Database(database) as stored, stored.reading() as tx:
+            return card_of(tx, models, tasks.task, number)
+    except StorageError:
+        return None
