@@ -34,7 +34,7 @@ from fanlight.learning.algorithms.local import Descended, Descent
 from fanlight.learning.heads import Floats, Labels
 from fanlight.learning.inverted_bottlenecks import FEATURES_OUTPUT
 from fanlight.learning.onnx_reading import Node
-from fanlight.learning.training import EpochProgress, class_weights_of, ignore_progress, ran_away
+from fanlight.learning.training import EpochProgress, class_weights_of, ignore_progress, ran_away, validation_weights
 from fanlight.learning.training_settings import TrainingSettings
 from fanlight.learning.tuned_backbone import EPSILON, NORM, PREFIX, Cut, neutral, normalised
 
@@ -135,14 +135,16 @@ class _Run:
         return loss / order.size, correct / order.size
 
     def measure(self) -> tuple[float | None, float | None]:
-        """Mean loss and accuracy on the validation pictures, if there are any."""
+        """Mean loss, classes weighing as in training, and accuracy on the validation pictures, if there are any."""
         of, loss, correct = self._of, 0.0, 0
         if of.valid_y.size == 0:
             return None, None
+        weights = torch.from_numpy(validation_weights(of.valid_y, self._class_weights.numpy()))
         for first, x in self._batches(of.valid_x):
             y = torch.from_numpy(of.valid_y[first : first + len(x)])
             logits = self._logits(x, training=False)
-            loss += float(functional.cross_entropy(logits, y, reduction="sum"))
+            losses = functional.cross_entropy(logits, y, reduction="none")
+            loss += float((weights[first : first + len(x)] * losses).sum())
             correct += int((logits.argmax(dim=1) == y).sum())
         if not math.isfinite(loss):
             raise ran_away()

@@ -17,7 +17,8 @@ Rules:
 2. Batch order comes from a device-private generator that is handed in: a predictable update could be isolated by
    comparing two cohorts.
 3. Nothing that is not finite comes in or goes out.
-4. The result is the epoch with the least loss on the validation split; without one it is the last epoch.
+4. The result is the epoch with the least loss on the validation split, whose classes weigh as in training; without one
+   it is the last epoch.
 5. Where pictures come with variants (``augmentation``), each pass sees every picture once: itself or one of its
    variants, drawn from the same generator. Losses and accuracies count pictures; validation pictures have no variants.
 6. ``on_epoch`` may raise: that is how a training is cancelled. Nothing outside has changed then.
@@ -133,12 +134,13 @@ def train(  # noqa: PLR0913 one argument for each thing that a training depends 
         raise DataError("there are no training pictures", next="Label some pictures first.")
     varied = (checked_examples("variants of training pictures", sight, y, head)[0] for sight in variants)
     sights = (x, *varied)
-    run = _Run(head, settings, class_weights_of(y, head.classes, settings), correction)
+    weights = class_weights_of(y, head.classes, settings)
+    run = _Run(head, settings, weights, correction)
     best, best_epoch, best_loss = run.snapshot(), 0, math.inf
     history: list[EpochProgress] = []
     for epoch in range(1, settings.epochs + 1):
         train_loss, train_accuracy = run.epoch(sights, y, stream)
-        valid_loss, valid_accuracy = _measure(run.head, vx, vy)
+        valid_loss, valid_accuracy = _measure(run.head, vx, vy, weights)
         history.append(EpochProgress(epoch, settings.epochs, train_loss, train_accuracy, valid_loss, valid_accuracy))
         on_epoch(history[-1])
         if valid_loss is None or valid_loss < best_loss:
@@ -163,11 +165,21 @@ def class_weights_of(y: Labels, classes: int, settings: TrainingSettings) -> Flo
     return weights
 
 
-def _measure(head: SoftmaxHead, x: Floats, y: Labels) -> tuple[float | None, float | None]:
+def validation_weights(y: Labels, class_weights: Floats) -> NDArray[np.float64]:
+    """(m,) by which validation pictures count in the loss that training stops by: as in training, their mean is 1.
+
+    Where training knows none of their classes, all count alike: what they say is all there is to stop by.
+    """
+    weights = class_weights[y].astype(np.float64)
+    total = float(weights.sum())
+    return weights * (y.size / total) if total else np.ones(y.size)
+
+
+def _measure(head: SoftmaxHead, x: Floats, y: Labels, class_weights: Floats) -> tuple[float | None, float | None]:
     if y.size == 0:
         return None, None
     logarithms = log_softmax(head.logits(x))
-    loss = -float(logarithms[np.arange(y.size), y].mean(dtype=np.float64))
+    loss = -float((validation_weights(y, class_weights) * logarithms[np.arange(y.size), y]).mean())
     if not math.isfinite(loss):
         raise ran_away()
     return loss, float((logarithms.argmax(axis=1) == y).mean())

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from fanlight.core.randomness import Keystream
 from fanlight.errors import DataError, ModelError, SettingsError
-from fanlight.learning.heads import SoftmaxHead, zero_head
+from fanlight.learning.heads import SoftmaxHead, log_softmax, zero_head
 from fanlight.learning.training import EpochProgress, TrainingResult, train
 from fanlight.learning.training_settings import MOST_WEIGHT, TrainingSettings, weights_of
 
@@ -107,6 +107,24 @@ def test_best_epoch_on_the_validation_split() -> None:
     assert len(result.history) == 5
     only_one = run(settings=replace(SETTINGS, epochs=1))
     assert np.array_equal(result.weight, only_one.weight)
+
+
+def test_validation_pictures_weigh_as_in_training() -> None:
+    """Eight of class 0 and two of class 1; the loss that training stops by is that which it makes small."""
+    x, y = np.ones((10, F), np.float32), np.array([0] * 8 + [1] * 2)
+    start = SoftmaxHead(np.zeros((F, K), np.float32), np.array([3.0, 0.0, -9.0], np.float32))
+    settings = replace(SETTINGS, batch_size=10, l2=0.0)
+    balanced = train(start, x, y, x, y, settings, stream())
+    plain = train(start, x, y, x, y, replace(settings, class_weights=False), stream())
+    for result, weights in ((balanced, np.array([10 / 16, 10 / 4, 0.0])), (plain, np.ones(K))):
+        logarithms = log_softmax(SoftmaxHead(result.weight, result.bias).logits(x))
+        losses = -logarithms[np.arange(10), y]
+        best = result.history[result.best_epoch - 1].valid_loss
+        assert best == pytest.approx(float(np.average(losses, weights=weights[y])), rel=1e-5)
+        assert best == min(epoch.valid_loss or 9.0 for epoch in result.history)
+    strangers = train(start, x, np.zeros(10, np.int64), x, np.ones(10, np.int64), replace(settings, epochs=1), stream())
+    assert strangers.history[0].valid_loss
+    assert strangers.history[0].valid_loss > 1, "of classes that are not trained, all count alike"
 
 
 def test_without_validation_the_last_epoch_counts() -> None:
