@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fanlight.cli.fine_tune_option import FineTune, check_can_run, fine_tune_fields
+from fanlight.cli.fine_tune_option import FineTune, check_can_run, check_fine_tuning
 from fanlight.cli.saying import say
 from fanlight.cli.task_options import (
     HEAD_HELP,
@@ -92,8 +92,8 @@ def demo(
     choice = checked_algorithm(algorithm)
     check_augmentation(augment)
     weights = class_weights_fields(class_weights)
+    check_fine_tuning(fine_tune, head.value)
     if fine_tune is not None:
-        fine_tune_fields(fine_tune)
         check_can_run()
     asked = Description(dataset, (), devices, seed, port_base, head.value, checked_backbone(backbone), fine_tune)
     description, prepared = _prepare(asked, state, afresh=leave)

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import typer
 
 from fanlight.cli.durations import seconds
-from fanlight.cli.fine_tune_option import FineTune, with_fine_tuning
+from fanlight.cli.fine_tune_option import FineTune, check_fine_tuning, with_fine_tuning
 from fanlight.cli.saying import say
 from fanlight.cli.task_options import (
     HEAD_HELP,
@@ -136,6 +136,7 @@ def init(
         raise UsageError("Give either --classes or --dataset.", next="For example: --classes cat,dog")
     if rounds is not None and by_itself is False:
         raise UsageError("--rounds means that rounds run by themselves; --by-hand says they do not.")
+    check_fine_tuning(fine_tune, head.value)
     chosen = pictures_of(dataset) if dataset else Pictures(class_list(classes or ""), _DEFAULT_PICTURE_SIZE)
     task = make_task(
         chosen._replace(picture_size=picture_size or chosen.picture_size),

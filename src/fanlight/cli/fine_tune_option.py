@@ -40,6 +40,8 @@ def fine_tune_fields(given: str) -> dict[str, object]:
     fields: dict[str, object] = {"blocks": blocks if blocks == "all" else int(blocks)}
     for each in filter(None, rest.split(",")):
         name, _, value = (word.strip() for word in each.partition("="))
+        if name in fields:
+            raise UsageError(f"--fine-tune: {name} is given twice.")
         try:
             fields[name] = float(value) if name == "learning_rate" else value
         except ValueError as error:
@@ -68,6 +70,23 @@ def with_fine_tuning(task: Task, given: str, compiled: CompiledBackbone, *, most
     fields["parameters"] = count_parameters(compiled, fields["blocks"], norm)  # type: ignore[arg-type]
     tuned = task.with_fine_tuning(fields)
     return tuned.with_policy(most_pictures=MOST_PICTURES) if most_pictures else tuned
+
+
+def check_fine_tuning(given: str | None, head: str) -> None:
+    """Before anything is made: is it of that form, and for a head that is trained?
+
+    Raises:
+        UsageError: see ``fine_tune_fields``; the head is solved from sums.
+    """
+    if given is None:
+        return
+    fine_tune_fields(given)
+    if head != "softmax":
+        raise UsageError(
+            f"--fine-tune and --head {head} do not go together: features change with the backbone, so a head like that"
+            " cannot be solved.",
+            next="Leave one of them out.",
+        )
 
 
 def check_can_run() -> None:

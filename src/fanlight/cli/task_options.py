@@ -131,6 +131,8 @@ def algorithm_fields(given: str | None) -> dict[str, object] | None:
     choice: dict[str, object] = {"name": name.strip(), "parameters": parameters}
     for each in filter(None, rest.split(",")):
         parameter, value = (word.strip() for word in each.partition("=")[::2])
+        if parameter in parameters or parameter in choice:
+            raise UsageError(f"--algorithm: {parameter} is given twice.")
         if parameter == "combine":
             choice[parameter] = value
             continue
@@ -159,7 +161,7 @@ def checked_algorithm(given: str | None) -> dict[str, object] | None:
 
 
 _FIELDS_OF = {"zoom": "zoom_percent", "light": "light_percent"}
-_WORDS: Mapping[str, object] = {"yes": True, "no": False}
+_WORDS: Mapping[str, bool] = {"yes": True, "no": False}
 
 
 def augmentation_fields(given: str | None, *, flip: bool = True) -> dict[str, object] | None:
@@ -174,10 +176,20 @@ def augmentation_fields(given: str | None, *, flip: bool = True) -> dict[str, ob
         return None
     number, _, rest = given.partition(":")
     choice: dict[str, object] = {"variants": _whole(number), "flip": flip}
+    said: set[str] = set()
     for each in filter(None, rest.split(",")):
         name, _, value = (word.strip() for word in each.partition("="))
-        choice[_FIELDS_OF.get(name, name)] = _WORDS[value] if value in _WORDS else _whole(value)
+        if name in said:
+            raise UsageError(f"--augment: {name} is given twice.")
+        said.add(name)
+        choice[_FIELDS_OF.get(name, name)] = _flag(name, value) if name == "flip" else _whole(value)
     return choice
+
+
+def _flag(name: str, text: str) -> bool:
+    if text not in _WORDS:
+        raise UsageError(f"--augment: {name} is yes or no, not {text!r}.", next="Write it like: --augment 4:flip=no")
+    return _WORDS[text]
 
 
 def _whole(text: str) -> int:

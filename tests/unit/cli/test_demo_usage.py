@@ -35,6 +35,7 @@ def nothing_starts(monkeypatch: pytest.MonkeyPatch) -> None:
         ("--rounds 0", "--rounds must be 1 or more"),
         ("--seed -1", "--seed must be 0 or more"),
         ("--port-base 65533", "leaves no room"),
+        ("--fine-tune 1 --head analytic", "--fine-tune and --head analytic do not go together"),
         ("--port-base 0", "leaves no room"),
         ("--dataset nothing-of-the-kind", "faces, digits, shapes, fashion, stamps"),
     ],

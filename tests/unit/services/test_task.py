@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from fanlight.cli.demo_policy import write_policy
+from fanlight.cli.fine_tune_option import fine_tune_fields
 from fanlight.cli.task_options import (
     Pictures,
     algorithm_fields,
@@ -180,10 +181,10 @@ def test_an_augmentation_is_written_on_the_command_line() -> None:
     assert make_task(pictures, augmentation=augmentation_fields("2", flip=False)).augmentation.flip is False
     assert augmentation_fields(None) is None
     assert Task.model_validate_json(task.to_json()) == task
-    for wrong in ("four", "4:zoom", "4:zoom=wide", "-1"):
+    for wrong in ("four", "4:zoom", "4:zoom=wide", "-1", "4:zoom=yes", "4:flip=maybe", "4:flip=1", "4:zoom=1,zoom=2"):
         with pytest.raises(UsageError, match="--augment"):
             augmentation_fields(wrong)
-    for wrong in ("17", "4:zoom=51", "4:colour=3", "4:flip=no,zoom=0,light=0", "4:zoom=yes"):
+    for wrong in ("17", "4:zoom=51", "4:colour=3", "4:flip=no,zoom=0,light=0"):
         with pytest.raises(SettingsError, match="augmentation"):
             make_task(pictures, augmentation=augmentation_fields(wrong))
 
@@ -200,6 +201,16 @@ def test_an_analytic_head_wants_more_devices_in_a_sum() -> None:
     assert demo.with_line("analytic", lite).policy.k_min == 5
     with pytest.raises(SettingsError, match="n_max: at least as many as the fewest devices in a sum: 10"):
         TASK.with_policy(n_max=8).with_line("analytic", lite)
+
+
+def test_what_is_said_twice_or_is_neither_yes_nor_no_is_told() -> None:
+    with pytest.raises(UsageError, match="flip is yes or no, not 'maybe'"):
+        augmentation_fields("4:flip=maybe")
+    for twice in ("feddyn:alpha=0.5,alpha=2", "fedavg:combine=mean,combine=krum"):
+        with pytest.raises(UsageError, match="is given twice"):
+            algorithm_fields(twice)
+    with pytest.raises(UsageError, match="batch_norm is given twice"):
+        fine_tune_fields("1:batch_norm=local,batch_norm=frozen")
 
 
 def test_class_weights_are_written_on_the_command_line() -> None:

@@ -54,6 +54,6 @@ def recipe(name: str) -> Recipe:
     """
     found = RECIPES.get(name)
     if found is None:
-        known = ", ".join(RECIPES)
+        known = ", ".join(known.name for known in RECIPES.values() if not known.why_not)
         raise SettingsError(f"There is no algorithm {name!r}.", next=f"Choose one of {known}.", slug="no-algorithm")
     return found

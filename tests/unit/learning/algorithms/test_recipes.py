@@ -33,6 +33,7 @@ def test_an_unknown_name_lists_those_there_are() -> None:
     with pytest.raises(SettingsError) as caught:
         recipe("fedsgd")
     assert "fedadam" in caught.value.next
+    assert not any(name in caught.value.next for name, known in RECIPES.items() if known.why_not)
 
 
 @pytest.mark.parametrize(
