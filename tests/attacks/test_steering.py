@@ -127,6 +127,14 @@ def test_feddyn_goes_on_moving_when_the_cheat_is_gone() -> None:
         assert moved == pytest.approx([1.5, 2, 2.5, 3, 3.5, 2.5, 2.5, 2.5])
 
 
+def test_in_feddyn_a_cheat_with_many_pictures_stays_as_many() -> None:
+    """Its round has 60 pictures a device, those after it 10: these move by 6·s·B."""
+    algorithm = recipe("feddyn").of({})
+    state = algorithm.apply(algorithm.init(np.zeros(D)), Gathered(B * np.eye(D)[0], count=5, members=10, weight=300))
+    after = algorithm.apply(state, Gathered(np.zeros(D), count=5, members=10, weight=50))
+    assert float(np.linalg.norm(after.parameters - state.parameters)) / B == pytest.approx(6 * 0.5)
+
+
 def test_what_is_divided_by_its_size_does_not_ask_how_long_the_mean_was() -> None:
     """A mean a thousand times shorter than the clip moves FedAdagrad's model as far, but for τ."""
     algorithm = recipe("fedadagrad").of({})

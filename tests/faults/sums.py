@@ -131,5 +131,7 @@ def _head(world: World, record: main_round.Record, totals: Totals, start: HeadMo
     begun = choice.algorithm.init(vector_of(layout, start))
     before = State(begun.parameters, memory or begun.memory)
     assert totals.mean is not None
-    after = choice.algorithm.apply(before, Gathered(totals.mean, totals.count, control=control))
+    after = choice.algorithm.apply(
+        before, Gathered(totals.mean, totals.count, weight=totals.weight or 0, control=control)
+    )
     return head_of(layout, after.parameters)

@@ -22,7 +22,7 @@ from fanlight.learning.atomic_file import write_atomically
 from fanlight.simulation.result import Line
 from fanlight.simulation.server import Global
 
-_FORMAT = 1
+_FORMAT = 2
 _MEMORY = "memory."
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -80,13 +80,21 @@ class Server:
             after = state.parameters.astype(np.float32)
         if not np.isfinite(after).all():
             raise ModelError("a parameter of the next model is too large", next="Lower the learning rate.")
-        held_back = self._held_back(totals)
+        memory, held_back = dict(state.memory), self._held_back(totals)
         if held_back is not None:
-            after = np.where(held_back, before.parameters.reshape(-1, self.classes), after.reshape(-1, self.classes))
-            after = after.ravel()
+            after = self._kept(held_back, before.parameters, after)
+            memory |= {
+                name: self._kept(held_back, before.memory[name], memory[name]) for name in self.algorithm.publishes
+            }
         within = (totals.within_clip or 0) / totals.count
         clip_micro = round(next_clip(before.clip_micro / 1e6, within) * 1e6)
-        return replace(before, parameters=after, memory=state.memory, clip_micro=clip_micro)
+        return replace(before, parameters=after, memory=MappingProxyType(memory), clip_micro=clip_micro)
+
+    def _kept(self, held_back: NDArray[np.bool_], before: NDArray[Any], after: NDArray[Any]) -> NDArray[Any]:
+        """``after``, but for the rows of classes that are held back."""
+        rows = before.reshape(-1, self.classes), after.reshape(-1, self.classes)
+        found: NDArray[Any] = np.where(held_back, *rows).ravel()
+        return found
 
     def solve(self, before: Global, plan: Plan, totals: Totals) -> Global:
         """After a round of sums.
@@ -101,29 +109,39 @@ class Server:
     def _gathered(self, totals: Totals, size: int) -> Gathered:
         robust = self.combine != MEAN and totals.shards
         parts = totals.shards if robust else (totals,)
-        means = [self._mean(part.steps, part.unit, size, totals) for part in parts]
-        controls = [
-            self._mean(part.control, part.control_unit, size, totals) for part in parts if part.control is not None
-        ]
+        means = [self._mean(part.steps, part.unit, size) for part in parts]
+        controls = [self._mean(part.control, part.control_unit, size) for part in parts if part.control is not None]
         steps = [part.local_steps for part in parts if part.local_steps is not None]
         return Gathered(
-            self._middle(means),
+            self._middle(means, totals),
             count=totals.count,
             members=self.members,
-            control=self._middle(controls) if controls else None,
+            weight=totals.weight or 0,
+            control=self._middle(controls, totals) if controls else None,
             steps=float(np.median(steps)) if steps else None,
         )
 
-    def _middle(self, means: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
-        return means[0] if self.combine == MEAN or len(means) == 1 else ROBUST[self.combine](np.stack(means))
+    def _middle(self, means: Sequence[NDArray[np.float64]], totals: Totals) -> NDArray[np.float64]:
+        """What becomes of the means; rows that are held back are seen by none but a memory that mirrors devices'."""
+        held_back = self._held_back(totals)
+        if held_back is None:
+            return self._one_of(np.stack(means))
+        tables = np.stack(means).reshape(len(means), -1, self.classes)
+        unseen = tables[:, :, held_back]
+        tables[:, :, held_back] = 0.0
+        found = self._one_of(tables.reshape(len(means), -1)).reshape(-1, self.classes)
+        if self.algorithm.mirrors:
+            found[:, held_back] = self._one_of(unseen.reshape(len(means), -1)).reshape(len(found), -1)
+        return found.ravel()
 
-    def _mean(self, steps: Integers | None, unit: float, size: int, totals: Totals) -> NDArray[np.float64]:
-        """Of the part of the vector that is the model; rows that are held back count as unchanged."""
+    def _one_of(self, means: NDArray[np.float64]) -> NDArray[np.float64]:
+        return means[0] if self.combine == MEAN or len(means) == 1 else ROBUST[self.combine](means)
+
+    @staticmethod
+    def _mean(steps: Integers | None, unit: float, size: int) -> NDArray[np.float64]:
+        """Of the part of the vector that is the model."""
         assert steps is not None
         mean: NDArray[np.float64] = np.multiply(steps[:size], unit, dtype=np.float64)
-        held_back = self._held_back(totals)
-        if held_back is not None:
-            mean.reshape(-1, self.classes)[:, held_back] = 0.0
         return mean
 
     def _held_back(self, totals: Totals) -> NDArray[np.bool_] | None:

@@ -191,6 +191,6 @@ def _by_hand(choice: AlgorithmChoice, start: HeadModel, said: Totals, held_back:
         return np.where(still, 0.0, rule(rows, axis=0))
 
     mean, control = middle("steps", "unit"), middle("control", "control_unit")
-    gathered = Gathered(mean, count=6, members=10, control=control, steps=1.5)
+    gathered = Gathered(mean, count=6, members=10, weight=60, control=control, steps=1.5)
     state = choice.algorithm.apply(choice.algorithm.init(vector), gathered)
     return np.where(still, vector, state.parameters)

@@ -69,7 +69,7 @@ def test_piece_by_piece_is_as_a_whole(name: str) -> None:
     assert said.steps is not None
     assert said.control is not None
     gathered = Gathered(
-        said.steps * UNIT, count=4, members=8, control=said.control * CONTROL_UNIT, steps=said.local_steps
+        said.steps * UNIT, 4, members=8, weight=100, control=said.control * CONTROL_UNIT, steps=said.local_steps
     )
     state, ours, memory = algorithm.init(vector(model())), model(), NOTHING
     for _ in range(2):
@@ -109,7 +109,9 @@ def _check_same(one: Mapping[str, NDArray[np.float64]], other: Mapping[str, NDAr
 
 @pytest.mark.parametrize("name", DEPLOYED)
 def test_classes_that_are_held_back_keep_their_rows(name: str) -> None:
-    """Also where the algorithm would go on by itself, from rounds before; and nothing of them is remembered."""
+    """Also where the algorithm would go on by itself, from rounds before; and nothing of them is remembered, unless
+    devices remember them: but then nothing of them is published.
+    """
     choice, held_back = chosen(name), np.array([False, True, False])
     first, memory = moved(model(), NOTHING, choice, totals(), members=8)
     before = vector(first).reshape(-1, K)
@@ -117,11 +119,43 @@ def test_classes_that_are_held_back_keep_their_rows(name: str) -> None:
         moved(decode(encode(first)), memory, choice, totals(seed), held_back=held_back, members=8) for seed in (2, 3)
     )
     for after, _ in (same, another):
+        if after.control is not None:
+            assert first.control is not None
+            assert np.array_equal(after.control.head.weight[:, 1], first.control.head.weight[:, 1])
+            assert np.array_equal(after.control.head.bias[1], first.control.head.bias[1])
+            assert not np.array_equal(after.control.head.weight[:, 0], first.control.head.weight[:, 0])
         assert np.array_equal(vector(after).reshape(-1, K)[:, 1], before[:, 1])
         assert not np.array_equal(vector(after).reshape(-1, K)[:, 0], before[:, 0])
     for kept in memory:
         one, other = (found[kept].reshape(-1, K) for _, found in (same, another))
-        assert np.array_equal(one[:, 1], other[:, 1]), "what is remembered tells nothing of the class"
+        hidden = kept in choice.algorithm.publishes or not choice.algorithm.mirrors
+        assert np.array_equal(one[:, 1], other[:, 1]) == hidden, "does what is remembered tell of the class?"
+
+
+@pytest.mark.parametrize("combine", ["mean", *ROBUST])
+@pytest.mark.parametrize(("name", "mirror"), [("scaffold", "sum"), ("feddyn", "gradients")])
+def test_a_sum_of_what_devices_remember_goes_on_where_a_class_is_held_back(
+    name: str, mirror: str, combine: Combine
+) -> None:
+    """As if nothing else had been in the round; and the others go on as if that class had not been in it."""
+    choice, the_class = chosen(name, combine), np.array([False, True, False])
+
+    def after(said: NDArray[np.bool_], held_back: NDArray[np.bool_]) -> NDArray[np.float64]:
+        """The memory of a round in which devices have these classes."""
+        shards = []
+        for seed in range(5):
+            each = totals(seed)
+            assert each.steps is not None
+            assert each.control is not None
+            steps, control = ((of_all.reshape(-1, K) * said).ravel() for of_all in (each.steps, each.control))
+            shards.append(replace(each, steps=steps, control=control))
+        whole = replace(shards[0], shards=() if combine == "mean" else tuple(shards))
+        return moved(model(), NOTHING, choice, whole, held_back=held_back)[1][mirror].reshape(-1, K)
+
+    found = after(~NONE_HELD_BACK, the_class)
+    assert np.abs(found[:, 1]).max() > 0
+    np.testing.assert_allclose(found[:, 1], after(the_class, NONE_HELD_BACK)[:, 1], rtol=1e-9, atol=1e-9)
+    np.testing.assert_array_equal(found[:, ~the_class], after(~the_class, NONE_HELD_BACK)[:, ~the_class])
 
 
 def test_a_memory_of_another_size_begins_anew() -> None:

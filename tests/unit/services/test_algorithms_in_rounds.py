@@ -148,6 +148,7 @@ class Loop:
             weights @ np.array([outcome.update for outcome in outcomes]),
             count=len(PICTURES),
             members=len(PICTURES),
+            weight=float(counts.sum()),
             control=np.mean(controls, axis=0) if controls else None,
             steps=float(weights @ steps) if steps else None,
         )

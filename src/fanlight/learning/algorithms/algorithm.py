@@ -53,6 +53,7 @@ class Gathered:
         mean: (d,), sum of n_k (update of k) divided by the sum of n_k.
         count: devices in the sum, at least 1.
         members: devices in the federation, at least ``count``; 0 = as many as in the sum.
+        weight: sum of the n_k, above 0; 0 = as if each were 1.
         control: (d,), mean of the devices' changes of their control variates, each counting the same.
         steps: mean of what the devices said of their steps, weighted as the update.
     """
@@ -60,13 +61,24 @@ class Gathered:
     mean: ArrayLike
     count: int = 1
     members: int = 0
+    weight: float = 0.0
     control: ArrayLike | None = None
     steps: float | None = None
 
     @property
-    def share(self) -> float:
-        """The share of the federation that was in the sum, above 0, at most 1."""
-        return self.count / max(self.count, self.members)
+    def federation(self) -> int:
+        """N, devices in the federation now."""
+        return max(self.count, self.members)
+
+    @property
+    def summed_weight(self) -> float:
+        """Σ n_k of the devices in the sum."""
+        return self.weight or float(self.count)
+
+    @property
+    def federation_weight(self) -> float:
+        """Σ n_k of the federation, if those in the sum are like the others."""
+        return self.summed_weight * self.federation / self.count
 
 
 @dataclass(frozen=True)
@@ -80,6 +92,7 @@ class Algorithm:
         control_clip: devices send the change of a control variate, of this L2 norm at most; 0 = they send none.
         sends_steps: do they say their numbers of steps?
         publishes: names in the server's memory that travel to the devices with the model.
+        mirrors: does the server's memory sum up what devices remember? Then it must see all that they see.
         descents: how often ``local`` trains.
     """
 
@@ -89,6 +102,7 @@ class Algorithm:
     control_clip: float = 0.0
     sends_steps: bool = False
     publishes: tuple[str, ...] = ()
+    mirrors: bool = False
     descents: int = 1
 
     @property

@@ -4,15 +4,16 @@
                c_k⁺ = mean of the g(y) along the way       (option II: c_k - c + (x - y)/(K η_l) for plain steps)
                sends  y - x  and  c_k⁺ - c_k
     server:    x⁺ = x + η_g · mean of (y - x)
-               c⁺ = c + Σ (c_k⁺ - c_k) / N                 N: devices in the federation
+               c⁺ = Σ c_k⁺ / N                             N: devices in the federation
 
 The mean of gradients is option II without its division, and holds for steps with momentum too. Devices count the same
 in c, whatever their number of pictures, so what is minimised is the plain mean of their objectives.
 
-State: c_k on each device, c on the server and with each version of the model. Composes: the change of c_k travels in a
-segment of its own, unweighted, clipped to ``control_clip``; c_k⁺ is what follows from the clipped change. c_k advances
-only if the report was summed and the round released: else c would no longer be the mean of the c_k. What a device that
-has left had added to c stays in it.
+State: c_k on each device, Σ c_k and c on the server, c with each version of the model. The server keeps the sum, for N
+changes: where a device joins, c + Σ (c_k⁺ - c_k) / N of the paper would never again be the mean of the c_k. Composes:
+the change of c_k travels in a segment of its own, unweighted, clipped to ``control_clip``; c_k⁺ is what follows from
+the clipped change. c_k advances only if the report was summed and the round released, as Σ c_k does. What a device that
+has left had added to the sum stays in it.
 
 With c = c_k = 0, the first round, it is FedAvg.
 """
@@ -36,6 +37,7 @@ from fanlight.learning.algorithms.local import Descend, Descent, Outcome, Receiv
 from fanlight.learning.algorithms.recipe import Parameter, Recipe
 
 CONTROL = "control"
+_SUM = "sum"
 
 
 def scaffold(learning_rate: float, control_clip: float) -> Algorithm:
@@ -56,13 +58,18 @@ def scaffold(learning_rate: float, control_clip: float) -> Algorithm:
         return Outcome(done.parameters - received.parameters, done.parameters, {CONTROL: own + change}, control=change)
 
     def apply(state: State, gathered: Gathered) -> State:
-        control = state.memory[CONTROL] + gathered.share * mean_control(state, gathered)
+        summed = state.memory[_SUM] + gathered.count * mean_control(state, gathered)
         with np.errstate(over="ignore"):
             moved = state.parameters + learning_rate * mean_update(state, gathered)
-        return state.moved(moved, control=control)
+        return state.moved(moved, **{_SUM: summed, CONTROL: summed / gathered.federation})
 
     return Algorithm(
-        lambda parameters: first(parameters, CONTROL), apply, local, control_clip=control_clip, publishes=(CONTROL,)
+        lambda parameters: first(parameters, _SUM, CONTROL),
+        apply,
+        local,
+        control_clip=control_clip,
+        publishes=(CONTROL,),
+        mirrors=True,
     )
 
 
@@ -72,7 +79,7 @@ RECIPE = Recipe(
     summary="Control variates take out what devices with different pictures pull apart.",
     paper="Karimireddy et al. 2020, 1910.06378",
     on_device="its control variate",
-    on_server="the mean of all control variates",
+    on_server="the sum and the mean of all control variates",
     composes="yes: changes of control variates are a segment of their own, clipped and unweighted",
     make=scaffold,
     parameters=(

@@ -6,6 +6,10 @@ whole, in float64 and with all that lies between, it would take many times the r
 
 The vector holds what learns of the backbone, if anything does, then the head, a row for each feature and that of the
 bias. Classes are columns of the head alone: what a backbone learns, it learns of all of them.
+
+Columns of classes that are held back stay in what is published. What the server remembers is its own: where that sums
+up what devices remember (``mirrors``), it goes on with these columns too, for devices do; else the two would differ for
+good. It shows in a version once the class has enough supporters again, summed with as many new contributions as that.
 """
 
 from __future__ import annotations
@@ -62,7 +66,8 @@ def move(
         head, memory: (f, K), from which the round started, and what the algorithm remembers with it.
         choice: by which rule, and how shards become one.
         totals: of a training round.
-        held_back: (K,), classes whose rows stay as they are, and count as unchanged in what is remembered.
+        held_back: (K,), classes whose rows stay as they are, also in what is published of the memory; in the rest of
+            it they count as unchanged, unless it mirrors what devices remember.
         members: devices in the federation.
         tuned: the tensors of the backbone that learn, by name, from which the round started.
 
@@ -78,13 +83,15 @@ def move(
     remembers = {name: np.empty(after.size) for name in known}
     for piece in _pieces(head, tuned, held_back):
         some, start = piece.place, piece.start
-        said = _gathered(totals, piece, members) if middle is None else _of_piece(middle, some)
+        unseen = np.False_ if algorithm.mirrors else piece.held_back
+        said = _gathered(totals, some, unseen, members) if middle is None else _of_piece(middle, some)
         before = State(frozen_vector("the model", start), MappingProxyType({name: known[name][some] for name in known}))
         state = algorithm.apply(before, said)
         layout = TensorLayout((TensorSpec("piece", start.shape),))
         after[some] = np.where(piece.held_back, start, layout.unflatten(state.parameters)["piece"])
         for name, vector in state.memory.items():
-            remembers[name][some] = vector
+            stays = piece.held_back if name in algorithm.publishes else np.False_
+            remembers[name][some] = np.where(stays, before.memory[name], vector)
     shapes = {name: tensor.shape for name, tensor in tuned.items()}
     made, backbone = _parts(after, shapes, head.classes)
     return Moved(made, remembers, _control(algorithm, remembers, shapes, head.classes), backbone)
@@ -95,18 +102,26 @@ def _middle(
 ) -> Gathered | None:
     """What the shards say together, of all that learns, if a robust rule is chosen and there are shards.
 
-    Rows that are held back are made zero beforehand: those of other classes must not depend on them.
+    Rows that are held back are made zero beforehand: those of other classes must not depend on them. Where a memory
+    needs them, they become one by themselves.
     """
     if choice.combine == "mean" or not totals.shards:
         return None
     robust, shards = ROBUST[choice.combine], totals.shards
+    apart = choice.algorithm.mirrors and held_back.any()
 
     def middle(parts: Sequence[tuple[Integers, float]]) -> NDArray[np.float64]:
         means = np.empty((len(parts), parts[0][0].size))
         for mean, (steps, unit) in zip(means, parts, strict=True):
             np.multiply(steps, unit, out=mean)
-        means[:, before_head:].reshape(len(parts), -1, len(held_back))[:, :, held_back] = 0.0
-        return robust(means)
+        tables = means[:, before_head:].reshape(len(parts), -1, len(held_back))
+        unseen = tables[:, :, held_back]
+        tables[:, :, held_back] = 0.0
+        found = robust(means)
+        if apart:
+            of_classes = found[before_head:].reshape(-1, len(held_back))
+            of_classes[:, held_back] = robust(unseen.reshape(len(parts), -1)).reshape(len(of_classes), -1)
+        return found
 
     controls = [(shard.control, shard.control_unit) for shard in shards if shard.control is not None]
     local_steps = [shard.local_steps for shard in shards if shard.local_steps is not None]
@@ -114,6 +129,7 @@ def _middle(
         middle([(shard.steps, shard.unit) for shard in shards if shard.steps is not None]),
         count=totals.count,
         members=members,
+        weight=totals.weight or 0,
         control=middle(controls) if controls else None,
         steps=float(np.median(local_steps)) if local_steps else None,
     )
@@ -148,18 +164,19 @@ def _pieces(head: SoftmaxHead, tuned: Mapping[str, Floats], held_back: NDArray[n
     yield _Piece(slice(end, end + head.classes), head.bias, held_back)
 
 
-def _gathered(totals: Totals, piece: _Piece, members: int) -> Gathered:
-    """What the round says of some parameters."""
+def _gathered(totals: Totals, some: slice, unseen: NDArray[np.bool_] | np.bool_, members: int) -> Gathered:
+    """What the round says of some parameters; of those that are ``unseen``, that they have not changed."""
 
     def mean(steps: Integers, unit: float) -> NDArray[np.float64]:
-        found: NDArray[np.float64] = np.multiply(steps[piece.place], unit, dtype=np.float64)
-        return np.where(piece.held_back, 0.0, found)
+        found: NDArray[np.float64] = np.multiply(steps[some], unit, dtype=np.float64)
+        return np.where(unseen, 0.0, found)
 
     assert totals.steps is not None
     return Gathered(
         mean(totals.steps, totals.unit),
         count=totals.count,
         members=members,
+        weight=totals.weight or 0,
         control=None if totals.control is None else mean(totals.control, totals.control_unit),
         steps=totals.local_steps,
     )

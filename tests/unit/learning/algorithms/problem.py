@@ -92,19 +92,26 @@ class Federation:
         received = Received(self.state.parameters, LAYOUT, published)
         self.outcomes = [self.algorithm.local(received, self.memories[k], self.members[k]) for k in chosen]
         weights = np.array([self.members[k].pictures for k in chosen], np.float64)
-        weights /= weights.sum()
+        pictures = weights.sum()
+        weights /= pictures
         controls = [outcome.control for outcome in self.outcomes if outcome.control is not None]
         steps = [outcome.steps for outcome in self.outcomes if outcome.steps is not None]
         gathered = Gathered(
             weights @ np.array([outcome.update for outcome in self.outcomes]),
             count=len(chosen),
             members=len(self.members),
+            weight=float(pictures),
             control=np.mean(controls, axis=0) if controls else None,
             steps=float(weights @ steps) if steps else None,
         )
         self.state = self.algorithm.apply(self.state, gathered)
         for k, outcome in zip(chosen, self.outcomes, strict=True):
             self.memories[k] = outcome.memory
+
+    def join(self, device: Quadratic) -> None:
+        """A device that remembers nothing yet."""
+        self.members.append(device)
+        self.memories.append({})
 
     def rounds(self, count: int) -> Vector:
         for _ in range(count):

@@ -157,6 +157,25 @@ def test_it_finds_the_common_optimum_where_fedavg_does_not(algorithm: Algorithm,
     assert np.linalg.norm(Federation(FEDAVG, among).rounds(100) - best) > 0.05
 
 
+@pytest.mark.parametrize(
+    ("algorithm", "weighted"),
+    [(scaffold(1.0, 1e6), False), (feddyn(alpha=2.0), True)],
+    ids=["scaffold", "feddyn"],
+)
+@pytest.mark.parametrize("with_all", [True, False], ids=["all in each round", "four in each round"])
+def test_it_finds_it_too_where_most_devices_join_later(algorithm: Algorithm, *, weighted: bool, with_all: bool) -> None:
+    """Two devices at first, eighteen more after their first round, with other numbers of pictures."""
+    among = devices(20, steps=30)
+    best = optimum(among, [each.pictures if weighted else 1.0 for each in among])
+    federation = Federation(algorithm, among[:2])
+    federation.round()
+    for device in among[2:]:
+        federation.join(device)
+    for number in range(200 if with_all else 1000):
+        federation.round(None if with_all else [(4 * number + k) % 20 for k in range(4)])
+    assert np.linalg.norm(federation.state.parameters - best) < 1e-4
+
+
 def test_dittos_homes_go_their_own_way_without_pull_and_the_global_one_with_much() -> None:
     among = devices(steps=300)
     free, bound = Federation(ditto(pull=0.0), among), Federation(ditto(pull=30.0), among)
