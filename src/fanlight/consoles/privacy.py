@@ -19,10 +19,12 @@ from fanlight.protocol.manifest import MOST_REJECTED_PERCENT
 from fanlight.services.device import guide
 from fanlight.services.device import status as device_status
 from fanlight.services.device.masked_picture import masked_picture
+from fanlight.services.device.offers import allowed_backbones
 from fanlight.services.device.role import DeviceRole
 from fanlight.services.device.supply import supply
 from fanlight.services.device.wishes import (
     FEWEST,
+    HEADS,
     Kept,
     check_answers_per_day,
     check_k_min,
@@ -104,7 +106,9 @@ def privacy_router(console: Console, role: DeviceRole) -> APIRouter:
             fewest=FEWEST,
             most_rejected=MOST_REJECTED_PERCENT,
             choices=role.rounds.wishes.choices,
-            trusted={each.name: each.sha256 for each in role.rounds.wishes.kept.trusted},
+            heads=HEADS,
+            fingerprints={name: sha256.hex() for name, sha256 in allowed_backbones().items()}
+            | {each.name: each.sha256 for each in role.rounds.wishes.kept.trusted},
             unknown=role.rounds.wishes.unknown(role.store.held.plan if role.store.held else None),
             sent=device_status.sent(role, NEWEST)["sent"][::-1],
             total=role.store.count_reports(),

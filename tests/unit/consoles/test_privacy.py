@@ -59,6 +59,11 @@ def test_what_may_be_trained_is_chosen_on_the_page(folder: Path) -> None:
     app, role = made(folder)
     browser = owner(app, URL)
     assert role.rounds.wishes.choices == dict.fromkeys([*BACKBONES, *HEADS], True)
+    text = Page.of(browser.get("/privacy")).text
+    assert (
+        text.index("Backbones") < text.index("efficientnet-lite0-levels") < text.index("Heads") < text.index("softmax")
+    )
+    assert text.count("with the fingerprint") == len(BACKBONES)
     assert post(browser, "/privacy/allowed", name="softmax") == 303
     assert role.rounds.wishes.choices == {name: name == "softmax" for name in (*BACKBONES, *HEADS)}
     assert not role.rounds.wishes.floors.backbones
