@@ -2,8 +2,8 @@
 
 Rules of the graph:
 
-- Input ``images``: (N, H, W, 3) uint8, RGB, upright, any N, H and W, all pictures of a call of one size. Nothing is to
-  be done to them before.
+- Input ``images``: (N, H, W, 3) uint8, RGB, upright, N, H and W of 1 and more, all pictures of a call of one size.
+  Nothing is to be done to them before.
 - The whole picture is squeezed into the square that the model was trained on, by a triangle filter as wide as the
   reduction, as Pillow's BILINEAR does it (``pictures``). A resampling filter is linear, so each axis is one product
   with a matrix, which the graph works out from the picture's size: operators for resizing differ between programs, and
