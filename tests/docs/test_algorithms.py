@@ -76,8 +76,12 @@ three times further from the η that is too much than the few that are better in
 - **Where a part of the backbone learns** ([fine-tuning.md](fine-tuning.md)) each of them works on its tensors as on the
   head's. With `batch_norm` = `local` devices keep their normalisation at home, which is FedBN; that goes with
   algorithms of the server alone: FedAvg, FedAvgM, FedAdam, FedYogi and FedAdagrad.
+- **Devices that join** begin with nothing remembered. SCAFFOLD and FedDyn keep the sum of what devices remember, and
+  divide it by what the federation is at the time, so they still end at the common optimum. What a device that has left
+  had added stays in the sum; under FedDyn also the change, where a device's number of pictures changes.
 - **Held-back classes** (`min_class_supporters`) keep their rows under every algorithm, and leave no trace in what the
-  server remembers. A device that has such a class remembers its own part of it all the same.
+  server remembers, but under SCAFFOLD and FedDyn: a device that has such a class remembers its own part of it, so the
+  server's sum does too, unpublished. It shows once the class has enough supporters again, in one sum with theirs.
 """
 
 

@@ -32,11 +32,11 @@ def feddyn(alpha: float) -> Algorithm:
     """
 
     def local(received: Received, memory: Memory, descend: Descend) -> Outcome:
-        gradient = received.remembered(memory, "gradient")
+        gradient = received.remembered(memory, "own_gradient")
         start = received.parameters
         done = descend(Descent(start, shift=-gradient, pull=alpha, anchor=start))
         update = done.parameters - start
-        return Outcome(update, done.parameters, {"gradient": gradient - alpha * update})
+        return Outcome(update, done.parameters, {"own_gradient": gradient - alpha * update})
 
     def apply(state: State, gathered: Gathered) -> State:
         update = mean_update(state, gathered)

@@ -37,7 +37,7 @@ from fanlight.learning.algorithms.local import Descend, Descent, Outcome, Receiv
 from fanlight.learning.algorithms.recipe import Parameter, Recipe
 
 CONTROL = "control"
-_SUM = "sum"
+_SUM, _OWN = "sum", "own_control"
 
 
 def scaffold(learning_rate: float, control_clip: float) -> Algorithm:
@@ -50,12 +50,12 @@ def scaffold(learning_rate: float, control_clip: float) -> Algorithm:
 
     def local(received: Received, memory: Memory, descend: Descend) -> Outcome:
         known = memory if CONTROL in received.memory else {}  # a version without control variates begins anew
-        own, all_of_them = (received.remembered(each, CONTROL) for each in (known, received.memory))
+        own, all_of_them = received.remembered(known, _OWN), received.remembered(received.memory, CONTROL)
         done = descend(Descent(received.parameters, shift=all_of_them - own, watch=True))
         if done.mean_gradient is None:
             raise ModelError("nobody has watched the gradients")
         change = clip(done.mean_gradient - own, control_clip).vector
-        return Outcome(done.parameters - received.parameters, done.parameters, {CONTROL: own + change}, control=change)
+        return Outcome(done.parameters - received.parameters, done.parameters, {_OWN: own + change}, control=change)
 
     def apply(state: State, gathered: Gathered) -> State:
         summed = state.memory[_SUM] + gathered.count * mean_control(state, gathered)

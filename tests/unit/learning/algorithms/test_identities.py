@@ -101,8 +101,8 @@ def test_scaffolds_control_is_option_two_of_the_paper() -> None:
     federation.round()
     for k, device in enumerate(federation.members):
         y = x + federation.outcomes[k].update
-        expected = before[k]["control"] - c + (x - y) / (device.steps * device.learning_rate)
-        np.testing.assert_allclose(federation.memories[k]["control"], expected, atol=1e-9)
+        expected = before[k]["own_control"] - c + (x - y) / (device.steps * device.learning_rate)
+        np.testing.assert_allclose(federation.memories[k]["own_control"], expected, atol=1e-9)
 
 
 def test_scaffolds_server_control_is_the_mean_of_the_devices() -> None:
@@ -110,7 +110,7 @@ def test_scaffolds_server_control_is_the_mean_of_the_devices() -> None:
     federation = Federation(scaffold(1.0, control_clip=0.5), devices(4))
     for among in ([0, 1, 2, 3], [0, 2], [1], [1, 2, 3]):
         federation.round(among)
-        controls = [memory.get("control", np.zeros(D)) for memory in federation.memories]
+        controls = [memory.get("own_control", np.zeros(D)) for memory in federation.memories]
         np.testing.assert_allclose(federation.state.memory["control"], np.mean(controls, axis=0), atol=1e-12)
         for outcome in federation.outcomes:
             assert outcome.control is not None
