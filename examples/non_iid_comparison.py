@@ -32,7 +32,7 @@ def ways(small: bool) -> dict[str, tuple[Data, dict[str, object]]]:
     few: dict[str, object] = {"devices": 20, "training": {"learning_rate": 0.05, "epochs": 5}}
     if small:
         digits, (stamps, features) = clouds(apart=1.0), (clouds(apart=1.0), clouds(apart=2.5))
-        many, few = ({**each, "devices": 20, "rounds": 8, "training": few["training"]} for each in (many, few))
+        many, few = ({**each, "devices": 20, "rounds": 24, "training": few["training"]} for each in (many, few))
     else:
         digits = flat(load("digits", STATE, as_pixels=True))
         stamps = flat(load("stamps", STATE, as_pixels=True, picture_size=32))

@@ -27,7 +27,7 @@ def test_unlike_devices_hurt_fedavg_and_what_helps(tmp_path: Path) -> None:
     table = rows("non_iid_comparison.py", tmp_path / "p.html")
     fedavg, scaffold = table["FedAvg, pixels of digits"], table["SCAFFOLD, pixels of digits"]
     assert fedavg[2] < fedavg[0] - 0.1
-    assert scaffold[2] > fedavg[2] + 0.02
+    assert scaffold[2] > fedavg[2] + 0.1
     solved = table["analytic, pre-trained, stamps"]
     assert table["FedAvg, pre-trained, stamps"][1] > table["FedAvg, pixels of stamps"][1] + 0.3
     assert max(solved) - min(solved) < 0.03
