@@ -1,9 +1,9 @@
-"""Ray makes the model of the other engines; runs where Ray is installed (`pip install 'fanlight[ray]'`)."""
+"""Ray makes the model of the other engines."""
 
 from __future__ import annotations
 
 import gc
-import importlib.util
+import sys
 import warnings
 from collections.abc import Iterator
 from typing import Any
@@ -13,8 +13,6 @@ import pytest
 from fanlight.errors import SettingsError
 from fanlight.simulation import simulate
 from tests.unit.simulation.studies import data_of, study_of
-
-there = importlib.util.find_spec("ray") is not None
 
 
 @pytest.fixture(autouse=True)
@@ -26,7 +24,6 @@ def quiet() -> Iterator[None]:
         gc.collect()
 
 
-@pytest.mark.skipif(not there, reason="Ray is not installed")
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("changes", [{}, {"algorithm": "scaffold"}, {"fidelity": "protocol"}, {"head": "prototypes"}])
 def test_ray_makes_the_same_model(changes: dict[str, Any]) -> None:
@@ -34,7 +31,6 @@ def test_ray_makes_the_same_model(changes: dict[str, Any]) -> None:
     assert simulate(study_of(**changes), data_of(), engine="ray", workers=2).model_sha256 == inline.model_sha256
 
 
-@pytest.mark.skipif(not there, reason="Ray is not installed")
 @pytest.mark.filterwarnings("ignore")
 def test_what_a_device_fails_with_comes_back() -> None:
     wild = {"learning_rate": 10.0, "l2": 10.0, "epochs": 200, "patience": 200}
@@ -42,7 +38,7 @@ def test_what_a_device_fails_with_comes_back() -> None:
         simulate(study_of(training=wild), data_of(), engine="ray", workers=2)
 
 
-@pytest.mark.skipif(there, reason="Ray is installed")
-def test_without_ray_it_says_what_to_install() -> None:
+def test_without_ray_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)  # it cannot be imported now
     with pytest.raises(SettingsError, match="not installed"):
         simulate(study_of(), data_of(), engine="ray")
