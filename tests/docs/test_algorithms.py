@@ -25,8 +25,8 @@ has its default. The card of a version says by which algorithm it was made.
 Each algorithm is one file in `src/fanlight/learning/algorithms/`, with its equations. What the server remembers belongs
 to a version of the model: going back to a version restores it. What a device remembers stays on it, and advances only
 when its report was in the sum of a released round; after going back it is what it was then. Another algorithm begins
-anew. Coming back to FedDyn, Ditto or FedPer is an exception: devices still have what they remembered, the server does not
-([0019](adr/0019-algorithms.md)).
+anew. Coming back to FedDyn, Ditto or FedPer is an exception: devices still have what they remembered, the
+server does not ([0019](adr/0019-algorithms.md)).
 """
 
 ROBUST_TEXT = """\
