@@ -174,11 +174,11 @@ def scaffold(federation: Federation) -> None:
         assert each.after.control is not None
         control = vector_of(LAYOUT, each.after.control.head)
         assert np.abs(control).max() > 100 * CLOSE
-        np.testing.assert_allclose(control, each.mean("remembers.control"), atol=CLOSE)
+        np.testing.assert_allclose(control, each.mean("remembers.own_control"), atol=CLOSE)
         np.testing.assert_allclose(each.moved, each.updates.mean(axis=0), atol=CLOSE)
     for earlier, later in zip(first.left, second.left, strict=True):
-        change = later["remembers.control"] - later["sends.control"]
-        np.testing.assert_allclose(change, earlier["remembers.control"], atol=1e-9)
+        change = later["remembers.own_control"] - later["sends.control"]
+        np.testing.assert_allclose(change, earlier["remembers.own_control"], atol=1e-9)
 
 
 def fedadam(federation: Federation) -> None:

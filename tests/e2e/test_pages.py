@@ -228,7 +228,7 @@ def test_names_are_shown_as_they_are(browser: Browser, servers: dict[str, Served
         page, wrong = visit(context)
         page.goto(f"{servers['main'].url}/task")
         for name in CLASSES:
-            expect(page.get_by_text(name, exact=True)).to_be_visible()
+            expect(page.get_by_role("list").get_by_text(name, exact=True)).to_be_visible()
         assert not wrong
 
 

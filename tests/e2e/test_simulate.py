@@ -19,7 +19,19 @@ LIMIT_S = 120.0
 def start(state: Path, out: Path, rounds: int) -> subprocess.Popen[str]:
     words = [*WORDS, "--state", str(state), "--out", str(out), "--rounds", str(rounds)]
     command = [sys.executable, "-m", "fanlight", "simulate", *words]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ)
+    return subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ,
+        preexec_fn=heed_interrupts,  # noqa: PLW1509 the tests have no threads of their own
+    )
+
+
+def heed_interrupts() -> None:
+    """As in a terminal: what a shell runs in the background inherits that SIGINT is ignored."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def wait_for_rounds(folder: Path, count: int, running: subprocess.Popen[str]) -> None:
