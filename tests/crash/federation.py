@@ -70,6 +70,7 @@ class Federation:
             self.roles[name] = Role(name, folder / name, folder / f"watch-{name}", ports[name], words)
         self.power: Power = "on"
         self.deaths: list[str] = []
+        self._refused: dict[str, str] = {}
         self._client = httpx.Client(trust_env=False, timeout=30)
 
     def start(self, victim: str = "", point: Point | None = None) -> None:
@@ -98,6 +99,7 @@ class Federation:
         """
         answer = self._request(name, "POST", path)
         if answer is None or answer.status_code != httpx.codes.ACCEPTED:
+            self._refused[name] = f"{path}: {'no answer' if answer is None else answer.text}"
             return None
         url, patience = answer.json()["status_url"], time.monotonic() + _PATIENCE_S
         while (job := self.ask(name, url)) is not None and job["state"] in ("queued", "running"):
@@ -217,6 +219,7 @@ class Federation:
         for name in self.roles:
             status = self.ask(name, "/api/v1/status") or {}
             lines.append(f"{name}: {json.dumps(status.get('round'))} {json.dumps(status.get('problem'))}")
+            lines.append(f"{name} refused last: {self._refused.get(name, 'nothing')}")
         return "\n".join(lines)
 
 

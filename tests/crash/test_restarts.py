@@ -68,7 +68,8 @@ def by_hand(federation: Federation, between: Callable[[], None]) -> None:
     between()
     until(federation.is_at_rest, "the next round is open everywhere", federation.summary)
     assert federation.version() == version
-    assert federation.press("main", "/api/v1/measure")
+    # a main server that has only just started refuses until the aggregator has found it again
+    until(lambda: federation.press("main", "/api/v1/measure"), "the model is to be measured", federation.summary)
     between()
     until(lambda: federation.is_measured(version), "the model is measured", federation.summary)
     until(federation.is_at_rest, "the next round is open everywhere", federation.summary)
