@@ -59,7 +59,7 @@ bench: $(VENV)/.stamp-dev $(DATA)/.stamp  ## run benchmarks/NAME.py: make bench 
 	@$(BIN)/python "benchmarks/$(NAME).py" $(ARGS)
 
 bench-flower: $(VENV)/.stamp-dev  ## measure rounds of Flower, in an environment of its own, which NAME=secure_aggregation uses too
-	@$(FLOWER_VENV)/bin/python -c 'import flwr, ray' 2>/dev/null || { $(PYTHON) -m venv $(FLOWER_VENV) && \
+	@$(FLOWER_VENV)/bin/python -c 'import flwr, ray, torch' 2>/dev/null || { $(PYTHON) -m venv $(FLOWER_VENV) && \
 	  $(FLOWER_VENV)/bin/python -m pip --disable-pip-version-check install --quiet --requirement benchmarks/peers/requirements.txt; } >&2 || true
 	@if test -x $(FLOWER_VENV)/bin/flwr; then $(BIN)/python benchmarks/peers/flower.py $(ARGS); else \
 	  echo "Flower cannot be installed here, so nothing is measured." >&2; fi

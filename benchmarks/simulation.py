@@ -1,7 +1,8 @@
 """How fast are simulations, and how much memory do they take? Beside a plain loop, two processes, and Flower.
 
     make bench NAME=simulation
-    make bench NAME=simulation ARGS="--only cnn --torch .venv-torch/bin/python --flower .venv-peers/bin/python"
+    make test-torch bench-flower                  # once: an environment with PyTorch, and Flower's, which has it too
+    make bench NAME=simulation ARGS="--only cnn"
 
 *cnn*: a small network in PyTorch (``benchmarks/peers/cnn.py``), by turns with its rivals, each in processes of its own;
 ``--torch`` is a Python with PyTorch and Fanlight's needs, ``--flower`` one with PyTorch and Flower. What is not there
@@ -52,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", action="append", choices=PARTS, help="may be given repeatedly")
     parser.add_argument("--torch", type=Path, default=ROOT / ".venv-torch" / "bin" / "python")
-    parser.add_argument("--flower", type=Path, default=ROOT / ".venv-peers" / "bin" / "python")
+    parser.add_argument("--flower", type=Path, default=ROOT / ".venv-flower" / "bin" / "python")
     parser.add_argument("--repeat", type=int, default=3, help="of the network's rivals, by turns")
     parser.add_argument("--rounds", type=int, default=1000, help="of the part flat")
     parser.add_argument("--json", action="store_true", help="print one JSON line as well")

@@ -59,8 +59,8 @@ def train(weights: Array, bias: Array, x: Array, y: Array, order_of: Keystream) 
         for first in range(0, y.size, how.batch_size):
             batch = order[first : first + how.batch_size]
             logits = x[batch] @ weights + bias
-            logits -= logits.max(axis=1, keepdims=True)
-            slope = np.exp(logits - np.log(np.exp(logits).sum(axis=1, keepdims=True)))
+            slope = np.exp(logits - logits.max(axis=1, keepdims=True))
+            slope /= slope.sum(axis=1, keepdims=True)
             slope[np.arange(batch.size), y[batch]] -= 1.0
             slope *= (class_weights[y[batch]] / batch.size)[:, None]
             weight_velocity *= how.momentum

@@ -146,6 +146,7 @@ def _serve(line: Connection) -> None:
 def ours(rounds: int) -> tuple[list[float], float]:
     """``fanlight.simulation`` with two forked workers."""
     import torch
+    from torch.nn.utils import vector_to_parameters
 
     from fanlight.simulation import Data, Study, simulate
 
@@ -159,10 +160,10 @@ def ours(rounds: int) -> tuple[list[float], float]:
     ends: list[float] = []
     sys.path.insert(0, str(Path(__file__).parent))
     data = Data.of(torch.cat(xs).numpy(), torch.cat(ys).numpy())
-    simulate(study, data, workers=2, on_round=lambda _: ends.append(time.perf_counter()))
-    from fanlight.learning.module_training import network as made
-
-    return ends, accuracy(made("cnn:network", 0).module)
+    result = simulate(study, data, workers=2, on_round=lambda _: ends.append(time.perf_counter()))
+    module = network()
+    vector_to_parameters(torch.from_numpy(result.parameters), module.parameters())
+    return ends, accuracy(module)
 
 
 def flower(rounds: int) -> tuple[list[float], float]:

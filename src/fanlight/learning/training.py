@@ -200,75 +200,100 @@ class _Snapshot:
 
 
 class _Run:
-    """The moving weights and their velocity."""
+    """The moving weights and their velocity.
+
+    Weights lie class by class here, (K, f): both products of a step take half as long as with (f, K).
+    """
 
     def __init__(
         self, head: SoftmaxHead, settings: TrainingSettings, class_weights: Floats, correction: Correction
     ) -> None:
-        self.head = head
         self._settings = settings
         self._class_weights = class_weights
-        self._correction = correction
+        self._weight, self._bias = np.ascontiguousarray(head.weight.T), head.bias
+        self._velocity = np.zeros_like(self._weight), np.zeros_like(self._bias)
+        self._gradient = np.empty_like(self._weight)
+        self._scratch = np.empty_like(self._weight)
+        self._sums = (np.zeros_like(self._weight), np.zeros_like(self._bias)) if correction.watch else None
+        self._pull = np.float32(correction.pull if correction.anchor is not None else 0.0)
+        self._shift, self._anchor = _transposed(correction.shift), _transposed(correction.anchor)
+        self._frozen = correction.frozen
         self._steps = 0
-        self._velocity = _zeros_like(head)
-        self._gradients = _zeros_like(head) if correction.watch else None
+
+    @property
+    def head(self) -> SoftmaxHead:
+        """As it is now: views."""
+        return SoftmaxHead(self._weight.T, self._bias)
 
     def snapshot(self) -> _Snapshot:
+        """As it is now, for good."""
         mean = None
-        if self._gradients is not None:
+        if self._sums is not None:
             count = np.float32(max(self._steps, 1))
-            mean = SoftmaxHead(self._gradients.weight / count, self._gradients.bias / count)
-        return _Snapshot(SoftmaxHead(self.head.weight.copy(), self.head.bias.copy()), self._steps, mean)
+            weight, bias = self._sums
+            mean = SoftmaxHead(np.ascontiguousarray(weight.T) / count, bias / count)
+        return _Snapshot(SoftmaxHead(np.ascontiguousarray(self._weight.T), self._bias.copy()), self._steps, mean)
 
     def epoch(self, sights: Sequence[Floats], y: Labels, stream: Keystream) -> tuple[float, float]:
         """One pass in random order; returns mean loss and accuracy along the way."""
-        order = stream.permutation(y.size)
+        order, size = stream.permutation(y.size), self._settings.batch_size
         drawn = stream.uint32(y.size) % len(sights) if len(sights) > 1 else None
+        labels = y[order]
+        weights = self._class_weights[labels][:, None]
         loss, correct = 0.0, 0
-        for first in range(0, y.size, self._settings.batch_size):
-            batch = order[first : first + self._settings.batch_size]
-            x = sights[0][batch] if drawn is None else np.stack([sights[drawn[i]][i] for i in batch])
-            batch_loss, batch_correct = self._step(x, y[batch])
-            loss += batch_loss
-            correct += batch_correct
-        if not (math.isfinite(loss) and np.isfinite(self.head.weight).all() and np.isfinite(self.head.bias).all()):
+        with np.errstate(over="ignore", invalid="ignore"):  # the outcome is looked at below
+            for first in range(0, y.size, size):
+                batch = order[first : first + size]
+                x = sights[0][batch] if drawn is None else np.stack([sights[drawn[i]][i] for i in batch])
+                batch_loss, batch_correct = self._step(x, labels[first : first + size], weights[first : first + size])
+                loss += batch_loss
+                correct += batch_correct
+        if not (math.isfinite(loss) and np.isfinite(self._weight).all() and np.isfinite(self._bias).all()):
             raise ran_away()
         return loss / y.size, correct / y.size
 
-    def _step(self, x: Floats, y: Labels) -> tuple[float, int]:
+    def _step(self, x: Floats, y: Labels, weights: Floats) -> tuple[float, int]:
+        """One batch: (n, f), (n,), and (n, 1) by which each picture counts; the sum of its losses, and its hits."""
         rows = np.arange(y.size)
-        with np.errstate(over="ignore", invalid="ignore"):  # ``epoch`` looks at the outcome
-            logarithms = log_softmax(self.head.logits(x))
-            slope = np.exp(logarithms)
-            slope[rows, y] -= 1.0
-            slope *= (self._class_weights[y] / y.size)[:, None]
-            self._move(SoftmaxHead(x.T @ slope + self._settings.l2 * self.head.weight, slope.sum(axis=0)))
+        scores = x @ self._weight.T
+        scores += self._bias
+        scores -= scores.max(axis=1, keepdims=True)
+        slope = np.exp(scores)
+        totals = slope.sum(axis=1, keepdims=True)
+        slope /= totals
+        slope[rows, y] -= 1.0
+        slope *= weights / y.size
+        self._move(np.matmul(slope.T, x, out=self._gradient), slope.sum(axis=0))
         self._steps += 1
-        return -float(logarithms[rows, y].sum(dtype=np.float64)), int((logarithms.argmax(axis=1) == y).sum())
+        loss = np.log(totals).sum(dtype=np.float64) - scores[rows, y].sum(dtype=np.float64)
+        return float(loss), int(np.count_nonzero(scores.argmax(axis=1) == y))
 
-    def _move(self, gradient: SoftmaxHead) -> None:
-        settings, correction = self._settings, self._correction
-        if self._gradients is not None:
-            _add(self._gradients, gradient, 1.0)
-        if correction.shift is not None:
-            _add(gradient, correction.shift, 1.0)
-        if correction.pull and correction.anchor is not None:
-            _add(gradient, self.head, correction.pull)
-            _add(gradient, correction.anchor, -correction.pull)
-        if "head.weight" not in correction.frozen:
-            self._velocity.weight[...] *= settings.momentum
-            self._velocity.weight[...] -= settings.learning_rate * gradient.weight
-            self.head.weight[...] += self._velocity.weight
-        if "head.bias" not in correction.frozen:
-            self._velocity.bias[...] *= settings.momentum
-            self._velocity.bias[...] -= settings.learning_rate * gradient.bias
-            self.head.bias[...] += self._velocity.bias
+    def _move(self, weight: Floats, bias: Floats) -> None:
+        """A step against a gradient, which is overwritten."""
+        settings, scratch = self._settings, self._scratch
+        if settings.l2:
+            weight += np.multiply(self._weight, np.float32(settings.l2), out=scratch)
+        if self._sums is not None:
+            self._sums[0][...] += weight
+            self._sums[1][...] += bias
+        if self._shift is not None:
+            weight += self._shift[0]
+            bias += self._shift[1]
+        if self._pull and self._anchor is not None:
+            weight += self._pull * (self._weight - self._anchor[0])
+            bias += self._pull * (self._bias - self._anchor[1])
+        if "head.weight" not in self._frozen:
+            self._descend(self._weight, self._velocity[0], weight)
+        if "head.bias" not in self._frozen:
+            self._descend(self._bias, self._velocity[1], bias)
+
+    def _descend(self, moving: Floats, velocity: Floats, gradient: Floats) -> None:
+        velocity *= np.float32(self._settings.momentum)
+        gradient *= np.float32(self._settings.learning_rate)
+        velocity -= gradient
+        moving += velocity
 
 
-def _zeros_like(head: SoftmaxHead) -> SoftmaxHead:
-    return SoftmaxHead(np.zeros_like(head.weight), np.zeros_like(head.bias))
-
-
-def _add(to: SoftmaxHead, other: SoftmaxHead, factor: float) -> None:
-    to.weight[...] += np.float32(factor) * other.weight
-    to.bias[...] += np.float32(factor) * other.bias
+def _transposed(head: SoftmaxHead | None) -> tuple[Floats, Floats] | None:
+    """Weight class by class, and bias."""
+    return None if head is None else (np.ascontiguousarray(head.weight.T), head.bias)
