@@ -42,7 +42,7 @@ from benchmarks.report import Figure, Report
 from fanlight.core.metrics import Metrics
 from fanlight.core.randomness import Keystream
 from fanlight.learning import alike, analytic, looks, pictures
-from fanlight.learning.augmentation import Augmentation
+from fanlight.learning.augmentation_settings import Augmentation
 from fanlight.learning.backbones import DEFAULT_BACKBONE, compile_backbone
 from fanlight.learning.datasets import prepare
 from fanlight.learning.datasets.chance import Chance

@@ -47,9 +47,18 @@ def crowded_federation(
 
 def resident_mb(running: Federation) -> dict[str, float]:
     """What each server has in memory now, in 10^6 bytes (Linux)."""
-    return {name: _resident_kib(running.processes.running[name].popen.pid) * 1024 / 1e6 for name in SERVERS}
+    return _memory_mb(running, "VmRSS")
 
 
-def _resident_kib(pid: int) -> int:
+def most_resident_mb(running: Federation) -> dict[str, float]:
+    """What each server had in memory at its most, in 10^6 bytes (Linux)."""
+    return _memory_mb(running, "VmHWM")
+
+
+def _memory_mb(running: Federation, what: str) -> dict[str, float]:
+    return {name: _kib(running.processes.running[name].popen.pid, what) * 1024 / 1e6 for name in SERVERS}
+
+
+def _kib(pid: int, what: str) -> int:
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS:"))
+    return next(int(line.split()[1]) for line in lines if line.startswith(f"{what}:"))

@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import time
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import httpx
@@ -39,6 +39,7 @@ class Seen:
         ending_s: from the last beacon to the new model at its first device; waking_s: from there to the last one.
         taking_part_s: from the first reporter's coming to the last one's beacon.
         own_share: this process's processor time by the time that went by, while reports came.
+        memory: of each server, in MB, while all wait.
     """
 
     seconds: defaultdict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
@@ -49,6 +50,7 @@ class Seen:
     waking_s: float = 0.0
     taking_part_s: float = 0.0
     own_share: float = 0.0
+    memory: dict[str, float] = field(default_factory=dict)
 
     def note(self, kind: str, answer: Answer) -> Answer:
         """Count an answer."""
@@ -80,15 +82,16 @@ class Devices:
 
     # -- as fast as it goes
 
-    async def report_at_once(self) -> float:
-        """Everybody's report, over a few connections; reports a second.
+    async def report_at_once(self, reporters: int) -> float:
+        """Reports over a few connections, while everybody waits for news at the main server; reports a second.
 
         Raises:
             LocalError: one was not taken.
         """
         _, offer = await self._open_round()
-        reports = list(enumerate(prepare(someone, offer) for someone in self._crowd))
-        requests = [self._report(self._crowd[number], report) for number, report in reports]
+        requests = [self._report(someone, prepare(someone, offer)) for someone in self._crowd[:reporters]]
+        for someone in self._crowd:
+            await self._begin_to_wait(someone, offer)
         connections = [await connect(self._aggregator) for _ in range(_CONNECTIONS)]
 
         async def send(connection: Connection) -> None:
@@ -102,17 +105,20 @@ class Devices:
             connection.close()
         if self._seen.errors:
             raise LocalError(f"not every report was taken: {dict(self._seen.errors)}")
-        return len(self._crowd) / took
+        return reporters / took
 
     # -- a round
 
-    async def live_through_a_round(self, reporters: int, seconds: float, polls: int) -> Seen:
+    async def live_through_a_round(
+        self, reporters: int, seconds: float, polls: int, look: Callable[[], dict[str, float]]
+    ) -> Seen:
         """All wait for news, some report; then more wait.
 
         Args:
             reporters: how many report.
             seconds: in which they come, evenly.
             polls: connections that wait in the end.
+            look: at the servers' memory, while these wait.
         """
         signed_manifest, offer = await self._open_round()
         some = self._crowd[:reporters]
@@ -135,6 +141,7 @@ class Devices:
         for number in range(polls - len(self._crowd)):
             await self._begin_to_wait(self._crowd[number % len(self._crowd)], offer)
         await asyncio.sleep(1.2 * _WAIT_S)  # every one of them has been answered once
+        self._seen.memory = look()
         self._seen.errors.update(repr(task.exception()) for task in self._waiting if task.done())
         return self._seen
 

@@ -24,7 +24,8 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from fanlight.learning import pictures
-from fanlight.learning.augmentation import Augmentation, vary
+from fanlight.learning.augmentation import vary
+from fanlight.learning.augmentation_settings import Augmentation
 from fanlight.learning.backbones import Runnable
 from fanlight.learning.feature_cache import FeatureCache, Features
 from fanlight.learning.inverted_bottlenecks import FEATURES_OUTPUT, INPUT

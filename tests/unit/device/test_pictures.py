@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from fanlight.errors import DataError, PictureError
-from fanlight.learning import augmentation, folders
+from fanlight.learning import augmentation_settings, folders
 from fanlight.protocol.plan import PlannedAugmentation
 from fanlight.services.device import pictures as module
 from fanlight.services.device.pictures import Pictures
@@ -154,6 +154,6 @@ def test_a_plan_that_varies_pictures_adds_what_is_missing(tmp_path: Path, drawn:
 
 
 def test_of_many_pictures_fewer_variants_are_made(tmp_path: Path, drawn: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(augmentation, "MOST_OF_ALL", 11 * PLAN.features)
+    monkeypatch.setattr(augmentation_settings, "MOST_OF_ALL", 11 * PLAN.features)
     train = Pictures(drawn, tmp_path).examples(VARIED, ("train",), ignore)["train"]
     assert len(train.variants) == 1

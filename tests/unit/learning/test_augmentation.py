@@ -12,7 +12,8 @@ from PIL import Image
 
 from fanlight.errors import PictureError, SettingsError
 from fanlight.learning import pictures
-from fanlight.learning.augmentation import Augmentation, vary
+from fanlight.learning.augmentation import vary
+from fanlight.learning.augmentation_settings import Augmentation
 
 SIZE = 32
 SOFT = np.linspace(40, 200, 64 * 48 * 3).reshape(48, 64, 3).astype(np.uint8)

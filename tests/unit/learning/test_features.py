@@ -12,7 +12,8 @@ from PIL import Image
 
 from fanlight.errors import ModelError, PictureError, StorageError
 from fanlight.learning import pictures
-from fanlight.learning.augmentation import Augmentation, vary
+from fanlight.learning.augmentation import vary
+from fanlight.learning.augmentation_settings import Augmentation
 from fanlight.learning.backbones import CompiledBackbone, compile_backbone
 from fanlight.learning.feature_cache import FeatureCache, forget_features
 from fanlight.learning.features import FeatureExtractor, Sights

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fanlight.errors import DataError, FanlightError, StorageError
-from fanlight.learning.augmentation import Augmentation
+from fanlight.learning.augmentation_settings import Augmentation
 from fanlight.learning.features import FeatureExtractor, Sights
 from fanlight.learning.folders import Hashes, LabelledPicture, PictureSet, divide_afresh, scan
 from fanlight.learning.model_file import HeadModel

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from fanlight.learning.augmentation import MOST_PERCENT, MOST_VARIANTS
+from fanlight.learning.augmentation_settings import MOST_PERCENT, MOST_VARIANTS
 from fanlight.protocol.plan import PlannedAugmentation
 
 MOST: Final = {"variants": MOST_VARIANTS, "zoom_percent": MOST_PERCENT, "light_percent": MOST_PERCENT}
