@@ -13,7 +13,8 @@ its start to the end of the next complete round.
 A dead device: three devices, one of them is killed and stays dead. Rounds then end as soon as the policy is content;
 where it cannot be, because three reports are demanded, at the end of their window. Who dies while waiting for news is
 missed at once, who dies at work when ``PRESENT_S`` seconds have passed without a word; the round of the kill counts,
-too. A device that is frozen, so that its connections stand, is waited for as long as the policy says.
+too. A device that is frozen, so that its connections stand, is waited for as long as the policy says. The rival is the
+longest round of Flower with one of two nodes killed, where ``make bench-flower`` has installed it (not ``--alone``).
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script, only this folder would be on the path
 
 from benchmarks.federation import Federation, Rows, federation
+from benchmarks.peers import flower
 from benchmarks.report import Figure, Report
 from fanlight.learning.datasets.chance import Chance
 from fanlight.services.main_server.presence import PRESENT_S
@@ -59,11 +61,13 @@ def main() -> int:
     parser.add_argument("--away", type=float, default=60, help="seconds of the long outage")
     parser.add_argument("--rounds", type=int, default=5, help="to watch with a device that is dead")
     parser.add_argument("--seed", type=int, default=1, help="of the moments at which roles are killed")
+    parser.add_argument("--alone", action="store_true", help="do not run Flower as well")
     parser.add_argument("--json", action="store_true", help="print one JSON line as well")
     arguments = parser.parse_args()
     figures = measure_kills(arguments.kills, arguments.seed)
     figures += measure_outage(arguments.away)
-    figures += measure_dead_device(arguments.rounds)
+    rival = flower.dead_node_seconds() if flower.is_here() and not arguments.alone else None
+    figures += measure_dead_device(arguments.rounds, rival)
     return Report("recovery", tuple(figures)).show(as_json=arguments.json)
 
 
@@ -150,14 +154,16 @@ def still(running: Federation) -> Rounds:
 # -- a device that is dead
 
 
-def measure_dead_device(rounds: int) -> list[Figure]:
-    """The longest round of each kind, against when it had to end."""
+def measure_dead_device(rounds: int, rival: float | None) -> list[Figure]:
+    """The longest round of each kind, against when it had to end, and the rival's with a dead node."""
     content = longest(rounds, signal.SIGKILL, wait_s=600, window_s=600)
     waited = longest(rounds, signal.SIGSTOP, wait_s=WAIT_S, window_s=600)
     enough = longest(rounds, signal.SIGSTOP, wait_s=600, window_s=600, expected_percent=60)
     passed = longest(rounds, signal.SIGKILL, k_min=3, window_s=WINDOW_S)
     return [
-        Figure("one of three dead, two are enough: longest round", content, "s", at_most=PRESENT_S + GRACE_S),
+        Figure(
+            "one of three dead, two are enough: longest round", content, "s", at_most=PRESENT_S + GRACE_S, rival=rival
+        ),
         Figure("one of three frozen, 60 % are enough: longest round", enough, "s", at_most=GRACE_S),
         Figure(f"one of three frozen, waits {WAIT_S} s: longest round", waited, "s", at_most=WAIT_S + GRACE_S),
         Figure(f"one too few, window {WINDOW_S} s: longest round", passed, "s", at_most=WINDOW_S + GRACE_S),

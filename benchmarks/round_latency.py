@@ -9,7 +9,8 @@ manifest to the opening of the next one: propose, sign twice, mask, upload, clos
 fetch the new model. The first two rounds are not counted (start-up, first connections).
 
 Every reply is durable before it leaves, so a round waits for several fsyncs in a row: what one takes here is printed.
-After ``make bench-flower``, a round of Flower on this machine, without secure aggregation, is named as the rival's.
+The rival is Flower, without secure aggregation, right after ours, where ``make bench-flower`` has installed it (two
+minutes more; not ``--alone``).
 """
 
 from __future__ import annotations
@@ -81,8 +82,8 @@ def _all_over(running: Federation, rounds: int) -> Rows:
     raise SystemExit(f"after {LIMIT_S:.0f} s only {len(found)} of {rounds} rounds are over")
 
 
-def measure(rounds: int) -> Report:
-    """Both sizes."""
+def measure(rounds: int, *, alone: bool) -> Report:
+    """Both sizes; ``alone``: without the rival."""
     figures = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -95,7 +96,8 @@ def measure(rounds: int) -> Report:
             place.mkdir()
             seconds = round_seconds(place, size, count)
             median = statistics.median(seconds)
-            rival = flower.measured_here().get(title)
+            beside = flower.is_here() and not alone
+            rival = statistics.median(flower.round_seconds(flower.SIZES[title])) if beside else None
             figures.append(
                 Figure(f"round, {title}, median of {len(seconds)}", median, "s", at_most=LIMITS_S[title], rival=rival)
             )
@@ -107,9 +109,10 @@ def main() -> int:
     """Parse, measure, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=30, help="rounds to measure with few parameters")
+    parser.add_argument("--alone", action="store_true", help="do not run Flower as well")
     parser.add_argument("--json", action="store_true", help="print one JSON line as well")
     arguments = parser.parse_args()
-    return measure(arguments.rounds).show(as_json=arguments.json)
+    return measure(arguments.rounds, alone=arguments.alone).show(as_json=arguments.json)
 
 
 if __name__ == "__main__":

@@ -1,13 +1,14 @@
-"""How long is a round of Flower when clients have nothing to do? Its own processes on loopback, beside ours.
+"""How long is a round of Flower when clients have nothing to do, and when one dies? Its own processes on loopback.
 
     make bench-flower
     make bench NAME=round_latency
 
-The first command makes an environment of its own for Flower (``.venv-flower``), runs a superlink and two supernodes,
-and writes what it has measured into that environment; the second then names Flower's figures as the rival's. They are
-for this machine: on another one, measure again. Flower aggregates without secure aggregation here.
+The first command makes an environment of its own for Flower (``.venv-flower``), and runs a superlink and two supernodes
+there; where that environment is, ``round_latency`` and ``recovery`` run Flower as well, and name its figures as the
+rival's. Flower aggregates without secure aggregation here.
 
 A round is from the end of one aggregation to the end of the next, so the first one, with its start-up, does not count.
+A dead node is one of the two, killed (``kill -9``) in the middle of the run: the longest round is told.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from itertools import pairwise
 from pathlib import Path
 
@@ -37,33 +38,45 @@ SIZES = {"100 parameters": 100, "3.5M parameters": 3_500_000}
 ENVIRONMENT = Path(__file__).resolve().parents[2] / ".venv-flower"
 _LICENSE = Path(__file__).resolve().parents[2] / "LICENSE"
 _APP = Path(__file__).resolve().parent / "flower_app"
+ROUNDS = 5
 _NODES = 2
 _PATIENCE_S = 240.0
 _SETTLE_S = 8.0
+_UNDER_WAY_S = 10.0
 _TICK_S = 0.5
 
 
-def measured_here() -> Mapping[str, float]:
-    """Seconds a round of Flower on this machine, by the keys of ``SIZES``; empty if it was not measured."""
-    file = ENVIRONMENT / "rounds.json"
-    found: dict[str, float] = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
-    return found
+def is_here() -> bool:
+    """Has ``make bench-flower`` made its environment?"""
+    return (ENVIRONMENT / "bin" / "flwr").exists()
 
 
 def main() -> int:
-    """Parse, measure, keep, print."""
+    """Parse, measure, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=5, help="of each size; the first one does not count")
+    parser.add_argument("--rounds", type=int, default=ROUNDS, help="of each size; the first one does not count")
     parser.add_argument("--json", action="store_true", help="print one JSON line as well")
     arguments = parser.parse_args()
-    found = {title: statistics.median(round_seconds(size, arguments.rounds)) for title, size in SIZES.items()}
-    (ENVIRONMENT / "rounds.json").write_text(json.dumps(found), encoding="utf-8")
-    figures = tuple(Figure(f"Flower, round, {title}", seconds, "s") for title, seconds in found.items())
-    return Report("flower", figures).show(as_json=arguments.json)
+    figures = [
+        Figure(f"Flower, round, {title}", statistics.median(round_seconds(size, arguments.rounds)), "s")
+        for title, size in SIZES.items()
+    ]
+    figures.append(Figure("Flower, one of two nodes killed: longest round", dead_node_seconds(arguments.rounds), "s"))
+    return Report("flower", tuple(figures)).show(as_json=arguments.json)
 
 
-def round_seconds(parameters: int, rounds: int) -> list[float]:
+def dead_node_seconds(rounds: int = ROUNDS) -> float:
+    """The longest round of a run in which one of two nodes is killed."""
+    return max(round_seconds(SIZES["100 parameters"], rounds, kill_one=True))
+
+
+def round_seconds(parameters: int, rounds: int = ROUNDS, *, kill_one: bool = False) -> list[float]:
     """Seconds of each round but the first.
+
+    Args:
+        parameters: of the model.
+        rounds: how many.
+        kill_one: of the nodes, in the middle of the run?
 
     Raises:
         SystemExit: Flower did not finish.
@@ -80,17 +93,22 @@ def round_seconds(parameters: int, rounds: int) -> list[float]:
         server = ["flower-superlink", "--insecure", "--port", str(port), "--disable-runtime-dependency-installation"]
         running.enter_context(_running(server, environment, folder))
         time.sleep(_SETTLE_S)
+        nodes = []
         for node_port in node_ports:
             node = ["flower-supernode", "--insecure", "--superlink", address, "--port", str(node_port)]
-            running.enter_context(_running(node, environment, folder))
+            nodes.append(running.enter_context(_running(node, environment, folder)))
         time.sleep(_SETTLE_S)
         times = folder / "times.json"
-        said = f'rounds={rounds} parameters={parameters} times="{times}"'
+        least = 1 if kill_one else _NODES  # of nodes, without which no round begins
+        said = f'rounds={rounds} parameters={parameters} least={least} times="{times}"'
         app = shutil.copytree(_APP, folder / "app")
         shutil.copy(_LICENSE, app)  # Flower asks for one beside the app
         with (folder / "log").open("ab") as log:
             command = ["flwr", "run", str(app), "here", "--run-config", said]
             begun = subprocess.run(command, env=environment, stdout=log, stderr=log, timeout=_PATIENCE_S, check=False)
+        if kill_one:
+            time.sleep(_UNDER_WAY_S)
+            os.killpg(nodes[0].pid, signal.SIGKILL)
         deadline = time.monotonic() + _PATIENCE_S
         while not (times.exists() and times.stat().st_size):
             if begun.returncode != 0 or time.monotonic() > deadline:
@@ -100,14 +118,15 @@ def round_seconds(parameters: int, rounds: int) -> list[float]:
 
 
 @contextmanager
-def _running(command: list[str], environment: Mapping[str, str], folder: Path) -> Iterator[None]:
+def _running(command: list[str], environment: Mapping[str, str], folder: Path) -> Iterator[subprocess.Popen[bytes]]:
     """One of Flower's processes, with all that it starts."""
     with (folder / "log").open("ab") as log:
         process = subprocess.Popen(command, env=dict(environment), stdout=log, stderr=log, start_new_session=True)
     try:
-        yield
+        yield process
     finally:
-        os.killpg(process.pid, signal.SIGTERM)
+        with suppress(ProcessLookupError):  # it may have been killed
+            os.killpg(process.pid, signal.SIGTERM)
         try:
             process.wait(10)
         except subprocess.TimeoutExpired:

@@ -14,7 +14,6 @@ from flwr.serverapp import Grid, ServerApp
 from flwr.serverapp.strategy import FedAvg
 
 app = ServerApp()
-_NODES = 2
 
 
 class Timed(FedAvg):
@@ -34,7 +33,8 @@ class Timed(FedAvg):
 @app.main()
 def main(grid: Grid, context: Context) -> None:
     """All rounds; then write when each one ended to the file that the run's configuration names."""
-    strategy = Timed(fraction_train=1.0, fraction_evaluate=0.0, min_train_nodes=_NODES, min_available_nodes=_NODES)
+    least = int(context.run_config["least"])
+    strategy = Timed(fraction_train=1.0, fraction_evaluate=0.0, min_train_nodes=least, min_available_nodes=least)
     arrays = ArrayRecord([np.zeros(int(context.run_config["parameters"]), np.float32)])
     strategy.start(grid=grid, initial_arrays=arrays, num_rounds=int(context.run_config["rounds"]))
     Path(str(context.run_config["times"])).write_text(json.dumps(strategy.ended), encoding="utf-8")
