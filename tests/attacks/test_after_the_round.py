@@ -32,7 +32,8 @@ from tests.services_world import ProtocolDevice, Sent, World, contribution_of, r
 
 Files = dict[Path, bytes]
 ROLES = {"main": MASK_MAIN, "aggregator": MASK_AGGREGATOR}
-CIRCLE, SQUARE = 0, 1
+CLASSES = ("circle", "square", "star")
+CIRCLE, SQUARE, STAR = range(3)
 
 
 @dataclass(frozen=True)
@@ -80,11 +81,11 @@ def where(secret: bytes, files: Files) -> list[str]:
 @pytest.fixture(scope="module")
 def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Told]:
     """Only the first device has squares; two devices must have a class before its row is published."""
-    with running(tmp_path_factory.mktemp("world"), min_class_supporters=2) as world:
+    with running(tmp_path_factory.mktemp("world"), min_class_supporters=2, classes=CLASSES) as world:
         devices, reports = world.enrolled(3), []
         for number, device in enumerate(devices):
             said = contribution_of(world.task.plan, number)
-            said = dataclasses.replace(said, supporters=np.array([True, number == 0]))
+            said = dataclasses.replace(said, supporters=np.array([True, number == 0, True]))
             reports.append(device.report(device.commit(said)))
         keys = {
             role: bytes.fromhex((world.federation / role / "round-keys" / "round-1.key").read_text()) for role in ROLES
@@ -148,7 +149,8 @@ def test_an_honest_main_publishes_nothing_about_a_class_that_one_home_has(told: 
         first, second = (decode(models.file_of(tx, number)) for number in (0, 1))
     assert np.array_equal(first.weight[:, SQUARE], second.weight[:, SQUARE])
     assert first.bias[SQUARE] == second.bias[SQUARE]
-    assert not np.array_equal(first.weight[:, CIRCLE], second.weight[:, CIRCLE])
+    for other in (CIRCLE, STAR):
+        assert not np.array_equal(first.weight[:, other], second.weight[:, other])
 
 
 # ---- another model for one victim

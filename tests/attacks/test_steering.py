@@ -21,6 +21,7 @@ from fanlight.core.segments import slices
 from fanlight.learning.algorithms.algorithm import Gathered
 from fanlight.learning.algorithms.registry import RECIPES, recipe
 from fanlight.learning.heads import zero_head
+from fanlight.learning.held_back import HeldBack
 from fanlight.protocol import extras
 from fanlight.protocol.extras import STEPS_MAX
 from fanlight.protocol.plan import PlannedAlgorithm
@@ -174,6 +175,8 @@ def test_one_member_moves_fednovas_model_by_a_hundred_times_the_clip() -> None:
     assert totals is not None
     assert totals.local_steps == STEPS_MAX
     start = zero_head(plan.features, len(plan.classes))
-    after = move(start, {}, AlgorithmChoice(name="fednova"), totals, held_back=np.zeros(2, np.bool_), members=5).head
+    after = move(
+        start, {}, AlgorithmChoice(name="fednova"), totals, held_back=HeldBack(np.zeros(2, np.bool_)), members=5
+    ).head
     moved = math.hypot(float(np.linalg.norm(after.weight)), float(np.linalg.norm(after.bias)))
     assert 97 * CLIP < moved < 1.01 * STEPS_MAX * CLIP

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from fanlight.learning import model_file
+from fanlight.learning.held_back import HeldBack
 from fanlight.protocol.statistics import Sums
 from fanlight.services.device import sums_file
 from fanlight.services.main_server import collected_sums, solving
@@ -46,7 +47,7 @@ def check_solved(world: World, devices: list[ServiceDevice], head: HeadName) -> 
     found, expected = collected(world), functools.reduce(operator.add, map(own_sums, devices))
     assert (found.sums - expected).is_empty
     assert found.devices == len(devices)
-    (solved, _), made = solving.solve(world.task.plan, expected, np.array([False, False])), model(world, 1)
+    (solved, _), made = solving.solve(world.task.plan, expected, HeldBack(np.array([False, False]))), model(world, 1)
     assert made.kind == head
     assert np.array_equal(made.weight, solved.weight)
     assert np.array_equal(made.bias, solved.bias)

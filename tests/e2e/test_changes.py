@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from fanlight.learning import model_file
+from fanlight.learning.held_back import HeldBack
 from fanlight.protocol.statistics import Sums
 from fanlight.services.device import solving as device_solving
 from fanlight.services.device import sums_file
@@ -50,7 +51,7 @@ def check_collected(world: World, devices: list[ServiceDevice]) -> None:
         version = world.main.service.models.from_round(tx, found.round)
         assert version is not None
         made = model_file.decode(world.main.service.models.file_of(tx, version.number))
-    head, _ = solving.solve(world.task.plan, expected, np.array([False, False]))
+    head, _ = solving.solve(world.task.plan, expected, HeldBack(np.array([False, False])))
     assert np.array_equal(made.weight, head.weight)
     assert np.array_equal(made.bias, head.bias)
 

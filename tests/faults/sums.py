@@ -14,6 +14,7 @@ from fanlight.core.packing import pack
 from fanlight.core.segments import is_long
 from fanlight.learning.algorithms.algorithm import Gathered, State
 from fanlight.learning.heads import SoftmaxHead, head_layout
+from fanlight.learning.held_back import HeldBack
 from fanlight.learning.local_training import head_of, vector_of
 from fanlight.learning.model_file import HeadModel, decode
 from fanlight.protocol import aggregator_round, main_round
@@ -123,7 +124,7 @@ def _check_use(
 def _head(world: World, record: main_round.Record, totals: Totals, start: HeadModel) -> SoftmaxHead:
     """What follows from the sum, by the task's own rule, as a whole; that nobody is held back, all tasks here say."""
     if totals.sums is not None:
-        return solve(world.scenario.task.plan, totals.sums, np.zeros(len(start.classes), np.bool_))[0]
+        return solve(world.scenario.task.plan, totals.sums, HeldBack(np.zeros(len(start.classes), np.bool_)))[0]
     choice, layout = world.scenario.task.algorithm, head_layout(*start.weight.shape)
     with world.database(MAIN).reading() as tx:
         memory = remembered(tx, start.version, choice)

@@ -19,6 +19,7 @@ from fanlight.learning import analytic, prototypes
 from fanlight.learning.algorithms.algorithm import NOTHING, Algorithm, Gathered, Memory, State
 from fanlight.learning.algorithms.robust import ROBUST
 from fanlight.learning.heads import HeadKind, SoftmaxHead, checked_head
+from fanlight.learning.held_back import NONE, HeldBack
 from fanlight.protocol.contribution import Totals
 from fanlight.protocol.extras import Integers
 from fanlight.protocol.plan import Plan
@@ -76,25 +77,26 @@ class Server:
         state = self.algorithm.apply(
             State(before.parameters.astype(np.float64), before.memory), self._gathered(totals, before.parameters.size)
         )
+        memory, held_back = dict(state.memory), self._held_back(totals)
         with np.errstate(over="ignore"):
-            after = state.parameters.astype(np.float32)
+            after = self._published(held_back, before.parameters, state.parameters).astype(np.float32)
         if not np.isfinite(after).all():
             raise ModelError("a parameter of the next model is too large", next="Lower the learning rate.")
-        memory, held_back = dict(state.memory), self._held_back(totals)
-        if held_back is not None:
-            after = self._kept(held_back, before.parameters, after)
-            memory |= {
-                name: self._kept(held_back, before.memory[name], memory[name]) for name in self.algorithm.publishes
-            }
+        memory |= {
+            name: self._published(held_back, before.memory[name], memory[name]) for name in self.algorithm.publishes
+        }
         within = (totals.within_clip or 0) / totals.count
         clip_micro = round(next_clip(before.clip_micro / 1e6, within) * 1e6)
         return replace(before, parameters=after, memory=MappingProxyType(memory), clip_micro=clip_micro)
 
-    def _kept(self, held_back: NDArray[np.bool_], before: NDArray[Any], after: NDArray[Any]) -> NDArray[Any]:
-        """``after``, but for the rows of classes that are held back."""
-        rows = before.reshape(-1, self.classes), after.reshape(-1, self.classes)
-        found: NDArray[Any] = np.where(held_back, *rows).ravel()
-        return found
+    def _published(self, held_back: HeldBack, before: NDArray[Any], after: NDArray[np.float64]) -> NDArray[np.float64]:
+        """What of a result may be published: nothing of the classes that are held back, nor what tells of them."""
+        if not held_back:
+            return after
+        old, new = before.reshape(-1, self.classes), after.reshape(-1, self.classes)
+        if self.algorithm.mirrors and held_back.hides:
+            new = old + held_back.published(new - old)
+        return np.where(held_back.classes, old, new).ravel()
 
     def solve(self, before: Global, plan: Plan, totals: Totals) -> Global:
         """After a round of sums.
@@ -103,52 +105,46 @@ class Server:
             ModelError: they have no solution.
         """
         assert totals.sums is not None
-        head = solve(plan, totals.sums, self._supported(totals) < self.supporters)
+        head = solve(plan, totals.sums, HeldBack.of(self._supported(totals), self.supporters))
         return replace(before, parameters=np.concatenate([head.weight.ravel(), head.bias]), solved=True)
 
     def _gathered(self, totals: Totals, size: int) -> Gathered:
         robust = self.combine != MEAN and totals.shards
         parts = totals.shards if robust else (totals,)
-        means = [self._mean(part.steps, part.unit, size) for part in parts]
-        controls = [self._mean(part.control, part.control_unit, size) for part in parts if part.control is not None]
+        means = [(part.steps, part.unit) for part in parts if part.steps is not None]
+        controls = [(part.control, part.control_unit) for part in parts if part.control is not None]
         steps = [part.local_steps for part in parts if part.local_steps is not None]
         return Gathered(
-            self._middle(means, totals),
+            self._middle(means, totals, size),
             count=totals.count,
             members=self.members,
             weight=totals.weight or 0,
-            control=self._middle(controls, totals) if controls else None,
+            control=self._middle(controls, totals, size) if controls else None,
             steps=float(np.median(steps)) if steps else None,
         )
 
-    def _middle(self, means: Sequence[NDArray[np.float64]], totals: Totals) -> NDArray[np.float64]:
-        """What becomes of the means; rows that are held back are seen by none but a memory that mirrors devices'."""
+    def _middle(self, parts: Sequence[tuple[Integers, float]], totals: Totals, size: int) -> NDArray[np.float64]:
+        """What becomes of the means; what is held back is seen by none but a memory that mirrors devices'."""
         held_back = self._held_back(totals)
-        if held_back is None:
-            return self._one_of(np.stack(means))
-        tables = np.stack(means).reshape(len(means), -1, self.classes)
-        unseen = tables[:, :, held_back]
-        tables[:, :, held_back] = 0.0
-        found = self._one_of(tables.reshape(len(means), -1)).reshape(-1, self.classes)
-        if self.algorithm.mirrors:
-            found[:, held_back] = self._one_of(unseen.reshape(len(means), -1)).reshape(len(found), -1)
-        return found.ravel()
+        units = np.array([[unit] for _, unit in parts])
+        means = np.stack([steps[:size] for steps, _ in parts]).astype(np.float64)
+        if not held_back or (self.algorithm.mirrors and len(parts) == 1):
+            return self._one_of(means * units)
+        published, rest = (
+            part.reshape(len(parts), -1) * units
+            for part in held_back.parted(means.reshape(len(parts), -1, self.classes))
+        )
+        found = self._one_of(published)
+        if not self.algorithm.mirrors:
+            return found
+        rows = found.reshape(-1, self.classes)
+        return held_back.joined(rows, self._one_of(rest).reshape(len(rows), -1)).ravel()
 
     def _one_of(self, means: NDArray[np.float64]) -> NDArray[np.float64]:
         return means[0] if self.combine == MEAN or len(means) == 1 else ROBUST[self.combine](means)
 
-    @staticmethod
-    def _mean(steps: Integers | None, unit: float, size: int) -> NDArray[np.float64]:
-        """Of the part of the vector that is the model."""
-        assert steps is not None
-        mean: NDArray[np.float64] = np.multiply(steps[:size], unit, dtype=np.float64)
-        return mean
-
-    def _held_back(self, totals: Totals) -> NDArray[np.bool_] | None:
-        if not self.classes:
-            return None
-        found: NDArray[np.bool_] = self._supported(totals) < self.supporters
-        return found if found.any() else None
+    def _held_back(self, totals: Totals) -> HeldBack:
+        return HeldBack.of(self._supported(totals), self.supporters) if self.classes else NONE
 
     @staticmethod
     def _supported(totals: Totals) -> NDArray[np.int64]:
@@ -161,11 +157,11 @@ class Server:
         return MappingProxyType(found)
 
 
-def solve(plan: Plan, sums: Sums, held_back: NDArray[np.bool_]) -> SoftmaxHead:
+def solve(plan: Plan, sums: Sums, held_back: HeldBack) -> SoftmaxHead:
     """The head that sums stand for; of a class that is held back it knows nothing."""
     if plan.head == HeadKind.PROTOTYPES:
         _, class_sums, examples = sums.parts[0]
-        return prototypes.head_of(class_sums * ~held_back, examples * ~held_back)
+        return prototypes.head_of(class_sums * ~held_back.classes, examples * ~held_back.classes)
     train, held_out = (analytic.Statistics(*part) for part in sums.parts)
     head = analytic.fit(train, held_out, balanced=plan.class_weights).head
-    return checked_head(head.weight * ~held_back, head.bias * ~held_back)
+    return checked_head(held_back.published(head.weight), held_back.published(head.bias))

@@ -17,6 +17,7 @@ from fanlight.learning.algorithms.algorithm import Gathered, Vector
 from fanlight.learning.algorithms.registry import RECIPES
 from fanlight.learning.backbones import CompiledBackbone, compile_backbone
 from fanlight.learning.heads import zero_head
+from fanlight.learning.held_back import HeldBack
 from fanlight.learning.model_file import Control, HeadModel
 from fanlight.learning.tuned_backbone import BatchNorm, cut
 from fanlight.protocol.contribution import Totals, expected_layout
@@ -167,7 +168,7 @@ def test_a_round_moves_the_backbone_and_the_head_alike(compiled: CompiledBackbon
     said = Totals(6, 60, steps, 1e-3 / 3, control=control, control_unit=1e-2 / 3, local_steps=1.5, shards=shards)
     held_back = np.array([False, True, False])
     known = _by_hand(choice, start, said, held_back)
-    made = next_version.move(start.head, {}, choice, said, held_back=held_back, members=10, tuned=start.tuned)
+    made = next_version.move(start.head, {}, choice, said, held_back=HeldBack(held_back), members=10, tuned=start.tuned)
     after = replace(start, weight=made.head.weight, bias=made.head.bias, tuned=made.tuned)
     np.testing.assert_allclose(after.layout.flatten(after.tensors), known, rtol=1e-5, atol=1e-5)
     assert np.array_equal(after.weight[:, 1], start.weight[:, 1])
@@ -180,17 +181,24 @@ def test_a_round_moves_the_backbone_and_the_head_alike(compiled: CompiledBackbon
 
 
 def _by_hand(choice: AlgorithmChoice, start: HeadModel, said: Totals, held_back: NDArray[np.bool_]) -> Vector:
-    """The same of the whole vector at once."""
+    """The same of the whole vector at once.
+
+    Where a memory mirrors devices' it is shown all: its result is what may not be published yet.
+    """
     vector = start.layout.flatten(start.tensors)
     head = (start.weight.shape[0] + 1) * 3
-    still = np.concatenate([np.zeros(vector.size - head, np.bool_), np.tile(held_back, head // 3)])
+
+    def published(steps: Vector) -> Vector:
+        rows = steps[-head:].reshape(-1, 3)
+        less_their_mean = (rows - rows[:, ~held_back].mean(axis=1, keepdims=True)) * ~held_back
+        return np.concatenate([steps[:-head], less_their_mean.ravel()])
 
     def middle(what: str, unit: str) -> Vector:
-        rows = [getattr(shard, what) * getattr(shard, unit) for shard in said.shards]
+        parts = [getattr(shard, what) * getattr(shard, unit) for shard in said.shards]
         rule = np.median if choice.combine == "median" else np.mean
-        return np.where(still, 0.0, rule(rows, axis=0))
+        return rule(list(map(published, parts)), axis=0)
 
     mean, control = middle("steps", "unit"), middle("control", "control_unit")
     gathered = Gathered(mean, count=6, members=10, weight=60, control=control, steps=1.5)
     state = choice.algorithm.apply(choice.algorithm.init(vector), gathered)
-    return np.where(still, vector, state.parameters)
+    return vector + published(state.parameters - vector) if choice.algorithm.mirrors else state.parameters

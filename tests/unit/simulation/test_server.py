@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from fanlight.learning.algorithms.algorithm import NOTHING
 from fanlight.learning.heads import SoftmaxHead
+from fanlight.learning.held_back import HeldBack
 from fanlight.protocol.contribution import Totals
 from fanlight.services.main_server.algorithm_choice import AlgorithmChoice
 from fanlight.services.main_server.next_version import move
@@ -47,7 +48,7 @@ def test_three_rounds_are_those_of_the_main_server(name: str, combine: str, supp
         totals = replace(totals_of(number), shards=() if combine == "mean" else shards)
         state = server.move(state, totals)
         assert totals.supporters is not None
-        held_back = totals.supporters < np.int64(supporters)
+        held_back = HeldBack.of(totals.supporters, supporters)
         moved = move(head, memory, choice, copied(totals), held_back=held_back, members=9)
         head, memory = moved.head, moved.memory
         assert np.array_equal(state.parameters, np.concatenate([head.weight.ravel(), head.bias]))

@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Select, bindparam, func, insert, literal, sel
 
 from fanlight.errors import NotFound
 from fanlight.learning.heads import HeadKind, SoftmaxHead, zero_head
+from fanlight.learning.held_back import HeldBack
 from fanlight.learning.model_file import Control, HeadModel, decode, parts
 from fanlight.learning.tuned_backbone import Tensors
 from fanlight.protocol.contribution import Totals
@@ -182,9 +183,9 @@ class Models:
         """Apply the mean update of a released round to the model it started from; not published yet.
 
         Classes with fewer supporters than the task asks for keep their row: with one supporter the row of the sum *is*
-        that device's contribution. ``totals.steps`` are overwritten: see ``next_version``. Where the round has sums,
-        the model is solved from them, wherever it started from; where it has changes, from what these make
-        of them.
+        that device's contribution, and must not follow from the others either (``learning.held_back``).
+        ``totals.steps`` are overwritten: see ``next_version``. Where the round has sums, the model is solved from them,
+        wherever it started from; where it has changes, from what these make of them.
         """
         if totals.sums is not None:
             made = self._solved(tx, totals.sums, totals, round_number)
@@ -226,9 +227,8 @@ class Models:
         taught_by.keep(tx, number, taught_by.of_collected(collected))
         return version_model(plan, number, head)
 
-    def _held_back(self, tx: Connection, supporters: NDArray[np.int64]) -> NDArray[np.bool_]:
-        found: NDArray[np.bool_] = supporters < notes.read(tx, notes.SUPPORTERS, self._tasks.task.policy.supporters)
-        return found
+    def _held_back(self, tx: Connection, supporters: NDArray[np.int64]) -> HeldBack:
+        return HeldBack.of(supporters, notes.read(tx, notes.SUPPORTERS, self._tasks.task.policy.supporters))
 
     def publish(self, tx: Connection, round_number: int) -> None:
         """Hand out the version that a round made, if it made one: it is the current one now."""

@@ -7,9 +7,11 @@ whole, in float64 and with all that lies between, it would take many times the r
 The vector holds what learns of the backbone, if anything does, then the head, a row for each feature and that of the
 bias. Classes are columns of the head alone: what a backbone learns, it learns of all of them.
 
-Columns of classes that are held back stay in what is published. What the server remembers is its own: where that sums
-up what devices remember (``mirrors``), it goes on with these columns too, for devices do; else the two would differ for
-good. It shows in a version once the class has enough supporters again, summed with as many new contributions as that.
+Columns of classes that are held back stay in what is published, and the others move only against each other, or they
+would tell of these (``learning.held_back``). An algorithm is shown no more of the sum than that. What the server
+remembers is its own: where that sums up what devices remember (``mirrors``), it is shown everything, for devices go on
+with everything; else the two would differ for good. Then the same is taken from its result instead. It shows in a
+version once the class has enough supporters again, summed with as many new contributions as that.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ from fanlight.core.tensors import TensorLayout, TensorSpec
 from fanlight.learning.algorithms.algorithm import Algorithm, Gathered, Memory, State, frozen_vector
 from fanlight.learning.algorithms.robust import ROBUST
 from fanlight.learning.heads import Floats, SoftmaxHead
+from fanlight.learning.held_back import NONE, HeldBack
 from fanlight.learning.model_file import Control
 from fanlight.protocol.contribution import Totals
 from fanlight.protocol.extras import Integers
@@ -56,7 +59,7 @@ def move(
     choice: AlgorithmChoice,
     totals: Totals,
     *,
-    held_back: NDArray[np.bool_],
+    held_back: HeldBack,
     members: int,
     tuned: Mapping[str, Floats] = MappingProxyType({}),
 ) -> Moved:
@@ -66,8 +69,8 @@ def move(
         head, memory: (f, K), from which the round started, and what the algorithm remembers with it.
         choice: by which rule, and how shards become one.
         totals: of a training round.
-        held_back: (K,), classes whose rows stay as they are, also in what is published of the memory; in the rest of
-            it they count as unchanged, unless it mirrors what devices remember.
+        held_back: classes whose rows stay as they are, while the others move only against each other, also in what is
+            published of the memory; and in the rest of it, unless that mirrors what devices remember.
         members: devices in the federation.
         tuned: the tensors of the backbone that learn, by name, from which the round started.
 
@@ -83,44 +86,48 @@ def move(
     remembers = {name: np.empty(after.size) for name in known}
     for piece in _pieces(head, tuned, held_back):
         some, start = piece.place, piece.start
-        unseen = np.False_ if algorithm.mirrors else piece.held_back
+        unseen = NONE if algorithm.mirrors else piece.held_back
         said = _gathered(totals, some, unseen, members) if middle is None else _of_piece(middle, some)
         before = State(frozen_vector("the model", start), MappingProxyType({name: known[name][some] for name in known}))
         state = algorithm.apply(before, said)
         layout = TensorLayout((TensorSpec("piece", start.shape),))
-        after[some] = np.where(piece.held_back, start, layout.unflatten(state.parameters)["piece"])
+        moved = _published(algorithm, piece.held_back, before.parameters, state.parameters)
+        after[some] = layout.unflatten(moved)["piece"]
         for name, vector in state.memory.items():
-            stays = piece.held_back if name in algorithm.publishes else np.False_
-            remembers[name][some] = np.where(stays, before.memory[name], vector)
+            hidden = piece.held_back if name in algorithm.publishes else NONE
+            remembers[name][some] = _published(algorithm, hidden, before.memory[name], vector)
     shapes = {name: tensor.shape for name, tensor in tuned.items()}
     made, backbone = _parts(after, shapes, head.classes)
     return Moved(made, remembers, _control(algorithm, remembers, shapes, head.classes), backbone)
 
 
 def _middle(
-    choice: AlgorithmChoice, totals: Totals, held_back: NDArray[np.bool_], members: int, *, before_head: int
+    choice: AlgorithmChoice, totals: Totals, held_back: HeldBack, members: int, *, before_head: int
 ) -> Gathered | None:
     """What the shards say together, of all that learns, if a robust rule is chosen and there are shards.
 
-    Rows that are held back are made zero beforehand: those of other classes must not depend on them. Where a memory
-    needs them, they become one by themselves.
+    They are made what may be published beforehand: rows of other classes must not depend on those held back. Where a
+    memory needs the rest, that becomes one by itself.
     """
     if choice.combine == "mean" or not totals.shards:
         return None
     robust, shards = ROBUST[choice.combine], totals.shards
-    apart = choice.algorithm.mirrors and held_back.any()
+    rest_counts = held_back and choice.algorithm.mirrors
 
     def middle(parts: Sequence[tuple[Integers, float]]) -> NDArray[np.float64]:
-        means = np.empty((len(parts), parts[0][0].size))
+        means, rest = np.empty((len(parts), parts[0][0].size)), []
         for mean, (steps, unit) in zip(means, parts, strict=True):
-            np.multiply(steps, unit, out=mean)
-        tables = means[:, before_head:].reshape(len(parts), -1, len(held_back))
-        unseen = tables[:, :, held_back]
-        tables[:, :, held_back] = 0.0
+            mean[:] = steps
+            if held_back:
+                rows = mean[before_head:].reshape(-1, len(held_back.classes))
+                rows[:], left = held_back.parted(rows)
+                if rest_counts:
+                    rest.append(left.ravel() * unit)
+            np.multiply(mean, unit, out=mean)
         found = robust(means)
-        if apart:
-            of_classes = found[before_head:].reshape(-1, len(held_back))
-            of_classes[:, held_back] = robust(unseen.reshape(len(parts), -1)).reshape(len(of_classes), -1)
+        if rest_counts:
+            rows = found[before_head:].reshape(-1, len(held_back.classes))
+            rows[:] = held_back.joined(rows, robust(np.stack(rest)).reshape(len(rows), -1))
         return found
 
     controls = [(shard.control, shard.control_unit) for shard in shards if shard.control is not None]
@@ -143,33 +150,45 @@ def _begun(algorithm: Algorithm, memory: Memory, size: int) -> Memory:
     return {name: np.full(size, vector[0]) for name, vector in begins.items()}
 
 
+def _published(
+    algorithm: Algorithm, held_back: HeldBack, before: NDArray[np.float64], after: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """What of a piece's result may be published: all of other classes' rows, unless the algorithm was shown more."""
+    if not held_back:
+        return after
+    old, new = (rows.reshape(-1, len(held_back.classes)) for rows in (before, after))
+    if algorithm.mirrors and held_back.hides:
+        new = old + held_back.published(new - old)
+    return np.where(held_back.classes, old, new).ravel()
+
+
 class _Piece(NamedTuple):
-    """Some of the parameters: where they lie, what they were, and which of them stay so."""
+    """Some of the parameters: where they lie, what they were, and of which of their classes they stay so."""
 
     place: slice
     start: Floats
-    held_back: NDArray[np.bool_] | np.bool_
+    held_back: HeldBack
 
 
-def _pieces(head: SoftmaxHead, tuned: Mapping[str, Floats], held_back: NDArray[np.bool_]) -> Iterator[_Piece]:
+def _pieces(head: SoftmaxHead, tuned: Mapping[str, Floats], held_back: HeldBack) -> Iterator[_Piece]:
     end, most = 0, _ROWS * head.classes
     for tensor in tuned.values():
         flat = tensor.reshape(-1)
         for first in range(0, flat.size, most):
             part = flat[first : first + most]
-            yield _Piece(slice(end, end := end + part.size), part, np.False_)
+            yield _Piece(slice(end, end := end + part.size), part, NONE)
     for first in range(0, head.features, _ROWS):
         rows = head.weight[first : first + _ROWS]
-        yield _Piece(slice(end, end := end + rows.size), rows.reshape(-1), np.tile(held_back, len(rows)))
+        yield _Piece(slice(end, end := end + rows.size), rows.reshape(-1), held_back)
     yield _Piece(slice(end, end + head.classes), head.bias, held_back)
 
 
-def _gathered(totals: Totals, some: slice, unseen: NDArray[np.bool_] | np.bool_, members: int) -> Gathered:
-    """What the round says of some parameters; of those that are ``unseen``, that they have not changed."""
+def _gathered(totals: Totals, some: slice, unseen: HeldBack, members: int) -> Gathered:
+    """What the round says of some parameters, if it is to tell nothing of these classes."""
 
     def mean(steps: Integers, unit: float) -> NDArray[np.float64]:
-        found: NDArray[np.float64] = np.multiply(steps[some], unit, dtype=np.float64)
-        return np.where(unseen, 0.0, found)
+        found: NDArray[np.float64] = unseen.published(steps[some].reshape(-1, len(unseen.classes))).ravel() * unit
+        return found
 
     assert totals.steps is not None
     return Gathered(

@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
-import numpy as np
-from numpy.typing import NDArray
 from sqlalchemy import Connection, bindparam, insert, select
 
 from fanlight.learning import analytic, prototypes
 from fanlight.learning.heads import HeadKind, SoftmaxHead, checked_head
+from fanlight.learning.held_back import HeldBack
 from fanlight.protocol.plan import Plan
 from fanlight.protocol.statistics import Sums
 from fanlight.services.main_server import collected_sums
@@ -46,30 +45,30 @@ class Solution:
         return asdict(self)
 
 
-def solve(plan: Plan, sums: Sums, held_back: NDArray[np.bool_]) -> tuple[SoftmaxHead, analytic.Ridge | None]:
+def solve(plan: Plan, sums: Sums, held_back: HeldBack) -> tuple[SoftmaxHead, analytic.Ridge | None]:
     """The head, and the ridge that it is of, if it is one; a class that is held back is known nothing of.
 
-    With one supporter a class's row *is* that device's contribution, so it is not published.
+    With one supporter a class's row *is* that device's contribution, so it is not published, nor what it follows from.
+    A prototype follows from no other.
 
     Args:
         plan: says which head, and whether rare classes weigh more.
         sums: of all devices.
-        held_back: (K,) the classes that too few devices have pictures of.
+        held_back: the classes that too few devices have pictures of.
 
     Raises:
         ModelError: the sums have no solution.
     """
     if plan.head == HeadKind.PROTOTYPES:
         _, class_sums, examples = sums.parts[0]
-        return prototypes.head_of(class_sums * ~held_back, examples * ~held_back), None
+        return prototypes.head_of(class_sums * ~held_back.classes, examples * ~held_back.classes), None
     train, held_out = (analytic.Statistics(*part) for part in sums.parts)
     ridge = analytic.fit(train, held_out, balanced=plan.class_weights)
-    return checked_head(ridge.head.weight * ~held_back, ridge.head.bias * ~held_back), ridge
+    head = ridge.head
+    return checked_head(held_back.published(head.weight), held_back.published(head.bias)), ridge
 
 
-def solve_version(
-    tx: Connection, plan: Plan, collected: Collected, held_back: NDArray[np.bool_], version: int
-) -> SoftmaxHead:
+def solve_version(tx: Connection, plan: Plan, collected: Collected, held_back: HeldBack, version: int) -> SoftmaxHead:
     """Solve the head of a new version, and keep what it was solved from and how; errors as in ``solve``."""
     head, ridge = solve(plan, collected.sums, held_back)
     collected_sums.keep(tx, collected)

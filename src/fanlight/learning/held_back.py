@@ -1,0 +1,76 @@
+"""What is published where a class is held back, so that its row does not follow from the others'.
+
+A class that too few devices have pictures of is held back: with one such device its row in a sum *is* what that device
+sent. But the row is also what the others lack. Softmax probabilities add up to 1, so the rows of its gradient, of an
+update, and of a mean of updates add up to zero; those of a ridge regression add up to what does not depend on which
+class is whose. Who sees all rows but one adds them up, and has that one.
+
+So rows are published less their mean. Then they say only how they differ, and the row that is held back could be any.
+No choice among these classes changes: a vector that is added to all their rows adds the same to all their scores. To a
+class that is held back they stand as they stood on average, which is all that may be: wherever else they stood would
+tell of its row. Of a single class that is left nothing remains, since its row is the other's with the opposite sign.
+
+Not taken away is what pictures of such a class teach the other rows about how they differ (docs/threat-model.md).
+
+*Rows* are numbers (..., K), the last axis by class.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+Doubles = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class HeldBack:
+    """The classes that are held back.
+
+    Attributes:
+        classes: (K,).
+        hides: must the others tell nothing of them? Not where one device is enough: then nobody has any.
+    """
+
+    classes: NDArray[np.bool_]
+    hides: bool = True
+
+    @classmethod
+    def of(cls, supporters: NDArray[np.int64], least: int) -> Self:
+        """Those that fewer than ``least`` devices have pictures of, by how many (K,) have."""
+        return cls(supporters < np.int64(least), hides=least > 1)
+
+    def __bool__(self) -> bool:
+        """Are there any?"""
+        return bool(self.classes.any())
+
+    def published(self, rows: NDArray[Any]) -> Doubles:
+        """What of rows may be published: rows of other classes less their mean, zero for those held back.
+
+        Whole numbers below 2⁴⁰ are rounded once, in the end: rows that differ alike give the same bits.
+        """
+        return self.parted(rows)[0] if self else rows.astype(np.float64, copy=False)
+
+    def parted(self, rows: NDArray[Any]) -> tuple[Doubles, Doubles]:
+        """The same, and the rest (..., h + 1): the h rows that are held back, and the mean. ``joined`` undoes it."""
+        others = rows[..., ~self.classes].astype(np.float64)
+        mean = np.zeros((*rows.shape[:-1], 1))
+        if self.hides:
+            count, total = max(others.shape[-1], 1), others.sum(axis=-1, keepdims=True)
+            others, mean = (count * others - total) / count, total / count
+        published = np.zeros(rows.shape)
+        published[..., ~self.classes] = others
+        return published, np.concatenate([rows[..., self.classes], mean], axis=-1)
+
+    def joined(self, published: Doubles, rest: Doubles) -> Doubles:
+        """Rows from two parts, of whatever has become of either."""
+        rows = published + rest[..., -1:]
+        rows[..., self.classes] = rest[..., :-1]
+        return rows
+
+
+NONE = HeldBack(np.zeros(1, np.bool_))
+"""Of numbers that belong to no class."""
