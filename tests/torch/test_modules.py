@@ -14,6 +14,7 @@ from fanlight.core.randomness import Keystream
 from fanlight.errors import ModelError, SettingsError
 from fanlight.learning.algorithms.local import Descent
 from fanlight.learning.module_training import ModuleDescent, Network, measure, network
+from fanlight.learning.training import class_weights_of
 from fanlight.learning.training_settings import TrainingSettings
 from fanlight.simulation import Data, Study, simulate
 
@@ -111,6 +112,38 @@ def test_frozen_tensors_stand_still() -> None:
     before, after = (network(NAME, 0).layout.unflatten(each) for each in (start, done.parameters))
     assert np.array_equal(before["4.weight"], after["4.weight"])
     assert not np.array_equal(before["4.bias"], after["4.bias"])
+
+
+@pytest.mark.parametrize("weighs", [False, True])
+def test_validation_pictures_weigh_as_in_training(weighs: bool) -> None:
+    """Most are of class 0, also of those held out, where half of them would rather be something else: who counts
+    pictures stops before the other classes are known.
+    """
+    x, y = examples(60)
+    few = np.concatenate([np.flatnonzero(y == label)[:count] for label, count in enumerate((12, 3, 2))])
+    held_out = np.concatenate([np.flatnonzero(y == label)[12:15] for label in (0, 1, 1, 2)])
+    held_y = np.repeat([0, 0, 1, 2], 3)
+
+    def trained(epochs: int, held_out: Any, held_y: Any) -> Any:
+        how = settings(epochs=epochs, patience=epochs, learning_rate=0.02, class_weights=weighs)
+        net = network(NAME, 0)
+        run = ModuleDescent(net, x[few], y[few], x[held_out], held_y, 3, how, Keystream(SEED))
+        return run(Descent(net.first.astype(np.float64))).parameters
+
+    weights = class_weights_of(y[few], 3, settings(class_weights=weighs))[held_y]
+    epochs, nobody = 12, np.array([], np.int64)
+    after = [trained(1 + epoch, nobody, nobody) for epoch in range(epochs)]
+    losses: dict[str, list[float]] = {"weighted": [], "plain": []}
+    for parameters in after:
+        measure(network(NAME, 0), parameters, x[:0], y[:0], 3)
+        with torch.no_grad():
+            logits = network(NAME, 0).module(torch.from_numpy(x[held_out]))
+        each = functional.cross_entropy(logits, torch.from_numpy(held_y), reduction="none").numpy()
+        losses["weighted"].append(float(np.average(each, weights=weights)))
+        losses["plain"].append(float(each.mean()))
+    best = {name: int(np.argmin(found)) for name, found in losses.items()}
+    assert (best["weighted"] != best["plain"]) == weighs
+    assert np.array_equal(trained(epochs, held_out, held_y), after[best["weighted"]])
 
 
 def test_validation_keeps_the_best_epoch() -> None:

@@ -33,7 +33,7 @@ from fanlight.core.tensors import TensorLayout, TensorSpec
 from fanlight.errors import DataError, ModelError, SettingsError
 from fanlight.learning.algorithms.local import Descended, Descent
 from fanlight.learning.evaluation import LOSS_CAP, Counts
-from fanlight.learning.training import class_weights_of, ran_away
+from fanlight.learning.training import class_weights_of, ran_away, validation_weights
 from fanlight.learning.training_settings import TrainingSettings
 
 _AT_ONCE: Final = 256
@@ -154,14 +154,14 @@ class ModuleDescent:
             raise DataError("there are no training examples", next="Give every device some.")
         network, settings = self.network, self.settings
         network.load(descent.start)
-        steps = _Steps(network, settings, descent)
+        steps, weights = _Steps(network, settings, descent), class_weights_of(self.train_y, self.classes, settings)
         best, best_loss, best_epoch = None, math.inf, 0
         with _drawing(self.stream.below(_SEEDS)):
             for epoch in range(1, settings.epochs + 1):
-                self._epoch(steps)
+                self._epoch(steps, weights)
                 if self.valid_y.size == 0:
                     continue
-                loss = self._valid_loss()
+                loss = self._valid_loss(weights)
                 if loss < best_loss:
                     best, best_loss, best_epoch = (network.state(), steps.taken, steps.mean()), loss, epoch
                 elif epoch - best_epoch >= settings.patience:
@@ -171,7 +171,7 @@ class ModuleDescent:
             raise ran_away()
         return Descended(parameters.astype(np.float64), taken, settings.momentum, mean)
 
-    def _epoch(self, steps: _Steps) -> None:
+    def _epoch(self, steps: _Steps, class_weights: Floats) -> None:
         import torch
         from torch.nn import functional
 
@@ -179,9 +179,7 @@ class ModuleDescent:
         network.module.train()
         order = self.stream.permutation(self.train_y.size)
         x, y = _tensor(self.train_x[order]), torch.from_numpy(self.train_y[order])
-        weights = None
-        if self.settings.class_weights:
-            weights = torch.from_numpy(class_weights_of(self.train_y, self.classes, self.settings))
+        weights = torch.from_numpy(class_weights) if self.settings.class_weights else None
         for first in range(0, len(y), size):
             logits, labels = network.module(x[first : first + size]), y[first : first + size]
             if weights is None:
@@ -190,8 +188,9 @@ class ModuleDescent:
                 loss = (functional.cross_entropy(logits, labels, reduction="none") * weights[labels]).mean()
             steps.take(loss)
 
-    def _valid_loss(self) -> float:
-        return measure(self.network, None, self.valid_x, self.valid_y, self.classes).loss_sum / self.valid_y.size
+    def _valid_loss(self, class_weights: Floats) -> float:
+        _, losses = _answers(self.network, self.valid_x, self.valid_y, self.classes)
+        return float((validation_weights(self.valid_y, class_weights) * losses).mean())
 
 
 class _Steps:
@@ -272,12 +271,20 @@ def measure(network: Network, vector: NDArray[Any] | None, x: Floats, y: Labels,
     Raises:
         ModelError: it does not give (n, K) logits.
     """
-    import torch
-
     if vector is not None:
         network.load(vector)
+    confusion = np.zeros((classes, classes), np.int64)
+    answers, losses = _answers(network, x, y, classes)
+    np.add.at(confusion, (y, answers), 1)
+    return Counts(confusion, float(losses.sum()))
+
+
+def _answers(network: Network, x: Floats, y: Labels, classes: int) -> tuple[Labels, NDArray[np.float64]]:
+    """(n,) the most likely class and (n,) the loss, at most ``LOSS_CAP``; raises as ``measure``."""
+    import torch
+
     network.module.eval()
-    confusion, loss = np.zeros((classes, classes), np.int64), 0.0
+    answers, losses = np.empty(len(y), np.int64), np.empty(len(y))
     with torch.no_grad():
         for first in range(0, len(y), _AT_ONCE):
             labels = y[first : first + _AT_ONCE]
@@ -285,10 +292,11 @@ def measure(network: Network, vector: NDArray[Any] | None, x: Floats, y: Labels,
             if logits.shape != (len(labels), classes):
                 raise ModelError(f"the module gives {tuple(logits.shape)}, not ({len(labels)}, {classes}) logits")
             logarithms = torch.log_softmax(logits.float(), 1).numpy()
-            np.add.at(confusion, (labels, logarithms.argmax(axis=1)), 1)
-            losses = np.nan_to_num(-logarithms[np.arange(len(labels)), labels], nan=LOSS_CAP)
-            loss += float(np.minimum(losses.astype(np.float64), LOSS_CAP).sum())
-    return Counts(confusion, loss)
+            some = slice(first, first + len(labels))
+            answers[some] = logarithms.argmax(axis=1)
+            found = np.nan_to_num(-logarithms[np.arange(len(labels)), labels], nan=LOSS_CAP)
+            losses[some] = np.minimum(found, LOSS_CAP)
+    return answers, losses
 
 
 def _tensor(x: Floats) -> Any:
