@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fanlight.core.terms import term_of
 from fanlight.errors import SettingsError, UsageError
 
 if TYPE_CHECKING:
@@ -29,19 +30,18 @@ def fine_tune_fields(given: str) -> dict[str, object]:
     """The choice of ``K[:batch_norm=WORD,learning_rate=NUMBER]``.
 
     Raises:
-        UsageError: it is not of that form.
+        UsageError, SettingsError: it is not of that form.
     """
-    blocks, _, rest = given.partition(":")
+    term = term_of("--fine-tune", given)
+    term.takes("--fine-tune 2:batch_norm=local,learning_rate=0.001", *term.parameters, value=False)
+    blocks = term.name
     if not (blocks == "all" or (blocks.isascii() and blocks.isdigit())):
         raise UsageError(
             f"--fine-tune {given}: {blocks!r} is neither a number of blocks nor the word all.",
             next="Write it like: --fine-tune 1, --fine-tune all or --fine-tune 2:batch_norm=local,learning_rate=0.001",
         )
     fields: dict[str, object] = {"blocks": blocks if blocks == "all" else int(blocks)}
-    for each in filter(None, rest.split(",")):
-        name, _, value = (word.strip() for word in each.partition("="))
-        if name in fields:
-            raise UsageError(f"--fine-tune: {name} is given twice.")
+    for name, value in term.parameters.items():
         try:
             fields[name] = float(value) if name == "learning_rate" else value
         except ValueError as error:
@@ -76,7 +76,7 @@ def check_fine_tuning(given: str | None, head: str) -> None:
     """Before anything is made: is it of that form, and for a head that is trained?
 
     Raises:
-        UsageError: see ``fine_tune_fields``; the head is solved from sums.
+        UsageError, SettingsError: see ``fine_tune_fields``; the head is solved from sums.
     """
     if given is None:
         return

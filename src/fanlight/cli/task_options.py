@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
+from fanlight.core.terms import term_of
 from fanlight.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -122,35 +123,22 @@ def algorithm_fields(given: str | None) -> dict[str, object] | None:
     """The choice of ``--algorithm NAME[:PARAMETER=VALUE,…]``, where ``combine`` takes a word; None if none was made.
 
     Raises:
-        UsageError: it is not of that form.
+        SettingsError: it is not of that form.
     """
+    from fanlight.learning.algorithms.written import read_algorithm
+
     if given is None:
         return None
-    name, _, rest = given.partition(":")
-    parameters: dict[str, float] = {}
-    choice: dict[str, object] = {"name": name.strip(), "parameters": parameters}
-    for each in filter(None, rest.split(",")):
-        parameter, value = (word.strip() for word in each.partition("=")[::2])
-        if parameter in parameters or parameter in choice:
-            raise UsageError(f"--algorithm: {parameter} is given twice.")
-        if parameter == "combine":
-            choice[parameter] = value
-            continue
-        try:
-            parameters[parameter] = float(value)
-        except ValueError as error:
-            raise UsageError(
-                f"--algorithm: {each!r} is not of the form PARAMETER=NUMBER.",
-                next="Write it like: --algorithm fedadam:learning_rate=0.03,tau=0.01",
-            ) from error
-    return choice
+    written = read_algorithm("--algorithm", given)
+    choice: dict[str, object] = {"name": written.name, "parameters": written.parameters}
+    return choice if written.combine is None else choice | {"combine": written.combine}
 
 
 def checked_algorithm(given: str | None) -> dict[str, object] | None:
     """The same, if there is such an algorithm with such parameters.
 
     Raises:
-        UsageError, SettingsError: see ``algorithm_fields``; there is none, or it takes something else.
+        SettingsError: see ``algorithm_fields``; there is none, or it takes something else.
     """
     from fanlight.services.main_server.task import Task
 
@@ -170,18 +158,14 @@ def augmentation_fields(given: str | None, *, flip: bool = True) -> dict[str, ob
     ``flip``: are pictures mirrored, unless it is said?
 
     Raises:
-        UsageError: it is not of that form.
+        SettingsError, UsageError: it is not of that form.
     """
     if given is None:
         return None
-    number, _, rest = given.partition(":")
-    choice: dict[str, object] = {"variants": _whole(number), "flip": flip}
-    said: set[str] = set()
-    for each in filter(None, rest.split(",")):
-        name, _, value = (word.strip() for word in each.partition("="))
-        if name in said:
-            raise UsageError(f"--augment: {name} is given twice.")
-        said.add(name)
+    term = term_of("--augment", given)
+    term.takes("--augment 4:flip=no,zoom=10", *term.parameters, value=False)
+    choice: dict[str, object] = {"variants": _whole(term.name), "flip": flip}
+    for name, value in term.parameters.items():
         choice[_FIELDS_OF.get(name, name)] = _flag(name, value) if name == "flip" else _whole(value)
     return choice
 

@@ -21,9 +21,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
+from fanlight.core.terms import Term
 from fanlight.errors import DataError
 from fanlight.learning.datasets.chance import Chance
-from fanlight.simulation.specs import Term
 
 Pixels = NDArray[np.uint8]
 

@@ -21,13 +21,14 @@ from typing import Any, Final
 
 import numpy as np
 
+from fanlight.core.terms import Term
 from fanlight.errors import SettingsError
 from fanlight.learning.datasets import partition as dealing
 from fanlight.learning.datasets.chance import Chance
 from fanlight.learning.datasets.partition import Indices
 from fanlight.simulation.feature_skew import SKEWS, FeatureSkew, skews_of
 from fanlight.simulation.partition_file import read_lists
-from fanlight.simulation.specs import Term, terms_of
+from fanlight.simulation.specs import terms_of
 
 Columns = Mapping[str, Sequence[Any]]
 """By name, (n,) values that a data set knows of its pictures."""

@@ -15,6 +15,7 @@ from fanlight.learning.algorithms.algorithm import Algorithm
 from fanlight.learning.algorithms.recipe import MICRO
 from fanlight.learning.algorithms.registry import recipe
 from fanlight.learning.algorithms.robust import ROBUST
+from fanlight.learning.algorithms.written import Written, read_algorithm
 from fanlight.learning.heads import HeadKind
 from fanlight.learning.training_settings import TrainingSettings
 from fanlight.protocol.contribution import W_MAX
@@ -110,10 +111,10 @@ class Study(BaseModel):
     @field_validator("algorithm")
     @classmethod
     def _check_algorithm(cls, said: str) -> str:
-        name, parameters, combine = parse_algorithm(said)
-        recipe(name).of(parameters)
-        if combine != MEAN and combine not in ROBUST:
-            raise ValueError(f"combine is {MEAN} or one of {', '.join(ROBUST)}, not {combine}")
+        written = read_algorithm("algorithm", said)
+        recipe(written.name).of(written.parameters)
+        if written.combine not in (None, MEAN, *ROBUST):
+            raise ValueError(f"combine is {MEAN} or one of {', '.join(ROBUST)}, not {written.combine}")
         return said
 
     @field_validator("partition")
@@ -197,15 +198,18 @@ class Study(BaseModel):
         return self.fidelity == "protocol" or self.shards > 1
 
     @property
+    def _written(self) -> Written:
+        return read_algorithm("algorithm", self.algorithm)
+
+    @property
     def combine(self) -> str:
         """How shards become one."""
-        return parse_algorithm(self.algorithm)[2]
+        return self._written.combine or MEAN
 
     @property
     def made_algorithm(self) -> Algorithm:
         """The algorithm with its parameters."""
-        name, parameters, _ = parse_algorithm(self.algorithm)
-        return recipe(name).of(parameters)
+        return recipe(self._written.name).of(self._written.parameters)
 
     @property
     def made_world(self) -> World:
@@ -215,8 +219,7 @@ class Study(BaseModel):
     @property
     def planned(self) -> PlannedAlgorithm | None:
         """What devices are told of it; None if they need not be."""
-        name, parameters, _ = parse_algorithm(self.algorithm)
-        made = self.made_algorithm
+        (name, parameters, _), made = self._written, self.made_algorithm
         if made.is_plain_on_devices:
             return None
         return PlannedAlgorithm(
@@ -229,25 +232,3 @@ class Study(BaseModel):
     def as_json(self) -> dict[str, Any]:
         """All fields, for ``result.json`` and for TOML."""
         return self.model_dump(mode="json")
-
-
-def parse_algorithm(said: str) -> tuple[str, dict[str, float], str]:
-    """Name, parameters and ``combine`` of ``name:parameter=value,…``.
-
-    Raises:
-        SettingsError: it is not of that form.
-    """
-    name, _, rest = said.partition(":")
-    parameters, combine = dict[str, float](), MEAN
-    for each in filter(None, rest.split(",")):
-        key, _, value = (word.strip() for word in each.partition("="))
-        if key == "combine":
-            combine = value
-            continue
-        try:
-            parameters[key] = float(value)
-        except ValueError as error:
-            raise SettingsError(
-                f"algorithm: {each!r} is not of the form PARAMETER=NUMBER.", next="For example: fedprox:mu=0.5"
-            ) from error
-    return name.strip(), parameters, combine

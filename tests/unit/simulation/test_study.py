@@ -9,7 +9,6 @@ import pytest
 
 from fanlight.errors import SettingsError
 from fanlight.simulation import Study
-from fanlight.simulation.study import parse_algorithm
 
 
 @pytest.mark.parametrize(
@@ -55,11 +54,3 @@ def test_a_file_that_is_no_study_is_refused(text: str, tmp_path: Path) -> None:
 def test_a_study_is_what_its_json_says() -> None:
     study = Study.of({"algorithm": "fedprox:mu=0.5", "training": {"epochs": 1}})
     assert Study.of(study.as_json()) == study
-
-
-def test_an_algorithm_is_a_name_numbers_and_a_word() -> None:
-    assert parse_algorithm("fedadam:learning_rate=0.1,tau=0.01,combine=krum") == (
-        "fedadam",
-        {"learning_rate": 0.1, "tau": 0.01},
-        "krum",
-    )

@@ -24,9 +24,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from fanlight.core.terms import Term
 from fanlight.errors import DataError
 from fanlight.simulation.seeds import chance
-from fanlight.simulation.specs import Term
 from fanlight.simulation.text_file import read_text
 
 There = NDArray[np.bool_]

@@ -20,8 +20,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from fanlight.core.terms import Term
 from fanlight.simulation.seeds import chance
-from fanlight.simulation.specs import Term
 
 Seconds = NDArray[np.float64]
 _EXAMPLE: Final = "speeds:fast=0.2,middle=0.5,slow=0.3"

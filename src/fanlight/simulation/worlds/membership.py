@@ -12,9 +12,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from fanlight.core.terms import Term
 from fanlight.learning.datasets.chance import Chance
 from fanlight.simulation.seeds import chance
-from fanlight.simulation.specs import Term
 
 NEVER: Final = 1 << 31
 _LAST: Final = 1_000_000

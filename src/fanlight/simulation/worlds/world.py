@@ -27,8 +27,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from fanlight.core.terms import Term
 from fanlight.simulation.seeds import chance, stream
-from fanlight.simulation.specs import Term, terms_of
+from fanlight.simulation.specs import terms_of
 from fanlight.simulation.worlds.availability import AVAILABILITIES, Availability, always
 from fanlight.simulation.worlds.hardware import Hardware, Work, hardware_of
 from fanlight.simulation.worlds.membership import Membership, membership_of
