@@ -41,6 +41,8 @@ _TIMEOUT_S = 10.0
 _MAIN_PORT, _DEVICE_PORT, _AGGREGATOR_PORT = 8000, 8001, 8003
 _THIS_MACHINE = frozenset({"localhost", "127.0.0.1", "::1"})
 _DEVICES_FLOOR = 5
+_SIMULATED = "simulated"
+MOST_TOKENS = 40_000
 
 app = typer.Typer(
     help="Make a federation, let devices in, put devices out (needs the root's key).",
@@ -185,14 +187,31 @@ def token(
         Path | None,
         typer.Option(metavar="FILE", help="Where to write it.  [default: DIR/tokens/NAME.json]", show_default=False),
     ] = None,
+    count: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=1,
+            max=MOST_TOKENS,
+            help="Tokens for many devices instead: NAME-1.json to NAME-N.json in a folder, DIR/tokens/NAME or --out.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
-    """Write a token file, which lets one device join, and print its path.
+    """Write a token file, which lets one device join, and print its path; with --count many, and their folder's.
 
-    The file holds a secret: bring it to the device by a way that only its owner can read.
+    A file holds a secret: bring it to the device by a way that only its owner can read.
     """
-    from fanlight.services.federation import free_token_name, issue_token_file
+    from fanlight.services.federation import free_token_name, issue_token_file, issue_token_files
 
     expires_at = int(time.time()) + seconds(expires)
+    if count is not None:
+        place = issue_token_files(folder, name or _SIMULATED, count, expires_at, out=out)
+        print(place)
+        demo = " --accept-demo" if _is_demo(folder) else ""
+        url = json.loads((folder / "root" / "federation.json").read_bytes())["main_url"]
+        say(f"To simulate devices with them: fanlight simulate --connect {url} --tokens {place}{demo}")
+        return
     path = issue_token_file(folder, name or free_token_name(folder), expires_at, out=out)
     print(path)
     demo = " --accept-demo" if _is_demo(folder) else ""

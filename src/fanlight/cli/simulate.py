@@ -6,11 +6,13 @@ import json
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from fanlight.cli import simulate_connect
 from fanlight.cli.saying import say
 from fanlight.errors import UsageError
 
@@ -65,6 +67,33 @@ def simulate(
     seeds: Annotated[int, typer.Option(metavar="N", help="Of a comparison.")] = _SEEDS,
     engine: Annotated[str, typer.Option(metavar="E", help="forked, inline or ray; the same result.")] = "forked",
     workers: Annotated[int, typer.Option(metavar="N", help="0 = one for each core.")] = 0,
+    connect: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL", help="Work at live servers instead: the main server's address.", show_default=False
+        ),
+    ] = None,
+    tokens: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="With --connect, a folder of the operator's token files, one for each device.",
+            show_default=False,
+        ),
+    ] = None,
+    aggregator_url: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL", help="With --connect, the aggregator's, if it is not where tokens say.", show_default=False
+        ),
+    ] = None,
+    accept_demo: Annotated[
+        bool,
+        typer.Option("--accept-demo", help="With --connect, join even a demo federation of two devices."),
+    ] = False,
+    k_min: Annotated[
+        int, typer.Option(metavar="K", min=2, max=1 << 20, help="With --connect, fewest devices in a sum joined.")
+    ] = 5,
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder of the result.")] = None,
     state: Annotated[Path, typer.Option(metavar="DIR", help="Where features and results are kept.")] = Path(
         "fanlight-state"
@@ -74,7 +103,8 @@ def simulate(
     """Simulate a federation of many devices on this machine: in seconds, with the same numbers every time.
 
     Devices learn by the code that deployed devices run.  A run that is interrupted goes on where it stopped when it is
-    asked for again; so does one that is asked for with more rounds.  docs/simulation.md has examples.
+    asked for again; so does one that is asked for with more rounds.  With --connect, devices enrol and work at live
+    servers, whose task says what they do.  docs/simulation.md has examples.
     """
     given = {
         "dataset": dataset, "partition": partition, "devices": devices, "cohort": cohort, "rounds": rounds,
@@ -87,11 +117,33 @@ def simulate(
         raise UsageError("--compare takes one study or more.", next="For example: --compare a.toml b.toml")
     if len(paths) > 1 and not compare:
         raise UsageError("Several studies are compared, or run one by one.", next="Add --compare.")
+    path = paths[0] if paths else None
+    if connect is not None and compare:
+        raise UsageError("--compare runs studies here; live servers run one at a time.", next="Leave out one of both.")
+    if connect is None and (tokens or aggregator_url or accept_demo):
+        raise UsageError(
+            "--tokens, --aggregator-url and --accept-demo say how to work at live servers.", next="Add --connect URL."
+        )
     with _interruptible():
-        if compare:
+        if connect is not None:
+            result = simulate_connect.connect(
+                partial(_study, path, changes),
+                connect,
+                tokens,
+                aggregator_url=aggregator_url,
+                accept_demo=accept_demo,
+                k_min=k_min,
+                out=out,
+                state=state,
+            )
+            if result is None:
+                raise typer.Exit(1)
+            _say_result(result)
+            printed = result.as_json()
+        elif compare:
             printed = _compare(paths, changes, seeds, engine, workers, out, state)
         else:
-            printed = _one(paths[0] if paths else None, changes, engine, workers, out, state)
+            printed = _one(path, changes, engine, workers, out, state)
     if as_json:
         print(json.dumps(printed, separators=(",", ":")))
 

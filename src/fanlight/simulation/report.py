@@ -29,6 +29,10 @@ _REPEATED: Final = (
     "The same study gives the same model on any engine, with any number of workers. This was {}, {}. SHA-256 of its "
     "numbers:"
 )
+_LIVE: Final = (
+    "These were rounds of the live servers at {}; keys, masks and rounding were drawn anew, so another run would not "
+    "give the same numbers. SHA-256 of these:"
+)
 
 
 def page(result: Result) -> str:
@@ -65,7 +69,7 @@ def page(result: Result) -> str:
         "<h2>Rounds</h2>",
         _rounds(lines),
         "<h2>To run it again</h2>",
-        f"<p>{escape(_REPEATED.format(result.engine, result.workers))} <code>{result.model_sha256}</code></p>",
+        f"<p>{escape(_where_from(result))} <code>{result.model_sha256}</code></p>",
         table(("setting", "value"), sorted(_flat(study))),
     ]
     return whole(f"Simulation: {study['dataset'] if not study['module'] else study['module']}", body)
@@ -100,6 +104,12 @@ def _summary(result: Result) -> str:
     if result.local_only is not None:
         words += f" A device alone: {percent(result.local_only['balanced_accuracy'])} on average."
     return words
+
+
+def _where_from(result: Result) -> str:
+    if result.live is not None:
+        return _LIVE.format(result.live["main"])
+    return _REPEATED.format(result.engine, result.workers)
 
 
 def _against(lines: Sequence[Line], name: str, unit: float, label: str) -> str:

@@ -33,6 +33,7 @@ class Line:
         simulated_seconds: at which it ended on the simulated clock, if the study has a world.
         world: what became of the devices that it asked, likewise (see ``worlds.course``).
         backdoor_success: share of marked test examples of other classes that are taken for a backdoor's target.
+        live: of a round of live servers, the version that came of it and what became of the simulated devices' reports.
     """
 
     round: int
@@ -50,6 +51,7 @@ class Line:
     simulated_seconds: float | None = None
     world: Mapping[str, Any] | None = None
     backdoor_success: float | None = None
+    live: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,7 @@ class Result:
         pooled, local_only: figures of baselines, if they were asked for.
         per_class: figures of the last model by class.
         data: classes, numbers of examples, who has what.
+        live: which servers these were, if they were live ones.
     """
 
     study: Mapping[str, Any]
@@ -77,6 +80,7 @@ class Result:
     per_class: list[dict[str, Any]]
     pooled: Mapping[str, Any] | None = None
     local_only: Mapping[str, Any] | None = None
+    live: Mapping[str, Any] | None = None
 
     @property
     def last(self) -> Line:
@@ -99,6 +103,7 @@ class Result:
             "per_class": self.per_class,
             "pooled": None if self.pooled is None else dict(self.pooled),
             "local_only": None if self.local_only is None else dict(self.local_only),
+            "live": None if self.live is None else dict(self.live),
         }
 
     def dumps(self) -> str:

@@ -5,7 +5,7 @@
     root         root.key (kept offline), root.pub, federation.json, revocations
     main         identity.key, federation.json, task.json, backbones/
     aggregator   identity.key, federation.json
-    tokens       NAME.json, one for each device: goes to the device, then from here
+    tokens       NAME.json, one for each device: goes to the device, then from here; NAME/NAME-1.json, … of many
 
 The first three are meant to part: each goes to another machine.  All folders and files are for their owner only.
 What ``federation.json`` says is believed only as far as the root signed it.
@@ -20,6 +20,7 @@ from fanlight.services.federation.root import (
     free_token_name,
     init_federation,
     issue_token_file,
+    issue_token_files,
     keep_backbone,
     revoke,
 )
@@ -34,6 +35,7 @@ __all__ = [
     "free_token_name",
     "init_federation",
     "issue_token_file",
+    "issue_token_files",
     "keep_backbone",
     "load_server_identity",
     "moved",

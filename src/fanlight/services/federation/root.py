@@ -114,11 +114,49 @@ def issue_token_file(folder: Path, name: str, expires_at: int, *, out: Path | No
         SettingsError: the name cannot be used.
         StorageError: the file exists already, or cannot be written.
     """
+    _check_name(name)
+    if out is None:
+        make_private_folder(folder / TOKENS)
+    path = out or folder / TOKENS / f"{name}.json"
+    _write_token(path, name, expires_at, *_load_root(folder))
+    return path
+
+
+def issue_token_files(folder: Path, name: str, count: int, expires_at: int, *, out: Path | None = None) -> Path:
+    """Make tokens for many devices, called ``NAME-1``, ``NAME-2``, …, a file each; those that lie there already stay.
+
+    Args:
+        folder: the federation's folder, with ``root`` in it.
+        name: what the devices are called, as in ``issue_token_file``.
+        count: how many files there are to be then.
+        expires_at: unix seconds until which the devices may enrol.
+        out: the folder of the files; by default ``tokens/NAME`` in ``folder``.
+
+    Returns:
+        the folder.
+
+    Raises:
+        NotFound, SettingsError, StorageError: as in ``issue_token_file``.
+    """
+    _check_name(f"{name}-{count}")
+    root, federation = _load_root(folder)
+    place = out or folder / TOKENS / name
+    make_private_folder(place)
+    for number in range(1, count + 1):
+        path = place / f"{name}-{number}.json"
+        if not path.exists():
+            _write_token(path, path.stem, expires_at, root, federation)
+    return place
+
+
+def _check_name(name: str) -> None:
     if not _SAFE_NAME.fullmatch(name):
         raise SettingsError(
             f"{name!r} cannot be a device's name.", next="Use 1 to 64 letters, digits, spaces, dots, - and _."
         )
-    root, federation = _load_root(folder)
+
+
+def _write_token(path: Path, name: str, expires_at: int, root: Ed25519PrivateKey, federation: FederationFile) -> None:
     private = Ed25519PrivateKey.generate()
     certificate = identities.issue_token(root, signing.raw_public_key(private), expires_at, name)
     token = TokenFile(
@@ -127,11 +165,7 @@ def issue_token_file(folder: Path, name: str, expires_at: int, *, out: Path | No
         token=certificate.hex(),
         token_key=private.private_bytes_raw().hex(),
     )
-    if out is None:
-        make_private_folder(folder / TOKENS)
-    path = out or folder / TOKENS / f"{name}.json"
     write_secret(path, as_json(token))
-    return path
 
 
 def free_token_name(folder: Path) -> str:
@@ -148,7 +182,7 @@ def revoke(folder: Path, subject: str, now: int) -> RevocationFile:
     Args:
         folder: the federation's folder, with ``root`` in it.
         subject: a device id, 32 hexadecimal digits as the main server's page shows it, or the name of a token in
-            ``folder``: whoever has enrolled with it is put out, and nobody else can.
+            ``folder``, one of many too: whoever has enrolled with it is put out, and nobody else can.
         now: unix seconds.
 
     Raises:
@@ -169,9 +203,11 @@ def revoke(folder: Path, subject: str, now: int) -> RevocationFile:
 def _revocation_subject(folder: Path, subject: str) -> bytes:
     if _DEVICE_ID.fullmatch(subject):
         return bytes.fromhex(subject)
-    token = folder / TOKENS / f"{subject}.json"
-    if _SAFE_NAME.fullmatch(subject) and token.exists():
-        return signing.raw_public_key(read_token(token).private)
+    if _SAFE_NAME.fullmatch(subject):
+        one, among_many = f"{subject}.json", f"{subject.rpartition('-')[0]}/{subject}.json"
+        for token in (folder / TOKENS / one, folder / TOKENS / among_many):
+            if token.is_file():
+                return signing.raw_public_key(read_token(token).private)
     raise SettingsError(
         f"{subject[:70]!r} is neither a device id nor the name of a token in {folder / TOKENS}.",
         next="A device id has 32 digits 0-9, a-f; the main server's page shows it.",

@@ -6,10 +6,11 @@ small compressed answer can unpack to a large one.
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Self
 
 import httpx
 import structlog
@@ -28,7 +29,7 @@ from fanlight.errors import (
 )
 from fanlight.services.http.backoff import retry_after_s
 from fanlight.services.http.signing import SignedRequests
-from fanlight.services.http.wire import Wire, is_elsewhere
+from fanlight.services.http.wire import Wire, certificates, is_elsewhere
 
 log = structlog.get_logger(__name__)
 
@@ -110,6 +111,14 @@ class Remote:
         """Signs requests under another name or key."""
         return SignedRequests(key_id, private, self._clock)
 
+    def asked_by(self, key_id: str, private: Ed25519PrivateKey) -> Self:
+        """The same server, over the same connections, asked by somebody else of this process."""
+        other = copy.copy(self)
+        other._key_id = key_id  # noqa: SLF001 a copy of this one
+        other.sent_bytes = other.received_bytes = 0
+        other.use_key(private)
+        return other
+
     def open_async(self) -> httpx.AsyncClient:
         """A client for long-polls, which must be possible to cancel; the caller closes it."""
         return httpx.AsyncClient(
@@ -117,6 +126,7 @@ class Remote:
             headers=_HEADERS,
             transport=self._transport,
             event_hooks={"response": [self._check_before_signer_async]},
+            verify=certificates(trust_env=is_elsewhere(self.url)),
             trust_env=is_elsewhere(self.url),
         )
 

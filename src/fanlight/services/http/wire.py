@@ -6,6 +6,8 @@ message takes longer than to send it. What it is made of is the same: its reques
 
 from __future__ import annotations
 
+import functools
+import ssl
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Final
@@ -42,7 +44,9 @@ class Wire:
         self._url = url.rstrip("/")
         self._headers = headers
         self._check = check
-        self.transport = transport or httpx.HTTPTransport(proxy=_proxy(url), trust_env=is_elsewhere(url))
+        self.transport = transport or httpx.HTTPTransport(
+            verify=certificates(trust_env=is_elsewhere(url)), proxy=_proxy(url), trust_env=is_elsewhere(url)
+        )
 
     @contextmanager
     def exchange(
@@ -98,6 +102,16 @@ def _after(flow: Generator[httpx.Request, httpx.Response, None], response: httpx
         return flow.send(response)
     except StopIteration:
         return None
+
+
+@functools.cache
+def certificates(*, trust_env: bool) -> ssl.SSLContext:
+    """Whom this machine trusts to name a server; read once, for it takes longer than a request.
+
+    Args:
+        trust_env: may the environment name other certificates?
+    """
+    return httpx.create_ssl_context(trust_env=trust_env)
 
 
 def is_elsewhere(url: str) -> bool:

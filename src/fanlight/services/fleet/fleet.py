@@ -1,0 +1,144 @@
+"""Has all devices of a fleet live: each waits for news in a long-poll of its own, a few threads do what there is to do.
+
+A device that waits is a connection and a task of the event loop, no thread. What takes a server or the processor, its
+turns, queue for the threads: vectors are in memory only of those whose turn it is. A turn that waits long for a thread
+gives signs of life meanwhile, as a deployed device does that trains long.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from typing import Final
+
+import httpx
+
+from fanlight.errors import NotEnrolled, RemoteError, Unreachable
+from fanlight.protocol.exchange import Offer
+from fanlight.services.fleet.device import SimulatedDevice
+from fanlight.services.http.backoff import Backoff
+
+THREADS: Final = 8
+"""Most of a turn is waiting for servers that store reports together."""
+_POLL_WAIT_S: Final = 20.0
+_SIGN_OF_LIFE_S: Final = 5.0
+_SAY_AGAIN_S: Final = 60.0
+_REFUSALS: Final = 8
+"""Servers that have only just heard of a device may refuse it for a moment; so often in a row they mean it."""
+
+
+class Fleet:
+    """The devices.
+
+    Args:
+        devices: in the order of their numbers.
+        jitter: a number in [0, 1), fresh each call.
+        on_news: told what goes wrong.
+    """
+
+    def __init__(
+        self, devices: Sequence[SimulatedDevice], jitter: Callable[[], float], on_news: Callable[[str], object]
+    ) -> None:
+        self._devices = devices
+        self._jitter = jitter
+        self._on_news = on_news
+        self._pool: ThreadPoolExecutor
+        self._said: dict[str, float] = {}
+        self._is_over: Callable[[], object] = lambda: None
+
+    def end(self) -> None:
+        """Have ``live`` return; from any thread."""
+        self._is_over()
+
+    async def live(self) -> None:
+        """Until ``end``; what has begun is done.
+
+        Raises:
+            FanlightError: a server means its refusal, or a device cannot go on.
+        """
+        loop, over = asyncio.get_running_loop(), asyncio.Event()
+        self._is_over = lambda: loop.call_soon_threadsafe(over.set)
+        self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="fanlight-fleet")
+        waiting = asyncio.create_task(over.wait())
+        tasks = [asyncio.create_task(self._live(device)) for device in self._devices]
+        try:
+            await asyncio.wait({waiting, *tasks}, return_when=asyncio.FIRST_COMPLETED)
+            for task in tasks:
+                if task.done():
+                    task.result()
+        finally:
+            waiting.cancel()
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(waiting, *tasks, return_exceptions=True)
+            self._pool.shutdown(cancel_futures=True)
+
+    async def _live(self, device: SimulatedDevice) -> None:
+        """One device, for ever."""
+        offer: Offer | None = None
+        failing, asking = Backoff(self._jitter), Backoff(self._jitter, first_s=1.0, longest_s=20.0)
+        refusals = 0
+        async with device.main.remote.open_async() as client:
+            await self._enrol(device)
+            while True:
+                wait_s = _POLL_WAIT_S if device.is_at_rest(offer) else asking.next()
+                try:
+                    offer = await device.poll(client, offer.version if offer else 0, wait_s if offer else 0.0)
+                    await self._turn(device, client, offer)
+                except RemoteError as error:
+                    refusals += not _may_pass(error)
+                    if refusals >= _REFUSALS:
+                        raise
+                    if isinstance(error, NotEnrolled):
+                        device.forgotten()
+                        await self._enrol(device)
+                    self._note(error.message)
+                    offer = None  # asks at once, when it comes back
+                    await asyncio.sleep(failing.next(error.retry_after_s))
+                    continue
+                refusals = 0
+                failing.reset()
+                if device.is_at_rest(offer):
+                    asking.reset()
+                    await asyncio.sleep(self._jitter() * (offer.pause_s or 0))
+
+    async def _enrol(self, device: SimulatedDevice) -> None:
+        """Join, however long a server does not answer; a refusal is final."""
+        failing = Backoff(self._jitter)
+        while True:
+            try:
+                await self._in_pool(device.enrol)
+            except RemoteError as error:
+                if not _may_pass(error):
+                    raise
+                self._note(error.message)
+                await asyncio.sleep(failing.next(error.retry_after_s))
+            else:
+                return
+
+    async def _turn(self, device: SimulatedDevice, client: httpx.AsyncClient, offer: Offer) -> None:
+        turn = self._in_pool(device.follow, offer)
+        turn.add_done_callback(lambda ended: ended.cancelled() or ended.exception())  # nobody may wait for it any more
+        while not turn.done():
+            await asyncio.wait([turn], timeout=_SIGN_OF_LIFE_S)
+            if not turn.done():
+                with suppress(RemoteError):
+                    await device.poll(client, 0, 0.0)
+        turn.result()
+
+    def _in_pool(self, do: Callable[..., None], *arguments: object) -> asyncio.Future[None]:
+        return asyncio.get_running_loop().run_in_executor(self._pool, do, *arguments)
+
+    def _note(self, trouble: str) -> None:
+        """Say what is wrong, now and then, and not for each device."""
+        now = time.monotonic()
+        if now >= self._said.get(trouble, now):
+            self._said[trouble] = now + _SAY_AGAIN_S
+            self._on_news(f"{trouble} It is tried again.")
+
+
+def _may_pass(error: RemoteError) -> bool:
+    return isinstance(error, Unreachable) or error.retry_after_s is not None
