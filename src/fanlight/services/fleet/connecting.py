@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import json
 import os
 import random
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from fanlight.core.metrics import Metrics
-from fanlight.errors import SettingsError, from_os_error
-from fanlight.learning.algorithms.recipe import MICRO
 from fanlight.protocol.device_round import Floors
 from fanlight.protocol.manifest import MOST_REJECTED_PERCENT
 from fanlight.protocol.plan import Plan
@@ -28,16 +25,18 @@ from fanlight.services.federation import Token
 from fanlight.services.fleet.attendance import Attendance
 from fanlight.services.fleet.device import Shared, SimulatedDevice
 from fanlight.services.fleet.diary import Diary
-from fanlight.services.fleet.fleet import THREADS, Fleet
+from fanlight.services.fleet.fleet import Fleet
 from fanlight.services.fleet.gang import Gang
 from fanlight.services.fleet.journal import Journal
-from fanlight.services.fleet.lesson import Lesson
+from fanlight.services.fleet.kept import Kept
 from fanlight.services.fleet.lessons import Lessons
-from fanlight.services.fleet.terms import check_classes, check_plan, check_study, in_order_of
+from fanlight.services.fleet.outcome import result_of
+from fanlight.services.fleet.terms import check_data, check_plan, check_study, in_order_of
 from fanlight.services.http.remote import Remote
-from fanlight.simulation import data, who_has_what
+from fanlight.simulation import data
 from fanlight.simulation.attacks.registry import planned
 from fanlight.simulation.cheats import Cheats
+from fanlight.simulation.data import Data
 from fanlight.simulation.folder import write
 from fanlight.simulation.memories import Memories
 from fanlight.simulation.population import Population, divide
@@ -47,11 +46,8 @@ from fanlight.simulation.threads import single_threaded
 from fanlight.storage.blobs import BlobFolder
 from fanlight.storage.folder_lock import FolderLock
 
-ENGINE: Final = "live"
 _ANSWERS_PER_DAY: Final = 500
 """A deployed device's, unless its owner changes it."""
-_SAME: Final = ("dataset", "partition", "devices", "seed", "attack", "test_percent", "valid_percent")
-"""Fields of a study that say what a device has, and is."""
 
 
 @dataclass(frozen=True)
@@ -100,13 +96,21 @@ def folder_of(tokens: Sequence[Token], state: Path) -> Path:
     return state / "connected" / f"{tokens[0].trust.fid.hex()[:8]}-{key[:8]}"
 
 
-def connect(study: Study, tokens: Sequence[Token], places: Places, allowed: Floors, watch: Watch) -> Result | None:
+def connect(
+    study: Study,
+    tokens: Sequence[Token],
+    places: Places,
+    allowed: Floors,
+    watch: Watch,
+    examples: Data | None = None,
+) -> Result | None:
     """Have simulated devices take part in rounds of live servers until so many versions have come of them.
 
     Args:
         study: what the devices have, who cheats, how many rounds; the rest is the task's.
         tokens: one for each device, with the servers' addresses.
         places, allowed, watch: see these.
+        examples: features of one's own, in place of the study's data set.
 
     Returns:
         what was found; after an interruption, of the rounds until then; None if there were none.
@@ -120,8 +124,8 @@ def connect(study: Study, tokens: Sequence[Token], places: Places, allowed: Floo
     lock = FolderLock(places.folder)
     lock.acquire()
     try:
-        with single_threaded():
-            return _Connection(study, tokens, places, allowed, watch).run()
+        with single_threaded(), closing(_Connection(study, tokens, places, allowed, watch, examples)) as connection:
+            return connection.run()
     finally:
         lock.release()
 
@@ -129,26 +133,43 @@ def connect(study: Study, tokens: Sequence[Token], places: Places, allowed: Floo
 class _Connection:
     """One run; arguments as in ``connect``."""
 
-    def __init__(self, study: Study, tokens: Sequence[Token], places: Places, allowed: Floors, watch: Watch) -> None:
+    def __init__(
+        self,
+        study: Study,
+        tokens: Sequence[Token],
+        places: Places,
+        allowed: Floors,
+        watch: Watch,
+        examples: Data | None,
+    ) -> None:
         self._study = study
+        self._examples = examples
         self._folder = places.folder
         self._places = places
         self._allowed = allowed
         self._watch = watch
         self._token = tokens[0]
+        self._kept = Kept(places.folder, study)
+        self._servers: dict[str, Remote] = {}
         self._devices = self._made(tokens)
 
+    def close(self) -> None:
+        """Close all connections."""
+        for server in self._servers.values():
+            server.close()
+
     def run(self) -> Result | None:
-        lines = self._begun()
+        lines = self._kept.lines()
         first = self._devices[0]
         first.enrol()  # whoever cannot be reached, or refuses, is known before much is begun
         offer = first.main.offer()
         plan = Plan.decode(offer.plan)
         population = self._population(plan)
-        fleet = Fleet(self._devices, random.random, self._watch.on_news)
+        self._kept.begin()
+        fleet = Fleet(self._devices, random.random, self._watch.on_news, lambda: journal.is_measuring)
 
         def told(line: Line) -> None:
-            self._keep(line)
+            self._kept.keep(line)
             self._watch.on_line(line)
             if shared.is_done():
                 fleet.end()
@@ -168,12 +189,12 @@ class _Connection:
             self._watch.on_news("Stopped. The same command goes on as the same devices.")
         if not journal.lines or journal.latest is None:
             return None
-        result = self._result(journal, journal.latest, population)
+        result = result_of(self._study, self._token, journal, journal.latest, population)
         write(result, journal.latest.received.layout, self._folder)
         return result
 
     def _made(self, tokens: Sequence[Token]) -> list[SimulatedDevice]:
-        made, servers = list[SimulatedDevice](), dict[str, Remote]()
+        made, servers = list[SimulatedDevice](), self._servers
         for number, token in enumerate(tokens):
             place = self._folder / "devices" / raw_public_key(token.private).hex()[:16]
             machine = KeyFolder(place).device(token.trust)
@@ -210,102 +231,12 @@ class _Connection:
     def _population(self, plan: Plan) -> Population:
         study = self._study
         check_plan(plan, study)
-        found = data.load(
+        found = self._examples or data.load(
             study.dataset,
             self._places.state,
             as_pixels=False,
             picture_size=plan.picture_size,
             on_progress=self._watch.on_features,
         )
-        check_classes(plan, found.classes, study.dataset)
+        check_data(plan, found)
         return divide(study, in_order_of(plan.classes, found), self._cheats)
-
-    # -- what is kept
-
-    def _begun(self) -> list[Line]:
-        """The rounds of earlier runs, which were of the same devices.
-
-        Raises:
-            SettingsError: they were of others. StorageError: the disk.
-        """
-        path, fields = self._folder / "devices.json", self._study.as_json()
-        told = {name: fields[name] for name in _SAME}
-        try:
-            if not path.exists():
-                path.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
-                return []
-            before = json.loads(path.read_text(encoding="utf-8"))
-            lines = self._lines.read_text(encoding="utf-8").splitlines() if self._lines.exists() else []
-            found = [Line(**json.loads(line)) for line in lines]
-        except OSError as error:
-            raise from_os_error(error, str(self._folder)) from error
-        except (ValueError, TypeError) as error:
-            raise SettingsError(f"{self._folder} is damaged.", next="Choose another folder with --out.") from error
-        for name, value in told.items():
-            if before.get(name) != value:
-                raise SettingsError(
-                    f"The devices in {self._folder} have {name} {before.get(name)}, not {value}.",
-                    next="Go on as they are; or have others, with tokens of their own.",
-                    slug="other-devices",
-                )
-        return found
-
-    def _keep(self, line: Line) -> None:
-        try:
-            with self._lines.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(asdict(line), separators=(",", ":")) + "\n")
-        except OSError as error:
-            raise from_os_error(error, str(self._lines)) from error
-
-    @property
-    def _lines(self) -> Path:
-        return self._folder / "rounds.jsonl"
-
-    def _result(self, journal: Journal, latest: Lesson, population: Population) -> Result:
-        counts = latest.measured_on(population.test)
-        return Result(
-            study=_as_the_task_says(self._study, latest.plan),
-            engine=ENGINE,
-            workers=THREADS,
-            rounds=tuple(journal.lines),
-            parameters=latest.parameters,
-            model_sha256=hashlib.sha256(latest.parameters.astype("<f4").tobytes()).hexdigest(),
-            data={
-                "classes": list(population.classes),
-                "train": len(population.everything.y),
-                "test": len(population.test.y),
-                "partition": who_has_what.describe(population.owned, population.classes, self._study.partition),
-            },
-            per_class=Metrics.from_confusion(counts.confusion).as_dict(population.classes)["per_class"],
-            live={
-                "main": self._token.main_url,
-                "aggregator": self._token.aggregator_url,
-                "federation": self._token.trust.fid.hex(),
-                "task": latest.plan.task,
-                "version": latest.version,
-                "without_version": list(journal.others),
-            },
-        )
-
-
-def _as_the_task_says(study: Study, plan: Plan) -> dict[str, Any]:
-    """The study, with the task's word on what devices do. What main does with their sum they are not told."""
-    asked = plan.algorithm
-    numbers = ",".join(f"{name}={micro / MICRO:g}" for name, micro in asked.parameters) if asked else ""
-    training = {
-        "epochs": plan.epochs,
-        "batch_size": plan.batch_size,
-        "learning_rate": plan.learning_rate_micro / MICRO,
-        "momentum": plan.momentum_micro / MICRO,
-        "l2": plan.l2_micro / MICRO,
-        "patience": plan.patience,
-        "class_weights": plan.class_weights,
-    }
-    return {
-        **study.as_json(),
-        "algorithm": (f"{asked.name}:{numbers}" if numbers else asked.name) if asked else "fedavg",
-        "head": plan.head,
-        "training": training,
-        "picture_size": plan.picture_size,
-        "fidelity": "protocol",
-    }

@@ -29,6 +29,7 @@ from fanlight.protocol.plan import Kind
 from fanlight.protocol.report import Envelope, body_bytes
 from fanlight.services.device.client import AggregatorClient, MainClient
 from fanlight.services.device.deliveries import may_pass
+from fanlight.services.device.wishes import PAUSED
 from fanlight.services.federation import Token
 from fanlight.services.fleet.attendance import Attendance
 from fanlight.services.fleet.diary import Diary, Sent
@@ -59,7 +60,7 @@ class Shared:
         gang: those that cheat.
         memories: what algorithms remember.
         models: where models lie while they arrive.
-        is_done: are no more rounds to be answered?
+        is_done: is only measured now, and nothing learned any more?
         clock: unix seconds. monotonic: seconds that only grow. randomness: that many secret bytes.
     """
 
@@ -149,7 +150,7 @@ class SimulatedDevice:
         lesson = self.fetch(offer)
         self._deliver()
         self._tell_change(offer)
-        if offer.manifest is not None and not self.shared.is_done():
+        if offer.manifest is not None:
             self._answer(offer, SignedManifest.decode(offer.manifest), lesson)
 
     def _possibly_over(self, offer: Offer | None) -> list[bytes]:
@@ -186,6 +187,10 @@ class SimulatedDevice:
         if signed.hash in self.diary.pending or signed.hash == self._settled:
             return
         proposal = read_manifest(self._machine.trust, signed).proposal
+        if self.shared.is_done() and Kind(proposal.kind).teaches:
+            self._decline(signed.hash, PAUSED)
+            self._settled = signed.hash
+            return
         self.shared.journal.opened(signed.hash, proposal, lesson)
         if self.number not in self.shared.attendance.reporters(proposal.round):
             self._settled = signed.hash

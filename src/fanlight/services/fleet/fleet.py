@@ -26,6 +26,9 @@ THREADS: Final = 8
 _POLL_WAIT_S: Final = 20.0
 _SIGN_OF_LIFE_S: Final = 5.0
 _SAY_AGAIN_S: Final = 60.0
+_LAST_S: Final = 2.0
+"""Within it, a measuring round opens if one does when the last version is out."""
+_TICK_S: Final = 0.1
 _REFUSALS: Final = 8
 """Servers that have only just heard of a device may refuse it for a moment; so often in a row they mean it."""
 
@@ -37,12 +40,18 @@ class Fleet:
         devices: in the order of their numbers.
         jitter: a number in [0, 1), fresh each call.
         on_news: told what goes wrong.
+        is_measuring: must devices stay, though nothing is to be learned any more?
     """
 
     def __init__(
-        self, devices: Sequence[SimulatedDevice], jitter: Callable[[], float], on_news: Callable[[str], object]
+        self,
+        devices: Sequence[SimulatedDevice],
+        jitter: Callable[[], float],
+        on_news: Callable[[str], object],
+        is_measuring: Callable[[], bool],
     ) -> None:
         self._devices = devices
+        self._is_measuring = is_measuring
         self._jitter = jitter
         self._on_news = on_news
         self._pool: ThreadPoolExecutor
@@ -54,7 +63,7 @@ class Fleet:
         self._is_over()
 
     async def live(self) -> None:
-        """Until ``end``; what has begun is done.
+        """Until ``end``, and a moment longer: to measure what was learned last, and to say good-bye to the next round.
 
         Raises:
             FanlightError: a server means its refusal, or a device cannot go on.
@@ -62,7 +71,7 @@ class Fleet:
         loop, over = asyncio.get_running_loop(), asyncio.Event()
         self._is_over = lambda: loop.call_soon_threadsafe(over.set)
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="fanlight-fleet")
-        waiting = asyncio.create_task(over.wait())
+        waiting = asyncio.create_task(self._until(over))
         tasks = [asyncio.create_task(self._live(device)) for device in self._devices]
         try:
             await asyncio.wait({waiting, *tasks}, return_when=asyncio.FIRST_COMPLETED)
@@ -75,6 +84,12 @@ class Fleet:
                 task.cancel()
             await asyncio.gather(waiting, *tasks, return_exceptions=True)
             self._pool.shutdown(cancel_futures=True)
+
+    async def _until(self, over: asyncio.Event) -> None:
+        await over.wait()
+        await asyncio.sleep(_LAST_S)
+        while self._is_measuring():  # noqa: ASYNC110 threads change it
+            await asyncio.sleep(_TICK_S)
 
     async def _live(self, device: SimulatedDevice) -> None:
         """One device, for ever."""

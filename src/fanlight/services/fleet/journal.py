@@ -137,6 +137,12 @@ class Journal:
                 self._tell_other(seen, end)
             self._tell()
 
+    @property
+    def is_measuring(self) -> bool:
+        """Has a device of the fleet a report in a measuring round that is not over?"""
+        with self._lock:
+            return any(seen.waiting and not seen.teaches for seen in self._rounds.values())
+
     def _measured(self, lesson: Lesson) -> Mapping[str, Any]:
         found: dict[str, Any] = figures(lesson.measured_on(self._population.test))
         if self._population.marked is not None:

@@ -82,15 +82,19 @@ def check_plan(plan: Plan, study: Study) -> None:
         )
 
 
-def check_classes(plan: Plan, classes: tuple[str, ...], dataset: str) -> None:
-    """Raise ``SettingsError`` unless a data set shows what the task is about."""
-    if set(classes) == set(plan.classes):
-        return
-    raise SettingsError(
-        f"The classes of {dataset} are {_some(classes)}; those of the task are {_some(plan.classes)}.",
-        next="Name the data set that the task is for: --dataset.",
-        slug="other-classes",
-    )
+def check_data(plan: Plan, data: Data) -> None:
+    """Raise ``SettingsError`` unless examples are of what the task is about."""
+    if set(data.classes) != set(plan.classes):
+        raise SettingsError(
+            f"The classes of {data.name} are {_some(data.classes)}; those of the task are {_some(plan.classes)}.",
+            next="Name the data set that the task is for: --dataset.",
+            slug="other-classes",
+        )
+    if data.x.shape[1:] != (plan.features,):
+        raise SettingsError(
+            f"An example of {data.name} is {data.x.shape[1:]} numbers; the task's features are {plan.features}.",
+            slug="other-features",
+        )
 
 
 def in_order_of(classes: tuple[str, ...], data: Data) -> Data:
