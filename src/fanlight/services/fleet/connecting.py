@@ -171,10 +171,10 @@ class _Connection:
         def told(line: Line) -> None:
             self._kept.keep(line)
             self._watch.on_line(line)
-            if shared.is_done():
+            if journal.is_done:
                 fleet.end()
 
-        journal = Journal(population, time.monotonic, lines, told, self._watch.on_news)
+        journal = Journal(population, time.monotonic, self._study.rounds, lines, told, self._watch.on_news)
         shared = self._shared(population, journal)
         for device in self._devices:
             device.shared, device.fleet = shared, self._devices
@@ -183,7 +183,7 @@ class _Connection:
             f"{len(self._devices)} devices begin with version {offer.model_version} of {self._token.main_url}."
         )
         try:
-            if not shared.is_done():
+            if not journal.is_done:
                 asyncio.run(fleet.live())
         except KeyboardInterrupt:
             self._watch.on_news("Stopped. The same command goes on as the same devices.")
@@ -218,7 +218,7 @@ class _Connection:
             gang=Gang(self._cheats, study.devices),
             memories=Memories(self._folder / "memories"),
             models=BlobFolder(self._folder / "models"),
-            is_done=lambda: len(journal.lines) >= study.rounds,
+            is_done=lambda: journal.is_done,
             clock=time.time,
             monotonic=time.monotonic,
             randomness=os.urandom,

@@ -166,7 +166,10 @@ class SimulatedDevice:
             except NotFound:
                 continue
             end = self._machine.end(self.diary.pending[mh].record, answer)
+            before = self.diary.memories
             self.diary.end(end)
+            for number in before - self.diary.memories:
+                self.shared.memories.forget(self.number, number)
             if self._unsent is not None and self._unsent[0].mh == mh:
                 self._unsent = None
             self.shared.journal.ended(self.number, end, answer.proof)

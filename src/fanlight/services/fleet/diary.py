@@ -27,8 +27,8 @@ from fanlight.protocol.device_round import SECONDS_PER_DAY, End, History, Record
 from fanlight.protocol.plan import Kind
 from fanlight.storage.folders import OWNER_ONLY_FILE, make_private_folder
 
-MOST_REMEMBERED: Final = 16
-"""Going back further than so many versions begins anew, as on a deployed device."""
+MOST_REMEMBERED: Final = 2
+"""Going back further than by a version begins anew; a deployed device, which is alone on its disk, remembers more."""
 
 
 @dataclass(frozen=True)
@@ -119,6 +119,12 @@ class Diary:
     def remembered(self, version: int) -> int | None:
         """The round whose memory holds when it trains from ``version``: the last that counts, of an earlier version."""
         return next((number for number, before in reversed(self._remembered) if before < version), None)
+
+    @property
+    def memories(self) -> frozenset[int]:
+        """The rounds whose memory counts, or may come to."""
+        open_rounds = {sent.record.number for sent in self.pending.values() if sent.remembers}
+        return frozenset(open_rounds | {number for number, _ in self._remembered})
 
     @property
     def waits_for_sums(self) -> bool:

@@ -57,6 +57,7 @@ class Journal:
     Args:
         population: who has what.
         monotonic: seconds that only grow.
+        wanted: how many rounds are told of in all; what comes of later ones is not.
         told: rounds of earlier runs.
         on_line: told of each round that a version came of.
         on_news: told of others, in words.
@@ -71,6 +72,7 @@ class Journal:
         self,
         population: Population,
         monotonic: Callable[[], float],
+        wanted: int,
         told: Sequence[Line],
         on_line: Callable[[Line], object],
         on_news: Callable[[str], object],
@@ -80,6 +82,7 @@ class Journal:
         self.latest: Lesson | None = None
         self._population = population
         self._monotonic = monotonic
+        self._wanted = wanted
         self._on_line = on_line
         self._on_news = on_news
         self._lock = threading.RLock()
@@ -138,6 +141,11 @@ class Journal:
             self._tell()
 
     @property
+    def is_done(self) -> bool:
+        """Were as many rounds told of as are wanted?"""
+        return len(self.lines) >= self._wanted
+
+    @property
     def is_measuring(self) -> bool:
         """Has a device of the fleet a report in a measuring round that is not over?"""
         with self._lock:
@@ -168,7 +176,7 @@ class Journal:
             brings = seen.end is not None and seen.teaches and seen.end.result is Result.RELEASED
             if later or (seen.end is not None and not brings):
                 del self._rounds[mh]
-            if later and brings:
+            if later and brings and not self.is_done:
                 self._told(mh, seen, self._versions[min(later)])
         oldest = min((seen.version for seen in self._rounds.values()), default=None)
         for version in sorted(self._versions)[:-1]:
