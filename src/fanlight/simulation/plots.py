@@ -12,6 +12,12 @@ COLOURS: Final = ("#0b6e99", "#c2410c", "#3f7d20", "#7c3aed", "#b91c6b", "#8a6d0
 """Told apart by most people, on white and on black; of more curves than these, dashes tell the rest."""
 _DASHES: Final = ("", "6 3", "2 3")
 _WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 560, 280, 52, 12, 12, 44
+_HEADING, _LETTER, _KEY_GAP = 36, 8, 24
+_SHEET_STYLE: Final = (
+    ":root{color:#1f2328}.page{fill:#fff}text{font:14px system-ui,sans-serif;fill:currentColor}"
+    ".head{font-size:17px;font-weight:600}.grid{stroke:currentColor;stroke-opacity:.15}"
+    "@media(prefers-color-scheme:dark){:root{color:#e6edf3}.page{fill:#0d1117}}"
+)
 _TICKS: Final = 5
 _MOST_POINTS: Final = 400
 
@@ -45,9 +51,66 @@ def chart(title: str, x_label: str, curves: Sequence[Curve], levels: Sequence[tu
     curves = [_thinned(curve) for curve in curves if len(curve.x)]
     if not curves:
         return ""
+    key = "".join(
+        f'<li><svg width="28" height="10" aria-hidden="true"><line x1="0" x2="28" y1="5" y2="5" {_pen(number)}/></svg> '
+        f"{escape(curve.label)}</li>"
+        for number, curve in enumerate(curves)
+    )
+    return (
+        f'<figure><figcaption>{escape(title)}</figcaption><svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img">'
+        f"<title>{escape(title)}: {escape('; '.join(map(_in_words, curves)))}</title>"
+        f"{_marks(x_label, curves, levels, _heights(curves, levels))}</svg>"
+        f'<ul class="key">{key}</ul></figure>'
+    )
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One of several charts side by side, whose curves have the same labels in the same order; see ``chart``."""
+
+    title: str
+    x_label: str
+    curves: Sequence[Curve]
+    levels: Sequence[tuple[str, float]] = ()
+
+
+def sheet(title: str, panels: Sequence[Panel], columns: int = 2) -> str:
+    """Charts with one key and one vertical scale, as an SVG file of its own: dark where its reader is.
+
+    Args:
+        title: what all of it shows.
+        panels: one or more, of one curve or more each, row by row.
+        columns: how many stand side by side.
+    """
+    places = [(number % columns * _WIDTH, number // columns * (_HEIGHT + _HEADING)) for number in range(len(panels))]
+    width, height = _WIDTH * min(columns, len(panels)), places[-1][1] + _HEIGHT + 2 * _HEADING
+    heights = [value for panel in panels for value in _heights(panel.curves, panel.levels)]
+    drawn = "".join(
+        f'<g transform="translate({x} {y})"><text class="head" x="{_LEFT}" y="20">{escape(panel.title)}</text>'
+        f'<g transform="translate(0 {_HEADING})">{_marks(panel.x_label, panel.curves, panel.levels, heights)}</g></g>'
+        for panel, (x, y) in zip(panels, places, strict=True)
+    )
+    key, x = "", _LEFT
+    for number, curve in enumerate(panels[0].curves):
+        key += f'<line x1="{x}" x2="{x + 28}" y1="{height - 16}" y2="{height - 16}" {_pen(number)}/>'
+        key += f'<text x="{x + 34}" y="{height - 12}">{escape(curve.label)}</text>'
+        x += 34 + _KEY_GAP + _LETTER * len(curve.label)
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" role="img">'
+        f"<title>{escape(title)}</title><style>{_SHEET_STYLE}</style>"
+        f'<rect class="page" width="100%" height="100%"/>{drawn}{key}</svg>\n'
+    )
+
+
+def _heights(curves: Sequence[Curve], levels: Sequence[tuple[str, float]]) -> list[float]:
+    """What must fit on the vertical axis."""
+    return [y for curve in curves for y in (*curve.y, *curve.low, *curve.high)] + [level for _, level in levels]
+
+
+def _marks(x_label: str, curves: Sequence[Curve], levels: Sequence[tuple[str, float]], heights: Sequence[float]) -> str:
+    """What stands within a chart's edges."""
     xs = [value for curve in curves for value in curve.x]
-    ys = [value for curve in curves for value in (*curve.y, *curve.low, *curve.high)] + [level for _, level in levels]
-    across, up = _Scale.of(xs, _LEFT, _WIDTH - _RIGHT), _Scale.of(ys, _HEIGHT - _BOTTOM, _TOP)
+    across, up = _Scale.of(xs, _LEFT, _WIDTH - _RIGHT), _Scale.of(heights, _HEIGHT - _BOTTOM, _TOP)
     marks = [_grid(across, up, x_label)]
     for number, curve in enumerate(curves):
         marks.append(_drawn(curve, number, across, up))
@@ -57,16 +120,7 @@ def chart(title: str, x_label: str, curves: Sequence[Curve], levels: Sequence[tu
             f'<line x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y}" y2="{y}" stroke="currentColor" '
             f'stroke-dasharray="3 4"/><text x="{_WIDTH - _RIGHT}" y="{y - 4}" text-anchor="end">{escape(name)}</text>'
         )
-    key = "".join(
-        f'<li><svg width="28" height="10" aria-hidden="true"><line x1="0" x2="28" y1="5" y2="5" {_pen(number)}/></svg> '
-        f"{escape(curve.label)}</li>"
-        for number, curve in enumerate(curves)
-    )
-    return (
-        f'<figure><figcaption>{escape(title)}</figcaption><svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img">'
-        f"<title>{escape(title)}: {escape('; '.join(map(_in_words, curves)))}</title>{''.join(marks)}</svg>"
-        f'<ul class="key">{key}</ul></figure>'
-    )
+    return "".join(marks)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from fanlight.simulation.plots import Curve, chart
+from fanlight.simulation.plots import Curve, Panel, chart, sheet
 
 
 def drawn(*curves: Curve, levels: tuple[tuple[str, float], ...] = ()) -> ET.Element:
@@ -48,3 +48,29 @@ def test_long_curves_are_thinned_and_keep_their_end() -> None:
     points = figure.find(".//polyline").attrib["points"].split()  # type: ignore[union-attr]
     assert len(points) < 500
     assert points[-1].split(",")[1] != points[0].split(",")[1]
+
+
+def test_a_sheet_has_every_panel_inside_its_edges_and_one_key() -> None:
+    curves = [Curve("one & two", [1, 2, 3], [0.1, 0.4, 0.2]), Curve("three", [1, 2, 3], [0.3, 0.3, 0.3])]
+    panels = [Panel(f"<{number}>", "round", curves, [("pooled", 0.5)]) for number in range(3)]
+    root = ET.fromstring(sheet("all", panels))  # noqa: S314 our own
+    name = "{http://www.w3.org/2000/svg}"
+    width, height = map(float, root.attrib["viewBox"].split()[2:])
+    groups = root.findall(f"{name}g")
+    assert ["".join(group.itertext()).count(f"<{number}>") for number, group in enumerate(groups)] == [1, 1, 1]
+    places = [tuple(map(float, group.attrib["transform"][10:-1].split())) for group in groups]
+    assert len(set(places)) == 3
+    assert all(x < width and y < height for x, y in places)
+    assert len(root.findall(f".//{name}polyline")) == 6
+    assert [each.text for each in root.findall(f"{name}text")] == ["one & two", "three"]
+    assert len(root.findall(f"{name}line")) == 2
+
+
+def test_a_sheet_has_one_vertical_scale() -> None:
+    low, high = (Panel("", "x", [Curve("a", [0, 1], y)]) for y in ([0.5, 0.5], [0.0, 1.0]))
+    root = ET.fromstring(sheet("all", [low, high]))  # noqa: S314 our own
+    first, second = (
+        [float(point.split(",")[1]) for point in line.attrib["points"].split()]
+        for line in root.findall(".//{*}polyline")
+    )
+    assert first == pytest.approx([sum(second) / 2] * 2, abs=0.1)
