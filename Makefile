@@ -19,7 +19,7 @@ TWO := -n 2 --dist worksteal
 INPUTS := pyproject.toml constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-torch test-long test-crash soak lint bench bench-flower screenshots clean
+.PHONY: help demo test test-torch test-long test-crash soak lint bench bench-flower results screenshots clean
 
 help:  ## list these targets
 	@awk -F ':.*##' '/^[a-z-]+:.*##/ { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -63,6 +63,10 @@ bench-flower: $(VENV)/.stamp-dev  ## measure rounds of Flower, in an environment
 	  $(FLOWER_VENV)/bin/python -m pip --disable-pip-version-check install --quiet --requirement benchmarks/peers/requirements.txt; } >&2 || true
 	@if test -x $(FLOWER_VENV)/bin/flwr; then $(BIN)/python benchmarks/peers/flower.py $(ARGS); else \
 	  echo "Flower cannot be installed here, so nothing is measured." >&2; fi
+
+results: $(VENV)/.stamp-dev $(TORCH_VENV)/.stamp $(DATA)/.stamp  ## simulate all that docs/results.md compares, and write it: 40 minutes once
+	@$(BIN)/python scripts/install_debian_packages.py tests/debian-packages.txt
+	@$(BIN)/python benchmarks/results.py $(ARGS)
 
 screenshots: $(VENV)/.stamp-dev  ## take the pictures of the documentation again, of all pages in Chromium
 	@$(BIN)/python scripts/install_debian_packages.py tests/debian-packages.txt
