@@ -1,34 +1,54 @@
-"""A TCP proxy that cuts connections after so many bytes, as a bad line does."""
+"""A TCP proxy that does to connections what bad lines do: it cuts them, or lets them die without a word."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
+from unittest import mock
 
 import httpcore
 import httpx
 
+from fanlight.services.http import remote
 from fanlight.services.http.wire import Wire
 
 HOST = "127.0.0.1"
 
 
+@dataclass
+class _Line:
+    """One connection: how many bytes it hands on before it is cut, if it is, and whether it has died silently."""
+
+    left: int | None = None
+    silent: bool = False
+
+
 class CuttingProxy:
     """Hands on whatever comes to ``port``; runs in a thread of its own between ``start`` and ``stop``.
 
+    A connection that dies silently stays open at both ends, takes whatever comes, and hands nothing on any more, not
+    even that one end has closed it: as behind a router that has forgotten it.
+
     Attributes:
         cuts: after so many bytes, both ways together, one connection after the other is cut; the later ones are not.
+        swallows: what is on its way to the server; whichever connection brings the piece with one of them dies
+            silently with that piece, once for each.
+        silent: while it is set, every connection dies silently, as does every new one.
         up, down: bytes handed on to the server, and from it.
     """
 
-    def __init__(self, target: int, cuts: list[int], port: int = 0) -> None:
+    def __init__(self, target: int, cuts: Sequence[int] = (), port: int = 0, *, swallows: Sequence[bytes] = ()) -> None:
         self.cuts = list(cuts)
+        self.swallows = list(swallows)
+        self.silent = False
         self.up = self.down = 0
         self.port = port  # 0: a free one
         self._target = target
+        self._forever = asyncio.Event()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever)
 
@@ -52,36 +72,45 @@ class CuttingProxy:
         await asyncio.gather(*others, return_exceptions=True)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        left = [self.cuts.pop(0)] if self.cuts else None
+        line = _Line(self.cuts.pop(0) if self.cuts else None)
         try:
             there, to_there = await asyncio.open_connection(HOST, self._target)
         except OSError:  # nobody is there
             writer.close()
             return
         ways = [
-            asyncio.create_task(self._hand_on(reader, to_there, "up", left)),
-            asyncio.create_task(self._hand_on(there, writer, "down", left)),
+            asyncio.create_task(self._hand_on(reader, to_there, "up", line)),
+            asyncio.create_task(self._hand_on(there, writer, "down", line)),
         ]
         with contextlib.suppress(asyncio.CancelledError):
             await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
         for way in ways:
             way.cancel()
-        for line in (writer, to_there):
-            line.close()  # what was handed on arrives; an abort would take back what the kernel holds
+        for end in (writer, to_there):
+            end.close()  # what was handed on arrives; an abort would take back what the kernel holds
         await asyncio.gather(*ways, writer.wait_closed(), to_there.wait_closed(), return_exceptions=True)
 
-    async def _hand_on(
-        self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, way: str, left: list[int] | None
-    ) -> None:
+    async def _hand_on(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, way: str, line: _Line) -> None:
         with contextlib.suppress(ConnectionError):
             while piece := await source.read(1 << 14):
-                if left is not None:
-                    left[0] -= len(piece)
-                    if left[0] < 0:
+                if self._is_swallowed(piece, way, line):
+                    continue
+                if line.left is not None:
+                    line.left -= len(piece)
+                    if line.left < 0:
                         return
                 sink.write(piece)
                 await sink.drain()
                 setattr(self, way, getattr(self, way) + len(piece))
+        if line.silent:
+            await self._forever.wait()
+
+    def _is_swallowed(self, piece: bytes, way: str, line: _Line) -> bool:
+        found = next((some for some in self.swallows if some in piece), None) if way == "up" else None
+        if found is not None:
+            self.swallows.remove(found)
+        line.silent = line.silent or self.silent or found is not None
+        return line.silent
 
 
 class _Detour(httpcore.SyncBackend):
@@ -93,9 +122,9 @@ class _Detour(httpcore.SyncBackend):
 
 
 @contextlib.contextmanager
-def cut(wire: Wire, target: int, cuts: list[int]) -> Iterator[CuttingProxy]:
-    """Send what goes over ``wire`` to its server, on the port ``target``, through a line that breaks."""
-    proxy = CuttingProxy(target, cuts)
+def cut(wire: Wire, target: int, cuts: Sequence[int] = (), *, swallows: Sequence[bytes] = ()) -> Iterator[CuttingProxy]:
+    """Send what goes over ``wire`` to its server, on the port ``target``, through a line that breaks or dies."""
+    proxy = CuttingProxy(target, cuts, swallows=swallows)
     proxy.start()
     transport = httpx.HTTPTransport()
     transport._pool = httpcore.ConnectionPool(network_backend=_Detour(proxy.port))  # names and signatures stay right
@@ -105,4 +134,30 @@ def cut(wire: Wire, target: int, cuts: list[int]) -> Iterator[CuttingProxy]:
     finally:
         wire.transport = before
         transport.close()
+        proxy.stop()
+
+
+class _AsyncDetour(httpcore.AnyIOBackend):
+    def __init__(self, port: int) -> None:
+        self._port = port
+
+    async def connect_tcp(self, host: str, port: int, *arguments: Any, **options: Any) -> httpcore.AsyncNetworkStream:
+        return await super().connect_tcp(HOST, self._port, *arguments, **options)
+
+
+@contextlib.contextmanager
+def cut_polls(target: int, *, swallows: Sequence[bytes]) -> Iterator[CuttingProxy]:
+    """Send the long-polls of all who start meanwhile to the port ``target`` through a line that dies."""
+    proxy = CuttingProxy(target, swallows=swallows)
+    proxy.start()
+
+    def detour(_url: str) -> httpx.AsyncHTTPTransport:
+        transport = httpx.AsyncHTTPTransport()
+        transport._pool = httpcore.AsyncConnectionPool(network_backend=_AsyncDetour(proxy.port))
+        return transport
+
+    try:
+        with mock.patch.object(remote, "async_transport", detour):
+            yield proxy
+    finally:
         proxy.stop()

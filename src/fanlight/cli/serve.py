@@ -172,9 +172,13 @@ def _end_with_stdin() -> None:
 
 
 def _bind(family: int, address: Any) -> socket.socket:
+    from fanlight.services.http.silence import LISTENING_OPTIONS
+
     listening = socket.socket(family, socket.SOCK_STREAM)
     try:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        for option in LISTENING_OPTIONS:
+            listening.setsockopt(*option)
         if family == socket.AF_INET6:
             listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         listening.bind(address)

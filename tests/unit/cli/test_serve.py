@@ -8,6 +8,7 @@ import pytest
 
 from fanlight.cli.serve import claim
 from fanlight.errors import NotPossibleNow, SettingsError
+from fanlight.services.http.silence import LISTENING_OPTIONS
 from tests.e2e.terminals import free_ports
 
 
@@ -35,3 +36,12 @@ def test_a_taken_port_is_named() -> None:
 def test_a_host_that_is_not_this_machine_is_refused() -> None:
     with pytest.raises(SettingsError, match=r"192\.0\.2\.1"):
         claim("192.0.2.1", 0)
+
+
+def test_the_kernel_watches_the_connections_that_are_accepted() -> None:
+    (held,) = claim("127.0.0.1", *free_ports(1))
+    with held, socket.create_connection(held.getsockname()):
+        accepted, _ = held.accept()
+        with accepted:
+            assert all(accepted.getsockopt(level, option) == told for level, option, told in LISTENING_OPTIONS)
+    assert LISTENING_OPTIONS[0] == (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)

@@ -14,15 +14,16 @@ from numpy.typing import NDArray
 from fanlight.core import ring
 from fanlight.errors import NotAuthentic
 from fanlight.protocol import signing
+from fanlight.protocol.closing import read_releases
 from fanlight.protocol.exchange import MEMBERS, ORDERS, PREFIX, Enrolments, Members, Orders
 from fanlight.protocol.manifest import SignedManifest
 from fanlight.services.federation import ServerIdentity
 from fanlight.services.http.remote import CBOR, Remote
 from fanlight.services.http.signature_profile import content_digest
+from fanlight.services.http.silence import patience
 
 KEY_ID: Final = "aggregator"
-LONG_POLL_S: Final = 20.0
-_BULK_TIMEOUT: Final = httpx.Timeout(120, connect=10)
+LONG_POLL_S: Final = 10.0
 _REPLY_LIMIT: Final = 1 << 25
 _PIECE: Final = 1 << 20
 
@@ -91,17 +92,23 @@ class MainClient:
         }
         # In pieces: as a whole it would be copied twice on its way.
         content = chain([front], (bytes(y[start : start + _PIECE]) for start in range(0, len(y), _PIECE)))
-        return self._ask("POST", "/aggregator/release", content, headers)
+        due = patience(len(front) + len(y), _masks_bytes(signed))
+        return self._ask("POST", "/aggregator/release", content, headers, due)
 
     def outcome(self, outcome: bytes) -> Orders:
         """Hand in our word on how the round ended; what main orders next, errors as in ``orders``."""
         return self._read_orders(self._ask("POST", "/aggregator/outcome", outcome))
 
     def _ask(
-        self, method: str, path: str, content: bytes | Iterator[bytes] = b"", headers: Mapping[str, str] = CBOR
+        self,
+        method: str,
+        path: str,
+        content: bytes | Iterator[bytes] = b"",
+        headers: Mapping[str, str] = CBOR,
+        timeout: httpx.Timeout | None = None,
     ) -> bytes:
         return self._remote.send(
-            method, PREFIX + path, content=content, headers=headers, limit=_REPLY_LIMIT, timeout=_BULK_TIMEOUT
+            method, PREFIX + path, content=content, headers=headers, limit=_REPLY_LIMIT, timeout=timeout
         )
 
     def _read_orders(self, data: bytes) -> Orders:
@@ -113,3 +120,8 @@ class MainClient:
     def _check_federation(self, fid: bytes) -> None:
         if fid != self._trust.fid:
             raise NotAuthentic("Main answered for another federation.")
+
+
+def _masks_bytes(signed: bytes) -> int:
+    """How many bytes of masks main expands before it answers a release."""
+    return sum(ring.WORD_BYTES * release.count * release.length for release in read_releases(signed))

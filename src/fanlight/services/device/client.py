@@ -27,7 +27,6 @@ from fanlight.storage.unfinished import Unfinished
 
 _PIECE: Final = 1 << 20
 _AT_ONCE: Final = httpx.Timeout(5)
-_UPLOAD_TIMEOUT: Final = httpx.Timeout(120, connect=10)
 
 
 @dataclass(frozen=True)
@@ -153,7 +152,7 @@ class AggregatorClient(Server):
         length = len(front) + y.seek(0, os.SEEK_END) - start
         fields = {**headers, "Content-Length": str(length)}
         content = itertools.chain([front], _pieces(y, start))
-        return self.remote.send(method, path, content=content, headers=fields, auth=UNSIGNED, timeout=_UPLOAD_TIMEOUT)
+        return self.remote.send(method, path, content=content, headers=fields, auth=UNSIGNED)
 
 
 def _chunk_hashes(y: BinaryIO) -> bytes:

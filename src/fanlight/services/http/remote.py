@@ -29,7 +29,8 @@ from fanlight.errors import (
 )
 from fanlight.services.http.backoff import retry_after_s
 from fanlight.services.http.signing import SignedRequests
-from fanlight.services.http.wire import Wire, certificates, is_elsewhere
+from fanlight.services.http.silence import patience, patience_for
+from fanlight.services.http.wire import Wire, async_transport, is_elsewhere
 
 log = structlog.get_logger(__name__)
 
@@ -39,7 +40,6 @@ UNSIGNED: Final = httpx.Auth()
 """For a request whose body speaks for itself."""
 PROBLEM_LIMIT: Final = 1 << 16
 MESSAGE_LIMIT: Final = 1 << 20
-_TIMEOUT: Final = httpx.Timeout(30, connect=10)
 _BY_STATUS: Final[Mapping[int, type[RemoteError]]] = {
     400: MalformedMessage,
     401: NotAuthentic,
@@ -124,9 +124,8 @@ class Remote:
         return httpx.AsyncClient(
             base_url=self.url,
             headers=_HEADERS,
-            transport=self._transport,
+            transport=self._transport or async_transport(self.url),
             event_hooks={"response": [self._check_before_signer_async]},
-            verify=certificates(trust_env=is_elsewhere(self.url)),
             trust_env=is_elsewhere(self.url),
         )
 
@@ -143,17 +142,24 @@ class Remote:
         headers: Mapping[str, str] = CBOR,
         auth: httpx.Auth | None = None,
         limit: int = MESSAGE_LIMIT,
-        timeout: httpx.Timeout = _TIMEOUT,
+        timeout: httpx.Timeout | None = None,
     ) -> Answer:
         """One request; the answer, with at most ``limit`` bytes.
+
+        Args:
+            method, path, content, headers: of the request; content that comes in pieces needs its ``Content-Length``.
+            auth: signs it; by default with our key.
+            limit: most bytes to take.
+            timeout: how long to wait; by default, what is due to its length.
 
         Raises:
             RemoteError: a problem that the server named (its slug is kept), or no usable answer.
         """
+        due = timeout or patience(_length(content, headers))
         with (
             self.failures(),
             self.wire.exchange(
-                method, path, content=content, headers=headers, auth=auth or self.auth, timeout=timeout
+                method, path, content=content, headers=headers, auth=auth or self.auth, timeout=due
             ) as response,
         ):
             body = self._read(response, limit)
@@ -168,7 +174,9 @@ class Remote:
         """
         with (
             self.failures(),
-            self.wire.exchange("GET", path, content=b"", headers=headers, auth=self.auth, timeout=_TIMEOUT) as response,
+            self.wire.exchange(
+                "GET", path, content=b"", headers=headers, auth=self.auth, timeout=patience()
+            ) as response,
         ):
             if response.status_code not in (200, 206, 416):
                 self._answer(response, self._read(response, limit))
@@ -181,9 +189,9 @@ class Remote:
 
     async def poll(self, client: httpx.AsyncClient, path: str, params: Mapping[str, str], wait_s: float) -> bytes:
         """As ``send``, for a GET that may take ``wait_s`` seconds and can be cancelled."""
-        timeout = httpx.Timeout(wait_s + 15, connect=10)
+        due = patience_for(wait_s)
         with self.failures():
-            async with client.stream("GET", path, params=dict(params), auth=self.auth, timeout=timeout) as response:
+            async with client.stream("GET", path, params=dict(params), auth=self.auth, timeout=due) as response:
                 allowed = self._allowed(response, MESSAGE_LIMIT)
                 body = bytearray(self._read_before(response))
                 if not body:
@@ -252,6 +260,11 @@ class Remote:
             return body
         told_s = retry_after_s(response.headers, self._clock())
         raise remote_error(self.title, response.status_code, body, told_s)
+
+
+def _length(content: bytes | Iterator[bytes], headers: Mapping[str, str]) -> int:
+    """Bytes of a request's body."""
+    return len(content) if isinstance(content, bytes) else int(headers["Content-Length"])
 
 
 def remote_error(title: str, status: int, body: bytes, told_s: float | None = None) -> RemoteError:

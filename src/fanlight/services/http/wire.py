@@ -17,6 +17,7 @@ from urllib.request import getproxies, proxy_bypass
 import httpx
 
 from fanlight.services.http.hosts import LOOPBACK_HOSTS
+from fanlight.services.http.silence import SOCKET_OPTIONS
 
 _HERE: Final = frozenset({*LOOPBACK_HOSTS, "::1"})
 
@@ -45,7 +46,10 @@ class Wire:
         self._headers = headers
         self._check = check
         self.transport = transport or httpx.HTTPTransport(
-            verify=certificates(trust_env=is_elsewhere(url)), proxy=_proxy(url), trust_env=is_elsewhere(url)
+            verify=certificates(trust_env=is_elsewhere(url)),
+            proxy=_proxy(url),
+            trust_env=is_elsewhere(url),
+            socket_options=SOCKET_OPTIONS,
         )
 
     @contextmanager
@@ -94,6 +98,16 @@ class Wire:
             response.close()
             raise
         return response
+
+
+def async_transport(url: str) -> httpx.AsyncHTTPTransport:
+    """The same way to a server, for requests that must be possible to cancel."""
+    return httpx.AsyncHTTPTransport(
+        verify=certificates(trust_env=is_elsewhere(url)),
+        proxy=_proxy(url),
+        trust_env=is_elsewhere(url),
+        socket_options=SOCKET_OPTIONS,
+    )
 
 
 def _after(flow: Generator[httpx.Request, httpx.Response, None], response: httpx.Response) -> httpx.Request | None:

@@ -2,11 +2,13 @@
 
 Record, log entries and everything that follows from them are stored in one transaction before the reply leaves. What
 takes long (opening seeds, unmasking) is computed between two transactions: the second one stores only if the round is
-still what the first one read, else the other side asks again and gets the stored reply.
+still what the first one read, else the other side asks again and gets the stored reply. It is computed one at a time:
+an aggregator that lost patience asks again, and waits then for the answer that is being computed already.
 """
 
 from __future__ import annotations
 
+import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
@@ -105,6 +107,7 @@ class Rounds:
         self._clock = clock
         self.journal = RoundJournal(clock)
         self._proofs: OrderedDict[bytes, Mapping[bytes, InclusionProof]] = OrderedDict()
+        self._computing = threading.Lock()
 
     def countersign(self, data: bytes) -> Opened:
         """The aggregator has signed the manifest.
@@ -186,6 +189,10 @@ class Rounds:
         A repeated one may be of any round: the same bytes get the same answer for ever.
         """
         mh = Close.decode(Signed.decode(data, limit=CLOSE_LIMIT).payload, limit=CLOSE_LIMIT).mh
+        with self._computing:
+            return self._judge(mh, data)
+
+    def _judge(self, mh: bytes, data: bytes) -> bytes:
         while True:
             with self._database.reading() as tx:
                 stored = round_table.named(tx, mh)
@@ -220,6 +227,10 @@ class Rounds:
         A repeated one may be of the round before the newest: the aggregator never heard our answer.
         """
         mh = read_releases(data)[0].mh
+        with self._computing:
+            return self._release(mh, data, vector)
+
+    def _release(self, mh: bytes, data: bytes, vector: NDArray[np.uint32]) -> bytes:
         with self._database.reading() as tx:
             stored = round_table.by_hash(tx, mh)
             check = changing_sums.check(tx, stored.record.terms)

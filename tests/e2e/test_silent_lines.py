@@ -1,0 +1,81 @@
+"""Lines that die without a word, while new connections work: a round goes on by a fresh try, while the test is patient.
+
+That is 60 s for each thing that is waited for, which is longer than anything takes and far less than a round was held
+up before anybody looked at a clock.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from fanlight.errors import Unreachable
+from fanlight.services.aggregator.main_client import LONG_POLL_S
+from fanlight.services.http import silence
+from tests.cutting_proxy import cut, cut_polls
+from tests.services_world import running, wait
+
+
+def post(what: str) -> bytes:
+    return f"POST /protocol/v1/aggregator/{what} ".encode()
+
+
+def test_a_round_whose_close_is_swallowed_is_completed(tmp_path: Path) -> None:
+    with running(tmp_path) as world:
+        for device in world.enrolled(2):
+            device.report()
+        wire = world.aggregator.service.main._remote.wire
+        with cut(wire, world.ports["main"].number, swallows=[post("close")]) as line:
+            world.aggregate()
+            assert line.swallows == [], "it was swallowed"
+        assert world.round(1, state="complete", participants=2)
+        world.check_traces()
+
+
+def test_whatever_the_aggregator_says_may_be_swallowed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(silence, "ANSWER_S", 1.0)  # it is tried again anyhow, and each is a second here instead of 8
+    with running(tmp_path) as world:
+        wire = world.aggregator.service.main._remote.wire
+        words = ("enrolments", "manifest", "close", "release", "outcome")
+        with cut(wire, world.ports["main"].number, swallows=[post(word) for word in words]) as line:
+            for device in world.enrolled(2):
+                device.report()
+            world.aggregate()
+            wait(lambda: line.swallows == [], "each was swallowed")
+            wait(lambda: world.open_round() == 2, "and the next round opens")
+        assert world.round(1, state="complete", participants=2)
+        world.check_traces()
+
+
+def test_a_report_that_is_swallowed_is_sent_again(tmp_path: Path) -> None:
+    with running(tmp_path) as world:
+        first, second = world.enrolled(2)
+        sent = first.commit()
+        with cut(first.aggregator.remote.wire, world.ports["aggregator"].number, swallows=[b"PUT "]):
+            with pytest.raises(Unreachable):
+                first.report(sent)
+            first.report(sent)
+        second.report()
+        world.aggregate()
+        assert world.round(1, state="complete", participants=2)
+        world.check_traces()
+
+
+def test_news_reach_those_whose_long_polls_have_died(tmp_path: Path) -> None:
+    """The first poll of each that waits is swallowed."""
+    with running(tmp_path, by_itself=True) as world:
+        number = world.ports["main"].number
+        world.stop_aggregator()
+        with cut_polls(number, swallows=[f"wait={LONG_POLL_S:g}".encode()]) as to_aggregator:
+            world.start_aggregator()
+            with cut_polls(number, swallows=[b"wait=2"]) as to_device:
+                world.add_device(poll_wait_s=2).start()
+                other = world.protocol_device()
+                other.enrol()
+                wait(lambda: world.open_round() == 1 and world.report_files(), "the device has reported")
+                other.report()
+                wait(lambda: world.round(1, state="complete", participants=2), "the round is complete")
+                assert to_aggregator.swallows == to_device.swallows == []
+                world.devices[0].stop()
+            world.stop_aggregator()
