@@ -33,8 +33,8 @@ from typing import ClassVar, Final
 
 DISK_FULL: Final = "disk-full"
 """No room, quota used up, or file size limit."""
-DISK_FULL_RETRY_S: Final = 60.0
-"""Somebody has to make room first."""
+DISK_FULL_RETRY_S: Final = 6.0
+"""Somebody has to make room first; asking whether that has happened costs little, and a round waits for it."""
 
 _NO_ROOM: Final = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 

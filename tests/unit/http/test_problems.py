@@ -54,7 +54,7 @@ def test_the_one_shape(kind: type[errors.FanlightError]) -> None:
     [
         (errors.Busy("x", retry_after_s=2.1), (503, "3")),
         (errors.Refused("x", slug="too-many-requests", retry_after_s=5), (429, "5")),
-        (errors.disk_full("/here"), (507, "60")),
+        (errors.disk_full("/here"), (507, "6")),
         (errors.Busy("x"), (503, None)),
     ],
 )
