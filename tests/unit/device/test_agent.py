@@ -7,10 +7,10 @@ import httpx
 import pytest
 from structlog.testing import capture_logs
 
-from fanlight.errors import Conflict, NotAuthentic, NotPossibleNow, Refused, Unreachable
+from fanlight.errors import Conflict, NotAuthentic, NotPossibleNow, Refused, Unreachable, disk_full
 from fanlight.protocol.closing import Result
 from fanlight.protocol.signing import raw_public_key
-from fanlight.services.device import status
+from fanlight.services.device import knocks, status
 from fanlight.services.device.learned import Held, Prepared
 from fanlight.services.device.learner import Learner
 from fanlight.services.device.role import DeviceRole
@@ -186,6 +186,32 @@ def test_an_offer_of_somebody_else_is_not_taken(federation: FakeFederation, devi
     federation.publish(first_model(version=1, bias=2.0))
     with pytest.raises(NotAuthentic):
         turn(device)
+
+
+def test_a_device_that_a_round_waits_for_knocks_every_few_seconds_however_long_nobody_answers(
+    federation: FakeFederation, device: DeviceRole
+) -> None:
+    """Half of the bounds: the jitter of these tests is .5."""
+
+    def waits() -> list[float]:
+        device.agent._failing.reset()
+        return [device.agent._note(Unreachable("Nobody answers.")) for _ in range(60)]
+
+    turn(device)
+    assert max(waits()) == knocks.LONGEST_S / 2, "there is no round"
+    federation.open_round()
+    turn(device)
+    assert max(waits()) == knocks.AWAITED_S / 2, "a round is open"
+    federation.by_itself = True
+    federation.open_round()
+    turn(device)
+    device.offers.current = None
+    assert max(waits()) == knocks.AWAITED_S / 2, "it has a report, and was started again"
+    full = disk_full("/reports")
+    told_s = full.retry_after_s
+    assert told_s is not None
+    assert told_s <= device.agent._note(full) <= told_s + knocks.AWAITED_S, "a disk is not full for ever"
+    device.agent._failing.reset()
 
 
 def test_the_thread_survives_a_server_that_is_away(federation: FakeFederation, device: DeviceRole) -> None:

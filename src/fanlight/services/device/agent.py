@@ -33,6 +33,7 @@ from fanlight.protocol.device import NOTHING_CHANGED, NOTHING_TO_LEARN_FROM
 from fanlight.protocol.device_round import Preparation
 from fanlight.protocol.exchange import Change, Offer
 from fanlight.protocol.plan import Kind
+from fanlight.services.device import knocks
 from fanlight.services.device.deliveries import Deliveries
 from fanlight.services.device.membership import Membership
 from fanlight.services.device.rounds import OTHER_MODEL, Rounds
@@ -99,7 +100,7 @@ class Agent:
         self._on_change = on_change
         self._at_leisure = at_leisure
         self._jitter = jitter
-        self._failing = Backoff(jitter, first_s=KNOCK_S, steady=_RESTART)
+        self._failing = Backoff(jitter, first_s=KNOCK_S, longest_s=knocks.LONGEST_S, steady=_RESTART)
         # the first refusals may pass (servers that still tell each other who is a member); later ones hardly do
         self._refused = Backoff(jitter, longest_s=120.0)
         self._deliveries = Deliveries(rounds, jitter)
@@ -164,6 +165,12 @@ class Agent:
         if offer is None or not offer.pause_s or self._has_left or self._rounds.store.unfinished():
             return 0.0
         return self._jitter() * offer.pause_s
+
+    def _longest_s(self) -> float:
+        """How long at most to wait before knocking again, see ``knocks``."""
+        offer = self._rounds.offers.current
+        awaited = bool(self._rounds.store.unfinished()) or (offer is not None and offer.manifest is not None)
+        return knocks.longest_s(awaited=awaited, pause_s=offer.pause_s if offer else None)
 
     async def _turn(self, client: httpx.AsyncClient) -> None:
         if self._has_left:
@@ -349,7 +356,8 @@ class Agent:
             return 0.0
         problem = as_problem(error)
         hopeless = isinstance(error, (NotEnrolled, Refused, Conflict, NotAuthentic))
-        pause_s = (self._refused if hopeless else self._failing).next(problem.retry_after_s)
+        told_s = problem.retry_after_s
+        pause_s = self._refused.next(told_s) if hopeless else self._failing.next(told_s, self._longest_s())
         now = self._clock()
         self.trouble = Trouble(problem.slug, problem.message, problem.next, int(now), int(now + pause_s))
         self._on_change()

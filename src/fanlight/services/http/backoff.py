@@ -7,6 +7,7 @@ says when to come back (``Retry-After``: RFC 9110, section 10.2.3); whoever was 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
@@ -35,17 +36,18 @@ class Backoff:
     steady: int = 0
     failures: int = 0
 
-    def next(self, told_s: float | None = None) -> float:
+    def next(self, told_s: float | None = None, longest_s: float = math.inf) -> float:
         """The next wait in seconds.
 
         Args:
             told_s: when the server said to come back, see ``FanlightError.retry_after_s``; not before that, then.
+            longest_s: a smaller bound than the usual one, this time.
 
         Returns:
             between 0 and ``first_s`` · 2ⁿ for the n-th failure beyond ``steady``, at most ``longest_s``; where told, so
             much or half of ``told_s`` later than that, whichever is more.
         """
-        bound = min(self.longest_s, self.first_s * 2.0 ** min(max(0, self.failures - self.steady), 30))
+        bound = min(self.longest_s, longest_s, self.first_s * 2.0 ** min(max(0, self.failures - self.steady), 30))
         self.failures += 1
         if told_s is None:
             return self.jitter() * bound
