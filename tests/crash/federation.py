@@ -40,29 +40,33 @@ class Federation:
     Args:
         folder: an empty folder.
         pictures: a folder for each device.
-        servers_at: ports at which others find the servers, if those are not their own.
+        servers_at: host and port at which others find each server, if those are not its own.
         policy: changes to the task's policy.
     """
 
     def __init__(
-        self, folder: Path, pictures: tuple[Path, ...], servers_at: Mapping[str, int] | None = None, **policy: Any
+        self,
+        folder: Path,
+        pictures: tuple[Path, ...],
+        servers_at: Mapping[str, tuple[str, int]] | None = None,
+        **policy: Any,
     ) -> None:
         self.home = folder / "federation"
         self.devices = tuple(f"device-{number}" for number in range(1, len(pictures) + 1))
         names = (*SERVERS, *self.devices)
         ports = dict(zip(names, free_ports(len(names)), strict=True))
-        found = {**ports, **(servers_at or {})}
+        found = servers_at or {name: (HOST, ports[name]) for name in SERVERS}
         chosen = Policy(**{"demo": True, "k_min": 2, "r_max_percent": 34, **policy})
         self.task = Task(classes=shapes.CLASSES, picture_size=32, training=Training(epochs=2), policy=chosen)
         init_federation(
             self.home,
-            main_url=f"http://{HOST}:{found['main']}",
-            aggregator_url=f"http://{HOST}:{found['aggregator']}",
+            main_url="http://{}:{}".format(*found["main"]),
+            aggregator_url="http://{}:{}".format(*found["aggregator"]),
             task_json=self.task.to_json(),
         )
         self.roles: dict[str, Role] = {}
         for name in SERVERS:
-            words = ["server" if name == "main" else name]
+            words = ["server" if name == "main" else name, "--hosts", found[name][0]]
             self.roles[name] = Role(name, self.home / name, folder / f"watch-{name}", ports[name], words)
         for name, data in zip(self.devices, pictures, strict=True):
             token = issue_token_file(self.home, name, int(time.time()) + _TOKENS_HOLD_S)

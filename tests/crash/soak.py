@@ -3,9 +3,12 @@
     make soak MINUTES=30 ARGS=--json
 
 Main server, aggregator and three devices that learn from pictures of shapes. Seeded disturbances come one after the
-other, and each is undone within seconds: a process is killed (SIGKILL) or frozen (SIGSTOP); a server's line is cut (a
-TCP proxy stands in front of each: it closes every connection and takes no new one); a server is started again on
-another port; a clock jumps by a day; as root, a disk is full (each role's state lies on a tmpfs of its own).
+other, and each is undone within seconds: a process is killed (SIGKILL) or frozen (SIGSTOP); a server is started again
+on another port; a clock jumps by a day; a server's line is cut (a TCP proxy stands in front of each: it closes every
+connection and takes no new one), or dies without a word (the proxy takes whatever comes and hands nothing on, and what
+was connected then stays dead: as behind a router that has forgotten it). Where root may, there are two more: a cable is
+pulled (each proxy listens behind one, see ``cable``), so that packets are lost both ways; and a disk is full (each
+role's state lies on a tmpfs of its own).
 
 Every few minutes, and at the end, the task is paused and all that ``invariants`` knows must hold: sums, logs, one
 release a round, nothing acknowledged lost, no traces. From half time on both servers and one device go on living (they
@@ -35,20 +38,24 @@ import httpx
 
 from fanlight.learning.datasets import prepare
 from fanlight.services.http.sessions import API_TOKEN_FILE
+from tests.crash.cable import Cable, laid
 from tests.crash.federation import SERVERS, Federation
 from tests.crash.full_disk import fill, small_disk
 from tests.crash.invariants import Invariants
 from tests.crash.role import HOST, until
 from tests.cutting_proxy import CuttingProxy
 from tests.e2e.terminals import free_ports
+from tests.requirements import laying_cables, mounting_tmpfs
 
 DEVICES: Final = 3
 DAY_S: Final = 86_400
 CHECK_EVERY_S: Final = 180.0
-LONGEST_STALL_S: Final = 120.0
+LONGEST_STALL_S: Final = 60.0
 """From the end of a disturbance to the end of the next complete round: beyond it, a round is stuck."""
 LASTING: Final = (*SERVERS, "device-1")
 """Who is not started again in the second half."""
+OF_EVERYBODY: Final = ("kill", "freeze", "clock", "full disk")
+"""What happens to devices, too; the lines are those of the servers."""
 SLACK_MB: Final = 25.0
 """By so much may the memory of one that lives on grow, from the first quarter of the second half to the last."""
 MOST_DISK_MB: Final = 200.0
@@ -75,15 +82,23 @@ class Soak:
 
     def __post_init__(self) -> None:
         self._random = random.Random(self.seed)
-        self._found_at = dict(zip(SERVERS, free_ports(len(SERVERS)), strict=True))
+        self._around = ExitStack()
+        self._cables: dict[str, Cable] = {}
+        if laying_cables():
+            self._cables = {name: self._around.enter_context(laid(number)) for number, name in enumerate(SERVERS)}
+        self._found_at = {
+            name: (self._cables[name].host if self._cables else HOST, port)
+            for name, port in zip(SERVERS, free_ports(len(SERVERS)), strict=True)
+        }
         pictures = tuple(prepare("shapes", DEVICES, 0, self.folder / "pictures").device_folders)
         policy = {"by_itself": True, "wait_s": 10, "window_s": 60}
         self.federation = Federation(self.folder, pictures, self._found_at, **policy)
-        os.environ["FANLIGHT_DEVICE_ANSWERS_PER_DAY"] = "100000"  # processes are forked from one not yet there
+        # processes are forked from one not yet there
+        os.environ["FANLIGHT_DEVICE_ANSWERS_PER_DAY"] = "100000"
+        os.environ["NO_PROXY"] = ",".join(host for host, _ in self._found_at.values())
         self._invariants = Invariants(self.federation)
         self._lines: dict[str, CuttingProxy] = {}
-        self._disks = ExitStack()
-        self._has_disks = os.geteuid() == 0
+        self._has_disks = mounting_tmpfs() is not None
         self._complete = 0
         self._lasting: tuple[str, ...] = ()
 
@@ -107,16 +122,20 @@ class Soak:
             self.check()
             self._check_sizes()
         finally:
-            self.federation.close()
-            for line in self._lines.values():
-                line.stop()
-            self._disks.close()
+            self.close()
+
+    def close(self) -> None:
+        """End all, and take away what was set up for it."""
+        self.federation.close()
+        for line in self._lines.values():
+            line.stop()
+        self._around.close()
 
     def _start(self) -> None:
         for role in self.federation.roles.values():
             role.state.mkdir(exist_ok=True)
             if self._has_disks:
-                self._disks.enter_context(small_disk(role.state, DISK))
+                self._around.enter_context(small_disk(role.state, DISK))
         for name in SERVERS:
             self._join(name)
         for role in self.federation.roles.values():
@@ -152,11 +171,15 @@ class Soak:
 
     def _disturb(self) -> None:
         kinds: dict[str, Callable[[str], None]] = {
-            "kill": self._kill, "freeze": self._freeze, "cut": self._cut, "move": self._move, "clock": self._shift,
+            "kill": self._kill, "freeze": self._freeze, "cut": self._cut, "silence": self._silence,
+            "move": self._move, "clock": self._shift,
         }  # fmt: skip
         if self._has_disks:
             kinds["full disk"] = self._fill
-        whom = dict.fromkeys(kinds, tuple(self.federation.roles)) | {"cut": SERVERS, "move": SERVERS}
+        if self._cables:
+            kinds["pulled cable"] = self._pull
+        everybody = tuple(self.federation.roles)
+        whom = {kind: everybody if kind in OF_EVERYBODY else SERVERS for kind in kinds}
         for kind in ("kill", "move"):
             whom[kind] = tuple(name for name in whom[kind] if name not in self._lasting)
         kind = self._random.choice([kind for kind in kinds if whom[kind]])
@@ -195,6 +218,18 @@ class Soak:
         time.sleep(self._random.uniform(0.2, 4))
         self._join(name)
 
+    def _silence(self, name: str) -> None:
+        line = self._lines[name]
+        line.silent = True
+        time.sleep(self._random.uniform(0.2, 4))
+        line.forget()
+        line.silent = False
+
+    def _pull(self, name: str) -> None:
+        self._cables[name].pull()
+        time.sleep(self._random.uniform(0.2, 4))
+        self._cables[name].plug()
+
     def _move(self, name: str) -> None:
         role = self.federation.roles[name]
         self._lines[name].stop()
@@ -218,8 +253,9 @@ class Soak:
 
     def _join(self, name: str) -> None:
         """Let the others reach a server again."""
-        self._lines[name] = CuttingProxy(self.federation.roles[name].port, [], self._found_at[name])
-        self._lines[name].start()
+        _, port = self._found_at[name]
+        self._lines[name] = CuttingProxy(self.federation.roles[name].port, port=port)
+        self._lines[name].start(self._cables[name].listen(port) if self._cables else None)
 
     # -- what is seen
 

@@ -32,7 +32,7 @@ def test_memory_that_grows_and_a_full_folder_are_violations(tmp_path: Path) -> N
     run.memory["main"] = [100.0] * 6 + [100.0 + SLACK_MB + 1] * 2
     with pytest.raises(AssertionError, match="main grew"):
         run._check_sizes()
-    run.federation.close()
+    run.close()
 
 
 def test_a_wrong_sum_is_a_violation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
