@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from fanlight.errors import Unreachable
+from fanlight.protocol.aggregator_round import State
 from fanlight.services.aggregator.main_client import LONG_POLL_S
 from fanlight.services.http import silence
 from tests.cutting_proxy import cut, cut_polls
@@ -79,3 +80,28 @@ def test_news_reach_those_whose_long_polls_have_died(tmp_path: Path) -> None:
                 assert to_aggregator.swallows == to_device.swallows == []
                 world.devices[0].stop()
             world.stop_aggregator()
+
+
+def test_a_window_is_kept_while_whoever_works_with_main_waits_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with running(tmp_path, window_s=10) as world:
+        service, newcomer = world.aggregator.service, world.protocol_device()
+        with cut(service.main._remote.wire, world.ports["main"].number) as line:
+            world.enrolled(2)
+            number = world.open_round()
+            monkeypatch.setattr(silence, "ANSWER_S", 3600.0)  # nothing but the end of the line ends a wait
+            line.swallows.append(post("enrolments"))
+            newcomer.enrol()
+            wait(lambda: line.swallows == [], "the aggregator tells main of the newcomer, and waits")
+
+            def given_up() -> bool:
+                stored = service.rounds.latest()
+                return stored is not None and (stored.record.number, stored.record.at) == (number, State.ABANDONED)
+
+            wait(given_up, "the round is given up")
+            assert service._work.locked(), "while it goes on waiting"
+        assert number is not None
+        wait(lambda: world.round(number, state="abandoned", reason="window-passed"), "main is told of it afterwards")
+        wait(lambda: world.open_round() == number + 1, "and the next round opens")
+        world.check_traces()

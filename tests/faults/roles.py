@@ -113,8 +113,7 @@ class Aggregator:
         except FanlightError as error:
             if isinstance(error, StorageError):
                 raise
-            with suppress(FanlightError):  # ``_end_without_main`` would survive the death of its own process, too
-                self.service._end_in_time()
+            self.service._end_without_main()
 
     def close(self) -> None:
         self.service.close()

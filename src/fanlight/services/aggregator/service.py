@@ -21,6 +21,7 @@ from fanlight.protocol.aggregator_round import TERMINAL, Record, State
 from fanlight.protocol.exchange import ORDERED_BY_MAIN, Enrolments, Order, Orders
 from fanlight.protocol.manifest import Proposal
 from fanlight.services.aggregator import held_reports, refusals, round_table
+from fanlight.services.aggregator.deadline import Deadline
 from fanlight.services.aggregator.main_client import LONG_POLL_S, MainClient
 from fanlight.services.aggregator.masked_sums import DEAD_ROUND
 from fanlight.services.aggregator.reception import Reception
@@ -56,6 +57,9 @@ _UNDER_WAY: Final = frozenset({State.COLLECTING, State.CLOSED, State.AGREED})
 """The round is open, and its sum is not released."""
 _SURELY_S: Final = 0.1
 """So long after the end of a window it has passed by every clock of this machine."""
+_YIELD_S: Final = 1.0
+"""So much later a round is ended without main: whoever works with main does it better, and has told main then."""
+WINDOW_PASSED: Final = "window-passed"
 _RESTART: Final = 40
 """For so many tries, about ten seconds, main may just be starting again: rounds wait for both servers."""
 
@@ -105,6 +109,7 @@ class AggregatorService:
         self._stopping = threading.Event()
         self._wake: Callable[[], object] = lambda: None
         self._thread = threading.Thread(target=self._run, name="fanlight-orders", daemon=True)
+        self._deadline = Deadline(self._without_main_s, self._end_without_main, name="fanlight-deadline")
         self._members_version = -1
         self._backoff = Backoff(jitter, first_s=0.5, longest_s=5.0, steady=_RESTART)
 
@@ -162,6 +167,7 @@ class AggregatorService:
     def start(self) -> None:
         """Follow main's orders from now on, in a thread of its own; back off while it cannot be reached."""
         self._thread.start()
+        self._deadline.start()
 
     def stop(self, timeout_s: float) -> None:
         """Follow no more orders; the work at hand is given ``timeout_s`` seconds to end."""
@@ -170,6 +176,7 @@ class AggregatorService:
             self._wake()
         if self._thread.is_alive():
             self._thread.join(timeout_s)
+        self._deadline.stop(timeout_s)
 
     def _run(self) -> None:
         with suppress(asyncio.CancelledError):
@@ -192,7 +199,7 @@ class AggregatorService:
                 except Exception as error:  # noqa: BLE001 - the loop must survive whatever happens in it
                     problem = as_problem(error)
                     self._note(problem)
-                    await self._pause(self._backoff.next(problem.retry_after_s))
+                    await asyncio.sleep(self._backoff.next(problem.retry_after_s))
 
     def _follow_all(self, orders: Orders) -> int:
         """Follow orders, and those that main answers meanwhile; the version of the last ones."""
@@ -215,19 +222,28 @@ class AggregatorService:
             return math.inf
         return max(0.0, stored.record.terms.closes_at - self.clock())
 
-    async def _pause(self, pause_s: float) -> None:
-        """Leave main alone for so long. However long that is, a round ends when its window does."""
-        window_s = self._window_s()
-        if window_s <= pause_s:
-            await asyncio.sleep(window_s + _SURELY_S)
-            self._end_without_main()
-            pause_s -= window_s
-        await asyncio.sleep(pause_s)
+    def _without_main_s(self) -> float:
+        """When to look whether the round's window has passed with too few reports, if these are still too few."""
+        try:
+            return self._window_s() + _YIELD_S if self._lacks_reports() else math.inf
+        except StorageError:
+            return _YIELD_S
+
+    def _lacks_reports(self) -> bool:
+        stored = self.rounds.latest()
+        if stored is None or stored.record.at is not State.COLLECTING:
+            return False
+        return self.rounds.count(stored.record.mh) < stored.record.terms.proposal.k_min
 
     def _end_without_main(self) -> None:
-        """Main cannot be reached; a round whose window has passed with too few reports is given up all the same."""
+        """Give up a round whose window has passed with too few reports, whoever waits for main; it is told later.
+
+        Nothing else can become of such a round: it takes no reports any more, and cannot be closed.
+        """
         try:
-            self._end_in_time()
+            if self._window_s() == 0 and self._lacks_reports():
+                self.rounds.abandon(WINDOW_PASSED)
+                self.pages.notify()
         except Exception as error:  # noqa: BLE001 - as in the loop
             self._note(as_problem(error))
 
@@ -305,7 +321,7 @@ class AggregatorService:
         if self.clock() < terms.closes_at:
             return
         if state is State.COLLECTING and self.rounds.count(stored.record.mh) < terms.proposal.k_min:
-            self.abandon_round("window-passed")
+            self.abandon_round(WINDOW_PASSED)
             return
         if state is State.AGREED or self._close().at is not State.ABANDONED:
             self.release_round()
@@ -320,6 +336,7 @@ class AggregatorService:
         else:
             return
         self.reception.expect(self.rounds.open(self.main.manifest(signed)))
+        self._deadline.look()
         self.pages.notify()
 
     def _exchange_members(self, orders: Orders) -> None:

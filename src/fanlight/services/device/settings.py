@@ -42,5 +42,5 @@ class DeviceSettings(RoleSettings):
     threads: Annotated[int, Field(ge=1, le=256)] = Field(1, description="Threads that compute features.")
     batch: Annotated[int, Field(ge=1, le=1024)] = Field(8, description="Pictures computed at once; costs memory.")
     poll_wait_s: Annotated[float, Field(ge=0, le=25)] = Field(
-        20, description="Longest wait for news from the main server in one request, in seconds."
+        10, description="Longest wait for news from the main server in one request, in seconds."
     )
