@@ -357,6 +357,9 @@ def main() -> int:
     parser.add_argument("--json", action="store_true", help="the summary as one JSON line")
     options = parser.parse_args()
     print(f"seed {options.seed}", file=sys.stderr)
+    for kind, possible in (("full disks", mounting_tmpfs()), ("pulled cables", laying_cables())):
+        if not possible:
+            print(f"left out here: {kind} (see tests/requirements.py)", file=sys.stderr)
     with tempfile.TemporaryDirectory(prefix="fanlight-soak-") as folder:
         summary = soak(60 * options.minutes, options.seed, Path(folder))
     print(json.dumps(summary) if options.json else "\n".join(f"{key}: {value}" for key, value in summary.items()))

@@ -46,10 +46,12 @@ class Deadline:
             self._thread.join(timeout_s)
 
     def _run(self) -> None:
-        while not self._stopping:
+        while True:
             with self._changed:
+                if self._stopping:
+                    return
                 left_s = self._left_s()
                 self._due = time.monotonic() + left_s
-                woken = self._stopping or self._changed.wait(min(left_s, threading.TIMEOUT_MAX))
+                woken = self._changed.wait(min(left_s, threading.TIMEOUT_MAX))
             if not woken:
                 self._when_up()
