@@ -341,7 +341,7 @@ class World:
         settings = AggregatorSettings(
             state=self.federation / "aggregator", host=HOST, port=self.ports["aggregator"].number
         )
-        app, self.aggregator = create_aggregator(settings, clock=self.clock)
+        app, self.aggregator = create_aggregator(settings, clock=self.clock, monotonic=self.clock.monotonic)
         self.apps["aggregator"] = app
         self._running["aggregator"] = Running(app, self.ports["aggregator"], self.clock)
 

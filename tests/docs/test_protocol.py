@@ -111,7 +111,8 @@ def routes(tmp_path: Path) -> Iterator[set[tuple[str, str]]]:
     identity = load_server_identity(home / "main", Role.MAIN)
     main = MainService(home / "main", identity, time.time, time.monotonic, secrets.token_bytes)
     identity = load_server_identity(home / "aggregator", Role.AGGREGATOR)
-    aggregator = AggregatorService(home / "aggregator", identity, time.time, secrets.token_bytes, lambda: 0.5)
+    clocks = time.time, time.monotonic
+    aggregator = AggregatorService(home / "aggregator", identity, *clocks, secrets.token_bytes, lambda: 0.5)
     found: list[PlainRoute] = [
         *protocol_api.protocol_routes(main, ["localhost:1"]),
         *reports_api.protocol_routes(aggregator, ["localhost:2"]),

@@ -218,6 +218,16 @@ def test_when_the_window_has_passed_what_is_here_is_summed(tmp_path: Path) -> No
         wait(lambda: world.round(1, state="released", participants=2), "the aggregator finishes by itself")
 
 
+@pytest.mark.parametrize("restarted", [False, True], ids=["running", "restarted"])
+def test_a_round_ends_with_its_window_though_the_clock_was_set_back(restarted: bool, tmp_path: Path) -> None:
+    with running(tmp_path, window_s=2) as world:
+        world.enrolled(2)[0].report()
+        world.clock.offset -= 86_400
+        if restarted:
+            world.restart_aggregator()
+        wait(lambda: world.round(1, state="abandoned", reason="window-passed"), "the window has passed all the same")
+
+
 def main_is_away(world: World, monkeypatch: pytest.MonkeyPatch, retry_after_s: float | None) -> list[int]:
     """Main answers the aggregator's questions for orders no more; what is returned grows with each of them."""
     asked: list[int] = []

@@ -100,7 +100,8 @@ class Aggregator:
             _at_home(aggregator_service, store),
             mock.patch.object(main_client, "Remote", return_value=self._line),
         ):
-            self.service = AggregatorService(state, identity, around.clock, around.randomness, lambda: 0.5)
+            clocks = around.clock, around.clock
+            self.service = AggregatorService(state, identity, *clocks, around.randomness, lambda: 0.5)
         self.routes = AggregatorRoutes(self.service)
         self.database = self.service.database
 

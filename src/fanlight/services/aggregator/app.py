@@ -53,6 +53,7 @@ def create_app(
     settings: AggregatorSettings,
     *,
     clock: Callable[[], float] = time.time,
+    monotonic: Callable[[], float] = time.monotonic,
     random_bytes: Callable[[int], bytes] = os.urandom,
     jitter: Callable[[], float] = random.random,
     reception: type[Reception] = Reception,
@@ -61,7 +62,7 @@ def create_app(
 
     Args:
         settings: the owner's.
-        clock, random_bytes, jitter: time and chance, for tests.
+        clock, monotonic, random_bytes, jitter: time and chance, for tests.
         reception: takes the reports; another one for benchmarks.
 
     Raises:
@@ -72,7 +73,7 @@ def create_app(
         main_url=settings.main_url,
         aggregator_url=settings.aggregator_url,
     )
-    service = AggregatorService(settings.state, identity, clock, random_bytes, jitter, reception)
+    service = AggregatorService(settings.state, identity, clock, monotonic, random_bytes, jitter, reception)
     steps, records = Steps(service), Records(service)
     sessions = OwnerSessions.of(ROLE, settings.port, settings.state, clock)
 

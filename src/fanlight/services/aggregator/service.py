@@ -27,6 +27,7 @@ from fanlight.services.aggregator.masked_sums import DEAD_ROUND
 from fanlight.services.aggregator.reception import Reception
 from fanlight.services.aggregator.round_table import Stored
 from fanlight.services.aggregator.rounds import Rounds
+from fanlight.services.aggregator.window import Window
 from fanlight.services.federation import ServerIdentity
 from fanlight.services.http.backoff import Backoff
 from fanlight.services.http.jobs import Jobs
@@ -71,6 +72,7 @@ class AggregatorService:
         state: its folder.
         identity: its key and whom it trusts.
         clock: unix seconds.
+        monotonic: seconds that only grow.
         random_bytes: cryptographic source.
         jitter: a number in [0, 1), fresh each call; nothing secret depends on it.
         reception: takes the reports.
@@ -81,6 +83,7 @@ class AggregatorService:
         state: Path,
         identity: ServerIdentity,
         clock: Callable[[], float],
+        monotonic: Callable[[], float],
         random_bytes: Callable[[int], bytes],
         jitter: Callable[[], float],
         reception: type[Reception] = Reception,
@@ -100,6 +103,7 @@ class AggregatorService:
         self.reception = reception(self.database, keys, machine, self.membership, self.rounds, clock)
         self.rounds.forget_old()
         self.main = MainClient(identity, clock)
+        self._window = Window(clock, monotonic)
         self.pages = Notifier()
         self.jobs = Jobs(on_change=self.pages.notify)
         self.main_problem: Problem | None = None
@@ -220,7 +224,7 @@ class AggregatorService:
         stored = self.rounds.latest()
         if stored is None or stored.record.at not in _UNDER_WAY:
             return math.inf
-        return max(0.0, stored.record.terms.closes_at - self.clock())
+        return self._window.left_s(stored.record)
 
     def _without_main_s(self) -> float:
         """When to look whether the round's window has passed with too few reports, if these are still too few."""
@@ -310,7 +314,7 @@ class AggregatorService:
         return self._tell_main()
 
     def _end_in_time(self) -> None:
-        """The round's window is on this server's clock: when it has passed, finish with what is here, or give up.
+        """The round's window is on this server's clocks: when it has passed, finish with what is here, or give up.
 
         Also what an operator, or this server before it died, has begun and not brought to its end.
         """
@@ -318,7 +322,7 @@ class AggregatorService:
         if stored is None or stored.record.at not in _UNDER_WAY:
             return
         state, terms = stored.record.at, stored.record.terms
-        if self.clock() < terms.closes_at:
+        if self._window.left_s(stored.record) > 0:
             return
         if state is State.COLLECTING and self.rounds.count(stored.record.mh) < terms.proposal.k_min:
             self.abandon_round(WINDOW_PASSED)
@@ -336,7 +340,7 @@ class AggregatorService:
         else:
             return
         self.reception.expect(self.rounds.open(self.main.manifest(signed)))
-        self._deadline.look()
+        self._deadline.look()  # from now on the window runs, whatever the clock on the wall is set to
         self.pages.notify()
 
     def _exchange_members(self, orders: Orders) -> None:
