@@ -102,6 +102,12 @@ def test_a_server_moves_to_another_port(moved: str, tmp_path: Path, pictures: tu
             said = wait_for_problem(federation, "device-1", "unreachable")
             assert f"The main server at http://{HOST}:{old} does not answer" in said
             until(lambda: federation.ask("aggregator", "/api/v1/status")["main_problem"], "the aggregator says so")
+        else:
+            for route in ("/modeltrain", "/sendstatus"):
+                step(federation, "device-1", route)
+            federation.press("device-1", "/sendmodel")
+            said = wait_for_problem(federation, "device-1", "unreachable")
+            assert f"The secure aggregator at http://{HOST}:{old} does not answer" in said
         option = f"--{moved}-url"
         for other in federation.roles.values():
             if moved == "main" or other.name in DEVICES:
@@ -109,8 +115,9 @@ def test_a_server_moves_to_another_port(moved: str, tmp_path: Path, pictures: tu
                 if other is not role:
                     other.stop()
                     other.start()
-        until(federation.is_at_rest, "everybody has found it", federation.summary)
-        federation.cycle()
+        if moved == "main":
+            until(federation.is_at_rest, "everybody has found it", federation.summary)
+        federation.cycle()  # with the aggregator moved, a report is on its way
         Invariants(federation).check()
 
 
@@ -190,6 +197,41 @@ def test_rounds_by_themselves_go_on_when_a_clock_jumps_by_a_day(
         federation.close()
 
 
+@pytest.mark.parametrize("shift_s", [DAY_S, -DAY_S], ids=["forward", "back"])
+def test_a_round_with_a_dead_device_ends_though_the_clock_of_its_window_jumps(
+    shift_s: float, tmp_path: Path, pictures: tuple[Path, ...]
+) -> None:
+    federation = Federation(tmp_path, pictures, by_itself=True, wait_s=DAY_S, window_s=10)
+    try:
+        for role in federation.roles.values():
+            role.start()
+        until(lambda: (federation.version() or 0) >= 2, "rounds run", federation.summary)
+        federation.roles["device-2"].kill()
+        number = until(lambda: round_with_one_report(federation), "a round waits for the dead", federation.summary)
+        federation.roles["aggregator"].command("shift", shift_s)
+        ended = until(lambda: ended_round(federation, number), "its window has passed", federation.summary)
+        assert (ended["state"], ended["reason"]) == ("abandoned", "window-passed")
+        federation.roles["aggregator"].command("shift", 0.0)
+        version = until(federation.version, "the main server says its version")
+        federation.roles["device-2"].start()
+        until(lambda: (federation.version() or 0) >= version + 2, "rounds go on", federation.summary)
+    finally:
+        federation.close()
+
+
+def round_with_one_report(federation: Federation) -> int | None:
+    """The number of the open round, if one device of two has reported."""
+    status = federation.ask("aggregator", "/api/v1/status")
+    found = status["round"] or {}
+    return int(found["round"]) if (found.get("state"), status["reports"]) == ("collecting", 1) else None
+
+
+def ended_round(federation: Federation, number: int) -> dict[str, Any] | None:
+    """A round that is over, as main has it."""
+    found = federation.ask("main", f"/api/v1/rounds/{number}")
+    return dict(found) if found["ended_at"] is not None else None
+
+
 def test_a_device_is_away_for_hours(tmp_path: Path, pictures: tuple[Path, ...]) -> None:
     with running(tmp_path, pictures, window_s=HOUR_S) as federation:
         for route in ("/modeltrain", "/sendstatus", "/sendmodel"):
@@ -202,9 +244,21 @@ def test_a_device_is_away_for_hours(tmp_path: Path, pictures: tuple[Path, ...]) 
             federation.roles[name].command("shift", 6 * HOUR_S)
         until(lambda: federation.ask("aggregator", "/api/v1/status")["round"]["round"] == 2, "the window has passed")
         away.start()
+        back = until(lambda: knows_round(federation, "device-2", 2), "it knows the new round", federation.summary)
+        assert back["problem"] is None
+        assert back["round"]["report"] is None, "what it had begun for the first round it does not send any more"
+        assert back["preparation"] == "trained", "its training was not in vain: the model is the same"
         federation.cycle()
         first = federation.ask("main", "/api/v1/rounds/1")
         assert (first["state"], first["reason"]) == ("abandoned", "window-passed")
         history = federation.ask("device-1", "/api/v1/learning")["rounds"]
         assert (history[0]["result"], history[0]["reason"]) == ("abandoned", "window-passed")
+        history = federation.ask("device-2", "/api/v1/learning")["rounds"]
+        assert 1 not in [line["round"] for line in history], "it took no part in the first round, and says so"
         Invariants(federation).check()
+
+
+def knows_round(federation: Federation, name: str, number: int) -> dict[str, Any] | None:
+    """A device's status, once it knows that round as the open one."""
+    status = federation.ask(name, "/api/v1/status") or {}
+    return dict(status) if (status.get("round") or {}).get("round") == number else None
