@@ -105,6 +105,7 @@ class FakeFederation:
     plan: Plan = PLAN
     model: bytes = field(default_factory=first_model)
     version: int = 0
+    offers_since: int = 0  # where main's counter of offers began when it was started
     manifest: SignedManifest | None = None
     down: set[str] = field(default_factory=set)
     lose_answers_to: set[str] = field(default_factory=set)
@@ -291,7 +292,7 @@ class FakeFederation:
         self.acknowledged.append(request.url.params.get("have"))
         offer = Offer(
             fid=self.trust.fid,
-            version=self.version + 1,
+            version=self.offers_since + self.version + 1,
             by_itself=self.by_itself,
             plan=self.plan.encode(),
             model=hashlib.sha256(self.model).digest(),

@@ -28,6 +28,19 @@ def test_a_refused_round_is_declined_once(federation: FakeFederation, tmp_path: 
     role.stop()
 
 
+def test_a_main_server_that_was_started_anew_is_told_again(
+    federation: FakeFederation, tmp_path: Path, drawn: Path
+) -> None:
+    role = federation.device(tmp_path / "device-2", drawn, accept_demo=False)
+    signed = federation.open_round()
+    turn(role)
+    federation.offers_since = 1_000  # it has forgotten who declined, while this device paused between two polls
+    turn(role)
+    turn(role)
+    assert federation.declined == [signed.hash.hex()] * 2
+    role.stop()
+
+
 def test_a_round_over_the_days_limit_is_declined(federation: FakeFederation, tmp_path: Path, drawn: Path) -> None:
     role = federation.device(tmp_path / "device-2", drawn, answers_per_day=1)
     federation.by_itself = True

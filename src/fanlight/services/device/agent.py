@@ -106,7 +106,7 @@ class Agent:
         self._deliveries = Deliveries(rounds, jitter)
         self._leaving = Backoff(jitter, first_s=2.0, longest_s=20.0)
         self._ask_at_once = True
-        self._declined: bytes | None = None
+        self._declined: tuple[bytes, int] | None = None  # the round, and the offer by which it was open
         self._told: tuple[int, Change | None] | None = None
         self._looked_at = 0.0
         self._stopping = threading.Event()
@@ -314,12 +314,18 @@ class Agent:
             self._wait_for(job)
 
     def _decline(self, mh: bytes, slug: str) -> None:
-        """Tell main, once, that it need not wait for this device, and in a word why."""
-        if self._declined == mh:
+        """Tell main that it need not wait for this device, and in a word why.
+
+        Again with each offer that is new: a main server that was started anew meanwhile has forgotten it, and its
+        offers have other versions.
+        """
+        offer = self._rounds.offers.current
+        assert offer is not None  # what is declined was in it
+        if self._declined == (mh, offer.version):
             return
         with contextlib.suppress(NotFound, Conflict):  # the round is over, or main is older than this message
             self._rounds.main.decline(mh, slug)
-        self._declined = mh
+        self._declined = mh, offer.version
 
     def _wait_for(self, job: Job) -> None:
         """Wait until a step has ended; its problem becomes the loop's."""
