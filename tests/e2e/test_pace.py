@@ -11,6 +11,7 @@ import pytest
 from fanlight.errors import RemoteError
 from fanlight.services.main_server.news import WAITING_EACH
 from fanlight.services.main_server.pace import LONGEST_OFFER_WAIT_S
+from fanlight.services.main_server.presence import PRESENT_S
 from tests.services_world import World, running, wait
 
 
@@ -37,6 +38,15 @@ def test_with_many_devices_each_is_told_to_pause_and_the_operator_sees_it(world:
     assert world.owner("main").status()["devices"]["here"] == 0
     world.main.service.change_policy(polls_per_second=200)
     assert devices[0].offer().pause_s is None
+
+
+def test_that_main_answers_makes_no_device_present_for_longer(world: World) -> None:
+    device = world.protocol_device()
+    device.enrol()
+    version = device.offer().version
+    device.main.remote.send("GET", f"/protocol/v1/offer?after={version}&wait=2")
+    world.clock.let_pass(PRESENT_S - 1.0)
+    assert not world.main.service.presence.is_present(device.id), "frozen while it waited, it has said nothing since"
 
 
 def test_a_device_with_too_many_waiting_requests_comes_back_when_it_was_told_to(world: World) -> None:

@@ -72,7 +72,6 @@ def _device_routes(sender: Sender, service: MainService) -> list[PlainRoute]:
             if await request.is_disconnected():
                 service.lose(device, asked_at)
                 return Response(status_code=204)
-            service.presence.see(device)
         return cbor(offers.to(device))
 
     async def model(request: Request) -> Response:
