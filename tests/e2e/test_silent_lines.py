@@ -6,12 +6,17 @@ up before anybody looked at a clock.
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from fanlight.errors import Unreachable
 from fanlight.protocol.aggregator_round import State
+from fanlight.protocol.main_round import Step
+from fanlight.protocol.main_server import MainServer
 from fanlight.services.aggregator.main_client import LONG_POLL_S
 from fanlight.services.http import silence
 from tests.cutting_proxy import cut, cut_polls
@@ -47,6 +52,32 @@ def test_whatever_the_aggregator_says_may_be_swallowed(tmp_path: Path, monkeypat
             wait(lambda: world.open_round() == 2, "and the next round opens")
         assert world.round(1, state="complete", participants=2)
         world.check_traces()
+
+
+def test_a_release_that_comes_again_while_its_sum_is_computed_waits_for_the_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Computed side by side, each would take longer, and whoever asks would lose patience again."""
+    computing, most, really = [0], [0], MainServer.take_release
+
+    def take_release(*arguments: Any) -> Step:
+        computing[0] += 1
+        most[0] = max(most[0], computing[0])
+        threading.Event().wait(0.5)  # time for the other one to come in, if nothing holds it up
+        computing[0] -= 1
+        return really(*arguments)
+
+    with running(tmp_path) as world:
+        for device in world.enrolled(2):
+            device.report()
+        world.owner("aggregator").step("/aggregate_models")
+        signed, y = world.aggregator.service.rounds.release()
+        monkeypatch.setattr(MainServer, "take_release", take_release)
+        with ThreadPoolExecutor(2) as threads:
+            first, second = threads.map(world.main.service.rounds.release, [signed] * 2, [y.copy(), y.copy()])
+        assert first == second
+        assert most == [1]
+        wait(lambda: world.round(1, participants=2), "the round is released")
 
 
 def test_a_report_that_is_swallowed_is_sent_again(tmp_path: Path) -> None:
