@@ -18,6 +18,7 @@ from fanlight.services.main_server import guide
 from fanlight.services.main_server.app import MainServerParts
 from fanlight.services.main_server.overview import AGGREGATE, MEASURE, PUBLISH
 from fanlight.services.main_server.service import PATIENCE_ROUNDS
+from fanlight.services.server.digits_in_paths import device_in_path
 from fanlight.services.server.numbers_in_paths import Which
 
 STEPS: Final = titled("main", AGGREGATE, PUBLISH, MEASURE)
@@ -73,6 +74,11 @@ def pages(console: Console, parts: MainServerParts) -> APIRouter:
     def go_on(_owner: Annotated[Owner, Depends(require_owner_post)]) -> Response:
         parts.conductor.go_on()
         return RedirectResponse("/", status_code=303)
+
+    @router.post("/devices/{device}/readmit")
+    def readmit(device: str, _owner: Annotated[Owner, Depends(require_owner_post)]) -> Response:
+        parts.service.readmit(device_in_path(device))
+        return RedirectResponse("/devices", status_code=303)
 
     def read() -> Shown:
         status, steps = overview.status(), overview.steps()

@@ -39,7 +39,9 @@ def server(
     return app, parts
 
 
-def add_round(parts: MainServerParts, number: int, *, state: str = "complete", kind: str = "train") -> None:
+def add_round(
+    parts: MainServerParts, number: int, *, state: str = "complete", kind: str = "train", reason: str = "too few"
+) -> None:
     """A round that is over, from the current model; a training round adds a version, published."""
     service = parts.service
     with service.database.transaction() as tx:
@@ -50,7 +52,7 @@ def add_round(parts: MainServerParts, number: int, *, state: str = "complete", k
             insert(tables.rounds).values(
                 number=number, kind=kind, mh=bytes([number]) * 32, state=state, record=record.encode(),
                 model=current.sha256,
-                asked=Order.NONE.value, participants=5, reason="ok" if state == "complete" else "too few",
+                asked=Order.NONE.value, participants=5, reason="ok" if state == "complete" else reason,
                 opened_at=1_800_000_000.0 + number, ended_at=1_800_000_010.0 + number,
             )
         )  # fmt: skip

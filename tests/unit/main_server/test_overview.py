@@ -27,7 +27,7 @@ def test_when_no_round_opens_any_more_the_steps_say_so_and_what_to_do(parts: Mai
     parts.service.change_policy(by_itself=True, rounds=1)
     add_round(parts, 1)
     for number in range(2, 5):
-        add_round(parts, number, kind="measure", state="abandoned")
+        add_round(parts, number, kind="measure", state="abandoned", reason="window-passed")
     aggregate, publish, _measure = parts.overview.steps()
     assert aggregate.reason == "No round is open. All rounds are done."
     assert publish.reason == "There is no new model to publish. All rounds are done."

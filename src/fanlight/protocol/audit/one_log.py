@@ -27,7 +27,17 @@ _ROUNDS_AT_ONCE: Final = 3
 signature on this one."""
 _MOST_RECEIPTS: Final = 10_000
 _KEPT_AS_THEY_ARE: Final = frozenset(
-    {"policy", "algorithm", "augmentation", "class-weights", "stopped", "resumed", "collect-anew"}
+    {
+        "policy",
+        "algorithm",
+        "augmentation",
+        "class-weights",
+        "stopped",
+        "resumed",
+        "collect-anew",
+        "quarantined",
+        "readmitted",
+    }
 )
 """Main's own notes: nobody signs them."""
 Handler: TypeAlias = "Callable[[OneLog, ChainedEntry], None]"

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Body, Depends
 from fanlight.services.http.owner import require_owner, require_owner_post
 from fanlight.services.main_server import class_proposals
 from fanlight.services.main_server.service import MainService
+from fanlight.services.server.digits_in_paths import device_in_path
 from fanlight.services.server.numbers_in_paths import Which
 
 Text = Annotated[str, Body(embed=True)]
@@ -35,6 +36,10 @@ def changes_router(service: MainService) -> APIRouter:
     def dismiss(name: str) -> None:
         with service.database.transaction() as tx:
             class_proposals.dismiss(tx, name)
+
+    @router.post("/api/v1/devices/{device}/readmit", status_code=204, dependencies=CHANGE)
+    def readmit(device: str) -> None:
+        service.readmit(device_in_path(device))
 
     router.include_router(_learning_routes(service))
     return router

@@ -19,7 +19,7 @@ from fanlight.protocol.main_server import Unfit
 from fanlight.protocol.manifest import Proposal
 from fanlight.protocol.plan import Kind
 from fanlight.protocol.unmasking import Check
-from fanlight.services.main_server import collected_sums, members, notes
+from fanlight.services.main_server import collected_sums, notes, quarantine
 from fanlight.services.main_server.changers import Changers
 from fanlight.services.main_server.presence import Presence
 from fanlight.services.main_server.round_table import RoundLine
@@ -69,7 +69,7 @@ def reporting(tx: Connection, task: Task, changers: Changers, presence: Presence
     if not HeadKind(task.head).is_solved:
         return set()
     collection = collected_sums.collection(tx)
-    return changers.of(collection, members.confirmed(tx), presence.may_be_present)
+    return changers.of(collection, quarantine.invited(tx, task.policy.k_min), presence.may_be_present)
 
 
 def are_enough(tx: Connection, task: Task, changers: Changers, presence: Presence) -> bool:

@@ -26,10 +26,12 @@ from fanlight.services.main_server import (
     measurements,
     members,
     notes,
+    quarantine,
     round_table,
     stopping_rules,
     teaching,
 )
+from fanlight.services.main_server.brake import Brake
 from fanlight.services.main_server.promotion import Reason
 from fanlight.services.main_server.scores import Scores, begin_anew
 from fanlight.services.main_server.service import MainService
@@ -61,8 +63,8 @@ class Hold:
     """Why no round opens.
 
     Attributes:
-        reason: ``dropped``, ``no-better``, ``paused``, ``all-done``, ``quiet`` or ``too-few-present``; stable, for
-            machines.
+        reason: ``dropped``, ``no-better``, ``paused``, ``all-done``, ``quiet``, ``too-few-present`` or
+            ``in-vain``; stable, for machines.
         title, message: for people.
         next: what the operator can do about it.
         until: unix seconds; None if it takes the operator, or devices, to end it.
@@ -83,6 +85,7 @@ class Course:
     def __init__(self, service: MainService) -> None:
         self._service = service
         self._scores = Scores()
+        self._brake = Brake(service.monotonic)
 
     @property
     def _policy(self) -> Policy:
@@ -133,7 +136,7 @@ class Course:
 
     def next_kind(self, tx: Connection) -> Kind | None:
         """What the next round does; None if none is to open now."""
-        if self._too_few_present(tx):
+        if self._too_few_present(tx) or self._braked(tx):
             return None
         if notes.read(tx, notes.MEASURE_NEXT, 0):
             return None if self.why_not_even_measure() else Kind.MEASURE
@@ -168,7 +171,7 @@ class Course:
 
     def hold(self, tx: Connection) -> Hold | None:
         """Why no round opens after the one that is open, if any."""
-        return None if self._changes_are_due(tx) else self._hold(tx)
+        return self._braked(tx) if self._changes_are_due(tx) else self._hold(tx)
 
     def _hold(self, tx: Connection) -> Hold | None:
         stopped = Stop(notes.read(tx, notes.STOPPED, Stop.NONE))
@@ -180,7 +183,7 @@ class Course:
             number = self._policy.rounds
             advice = f"Training rounds by the policy: {number}. For more, raise that number, or set 0: no end (/task)."
             return Hold("all-done", "All rounds are done.", self._current(tx), advice)
-        return self.why_not_even_measure() or self._too_few_present(tx)
+        return self.why_not_even_measure() or self._too_few_present(tx) or self._braked(tx)
 
     def why_not_even_measure(self) -> Hold | None:
         """Why no round of any kind opens now."""
@@ -208,6 +211,20 @@ class Course:
         message = f"{present} of the {policy.k_min} that a round needs are connected; cohorts are drawn of these."
         return Hold("too-few-present", "Waiting for devices.", message, "A round opens when more are connected.")
 
+    def _braked(self, tx: Connection) -> Hold | None:
+        """Between two rounds: several have come to nothing, one after the other."""
+        left_s = self._brake.left_s(tx)
+        if left_s <= 0:
+            return None
+        message = (
+            f"The last {self._brake.in_vain(tx)} were given up or have failed; the next one opens by itself later."
+        )
+        names = [line["name"] for line in quarantine.listed(tx, self._policy.k_min)]
+        suspects = f"What {', '.join(names)} sent could not be opened: look there, or revoke it. " if names else ""
+        advice = f"{suspects}See why (/rounds). Then let rounds go on."
+        until = self._service.clock() + left_s
+        return Hold("in-vain", "Rounds come to nothing.", message, advice, until, can_go_on=True)
+
     def finished(self, tx: Connection) -> bool:
         """Does no further round open, unless the operator changes something?"""
         hold, line = self.hold(tx), round_table.latest_line(tx)
@@ -216,6 +233,7 @@ class Course:
 
     def go_on(self, tx: Connection) -> None:
         """Let rounds open again after a stop; what was measured before counts no more."""
+        self._brake.release(tx)
         if not notes.read(tx, notes.STOPPED, Stop.NONE):
             return
         notes.keep(tx, notes.STOPPED, Stop.NONE)

@@ -16,7 +16,18 @@ def now(status: Mapping[str, Any], steps: Sequence[StepView]) -> Now:
     line = status["round"]
     under_way = line is not None and State(line["state"]) not in TERMINAL
     at_hand = _running(steps) or _unmeasured(status, steps)
-    return at_hand or (_of_the_round(status, steps) if under_way else _between(status))
+    found = at_hand or (_of_the_round(status, steps) if under_way else _between(status))
+    return found if found.label else _with_suspects(status, found)
+
+
+def _with_suspects(status: Mapping[str, Any], found: Now) -> Now:
+    """Where others have to act: name the devices that the operator should look at."""
+    out = [device for device in status["quarantined"] if device["left_out"]]
+    if not out:
+        return found
+    names, until = ", ".join(device["name"] for device in out), max(device["until"] for device in out)
+    text = f"{found.text} Left out until round {until}: {names}. What came from there could not be opened: look at it, "
+    return Now(found.title, f"{text}or revoke it.", "See the devices", href="/devices")
 
 
 _RUNNING: Final = {

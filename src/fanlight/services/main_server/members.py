@@ -11,7 +11,14 @@ from sqlalchemy.dialects.sqlite import insert
 from fanlight.protocol.identities import Member
 from fanlight.services.main_server import round_table
 from fanlight.storage.statements import Statement
-from fanlight.storage.tables.main import beacons, class_proposals, device_models, devices, enrolled_at_aggregator
+from fanlight.storage.tables.main import (
+    beacons,
+    class_proposals,
+    device_models,
+    devices,
+    enrolled_at_aggregator,
+    quarantined,
+)
 
 _JOINED: Final = enrolled_at_aggregator.c.dev == devices.c.dev
 _KEYS: Final = (
@@ -79,7 +86,7 @@ def forget(tx: Connection, device: bytes) -> None:
     """Delete what is kept of a device that has left; its receipt for the newest round counts until that is over."""
     values = {"ready_plan": None, "ready_model": None, "has_model": None}
     tx.execute(update(devices).where(devices.c.dev == device).values(**values))
-    for table in (class_proposals, device_models):
+    for table in (class_proposals, device_models, quarantined):
         tx.execute(delete(table).where(table.c.dev == device))
     newest, mine = round_table.latest_line(tx), beacons.c.dev == device
     tx.execute(delete(beacons).where(and_(mine, beacons.c.mh != newest.mh) if newest else mine))

@@ -10,7 +10,16 @@ from sqlalchemy import Connection, case, func, select
 from fanlight.protocol.plan import Kind
 from fanlight.services.http.paging import paging
 from fanlight.services.http.steps import StepView
-from fanlight.services.main_server import changing_sums, lines, measurements, members, round_table, teaching, timeline
+from fanlight.services.main_server import (
+    changing_sums,
+    lines,
+    measurements,
+    members,
+    quarantine,
+    round_table,
+    teaching,
+    timeline,
+)
 from fanlight.services.main_server.conductor import Conductor
 from fanlight.services.main_server.models import Version
 from fanlight.services.main_server.round_table import Stored
@@ -64,6 +73,7 @@ class Overview:
                 "finished": self._conductor.course.finished(tx),
                 "held": asdict(held) if (held := self._conductor.course.hold(tx)) else None,
                 "changes": changing_sums.as_json(tx, service.task, service.changers, service.presence),
+                "quarantined": quarantine.listed(tx, policy.k_min),
                 "incidents": incident_count(tx, service.log),
             }
 
@@ -195,6 +205,7 @@ class Overview:
         service, columns = self._service, tables.devices.c
         confirmed = members.confirmed(tx)
         plan = teaching.plan_of_next(tx, service.task).hash
+        suspects = {line["device"]: line for line in quarantine.listed(tx, service.task.policy.k_min)}
         return [
             {
                 "device": row.dev.hex(),
@@ -206,6 +217,7 @@ class Overview:
                 "present": service.presence.is_present(row.dev),
                 "ready": (row.ready_plan, row.ready_model) == (plan, model.sha256),
                 "has_model": row.has_model == model.sha256,
+                "quarantined": suspects.get(row.dev.hex()),
             }
             for row in tx.execute(select(tables.devices).order_by(columns.enrolled_at, columns.dev))
         ]

@@ -20,6 +20,7 @@ from fanlight.services.main_server import (
     measurements,
     members,
     notes,
+    quarantine,
     round_table,
     teaching,
 )
@@ -52,12 +53,14 @@ class Proposals:
     def propose(self, tx: Connection, kind: Kind) -> None:
         """Begin the next round. For one of changes no lots are drawn: whoever has some may answer.
 
+        Who is in quarantine is not asked; then the cohort is named, if it would else be all.
+
         Raises:
             Conflict: the previous one is not over.
         """
         previous = round_table.latest(tx)
         key = self.keys.fresh()
-        cohort, shards = self._cohort(tx, previous) if kind is not Kind.CHANGES else ((), None)
+        cohort, shards = self._cohort(tx, previous, kind)
         number = previous.number + 1 if previous else 1
         failed = previous is not None and previous.at is State.FAILED
         attempt = (previous.record.attempt if previous else 0) + (failed or notes.read(tx, notes.ATTEMPT_UP, 0))
@@ -77,7 +80,7 @@ class Proposals:
 
         As in Bonawitz et al. 2019, section 2.2: of the devices that have checked in.
         """
-        return sorted(filter(self.presence.may_be_present, members.confirmed(tx)))
+        return sorted(filter(self.presence.may_be_present, quarantine.invited(tx, self.tasks.task.policy.k_min)))
 
     def is_current(self, tx: Connection, record: Record, now: float) -> bool:
         """Is what was proposed last, and not signed until ``now`` (unix seconds), what would be proposed today?"""
@@ -144,12 +147,13 @@ class Proposals:
             collection=collected_sums.collection(tx) if kind is Kind.CHANGES else None,
         )
 
-    def _cohort(self, tx: Connection, previous: Stored | None) -> tuple[Sequence[bytes], int | None]:
+    def _cohort(self, tx: Connection, previous: Stored | None, kind: Kind) -> tuple[Sequence[bytes], int | None]:
         """The devices that a round names, none if it is for all; and its shards, which are drawn of those it names."""
-        policy = self.tasks.task.policy
-        size, cohort = policy.sample_size, sorted(members.confirmed(tx))
+        policy, everybody = self.tasks.task.policy, members.count_confirmed(tx)
+        cohort = sorted(quarantine.invited(tx, policy.k_min))
+        size = policy.sample_size if kind is not Kind.CHANGES else 0
         if size:
             present = self.candidates(tx)
             cohort = random.SystemRandom().sample(present, min(size, len(present)))
-        shards = shards_of_next(policy, previous, len(cohort))
-        return (cohort if size or shards else ()), shards
+        shards = shards_of_next(policy, previous, len(cohort)) if kind is not Kind.CHANGES else None
+        return (cohort if size or shards or len(cohort) < everybody else ()), shards

@@ -37,7 +37,14 @@ from fanlight.protocol.main_server import NOT_AS_RECEIPTED, MainServer
 from fanlight.protocol.manifest import manifest_hash
 from fanlight.protocol.plan import Kind
 from fanlight.protocol.signing import Signed
-from fanlight.services.main_server import changing_sums, device_models, measurements, members, round_table
+from fanlight.services.main_server import (
+    changing_sums,
+    device_models,
+    measurements,
+    members,
+    quarantine,
+    round_table,
+)
 from fanlight.services.main_server.changers import Changers
 from fanlight.services.main_server.made_room import MadeRoom
 from fanlight.services.main_server.models import Models
@@ -213,9 +220,13 @@ class Rounds:
             return step.reply
 
     def _keep_evidence(self, tx: Connection, record: Record) -> None:
-        """Receipts for reports that the aggregator's list leaves out, or replaces, are proof against it."""
+        """Receipts for reports that the aggregator's list leaves out, or replaces, are proof against it.
+
+        And a seed that does not open is against the device that has signed its hash.
+        """
         verdict, known = self._machine.verdict(record), beacons.c
         assert verdict is not None
+        quarantine.take_verdict(tx, self._log, verdict, record.number)
         for rejection in verdict.rejected:
             if rejection.reason in NOT_AS_RECEIPTED:
                 found = select(known.receipt).where(known.mh == record.mh, known.dev == rejection.device)

@@ -27,7 +27,15 @@ from fanlight.services.federation import BACKBONES_FOLDER, TASK_FILE, ServerIden
 from fanlight.services.http.jobs import Jobs
 from fanlight.services.http.problems import Problem
 from fanlight.services.http.waiting import Notifier
-from fanlight.services.main_server import changing_sums, collected_sums, members, notes, policy_log, round_table
+from fanlight.services.main_server import (
+    changing_sums,
+    collected_sums,
+    members,
+    notes,
+    policy_log,
+    quarantine,
+    round_table,
+)
 from fanlight.services.main_server.changers import Changers
 from fanlight.services.main_server.made_room import MadeRoom
 from fanlight.services.main_server.model_line import ModelLine
@@ -315,6 +323,12 @@ class MainService:
         with self.database.transaction() as tx:
             members.take_from_aggregator(tx, enrolled)
         self.members_changed()
+
+    def readmit(self, device: bytes) -> None:
+        """Let a device that is left out take part again from the next round on; see ``quarantine.readmit``."""
+        with self.database.transaction() as tx:
+            quarantine.readmit(tx, self.log, device)
+        self.news.tell()
 
     def members_changed(self) -> None:
         """Somebody enrolled at one of the servers, or was revoked: the aggregator asks for the list again.

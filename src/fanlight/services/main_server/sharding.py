@@ -21,7 +21,7 @@ from fanlight.services.main_server.task import Policy, ShardRule
 from fanlight.storage.tables.main import devices
 
 _FEWEST: Final = 2
-_MOST_NAMED: Final = 50_000
+MOST_NAMED: Final = 50_000
 """Devices that a round can name: the list goes to the aggregator in one message of at most 1 MiB."""
 _NO_CHEATS_DOING: Final = frozenset({SUM_LOST, KEY_LOST})
 """Why rounds fail that would have failed in shards too."""
@@ -36,7 +36,7 @@ def shards_of_next(policy: Policy, previous: Stored | None, cohort: int) -> int 
         cohort: devices that it is for.
     """
     count = min(policy.most_shards, cohort // policy.k_min)
-    can_be = count >= _FEWEST and cohort <= _MOST_NAMED
+    can_be = count >= _FEWEST and cohort <= MOST_NAMED
     return count if can_be and _are_wanted(policy.shards, previous) else None
 
 

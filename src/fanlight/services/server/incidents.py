@@ -2,7 +2,7 @@
 
 A token used by two devices has leaked or was copied. A receipt for a report that the aggregator did not list, or two
 receipts for different reports of one device in one round, are proof against the aggregator. In a shard whose sum cannot
-be right, a device has sent garbage.
+be right, a device has sent garbage; so it has where main cannot open a seed whose hash the device has signed.
 """
 
 from __future__ import annotations
@@ -18,11 +18,13 @@ from fanlight.services.server.chained_log import ChainedLog
 TOKEN_CONFLICT: Final = "token-conflict"  # noqa: S105 - a type of log entry
 SECOND_RECEIPT: Final = "second-receipt"
 UNLISTED_RECEIPT: Final = "unlisted-receipt"
+QUARANTINED: Final = "quarantined"
 
 MEANINGS: Final = {
     TOKEN_CONFLICT: "A second device tried to enrol with a token that was used: the token was copied or has leaked.",
     SECOND_RECEIPT: "The secure aggregator has signed two different receipts for one device in one round.",
     SHARD_LEFT_OUT: "The sum of a shard could not be right, and was left out: one of its devices has sent garbage.",
+    QUARANTINED: "A device's report could not be opened, and its round was given up. The page Devices says whose.",
     UNLISTED_RECEIPT: "The secure aggregator has signed a receipt for a report that it then left out of its list.",
 }
 _SHOWN: Final = 100

@@ -156,6 +156,14 @@ class_proposals = Table(
     Column("proposed_at", Float, nullable=False),
 )
 
+quarantined = Table(
+    "quarantined",  # who sent what could not be opened, how often, and the first round that asks it again
+    metadata,
+    Column("dev", LargeBinary(16), ForeignKey("devices.dev"), primary_key=True),
+    Column("times", Integer, nullable=False),
+    Column("until", Integer, nullable=False),
+)
+
 log, log_times = logs = log_tables(metadata)
 
 settings = Table(
