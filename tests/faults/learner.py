@@ -59,6 +59,6 @@ class DrawnLearner(IdleLearner):
 
         control = {} if start.control is None else {CONTROL: layout.flatten(start.control.tensors)}
         received = Received(layout.flatten(start.tensors), layout, control)
-        memory = self.store.memories.remembered(algorithm_name(plan), held.version)
+        memory = self.store.memories.remembered(algorithm_name(plan), start.lineage)
         outcome = algorithm.local(received, memory, descend)
         return left_of(algorithm_name(plan), replace(outcome, update=step), np.zeros(0))

@@ -24,6 +24,7 @@ import numpy as np
 
 from fanlight.core.tensors import TensorLayout, TensorSpec
 from fanlight.errors import ModelError
+from fanlight.learning.algorithms.lineage import Lineage
 from fanlight.learning.heads import Floats, HeadKind, SoftmaxHead, as_read, checked_head, head_layout
 from fanlight.learning.tuned_backbone import PREFIX
 
@@ -38,6 +39,8 @@ MAX_TUNED = 1000
 _ALIGNMENT = 8
 """Bytes of which a header has a multiple."""
 _METADATA_KEYS = {"format", "task", "version", "classes", "backbone", "picture_size", "head"}
+_LINEAGE = "lineage"
+"""The metadata's only key that may be missing."""
 _HEAD = {"head.weight", "head.bias"}
 _CONTROL = "control."
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -74,6 +77,8 @@ class HeadModel:
         control: the mean of the devices' control variates, if the algorithm has any.
         kind: how the head reads features (see ``heads``).
         tuned: the tensors of the backbone that learn, by name, float32, finite; empty where it is frozen.
+        lineage: the rounds that it comes of, if devices remember something of them; what they remember of others does
+            not count where training goes on from here.
     """
 
     task: str
@@ -87,6 +92,7 @@ class HeadModel:
     control: Control | None = None
     kind: HeadKind = HeadKind.SOFTMAX
     tuned: Mapping[str, Floats] = field(default_factory=lambda: _NOTHING)
+    lineage: Lineage | None = None
 
     @property
     def head(self) -> SoftmaxHead:
@@ -109,9 +115,10 @@ class HeadModel:
         return TensorLayout((*tuned, *head_layout(*self.weight.shape).specs))
 
     def with_tensors(self, tensors: Mapping[str, Floats]) -> HeadModel:
-        """The same model with other values of ``tensors``, and without control variates."""
+        """The same model with other values of ``tensors``, and without what is the algorithm's."""
         tuned = MappingProxyType({name: tensors[name] for name in self.tuned})
-        return replace(self, weight=tensors["head.weight"], bias=tensors["head.bias"], tuned=tuned, control=None)
+        head = SoftmaxHead(tensors["head.weight"], tensors["head.bias"])
+        return replace(self, weight=head.weight, bias=head.bias, tuned=tuned, control=None, lineage=None)
 
     @property
     def tuned_sha256(self) -> str:
@@ -139,7 +146,7 @@ def parts(model: HeadModel) -> tuple[bytes | memoryview, ...]:
         ModelError: as in ``encode``.
     """
     checked = _checked(model, own=False)
-    metadata = {
+    metadata: dict[str, Any] = {
         "format": 1,
         "task": checked.task,
         "version": checked.version,
@@ -148,6 +155,8 @@ def parts(model: HeadModel) -> tuple[bytes | memoryview, ...]:
         "picture_size": checked.picture_size,
         "head": checked.kind.value,
     }
+    if checked.lineage is not None:
+        metadata[_LINEAGE] = checked.lineage.as_json()
     text = json.dumps(metadata, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     tensors = {"head.bias": checked.bias, "head.weight": checked.weight}
     control = checked.control
@@ -206,6 +215,7 @@ def decode(data: bytes, *, own: bool = True) -> HeadModel:
                 control=_control(arrays, tuned) if len(names) > len(learn) else None,
                 kind=HeadKind(metadata["head"]),
                 tuned={name: arrays[name] for name in tuned},
+                lineage=Lineage.of_json(metadata[_LINEAGE]) if _LINEAGE in metadata else None,
             ),
             own=own,
         )
@@ -247,7 +257,7 @@ def _metadata(entry: Any) -> dict[str, Any]:
     if metadata.get("format") != 1:
         raise ModelError(f"model format {metadata.get('format')!r} is unknown", next="Install a newer Fanlight.")
     if (
-        set(metadata) != _METADATA_KEYS
+        set(metadata) - {_LINEAGE} != _METADATA_KEYS
         or metadata["head"] not in tuple(HeadKind)
         or not isinstance(metadata["classes"], list)
     ):

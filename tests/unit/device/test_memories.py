@@ -8,10 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from fanlight.learning.algorithms.lineage import Lineage
 from fanlight.learning.algorithms.local import Outcome
 from fanlight.services.device import memories
 from fanlight.services.device.memories import Left, left_of
 from fanlight.services.device.store import DeviceStore
+from fanlight.storage.tables.device import rounds
 
 MH = [bytes([number]) * 32 for number in range(30)]
 NOTHING = np.zeros(2)
@@ -31,7 +33,15 @@ def left(value: float, algorithm: str = "scaffold") -> Left:
     return found
 
 
+def answer(store: DeviceStore, mh: bytes) -> None:
+    """The device's report goes into the round whose number is that of its manifest."""
+    with store.database.transaction() as tx:
+        line = {"mh": mh, "number": MH.index(mh), "kind": "train", "learned": b"", "asked_again": False}
+        tx.execute(rounds.insert().values(line))
+
+
 def train_and_send(store: DeviceStore, version: int, value: float, mh: bytes) -> None:
+    answer(store, mh)
     with store.database.transaction() as tx:
         memories.trained(tx, mh, version, left(value))
     with store.database.transaction() as tx:
@@ -43,24 +53,26 @@ def end(store: DeviceStore, mh: bytes, *, counted: bool, again: bool = False) ->
         memories.ended(tx, mh, counted=counted, may_be_sent_again=again)
 
 
-def known(store: DeviceStore, version: int, algorithm: str = "scaffold") -> list[float]:
-    return [float(vector[0]) for vector in store.memories.remembered(algorithm, version).values()]
+def known(store: DeviceStore, *spans: tuple[int, int], algorithm: str = "scaffold", asked: str = "") -> list[float]:
+    """What it remembers of rounds of an algorithm, if it is asked for the same, or for another."""
+    lineage = Lineage(algorithm, spans) if spans else None
+    return [float(vector[0]) for vector in store.memories.remembered(asked or algorithm, lineage).values()]
 
 
 def test_it_counts_when_the_round_does(store: DeviceStore) -> None:
-    train_and_send(store, 0, 1.0, MH[0])
-    assert known(store, 1) == []
-    assert store.memories.in_question() == {MH[0]}
-    end(store, MH[0], counted=True)
-    assert known(store, 1) == [1.0]
-    assert known(store, 1, "feddyn") == []
+    train_and_send(store, 0, 1.0, MH[1])
+    assert known(store, (1, 1)) == []
+    assert store.memories.in_question() == {MH[1]}
+    end(store, MH[1], counted=True)
+    assert known(store, (1, 1)) == [1.0]
+    assert known(store, (1, 1), algorithm="feddyn") == []
     assert store.memories.in_question() == frozenset()
 
 
 def test_it_does_not_when_the_report_was_left_out_or_the_round_failed(store: DeviceStore) -> None:
-    train_and_send(store, 0, 1.0, MH[0])
-    end(store, MH[0], counted=False)
-    assert known(store, 1) == []
+    train_and_send(store, 0, 1.0, MH[1])
+    end(store, MH[1], counted=False)
+    assert known(store, (1, 1)) == []
     assert store.memories.in_question() == frozenset()
 
 
@@ -69,10 +81,11 @@ def test_after_an_abandoned_round_it_is_sent_again(store: DeviceStore) -> None:
     assert store.memories.to_send(MH[0]) == {}
     end(store, MH[0], counted=False, again=True)
     assert {name: vector[0] for name, vector in store.memories.to_send(MH[0]).items()} == {"control": -1, "steps": 1}
+    answer(store, MH[1])
     with store.database.transaction() as tx:
         memories.sent(tx, MH[0], MH[1])
     end(store, MH[1], counted=True)
-    assert known(store, 1) == [1.0]
+    assert known(store, (1, 1)) == [1.0]
 
 
 def test_training_anew_forgets_what_was_not_sent(store: DeviceStore) -> None:
@@ -86,22 +99,33 @@ def test_training_anew_forgets_what_was_not_sent(store: DeviceStore) -> None:
 
 
 def test_after_going_back_it_is_what_it_was_then(store: DeviceStore) -> None:
-    for version in range(4):
-        train_and_send(store, version, 1.0 + version, MH[version])
-        end(store, MH[version], counted=True)
-    assert [known(store, version) for version in range(5)] == [[], [1.0], [2.0], [3.0], [4.0]]
-    train_and_send(store, 1, 9.0, MH[9])  # the operator went back to version 1: the next one is number 5
+    for number in range(1, 5):
+        train_and_send(store, number - 1, float(number), MH[number])
+        end(store, MH[number], counted=True)
+    assert [known(store, (1, number)) for number in range(1, 5)] == [[1.0], [2.0], [3.0], [4.0]]
+    assert known(store, (1, 9)) == [4.0], "it was not in those since"
+    assert known(store, (1, 1), (9, 9)) == [1.0], "that went on from version 1 without it"
+    train_and_send(store, 1, 9.0, MH[9])
     end(store, MH[9], counted=True)
-    assert known(store, 5) == [9.0], "not what was learned from version 3, which is not among its forebears"
-    assert known(store, 1) == [1.0]
+    assert known(store, (1, 1), (9, 9)) == [9.0]
+    assert known(store, (1, 2)) == [2.0], "not what was learned when version 1 was started from once more"
+
+
+def test_it_begins_anew_where_the_server_does(store: DeviceStore) -> None:
+    """Another algorithm has been there in between, or a head that was solved, or a new line."""
+    train_and_send(store, 0, 1.0, MH[1])
+    end(store, MH[1], counted=True)
+    assert known(store, (3, 3)) == []
+    assert known(store) == []
+    assert known(store, (1, 1), asked="feddyn") == []
 
 
 def test_only_the_newest_are_kept(store: DeviceStore) -> None:
-    for version in range(20):
-        train_and_send(store, version, 1.0 + version, MH[version])
-        end(store, MH[version], counted=True)
-    assert known(store, 20) == [20.0]
-    assert known(store, 4) == []
+    for number in range(1, 21):
+        train_and_send(store, number - 1, float(number), MH[number])
+        end(store, MH[number], counted=True)
+    assert known(store, (1, 20)) == [20.0]
+    assert known(store, (1, 4)) == []
 
 
 def test_nothing_is_left_where_the_difference_says_it_all() -> None:

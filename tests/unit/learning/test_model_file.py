@@ -15,6 +15,7 @@ from safetensors.numpy import save
 
 from fanlight.errors import ModelError
 from fanlight.learning import model_file
+from fanlight.learning.algorithms.lineage import Lineage
 from fanlight.learning.heads import SoftmaxHead
 from fanlight.learning.model_file import Control, HeadModel, decode, encode, model_hash
 
@@ -65,6 +66,19 @@ def with_header(change: Callable[[dict[str, Any]], object]) -> bytes:
 
 def test_there_and_back() -> None:
     assert same(decode(encode(MODEL)), MODEL)
+
+
+def test_the_rounds_that_it_comes_of_are_in_the_file_if_devices_remember_something_of_them() -> None:
+    known = replace(MODEL, lineage=Lineage("feddyn", ((1, 3), (7, 7))))
+    header, _ = header_of(encode(known))
+    said = json.loads(header["__metadata__"]["fanlight"])
+    assert said.pop("lineage") == {"algorithm": "feddyn", "rounds": [[1, 3], [7, 7]]}
+    assert same(decode(encode(known)), known)
+    plain, _ = header_of(encode(MODEL))
+    assert said == json.loads(plain["__metadata__"]["fanlight"])
+    assert known.with_tensors(known.tensors).lineage is None, "a device's own model comes of no round"
+    with pytest.raises(ModelError, match="rounds"):
+        decode(with_metadata(lambda metadata: metadata.update(lineage={"algorithm": "feddyn", "rounds": [[3, 1]]})))
 
 
 @pytest.mark.parametrize("name", ["doorbell", "Türklingel", 'a "quoted" name', "back\\slash", "日本"])

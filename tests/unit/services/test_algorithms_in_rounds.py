@@ -130,6 +130,12 @@ class Loop:
         self.states = [self.algorithm.init(np.zeros(LAYOUT.size))]
         self.memories = [[NOTHING] * len(PICTURES)]
 
+    def turns_to(self, choice: AlgorithmChoice) -> None:
+        """Another algorithm goes on from the last version, and nobody remembers anything."""
+        self.algorithm = choice.algorithm
+        self.states[-1] = self.algorithm.init(self.states[-1].parameters)
+        self.memories[-1] = [NOTHING] * len(PICTURES)
+
     def round(self, start: int) -> list[Outcome]:
         state, first = self.states[start], start == 0
         published = {} if first else {name: state.memory[name] for name in self.algorithm.publishes}
@@ -204,6 +210,32 @@ def test_going_back_brings_back_what_was_remembered(name: str, tmp_path: Path) -
         if name == "ditto":
             own = vector_of(LAYOUT, decode(_local_file(world)))
             assert np.abs(own - loop.memories[-1][0]["own"]).max() < 3e-4
+
+
+@pytest.mark.parametrize("name", ["scaffold", "feddyn", "ditto", "fedper"])
+def test_coming_back_to_an_algorithm_is_a_new_beginning_for_devices_as_for_the_server(
+    name: str, tmp_path: Path
+) -> None:
+    """Two rounds of it, one of FedAvg, and two more."""
+    choice, plain = {"name": name, "parameters": CHOSEN.get(name, {})}, {"name": "fedavg", "parameters": {}}
+    with federation(tmp_path, choice, rounds=2) as world:
+        service = world.main.life.service
+        loop = Loop(service.task)
+        chosen = service.task.algorithm
+        for count, turn, starts in ((2, None, (0, 1)), (3, plain, (2,)), (5, choice, (3, 4))):
+            if turn is not None:
+                service.change_algorithm(**turn)
+                loop.turns_to(service.task.algorithm)
+                service.change_policy(rounds=count)
+            run(world, made(world, count))
+            for start in starts:
+                loop.round(start)
+        check(world, loop)
+        assert service.task.algorithm == chosen
+        with service.database.reading() as tx:
+            lineages = [decode(service.models.file_of(tx, number)).lineage for number in range(6)]
+        found = [lineage and (lineage.algorithm, lineage.spans) for lineage in lineages]
+        assert found == [None, (name, ((1, 1),)), (name, ((1, 2),)), None, (name, ((4, 4),)), (name, ((4, 5),))]
 
 
 def _local_file(world: World) -> bytes:

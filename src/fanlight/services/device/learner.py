@@ -208,7 +208,7 @@ class Learner:
         control = {} if start.control is None else {CONTROL: layout.flatten(start.control.tensors)}
         received = Received(layout.flatten(start.tensors), layout, control)
         descend = self._descend_by(plan, start, parts, on_epoch)
-        memory = self.store.memories.remembered(algorithm_name(plan), held.version)
+        memory = self.store.memories.remembered(algorithm_name(plan), start.lineage)
         outcome = algorithm.local(received, memory, descend)
         local = start.with_tensors(layout.unflatten(outcome.own))
         beside = left_of(algorithm_name(plan), outcome, layout.flatten(local.tensors) - received.parameters)

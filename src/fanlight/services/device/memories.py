@@ -2,8 +2,9 @@
 
 A training leaves one row, if its algorithm leaves anything. It belongs to the preparation, then to the round that the
 report went into; it counts from the moment at which that round is known to be released with this device's report in the
-sum. What a device remembers when it trains from a version is the last row that counts and was made from an earlier one:
-so after the operator has gone back to a version, it is what it was then, and rounds go on from there.
+sum. What a device remembers when it trains from a version is the row of the last round on the way there that it was in:
+the version's file tells which rounds those are (``learning.algorithms.lineage``). So after the operator has gone back
+to a version, it is what it was then; and where the server begins anew, so does the device, however long it was away.
 """
 
 from __future__ import annotations
@@ -17,10 +18,11 @@ from numpy.typing import NDArray
 from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
 from fanlight.learning.algorithms import memory_file
+from fanlight.learning.algorithms.lineage import Lineage
 from fanlight.learning.algorithms.local import Outcome
 from fanlight.storage.database import Database
 from fanlight.storage.statements import Statement
-from fanlight.storage.tables.device import memories
+from fanlight.storage.tables.device import memories, rounds
 
 _MOST: Final = 16
 """Rows that count and are kept: going back further begins anew."""
@@ -30,11 +32,12 @@ _NOT_SENT: Final = _COLUMNS.mh.is_(None)
 _OF_ROUND: Final = _COLUMNS.mh == bindparam("wanted")
 _PREPARED: Final = Statement(select(_COLUMNS.content).where(_NOT_SENT, _COLUMNS.head == bindparam("wanted")))
 _KNOWN: Final = Statement(
-    select(_COLUMNS.content)
-    .where(_COLUMNS.counted, _COLUMNS.model_version < bindparam("before"), _COLUMNS.algorithm == bindparam("name"))
-    .order_by(_COLUMNS.number.desc())
-    .limit(1)
+    select(_COLUMNS.number, rounds.c.number.label("round"))
+    .join(rounds, rounds.c.mh == _COLUMNS.mh)
+    .where(_COLUMNS.counted, _COLUMNS.algorithm == bindparam("name"))
+    .order_by(rounds.c.number.desc())
 )
+_CONTENT: Final = Statement(select(_COLUMNS.content).where(_COLUMNS.number == bindparam("wanted")))
 _FORGET_PREPARED: Final = Statement(delete(memories).where(_NOT_SENT))
 _KEEP: Final = Statement(insert(memories), "head", "model_version", "counted", "algorithm", "content")
 _BIND: Final = Statement(update(memories).where(_NOT_SENT, _COLUMNS.head == bindparam("made")), "mh")
@@ -81,10 +84,13 @@ class Memories:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def remembered(self, algorithm: str, version: int) -> Mapping[str, NDArray[np.float64]]:
-        """What an algorithm of this name remembers when it trains from ``version``."""
+    def remembered(self, algorithm: str, lineage: Lineage | None) -> Mapping[str, NDArray[np.float64]]:
+        """What an algorithm of this name remembers when it trains from a version that comes of these rounds."""
+        if lineage is None or lineage.algorithm != algorithm:
+            return _part(None, _REMEMBERS)
         with self._database.reading() as tx:
-            return _part(_KNOWN.scalar(tx, before=version, name=algorithm), _REMEMBERS)
+            number = next((row.number for row in _KNOWN.all(tx, name=algorithm) if row.round in lineage), None)
+            return _part(_CONTENT.scalar(tx, wanted=number), _REMEMBERS)
 
     def to_send(self, head: bytes) -> Mapping[str, NDArray[np.float64]]:
         """``update``, ``control`` and ``steps`` of the training that gave the local model ``head``, if it has any."""

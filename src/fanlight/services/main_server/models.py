@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 from sqlalchemy import Connection, Select, bindparam, func, insert, literal, select, update
 
 from fanlight.errors import NotFound
+from fanlight.learning.algorithms.algorithm import NOTHING
+from fanlight.learning.algorithms.lineage import Lineage
+from fanlight.learning.algorithms.registry import recipe
 from fanlight.learning.heads import HeadKind, SoftmaxHead, zero_head
 from fanlight.learning.held_back import HeldBack
 from fanlight.learning.model_file import Control, HeadModel, decode, parts
@@ -190,19 +193,25 @@ class Models:
         if totals.sums is not None:
             made = self._solved(tx, totals.sums, totals, round_number)
         elif totals.steps is not None:
-            made = self._moved(tx, totals, start)
+            made = self._moved(tx, totals, start, round_number)
         else:
             return
         self._insert(tx, made, now, round_number, published=False)
 
-    def _moved(self, tx: Connection, totals: Totals, start: bytes) -> HeadModel:
+    def _moved(self, tx: Connection, totals: Totals, start: bytes, round_number: int) -> HeadModel:
         assert totals.supporters is not None
         task, number = self._tasks.task, self._latest(tx) + 1
         choice = algorithm_memories.proposed(tx, task.algorithm)
         model = decode(self.content(tx, start), own=False)
+        lineage, planned = None, task.planned(choice)
+        if planned is not None and recipe(planned.name).on_device:
+            next_version = number == model.version + 1
+            lineage = Lineage.after(model.lineage, planned.name, round_number, next_version=next_version)
+        begins = lineage is not None and lineage.first == round_number  # for devices it does
+        known = NOTHING if begins else algorithm_memories.remembered(tx, model.version, choice)
         made = move(
             SoftmaxHead(model.weight, model.bias),
-            algorithm_memories.remembered(tx, self.of_hash(tx, start), choice),
+            known,
             choice,
             totals,
             held_back=self._held_back(tx, totals.supporters),
@@ -212,7 +221,7 @@ class Models:
         algorithm_memories.remember(tx, number, choice, made.memory)
         if totals.weight is not None:
             taught_by.keep(tx, number, Taught(totals.count, totals.weight))
-        return version_model(task.plan, number, made.head, made.control, made.tuned)
+        return replace(version_model(task.plan, number, made.head, made.control, made.tuned), lineage=lineage)
 
     def _solved(self, tx: Connection, sums: Sums, totals: Totals, round_number: int) -> HeadModel:
         assert totals.supporters is not None

@@ -23,7 +23,7 @@ from fanlight.learning.backbones import BACKBONES, DEFAULT_BACKBONE, backbone
 from fanlight.learning.training_settings import MOST_OF_A_CLASS, TrainingSettings
 from fanlight.protocol.contribution import W_MAX
 from fanlight.protocol.manifest import MOST_DEVICES, MOST_REJECTED_PERCENT, MOST_SHARDS
-from fanlight.protocol.plan import CLASS_NAME_RULE, Kind, Plan, is_class_name
+from fanlight.protocol.plan import CLASS_NAME_RULE, Kind, Plan, PlannedAlgorithm, is_class_name
 from fanlight.services.main_server.algorithm_choice import AlgorithmChoice
 from fanlight.services.main_server.augmentation_choice import AugmentationChoice
 from fanlight.services.main_server.fine_tuning import FineTuning
@@ -460,11 +460,15 @@ class Task(_Section):
             l2_micro=round(training.l2 * 1e6),
             patience=training.patience,
             class_weights=training.class_weights,
-            algorithm=tuned.algorithm if tuned and tuned.algorithm else self.algorithm.planned,
+            algorithm=self.planned(self.algorithm),
             augmentation=self.augmentation.planned,
             class_counts=training.class_counts or None,
             fine_tune=tuned.planned if tuned else None,
         )
+
+    def planned(self, algorithm: AlgorithmChoice) -> PlannedAlgorithm | None:
+        """What devices do more, by an algorithm, than to train and send the difference; None if that is all."""
+        return (self.fine_tune.algorithm if self.fine_tune else None) or algorithm.planned
 
 
 def _explain(error: ValidationError, where: str) -> SettingsError:
