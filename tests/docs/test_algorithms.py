@@ -25,8 +25,8 @@ has its default. The card of a version says by which algorithm it was made.
 Each algorithm is one file in `src/fanlight/learning/algorithms/`, with its equations. What the server remembers belongs
 to a version of the model: going back to a version restores it. What a device remembers stays on it, and advances only
 when its report was in the sum of a released round; after going back it is what it was then. Another algorithm begins
-anew. Coming back to FedDyn, Ditto or FedPer is an exception: devices still have what they remembered, the
-server does not ([0019](adr/0019-algorithms.md)).
+anew, on devices and on the server, also one that comes back: a version's file tells the rounds that it comes of, and
+what a device remembers of others does not count ([0019](adr/0019-algorithms.md)).
 """
 
 ROBUST_TEXT = """\
@@ -80,9 +80,11 @@ three times further from the η that is too much than the few that are better in
 - **Devices that join** begin with nothing remembered. SCAFFOLD and FedDyn keep the sum of what devices remember, and
   divide it by what the federation is at the time, so they still end at the common optimum. What a device that has left
   had added stays in the sum; under FedDyn also the change, where a device's number of pictures changes.
-- **Held-back classes** (`min_class_supporters`) keep their rows under every algorithm, and leave no trace in what the
-  server remembers, but under SCAFFOLD and FedDyn: a device that has such a class remembers its own part of it, so the
-  server's sum does too, unpublished. It shows once the class has enough supporters again, in one sum with theirs.
+- **Held-back classes** (`min_class_supporters`) keep their rows under every algorithm, while the others move only against
+  each other, so that they do not tell it ([0031](adr/0031-held-back-rows.md)): with two classes, not at all. They leave
+  no trace in what the server remembers, but under SCAFFOLD and FedDyn: a device that has such a class remembers its own
+  part of it, so the server's sum does too, unpublished. It shows once the class has enough supporters again, in one sum
+  with theirs.
 """
 
 
