@@ -10,15 +10,16 @@ from typing import Any
 import numpy as np
 import pytest
 
+from fanlight.cli.federation import REVOCATIONS_PATH
 from fanlight.errors import Conflict, FanlightError, NotPossibleNow, SettingsError, StorageError, Unreachable
 from fanlight.learning import model_file
-from fanlight.services.federation import TASK_FILE
+from fanlight.services.federation import TASK_FILE, revoke
 from fanlight.services.fleet.connecting import floors
 from fanlight.services.main_server.algorithm_choice import AlgorithmChoice
 from fanlight.simulation.memories import Memories
 from fanlight.storage.folder_lock import FolderLock
 from tests.fleets import DEMO, Seen, data_of, fleet
-from tests.services_world import World, running, wait
+from tests.services_world import CLIENT, World, running, wait
 
 
 def members(world: World) -> set[str]:
@@ -191,6 +192,25 @@ def test_a_device_that_comes_later_joins_the_sums(tmp_path: Path) -> None:
         assert result.rounds[0].live is not None
         assert result.rounds[0].live["kind"] == "changes"
         assert world.audit() == []
+
+
+def test_who_is_put_out_is_missing_and_the_others_go_on(tmp_path: Path) -> None:
+    seen = Seen()
+    with running(tmp_path / "world", by_itself=True, wait_s=2) as world:
+        found: list[Any] = []
+        thread = threading.Thread(target=lambda: found.append(fleet(world, tmp_path / "fleet", rounds=8, seen=seen)))
+        thread.start()
+        wait(lambda: seen.lines, "a round is over")
+        body = revoke(world.federation, "crowd-2", int(world.clock())).body
+        for port in world.ports.values():
+            answer = CLIENT.post(
+                port.url + REVOCATIONS_PATH, content=body, headers={"Content-Type": "application/cbor"}
+            )
+            assert answer.is_success, answer.text
+        thread.join()
+        assert found[0].rounds[0].participants == 6
+        assert found[0].rounds[-1].participants == 5
+        assert any("revoked" in each and "others go on" in each for each in seen.news)
 
 
 def test_a_server_that_is_not_there_is_said_at_once(tmp_path: Path) -> None:

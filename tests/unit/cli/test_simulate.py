@@ -118,3 +118,24 @@ def test_what_is_called_wrongly_is_said(
         main(["simulate", "--state", str(state), *words])
     assert ended.value.code == 2
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--connect", "http://localhost:1"], "needs --tokens"),
+        (["--connect", "http://localhost:1", "--tokens", "nowhere"], "no token files in nowhere"),
+        (["--connect", "http://localhost:1", "--tokens", "nowhere", "--compare", "a.toml"], "one at a time"),
+        (["--accept-demo"], "Add --connect URL"),
+        (["--tokens", "somewhere"], "Add --connect URL"),
+    ],
+)
+def test_what_is_wrong_with_live_servers_is_said(
+    words: list[str], told: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["simulate", "--state", str(tmp_path), *words])
+    assert ended.value.code
+    said = capsys.readouterr()
+    assert told in said.err
+    assert not said.out

@@ -44,8 +44,12 @@ _PASSING = frozenset({"not-invited", "window-passed", "other-model", "answered-b
 """Why a device does not answer a round that others may; of all else the owner of the fleet has to hear."""
 _ADVICE = {
     "demo-refused": "If that is what you want, start it with --accept-demo.",
+    "answers-per-day": "Go on tomorrow, or with other devices.",
     "below-floor": "If so few are enough, lower the floor of these devices with --k-min; or ask the operator for more.",
 }
+
+
+_ASK = "Ask the operator to change the task; or work at other servers."
 
 
 @dataclass(frozen=True)
@@ -176,14 +180,16 @@ class SimulatedDevice:
 
     def fetch(self, offer: Offer) -> Lesson:
         """What the offer has everybody do; its model is fetched and verified, if it is another one than before."""
-        if self.have != offer.model:
-            with self.shared.models.unfinished(f"{self.number}-{offer.model.hex()}", 0, 0) as begun:
+        lesson = self.shared.lessons.find(offer) if self.have == offer.model else None
+        if lesson is None:
+            name = f"{self.number}-{offer.model.hex()}"
+            with self.shared.models.unfinished(name, 0, 0) as begun:
                 file = self.main.model(offer.model, begun)
-            self.shared.models.give_up(f"{self.number}-{offer.model.hex()}")
+            self.shared.models.give_up(name)
             lesson = self.shared.lessons.arrived(offer, file)
             self.shared.journal.fetched(lesson)
             self.have = offer.model
-        return self.shared.lessons.of(offer)
+        return lesson
 
     def _answer(self, offer: Offer, signed: SignedManifest, lesson: Lesson) -> None:
         """Answer the open round, or say in a word why not."""
@@ -228,7 +234,7 @@ class SimulatedDevice:
             if error.slug in _PASSING:
                 return None
             self._decline(signed.hash, error.slug)
-            raise NotPossibleNow(error.message, slug=error.slug, next=_ADVICE.get(error.slug, error.next)) from error
+            raise NotPossibleNow(error.message, slug=error.slug, next=_ADVICE.get(error.slug, _ASK)) from error
         if kind.sums and self.diary.waits_for_sums:
             return None
         if kind is Kind.CHANGES and self._change(proposal.collection) is None:

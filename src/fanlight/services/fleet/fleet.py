@@ -16,7 +16,7 @@ from typing import Final
 
 import httpx
 
-from fanlight.errors import NotEnrolled, RemoteError, Unreachable
+from fanlight.errors import NotEnrolled, NotPossibleNow, RemoteError, Unreachable
 from fanlight.protocol.exchange import Offer
 from fanlight.services.fleet.device import SimulatedDevice
 from fanlight.services.http.backoff import Backoff
@@ -66,6 +66,7 @@ class Fleet:
         """Until ``end``, and a moment longer: to measure what was learned last, and to say good-bye to the next round.
 
         Raises:
+            NotPossibleNow: no device is a member any more.
             FanlightError: a server means its refusal, or a device cannot go on.
         """
         loop, over = asyncio.get_running_loop(), asyncio.Event()
@@ -74,10 +75,14 @@ class Fleet:
         waiting = asyncio.create_task(self._until(over))
         tasks = [asyncio.create_task(self._live(device)) for device in self._devices]
         try:
-            await asyncio.wait({waiting, *tasks}, return_when=asyncio.FIRST_COMPLETED)
-            for task in tasks:
-                if task.done():
+            left = set(tasks)
+            while left and not waiting.done():
+                gone = (await asyncio.wait({waiting, *left}, return_when=asyncio.FIRST_COMPLETED))[0] & left
+                for task in gone:
                     task.result()
+                left -= gone
+            if not left:
+                raise NotPossibleNow("No device of this fleet is a member any more.", slug="nobody-left")
         finally:
             waiting.cancel()
             for task in tasks:
@@ -92,7 +97,14 @@ class Fleet:
             await asyncio.sleep(_TICK_S)
 
     async def _live(self, device: SimulatedDevice) -> None:
-        """One device, for ever."""
+        """One device, for as long as it is a member."""
+        try:
+            await self._take_part(device)
+        except NotEnrolled as error:
+            self._on_news(f"{error.message} The others go on.")
+            device.shared.journal.gone(device.number)
+
+    async def _take_part(self, device: SimulatedDevice) -> None:
         offer: Offer | None = None
         failing, asking = Backoff(self._jitter), Backoff(self._jitter, first_s=1.0, longest_s=20.0)
         refusals = 0

@@ -140,6 +140,13 @@ class Journal:
                 self._tell_other(seen, end)
             self._tell()
 
+    def gone(self, device: int) -> None:
+        """A device is no member any more, and will hear of no round's end."""
+        with self._lock:
+            for seen in self._rounds.values():
+                seen.waiting.discard(device)
+            self._tell()
+
     @property
     def is_done(self) -> bool:
         """Were as many rounds told of as are wanted?"""

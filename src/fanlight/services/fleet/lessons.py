@@ -31,35 +31,38 @@ class Lessons:
         self._files: dict[bytes, bytes] = {}
         self._known: dict[tuple[bytes, bytes], Lesson] = {}
 
+    def find(self, offer: Offer) -> Lesson | None:
+        """What an offer has everybody do; None if its model is not here (any more). Errors as in ``arrived``."""
+        with self._lock:
+            file = self._files.get(offer.model)
+            return None if file is None else self._read(offer, file)
+
     def arrived(self, offer: Offer, file: bytes) -> Lesson:
-        """A device has the offered model's file, whose hash is right; errors as in ``of``."""
+        """What an offer has everybody do, of which a device has brought the model's file, whose hash is right.
+
+        Raises:
+            NotPossibleNow, SettingsError: another task by now than simulated devices can learn; see ``terms``.
+            Refused: see ``Lesson.of``.
+        """
         with self._lock:
             self._files.setdefault(offer.model, file)
             while len(self._files) > _KEPT:
                 del self._files[next(iter(self._files))]
-        return self.of(offer)
+            return self._read(offer, file)
 
-    def of(self, offer: Offer) -> Lesson:
-        """What an offer has everybody do; its model has arrived.
-
-        Raises:
-            NotPossibleNow: another task by now than simulated devices can learn; see ``terms``.
-            Refused: see ``Lesson.of``.
-        """
+    def _read(self, offer: Offer, file: bytes) -> Lesson:
         key = offer.model, offer.plan
-        with self._lock:
-            found = self._known.get(key)
-            if found is None:
-                plan = Plan.decode(offer.plan)
-                check_plan(plan, self._study)
-                if plan.classes != self.population.classes:
-                    raise NotPossibleNow(
-                        "The task's classes are others by now than those that these devices began with.",
-                        slug="other-classes",
-                        next="Begin anew, with devices of their own.",
-                    )
-                found = Lesson.of(offer, self._files[offer.model], self.population, self._study.seed)
-                self._known[key] = found
-                while len(self._known) > _KEPT:
-                    del self._known[next(iter(self._known))]
+        found = self._known.get(key)
+        if found is None:
+            plan = Plan.decode(offer.plan)
+            check_plan(plan, self._study)
+            if plan.classes != self.population.classes:
+                raise NotPossibleNow(
+                    "The task's classes are others by now than those that these devices began with.",
+                    slug="other-classes",
+                    next="Begin anew, with devices of their own.",
+                )
+            found = self._known[key] = Lesson.of(offer, file, self.population, self._study.seed)
+            while len(self._known) > _KEPT:
+                del self._known[next(iter(self._known))]
         return found
