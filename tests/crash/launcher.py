@@ -7,6 +7,7 @@ a pipe: ``("arm", point)``, ``("list",)``, ``("shift", seconds)`` of the clock; 
 
 from __future__ import annotations
 
+import inspect
 import os
 import re
 import signal
@@ -30,7 +31,7 @@ from tests.crash.disk import SyncedDisk
 from tests.crash.points import Events, Point, Points
 from tests.crash.witness import hear_servers, keep_vectors
 
-_VARYING: Final = re.compile(r"[0-9a-f]{16,}|\d+|(?<=\.new-)\w+")
+_VARYING: Final = re.compile(r"(?<=\.new-)\w+|(?<=/)[0-9a-f]{2}(?=/)|[0-9a-f]{16,}|\d+")
 _OURS: Final = "fanlight."
 _NOT_A_NAME: Final = "fanlight.storage"
 
@@ -41,11 +42,15 @@ def label_of(path: str | Path) -> str:
 
 
 def asker() -> str:
-    """The innermost function of Fanlight's, above its storage, that is at work in this thread."""
+    """The innermost function of Fanlight's, above its storage, that is at work in this thread.
+
+    Not a context manager's: it is whoever stands in its block that changes something.
+    """
     frame = sys._getframe(1)
     while frame is not None:
         module = str(frame.f_globals.get("__name__", ""))
-        if module.startswith(_OURS) and not module.startswith(_NOT_A_NAME):
+        is_context = frame.f_code.co_flags & inspect.CO_GENERATOR
+        if module.startswith(_OURS) and not module.startswith(_NOT_A_NAME) and not is_context:
             return f"{module.rpartition('.')[2]}.{frame.f_code.co_qualname}"
         if frame.f_back is None:
             break
@@ -78,10 +83,11 @@ class WatchedFiles:
     def __init__(self, points: Points, disk: SyncedDisk) -> None:
         self._points, self._disk = points, disk
         self._open, self._fsync, self._replace, self._unlink = os.open, os.fsync, os.replace, os.unlink
+        self._pwrite = os.pwrite
 
     def install(self) -> None:
         """Put them in the places of the real ones."""
-        for wrapped in (self.open, self.fsync, self.replace, self.unlink):
+        for wrapped in (self.open, self.pwrite, self.fsync, self.replace, self.unlink):
             setattr(os, wrapped.__name__, wrapped)
 
     def open(self, path: Any, flags: int, *arguments: Any, **options: Any) -> int:
@@ -93,6 +99,12 @@ class WatchedFiles:
             self._disk.made(os.fstat(handle).st_ino)
             self._reach("made", named)
         return handle
+
+    def pwrite(self, handle: int, data: Any, at: int) -> int:
+        """As ``os.pwrite``: what arrives in parts is written so."""
+        written = self._pwrite(handle, data, at)
+        self._reach("part written", Path(f"/proc/self/fd/{handle}").readlink())
+        return written
 
     def fsync(self, handle: Any) -> None:
         """As ``os.fsync``."""
