@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, ClassVar, Final, Literal
 
 import httpx
 
@@ -42,7 +42,14 @@ class Federation:
         pictures: a folder for each device.
         servers_at: host and port at which others find each server, if those are not its own.
         policy: changes to the task's policy.
+
+    Attributes:
+        away: who is not started again: dead on purpose.
+        gone: devices that are members no more; they are in ``roles`` no more either.
     """
+
+    teaches: ClassVar[tuple[str, ...]] = ("train",)
+    """The kinds of rounds that devices report in by hand."""
 
     def __init__(
         self,
@@ -51,13 +58,12 @@ class Federation:
         servers_at: Mapping[str, tuple[str, int]] | None = None,
         **policy: Any,
     ) -> None:
-        self.home = folder / "federation"
-        self.devices = tuple(f"device-{number}" for number in range(1, len(pictures) + 1))
-        names = (*SERVERS, *self.devices)
-        ports = dict(zip(names, free_ports(len(names)), strict=True))
+        self.folder, self.home = folder, folder / "federation"
+        self._free = free_ports(len(SERVERS) + len(pictures))
+        ports = {name: self._free.pop() for name in SERVERS}
         found = servers_at or {name: (HOST, ports[name]) for name in SERVERS}
         chosen = Policy(**{"demo": True, "k_min": 2, "r_max_percent": 34, **policy})
-        self.task = Task(classes=shapes.CLASSES, picture_size=32, training=Training(epochs=2), policy=chosen)
+        self.task = self.task_of(chosen)
         init_federation(
             self.home,
             main_url="http://{}:{}".format(*found["main"]),
@@ -68,24 +74,47 @@ class Federation:
         for name in SERVERS:
             words = ["server" if name == "main" else name, "--hosts", found[name][0]]
             self.roles[name] = Role(name, self.home / name, folder / f"watch-{name}", ports[name], words)
-        for name, data in zip(self.devices, pictures, strict=True):
-            token = issue_token_file(self.home, name, int(time.time()) + _TOKENS_HOLD_S)
-            words = ["device", "--token", str(token), "--data", str(data), "--accept-demo"]
-            self.roles[name] = Role(name, folder / name, folder / f"watch-{name}", ports[name], words)
+        self.away: set[str] = set()
+        self.gone: dict[str, Role] = {}
+        for data in pictures:
+            self.let_in(data)
         self.power: Power = "on"
         self.deaths: list[str] = []
         self._refused: dict[str, str] = {}
         self._client = httpx.Client(trust_env=False, timeout=30)
 
+    def task_of(self, policy: Policy, **fields: Any) -> Task:
+        """The task, with ``fields`` that are others than usual."""
+        usual = {"classes": shapes.CLASSES, "picture_size": 32, "training": Training(epochs=2), "policy": policy}
+        return Task(**{**usual, **fields})
+
+    def let_in(self, data: Path) -> Role:
+        """One more device with a token of its own; not started."""
+        name = f"device-{len(self.devices) + len(self.gone) + 1}"
+        token = issue_token_file(self.home, name, int(time.time()) + _TOKENS_HOLD_S)
+        words = ["device", "--token", str(token), "--data", str(data), "--accept-demo"]
+        watched, port = self.folder / f"watch-{name}", (self._free or free_ports(1)).pop()
+        self.roles[name] = Role(name, self.folder / name, watched, port, words)
+        return self.roles[name]
+
+    @property
+    def devices(self) -> tuple[str, ...]:
+        """The names of those that are members, or are to become it."""
+        return tuple(name for name in self.roles if name not in SERVERS)
+
+    def named(self, victim: str) -> str:
+        """Whose name is meant: in some scenarios, roles pass from one device to another."""
+        return victim
+
     def start(self, victim: str = "", point: Point | None = None) -> None:
         """Start all for the first time, and wait until the first round is open; ``victim`` dies at ``point``."""
         for role in self.roles.values():
             role.start(point if role.name == victim else None)
-        until(self.is_at_rest, "the first round is open everywhere", self.summary)
+        self.rest()
 
     def close(self) -> None:
         """End all."""
-        for role in self.roles.values():
+        for role in (*self.roles.values(), *self.gone.values()):
             role.kill()
         self._client.close()
 
@@ -95,6 +124,13 @@ class Federation:
         """What an owner's API says; None while the role does not answer."""
         answer = self._request(name, "GET", path)
         return answer.json() if answer is not None and answer.is_success else None
+
+    def tell(self, name: str, method: str, path: str, content: Mapping[str, Any] | None = None) -> bool:
+        """Have an owner's API do something; False if it is refused now, or the role is gone."""
+        answer = self._request(name, method, path, content)
+        if answer is None or not answer.is_success:
+            self._refused[name] = f"{path}: {'no answer' if answer is None else answer.text}"
+        return answer is not None and answer.is_success
 
     def press(self, name: str, path: str) -> dict[str, Any] | None:
         """Perform a step and wait for its end, but not for ever: others may have to be started again first.
@@ -112,11 +148,14 @@ class Federation:
             time.sleep(TICK_S)
         return dict(job) if job else None
 
-    def _request(self, name: str, method: str, path: str) -> httpx.Response | None:
+    def _request(
+        self, name: str, method: str, path: str, content: Mapping[str, Any] | None = None
+    ) -> httpx.Response | None:
         role = self.roles[name]
         try:
             token = (role.state / API_TOKEN_FILE).read_text().strip()
-            return self._client.request(method, role.url + path, headers={"Authorization": f"Bearer {token}"})
+            headers = {"Authorization": f"Bearer {token}"}
+            return self._client.request(method, role.url + path, headers=headers, json=content)
         except (httpx.HTTPError, FileNotFoundError):
             return None
 
@@ -124,30 +163,42 @@ class Federation:
 
     def cycle(self) -> None:
         """A training round and a measuring round, every step by hand; who dies meanwhile is started again."""
+        self.learn()
+        until(self._has_measured, "what was learned is measured", self.summary)
+        self.rest()
+
+    def learn(self) -> None:
+        """A round that teaches, every step by hand."""
         before = until(self._version_of_the_living, "the main server says its version", self.summary)
-        until(lambda: self._go_on(before), "a round and its measurement are over", self.summary)
-        until(self.is_at_rest, "the next round is open everywhere", self.summary)
+        until(lambda: self._has_learned(before), "a round is over", self.summary)
+
+    def rest(self) -> None:
+        """Wait until nothing is under way."""
+        until(self.is_at_rest, "nothing is under way", self.summary)
 
     def _version_of_the_living(self) -> int | None:
         self.revive()  # the main server may have died since it was started
         return self.version()
 
-    def _go_on(self, before: int) -> bool:
-        self.revive()
-        version = self.version()
+    def _has_learned(self, before: int) -> bool:
+        version = self._version_of_the_living()
         if version is None:
             return False  # or what is open by now would be taken for the round that is meant
         if version > before:
-            return self.is_measured(version) or self._measure()
+            return True
         for name in self.devices:
             self._report(name)
         self._finish()
         return False
 
+    def _has_measured(self) -> bool:
+        version = self._version_of_the_living()
+        return version is not None and (self.is_measured(version) or self._measure())
+
     def _report(self, name: str) -> None:
         for step in range(3):
             status = self.ask(name, "/api/v1/status")
-            if not status or not status["round"] or status["round"]["kind"] != "train":
+            if not status or not status["round"] or status["round"]["kind"] not in self.teaches:
                 return
             if status["round"]["report"] not in (None, "committed"):
                 return
@@ -158,7 +209,7 @@ class Federation:
 
     def _finish(self) -> None:
         round_ = (self.ask("aggregator", "/api/v1/status") or {}).get("round") or {}
-        if round_.get("kind") == "train":
+        if round_.get("kind") in self.teaches:
             if round_["state"] in ("collecting", "closed"):
                 self.press("aggregator", "/aggregate_models")
             if round_["state"] != "finished":
@@ -180,7 +231,7 @@ class Federation:
         return False
 
     def is_at_rest(self) -> bool:
-        """Is a training round open at both servers, both devices know it, and nothing older is under way?"""
+        """Is a round open at both servers, all devices know it, and nothing older is under way?"""
         self.revive()
         at = [self.ask(name, "/api/v1/status") for name in self.roles]
         if not all(at) or at[0]["round"] is None or at[1]["round"] is None:
@@ -200,14 +251,14 @@ class Federation:
 
         def armed() -> bool:
             self.revive()
-            return self.roles[victim].command("arm", point)
+            return self.roles[self.named(victim)].command("arm", point)
 
         until(armed, f"{victim} is armed", self.summary)
 
     def revive(self) -> None:
         """Start again who has died at the armed point, after the power cut if there is to be one."""
         for role in self.roles.values():
-            if role.is_running:
+            if role.is_running or role.name in self.away:
                 continue
             last = role.said("killed")
             said = role.events()[-1] if role.events() else {}

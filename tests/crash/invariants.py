@@ -4,7 +4,7 @@
 2. One release (of each shard), one manifest and one report of a device a round, for ever; no key, seed or vector serves
    two rounds.
 3. The sum is right: each published model is the plain integer aggregate of the accepted reports, but for shards that
-   are left out.
+   are left out; or is solved from it, and what is kept of the sum is exact.
 4. An audit of both logs finds nothing, and each log begins with all that it held before.
 5. Keys, reports and half files of rounds that are over are gone.
 """
@@ -12,7 +12,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -20,9 +20,6 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Table, select
 
-from fanlight.core.segments import Segment, slices
-from fanlight.learning.heads import head_layout
-from fanlight.learning.model_file import decode
 from fanlight.protocol import main_round, signing
 from fanlight.protocol.closing import (
     CLOSE_LIMIT,
@@ -47,12 +44,15 @@ from fanlight.protocol.report import Envelope, Receipt, report_id
 from fanlight.protocol.shards import Lots, divide
 from fanlight.protocol.unmasking import SUM_LOST
 from fanlight.services.aggregator.masked_sums import DEAD_ROUND
+from fanlight.services.main_server import collected_sums
 from fanlight.storage.database import Database
 from fanlight.storage.tables import aggregator as aggregator_tables
 from fanlight.storage.tables import device as device_tables
 from fanlight.storage.tables import main as main_tables
 from tests.crash.federation import Federation
+from tests.crash.role import Role as RoleProcess
 from tests.crash.role import until
+from tests.crash.sums import CheckedSums
 from tests.services_world import audit
 
 ONCE: Final[dict[str, type[Close | Verdict | Release]]] = {"close": Close, "verdict": Verdict, "release": Release}
@@ -65,7 +65,17 @@ class Invariants:
     """Checks a federation at rest, as often as one likes."""
 
     federation: Federation
+    _versions: dict[int, bytes] = field(default_factory=dict)
+    _checked: int = 0
     _logs: dict[str, list[tuple[int, bytes]]] = field(default_factory=lambda: defaultdict(list))
+
+    def __post_init__(self) -> None:
+        self._sums = CheckedSums(self.federation.task)
+
+    @property
+    def _roles(self) -> dict[str, RoleProcess]:
+        """All that there are or were."""
+        return {**self.federation.roles, **self.federation.gone}
 
     def check(self) -> None:
         """All of them."""
@@ -86,25 +96,28 @@ class Invariants:
         }
         self.beacons = {(row.mh, row.dev): row.receipt for row in self._rows("main", main_tables.beacons)}
         self.receipts = {(row.mh, row.dev): row.receipt for row in self._rows("aggregator", aggregator_tables.reports)}
+        self.devices = [name for name in self._roles if name not in SERVERS]
         self.sent = {
             name: [DeviceRecord.decode(row.record) for row in self._rows(name, device_tables.reports)]
-            for name in self.federation.devices
+            for name in self.devices
         }
+        self.left = {row.dev for row in self._rows("aggregator", aggregator_tables.devices) if row.left_at is not None}
 
     # -- 1
 
     def _check_answers_to_devices(self) -> None:
         known = {row.dev for row in self._rows("main", main_tables.devices)}
         known &= {row.dev for row in self._rows("aggregator", aggregator_tables.devices)}
-        for name in self.federation.devices:
-            device = bytes.fromhex((self.federation.roles[name].state / "device.id").read_text().split()[1])
+        for name in self.devices:
+            device = bytes.fromhex((self._roles[name].state / "device.id").read_text().split()[1])
             assert device in known, f"{name} was welcomed and is forgotten"
-            shown = set()
-            for answer in self._answers(name, "PUT", "/rounds/"):
-                receipt = Receipt.decode(signing.Signed.decode(answer["body"]).payload)
-                assert self.receipts.get((receipt.mh, device)) == answer["body"], "a receipt is forgotten"
-                shown.add(receipt.mh)
-            for answer in self._answers(name, "POST", "/rounds/"):
+            receipts = {receipt.mh: signed for signed, receipt in self._receipts(name)}
+            if device in self.left:
+                held = {dev for _, dev in self.receipts.keys() | self.beacons.keys()}
+                assert device not in held, f"{name} has left, and is not forgotten"
+            for mh, signed in receipts.items() if device not in self.left else ():
+                assert self.receipts.get((mh, device)) == signed, "a receipt is forgotten"
+            for answer in self._answers(name, "POST", "/rounds/") if device not in self.left else ():
                 if answer["path"].endswith("/beacons"):
                     mh = bytes.fromhex(answer["path"].split("/")[-2])
                     assert self.beacons.get((mh, device)) == self.receipts[mh, device], "a beacon is forgotten"
@@ -114,9 +127,16 @@ class Invariants:
                 assert self.main_rounds[mh].outcome == outcome.encode(), "an outcome has changed"
             for record in self.sent[name]:
                 listed = self._listed(self.main_rounds[record.mh])
-                assert record.mh not in shown or not listed or device in listed, (
+                assert record.mh not in receipts or not listed or device in listed, (
                     "a receipted report is not in the close"
                 )
+
+    def _receipts(self, name: str) -> Iterator[tuple[bytes, Receipt]]:
+        """What the aggregator answered to a small report, or to the rest of a large one, or when asked for one."""
+        for method in ("PUT", "PATCH", "POST"):
+            for answer in self._answers(name, method, "/rounds/"):
+                if "/reports/" in answer["path"] and answer["body"]:  # without a body, it says where to go on
+                    yield answer["body"], Receipt.decode(signing.Signed.decode(answer["body"]).payload)
 
     def _check_answers_to_aggregator(self) -> None:
         rounds = self.main_rounds.values()
@@ -156,7 +176,7 @@ class Invariants:
 
     def _check_reports(self) -> None:
         sealed, hashes = [], []
-        for name in self.federation.devices:
+        for name in self.devices:
             answered: dict[Any, list[Result]] = defaultdict(list)
             for record in self.sent[name]:
                 envelope = Envelope.decode(record.envelope)
@@ -181,23 +201,25 @@ class Invariants:
         files = {row.sha256: row.content for row in self._rows("main", main_tables.model_files)}
         by_number = {record.number: record for record in self.main_rounds.values()}
         assert [row.version for row in rows] == list(range(len(rows)))
-        for row in rows[1:]:
+        for row in rows:
+            known = self._versions.setdefault(row.version, row.sha256)
+            assert known == row.sha256, f"version {row.version} has changed"
+        for row in rows[max(1, self._checked) :]:
             record = by_number[row.round]
-            before, layout = files[record.terms.model], record.terms.layout
-            total = self._plain_sum(record)
-            expected = _fedavg(before, layout, total)
-            rounding = 2**-22 * np.abs(expected).max()  # a file holds float32
-            np.testing.assert_allclose(_parameters(files[row.sha256]), expected, rtol=0, atol=rounding)
+            self._sums.check(record.terms, self._vectors(record), files[record.terms.model], files[row.sha256])
+        self._checked = len(rows)
+        with Database(self._roles["main"].state / "state.sqlite3") as database, database.transaction() as tx:
+            self._sums.check_kept(collected_sums.read(tx))
+        for name in self.devices:  # nothing is under way, and they are many
+            for vector in self._roles[name].folder.glob("*.npy"):
+                vector.unlink()
 
-    def _plain_sum(self, record: main_round.Record) -> NDArray[np.int64]:
+    def _vectors(self, record: main_round.Record) -> list[NDArray[np.int64]]:
+        """What the devices that are summed said, before their masks."""
         listed = self._listed(record)
-        folders = [self.federation.roles[name].folder for name in self.federation.devices]
-        vectors = []
-        for device in _summed(record):
-            name = f"{report_id(listed[device]).hex()}.npy"
-            vectors.append(next(np.load(folder / name) for folder in folders if (folder / name).exists()))
-        total: NDArray[np.int64] = np.sum(vectors, axis=0)
-        return total
+        folders = [self._roles[name].folder for name in self.devices]
+        names = [f"{report_id(listed[device]).hex()}.npy" for device in _summed(record)]
+        return [next(np.load(folder / name) for folder in folders if (folder / name).exists()) for name in names]
 
     @staticmethod
     def _listed(record: main_round.Record) -> dict[bytes, bytes]:
@@ -209,7 +231,7 @@ class Invariants:
     # -- 4
 
     def _check_logs(self) -> None:
-        found = audit({part: self.federation.roles[role].state for role, (part, _) in SERVERS.items()})
+        found = audit({part: self._roles[role].state for role, (part, _) in SERVERS.items()})
         assert found == [], found
         for role, (_, logs) in SERVERS.items():
             heads = [(row.seq, row.head) for row in self._rows(role, logs.entries)]
@@ -228,18 +250,18 @@ class Invariants:
     def _traces(self) -> list[str]:
         """Files that should be gone."""
         live = f"round-{max(record.number for record in self.main_rounds.values())}.key"
-        found = [path for role in self.federation.roles.values() for path in role.state.rglob(".*.partial")]
+        found = [path for role in self._roles.values() for path in role.state.rglob(".*.partial")]
         for name in SERVERS:
-            keys = (self.federation.roles[name].state / "round-keys").iterdir()
+            keys = (self._roles[name].state / "round-keys").iterdir()
             found += [path for path in keys if path.name != live]
-        for name in ("aggregator", *self.federation.devices):
-            found += (self.federation.roles[name].state / "reports").iterdir()
+        for name in ("aggregator", *self.devices):
+            found += (self._roles[name].state / "reports").iterdir()
         return [str(path) for path in found]
 
     # -- what there is to read
 
     def _rows(self, name: str, table: Table) -> Sequence[Any]:
-        with Database(self.federation.roles[name].state / "state.sqlite3") as database, database.transaction() as tx:
+        with Database(self._roles[name].state / "state.sqlite3") as database, database.transaction() as tx:
             return tx.execute(select(table)).all()
 
     def _answers(self, name: str, method: str, path: str) -> list[dict[str, Any]]:
@@ -257,7 +279,7 @@ class Invariants:
         ]
 
     def _heard(self, name: str, kind: str) -> list[dict[str, Any]]:
-        return self.federation.roles[name].said(kind)
+        return self._roles[name].said(kind)
 
 
 def _subject(role: str, kind: str, payload: bytes) -> object:
@@ -279,17 +301,3 @@ def _summed(record: main_round.Record) -> list[bytes]:
     left_out = {shard.number for shard in outcome.shards or () if shard.reason != "ok"}
     shards = divide(record.terms, lots, record.cohort, accepted)
     return [device for shard in shards if shard.number not in left_out for device in shard.devices]
-
-
-def _parameters(content: bytes) -> NDArray[np.float64]:
-    model = decode(content)
-    return head_layout(*model.weight.shape).flatten({"head.weight": model.weight, "head.bias": model.bias})
-
-
-def _fedavg(before: bytes, layout: Sequence[Segment], total: NDArray[np.int64]) -> NDArray[np.float64]:
-    """The next parameters from the plain sum: before + W_max · x / (s · Σn)."""
-    places = slices(layout)
-    update = next(segment for segment in layout if segment.kind == "update")
-    scale = update.scale_numerator / update.scale_denominator
-    weight = next(segment for segment in layout if segment.kind == "weight")
-    return _parameters(before) + weight.hi * total[places["update"]] / (scale * int(total[places["weight"]][0]))
