@@ -115,4 +115,5 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.write_line(line)
     for report in [*terminalreporter.getreports("passed"), *terminalreporter.getreports("failed")]:
         for name, value in report.user_properties:
-            terminalreporter.write_line(f"{name}: {value}")
+            if not name.startswith("_"):  # those are for a summary of their own
+                terminalreporter.write_line(f"{name}: {value}")

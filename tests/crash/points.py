@@ -51,16 +51,21 @@ class Points:
     def arm(self, point: Point) -> None:
         """Die when ``point`` is reached, counted from now on."""
         with self._lock:
-            self._reached.clear()
+            self._begin_anew()
             self._deadly, self._listing = point, False
             self._events.say("armed", label=point.label)
 
     def list(self) -> None:
         """From now on, say which points are reached."""
         with self._lock:
-            self._reached.clear()
+            self._begin_anew()
             self._deadly, self._listing = None, True
             self._events.say("listing")
+
+    def _begin_anew(self) -> None:
+        if self._deadly is not None:
+            self._events.say("missed", label=self._deadly.label, reached=self._reached[self._deadly.label])
+        self._reached.clear()
 
     def reach(self, label: str) -> None:
         """The process is at ``label`` now."""
