@@ -15,7 +15,8 @@ from typing import Any
 from benchmarks.idle import FEATURES_VARIABLE, backbone_id, register
 from fanlight.cli.owner_client import OwnerClient
 from fanlight.cli.processes import Processes
-from fanlight.cli.serve import END_WITH_STDIN, claim
+from fanlight.cli.serve import claim
+from fanlight.core.lifeline import END_WITH_STDIN
 from fanlight.errors import LocalError
 from fanlight.services.federation import init_federation, issue_token_file
 

@@ -22,10 +22,10 @@ from benchmarks.stores.past import Servers, past_rounds
 from benchmarks.stores.pictures import draw_pictures
 from fanlight.cli.owner_client import OwnerClient
 from fanlight.cli.processes import Processes
-from fanlight.cli.serve import END_WITH_STDIN
 from fanlight.consoles import aggregator as aggregator_pages
 from fanlight.consoles import device as device_pages
 from fanlight.consoles import main_server as main_pages
+from fanlight.core.lifeline import END_WITH_STDIN
 from fanlight.errors import LocalError
 from fanlight.protocol import identities
 from fanlight.protocol.exchange import Enrolments

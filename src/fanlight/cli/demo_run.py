@@ -19,8 +19,8 @@ from fanlight.cli.demo_run_devices import SERVERS, Survival
 from fanlight.cli.owner_client import OwnerClient
 from fanlight.cli.processes import Processes
 from fanlight.cli.saying import say
-from fanlight.cli.serve import END_WITH_STDIN
 from fanlight.cli.task_options import Choices, Head
+from fanlight.core.lifeline import END_WITH_STDIN
 from fanlight.errors import FanlightError, Unreachable
 from fanlight.learning.datasets import DataSet
 

@@ -2,7 +2,7 @@
 
 1. Each is the leader of a session of its own: a Ctrl-C in the terminal reaches only the supervisor, which ends the
    others in order, and ends whatever they have started with them.
-2. Each holds the reading end of a pipe from the supervisor and ends when that breaks (``serve.END_WITH_STDIN``): even
+2. Each holds the reading end of a pipe from the supervisor and ends when that breaks (``core.lifeline``): even
    if the supervisor is killed, nothing is left behind.
 3. What they say goes to a log file each, for their owner only.
 """

@@ -5,11 +5,8 @@ from __future__ import annotations
 import ctypes
 import errno
 import gc
-import os
-import signal
 import socket
 import sys
-import threading
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -17,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
+from fanlight.core.lifeline import end_with_stdin_if_asked
 from fanlight.errors import NotPossibleNow, SettingsError
 
 if TYPE_CHECKING:
@@ -50,9 +48,6 @@ LogFormat = Annotated[
     str | None, typer.Option(metavar="console|json", help="Log for people, or as JSON lines.  [default: console]")
 ]
 
-END_WITH_STDIN = "FANLIGHT_END_WITH_STDIN"
-"""With this variable set, a role ends when its standard input does: with the process that started it."""
-
 _SHUTDOWN_S = 3
 _M_TRIM_THRESHOLD = -1
 _M_MMAP_THRESHOLD = -3
@@ -83,8 +78,7 @@ def serve(
     from fanlight.services.http.logging import configure_logging
     from fanlight.services.settings import load
 
-    if os.environ.get(END_WITH_STDIN):
-        threading.Thread(target=_end_with_stdin, name="end-with-stdin", daemon=True).start()
+    end_with_stdin_if_asked()
     loaded = load(settings, config, options)
     allow_many_connections()
     share_one_heap()
@@ -163,12 +157,6 @@ def claim(host: str, port: int) -> list[socket.socket]:
     if not sockets and refused is not None:
         raise _explain(refused, host, port) from refused
     return sockets
-
-
-def _end_with_stdin() -> None:
-    while os.read(0, 1024):
-        pass
-    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _bind(family: int, address: Any) -> socket.socket:

@@ -14,6 +14,7 @@ import typer
 
 from fanlight.cli import simulate_connect
 from fanlight.cli.saying import say
+from fanlight.core.lifeline import end_with_stdin_if_asked
 from fanlight.errors import UsageError
 
 if TYPE_CHECKING:
@@ -124,6 +125,7 @@ def simulate(
         raise UsageError(
             "--tokens, --aggregator-url and --accept-demo say how to work at live servers.", next="Add --connect URL."
         )
+    end_with_stdin_if_asked()
     with _interruptible():
         if connect is not None:
             result = simulate_connect.connect(

@@ -39,6 +39,7 @@ _LISTS: Final = {
     "/models": "All versions",
     "/devices": "All devices",
     "/pictures": "All pictures",
+    "/studies": "All studies",
 }
 _NEXT: Final = {
     400: "Correct it, and send it again.",

@@ -34,6 +34,7 @@ _TONES: Final[Mapping[str, Tone]] = {
     "dismissed": "bad",
     "failed": "bad",
     "abandoned": "warn",
+    "interrupted": "warn",
 }
 
 

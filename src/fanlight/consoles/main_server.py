@@ -12,6 +12,7 @@ from fanlight.consoles.console import Console
 from fanlight.consoles.events import events_router
 from fanlight.consoles.main_server_pages import PAGES, record_pages
 from fanlight.consoles.step_pages import Reader, Shown, step_router
+from fanlight.consoles.study_pages import study_pages
 from fanlight.consoles.the_round import titled
 from fanlight.services.http.owner import Owner, require_owner_post
 from fanlight.services.main_server import guide
@@ -31,6 +32,7 @@ def install(app: FastAPI, parts: MainServerParts) -> None:
     console = Console("main", LINKS)
     app.include_router(pages(console, parts))
     app.include_router(record_pages(console, parts))
+    app.include_router(study_pages(console, parts))
     app.include_router(events_router(parts.service.pages))
     console.install(app)
 

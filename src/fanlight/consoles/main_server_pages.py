@@ -32,6 +32,7 @@ PAGES: Final = (
     ("/models", "Models"),
     ("/devices", "Devices"),
     ("/task", "Task"),
+    ("/studies", "Studies"),
     ("/log", "Log"),
 )
 FORMS: Final[Mapping[str, tuple[str, Callable[[MainService, Mapping[str, str]], Filled]]]] = {

@@ -11,7 +11,7 @@ from fanlight.simulation import who_has_what, world_report
 from fanlight.simulation.plots import Curve, chart
 from fanlight.simulation.result import Line, Result
 
-_STYLE: Final = """
+STYLE: Final = """
 :root { color-scheme: light dark; font: 16px/1.5 system-ui, sans-serif; }
 body { max-width: 760px; margin: 2rem auto; padding: 0 1rem; }
 figure { margin: 1.5rem 0; } figcaption { font-weight: 600; } svg { max-width: 100%; height: auto; }
@@ -24,6 +24,7 @@ th, td { text-align: right; padding: .15rem .7rem; } td { white-space: nowrap; }
 th:first-child, td:first-child { text-align: left; }
 tr:nth-child(even) { background: rgb(128 128 128 / .12); } code { overflow-wrap: anywhere; }
 """
+"""The one style sheet of every report."""
 _SHOWN: Final = 200
 _REPEATED: Final = (
     "The same study gives the same model on any engine, with any number of workers. This was {}, {}. SHA-256 of its "
@@ -79,7 +80,7 @@ def whole(title: str, body: Sequence[str]) -> str:
     """A page around a body of HTML."""
     return (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><meta name="viewport" '
-        f'content="width=device-width, initial-scale=1"><title>{escape(title)}</title><style>{_STYLE}</style></head>'
+        f'content="width=device-width, initial-scale=1"><title>{escape(title)}</title><style>{STYLE}</style></head>'
         f"<body><h1>{escape(title)}</h1>\n{chr(10).join(filter(None, body))}\n</body></html>\n"
     )
 

@@ -40,11 +40,14 @@ from fanlight.services.main_server.records_api import records_router
 from fanlight.services.main_server.service import ROLE, MainService
 from fanlight.services.main_server.settings import MainServerSettings
 from fanlight.services.main_server.step_jobs import Steps
+from fanlight.services.main_server.studies.studies import Studies
+from fanlight.services.main_server.studies.studies_api import studies_router
 from fanlight.services.server.log_api import log_router
 from fanlight.services.server.log_file import LogWriter
 
 log = structlog.get_logger(__name__)
 
+STUDIES_FOLDER: Final = "studies"
 TICK_S: Final = 0.5
 """The policy looks at the clock so often while news waits, or it cannot go on; whatever happens wakes it at once."""
 _SHORTEST_TICK_S: Final = 0.01
@@ -64,6 +67,7 @@ class MainServerParts:
     steps: Steps
     sessions: OwnerSessions
     records: Records
+    studies: Studies
 
 
 def create_app(
@@ -84,6 +88,7 @@ def create_app(
     conductor = Conductor(service)
     overview, steps = Overview(service, conductor), Steps(service, conductor)
     records = Records(service, conductor.course)
+    studies = Studies(settings.state / STUDIES_FOLDER, clock, service.pages.notify)
     sessions = OwnerSessions.of(ROLE, settings.port, settings.state, clock)
 
     @asynccontextmanager
@@ -92,10 +97,12 @@ def create_app(
         conducting = asyncio.create_task(
             _conduct(service, conductor, Backoff(jitter, first_s=TICK_S, longest_s=LONGEST_PAUSE_S))
         )
+        await run_in_threadpool(studies.open)
         with on_stop_signal(service.news.close), known_address(settings.state, settings.host, settings.port):
             yield
         conducting.cancel()
         await asyncio.wait((conducting,))  # it may be at the database
+        await run_in_threadpool(studies.close)
         await run_in_threadpool(service.close)
 
     app = new_application(
@@ -115,7 +122,8 @@ def create_app(
     app.include_router(records_router(records))
     app.include_router(log_router(records.log, LogWriter(service.database, service.log, identity, clock)))
     app.include_router(changes_router(service))
-    return app, MainServerParts(service, conductor, overview, steps, sessions, records)
+    app.include_router(studies_router(service, studies))
+    return app, MainServerParts(service, conductor, overview, steps, sessions, records, studies)
 
 
 async def _conduct(service: MainService, conductor: Conductor, backoff: Backoff) -> None:

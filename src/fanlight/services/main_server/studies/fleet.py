@@ -1,0 +1,59 @@
+"""The live fleet beside studies: a study that is like it, and what its models were worth."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from fanlight.learning.datasets.prepare import SOURCES
+from fanlight.services.main_server import lines, measurements, members
+from fanlight.services.main_server.service import MainService
+from fanlight.services.main_server.studies.permitted import MOST_DEVICES, training_of
+
+FEWEST: Final = 20
+"""Devices of a study where the fleet has fewer than two."""
+_MOST_VERSIONS: Final = 1_000
+_OTHER_DATA: Final = "digits"
+
+
+def like_the_fleet(service: MainService) -> dict[str, Any]:
+    """The fields of a study with the task's algorithm, head and training, and as many devices as are members.
+
+    The data set is the task's own if its classes are those of one, otherwise digits: no server has devices' pictures.
+    """
+    task, policy, chosen = service.task, service.task.policy, service.task.algorithm
+    with service.database.reading() as tx:
+        there = members.count_confirmed(tx)
+    devices = min(there, MOST_DEVICES) if there > 1 else FEWEST
+    cohort = policy.cohort_size if policy.cohort_size < devices else 0
+    options = [f"{name}={value:g}" for name, value in chosen.parameters.items()]
+    options += [f"combine={chosen.combine}"] * (chosen.combine != "mean")
+    shards = min(policy.most_shards, (cohort or devices) // 2) if chosen.combine != "mean" else 0
+    dataset = next((name for name, each in SOURCES.items() if set(each.classes) == set(task.classes)), _OTHER_DATA)
+    return {
+        "dataset": dataset,
+        "partition": "dirichlet:0.5",
+        "devices": devices,
+        "cohort": cohort,
+        "rounds": FEWEST,
+        "algorithm": ":".join(filter(None, (chosen.name, ",".join(options)))),
+        "head": task.head,
+        "seed": 0,
+        "training": training_of(task.training.model_dump()),
+        "supporters": min(policy.supporters, cohort or devices),
+        "shards": shards,
+    }
+
+
+def measured(service: MainService) -> list[dict[str, Any]]:
+    """Accuracy of the fleet's versions on its held-out pictures, as far as it may be shown, oldest first.
+
+    Each has ``round``: how many rounds of training the version has behind it, as many as its number.
+    """
+    with service.database.reading() as tx:
+        found = measurements.by_version(tx, _MOST_VERSIONS)
+    shown = [(version, lines.received(service.task, measurement)) for version, measurement in reversed(found)]
+    return [
+        {name: figures.get(name) for name in ("accuracy", "balanced_accuracy", "loss")} | {"round": version}
+        for version, figures in shown
+        if figures.get("accuracy") is not None
+    ]
