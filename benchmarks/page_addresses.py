@@ -61,6 +61,8 @@ def examples(role: str, newest: Newest) -> Mapping[str, tuple[str, ...]]:
             "/models/{version}/current": (f"/models/{newest.version // 2}/current",),
             "/log": ("/log?page=2", f"/log?page={newest.lists}"),
             "/devices": ("/devices?page=2",),
+            "/studies/{study}": ("/studies/1",),
+            "/studies/compare": ("/studies/compare?study=1&fleet=true",),
         },
         "aggregator": {
             "/rounds": ("/rounds?page=2", f"/rounds?page={newest.lists}"),

@@ -20,6 +20,7 @@ from benchmarks.stores.device import fill_device
 from benchmarks.stores.main_server import fill_main
 from benchmarks.stores.past import Servers, past_rounds
 from benchmarks.stores.pictures import draw_pictures
+from benchmarks.stores.studies import fill_studies
 from fanlight.cli.owner_client import OwnerClient
 from fanlight.cli.processes import Processes
 from fanlight.consoles import aggregator as aggregator_pages
@@ -37,7 +38,7 @@ from fanlight.services.device.app import create_app as create_device
 from fanlight.services.device.role import DeviceRole
 from fanlight.services.device.settings import DeviceSettings
 from fanlight.services.federation import init_federation, issue_token_file
-from fanlight.services.main_server.app import MainServerParts
+from fanlight.services.main_server.app import STUDIES_FOLDER, MainServerParts
 from fanlight.services.main_server.app import create_app as create_main
 from fanlight.services.main_server.settings import MainServerSettings
 from fanlight.services.main_server.task import Policy, Task
@@ -121,6 +122,7 @@ def _fill(folder: Path, size: Size, ports: dict[str, int]) -> Filled:
     devices = _enrol(made, size.devices, main, aggregator, role)
     past = list(past_rounds(Servers(main.service.identity, aggregator.service.identity, task), devices, size.rounds))
     fill_main(main.service, devices, past)
+    fill_studies(made / "main" / STUDIES_FOLDER)
     fill_aggregator(aggregator.service, devices, past)
     fill_device(role, task.plan, past)
     picture = role.library.page().pictures[0].sha256

@@ -16,6 +16,7 @@ from sqlalchemy import insert, update
 
 from benchmarks.stores.aggregator import fill_aggregator
 from benchmarks.stores.past import Servers, past_rounds
+from benchmarks.stores.studies import STUDIES, fill_studies
 from fanlight.consoles import aggregator as aggregator_pages
 from fanlight.consoles import device as device_pages
 from fanlight.errors import RemoteError
@@ -34,6 +35,7 @@ from fanlight.services.device.settings import DeviceSettings
 from fanlight.services.federation import TASK_FILE, issue_token_file, load_server_identity
 from fanlight.services.http.jobs import Jobs
 from fanlight.services.http.problems import Problem
+from fanlight.services.main_server.app import STUDIES_FOLDER
 from fanlight.services.main_server.task import Task
 from fanlight.storage.tables import aggregator as aggregator_tables
 from fanlight.storage.tables import main as main_tables
@@ -76,8 +78,13 @@ def main_server(folder: Path) -> Iterator[World]:
         tx.execute(update(main_tables.rounds).where(main_tables.rounds.c.number == 1).values(reason=ELEMENT))
         tx.execute(update(main_tables.rounds).where(main_tables.rounds.c.number == 2).values(reason=LONG))
     fail(parts.service.jobs, "/aggregate_models", "/send_model_clients")
+    fill_studies(folder / "main" / STUDIES_FOLDER)
+    for run, text in zip(parts.studies.all(), TEXTS.values(), strict=False):
+        run._write("asked.json", run.study | {"partition": text, "algorithm": text, "world": text})
+        run.turn("failed", error=text)
+    more = ("/models/1?with=2", f"/studies/compare?study={STUDIES}&study={STUDIES - 1}&study=1&fleet=true")
     with on_a_port("main", app) as made:
-        yield World(made, {"number": "1", "version": "1"}, ("/models/1?with=2",))
+        yield World(made, {"number": "1", "version": "1", "study": str(STUDIES)}, more)
 
 
 @contextmanager

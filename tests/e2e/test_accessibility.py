@@ -30,7 +30,7 @@ ALL_ROLES: Final = {"/", "/libraries"}
 PAGES: Final = {
     "main": {
         *("/aggregate_models", "/send_model_clients", "/rounds", "/rounds/#", "/models", "/models/#"),
-        *("/devices", "/task", "/log", "/measure"),
+        *("/devices", "/task", "/studies", "/log", "/measure"),
     },
     "aggregator": {"/aggregate_models", "/send_model_secagg", "/rounds", "/log"},
     "device-1": {

@@ -36,6 +36,8 @@ QUERIES = (
     "named",
     "again",
     "name",
+    "study",
+    "fleet",
 )
 GIVEN = {"bad": SCRIPT + ELEMENT + TURNED, "long": LONG}
 HTML = {"Accept": "text/html"}
@@ -100,7 +102,7 @@ def addresses(world: World) -> list[str]:
 
 
 START = {
-    "main": ("/models/1", "/task"),
+    "main": ("/models/1", "/task", "/studies"),
     "aggregator": ("/aggregate_models",),
     "device": ("/pictures", "/own", "/learning", "/privacy"),
 }

@@ -78,6 +78,11 @@ class Number:
     high: float
     whole: bool = True
 
+    @property
+    def range(self) -> str:
+        """Its values in words."""
+        return f"{self.low:,} to {self.high:,}" if self.whole else f"Above 0, at most {self.high:g}"
+
     def read(self, typed: str) -> float:
         """What was typed.
 
@@ -90,7 +95,7 @@ class Number:
         except ValueError:
             value = self.low - 1
         if not self.low <= value <= self.high:
-            raise ValueError(f"A {'whole ' * self.whole}number from {self.low:,g} to {self.high:,g}.")
+            raise ValueError(f"A {'whole ' * self.whole}number: {self.range.lower()}.")
         return value
 
 
@@ -159,9 +164,9 @@ def _fields(like: dict[str, Any], typed: Mapping[str, str], wrong: dict[str, str
     training = like["training"] | {name: numbers.pop(name) for name in ("epochs", "learning_rate") if name in numbers}
     cheats = numbers.pop("attackers", 0)
     fields = like | chosen | numbers | {"training": training}
-    if "algorithm" in typed:
-        options = typed.get(OPTIONS, "").strip()[:MOST_OPTIONS_LETTERS]
-        fields["algorithm"] = ":".join(filter(None, (typed["algorithm"], options)))
+    if {"algorithm", OPTIONS} & typed.keys():
+        name = typed.get("algorithm", like["algorithm"].partition(":")[0])
+        fields["algorithm"] = ":".join(filter(None, (name, typed.get(OPTIONS, "").strip()[:MOST_OPTIONS_LETTERS])))
     if typed.get("attack"):
         fields["attack"] = f"{typed['attack']}:{cheats / 100:g}"
     return fields

@@ -27,6 +27,8 @@ NICENESS: Final = 15
 _PATIENCE_S: Final = 5.0
 _MOST_LETTERS: Final = 600
 _ERROR: Final = "Error: "
+_TODO: Final = "What to do: "
+"""As ``cli.report`` begins its two lines."""
 
 
 class StudyProcess:
@@ -90,7 +92,9 @@ class StudyProcess:
             return f"The process was ended by {signal.Signals(-code).name}. Is there enough memory?"
         said = self._run.said
         last = said[said.rfind(_ERROR) + len(_ERROR) :] if _ERROR in said else said.rpartition("\n")[2]
-        return printable(" ".join(last.split()))[:_MOST_LETTERS] or f"The process ended with {code}, and said nothing."
+        what, _, todo = last.partition(_TODO)
+        words = f"{what.strip().rstrip('.')}. {todo}" if todo else what
+        return printable(" ".join(words.split()))[:_MOST_LETTERS] or f"The process ended with {code}, and said nothing."
 
     def _close(self) -> None:
         if self._process.stdin is not None:

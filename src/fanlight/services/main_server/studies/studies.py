@@ -52,7 +52,7 @@ class Studies:
         """Find out what the end of the last server has interrupted, and work on what waits."""
         with self._changed:
             for run in self.all():
-                if run.course.state == "running":
+                if run.course.state == "running" and run.number != self._running:
                     run.turn("interrupted", ended_at=self._clock())
             self._work_on()
 
