@@ -5,12 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from fanlight.services.main_server.studies.folder import ACTIVE, StudyFolder
 from fanlight.services.main_server.studies.studies import Studies
 
-LIMIT_S: Final = 150.0
+T = TypeVar("T")
+LIMIT_S: Final = 400.0
+"""On a machine that is busy with other tests: studies stand behind all of them."""
 SMALL: Final[dict[str, Any]] = {"dataset": "shapes", "partition": "iid", "devices": 6, "rounds": 3, "picture_size": 32}
 LONG: Final[dict[str, Any]] = SMALL | {"rounds": 1000}
 """Nobody waits for its end."""
@@ -24,21 +26,25 @@ def studies_in(folder: Path, shared: Path) -> Studies:
     return Studies(folder, time.time, lambda: None)
 
 
-def wait(condition: Callable[[], bool], what: str) -> None:
+def until(found: Callable[[], T | None], what: str) -> T:
+    """Ask again until the answer is neither None nor False."""
     deadline = time.monotonic() + LIMIT_S
-    while not condition():
+    while True:
+        answer = found()
+        if answer is not None and answer is not False:
+            return answer
         assert time.monotonic() < deadline, f"it never happened: {what}"
         time.sleep(0.05)
 
 
 def ended(run: StudyFolder) -> StudyFolder:
     """The run, when it neither waits nor runs any more."""
-    wait(lambda: run.course.state not in ACTIVE, f"study {run.number} ends")
+    until(lambda: run.course.state not in ACTIVE, f"study {run.number} ends")
     return run
 
 
 def begun(run: StudyFolder, rounds: int = 2) -> StudyFolder:
     """The run, when some rounds are done; it must not have ended."""
-    wait(lambda: len(run.lines) >= rounds or run.course.state not in ACTIVE, f"study {run.number} has {rounds} rounds")
+    until(lambda: len(run.lines) >= rounds or run.course.state not in ACTIVE, f"study {run.number} has {rounds} rounds")
     assert run.course.state == "running", run.course
     return run

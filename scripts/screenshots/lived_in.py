@@ -17,6 +17,7 @@ from fanlight.services.federation import revoke
 from fanlight.services.main_server.task import Policy
 from scripts.screenshots.album import DESK, DESK_DARK, PHONE, Album
 from scripts.screenshots.federation import Federation, federation, leave, new_pictures, own_pictures, prepared, wait
+from scripts.screenshots.studies import studies
 
 ROUNDS: Final = 7
 LIVE: Final = 4
@@ -47,6 +48,7 @@ def lived_in(album: Album, folder: Path) -> None:
             put_out(world, GONE)
         wait(lambda: world.main.get("/api/v1/status")["finished"], "all rounds are done")
         main_server(album, world, less)
+        studies(album, world.main)
         aggregator(album, world)
         device(album, devices[0], new_pictures(folder / "new", 5))
         revoked(album, devices[NAMES.index(GONE)])

@@ -34,6 +34,7 @@ def no_devices(album: Album, folder: Path) -> None:
             ("/models/0", "The first version by itself: nothing is measured, nothing to compare.", "Not measured yet."),
             ("/devices", "No device yet.", "No device has joined yet."),
             ("/task", "The task on the first day: nobody has proposed a class.", "No class has been proposed."),
+            ("/studies", "No study yet; the form begins with what the federation does.", "No study yet."),
             ("/log", "Nothing has been logged.", "Nothing has been logged yet."),
         ):
             page.goto(url + path)

@@ -57,7 +57,7 @@ OTHERS = """\
 | variable | meaning |
 |---|---|
 | `FANLIGHT_DATA_DIR` | where data sets by name are looked for first |
-| `FANLIGHT_END_WITH_STDIN` | set to anything: a role ends when its standard input does (`fanlight demo` uses it) |
+| `FANLIGHT_END_WITH_STDIN` | set: a role or a simulation ends when its standard input does (`fanlight demo` uses it) |
 | `XDG_CACHE_HOME` | where `fanlight predict` keeps the compiled backbone (default `~/.cache`) |
 """
 

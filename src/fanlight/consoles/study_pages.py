@@ -1,4 +1,7 @@
-"""The main server's pages of studies: start one, watch it, compare several with each other and with the live fleet."""
+"""The main server's pages of studies: start one, watch it, compare several with each other and with the live fleet.
+
+What draws and reads studies is loaded with the first of these pages, so that a server starts without the laboratory.
+"""
 
 from __future__ import annotations
 
@@ -10,13 +13,11 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from fanlight.consoles import study_form
 from fanlight.consoles.console import Console
 from fanlight.consoles.policy_form import Filled
 from fanlight.consoles.step_pages import Reader
 from fanlight.services.http.owner import Owner, require_owner_post
 from fanlight.services.main_server.app import MainServerParts
-from fanlight.services.main_server.studies.comparing import MOST_COMPARED, curves_of, side_by_side
 from fanlight.services.main_server.studies.fleet import measured
 from fanlight.services.main_server.studies.folder import REPORT, RESULT
 from fanlight.services.main_server.studies.studies_api import STUDIES as API
@@ -40,6 +41,8 @@ def _list(console: Console, parts: MainServerParts) -> APIRouter:
     router, studies, service = APIRouter(), parts.studies, parts.service
 
     def draw(request: Request, owner: Owner, filled: Filled) -> Response:
+        from fanlight.consoles import study_form
+
         return console.page(
             request,
             owner,
@@ -59,6 +62,8 @@ def _list(console: Console, parts: MainServerParts) -> APIRouter:
 
     @router.post(STUDIES)
     async def start(request: Request, owner: Changer) -> Response:
+        from fanlight.consoles import study_form
+
         typed = {name: str(value) for name, value in (await request.form()).items()}
         filled, number = await run_in_threadpool(study_form.start, service, studies, typed)
         if number:
@@ -69,6 +74,8 @@ def _list(console: Console, parts: MainServerParts) -> APIRouter:
 
     @router.get(STUDIES + "/compare")
     def compare(request: Request, owner: Reader, study: Chosen = None, *, fleet: bool = False) -> Response:
+        from fanlight.services.main_server.studies.comparing import MOST_COMPARED, side_by_side
+
         chosen = list(dict.fromkeys(study or []))
         live = measured(service)
         side = side_by_side([studies.one(number) for number in chosen[:MOST_COMPARED]], live if fleet else ())
@@ -92,6 +99,8 @@ def _one(console: Console, parts: MainServerParts) -> APIRouter:
 
     @router.get(STUDIES + "/{study}")
     def one(request: Request, owner: Reader, study: Which) -> Response:
+        from fanlight.services.main_server.studies.comparing import curves_of
+
         run = studies.one(study)
         return console.page(
             request,

@@ -154,6 +154,16 @@ def test_servers_do_not_load_what_only_devices_need() -> None:
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
 
 
+def test_a_main_server_starts_without_the_laboratory() -> None:
+    import subprocess
+    import sys
+
+    program = (
+        "import sys, fanlight.consoles.main_server as _; sys.exit(any('.simulation' in name for name in sys.modules))"
+    )
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
 def test_an_error_says_what_to_do_and_leaves_the_owner_the_tabs(role: Role) -> None:
     app, url, paths = role
     browser = owner(app, url)

@@ -17,8 +17,9 @@ from fanlight.services.main_server.studies.permitted import permitted
 from fanlight.services.main_server.studies.process import NICENESS, PASSED_ON, command, environment
 from fanlight.services.main_server.studies.studies import Studies
 from fanlight.simulation import Study, simulate
-from tests.study_runs import LONG, SMALL, begun, ended, studies_in, wait
+from tests.study_runs import LIMIT_S, LONG, SMALL, begun, ended, studies_in, until
 
+pytestmark = pytest.mark.timeout(3 * LIMIT_S)
 SECRET = "FANLIGHT_SERVER_TOKEN_OF_THIS_TEST"
 
 
@@ -70,19 +71,19 @@ def test_one_runs_and_the_others_wait_for_their_turn(studies: Studies) -> None:
 
 
 def test_what_was_stopped_goes_on_to_the_same_model(studies: Studies) -> None:
-    run = begun(studies.start(permitted(SMALL | {"rounds": 400})))
+    run = begun(studies.start(permitted(SMALL | {"rounds": 250})))
     studies.stop(run.number)
     assert run.course.state == "stopped"
-    wait(lambda: not processes_of(run), "its processes have ended")
+    until(lambda: not processes_of(run), "its processes have ended")
     done = run.as_json()["rounds_done"]
-    assert 0 < done < 400
+    assert 0 < done < 250
     studies.go_on(run.number)
-    afresh = studies.start(permitted(SMALL | {"rounds": 400}))
+    afresh = studies.start(permitted(SMALL | {"rounds": 250}))
     results = [ended(each).result for each in (run, afresh)]
     assert results[0] is not None
     assert results[1] is not None
     assert results[0]["model_sha256"] == results[1]["model_sha256"]
-    assert len(results[0]["rounds"]) == 400
+    assert len(results[0]["rounds"]) == 250
     with pytest.raises(NotPossibleNow, match="finished"):
         studies.go_on(run.number)
 
@@ -93,7 +94,7 @@ def test_a_server_that_ends_interrupts_it_and_the_next_one_lets_it_go_on(tmp_pat
     waiting = before.start(permitted(SMALL))
     before.close()
     assert (run.course.state, waiting.course.state) == ("interrupted", "queued")
-    wait(lambda: not processes_of(run), "its processes have ended")
+    until(lambda: not processes_of(run), "its processes have ended")
     after = studies_in(tmp_path / "studies", shared)
     try:
         after.open()

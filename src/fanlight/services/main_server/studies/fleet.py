@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from fanlight.learning.datasets.prepare import SOURCES
 from fanlight.services.main_server import lines, measurements, members
 from fanlight.services.main_server.service import MainService
 from fanlight.services.main_server.studies.permitted import MOST_DEVICES, training_of
@@ -20,6 +19,8 @@ def like_the_fleet(service: MainService) -> dict[str, Any]:
 
     The data set is the task's own if its classes are those of one, otherwise digits: no server has devices' pictures.
     """
+    from fanlight.learning.datasets.prepare import SOURCES
+
     task, policy, chosen = service.task, service.task.policy, service.task.algorithm
     with service.database.reading() as tx:
         there = members.count_confirmed(tx)

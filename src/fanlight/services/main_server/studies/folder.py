@@ -18,13 +18,15 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from fanlight.errors import StorageError, from_os_error
 from fanlight.learning.atomic_file import write_atomically
 from fanlight.services.main_server.studies.permitted import as_toml
-from fanlight.simulation.result import Line
-from fanlight.simulation.study import Study
+
+if TYPE_CHECKING:
+    from fanlight.simulation.result import Line
+    from fanlight.simulation.study import Study
 
 State = Literal["queued", "running", "finished", "failed", "stopped", "interrupted"]
 ACTIVE: Final = ("queued", "running")
@@ -115,6 +117,8 @@ class StudyFolder:
     @property
     def lines(self) -> list[Line]:
         """Rounds that are done; one that is being written is not there yet."""
+        from fanlight.simulation.result import Line
+
         found = []
         for text in self._text(_ROUNDS, _MOST_BYTES).split("\n")[:-1]:
             try:

@@ -2,18 +2,22 @@
 
 Whoever starts ``fanlight simulate`` in a terminal may name files and code of their own. This server is reached over a
 network, and holds keys: here a study names neither, and everything in it is bounded before anything is made of it.
+
+The laboratory is loaded when the first study is asked for: a server starts without it.
 """
 
 from __future__ import annotations
 
+import json
 import tomllib
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from fanlight.errors import SettingsError
-from fanlight.learning.datasets.prepare import NAMES
-from fanlight.simulation.study import Study, Training
+
+if TYPE_CHECKING:
+    from fanlight.simulation.study import Study
 
 MOST_DEVICES: Final = 5_000
 MOST_ROUNDS: Final = 1_000
@@ -55,6 +59,9 @@ def permitted(fields: Mapping[str, Any]) -> Study:
         SettingsError: slug ``study-not-permitted``: it names a file, a folder or code, or is too large to be run here;
             or see ``Study.of``.
     """
+    from fanlight.learning.datasets.prepare import NAMES
+    from fanlight.simulation.study import Study
+
     for name, value in fields.items():
         if isinstance(value, str):
             _check_text(name, value)
@@ -96,8 +103,6 @@ def read_toml(text: str) -> dict[str, Any]:
 
 def as_toml(study: Study) -> str:
     """A permitted study as its TOML file; its texts are printable ASCII, and so written as in JSON."""
-    import json
-
     fields = study.as_json()
     training = fields.pop("training")
     del fields["module"]
@@ -107,6 +112,8 @@ def as_toml(study: Study) -> str:
 
 def training_of(fields: Mapping[str, Any]) -> dict[str, Any]:
     """Those of ``fields`` that a study's training has."""
+    from fanlight.simulation.study import Training
+
     return {name: fields[name] for name in Training.model_fields if name in fields}
 
 

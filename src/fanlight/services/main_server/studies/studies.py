@@ -9,15 +9,17 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
 from fanlight.errors import FanlightError, NotFound, NotPossibleNow
 from fanlight.services.main_server.studies.folder import ACTIVE, StudyFolder, size_of
 from fanlight.services.main_server.studies.process import StudyProcess
-from fanlight.simulation.study import Study
 from fanlight.storage.folders import make_private_folder
+
+if TYPE_CHECKING:
+    from fanlight.simulation.study import Study
 
 log = structlog.get_logger(__name__)
 

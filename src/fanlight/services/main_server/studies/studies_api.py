@@ -16,7 +16,6 @@ from fanlight.services.main_server.studies.folder import REPORT, RESULT, STUDY, 
 from fanlight.services.main_server.studies.permitted import permitted
 from fanlight.services.main_server.studies.studies import Studies
 from fanlight.services.server.numbers_in_paths import Which
-from fanlight.simulation.report import STYLE
 
 READ = [Depends(require_owner)]
 CHANGE = [Depends(require_owner_post)]
@@ -66,6 +65,8 @@ def studies_router(service: MainService, studies: Studies) -> APIRouter:
 
     @router.get(ONE + "/report", dependencies=READ)
     def report(study: Which) -> Response:
+        from fanlight.simulation.report import STYLE
+
         headers = {"Content-Security-Policy": closed_document(STYLE)}
         return FileResponse(_there(studies.one(study), REPORT), media_type="text/html; charset=utf-8", headers=headers)
 
