@@ -25,6 +25,7 @@ FREE: Final = 2
 FIRST_S: Final = 2.0
 LONGEST_S: Final = 600.0
 _LOOKED_AT: Final = 16
+_IN_VAIN: Final = frozenset({State.ABANDONED, State.FAILED})
 _BY_AN_OPERATOR: Final = frozenset({ORDERED_BY_MAIN, "abandoned-by-operator"})
 _NO_COUNT: Final = _BY_AN_OPERATOR | {"window-passed"}
 
@@ -43,13 +44,13 @@ class Brake:
 
     def left_s(self, tx: Connection) -> float:
         """In how many seconds the next round may open; 0 while one is under way."""
-        lines = round_table.page(tx, 0, _LOOKED_AT)
-        if not lines or not lines[0].is_over:
+        newest = round_table.latest_line(tx)
+        if newest is None or newest.at not in _IN_VAIN:
             return 0.0
         in_vain = self.in_vain(tx)
         if in_vain <= FREE:
             return 0.0
-        number, now = lines[0].number, self._monotonic()
+        number, now = newest.number, self._monotonic()
         if self._since[0] != number:
             self._since = number, now
         pause_s = min(FIRST_S * float(1 << (in_vain - FREE - 1)), LONGEST_S)
@@ -71,7 +72,7 @@ class Brake:
 
 
 def _is_in_vain(line: RoundLine) -> bool:
-    return line.at in (State.ABANDONED, State.FAILED) and not _is_passed_over(line)
+    return line.at in _IN_VAIN and not _is_passed_over(line)
 
 
 def _is_passed_over(line: RoundLine) -> bool:
