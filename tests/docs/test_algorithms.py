@@ -80,11 +80,11 @@ three times further from the η that is too much than the few that are better in
 - **Devices that join** begin with nothing remembered. SCAFFOLD and FedDyn keep the sum of what devices remember, and
   divide it by what the federation is at the time, so they still end at the common optimum. What a device that has left
   had added stays in the sum; under FedDyn also the change, where a device's number of pictures changes.
-- **Held-back classes** (`min_class_supporters`) keep their rows under every algorithm, while the others move only against
-  each other, so that they do not tell it ([0031](adr/0031-held-back-rows.md)): with two classes, not at all. They leave
-  no trace in what the server remembers, but under SCAFFOLD and FedDyn: a device that has such a class remembers its own
-  part of it, so the server's sum does too, unpublished. It shows once the class has enough supporters again, in one sum
-  with theirs.
+- **Held-back classes** (`min_class_supporters`) keep their rows under every algorithm, while the others move only
+  against each other, so that they do not tell it ([0031](adr/0031-held-back-rows.md)): with two classes, not at all.
+  They leave no trace in what the server remembers, but under SCAFFOLD and FedDyn: a device that has such a class
+  remembers its own part of it, so the server's sum does too, unpublished. It shows once the class has enough supporters
+  again, in one sum with theirs.
 """
 
 
