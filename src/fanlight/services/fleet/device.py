@@ -18,6 +18,7 @@ from fanlight.core import ring
 from fanlight.core.randomness import Keystream
 from fanlight.errors import Conflict, NotFound, NotPossibleNow, Refused
 from fanlight.learning.algorithms.algorithm import Memory
+from fanlight.learning.algorithms.lineage import Lineage
 from fanlight.learning.algorithms.local import Outcome
 from fanlight.protocol import identities
 from fanlight.protocol.contribution import clip_of
@@ -258,7 +259,7 @@ class SimulatedDevice:
         if kind.teaches and not offer.by_itself:  # by hand: whoever started this program said so
             self.main.announce(self._machine.announce(lesson.plan, lesson.sha256, self._servers_time()))
         collection = (proposal.collection or proposal.round) if kind.sums else None
-        self.diary.commit(Sent(record, lesson.version, bool(said.memory), collection))
+        self.diary.commit(Sent(record, bool(said.memory), collection))
         if self.number not in shared.attendance.breaks_off(proposal.round):
             self._unsent = record, y
         shared.journal.built(
@@ -273,7 +274,7 @@ class SimulatedDevice:
         number, gang = manifest.proposal.round, self.shared.gang
 
         def learn(device: int) -> Outcome:
-            return lesson.learn(device, number, self.fleet[device].remembered(lesson.version))
+            return lesson.learn(device, number, self.fleet[device].remembered(lesson.lineage))
 
         if self.number not in gang.cheats.who:
             return lesson.trained(manifest, self.number, learn(self.number))
@@ -282,9 +283,9 @@ class SimulatedDevice:
         outcome, update = gang.crafted(mh, number, self.number, present, learn)
         return lesson.trained(manifest, self.number, outcome, update)
 
-    def remembered(self, version: int) -> Memory:
-        """What the algorithm has left here, for a training from ``version``."""
-        return self.shared.memories.read(self.number, self.diary.remembered(version))
+    def remembered(self, lineage: Lineage | None) -> Memory:
+        """What the algorithm has left here, for a training from a version that comes of these rounds."""
+        return self.shared.memories.read(self.number, self.diary.remembered(lineage))
 
     def _deliver(self) -> None:
         """Send what is not acknowledged; of a round that takes no reports any more, the end will be heard."""

@@ -8,8 +8,8 @@ that breaks.
 ::
 
     {"enrolled": true}
-    {"mh", "at", "key", "record", "version", "remembers", "collection"}     a report was built
-    {"ended": mh, "result", "included", "key"}                              its round is over
+    {"mh", "at", "key", "record", "remembers", "collection"}     a report was built
+    {"ended": mh, "result", "included", "key"}                   its round is over
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from fanlight.errors import StorageError, from_os_error
+from fanlight.learning.algorithms.lineage import Lineage
 from fanlight.protocol.closing import Result
 from fanlight.protocol.device_round import SECONDS_PER_DAY, End, History, Record
 from fanlight.protocol.plan import Kind
@@ -37,13 +38,11 @@ class Sent:
 
     Attributes:
         record: of the protocol.
-        version: of the model that it was made from.
         remembers: does the algorithm leave something if it counts?
         collection: the round that began to collect the sums that it is counted in, if it counts; None: of no sums.
     """
 
     record: Record
-    version: int
     remembers: bool = False
     collection: int | None = None
 
@@ -70,7 +69,7 @@ class Diary:
         self.collection: int | None = None
         self._answered: dict[bytes, bytes] = {}
         self._times: list[int] = []
-        self._remembered: list[tuple[int, int]] = []
+        self._remembered: list[int] = []
         make_private_folder(path.parent)
         try:
             lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
@@ -100,7 +99,6 @@ class Diary:
                 "at": record.committed_at,
                 "key": record.answer_key.hex(),
                 "record": record.with_(chunks=b"").encode().hex(),
-                "version": sent.version,
                 "remembers": sent.remembers,
                 "collection": sent.collection,
             }
@@ -116,15 +114,15 @@ class Diary:
         answered = {key: self._answered[key]} if key in self._answered else {}
         return History(answered, sum(at >= now - SECONDS_PER_DAY for at in self._times))
 
-    def remembered(self, version: int) -> int | None:
-        """The round whose memory holds when it trains from ``version``: the last that counts, of an earlier version."""
-        return next((number for number, before in reversed(self._remembered) if before < version), None)
+    def remembered(self, lineage: Lineage | None) -> int | None:
+        """The round whose memory holds when it trains from a version that comes of these: the last that it was in."""
+        return next((number for number in reversed(self._remembered) if lineage and number in lineage), None)
 
     @property
     def memories(self) -> frozenset[int]:
         """The rounds whose memory counts, or may come to."""
         open_rounds = {sent.record.number for sent in self.pending.values() if sent.remembers}
-        return frozenset(open_rounds | {number for number, _ in self._remembered})
+        return frozenset(open_rounds | set(self._remembered))
 
     @property
     def waits_for_sums(self) -> bool:
@@ -148,7 +146,7 @@ class Diary:
             self._end(line)
         else:
             mh, record = bytes.fromhex(line["mh"]), Record.decode(bytes.fromhex(line["record"]))
-            self.pending[mh] = Sent(record, int(line["version"]), bool(line["remembers"]), line["collection"])
+            self.pending[mh] = Sent(record, bool(line["remembers"]), line["collection"])
             self._answered[bytes.fromhex(line["key"])] = mh
             self._times.append(int(line["at"]))
 
@@ -159,7 +157,7 @@ class Diary:
         if sent is None or not (line["result"] == Result.RELEASED and line["included"]):
             return
         if sent.remembers:
-            self._remembered = [*self._remembered, (sent.record.number, sent.version)][-MOST_REMEMBERED:]
+            self._remembered = [*self._remembered, sent.record.number][-MOST_REMEMBERED:]
         if sent.collection is not None:
             self.collection = sent.collection
 

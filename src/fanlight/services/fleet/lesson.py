@@ -18,6 +18,7 @@ from fanlight.core import quantise
 from fanlight.core.segments import Segment
 from fanlight.learning import model_file
 from fanlight.learning.algorithms.algorithm import Algorithm, Memory
+from fanlight.learning.algorithms.lineage import Lineage
 from fanlight.learning.algorithms.local import Outcome, Received
 from fanlight.learning.algorithms.scaffold import CONTROL
 from fanlight.learning.evaluation import Counts
@@ -26,7 +27,7 @@ from fanlight.protocol.exchange import Offer
 from fanlight.protocol.manifest import Manifest
 from fanlight.protocol.plan import Kind, Plan
 from fanlight.services.device.learner import training_settings
-from fanlight.services.device.local_algorithm import local_algorithm
+from fanlight.services.device.local_algorithm import algorithm_name, local_algorithm
 from fanlight.services.device.offers import check_fits
 from fanlight.simulation.learners import Floats, HeadLearner
 from fanlight.simulation.population import Part, Population
@@ -54,6 +55,7 @@ class Lesson:
         plan: of training.
         version, sha256, file_bytes: of the model's file.
         received: as algorithms take it.
+        lineage: the rounds that the model comes of by the plan's algorithm, of which memories count; None: of none.
         learner, algorithm: what is learned, and how.
         population: who has what.
         seed: of the study.
@@ -64,6 +66,7 @@ class Lesson:
     sha256: bytes
     file_bytes: int
     received: Received
+    lineage: Lineage | None
     learner: HeadLearner
     algorithm: Algorithm
     population: Population
@@ -81,12 +84,14 @@ class Lesson:
         model = model_file.decode(file)
         learner = HeadLearner(model.kind, plan.features, plan.classes, training_settings(plan))
         control = {} if model.control is None else {CONTROL: model.layout.flatten(model.control.tensors)}
+        same = model.lineage is not None and model.lineage.algorithm == algorithm_name(plan)
         return cls(
             plan=plan,
             version=offer.model_version,
             sha256=offer.model,
             file_bytes=len(file),
             received=Received(model.layout.flatten(model.tensors), model.layout, control),
+            lineage=model.lineage if same else None,
             learner=learner,
             algorithm=local_algorithm(plan),
             population=population,
