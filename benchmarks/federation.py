@@ -85,7 +85,8 @@ def federation(
         more: variables of their environment.
     """
     register(features)
-    from fanlight.services.main_server.task import Policy, Task
+    from fanlight.services.main_server.policy import Policy
+    from fanlight.services.main_server.task import Task
 
     names = ["main", "aggregator", *(f"device-{number}" for number in range(1, devices + 1))]
     ports = dict(zip(names, free_ports(len(names)), strict=True))

@@ -65,8 +65,9 @@ from fanlight.services.http.sessions import API_TOKEN_FILE
 from fanlight.services.main_server import members, round_table
 from fanlight.services.main_server.app import MainServerParts
 from fanlight.services.main_server.app import create_app as create_main
+from fanlight.services.main_server.policy import Policy
 from fanlight.services.main_server.settings import MainServerSettings
-from fanlight.services.main_server.task import HeadName, Policy, Task, Training
+from fanlight.services.main_server.task import HeadName, Task, Training
 from fanlight.services.server.chained_log import ChainedLog
 from fanlight.storage.database import Database
 

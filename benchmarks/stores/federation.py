@@ -40,8 +40,9 @@ from fanlight.services.device.settings import DeviceSettings
 from fanlight.services.federation import init_federation, issue_token_file
 from fanlight.services.main_server.app import STUDIES_FOLDER, MainServerParts
 from fanlight.services.main_server.app import create_app as create_main
+from fanlight.services.main_server.policy import Policy
 from fanlight.services.main_server.settings import MainServerSettings
-from fanlight.services.main_server.task import Policy, Task
+from fanlight.services.main_server.task import Task
 
 CLASSES = ("bear", "bird", "bus", "car", "cat", "dog", "fox", "parcel", "person", "truck")
 ROLES = ("main", "aggregator", "device")

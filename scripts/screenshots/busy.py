@@ -7,7 +7,8 @@ from pathlib import Path
 from playwright.sync_api import Page, Route
 
 from fanlight.cli.owner_client import OwnerClient
-from fanlight.services.main_server.task import Policy, Training
+from fanlight.services.main_server.policy import Policy
+from fanlight.services.main_server.task import Training
 from scripts.screenshots.album import Album
 from scripts.screenshots.by_hand import ANNOUNCE, DEMO, TRAIN
 from scripts.screenshots.federation import PATIENCE_S, federation, looked_through, new_pictures, prepared, press, wait

@@ -7,7 +7,7 @@ from pathlib import Path
 from playwright.sync_api import Page
 
 from fanlight.cli.owner_client import OwnerClient
-from fanlight.services.main_server.task import Policy
+from fanlight.services.main_server.policy import Policy
 from scripts.screenshots.album import Album
 from scripts.screenshots.federation import (
     PATIENCE_S,

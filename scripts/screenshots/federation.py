@@ -20,7 +20,8 @@ from fanlight.core.lifeline import END_WITH_STDIN
 from fanlight.learning.datasets import prepare, shapes
 from fanlight.learning.datasets.chance import Chance
 from fanlight.services.federation import init_federation, issue_token_file
-from fanlight.services.main_server.task import Policy, Task, Training
+from fanlight.services.main_server.policy import Policy
+from fanlight.services.main_server.task import Task, Training
 
 T = TypeVar("T")
 

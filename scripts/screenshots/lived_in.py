@@ -14,7 +14,7 @@ from playwright.sync_api import Page
 from fanlight.cli.federation import REVOCATIONS_PATH
 from fanlight.cli.owner_client import OwnerClient
 from fanlight.services.federation import revoke
-from fanlight.services.main_server.task import Policy
+from fanlight.services.main_server.policy import Policy
 from scripts.screenshots.album import DESK, DESK_DARK, PHONE, Album
 from scripts.screenshots.federation import Federation, federation, leave, new_pictures, own_pictures, prepared, wait
 from scripts.screenshots.studies import studies

@@ -8,7 +8,7 @@ from PIL import Image
 from playwright.sync_api import Page
 
 from fanlight.learning.folders import UNLABELLED
-from fanlight.services.main_server.task import Policy
+from fanlight.services.main_server.policy import Policy
 from scripts.screenshots.album import Album
 from scripts.screenshots.federation import Federation, federation, new_pictures, wait
 

@@ -14,7 +14,7 @@ from sqlalchemy import insert, select
 from fanlight.cli.owner_client import OwnerClient
 from fanlight.protocol.closing import Outcome, SignedOutcome
 from fanlight.services.aggregator import refusals
-from fanlight.services.main_server.task import Policy
+from fanlight.services.main_server.policy import Policy
 from fanlight.storage.database import Database
 from fanlight.storage.tables.aggregator import rounds
 from fanlight.storage.tables.device import contradictions

@@ -18,7 +18,8 @@ import httpx
 from fanlight.learning.datasets import shapes
 from fanlight.services.federation import init_federation, issue_token_file
 from fanlight.services.http.sessions import API_TOKEN_FILE
-from fanlight.services.main_server.task import Policy, Task, Training
+from fanlight.services.main_server.policy import Policy
+from fanlight.services.main_server.task import Task, Training
 from tests.crash.disk import cut_power
 from tests.crash.points import Point
 from tests.crash.role import HOST, TICK_S, Role, until

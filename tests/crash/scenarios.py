@@ -25,7 +25,8 @@ from fanlight.protocol.device_round import Record
 from fanlight.protocol.manifest import Manifest, SignedManifest
 from fanlight.protocol.plan import Kind
 from fanlight.services.federation import keep_backbone, revoke
-from fanlight.services.main_server.task import Policy, Task
+from fanlight.services.main_server.policy import Policy
+from fanlight.services.main_server.task import Task
 from tests.crash import own_backbones
 from tests.crash.federation import SERVERS, Federation
 from tests.crash.launcher import Life, launch

@@ -16,8 +16,9 @@ from fanlight.services.device.settings import DeviceSettings
 from fanlight.services.main_server.algorithm_choice import AlgorithmChoice
 from fanlight.services.main_server.augmentation_choice import AugmentationChoice
 from fanlight.services.main_server.fine_tuning import FineTuning
+from fanlight.services.main_server.policy import Policy
 from fanlight.services.main_server.settings import MainServerSettings
-from fanlight.services.main_server.task import Policy, Task, Training
+from fanlight.services.main_server.task import Task, Training
 from fanlight.services.settings import RoleSettings, env_prefix
 from tests.docs.current import check
 

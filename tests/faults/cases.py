@@ -8,7 +8,7 @@ from typing import Final
 from hypothesis import strategies as st
 
 from fanlight.protocol.exchange import Order
-from fanlight.services.main_server.task import ShardRule
+from fanlight.services.main_server.policy import ShardRule
 from tests.faults.answers import SAME_BYTES
 from tests.faults.lines import Mishap
 from tests.faults.operations import (

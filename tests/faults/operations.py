@@ -12,7 +12,7 @@ from typing import Protocol
 
 from fanlight.errors import RemoteError
 from fanlight.protocol.exchange import Order
-from fanlight.services.main_server.task import ShardRule
+from fanlight.services.main_server.policy import ShardRule
 from tests.faults.lines import Mishap
 from tests.faults.request import Route
 from tests.faults.roles import Aggregator, Device, Main

@@ -12,7 +12,8 @@ from fanlight.protocol.report import WHOLE_BYTES
 from fanlight.services.aggregator import uploads
 from fanlight.services.device import client
 from fanlight.services.main_server.algorithm_choice import AlgorithmChoice
-from fanlight.services.main_server.task import Policy, Task, Training
+from fanlight.services.main_server.policy import Policy
+from fanlight.services.main_server.task import Task, Training
 
 DEVICES: Final = 4
 """As many as two shards of ``k_min`` take."""

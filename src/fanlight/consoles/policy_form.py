@@ -8,8 +8,8 @@ from typing import Any, Final
 
 from fanlight.errors import FanlightError
 from fanlight.protocol.manifest import MOST_REJECTED_PERCENT
+from fanlight.services.main_server.policy import Policy
 from fanlight.services.main_server.service import MainService
-from fanlight.services.main_server.task import Policy
 
 SECONDS: Final = "seconds"
 UNITS_S: Final = {SECONDS: 1, "minutes": 60, "hours": 3600, "days": 86_400}

@@ -18,11 +18,11 @@ from fanlight.protocol.plan import Kind
 from fanlight.services.main_server import measurements, members, notes, round_table, teaching
 from fanlight.services.main_server.course import Course, Hold
 from fanlight.services.main_server.made_room import MadeRoom
+from fanlight.services.main_server.policy import Policy
 from fanlight.services.main_server.round_table import RoundLine
 from fanlight.services.main_server.rounds import Rounds
 from fanlight.services.main_server.service import MainService
 from fanlight.services.main_server.stragglers import WaitingRules
-from fanlight.services.main_server.task import Policy
 from fanlight.services.main_server.waiting import Waiting
 from fanlight.storage.tables.main import devices
 

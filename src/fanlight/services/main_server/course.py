@@ -32,11 +32,11 @@ from fanlight.services.main_server import (
     teaching,
 )
 from fanlight.services.main_server.brake import Brake
+from fanlight.services.main_server.policy import Policy
 from fanlight.services.main_server.promotion import Reason
 from fanlight.services.main_server.scores import Scores, begin_anew
 from fanlight.services.main_server.service import MainService
 from fanlight.services.main_server.stopping_rules import Score
-from fanlight.services.main_server.task import Policy
 
 STOPPED: Final = "stopped"
 """Type of the log entry; its payload is CBOR [reason, version that it was stopped by, best version]."""

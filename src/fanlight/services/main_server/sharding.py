@@ -16,8 +16,8 @@ from fanlight.protocol.main_server import MainServer
 from fanlight.protocol.shards import Shard
 from fanlight.protocol.signing import Signed
 from fanlight.protocol.unmasking import KEY_LOST, SUM_LOST
+from fanlight.services.main_server.policy import Policy, ShardRule
 from fanlight.services.main_server.round_table import Stored
-from fanlight.services.main_server.task import Policy, ShardRule
 from fanlight.storage.tables.main import devices
 
 _FEWEST: Final = 2

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection
 
 from fanlight.services.main_server import notes
-from fanlight.services.main_server.task import Policy
+from fanlight.services.main_server.policy import Policy
 
 
 @dataclass(frozen=True)
