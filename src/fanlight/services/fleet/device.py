@@ -113,7 +113,7 @@ class SimulatedDevice:
         self._machine = machine
         self._aggregator = aggregator
         self._unsent: tuple[Record, NDArray[np.uint32]] | None = None
-        self._settled: bytes | None = None
+        self._settled: tuple[bytes, int] | None = None
 
     def enrol(self) -> None:
         """Join at both servers, unless that was done.
@@ -194,16 +194,17 @@ class SimulatedDevice:
 
     def _answer(self, offer: Offer, signed: SignedManifest, lesson: Lesson) -> None:
         """Answer the open round, or say in a word why not."""
-        if signed.hash in self.diary.pending or signed.hash == self._settled:
+        settled = signed.hash, offer.version  # a main server that was started anew has forgotten who declined
+        if signed.hash in self.diary.pending or settled == self._settled:
             return
         proposal = read_manifest(self._machine.trust, signed).proposal
         if self.shared.is_done() and Kind(proposal.kind).teaches:
             self._decline(signed.hash, PAUSED)
-            self._settled = signed.hash
+            self._settled = settled
             return
         self.shared.journal.opened(signed.hash, proposal, lesson)
         if self.number not in self.shared.attendance.reporters(proposal.round):
-            self._settled = signed.hash
+            self._settled = settled
             return
         try:
             manifest = self._checked(offer, signed, lesson)
@@ -214,7 +215,7 @@ class SimulatedDevice:
             if error.slug not in (NOTHING_TO_LEARN_FROM, NOTHING_CHANGED):
                 raise
             self._decline(signed.hash, error.slug)
-        self._settled = signed.hash
+        self._settled = settled
         self._deliver()
 
     def _checked(self, offer: Offer, signed: SignedManifest, lesson: Lesson) -> Manifest | None:

@@ -18,12 +18,13 @@ import httpx
 
 from fanlight.errors import NotEnrolled, NotPossibleNow, RemoteError, Unreachable
 from fanlight.protocol.exchange import Offer
+from fanlight.services.device import knocks
 from fanlight.services.fleet.device import SimulatedDevice
 from fanlight.services.http.backoff import Backoff
 
 THREADS: Final = 8
 """Most of a turn is waiting for servers that store reports together."""
-_POLL_WAIT_S: Final = 20.0
+_POLL_WAIT_S: Final = 10.0
 _SIGN_OF_LIFE_S: Final = 5.0
 _SAY_AGAIN_S: Final = 60.0
 _LAST_S: Final = 2.0
@@ -107,6 +108,7 @@ class Fleet:
     async def _take_part(self, device: SimulatedDevice) -> None:
         offer: Offer | None = None
         failing, asking = Backoff(self._jitter), Backoff(self._jitter, first_s=1.0, longest_s=20.0)
+        pause_s: int | None = None
         refusals = 0
         async with device.main.remote.open_async() as client:
             await self._enrol(device)
@@ -123,10 +125,12 @@ class Fleet:
                         device.forgotten()
                         await self._enrol(device)
                     self._note(error.message)
+                    awaited = offer is None or offer.manifest is not None or not device.is_at_rest(offer)
                     offer = None  # asks at once, when it comes back
-                    await asyncio.sleep(failing.next(error.retry_after_s))
+                    longest_s = knocks.longest_s(awaited=awaited, pause_s=pause_s)
+                    await asyncio.sleep(failing.next(error.retry_after_s, longest_s))
                     continue
-                refusals = 0
+                refusals, pause_s = 0, offer.pause_s
                 failing.reset()
                 if device.is_at_rest(offer):
                     asking.reset()
