@@ -44,7 +44,7 @@ class Listed:
     """The places of one scenario.
 
     Attributes:
-        places: for both times, each with whether it was reached in every listing: one that was must be reached again.
+        places: for both times, each with whether it is steady: reached whenever it is tried.
     """
 
     places: Mapping[When, Mapping[Place, bool]]
@@ -80,7 +80,12 @@ def listed_in(federation: Federation, scenario: Scenario) -> Listed:
         role.command("list")
     federation.cycle()
     later = {place for victim, role in roles.items() for place in _reached(victim, role, before[victim])}
-    return Listed({"first": dict.fromkeys(sorted(first), True), "later": dict.fromkeys(sorted(later), True)})
+    return Listed({"first": _once_at_least(first), "later": _once_at_least(later)})
+
+
+def _once_at_least(places: set[Place]) -> dict[Place, bool]:
+    """As far as one listing tells: what was reached is reached again, but how often may hang on who is faster."""
+    return {place: place.point.occurrence == 1 for place in sorted(places)}
 
 
 def _reached(victim: str, role: Role, since: int) -> set[Place]:
@@ -149,7 +154,9 @@ class Listings:
 
 
 def _together(listings: list[Listed]) -> Listed:
-    """All that was reached in any of them; what was reached in each is steady."""
+    """All that was reached in any of them; of several, what was reached in each is steady."""
+    if len(listings) == 1:
+        return listings[0]
     found: dict[When, dict[Place, bool]] = {}
     for when in WHEN:
         places = sorted(set().union(*(listed.places[when] for listed in listings)))

@@ -41,7 +41,8 @@ def lines(tests: Iterable[dict[str, Any]]) -> list[str]:
         died = tried[key] - len(missed[key])
         said.append(f"{scenario}, {where}: {points} points; {died} of {tried[key]} deaths")
         said += [f"    never reached: {name}" for name in missed[key]]
-    return said
+    all_missed = sum(map(len, missed.values()))
+    return [*said, f"in all: {sum(listed.values())} points; {tried.total() - all_missed} of {tried.total()} deaths"]
 
 
 def write(reporter: pytest.TerminalReporter) -> None:

@@ -76,17 +76,14 @@ def chunk_of(deadly: Deadly, scenario: Scenario) -> int:
 
 
 def judge(record: Record, scenario: Scenario, when: When, listed: Listed, causes: dict[Deadly, str]) -> None:
-    """Count and name; what every listing has reached must have been reached here, and most of a sample."""
+    """Count and name; what is steady must have been reached."""
     missed = {deadly: cause for deadly, cause in causes.items() if cause}
     names = [
         f"{place.victim}, {place.point.label}, time {place.point.occurrence}, power {power}: {cause}"
         for (place, power), cause in missed.items()
     ]
     record(TRIED, as_property(scenario.name, when, len(listed.places[when]), len(causes), names))
-    if IS_LONG:
-        assert not any(listed.places[when][place] for place, _ in missed), "\n".join(names)
-    else:
-        assert len(missed) <= len(causes) / 4, "\n".join(names)
+    assert not any(listed.places[when][place] for place, _ in missed), "\n".join(names)
 
 
 @pytest.mark.timeout(7200)
