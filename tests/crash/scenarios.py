@@ -49,7 +49,7 @@ class LargeReports(Federation):
 
 
 class _ByItself(Federation):
-    """Rounds follow one another until as many have been as the policy says; ``allow`` lets more be."""
+    """Rounds follow one another until as many have been as the policy says; ``run`` lets more be."""
 
     def __init__(self, folder: Path, pictures: tuple[Path, ...], **policy: Any) -> None:
         super().__init__(folder, pictures, **{"by_itself": True, "rounds": 1, **policy})
