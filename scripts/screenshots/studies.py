@@ -62,7 +62,7 @@ def studies(album: Album, main: OwnerClient) -> None:
 def _started(page: Page, main: OwnerClient, **typed: Any) -> int:
     page.goto(f"{main.url}/studies")
     page.locator("#start details").evaluate("details => { details.open = true; }")
-    for name, value in ({"dataset": "shapes", "partition": "dirichlet:0.1", "devices": 12} | typed).items():
+    for name, value in ({"dataset": "digits", "partition": "dirichlet:0.1", "devices": 20} | typed).items():
         field = page.locator(f"#study-{name}")
         if field.evaluate("field => field.tagName") == "SELECT":
             field.select_option(str(value))

@@ -137,7 +137,8 @@ class _Scale:
     def of(cls, values: Sequence[float], first: float, last: float) -> _Scale:
         low, high = min(values), max(values)
         step = _round_step((high - low) or abs(high) or 1.0)
-        return cls(math.floor(low / step) * step, math.ceil(high / step) * step or step, first, last, step)
+        bottom, top = math.floor(low / step) * step, math.ceil(high / step) * step or step
+        return cls(bottom if bottom < top else top - step, top, first, last, step)
 
     def place(self, value: float) -> float:
         span = (self.high - self.low) or 1.0

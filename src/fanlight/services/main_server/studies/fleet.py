@@ -30,7 +30,8 @@ def like_the_fleet(service: MainService) -> dict[str, Any]:
     options += [f"combine={chosen.combine}"] * (chosen.combine != "mean")
     shards = min(policy.most_shards, (cohort or devices) // 2) if chosen.combine != "mean" else 0
     dataset = next((name for name, each in SOURCES.items() if set(each.classes) == set(task.classes)), _OTHER_DATA)
-    return {
+    rounding = {"update_bits": policy.update_bits, "n_max": policy.n_max} if policy.update_bits else {}
+    return rounding | {
         "dataset": dataset,
         "partition": "dirichlet:0.5",
         "devices": devices,

@@ -37,6 +37,7 @@ _COURSE: Final = "course.json"
 _ASKED: Final = "asked.json"
 _SAID: Final = "said.txt"
 _ROUNDS: Final = "rounds.jsonl"
+_MEMORIES: Final = "memories"
 _MOST_SAID_BYTES: Final = 4_096
 _MOST_BYTES: Final = 64 * 2**20
 _LAST: Final = 10
@@ -177,6 +178,10 @@ class StudyFolder:
         del found["figures"]
         left = found["seconds_left"] if running else None
         return {"number": self.number} | found | {"seconds_left": left, "study": self.study}
+
+    def tidy(self) -> None:
+        """Remove what only one that goes on needs: what each device remembers, up to hundreds of megabytes."""
+        shutil.rmtree(self.path / _MEMORIES, ignore_errors=True)
 
     def remove(self) -> None:
         """All of it; what is only half gone is not found again.

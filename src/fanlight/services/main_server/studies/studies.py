@@ -27,7 +27,9 @@ MOST_KEPT: Final = 100
 MOST_QUEUED: Final = 20
 _SHARED: Final = "shared"
 _BEAT_S: Final = 0.5
-"""So often it is looked whether there is something new to show, or to be stopped."""
+"""So often it is looked whether something is to be stopped."""
+_SHOWN_EVERY: Final = 4
+"""Beats after which what is new is shown: open pages then ask for themselves again."""
 _STOPPED_WITHIN_S: Final = 15.0
 
 
@@ -194,15 +196,19 @@ class Studies:
                 self._on_change()
 
     def _watch(self, run: StudyFolder) -> dict[str, Any]:
-        process, seen = StudyProcess(run, self._folder / _SHARED), run.grown
+        process, seen, beats = StudyProcess(run, self._folder / _SHARED), run.grown, 0
         while not process.ended(_BEAT_S):
+            beats += 1
             if self._closing or run.number in self._to_stop:
                 process.end()
                 return {"state": "interrupted" if self._closing else "stopped"}
-            if run.grown != seen:
+            if beats % _SHOWN_EVERY == 0 and run.grown != seen:
                 seen = run.grown
                 self._on_change()
-        return {"state": "failed", "error": process.error} if process.error else {"state": "finished"}
+        if process.error:
+            return {"state": "failed", "error": process.error}
+        run.tidy()
+        return {"state": "finished"}
 
     def _keep(self, run: StudyFolder, outcome: dict[str, Any]) -> None:
         try:
