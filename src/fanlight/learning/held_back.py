@@ -7,8 +7,8 @@ class is whose. Who sees all rows but one adds them up, and has that one.
 
 So rows are published less their mean. Then they say only how they differ, and the row that is held back could be any.
 No choice among these classes changes: a vector that is added to all their rows adds the same to all their scores. To a
-class that is held back they stand as they stood on average, which is all that may be: wherever else they stood would
-tell of its row. Of a single class that is left nothing remains, since its row is the other's with the opposite sign.
+class that is held back they stand as they stood on average, or as their differences say: anything else would tell of
+its row. Of a single class that is left nothing remains, since its row is the other's with the opposite sign.
 
 Not taken away is what pictures of such a class teach the other rows about how they differ (docs/threat-model.md).
 
