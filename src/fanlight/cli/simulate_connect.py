@@ -33,6 +33,7 @@ def connect(
     from fanlight.cli.serve import allow_many_connections
     from fanlight.services.fleet import connecting
     from fanlight.services.fleet.tokens import read_tokens
+    from fanlight.services.http.logging import configure_logging
     from fanlight.simulation import folder
 
     if tokens is None:
@@ -45,6 +46,7 @@ def connect(
     found = read_tokens(tokens, main_url=url, aggregator_url=aggregator_url, count=asked)
     study = study.model_copy(update={"devices": len(found)})
     place = out or connecting.folder_of(found, state)
+    configure_logging(level="WARNING")  # what devices log each for itself, ``on_news`` says once
     allow_many_connections()
     result = connecting.connect(
         study,

@@ -19,6 +19,9 @@ import httpx
 from fanlight.services.http.hosts import LOOPBACK_HOSTS
 from fanlight.services.http.silence import SOCKET_OPTIONS
 
+_KEPT: Final = httpx.Limits(max_connections=100, max_keepalive_connections=20, keepalive_expiry=3.0)
+"""Idle connections are given up before servers do that, after five seconds: one that has much to do would close a line
+on which it has not read yet that it is asked something."""
 _HERE: Final = frozenset({*LOOPBACK_HOSTS, "::1"})
 
 
@@ -49,6 +52,7 @@ class Wire:
             verify=certificates(trust_env=is_elsewhere(url)),
             proxy=_proxy(url),
             trust_env=is_elsewhere(url),
+            limits=_KEPT,
             socket_options=SOCKET_OPTIONS,
         )
 
@@ -106,6 +110,7 @@ def async_transport(url: str) -> httpx.AsyncHTTPTransport:
         verify=certificates(trust_env=is_elsewhere(url)),
         proxy=_proxy(url),
         trust_env=is_elsewhere(url),
+        limits=_KEPT,
         socket_options=SOCKET_OPTIONS,
     )
 
