@@ -13,7 +13,7 @@ class Deadline:
 
     Args:
         left_s: in how many seconds that is; infinite while nothing is waited for. More than 0, or it would be asked
-            again at once.
+            again at once. Must not raise.
         when_up: is called then, and again after ``left_s`` if that goes on being finite; must not raise.
         name: of the thread.
     """

@@ -203,6 +203,7 @@ class AggregatorService:
                 except Exception as error:  # noqa: BLE001 - the loop must survive whatever happens in it
                     problem = as_problem(error)
                     self._note(problem)
+                    self._deadline.look()  # the clock may have been set
                     await asyncio.sleep(self._backoff.next(problem.retry_after_s))
 
     def _follow_all(self, orders: Orders) -> int:
@@ -230,7 +231,8 @@ class AggregatorService:
         """When to look whether the round's window has passed with too few reports, if these are still too few."""
         try:
             return self._window_s() + _YIELD_S if self._lacks_reports() else math.inf
-        except StorageError:
+        except Exception as error:  # noqa: BLE001 - as in the loop
+            self._note(as_problem(error))
             return _YIELD_S
 
     def _lacks_reports(self) -> bool:
