@@ -31,6 +31,7 @@ class Route(StrEnum):
     CLOSE = "aggregator/close"
     RELEASE = "aggregator/release"
     ENDED = "aggregator/outcome"
+    WORDS = "aggregator/rounds"
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ class Request:
         if self.method == "POST" and self.path.endswith(f"/reports/{self.caller}"):
             return Route.ASKED
         words = self.path.removeprefix(f"{PREFIX}/").split("?")[0].split("/")
-        return Route("/".join(word for word in words if len(word) < _SHORTEST_ID))
+        return Route("/".join(word for word in words if len(word) < _SHORTEST_ID and not word.isdigit()))
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,8 @@ from starlette.requests import Request as HttpRequest
 from starlette.types import Message
 
 from fanlight.errors import NotEnrolled, NotFound
-from fanlight.protocol.exchange import PREFIX, Welcome
+from fanlight.protocol.closing import RECORD_LIMIT
+from fanlight.protocol.exchange import PREFIX, Welcome, Words
 from fanlight.services.aggregator.reports_api import UPLOAD_OFFSET
 from fanlight.services.aggregator.service import AggregatorService
 from fanlight.services.aggregator.uploads import Uploads
@@ -85,6 +86,11 @@ class MainRoutes:
     def _to_aggregator(self, path: str, body: bytes) -> bytes:
         service, reply = self._service, b""
         match path:
+            case "/aggregator/rounds":
+                service.rounds.catch_up(Words.decode(body, limit=RECORD_LIMIT))
+                service.news.tell(offers=True, orders=True)
+            case path if path.startswith("/aggregator/rounds/"):
+                reply = service.rounds.words(int(path.rpartition("/")[2])).encode()
             case "/orders":
                 service.see_aggregator()
                 reply = signed_answers.orders(service)

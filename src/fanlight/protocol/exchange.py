@@ -111,6 +111,24 @@ class Members(Message):
     devices: Annotated[tuple[DeviceId, ...], Field(max_length=1 << 20)]
 
 
+class Words(Message):
+    """What one server holds of a round; empty bytes until a part exists.
+
+    Attributes:
+        manifest: the ``SignedManifest``.
+        cohort: whom the round asks; none: all.
+        close, verdict, release: as they were signed.
+        outcome: the ``SignedOutcome``.
+    """
+
+    manifest: Blob
+    cohort: Annotated[tuple[DeviceId, ...], Field(max_length=1 << 20)] = ()
+    close: bytes = b""
+    verdict: bytes = b""
+    release: bytes = b""
+    outcome: bytes = b""
+
+
 OTHER_REASON: Final = "other"
 DECLINE_REASONS: Final = frozenset(
     {

@@ -27,6 +27,7 @@ class Flaw(StrEnum):
     WRONG_SET = "wrong-set"
     REWRITTEN = "rewritten"
     GAP = "round-missing"
+    RESTORED = "restored"
     REMOVED = "word-removed"
     BEHIND = "log-behind"
     TWO_WORDS = "two-words"
@@ -74,6 +75,11 @@ MEANINGS: Final[Mapping[Flaw, Meaning]] = {
         "accepted than the terms allow.",
         _KEEP,
         proof=True,
+    ),
+    Flaw.RESTORED: Meaning(
+        "The {log} says that its state was put back from an older copy: what it had signed of this round it has taken "
+        "over from the other server, which proves nothing against it; what else it had said by then is lost.",
+        "Ask who runs the {log} whether that is so, and compare with an older copy of its log.",
     ),
     Flaw.REWRITTEN: Meaning(
         "The {by} signed the head of another log than this one: entries before this place were changed after they had "

@@ -16,6 +16,7 @@ from fanlight.protocol.audit.findings import NAMES, Finding, Findings, Flaw, Fla
 from fanlight.protocol.audit.members import Members
 from fanlight.protocol.audit.parts import Part
 from fanlight.protocol.audit.source import LogSource
+from fanlight.protocol.catching_up import RESTORED
 from fanlight.protocol.closing import SHARD_LEFT_OUT, LeftOut
 from fanlight.protocol.identities import Role, Trust
 from fanlight.protocol.log import ChainedEntry
@@ -74,6 +75,7 @@ class OneLog:
         self._is_open = True
         self._latest: RoundFacts | None = None
         self._attempts = Attempts(source.role)
+        self._restored: set[bytes] = set()
 
     def fill(self) -> None:
         """Read until the oldest round here is complete, or the log ends."""
@@ -185,7 +187,7 @@ class OneLog:
         close, payload = words.close(self._trust, entry.payload)
         facts = self._round(close.mh)
         facts.say(Part.CLOSE, entry.number, payload)
-        if self.role is Role.AGGREGATOR:
+        if self.role is Role.AGGREGATOR and close.mh not in self._restored:
             self._check_own_head(close.log_head, "close", entry)
         facts.take_close(close)
 
@@ -193,7 +195,7 @@ class OneLog:
         verdict, payload = words.verdict(self._trust, entry.payload)
         facts = self._round(verdict.mh)
         facts.say(Part.VERDICT, entry.number, payload)
-        if self.role is Role.MAIN:
+        if self.role is Role.MAIN and verdict.mh not in self._restored:
             self._check_own_head(verdict.log_head, "verdict", entry)
         facts.take_verdict(verdict, self.members.keys)
 
@@ -201,9 +203,23 @@ class OneLog:
         release, payload = words.release(self._trust, entry.payload)
         facts = self._round(release.mh)
         facts.say(Part.RELEASE, entry.number, payload, release.shard)
-        if self.role is Role.AGGREGATOR:  # those of all shards are written at once, and name the head before the first
+        if (
+            self.role is Role.AGGREGATOR and release.mh not in self._restored
+        ):  # those of all shards are written at once, and name the head before the first
             self._check_own_head(release.log_head, "release", entry, len(facts.said[Part.RELEASE]))
         facts.take_release(release)
+
+    def _taken_over(self, entry: ChainedEntry) -> None:
+        """Words that follow of this round name heads of the log that is lost; a proposal of the same number is void."""
+        manifest, payload, _ = words.manifest(self._trust, Role.MAIN, entry.payload)
+        mh, number = manifest_hash(payload), manifest.proposal.round
+        self._restored.add(mh)
+        self._attempts.changed()
+        known = self.rounds.get(number)
+        if known is not None and known.mh != mh:
+            del self.rounds[number]
+            self.last, self._latest = number - 1, None
+        raise Flawed(Flaw.RESTORED, f"Round {number} was taken over from the other server: the log had been put back.")
 
     def _left_out(self, entry: ChainedEntry) -> None:
         note = LeftOut.decode(entry.payload)
@@ -251,6 +267,7 @@ class OneLog:
         "verdict": _verdict,
         "release": _release,
         SHARD_LEFT_OUT: _left_out,
+        RESTORED: _taken_over,
         "outcome": _outcome,
         "second-receipt": _receipt,
         "unlisted-receipt": _receipt,

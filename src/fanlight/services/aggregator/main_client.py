@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from fanlight.core import ring
 from fanlight.errors import NotAuthentic
 from fanlight.protocol import signing
-from fanlight.protocol.closing import read_releases
-from fanlight.protocol.exchange import MEMBERS, ORDERS, PREFIX, Enrolments, Members, Orders
+from fanlight.protocol.closing import RECORD_LIMIT, read_releases
+from fanlight.protocol.exchange import MEMBERS, ORDERS, PREFIX, Enrolments, Members, Orders, Words
 from fanlight.protocol.manifest import SignedManifest
 from fanlight.services.federation import ServerIdentity
 from fanlight.services.http.remote import CBOR, Remote
@@ -98,6 +98,18 @@ class MainClient:
     def outcome(self, outcome: bytes) -> Orders:
         """Hand in our word on how the round ended; what main orders next, errors as in ``orders``."""
         return self._read_orders(self._ask("POST", "/aggregator/outcome", outcome))
+
+    def words(self, number: int) -> Words:
+        """What main holds of the first opened round from ``number`` on.
+
+        Raises:
+            NotFound: there is none.
+        """
+        return Words.decode(self._ask("GET", f"/aggregator/rounds/{number}"), limit=RECORD_LIMIT)
+
+    def catch_up(self, words: Words) -> None:
+        """Tell main what it had signed of a round, as it seems to have forgotten it."""
+        self._ask("POST", "/aggregator/rounds", words.encode())
 
     def _ask(
         self,

@@ -17,7 +17,9 @@ from sqlalchemy import Connection
 from fanlight.errors import NotFound, StorageError
 from fanlight.protocol.aggregator import Aggregator
 from fanlight.protocol.aggregator_round import TABLE, TERMINAL, Event, Record, State, Step
+from fanlight.protocol.catching_up import RESTORED, aggregator_catches_up
 from fanlight.protocol.closing import read_releases
+from fanlight.protocol.exchange import Words
 from fanlight.protocol.manifest import Proposal, SignedManifest
 from fanlight.services.aggregator import held_reports, round_table
 from fanlight.services.aggregator.masked_sums import DEAD_ROUND, MaskedSums, sum_file, sum_hashes
@@ -108,6 +110,28 @@ class Rounds:
             self._save(tx, step)
         self._say(record, step.record)
         return step.record.mh
+
+    def catch_up(self, told: Words) -> bool:
+        """Take over what we had signed of a round, as main tells it; had this state forgotten any of it?"""
+        mh = SignedManifest.decode(told.manifest).hash
+        with self._changing() as tx:
+            newest = round_table.latest(tx)
+            known = newest.record if newest is not None and newest.record.mh == mh else None
+            step = aggregator_catches_up(self._machine, known, told)
+            if not step.entries:
+                return False
+            if known is None:
+                round_table.begin(tx, step.record, step.record.terms.proposal.kind, self._clock())
+            self._save(tx, step)
+        self.journal.moved(step.record.number, mh, known.state if known else "", step.record.state, reason=RESTORED)
+        self._forget_if_over(step.record)
+        self.delete_reports()
+        return True
+
+    def since(self, number: int) -> list[Stored]:
+        """The rounds from ``number`` on, oldest first."""
+        with self._database.reading() as tx:
+            return [stored for stored in round_table.every(tx) if stored.record.number >= number]
 
     def count(self, mh: bytes) -> int:
         """How many reports we hold."""

@@ -15,7 +15,7 @@ import structlog
 from sqlalchemy import select, update
 
 from fanlight.core.segments import layout_length
-from fanlight.errors import FanlightError, NotFound, NotPossibleNow, StorageError
+from fanlight.errors import Conflict, FanlightError, NotFound, NotPossibleNow, StorageError
 from fanlight.protocol.aggregator import Aggregator
 from fanlight.protocol.aggregator_round import TERMINAL, Record, State
 from fanlight.protocol.exchange import ORDERED_BY_MAIN, Enrolments, Order, Orders
@@ -24,6 +24,7 @@ from fanlight.services.aggregator import held_reports, refusals, round_table
 from fanlight.services.aggregator.deadline import Deadline
 from fanlight.services.aggregator.main_client import LONG_POLL_S, MainClient
 from fanlight.services.aggregator.masked_sums import DEAD_ROUND
+from fanlight.services.aggregator.older_copies import OlderCopies
 from fanlight.services.aggregator.reception import Reception
 from fanlight.services.aggregator.round_table import Stored
 from fanlight.services.aggregator.rounds import Rounds
@@ -104,6 +105,7 @@ class AggregatorService:
         self.rounds.forget_old()
         self.main = MainClient(identity, clock)
         self._window = Window(clock, monotonic)
+        self.copies = OlderCopies(self.rounds, self.main)
         self.pages = Notifier()
         self.jobs = Jobs(on_change=self.pages.notify)
         self.main_problem: Problem | None = None
@@ -151,6 +153,7 @@ class AggregatorService:
             RemoteError: main cannot be reached; try again, the same bytes are sent.
         """
         with self._work:
+            self.copies.compare()
             self._release()
             self.rounds.delete_reports()
             return self._latest()
@@ -162,6 +165,7 @@ class AggregatorService:
             NotPossibleNow: there is none, or it is released.
         """
         with self._work:
+            self.copies.compare()
             self.rounds.abandon(reason)
             self._tell_main()
             return self._latest()
@@ -244,10 +248,11 @@ class AggregatorService:
     def _end_without_main(self) -> None:
         """Give up a round whose window has passed with too few reports, whoever waits for main; it is told later.
 
-        Nothing else can become of such a round: it takes no reports any more, and cannot be closed.
+        Nothing else can become of such a round: it takes no reports any more, and cannot be closed. But a state that may
+        be an older copy signs nothing before main was heard.
         """
         try:
-            if self._window_s() == 0 and self._lacks_reports():
+            if self.copies.compared and self._window_s() == 0 and self._lacks_reports():
                 self.rounds.abandon(WINDOW_PASSED)
                 self.pages.notify()
         except Exception as error:  # noqa: BLE001 - as in the loop
@@ -263,11 +268,14 @@ class AggregatorService:
             RemoteError, LocalError: what could not be done; it is tried again with the next orders.
         """
         with self._work:
+            self.copies.compare()
             stored = self.rounds.latest()
             if stored is not None and stored.record.at is State.RELEASED:
                 self._release()  # main may have it, publish and propose the next round; we never heard
             self._tell_main()
             self._exchange_members(orders)
+            if self.copies.bring_main_up(orders):
+                return None  # main has other orders now
             self._open(orders)
         stored = self.rounds.latest()
         if stored is None or stored.record.mh != orders.mh:
@@ -297,6 +305,7 @@ class AggregatorService:
     def _close(self) -> Record:
         """Close the set and get main's verdict; it may be that the round is abandoned."""
         with self._work:
+            self.copies.compare()
             record = self.rounds.take_verdict(self.main.close_round(self.rounds.close()))
             self.pages.notify()
             if record.at is State.ABANDONED:
@@ -312,7 +321,13 @@ class AggregatorService:
                 self.rounds.abandon(error.slug)  # nothing that anybody could do would bring this sum back
                 self._tell_main()
             raise
-        self.rounds.finish(self.main.release(signed, vector))
+        try:
+            outcome = self.main.release(signed, vector)
+        except (NotFound, Conflict):  # it may have forgotten the round, or its verdict; then the next try succeeds
+            stored = self.rounds.latest()
+            self.copies.tell_main_from(stored.record.number if stored is not None else 1)
+            raise
+        self.rounds.finish(outcome)
         return self._tell_main()
 
     def _end_in_time(self) -> None:
@@ -368,7 +383,11 @@ class AggregatorService:
         stored = self.rounds.latest()
         if stored is None or stored.record.at not in TERMINAL or stored.told_main:
             return None
-        orders = self.main.outcome(stored.record.outcome)
+        try:
+            orders = self.main.outcome(stored.record.outcome)
+        except NotFound:  # it has forgotten the round
+            self.copies.tell_main_from(stored.record.number)
+            orders = None
         self.rounds.told_main(stored.record.number)
         self.pages.notify()
         return orders

@@ -10,8 +10,8 @@ from starlette.datastructures import QueryParams
 from starlette.requests import Request
 from starlette.responses import Response
 
-from fanlight.protocol.closing import CLOSE_LIMIT
-from fanlight.protocol.exchange import PREFIX
+from fanlight.protocol.closing import CLOSE_LIMIT, RECORD_LIMIT
+from fanlight.protocol.exchange import PREFIX, Words
 from fanlight.services.http.bodies import read_body, stream_body
 from fanlight.services.http.content import content_response
 from fanlight.services.http.nonces import NonceWindow
@@ -197,7 +197,20 @@ def _round_routes(service: MainService, verifier: SignatureVerifier) -> list[Pla
         service.news.tell(soon=True)
         return cbor(signed_answers.orders(service))  # the next round waits for the aggregator already, mostly
 
+    async def words(request: Request) -> Response:
+        verifier.verify_request(request)
+        number = whole_number("number", request.path_params["number"])
+        return cbor((await run_in_threadpool(service.rounds.words, number)).encode())
+
+    async def catch_up(request: Request) -> Response:
+        told = Words.decode(await body_of(request, RECORD_LIMIT), limit=RECORD_LIMIT)
+        await run_in_threadpool(service.rounds.catch_up, told)
+        service.news.tell(offers=True, orders=True)
+        return Response(status_code=204)
+
     return [
+        _get("/aggregator/rounds/{number}", words),
+        _post("/aggregator/rounds", catch_up),
         _post("/aggregator/enrolments", enrolments),
         _post("/aggregator/manifest", manifest),
         _post("/aggregator/close", close),

@@ -6,7 +6,7 @@ import functools
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import Connection, bindparam, func, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
 
 from fanlight.errors import Conflict
 from fanlight.protocol.closing import RECORD_LIMIT
@@ -147,6 +147,24 @@ def newest(tx: Connection, count: int) -> list[Record]:
     """The records of the newest ``count`` rounds, newest first."""
     rows = _NEWEST_RECORDS.all(tx, most=count)
     return [_record(row.record) for row in rows]
+
+
+def opened_from(tx: Connection, number: int) -> Stored | None:
+    """The first round from ``number`` on that was opened."""
+    found = select(rounds).where(rounds.c.number >= number, rounds.c.mh.is_not(None)).order_by(rounds.c.number).limit(1)
+    row = tx.execute(found).first()
+    return _stored(row) if row else None
+
+
+def find(tx: Connection, mh: bytes) -> Stored | None:
+    """The round with this manifest, if there is one."""
+    row = _WHOLE.find(tx, mh)
+    return _stored(row) if row else None
+
+
+def withdraw(tx: Connection, number: int) -> None:
+    """Forget a round that was only proposed: its number is spent."""
+    tx.execute(delete(rounds).where(rounds.c.number == number, rounds.c.state == State.PROPOSED.value))
 
 
 def by_hash(tx: Connection, mh: bytes) -> Stored:

@@ -19,6 +19,7 @@ from sqlalchemy import Connection, bindparam, insert, select
 
 from fanlight.core.segments import layout_words
 from fanlight.errors import Conflict, NotFound, NotPossibleNow
+from fanlight.protocol.catching_up import RESTORED, main_catches_up, main_words
 from fanlight.protocol.closing import (
     CLOSE_LIMIT,
     SUM_NOT_USABLE,
@@ -30,11 +31,11 @@ from fanlight.protocol.closing import (
     SignedOutcome,
     read_releases,
 )
-from fanlight.protocol.exchange import ORDERED_BY_MAIN, Order
+from fanlight.protocol.exchange import ORDERED_BY_MAIN, Order, Words
 from fanlight.protocol.log import LogEntry
-from fanlight.protocol.main_round import Record, State, Step
+from fanlight.protocol.main_round import TERMINAL, Record, State, Step
 from fanlight.protocol.main_server import NOT_AS_RECEIPTED, MainServer
-from fanlight.protocol.manifest import manifest_hash
+from fanlight.protocol.manifest import SignedManifest, manifest_hash
 from fanlight.protocol.plan import Kind
 from fanlight.protocol.signing import Signed
 from fanlight.services.main_server import (
@@ -42,6 +43,7 @@ from fanlight.services.main_server import (
     device_models,
     measurements,
     members,
+    notes,
     quarantine,
     round_table,
 )
@@ -285,6 +287,49 @@ class Rounds:
             self._over(stored)
         if outcome.result == Result.ABANDONED:
             self._keys.destroy(stored.number)
+
+    def words(self, number: int) -> Words:
+        """What is held of the first opened round from ``number`` on, for an aggregator that may have forgotten it.
+
+        Raises:
+            NotFound: there is none.
+        """
+        with self._database.reading() as tx:
+            stored = round_table.opened_from(tx, number)
+        if stored is None:
+            raise NotFound(f"No round from {number} on is open or over.", slug="no-such-round")
+        return main_words(stored.record)
+
+    def catch_up(self, told: Words) -> bool:
+        """Take over what we had signed of a round, as the aggregator tells it; had this state forgotten any of it?
+
+        Raises:
+            Conflict: there is another round of that number.
+        """
+        manifest = SignedManifest.decode(told.manifest)
+        terms = manifest.terms.proposal
+        with self._database.transaction() as tx:
+            stored, newest = round_table.find(tx, manifest.hash), round_table.latest(tx)
+            proposed = newest if newest is not None and newest.at is State.PROPOSED else None
+            if stored is None and proposed is not None and proposed.record.proposal == terms.encode():
+                stored = proposed
+            step = main_catches_up(self._machine, stored.record if stored is not None else None, told)
+            if not step.entries:
+                return False
+            if stored is None:
+                if proposed is not None:
+                    self._keys.destroy(
+                        proposed.number
+                    )  # before a round of that number can be taken for the one it is of
+                    round_table.withdraw(tx, proposed.number)
+                elif newest is not None and newest.number >= terms.round:
+                    raise Conflict(f"There is another round {terms.round}.", slug="round-spent")
+                round_table.add(tx, step.record, Kind(terms.kind), terms.model)
+            ended = {"reason": RESTORED} if step.record.at in TERMINAL else {}
+            self._save(tx, step, opened_at=float(manifest.terms.opened_at), **ended)
+            notes.keep(tx, notes.ATTEMPT_UP, 1)  # whoever has answered what is asked again must know that it is again
+        self.journal.moved(step.record.number, manifest.hash, stored.state if stored else "", step.record.state)
+        return True
 
     def publish(self) -> int:
         """Publish the version that the released round made (a measuring round makes none); returns the round.

@@ -12,6 +12,7 @@ from typing import Final
 
 from sqlalchemy import Connection, func, select
 
+from fanlight.protocol.catching_up import RESTORED
 from fanlight.protocol.closing import SHARD_LEFT_OUT
 from fanlight.services.server.chained_log import ChainedLog
 
@@ -25,6 +26,7 @@ MEANINGS: Final = {
     SECOND_RECEIPT: "The secure aggregator has signed two different receipts for one device in one round.",
     SHARD_LEFT_OUT: "The sum of a shard could not be right, and was left out: one of its devices has sent garbage.",
     QUARANTINED: "A device's report could not be opened, and its round was given up. The page Devices says whose.",
+    RESTORED: "This server's state had been put back from an older copy; it took a round over from the other server.",
     UNLISTED_RECEIPT: "The secure aggregator has signed a receipt for a report that it then left out of its list.",
 }
 _SHOWN: Final = 100
