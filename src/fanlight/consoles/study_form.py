@@ -11,7 +11,7 @@ from fanlight.errors import SettingsError
 from fanlight.learning.algorithms.registry import RECIPES
 from fanlight.learning.datasets.prepare import NAMES
 from fanlight.services.main_server.service import MainService
-from fanlight.services.main_server.studies.fleet import like_the_fleet
+from fanlight.services.main_server.studies.fleet import fitted, like_the_fleet
 from fanlight.services.main_server.studies.permitted import (
     MOST_DEVICES,
     MOST_EPOCHS,
@@ -129,7 +129,7 @@ def start(service: MainService, studies: Studies, typed: Mapping[str, str]) -> t
     fields = _fields(like_the_fleet(service), typed, wrong)
     try:
         more = read_toml(typed.get(TOML, ""))
-        study = permitted(_joined(fields, more)) if not wrong else None
+        study = permitted(_joined(fitted(service.task.policy, fields), more)) if not wrong else None
     except SettingsError as error:
         wrong[""] = f"{error.message} {error.next}"
         study = None

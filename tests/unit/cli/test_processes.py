@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from fanlight.cli.processes import Processes
+from fanlight.core.lifeline import END_WITH_STDIN
 
 
 @pytest.fixture
@@ -132,11 +133,9 @@ def test_stopping_twice_does_no_harm(processes: Processes, tmp_path: Path) -> No
 
 
 def test_a_role_ends_when_the_one_who_started_it_is_gone(tmp_path: Path) -> None:
-    script = (
-        "import time\nfrom fanlight.cli import serve\n"
-        "import threading\nthreading.Thread(target=serve._end_with_stdin, daemon=True).start()\ntime.sleep(60)"
-    )
-    role = subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE)
+    script = "import time\nfrom fanlight.core import lifeline\nlifeline.end_with_stdin_if_asked()\ntime.sleep(60)"
+    variables = {**os.environ, END_WITH_STDIN: "1"}
+    role = subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, env=variables)
     assert role.stdin is not None
     assert role.poll() is None
     role.stdin.close()

@@ -51,6 +51,7 @@ def test_pages_are_the_owners_alone(path: str, tmp_path: Path) -> None:
         ("/models/0", "Not measured yet."),
         ("/devices", "No device has joined yet."),
         ("/task", "step by step, by hand"),
+        ("/studies", "No study yet."),
         ("/log", "Nothing has been logged yet."),
     ],
 )

@@ -62,6 +62,18 @@ def test_a_form_as_it_comes_starts_a_study_that_is_like_the_fleet(
     assert study.training.learning_rate == parts.service.task.training.learning_rate
 
 
+def test_what_belongs_to_the_fleet_s_size_follows_that_of_the_study(
+    parts_and_browser: tuple[MainServerParts, TestClient], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts, _browser = parts_and_browser
+    parts.service.change_policy(min_class_supporters=5)
+    parts.service.change_algorithm(name="fedavg", parameters={}, combine="median")
+    few = started(*parts_and_browser, monkeypatch, devices="4")
+    assert (few.shards, few.supporters) == (2, 4)
+    mean = started(*parts_and_browser, monkeypatch, devices="4", options="")
+    assert (mean.shards, mean.combine) == (0, "mean")
+
+
 def test_every_choice_of_the_form_can_be_run() -> None:
     for choice in (DATA, PARTITION, WORLD, HEAD, ALGORITHM):
         for value, _words in choice.options:

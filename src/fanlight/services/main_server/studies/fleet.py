@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 from fanlight.services.main_server import lines, measurements, members
+from fanlight.services.main_server.policy import Policy
 from fanlight.services.main_server.service import MainService
 from fanlight.services.main_server.studies.permitted import MOST_DEVICES, training_of
 
+LEAST: Final = 4
+"""Members from which on a study begins with as many devices: two shards of two."""
 FEWEST: Final = 20
-"""Devices of a study where the fleet has fewer than two."""
+"""Devices of a study where the fleet has fewer."""
 _MOST_VERSIONS: Final = 1_000
 _OTHER_DATA: Final = "digits"
 
@@ -24,14 +28,13 @@ def like_the_fleet(service: MainService) -> dict[str, Any]:
     task, policy, chosen = service.task, service.task.policy, service.task.algorithm
     with service.database.reading() as tx:
         there = members.count_confirmed(tx)
-    devices = min(there, MOST_DEVICES) if there > 1 else FEWEST
+    devices = min(there, MOST_DEVICES) if there >= LEAST else FEWEST
     cohort = policy.cohort_size if policy.cohort_size < devices else 0
     options = [f"{name}={value:g}" for name, value in chosen.parameters.items()]
     options += [f"combine={chosen.combine}"] * (chosen.combine != "mean")
-    shards = min(policy.most_shards, (cohort or devices) // 2) if chosen.combine != "mean" else 0
     dataset = next((name for name, each in SOURCES.items() if set(each.classes) == set(task.classes)), _OTHER_DATA)
     rounding = {"update_bits": policy.update_bits, "n_max": policy.n_max} if policy.update_bits else {}
-    return rounding | {
+    fields = rounding | {
         "dataset": dataset,
         "partition": "dirichlet:0.5",
         "devices": devices,
@@ -41,9 +44,15 @@ def like_the_fleet(service: MainService) -> dict[str, Any]:
         "head": task.head,
         "seed": 0,
         "training": training_of(task.training.model_dump()),
-        "supporters": min(policy.supporters, cohort or devices),
-        "shards": shards,
     }
+    return fitted(policy, fields)
+
+
+def fitted(policy: Policy, fields: Mapping[str, Any]) -> dict[str, Any]:
+    """A study with the shards that its algorithm needs and a class's supporters, as far as it has devices for them."""
+    there = fields["cohort"] or fields["devices"]
+    shards = min(policy.most_shards, there // 2) if "combine=" in fields["algorithm"] else 0
+    return dict(fields) | {"supporters": min(policy.supporters, there), "shards": shards}
 
 
 def measured(service: MainService) -> list[dict[str, Any]]:
