@@ -248,8 +248,8 @@ class AggregatorService:
     def _end_without_main(self) -> None:
         """Give up a round whose window has passed with too few reports, whoever waits for main; it is told later.
 
-        Nothing else can become of such a round: it takes no reports any more, and cannot be closed. But a state that may
-        be an older copy signs nothing before main was heard.
+        Nothing else can become of such a round: it takes no reports any more, and cannot be closed. But a state that
+        may be an older copy signs nothing before main was heard.
         """
         try:
             if self.copies.compared and self._window_s() == 0 and self._lacks_reports():

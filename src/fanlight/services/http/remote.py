@@ -147,7 +147,7 @@ class Remote:
         """One request; the answer, with at most ``limit`` bytes.
 
         Args:
-            method, path, content, headers: of the request; content that comes in pieces needs its ``Content-Length``.
+            method, path, content, headers: of the request; of content in pieces, ``Content-Length`` tells how much is due.
             auth: signs it; by default with our key.
             limit: most bytes to take.
             timeout: how long to wait; by default, what is due to its length.
@@ -263,8 +263,8 @@ class Remote:
 
 
 def _length(content: bytes | Iterator[bytes], headers: Mapping[str, str]) -> int:
-    """Bytes of a request's body."""
-    return len(content) if isinstance(content, bytes) else int(headers["Content-Length"])
+    """Bytes of a request's body, as far as it says."""
+    return len(content) if isinstance(content, bytes) else int(headers.get("Content-Length", 0))
 
 
 def remote_error(title: str, status: int, body: bytes, told_s: float | None = None) -> RemoteError:
