@@ -26,7 +26,8 @@ from fanlight.services.federation import init_federation, issue_token_files
 from fanlight.services.fleet.connecting import Places, Watch, connect, floors
 from fanlight.services.fleet.tokens import read_tokens
 from fanlight.services.http.logging import configure_logging
-from fanlight.services.main_server.task import Policy, Task
+from fanlight.services.main_server.policy import Policy
+from fanlight.services.main_server.task import Task
 from fanlight.simulation import Data, Line, Result, Study
 
 _CLASSES, _FEATURES, _EXAMPLES_EACH = 10, 1280, 20

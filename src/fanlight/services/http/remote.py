@@ -147,7 +147,7 @@ class Remote:
         """One request; the answer, with at most ``limit`` bytes.
 
         Args:
-            method, path, content, headers: of the request; of content in pieces, ``Content-Length`` tells how much is due.
+            method, path, content, headers: of the request; in pieces, ``Content-Length`` tells how much is due.
             auth: signs it; by default with our key.
             limit: most bytes to take.
             timeout: how long to wait; by default, what is due to its length.
