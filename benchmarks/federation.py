@@ -16,9 +16,9 @@ from benchmarks.idle import FEATURES_VARIABLE, backbone_id, register
 from fanlight.cli.owner_client import OwnerClient
 from fanlight.cli.processes import Processes
 from fanlight.cli.serve import claim
-from fanlight.core.lifeline import END_WITH_STDIN
 from fanlight.errors import LocalError
 from fanlight.services.federation import init_federation, issue_token_file
+from fanlight.services.lifeline import END_WITH_STDIN
 
 LIMIT_S = 300.0
 _TICK_S = 0.05

@@ -21,11 +21,12 @@ from benchmarks.federation import free_ports
 from benchmarks.report import Figure, Report
 from fanlight.cli.owner_client import OwnerClient
 from fanlight.cli.processes import Processes
-from fanlight.cli.serve import END_WITH_STDIN, allow_many_connections
+from fanlight.cli.serve import allow_many_connections
 from fanlight.services.federation import init_federation, issue_token_files
 from fanlight.services.fleet.connecting import Places, Watch, connect, floors
 from fanlight.services.fleet.tokens import read_tokens
 from fanlight.services.http.logging import configure_logging
+from fanlight.services.lifeline import END_WITH_STDIN
 from fanlight.services.main_server.policy import Policy
 from fanlight.services.main_server.task import Task
 from fanlight.simulation import Data, Line, Result, Study

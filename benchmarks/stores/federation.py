@@ -26,7 +26,6 @@ from fanlight.cli.processes import Processes
 from fanlight.consoles import aggregator as aggregator_pages
 from fanlight.consoles import device as device_pages
 from fanlight.consoles import main_server as main_pages
-from fanlight.core.lifeline import END_WITH_STDIN
 from fanlight.errors import LocalError
 from fanlight.protocol import identities
 from fanlight.protocol.exchange import Enrolments
@@ -38,6 +37,7 @@ from fanlight.services.device.app import create_app as create_device
 from fanlight.services.device.role import DeviceRole
 from fanlight.services.device.settings import DeviceSettings
 from fanlight.services.federation import init_federation, issue_token_file
+from fanlight.services.lifeline import END_WITH_STDIN
 from fanlight.services.main_server.app import STUDIES_FOLDER, MainServerParts
 from fanlight.services.main_server.app import create_app as create_main
 from fanlight.services.main_server.policy import Policy

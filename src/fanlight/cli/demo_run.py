@@ -20,9 +20,9 @@ from fanlight.cli.owner_client import OwnerClient
 from fanlight.cli.processes import Processes
 from fanlight.cli.saying import say
 from fanlight.cli.task_options import Choices, Head
-from fanlight.core.lifeline import END_WITH_STDIN
 from fanlight.errors import FanlightError, Unreachable
 from fanlight.learning.datasets import DataSet
+from fanlight.services.lifeline import END_WITH_STDIN
 
 _START_S = 90.0
 _COME_BACK_S = 20.0

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from fanlight.core.lifeline import end_with_stdin_if_asked
 from fanlight.errors import NotPossibleNow, SettingsError
+from fanlight.services.lifeline import end_with_stdin_if_asked
 
 if TYPE_CHECKING:
     import uvicorn

@@ -14,8 +14,8 @@ import typer
 
 from fanlight.cli import simulate_connect
 from fanlight.cli.saying import say
-from fanlight.core.lifeline import end_with_stdin_if_asked
 from fanlight.errors import UsageError
+from fanlight.services.lifeline import end_with_stdin_if_asked
 
 if TYPE_CHECKING:
     from fanlight.simulation import Line, Result, Study

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from fanlight.cli.processes import Processes
-from fanlight.core.lifeline import END_WITH_STDIN
+from fanlight.services.lifeline import END_WITH_STDIN
 
 
 @pytest.fixture
@@ -133,7 +133,7 @@ def test_stopping_twice_does_no_harm(processes: Processes, tmp_path: Path) -> No
 
 
 def test_a_role_ends_when_the_one_who_started_it_is_gone(tmp_path: Path) -> None:
-    script = "import time\nfrom fanlight.core import lifeline\nlifeline.end_with_stdin_if_asked()\ntime.sleep(60)"
+    script = "import time\nfrom fanlight.services import lifeline\nlifeline.end_with_stdin_if_asked()\ntime.sleep(60)"
     variables = {**os.environ, END_WITH_STDIN: "1"}
     role = subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, env=variables)
     assert role.stdin is not None

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from fanlight.core.lifeline import END_WITH_STDIN
 from fanlight.errors import NotFound, NotPossibleNow
+from fanlight.services.lifeline import END_WITH_STDIN
 from fanlight.services.main_server.studies import studies as module
 from fanlight.services.main_server.studies.folder import StudyFolder
 from fanlight.services.main_server.studies.permitted import permitted

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Final
 
 from fanlight.core.cores import usable_cores
-from fanlight.core.lifeline import END_WITH_STDIN
 from fanlight.core.printable import printable
 from fanlight.errors import from_os_error
+from fanlight.services.lifeline import END_WITH_STDIN
 from fanlight.services.main_server.studies.folder import STUDY, StudyFolder
 
 PASSED_ON: Final = ("PATH", "PYTHONPATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR", "FANLIGHT_DATA_DIR")
