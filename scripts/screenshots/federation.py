@@ -16,7 +16,7 @@ from playwright.sync_api import Page
 
 from fanlight.cli.owner_client import OwnerClient
 from fanlight.cli.processes import Processes
-from fanlight.core.lifeline import END_WITH_STDIN
+from fanlight.services.lifeline import END_WITH_STDIN
 from fanlight.learning.datasets import prepare, shapes
 from fanlight.learning.datasets.chance import Chance
 from fanlight.services.federation import init_federation, issue_token_file
