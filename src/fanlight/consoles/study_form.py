@@ -10,6 +10,7 @@ from fanlight.consoles.policy_form import Choice, Filled
 from fanlight.errors import SettingsError
 from fanlight.learning.algorithms.registry import RECIPES
 from fanlight.learning.datasets.prepare import NAMES
+from fanlight.services.main_server.policy import Policy
 from fanlight.services.main_server.service import MainService
 from fanlight.services.main_server.studies.fleet import fitted, like_the_fleet
 from fanlight.services.main_server.studies.permitted import (
@@ -129,7 +130,7 @@ def start(service: MainService, studies: Studies, typed: Mapping[str, str]) -> t
     fields = _fields(like_the_fleet(service), typed, wrong)
     try:
         more = read_toml(typed.get(TOML, ""))
-        study = permitted(_joined(fitted(service.task.policy, fields), more)) if not wrong else None
+        study = permitted(_joined(service.task.policy, fields, more)) if not wrong else None
     except SettingsError as error:
         wrong[""] = f"{error.message} {error.next}"
         study = None
@@ -172,9 +173,12 @@ def _fields(like: dict[str, Any], typed: Mapping[str, str], wrong: dict[str, str
     return fields
 
 
-def _joined(fields: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
-    """What stands in TOML wins."""
+def _joined(policy: Policy, fields: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
+    """What stands in TOML wins; what belongs to a study's size follows it, unless TOML says otherwise."""
     training = more.get("training")
     if isinstance(training, Mapping):
         more = more | {"training": fields["training"] | training}
-    return fields | more
+    joined = fields | more
+    if all(type(joined[name]) is int for name in ("devices", "cohort")):
+        joined = fitted(policy, joined)
+    return joined | more

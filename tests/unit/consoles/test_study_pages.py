@@ -72,6 +72,8 @@ def test_what_belongs_to_the_fleet_s_size_follows_that_of_the_study(
     assert (few.shards, few.supporters) == (2, 4)
     mean = started(*parts_and_browser, monkeypatch, devices="4", options="")
     assert (mean.shards, mean.combine) == (0, "mean")
+    told = started(*parts_and_browser, monkeypatch, devices="40", toml="devices = 4\nsupporters = 2")
+    assert (told.shards, told.supporters) == (2, 2)
 
 
 def test_every_choice_of_the_form_can_be_run() -> None:

@@ -51,7 +51,7 @@ def like_the_fleet(service: MainService) -> dict[str, Any]:
 def fitted(policy: Policy, fields: Mapping[str, Any]) -> dict[str, Any]:
     """A study with the shards that its algorithm needs and a class's supporters, as far as it has devices for them."""
     there = fields["cohort"] or fields["devices"]
-    shards = min(policy.most_shards, there // 2) if "combine=" in fields["algorithm"] else 0
+    shards = min(policy.most_shards, there // 2) if "combine=" in str(fields["algorithm"]) else 0
     return dict(fields) | {"supporters": min(policy.supporters, there), "shards": shards}
 
 
