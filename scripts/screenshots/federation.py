@@ -16,10 +16,10 @@ from playwright.sync_api import Page
 
 from fanlight.cli.owner_client import OwnerClient
 from fanlight.cli.processes import Processes
-from fanlight.services.lifeline import END_WITH_STDIN
 from fanlight.learning.datasets import prepare, shapes
 from fanlight.learning.datasets.chance import Chance
 from fanlight.services.federation import init_federation, issue_token_file
+from fanlight.services.lifeline import END_WITH_STDIN
 from fanlight.services.main_server.policy import Policy
 from fanlight.services.main_server.task import Task, Training
 
