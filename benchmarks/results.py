@@ -39,6 +39,7 @@ from benchmarks.results_runs import (
     cells,
     found_by,
     head_study,
+    kept_of,
     network_study,
 )
 from fanlight.simulation import Data
@@ -64,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if part not in (options.only or PARTS):
             continue
         if part == "network":
-            if not _with_torch(options):
+            if not _with_torch(options, size):
                 continue
             networks = _networks(size, options.state)
             write(options.docs, {part: network_block(networks)}, {part: network_plot(networks)})
@@ -125,9 +126,15 @@ def _loader(dataset: str, state: Path, *, as_pixels: bool) -> Any:
     return examples
 
 
-def _with_torch(options: argparse.Namespace) -> bool:
-    """Have the network's runs done where PyTorch is; they are kept, so this process finds them."""
-    if importlib.util.find_spec("torch") is not None:
+def _with_torch(options: argparse.Namespace, size: Size) -> bool:
+    """Have the network's runs done where PyTorch is, if they are not yet; they are kept, so this process finds them."""
+    studies = [
+        network_study(size, dataset, name, seed)
+        for dataset in NETWORK
+        for name in NETWORK_STUDIES
+        for seed in range(size.seeds)
+    ]
+    if importlib.util.find_spec("torch") is not None or all(kept_of(study, options.state) for study in studies):
         return True
     if not options.torch.exists():
         print(f"There is no {options.torch}: the network is not run.", file=sys.stderr)

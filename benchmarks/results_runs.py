@@ -105,21 +105,21 @@ def found_by(study: Study, examples: Callable[[], Data], state: Path) -> Run:
     Raises:
         FanlightError: see ``simulate``.
     """
-    folder = folder_of(study, state)
-    kept = _kept(folder / RESULT)
-    if kept is not None and kept["study"] == study.as_json():
+    kept = kept_of(study, state)
+    if kept is not None:
         return kept
     name = study.head.value if study.head.is_solved else study.algorithm
     print(f"{study.dataset}, {study.partition}, {name}, seed {study.seed}", file=sys.stderr, flush=True)
-    return simulate(study, examples(), folder=folder, state=state).as_json()
+    return simulate(study, examples(), folder=folder_of(study, state), state=state).as_json()
 
 
-def _kept(path: Path) -> Run | None:
+def kept_of(study: Study, state: Path) -> Run | None:
+    """What is kept of a study that has been run to its end; None if there is nothing."""
     try:
-        found: Run = json.loads(path.read_text(encoding="utf-8"))
+        found: Run = json.loads((folder_of(study, state) / RESULT).read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
-    return found
+    return found if found["study"] == study.as_json() else None
 
 
 @dataclass(frozen=True)

@@ -11,13 +11,14 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from benchmarks.results import main
-from benchmarks.results_page import blocks_of, filled, table
-from benchmarks.results_runs import ANALYTIC, DATASETS, GOES_ON, PARTITIONS, STUDIES, WAYS, Run, cells
+from benchmarks.results_page import NETWORK_NAMES, blocks_of, filled, table
+from benchmarks.results_runs import ANALYTIC, DATASETS, GOES_ON, NETWORK_STUDIES, PARTITIONS, STUDIES, WAYS, Run, cells
 from tests.requirements import require
 
 DOCS = Path(__file__).parents[2] / "docs"
 SPREAD = re.compile(r"(1\.000|\.\d{3}) ± \.\d{3}")
 EFFORT = re.compile(r"–|\d of \d seeds|\d+(\.5)?, \d+(\.\d+)?")
+PLAIN = re.compile(r"(1\.000|\.\d{3})")
 
 
 def tables(block: str) -> list[list[list[str]]]:
@@ -54,6 +55,19 @@ def check_plot(path: Path, charts: int, curves: int) -> None:
 def test_the_page_has_every_data_set(dataset: str) -> None:
     check_grid(blocks_of((DOCS / "results.md").read_text())[dataset])
     check_plot(DOCS / "results" / f"{dataset}.svg", len(PARTITIONS), len(STUDIES))
+
+
+def test_the_page_has_the_network() -> None:
+    (rows,) = map(stripped, tables(blocks_of((DOCS / "results.md").read_text())["network"]))
+    first, second = NETWORK_NAMES.values()
+    assert rows[0] == ["accuracy", first, "published", second, "published"]
+    assert [row[0] for row in rows[1:]] == list(NETWORK_STUDIES)
+    for _, one, published, another, too in rows[1:]:
+        assert SPREAD.fullmatch(one)
+        assert SPREAD.fullmatch(another)
+        assert PLAIN.fullmatch(published)
+        assert PLAIN.fullmatch(too)
+    check_plot(DOCS / "results" / "network.svg", len(NETWORK_NAMES), len(NETWORK_STUDIES))
 
 
 def test_a_small_run_writes_its_block_and_is_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
