@@ -21,6 +21,7 @@ def test_the_network_has_the_size_that_it_says() -> None:
     assert sum(each.numel() for each in network().parameters()) == 44_426
 
 
+@pytest.mark.timeout(600)
 def test_a_small_run_stands_beside_what_was_published(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
