@@ -60,8 +60,8 @@ class OlderCopies:
             signed = SignedManifest.decode(told.manifest)
             newest = self._rounds.latest()
             number = signed.terms.proposal.round
-            is_known = newest is not None and newest.record.number == number and newest.record.mh != signed.hash
-            if not is_known and self._rounds.catch_up(told):
+            is_another = newest is not None and newest.record.number == number and newest.record.mh != signed.hash
+            if not is_another and self._rounds.catch_up(told):
                 log.warning("this state is an older copy: a round was taken over from the main server", round=number)
             number += 1
 
