@@ -6,7 +6,7 @@ devices, drawn by lot, and what they say of their pictures could be a lie: all c
 
     median             coordinate by coordinate (Yin et al. 1803.01498, definition 1)
     trimmed-mean       the mean without the largest and the smallest quarter, likewise (the same, definition 2)
-    geometric-median   argmin Σ ‖z - z_i‖ by smoothed Weiszfeld steps (Pillutla et al. 1912.13445, RFA, algorithm 2)
+    geometric-median   argmin Σ ‖z - z_i‖ (Pillutla et al. 1912.13445, RFA; how it is found: ``geometric_median``)
     krum               the one with the smallest sum of squared distances to its s - f - 2 nearest, f = ⌊(s - 3)/2⌋
                        (Blanchard et al. 2017, section 4)
 
@@ -28,14 +28,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fanlight.errors import ModelError
+from fanlight.learning.algorithms.geometric_median import weights_of_median
 
 Means = NDArray[np.float64]
 """(s, d): the mean update of each shard."""
 
 TRIMMED: Final = 0.25
 """Share of the shards that are cut off at each end, rounded down, but at least one of three or more."""
-_SMOOTHING: Final = 1e-6
-_STEPS: Final = 100
 
 
 def median(means: Means) -> NDArray[np.float64]:
@@ -53,18 +52,9 @@ def trimmed_mean(means: Means) -> NDArray[np.float64]:
 
 
 def geometric_median(means: Means) -> NDArray[np.float64]:
-    """(s, d) to (d,), within a millionth of the means' spread."""
-    z: NDArray[np.float64] = _checked(means).mean(axis=0)
-    spread = float(np.linalg.norm(means - z, axis=1).max())
-    if spread == 0.0:
-        return z
-    for _ in range(_STEPS):
-        weights = 1.0 / np.maximum(np.linalg.norm(means - z, axis=1), _SMOOTHING * spread)
-        moved: NDArray[np.float64] = weights @ means / weights.sum()
-        step, z = float(np.linalg.norm(moved - z)), moved
-        if step <= _SMOOTHING * spread:
-            break
-    return z
+    """(s, d) to (d,); the sum of the distances to it is within a billionth of the least."""
+    middle: NDArray[np.float64] = weights_of_median(_checked(means)) @ means
+    return middle
 
 
 def krum(means: Means) -> NDArray[np.float64]:

@@ -57,7 +57,7 @@ def test_the_geometric_median_is_where_the_pulls_cancel() -> None:
     corners = np.array([[0.0, 0.0], [4.0, 0.0], [1.0, 3.0]])
     z = geometric_median(corners)
     pulls = (corners - z) / np.linalg.norm(corners - z, axis=1, keepdims=True)
-    np.testing.assert_allclose(pulls.sum(axis=0), 0.0, atol=1e-4)
+    np.testing.assert_allclose(pulls.sum(axis=0), 0.0, atol=1e-9)
 
 
 def test_krum_chooses_the_one_with_the_nearest_neighbours() -> None:
