@@ -29,8 +29,9 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def studies(tmp_path: Path, shared: Path) -> Iterator[Studies]:
-    made = studies_in(tmp_path / "studies", shared)
+def studies(tmp_path: Path, shared: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Studies]:
+    monkeypatch.chdir(tmp_path)  # as with the servers' default state, the folder is relative to where they run
+    made = studies_in(Path("studies"), shared)
     yield made
     made.close()
 

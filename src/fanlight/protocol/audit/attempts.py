@@ -1,7 +1,8 @@
 """What one log says of attempts: does each follow from how the round before it ended, and what is asked once more?
 
 Attempts are no barrier (a plan or model that differs in one bit is another question), but a raised one has a reason
-that the log tells: the round before it failed, or another version became current.
+that the log tells: the round before it failed or was taken over from the other server, or another version became
+current.
 """
 
 from __future__ import annotations
@@ -21,11 +22,16 @@ class Attempts:
     def __init__(self, role: Role) -> None:
         self._role = role
         self._has_changed = False
+        self._taken_over: set[int] = set()
         self._released: dict[tuple[bytes, bytes], int] = {}
 
     def changed(self) -> None:
         """Another version has become current since the last round began."""
         self._has_changed = True
+
+    def taken_over(self, number: int) -> None:
+        """This round was taken over, for the log had been put back: some may have answered before what is asked next."""
+        self._taken_over.add(number)
 
     def follow(self, before: RoundFacts, facts: RoundFacts) -> str | None:
         """Take the next round, and note whether it ``asks_again``; what is wrong with its attempt, in a sentence."""
@@ -38,7 +44,8 @@ class Attempts:
             return None
         if terms.attempt not in (past.attempt, past.attempt + 1):
             return f"Attempt {terms.attempt} of round {facts.number} does not follow {past.attempt}."
-        if terms.attempt == past.attempt or before.result == Result.FAILED or changed:
+        has_reason = changed or before.result == Result.FAILED or before.number in self._taken_over
+        if terms.attempt == past.attempt or has_reason:
             return None
         return (
             f"Round {facts.number} is another attempt, though round {before.number} did not fail, and no other version "

@@ -203,9 +203,8 @@ class OneLog:
         release, payload = words.release(self._trust, entry.payload)
         facts = self._round(release.mh)
         facts.say(Part.RELEASE, entry.number, payload, release.shard)
-        if (
-            self.role is Role.AGGREGATOR and release.mh not in self._restored
-        ):  # those of all shards are written at once, and name the head before the first
+        if self.role is Role.AGGREGATOR and release.mh not in self._restored:
+            # those of all shards are written at once, and name the head before the first
             self._check_own_head(release.log_head, "release", entry, len(facts.said[Part.RELEASE]))
         facts.take_release(release)
 
@@ -214,7 +213,7 @@ class OneLog:
         manifest, payload, _ = words.manifest(self._trust, Role.MAIN, entry.payload)
         mh, number = manifest_hash(payload), manifest.proposal.round
         self._restored.add(mh)
-        self._attempts.changed()
+        self._attempts.taken_over(number)
         known = self.rounds.get(number)
         if known is not None and known.mh != mh:
             del self.rounds[number]

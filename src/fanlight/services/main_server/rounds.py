@@ -318,9 +318,7 @@ class Rounds:
                 return False
             if stored is None:
                 if proposed is not None:
-                    self._keys.destroy(
-                        proposed.number
-                    )  # before a round of that number can be taken for the one it is of
+                    self._keys.destroy(proposed.number)  # before its number can be taken for that of the other round
                     round_table.withdraw(tx, proposed.number)
                 elif newest is not None and newest.number >= terms.round:
                     raise Conflict(f"There is another round {terms.round}.", slug="round-spent")

@@ -43,7 +43,7 @@ class Studies:
     """
 
     def __init__(self, folder: Path, clock: Callable[[], float], on_change: Callable[[], None]) -> None:
-        self._folder = folder
+        self._folder = folder.absolute()  # a study runs in a folder of its own, where a relative path is another
         self._clock = clock
         self._on_change = on_change
         self._changed = threading.Condition()
