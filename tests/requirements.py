@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.crash.cable import MOST, laid
+from tests.crash.cable import MOST, laid, own_network
 
 DATA = Path(sys.prefix) / "share" / "fanlight-data"
 SHARED_DATA = Path(__file__).parents[1] / ".venv" / "share" / "fanlight-data"
@@ -77,9 +77,9 @@ def laying_cables() -> Path | None:
     if ip is None or os.geteuid() != 0:
         return None
     try:
-        with laid(MOST - 1):
+        with own_network(), laid(MOST - 1):
             return Path(ip)
-    except subprocess.CalledProcessError:
+    except (OSError, subprocess.CalledProcessError):
         return None
 
 

@@ -2,6 +2,9 @@
 
 Whoever listens behind it is reached as over any network, and when the far end is down, packets are lost both ways and
 nobody is told: no reset, no end, no refusal. Plugged in again, TCP goes on where it was, if nobody has given up.
+
+Cables are laid in a network that is not the machine's (``own_network``): a browser that sees one come and go there gives
+up what it is loading.
 """
 
 from __future__ import annotations
@@ -72,6 +75,24 @@ class Cable:
                 yield
             finally:
                 _enter(home.fileno())
+
+
+@contextmanager
+def own_network() -> Iterator[None]:
+    """This thread, and what it starts meanwhile, is in a network with nothing but a loopback.
+
+    Raises:
+        OSError, subprocess.CalledProcessError: this process may not.
+    """
+    with Path("/proc/thread-self/ns/net").open("rb") as home:
+        libc = ctypes.CDLL(None, use_errno=True)
+        if libc.unshare(_CLONE_NEWNET) != 0:
+            raise OSError(ctypes.get_errno(), "unshare")
+        try:
+            _ip("link", "set", "lo", "up")
+            yield
+        finally:
+            _enter(home.fileno())
 
 
 @contextmanager

@@ -29,7 +29,7 @@ import tempfile
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -38,7 +38,7 @@ import httpx
 
 from fanlight.learning.datasets import prepare
 from fanlight.services.http.sessions import API_TOKEN_FILE
-from tests.crash.cable import Cable, laid
+from tests.crash.cable import Cable, laid, own_network
 from tests.crash.federation import SERVERS, Federation
 from tests.crash.full_disk import fill, small_disk
 from tests.crash.invariants import Invariants
@@ -357,10 +357,12 @@ def main() -> int:
     parser.add_argument("--json", action="store_true", help="the summary as one JSON line")
     options = parser.parse_args()
     print(f"seed {options.seed}", file=sys.stderr)
-    for kind, possible in (("full disks", mounting_tmpfs()), ("pulled cables", laying_cables())):
+    cables = laying_cables()
+    for kind, possible in (("full disks", mounting_tmpfs()), ("pulled cables", cables)):
         if not possible:
             print(f"left out here: {kind} (see tests/requirements.py)", file=sys.stderr)
-    with tempfile.TemporaryDirectory(prefix="fanlight-soak-") as folder:
+    network = own_network() if cables else nullcontext()
+    with network, tempfile.TemporaryDirectory(prefix="fanlight-soak-") as folder:
         summary = soak(60 * options.minutes, options.seed, Path(folder))
     print(json.dumps(summary) if options.json else "\n".join(f"{key}: {value}" for key, value in summary.items()))
     return 1 if summary["violation"] else 0

@@ -13,7 +13,7 @@ import pytest
 from fanlight.services.http.remote import UNSIGNED
 from fanlight.services.http.silence import patience_for
 from fanlight.services.http.wire import Wire
-from tests.crash.cable import laid
+from tests.crash.cable import laid, own_network
 from tests.requirements import require
 
 PORT = 8080
@@ -22,6 +22,7 @@ PORT = 8080
 def test_a_pulled_cable_loses_bytes_without_a_word_and_tcp_goes_on_when_it_is_plugged_in_again() -> None:
     require("cables")
     with (
+        own_network(),
         laid(0) as cable,
         cable.listen(PORT) as listening,
         socket.create_connection((cable.host, PORT)) as here,
@@ -45,7 +46,7 @@ def test_the_kernel_gives_up_a_wait_whose_cable_is_pulled_long_before_its_end() 
     """Nothing is sent meanwhile, so it is the probes that nobody answers."""
     require("cables")
     over = threading.Event()
-    with laid(0) as cable, cable.listen(PORT) as listening:
+    with own_network(), laid(0) as cable, cable.listen(PORT) as listening:
 
         def hear_and_be_cut_off() -> None:
             with listening.accept()[0] as there:

@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from tests.crash.soak import LASTING, MOST_DISK_MB, SLACK_MB, Soak, soak
+from tests.crash import soak
+from tests.crash.soak import LASTING, MOST_DISK_MB, SLACK_MB, Soak
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]
 
 
-def test_a_short_soak_disturbs_and_finds_nothing(tmp_path: Path) -> None:
-    found = soak(60, 1, tmp_path)
+@pytest.fixture
+def no_cables(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They would be laid in the machine's network, whose browsers other tests use."""
+    monkeypatch.setattr(soak, "laying_cables", lambda: None)
+
+
+def test_a_short_soak_disturbs_and_finds_nothing() -> None:
+    command = [sys.executable, "-m", "tests.crash.soak", "--minutes", "1", "--seed", "1", "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = json.loads(done.stdout)
     assert found["violation"] is None
     assert found["checks"] >= 1
     assert sum(found["disturbances"].values()) >= 2
@@ -21,6 +34,7 @@ def test_a_short_soak_disturbs_and_finds_nothing(tmp_path: Path) -> None:
     assert all(last > 10 for _, last in found["memory_mb"].values())
 
 
+@pytest.mark.usefixtures("no_cables")
 def test_memory_that_grows_and_a_full_folder_are_violations(tmp_path: Path) -> None:
     run = Soak(tmp_path, 1)
     run.memory["main"] = [100.0] * 8
@@ -35,6 +49,7 @@ def test_memory_that_grows_and_a_full_folder_are_violations(tmp_path: Path) -> N
     run.close()
 
 
+@pytest.mark.usefixtures("no_cables")
 def test_a_wrong_sum_is_a_violation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = Soak(tmp_path, 1)
     check = run._invariants.check

@@ -30,7 +30,7 @@ class Attempts:
         self._has_changed = True
 
     def taken_over(self, number: int) -> None:
-        """This round was taken over, for the log had been put back: some may have answered before what is asked next."""
+        """This round was taken over, as the log had been put back: some may have answered before what is asked next."""
         self._taken_over.add(number)
 
     def follow(self, before: RoundFacts, facts: RoundFacts) -> str | None:
