@@ -35,8 +35,10 @@ ROBUST_TEXT = """\
 With the rule `shards` = `always` the servers see one sum for each shard of a round
 ([0017](adr/0017-shards.md)), and `combine` says how they become one: {names}. All but the mean count shards the same,
 whatever they say of their pictures, and stand some bad ones: of s shards both medians fewer than s/2, the trimmed mean
-a quarter (of three one), Krum ⌊(s - 3)/2⌋, so it needs five for one. They take the place of the mean update in any of
-the algorithms above, and of SCAFFOLD's mean change of control variates; FedNova takes the median of the shards' steps.
+a quarter (of three one), Krum ⌊(s - 3)/2⌋, so it needs five for one. They take the place of the mean update; FedNova
+takes the median of the shards' steps. SCAFFOLD and FedDyn go with the mean alone: devices advance what they remember
+by their own change, and a middle of shards is not the mean of these, so the server's sum would be wrong for good. Of
+twenty honest devices in five shards the model then ends far from the optimum, with any of the four.
 A round with a single sum has nothing to combine. `fanlight federation init` takes both:
 `--algorithm fedavg:combine=median --policy shards=always`.
 

@@ -44,7 +44,7 @@ def change_algorithm(service: MainService, typed: Mapping[str, str]) -> Filled:
     name, combine = typed.get("name", now.name), typed.get("combine", now.combine)
     same = {parameter.name for parameter in now.recipe.parameters} if name == now.name else set()
     parameters = {field: _number(typed[field]) for field in sorted(same & typed.keys())}
-    wrong = AlgorithmChoice.flaws(name, parameters)
+    wrong = AlgorithmChoice.flaws(name, parameters, combine)
     if not wrong:
         try:
             service.change_algorithm(name=name, parameters=parameters, combine=combine)

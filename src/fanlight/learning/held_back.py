@@ -52,24 +52,15 @@ class HeldBack:
 
         Whole numbers below 2⁴⁰ are rounded once, in the end: rows that differ alike give the same bits.
         """
-        return self.parted(rows)[0] if self else rows.astype(np.float64, copy=False)
-
-    def parted(self, rows: NDArray[Any]) -> tuple[Doubles, Doubles]:
-        """The same, and the rest (..., h + 1): the h rows that are held back, and the mean. ``joined`` undoes it."""
+        if not self:
+            return rows.astype(np.float64, copy=False)
         others = rows[..., ~self.classes].astype(np.float64)
-        mean = np.zeros((*rows.shape[:-1], 1))
         if self.hides:
             count, total = max(others.shape[-1], 1), others.sum(axis=-1, keepdims=True)
-            others, mean = (count * others - total) / count, total / count
+            others = (count * others - total) / count
         published = np.zeros(rows.shape)
         published[..., ~self.classes] = others
-        return published, np.concatenate([rows[..., self.classes], mean], axis=-1)
-
-    def joined(self, published: Doubles, rest: Doubles) -> Doubles:
-        """Rows from two parts, of whatever has become of either."""
-        rows = published + rest[..., -1:]
-        rows[..., self.classes] = rest[..., :-1]
-        return rows
+        return published
 
 
 NONE = HeldBack(np.zeros(1, np.bool_))

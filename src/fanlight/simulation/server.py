@@ -128,17 +128,9 @@ class Server:
         held_back = self._held_back(totals)
         units = np.array([[unit] for _, unit in parts])
         means = np.stack([steps[:size] for steps, _ in parts]).astype(np.float64)
-        if not held_back or (self.algorithm.mirrors and len(parts) == 1):
-            return self._one_of(means * units)
-        published, rest = (
-            part.reshape(len(parts), -1) * units
-            for part in held_back.parted(means.reshape(len(parts), -1, self.classes))
-        )
-        found = self._one_of(published)
-        if not self.algorithm.mirrors:
-            return found
-        rows = found.reshape(-1, self.classes)
-        return held_back.joined(rows, self._one_of(rest).reshape(len(rows), -1)).ravel()
+        if held_back and not self.algorithm.mirrors:
+            means = held_back.published(means.reshape(len(parts), -1, self.classes)).reshape(len(parts), -1)
+        return self._one_of(means * units)
 
     def _one_of(self, means: NDArray[np.float64]) -> NDArray[np.float64]:
         return means[0] if self.combine == MEAN or len(means) == 1 else ROBUST[self.combine](means)

@@ -14,7 +14,7 @@ from fanlight.errors import SettingsError
 from fanlight.learning.algorithms.algorithm import Algorithm
 from fanlight.learning.algorithms.recipe import MICRO
 from fanlight.learning.algorithms.registry import recipe
-from fanlight.learning.algorithms.robust import ROBUST
+from fanlight.learning.algorithms.robust import ROBUST, flaw_with
 from fanlight.learning.algorithms.written import Written, read_algorithm
 from fanlight.learning.heads import HeadKind
 from fanlight.learning.training_settings import TrainingSettings
@@ -112,9 +112,11 @@ class Study(BaseModel):
     @classmethod
     def _check_algorithm(cls, said: str) -> str:
         written = read_algorithm("algorithm", said)
-        recipe(written.name).of(written.parameters)
+        made = recipe(written.name).of(written.parameters)
         if written.combine not in (None, MEAN, *ROBUST):
             raise ValueError(f"combine is {MEAN} or one of {', '.join(ROBUST)}, not {written.combine}")
+        if written.combine in ROBUST and (flaw := flaw_with(made)):
+            raise ValueError(f"{written.name} does not go with combine={written.combine}. {flaw.rstrip('.')}")
         return said
 
     @field_validator("partition")

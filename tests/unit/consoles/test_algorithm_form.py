@@ -43,6 +43,7 @@ def test_another_algorithm_begins_with_its_defaults_and_then_takes_others(parts:
     [
         ({"name": "fedsgd"}, "name", "There is no algorithm 'fedsgd'. Choose one of fedavg,"),
         ({"name": "fedbuff"}, "name", "FedBuff cannot be chosen: a round's manifest names one version"),
+        ({"name": "feddyn", "combine": "krum"}, "combine", "FedDyn does not go with krum. The server must sum up what"),
         ({"name": "fedprox", "mu": "much"}, "mu", "This is no number: 'much'."),
         ({"name": "fedprox", "mu": "-1"}, "mu", "From 0 to 100, not -1."),
         ({"name": "fedprox", "mu": "nan"}, "mu", "This is no number"),

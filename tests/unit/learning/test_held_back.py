@@ -46,12 +46,6 @@ def test_what_is_published_differs_by_class_as_the_rows_do_and_adds_up_to_nothin
         assert np.abs(found.sum(axis=1)).max() < 1e-4
 
 
-@given(hidden=held_back(), hides=st.booleans(), seed=st.integers(0, 99))
-def test_both_parts_together_are_the_rows(hidden: HeldBack, hides: bool, seed: int) -> None:
-    known, rows = HeldBack(hidden.classes, hides=hides), whole(seed)
-    np.testing.assert_allclose(known.joined(*known.parted(rows)), rows, rtol=1e-12, atol=1e-3)
-
-
 def test_where_one_device_is_enough_only_rows_of_classes_that_nobody_has_stay() -> None:
     found = HeldBack.of(np.array([3, 0, 1, 2, 9]), 1).published(whole(1))
     assert np.array_equal(found, whole(1) * [1, 0, 1, 1, 1])

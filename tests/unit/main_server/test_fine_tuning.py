@@ -15,6 +15,7 @@ from fanlight.cli.fine_tune_option import fine_tune_fields, with_fine_tuning
 from fanlight.errors import SettingsError, UsageError
 from fanlight.learning.algorithms.algorithm import Gathered, Vector
 from fanlight.learning.algorithms.registry import RECIPES
+from fanlight.learning.algorithms.robust import flaw_with
 from fanlight.learning.backbones import CompiledBackbone, compile_backbone
 from fanlight.learning.heads import zero_head
 from fanlight.learning.held_back import HeldBack
@@ -153,8 +154,15 @@ def start_of(compiled: CompiledBackbone) -> HeadModel:
     return replace(model, weight=draw.normal(size=(5, 3)).astype(np.float32))
 
 
-@pytest.mark.parametrize("name", [recipe.name for recipe in RECIPES.values() if not recipe.why_not])
-@pytest.mark.parametrize("combine", ["mean", "median"])
+@pytest.mark.parametrize(
+    ("name", "combine"),
+    [
+        (recipe.name, combine)
+        for recipe in RECIPES.values()
+        for combine in ("mean", "median")
+        if not recipe.why_not and (combine == "mean" or not flaw_with(recipe.of({})))
+    ],
+)
 def test_a_round_moves_the_backbone_and_the_head_alike(compiled: CompiledBackbone, name: str, combine: Combine) -> None:
     start = start_of(compiled)
     choice, d = AlgorithmChoice(name=name, combine=combine), start.layout.size

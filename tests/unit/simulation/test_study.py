@@ -22,6 +22,7 @@ from fanlight.simulation import Study
         ({"algorithm": "fedprox:nu=1"}, "nu"),
         ({"algorithm": "fedavg:combine=best"}, "combine"),
         ({"algorithm": "fedavg:combine=median"}, "shards"),
+        ({"algorithm": "scaffold:combine=median", "shards": 5}, "scaffold does not go with combine=median"),
         ({"head": "round"}, "head"),
         ({"module": "a:b", "head": "analytic"}, "module"),
         ({"fidelity": "protocol", "devices": 1}, "2 devices"),

@@ -13,8 +13,9 @@ devices, drawn by lot, and what they say of their pictures could be a lie: all c
 Of s shards both medians stand fewer than s/2 bad ones, the trimmed mean max(1, ⌊s/4⌋), Krum f: none of three or four.
 One shard is its own middle; of two there is no majority, and all four give their mean.
 
-Each composes with any algorithm: what it gives takes the place of the mean update, and of the mean change of control
-variates; of numbers of steps the median is taken, since only in one dimension all four mean much the same.
+Each composes with algorithms whose server keeps nothing of what devices remember: what it gives takes the place of the
+mean update; of numbers of steps the median is taken, since only in one dimension all four mean much the same. SCAFFOLD
+and FedDyn are refused (``flaw_with``).
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fanlight.errors import ModelError
+from fanlight.learning.algorithms.algorithm import Algorithm
 from fanlight.learning.algorithms.geometric_median import weights_of_median
 
 Means = NDArray[np.float64]
@@ -70,6 +72,17 @@ def krum(means: Means) -> NDArray[np.float64]:
     scores = np.sort(apart, axis=1)[:, :nearest].sum(axis=1)
     chosen: NDArray[np.float64] = means[int(scores.argmin())].copy()
     return chosen
+
+
+def flaw_with(algorithm: Algorithm) -> str:
+    """Why a middle does not go with an algorithm, in a sentence; empty if it does.
+
+    Devices advance what they remember by their own change, honest ones in shards that do not count too. A server that
+    adds up a middle instead never has their sum again, and the model stays off the optimum for good.
+    """
+    if not algorithm.mirrors:
+        return ""
+    return "The server must sum up what devices remember, which no middle of shards gives; it goes with the mean alone."
 
 
 ROBUST: Final[Mapping[str, Callable[[Means], NDArray[np.float64]]]] = MappingProxyType(

@@ -12,6 +12,7 @@ from fanlight.errors import SettingsError
 from fanlight.learning.algorithms.algorithm import Algorithm
 from fanlight.learning.algorithms.recipe import MICRO, Recipe
 from fanlight.learning.algorithms.registry import recipe
+from fanlight.learning.algorithms.robust import ROBUST, flaw_with
 from fanlight.protocol.plan import PlannedAlgorithm
 
 Combine = Literal["mean", "median", "trimmed-mean", "geometric-median", "krum"]
@@ -36,20 +37,26 @@ class AlgorithmChoice(BaseModel):
 
     @model_validator(mode="after")
     def _check(self) -> AlgorithmChoice:
-        for field, flaw in self.flaws(self.name, self.parameters).items():
+        for field, flaw in self.flaws(self.name, self.parameters, self.combine).items():
             raise ValueError(f"{field}: {flaw.rstrip('.')}")
         return self
 
     @staticmethod
-    def flaws(name: str, parameters: Mapping[str, object]) -> dict[str, str]:
-        """What is wrong with a choice, by ``name`` or parameter, in sentences; empty if nothing is."""
+    def flaws(name: str, parameters: Mapping[str, object], combine: str) -> dict[str, str]:
+        """What is wrong with a choice, by ``name``, ``combine`` or parameter, in sentences; empty if nothing is.
+
+        Whether ``combine`` is a word that is known shows when the choice is made.
+        """
         try:
             chosen = recipe(name)
         except SettingsError as error:
             return {"name": f"{error.message} {error.next}"}
         if chosen.why_not:
             return {"name": f"{chosen.title} cannot be chosen: {chosen.why_not}."}
-        return chosen.flaws(parameters)
+        found = chosen.flaws(parameters)
+        if not found and combine in ROBUST and (flaw := flaw_with(chosen.of({}))):
+            return {"combine": f"{chosen.title} does not go with {combine}. {flaw}"}
+        return found
 
     @property
     def recipe(self) -> Recipe:

@@ -16,7 +16,7 @@ version once the class has enough supporters again, summed with as many new cont
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Final, NamedTuple
@@ -106,38 +106,24 @@ def _middle(
 ) -> Gathered | None:
     """What the shards say together, of all that learns, if a robust rule is chosen and there are shards.
 
-    They are made what may be published beforehand: rows of other classes must not depend on those held back. Where a
-    memory needs the rest, that becomes one by itself.
+    They are made what may be published beforehand: rows of other classes must not depend on those held back.
     """
     if choice.combine == "mean" or not totals.shards:
         return None
-    robust, shards = ROBUST[choice.combine], totals.shards
-    rest_counts = held_back and choice.algorithm.mirrors
-
-    def middle(parts: Sequence[tuple[Integers, float]]) -> NDArray[np.float64]:
-        means, rest = np.empty((len(parts), parts[0][0].size)), []
-        for mean, (steps, unit) in zip(means, parts, strict=True):
-            mean[:] = steps
-            if held_back:
-                rows = mean[before_head:].reshape(-1, len(held_back.classes))
-                rows[:], left = held_back.parted(rows)
-                if rest_counts:
-                    rest.append(left.ravel() * unit)
-            np.multiply(mean, unit, out=mean)
-        found = robust(means)
-        if rest_counts:
-            rows = found[before_head:].reshape(-1, len(held_back.classes))
-            rows[:] = held_back.joined(rows, robust(np.stack(rest)).reshape(len(rows), -1))
-        return found
-
-    controls = [(shard.control, shard.control_unit) for shard in shards if shard.control is not None]
-    local_steps = [shard.local_steps for shard in shards if shard.local_steps is not None]
+    parts = [(shard.steps, shard.unit) for shard in totals.shards if shard.steps is not None]
+    means = np.empty((len(parts), parts[0][0].size))
+    for mean, (steps, unit) in zip(means, parts, strict=True):
+        mean[:] = steps
+        if held_back:
+            rows = mean[before_head:].reshape(-1, len(held_back.classes))
+            rows[:] = held_back.published(rows)
+        np.multiply(mean, unit, out=mean)
+    local_steps = [shard.local_steps for shard in totals.shards if shard.local_steps is not None]
     return Gathered(
-        middle([(shard.steps, shard.unit) for shard in shards if shard.steps is not None]),
+        ROBUST[choice.combine](means),
         count=totals.count,
         members=members,
         weight=totals.weight or 0,
-        control=middle(controls) if controls else None,
         steps=float(np.median(local_steps)) if local_steps else None,
     )
 

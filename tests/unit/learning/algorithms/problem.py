@@ -6,6 +6,7 @@ Device k minimises F_k(w) = ½ (w - b_k)ᵀ A_k (w - b_k). What all of them want
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -74,13 +75,18 @@ def optimum(among: list[Quadratic], weights: list[float]) -> Vector:
 
 @dataclass
 class Federation:
-    """Rounds of an algorithm, all devices in each, summed as the secure sum would."""
+    """Rounds of an algorithm, all devices in each, summed as the secure sum would.
+
+    With ``shards`` they are dealt out anew in each round, and ``combine`` says how the shards' means become one.
+    """
 
     algorithm: Algorithm
     members: list[Quadratic]
     start: Vector = field(default_factory=lambda: np.linspace(-1, 1, D))
     memories: list[Memory] = field(default_factory=list)
     outcomes: list[Outcome] = field(default_factory=list)
+    shards: int = 1
+    combine: Callable[[NDArray[np.float64]], Vector] = lambda means: means.mean(axis=0)
 
     def __post_init__(self) -> None:
         self.state: State = self.algorithm.init(self.start)
@@ -91,18 +97,21 @@ class Federation:
         published = {name: self.state.memory[name] for name in self.algorithm.publishes}
         received = Received(self.state.parameters, LAYOUT, published)
         self.outcomes = [self.algorithm.local(received, self.memories[k], self.members[k]) for k in chosen]
-        weights = np.array([self.members[k].pictures for k in chosen], np.float64)
-        pictures = weights.sum()
-        weights /= pictures
+        pictures = np.array([self.members[k].pictures for k in chosen], np.float64)
+        dealt = np.random.default_rng(self.state.rounds).permutation(len(chosen))
+        shards = [np.sort(shard) for shard in np.array_split(dealt, self.shards)]
         controls = [outcome.control for outcome in self.outcomes if outcome.control is not None]
         steps = [outcome.steps for outcome in self.outcomes if outcome.steps is not None]
+        updates = np.array([outcome.update for outcome in self.outcomes])
         gathered = Gathered(
-            weights @ np.array([outcome.update for outcome in self.outcomes]),
+            self.combine(np.array([pictures[one] / pictures[one].sum() @ updates[one] for one in shards])),
             count=len(chosen),
             members=len(self.members),
-            weight=float(pictures),
-            control=np.mean(controls, axis=0) if controls else None,
-            steps=float(weights @ steps) if steps else None,
+            weight=float(pictures.sum()),
+            control=self.combine(np.array([np.mean(np.array(controls)[one], axis=0) for one in shards]))
+            if controls
+            else None,
+            steps=float(pictures / pictures.sum() @ steps) if steps else None,
         )
         self.state = self.algorithm.apply(self.state, gathered)
         for k, outcome in zip(chosen, self.outcomes, strict=True):

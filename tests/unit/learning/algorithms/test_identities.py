@@ -24,6 +24,7 @@ from fanlight.learning.algorithms.fedrep import fedrep
 from fanlight.learning.algorithms.fedyogi import fedyogi
 from fanlight.learning.algorithms.local import Received
 from fanlight.learning.algorithms.personal import personalised, together
+from fanlight.learning.algorithms.robust import ROBUST, flaw_with
 from fanlight.learning.algorithms.scaffold import scaffold
 from tests.unit.learning.algorithms.problem import LAYOUT, D, Federation, Vector, devices, optimum
 
@@ -174,6 +175,20 @@ def test_it_finds_it_too_where_most_devices_join_later(algorithm: Algorithm, *, 
     for number in range(200 if with_all else 1000):
         federation.round(None if with_all else [(4 * number + k) % 20 for k in range(4)])
     assert np.linalg.norm(federation.state.parameters - best) < 1e-4
+
+
+@pytest.mark.parametrize("rule", ["median", "geometric-median", "trimmed-mean", "krum"])
+@pytest.mark.parametrize("algorithm", [scaffold(1.0, 1e6), feddyn(alpha=2.0)], ids=["scaffold", "feddyn"])
+def test_with_a_middle_of_shards_it_never_finds_it_and_so_they_are_refused(algorithm: Algorithm, rule: str) -> None:
+    """Twenty honest devices with equally many pictures, in five shards that are drawn anew each round."""
+    among = [replace(device, pictures=10) for device in devices(20, steps=30)]
+    best = optimum(among, [1.0] * 20)
+    mean = Federation(algorithm, among, shards=5)
+    middle = Federation(algorithm, among, shards=5, combine=ROBUST[rule])
+    assert np.linalg.norm(mean.rounds(200) - best) < 1e-3
+    assert np.linalg.norm(middle.rounds(200) - best) > 0.05
+    assert flaw_with(algorithm)
+    assert not flaw_with(FEDAVG)
 
 
 def test_dittos_homes_go_their_own_way_without_pull_and_the_global_one_with_much() -> None:
