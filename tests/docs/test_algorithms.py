@@ -76,6 +76,12 @@ three times further from the η that is too much than the few that are better in
   ([bounds](threat-model.md#what-one-cheat-can-move)): FedNova 100 times as much, FedDyn more in every round.
 - **SCAFFOLD** minimises the plain mean of the devices' objectives; the others weigh devices by their pictures.
 - **FedPer, FedRep and Ditto** give each home a model of its own, which its pages use; the global model is measured too.
+  Where the backbone stands still, the model is a head of two tensors, so FedPer and FedRep keep its bias at home and
+  nothing else: how often a home sees what. For the personal layers of the papers a part of the backbone must learn, or
+  a module of one's own in a simulation. As many tensors as the model has, or more, are refused: nothing is shared.
+- **FedBN** in a simulation of one's own module keeps the tensors of all PyTorch batch normalisation at home, whatever
+  they are called; layer and group normalisation keep no statistics of pictures, and are shared. A model that has none,
+  such as every head, is refused. The global model's own never moves, so its figures say less than those of homes.
 - **Where a part of the backbone learns** ([fine-tuning.md](fine-tuning.md)) each of them works on its tensors as on the
   head's. With `batch_norm` = `local` devices keep their normalisation at home, which is FedBN; that goes with
   algorithms of the server alone: FedAvg, FedAvgM, FedAdam, FedYogi and FedAdagrad.

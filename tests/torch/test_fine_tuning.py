@@ -25,7 +25,7 @@ from fanlight.learning.tail import Tail
 from fanlight.learning.torch_descent import TorchDescent
 from fanlight.learning.training import EpochProgress, class_weights_of
 from fanlight.learning.training_settings import TrainingSettings
-from fanlight.learning.tuned_backbone import ALL, EPSILON, NORM, BatchNorm, Cut, compiled_back, cut
+from fanlight.learning.tuned_backbone import ALL, EPSILON, NORM, BatchNorm, Cut, compiled_back, cut, normalisation
 
 SIZE, COUNT, CLASSES = 64, 12, ("a", "b", "c")
 ENTRY = BACKBONES["efficientnet-lite0"]
@@ -194,7 +194,8 @@ def test_a_homes_own_normalisation_begins_as_what_came_and_is_by_its_pictures(
 def test_fedbn_keeps_normalisation_at_home(graph: bytes, pictures: NDArray[np.uint8]) -> None:
     world = World(graph, pictures, 1, BatchNorm.LOCAL)
     settings = replace(HALF, epochs=2, batch_size=5)
-    received = Received(world.start, world.model.layout)
+    layout = world.model.layout
+    received = Received(world.start, layout, normalisation=normalisation(layout))
     outcome = fedbn().local(received, {}, world.descent(settings, 0.001))
     update, own = (world.model.layout.unflatten(vector) for vector in (outcome.update, outcome.own))
     for name in world.model.layout.names:

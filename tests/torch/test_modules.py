@@ -183,3 +183,59 @@ def test_a_factory_that_is_not_there_is_named(factory: str) -> None:
 def test_what_is_no_module_is_refused() -> None:
     with pytest.raises(ModelError, match=r"not a torch\.nn\.Module"):
         network(f"{__name__}:settings", 0)
+
+
+class Named(nn.Module):  # type: ignore[misc]
+    """Names as EfficientNet's (``_bn0``) and torchvision's MobileNetV2 and ResNet (numbers; ``downsample.1``) have."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.features = nn.Sequential(nn.Sequential(nn.Conv2d(2, 4, 3), SubclassedNorm(4)), nn.ReLU())
+        self.downsample = nn.Sequential(nn.Conv2d(4, 4, 1), nn.SyncBatchNorm(4))
+        self._bn0 = nn.BatchNorm2d(4, track_running_stats=False)
+        self.normalised_twice = nn.Linear(4, 4)
+        self.layer = nn.Sequential(nn.LayerNorm(4), nn.GroupNorm(2, 4), nn.BatchNorm1d(4, affine=False))
+
+
+class SubclassedNorm(nn.BatchNorm2d):  # type: ignore[misc]
+    pass
+
+
+def test_normalisation_is_known_by_its_type_not_by_its_name() -> None:
+    assert Network(Named()).normalisation == {
+        *(f"features.0.1.{part}" for part in ("weight", "bias", "running_mean", "running_var")),
+        *(f"downsample.1.{part}" for part in ("weight", "bias", "running_mean", "running_var")),
+        "_bn0.weight",
+        "_bn0.bias",
+        "layer.2.running_mean",
+        "layer.2.running_var",
+    }
+    assert Network(nn.BatchNorm1d(3)).normalisation == {"weight", "bias", "running_mean", "running_var"}
+    assert Network(small()).normalisation == frozenset()
+
+
+def study(factory: str, algorithm: str) -> Study:
+    training = {"epochs": 1, "batch_size": 16}
+    return Study.of(
+        {"module": factory, "devices": 3, "partition": "iid", "rounds": 2, "training": training, "algorithm": algorithm}
+    )
+
+
+def test_fedbn_keeps_batch_normalisation_of_a_module_at_home() -> None:
+    """Of the global model it stays as the factory made it, the rest moves; and it is not FedAvg."""
+    data, factory = Data(*examples(60), ("a", "b", "c")), f"{__name__}:drawing"
+    found, plain = (simulate(study(factory, name), data, engine="inline").parameters for name in ("fedbn", "fedavg"))
+    made = network(factory, 0)
+    start, after = (made.layout.unflatten(each) for each in (made.first, found))
+    still = {name for name in made.layout.names if np.array_equal(start[name], after[name])}
+    assert made.normalisation == {f"1.{part}" for part in ("weight", "bias", "running_mean", "running_var")}
+    assert still == made.normalisation | {"0.bias"}  # what normalisation takes off again has no gradient
+    assert not np.array_equal(found, plain)
+
+
+def test_fedbn_is_refused_where_there_is_none_and_fedper_where_nothing_is_shared() -> None:
+    data = Data(*examples(60), ("a", "b", "c"))
+    with pytest.raises(SettingsError, match="no batch normalisation"):
+        simulate(study(NAME, "fedbn"), data)
+    with pytest.raises(SettingsError, match="4 of the model's 4 tensors"):
+        simulate(study(NAME, "fedper:personal=4"), data)

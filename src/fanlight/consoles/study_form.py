@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from fanlight.consoles.policy_form import Choice, Filled
 from fanlight.errors import SettingsError
+from fanlight.learning.algorithms import fedbn
 from fanlight.learning.algorithms.registry import RECIPES
 from fanlight.learning.datasets.prepare import NAMES
 from fanlight.services.main_server.policy import Policy
@@ -55,7 +56,7 @@ ALGORITHM: Final = Choice(
     "algorithm",
     "Algorithm",
     "How updates become the next model.",
-    tuple((recipe.name, recipe.title) for recipe in RECIPES.values()),
+    tuple((recipe.name, recipe.title) for recipe in RECIPES.values() if recipe.name != fedbn.RECIPE.name),
 )
 ATTACK: Final = Choice(
     "attack", "Attack", "What cheats do.", (("", "nobody cheats"), *((name, name) for name in ATTACKS))

@@ -49,6 +49,9 @@ Labels = NDArray[np.int64]
 class Network:
     """A module whose state is one vector; ``first`` is that of the beginning.
 
+    ``normalisation`` names the tensors that belong to batch normalisation, by the type of their module: what FedBN
+    means. Layer and group normalisation keep no statistics of pictures, and are not among them.
+
     Args:
         module: the user's.
 
@@ -70,6 +73,7 @@ class Network:
         self.names = tuple(name for name, _ in named)
         self.layout = TensorLayout(tuple(TensorSpec(name, tuple(each.shape)) for name, each in [*named, *buffers]))
         self.flat = torch.cat([each.detach().reshape(-1) for _, each in [*named, *buffers]])
+        self.normalisation = _normalisation(module) & frozenset(self.layout.names)
         start = 0
         for _, each in [*named, *buffers]:
             each.data = self.flat[start : start + each.numel()].view(each.shape)
@@ -91,6 +95,16 @@ class Network:
 
         parts = self.layout.unflatten(vector)
         return [torch.from_numpy(parts[name]) for name in self.names]
+
+
+def _normalisation(module: Any) -> frozenset[str]:
+    """Names of all tensors of batch normalisation; a subclass of PyTorch's is one too."""
+    from torch.nn.modules.batchnorm import _BatchNorm
+
+    found = [(name, each) for name, each in module.named_modules() if isinstance(each, _BatchNorm)]
+    return frozenset(
+        f"{name}.{tensor}".lstrip(".") for name, each in found for tensor in each.state_dict(keep_vars=True)
+    )
 
 
 @functools.lru_cache(maxsize=4)

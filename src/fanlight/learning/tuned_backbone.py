@@ -278,6 +278,11 @@ def normalised(convolution: Node) -> str:
     return f"{PREFIX}{convolution.inputs[1].removesuffix('.weight')}."
 
 
+def normalisation(layout: TensorLayout) -> frozenset[str]:
+    """Names of the tensors in a model's layout that are a home's own normalisation."""
+    return frozenset(name for name in layout.names if name.startswith(PREFIX) and name.endswith(NORM))
+
+
 def neutral(name: str, channels: int) -> dict[str, Floats]:
     """A normalisation that changes nothing, by the names of its tensors; ``name`` is what they begin with."""
     ones, zeros = np.ones(channels, np.float32), np.zeros(channels, np.float32)

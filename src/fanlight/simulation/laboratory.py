@@ -96,6 +96,7 @@ def _run(
     divided = population.divide(study, found, cheats)
     learner = _learner(study, found)
     algorithm = study.made_algorithm
+    algorithm.at_home(learner.layout, learner.normalisation)
     features = learner.features if isinstance(learner, HeadLearner) else 0
     vectors = vectors_of(study, found.classes, divided.most_pictures, features=features, parameters=learner.layout.size)
     members = Members(study.seed, vectors, study.shards)

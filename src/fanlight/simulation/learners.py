@@ -33,6 +33,11 @@ class Learner(Protocol):
         ...
 
     @property
+    def normalisation(self) -> frozenset[str]:
+        """Names of the tensors that belong to normalisation."""
+        ...
+
+    @property
     def per_class(self) -> int:
         """K, if the last axis of every tensor is that of classes; else 0."""
         ...
@@ -69,6 +74,11 @@ class HeadLearner:
     def layout(self) -> TensorLayout:
         """weight (f, K), bias (K,)."""
         return head_layout(self.features, len(self.classes))
+
+    @property
+    def normalisation(self) -> frozenset[str]:
+        """None: the backbone's is folded into its convolutions."""
+        return frozenset()
 
     @property
     def per_class(self) -> int:
@@ -124,7 +134,7 @@ class Published:
     parameters: Floats
     memory: Mapping[str, Floats]
 
-    def received(self, layout: TensorLayout) -> Received:
+    def received(self, learner: Learner) -> Received:
         """As an algorithm's device part takes it."""
         memory = {name: vector.astype(np.float64) for name, vector in self.memory.items()}
-        return Received(self.parameters.astype(np.float64), layout, memory)
+        return Received(self.parameters.astype(np.float64), learner.layout, memory, normalisation=learner.normalisation)

@@ -36,6 +36,11 @@ class ModuleLearner:
         return self._network.layout
 
     @property
+    def normalisation(self) -> frozenset[str]:
+        """Of batch normalisation, by the type of the layers."""
+        return self._network.normalisation
+
+    @property
     def per_class(self) -> int:
         """Nothing in a module is known to belong to a class."""
         return 0

@@ -16,7 +16,7 @@ from fanlight.learning.algorithms.recipe import MICRO
 from fanlight.learning.algorithms.registry import recipe
 from fanlight.learning.algorithms.robust import ROBUST, flaw_with
 from fanlight.learning.algorithms.written import Written, read_algorithm
-from fanlight.learning.heads import HeadKind
+from fanlight.learning.heads import HeadKind, head_layout
 from fanlight.learning.training_settings import TrainingSettings
 from fanlight.protocol.contribution import W_MAX
 from fanlight.protocol.manifest import MOST_DEVICES, MOST_SHARDS
@@ -139,6 +139,8 @@ class Study(BaseModel):
             raise ValueError(f"combine={self.combine} needs shards = 2 or more")
         if self.module and self.head is not HeadKind.SOFTMAX:
             raise ValueError("a module is trained whole; leave out head")
+        if not self.module:
+            self.made_algorithm.at_home(head_layout(1, 2), frozenset())
         if self.per_round < self.fewest_asked:
             raise ValueError("a sum of the protocol is over 2 devices or more")
         _ = self.made_world

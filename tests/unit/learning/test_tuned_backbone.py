@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from fanlight.errors import ModelError
 from fanlight.learning import mobilenet_v2, tuned_backbone
-from fanlight.learning.algorithms.fedbn import _normalisation
 from fanlight.learning.backbones import compile_backbone
 from fanlight.learning.features import open_session
 from fanlight.learning.onnx_file import Graph, Port, labelled, labels, replaced
@@ -25,6 +24,7 @@ from fanlight.learning.tuned_backbone import (
     compiled_back,
     cut,
     cut_of,
+    normalisation,
 )
 from tests.unit.learning.mobilenet_v2_by_hand import HOUSES, random_weights, spoken
 
@@ -112,8 +112,8 @@ def test_a_mobilenet_of_every_house(pictures: Pixels, house: str, blocks: int) -
     whole = features(graph, pictures)
     np.testing.assert_allclose(in_two(parts, tensors, pictures), whole, rtol=1e-3, atol=1e-3)
     layout = parts.layout(BatchNorm.LOCAL)
-    assert _normalisation(layout) == {name for name in layout.names if name.endswith(NORM)}
-    assert not _normalisation(parts.layout(BatchNorm.FROZEN))
+    assert normalisation(layout) == {name for name in layout.names if name.endswith(NORM)}
+    assert not normalisation(parts.layout(BatchNorm.FROZEN))
 
 
 def test_features_of_several_levels_learn_as_a_whole_or_not(tmp_path: Path) -> None:

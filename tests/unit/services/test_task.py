@@ -169,7 +169,7 @@ def test_an_algorithm_is_given_with_its_parameters_and_how_shards_become_one() -
     assert algorithm_fields(None) is None
     with pytest.raises(SettingsError, match="--algorithm: 'mu=much' is not of the form"):
         algorithm_fields("fedprox:mu=much")
-    for wrong in ("fedprox:combine=most", "fedprox:combine", "fedmagic", "fedprox:beta=1"):
+    for wrong in ("fedprox:combine=most", "fedprox:combine", "fedmagic", "fedprox:beta=1", "fedper:personal=2"):
         with pytest.raises(SettingsError):
             make_task(Pictures(("a", "b"), 64), algorithm=algorithm_fields(wrong))
 

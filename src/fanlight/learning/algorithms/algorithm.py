@@ -10,6 +10,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fanlight.core.tensors import TensorLayout
 from fanlight.errors import ModelError
 from fanlight.learning.algorithms.local import Local, plain
 
@@ -81,6 +82,19 @@ class Gathered:
         return self.summed_weight * self.federation / self.count
 
 
+AtHome = Callable[[TensorLayout, frozenset[str]], frozenset[str]]
+"""Names of the tensors of a model that never leave a device: of its layout, and of which tensors are of normalisation.
+
+Raises:
+    SettingsError: the algorithm makes nothing of such a model.
+"""
+
+
+def nothing_at_home(_layout: TensorLayout, _normalisation: frozenset[str]) -> frozenset[str]:
+    """Where all of a model is shared."""
+    return frozenset()
+
+
 @dataclass(frozen=True)
 class Algorithm:
     """An algorithm with its parameters filled in.
@@ -94,6 +108,7 @@ class Algorithm:
         publishes: names in the server's memory that travel to the devices with the model.
         mirrors: does the server's memory sum up what devices remember? Then it must see all that they see.
         descents: how often ``local`` trains.
+        at_home: which tensors of a model never leave a device.
     """
 
     init: Callable[[ArrayLike], State]
@@ -104,6 +119,7 @@ class Algorithm:
     publishes: tuple[str, ...] = ()
     mirrors: bool = False
     descents: int = 1
+    at_home: AtHome = nothing_at_home
 
     @property
     def is_plain_on_devices(self) -> bool:

@@ -1,7 +1,8 @@
 """FedPer: the last layers stay at home (Arivazhagan et al. 1912.00818, algorithms 1 and 2).
 
 Each device trains shared and personal tensors together; only the shared ones are averaged. Of a softmax head on fixed
-features the bias is personal by default: how often a home sees what.
+features the bias alone can be personal, how often a home sees what: the paper's personal layers are behind a body that
+learns, as where the backbone is tuned.
 
 State: the personal tensors on each device. Composes: a device sends zeros in their place. Without personal tensors it
 is FedAvg.

@@ -34,12 +34,14 @@ class Received:
         layout: names and shapes of the tensors in it.
         memory: what the version carries beside it, by name, (d,) each.
         staleness: versions that were published since this one.
+        normalisation: names of the tensors that belong to normalisation layers, whose statistics are of pictures.
     """
 
     parameters: _Vector
     layout: TensorLayout
     memory: Mapping[str, _Vector] = field(default_factory=lambda: MappingProxyType({}))
     staleness: int = 0
+    normalisation: frozenset[str] = frozenset()
 
     def remembered(self, memory: Mapping[str, _Vector], name: str) -> _Vector:
         """A vector of a memory, or zeros where it is not in it yet, or of a model of another size."""

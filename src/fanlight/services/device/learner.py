@@ -30,6 +30,7 @@ from fanlight.learning.model_file import HeadModel
 from fanlight.learning.torch_extra import has_torch
 from fanlight.learning.training import EpochProgress
 from fanlight.learning.training_settings import TrainingSettings
+from fanlight.learning.tuned_backbone import normalisation
 from fanlight.protocol.contribution import W_MAX
 from fanlight.protocol.device import NOTHING_TO_LEARN_FROM
 from fanlight.protocol.device_round import Preparation
@@ -206,7 +207,7 @@ class Learner:
 
         layout = start.layout
         control = {} if start.control is None else {CONTROL: layout.flatten(start.control.tensors)}
-        received = Received(layout.flatten(start.tensors), layout, control)
+        received = Received(layout.flatten(start.tensors), layout, control, normalisation=normalisation(layout))
         descend = self._descend_by(plan, start, parts, on_epoch)
         memory = self.store.memories.remembered(algorithm_name(plan), start.lineage)
         outcome = algorithm.local(received, memory, descend)

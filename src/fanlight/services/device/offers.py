@@ -5,9 +5,11 @@ from __future__ import annotations
 import functools
 import threading
 
-from fanlight.errors import ModelError, Refused
+from fanlight.core.tensors import TensorLayout
+from fanlight.errors import ModelError, Refused, SettingsError
 from fanlight.learning import model_file
 from fanlight.learning.backbones import BACKBONES
+from fanlight.learning.tuned_backbone import normalisation
 from fanlight.protocol.device_round import Preparation
 from fanlight.protocol.exchange import Offer
 from fanlight.protocol.manifest import SignedManifest
@@ -93,7 +95,7 @@ def check_fits(file: bytes, plan: Plan) -> None:
 
     Raises:
         Refused: it is damaged, or for other classes, another backbone or another picture size; or the plan asks for an
-            algorithm that this program does not know.
+            algorithm that this program does not know, or that makes nothing of such a model.
     """
     try:
         model = model_file.decode(file)
@@ -101,10 +103,17 @@ def check_fits(file: bytes, plan: Plan) -> None:
         raise Refused(f"The offered model cannot be used: {error.message}.", slug="model-refused") from error
     found = (model.classes, model.backbone_id, model.backbone_sha256, model.picture_size, model.weight.shape)
     shape = (plan.features, len(plan.classes))
-    local_algorithm(plan)
+    _check_algorithm(plan, model.layout)
     expected = (plan.classes, plan.backbone, plan.backbone_hash.hex(), plan.picture_size, shape)
     if found != expected or model.kind != plan.head or model.layout.size != plan.parameters:
         raise Refused("The offered model does not fit the offered plan.", slug="model-refused")
+
+
+def _check_algorithm(plan: Plan, layout: TensorLayout) -> None:
+    try:
+        local_algorithm(plan).at_home(layout, normalisation(layout))
+    except SettingsError as error:
+        raise Refused(f"The offered plan does not fit its model. {error.message}", slug="algorithm-refused") from error
 
 
 def allowed_backbones() -> dict[str, bytes]:

@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 from sqlalchemy import Connection, Select, bindparam, func, insert, literal, select, update
 
 from fanlight.errors import NotFound
-from fanlight.learning.algorithms.algorithm import NOTHING
+from fanlight.learning.algorithms.algorithm import NOTHING, Algorithm
 from fanlight.learning.algorithms.lineage import Lineage
 from fanlight.learning.algorithms.registry import recipe
 from fanlight.learning.heads import HeadKind, SoftmaxHead, zero_head
 from fanlight.learning.held_back import HeldBack
 from fanlight.learning.model_file import Control, HeadModel, decode, parts
-from fanlight.learning.tuned_backbone import Tensors
+from fanlight.learning.tuned_backbone import Tensors, normalisation
 from fanlight.protocol.contribution import Totals
 from fanlight.protocol.plan import Plan
 from fanlight.protocol.statistics import Sums
@@ -80,6 +80,15 @@ class Models:
         found = (model.kind, model.classes, model.backbone_sha256, model.picture_size, model.weight.shape[0])
         fits = found == (plan.head, plan.classes, plan.backbone_hash.hex(), plan.picture_size, plan.features)
         return fits and model.layout.size == plan.parameters
+
+    def check_algorithm(self, tx: Connection, algorithm: Algorithm) -> None:
+        """See whether an algorithm can work on the tensors of the current version.
+
+        Raises:
+            SettingsError: see ``AtHome``.
+        """
+        layout = decode(self.file_of(tx, self.current(tx).number), own=False).layout
+        algorithm.at_home(layout, normalisation(layout))
 
     def begin_line(self, tx: Connection, now: float) -> int:
         """Make a version that knows nothing, and make it the current one; its number."""
@@ -254,7 +263,9 @@ class Models:
     def _knows_nothing(self, number: int) -> HeadModel:
         task, plan = self._tasks.task, self._tasks.task.plan
         tuned = first_tensors(self._backbones.of_plan(plan), task.fine_tune) if task.fine_tune else {}
-        return version_model(plan, number, zero_head(plan.features, len(plan.classes)), tuned=tuned)
+        made = version_model(plan, number, zero_head(plan.features, len(plan.classes)), tuned=tuned)
+        task.algorithm.algorithm.at_home(made.layout, normalisation(made.layout))
+        return made
 
     def _latest(self, tx: Connection) -> int:
         return int(_LATEST.scalar(tx))

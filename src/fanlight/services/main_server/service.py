@@ -175,7 +175,10 @@ class MainService:
 
         Raises:
             NotPossibleNow: it has reports.
+            SettingsError: the algorithm makes nothing of the current version's tensors.
         """
+        with self.database.transaction() as tx:
+            self.models.check_algorithm(tx, self.task.with_algorithm(choice).algorithm.algorithm)
         return self._change_plan(
             lambda task: task.with_algorithm(choice), lambda: self._tasks.change_algorithm(**choice)
         )

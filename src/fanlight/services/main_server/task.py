@@ -15,7 +15,9 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from fanlight.errors import SettingsError
+from fanlight.learning.algorithms.algorithm import Algorithm
 from fanlight.learning.backbones import BACKBONES, DEFAULT_BACKBONE, backbone
+from fanlight.learning.heads import head_layout
 from fanlight.learning.training_settings import MOST_OF_A_CLASS, TrainingSettings
 from fanlight.protocol.plan import CLASS_NAME_RULE, Kind, Plan, PlannedAlgorithm, is_class_name
 from fanlight.services.main_server.algorithm_choice import AlgorithmChoice
@@ -116,6 +118,8 @@ class Task(Section):
         tuned, name = self.fine_tune, self.algorithm.name
         if tuned is not None and self.head != "softmax":
             raise ValueError(f"fine_tune: features change with the backbone, so the head {self.head} cannot be solved")
+        if tuned is None:
+            _check_at_home(self.algorithm.algorithm)
         if tuned is not None and tuned.keeps_at_home and not self.algorithm.algorithm.is_plain_on_devices:
             raise ValueError(
                 f"fine_tune: with local batch normalisation devices do FedBN's part, which does not go with {name}"
@@ -293,6 +297,14 @@ class Task(Section):
     def planned(self, algorithm: AlgorithmChoice) -> PlannedAlgorithm | None:
         """What devices do more, by an algorithm, than to train and send the difference; None if that is all."""
         return (self.fine_tune.algorithm if self.fine_tune else None) or algorithm.planned
+
+
+def _check_at_home(algorithm: Algorithm) -> None:
+    """Of a head alone; of a part of the backbone the published version tells (``Models.check_algorithm``)."""
+    try:
+        algorithm.at_home(head_layout(1, 2), frozenset())
+    except SettingsError as error:
+        raise ValueError(f"algorithm: {error.message.rstrip('.')}") from error
 
 
 def _explain(error: ValidationError, where: str) -> SettingsError:

@@ -19,6 +19,7 @@ from fanlight.learning.algorithms.local import Descended, Descent, Outcome, Rece
 Vector = NDArray[np.float64]
 LAYOUT = TensorLayout((TensorSpec("body.weight", (2, 2)), TensorSpec("bn.weight", (1,)), TensorSpec("head.bias", (1,))))
 D = LAYOUT.size
+NORMALISATION = frozenset({"bn.weight"})
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,7 @@ class Federation:
     def round(self, among: list[int] | None = None) -> None:
         chosen = list(range(len(self.members))) if among is None else among
         published = {name: self.state.memory[name] for name in self.algorithm.publishes}
-        received = Received(self.state.parameters, LAYOUT, published)
+        received = Received(self.state.parameters, LAYOUT, published, normalisation=NORMALISATION)
         self.outcomes = [self.algorithm.local(received, self.memories[k], self.members[k]) for k in chosen]
         pictures = np.array([self.members[k].pictures for k in chosen], np.float64)
         dealt = np.random.default_rng(self.state.rounds).permutation(len(chosen))

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from fanlight.errors import SettingsError
 from fanlight.learning.algorithms.algorithm import Algorithm
 from fanlight.learning.algorithms.ditto import ditto
 from fanlight.learning.algorithms.fedadagrad import fedadagrad
@@ -39,7 +40,7 @@ FEDAVG_IN_DISGUISE: dict[str, Algorithm] = {
     "Ditto's global model": ditto(pull=0.3),
     "FedPer, nothing personal": fedper(personal=0),
     "FedRep, nothing personal": fedrep(personal=0),
-    "FedBN without normalisation": personalised(lambda _: frozenset(), together, descents=1),
+    "FedBN without normalisation": personalised(lambda *_: frozenset(), together, descents=1),
     "FedBuff, fresh updates": fedbuff(learning_rate=1.0),
 }
 
@@ -217,7 +218,7 @@ def test_ditto_minimises_what_the_paper_says() -> None:
 
 @pytest.mark.parametrize(
     ("algorithm", "personal"),
-    [(fedper(1), "head.bias"), (fedrep(1), "head.bias"), (fedbn(), "bn.weight"), (fedper(5), "bn.weight")],
+    [(fedper(1), "head.bias"), (fedrep(1), "head.bias"), (fedbn(), "bn.weight"), (fedper(2), "bn.weight")],
 )
 def test_personal_tensors_stay_at_home(algorithm: Algorithm, personal: str) -> None:
     federation = Federation(algorithm, devices(steps=10))
@@ -229,6 +230,24 @@ def test_personal_tensors_stay_at_home(algorithm: Algorithm, personal: str) -> N
     assert len({float(each[0]) for each in own}) == len(own)
     for outcome in federation.outcomes:
         assert not LAYOUT.views(outcome.update.copy())[personal].any()
+
+
+def test_what_is_normalisation_is_told_and_not_guessed_from_names() -> None:
+    """The same device, told that another tensor is; or none, which FedBN refuses as it would be FedAvg."""
+    device, start = devices(1)[0], np.linspace(-1, 1, D)
+    outcome = fedbn().local(Received(start, LAYOUT, normalisation=frozenset({"head.bias"})), {}, device)
+    update = LAYOUT.unflatten(outcome.update)
+    assert not update["head.bias"].any()
+    assert update["bn.weight"].any()
+    with pytest.raises(SettingsError, match="no batch normalisation"):
+        fedbn().local(Received(start, LAYOUT), {}, device)
+
+
+@pytest.mark.parametrize("make", [fedper, fedrep])
+@pytest.mark.parametrize("personal", [3, 1000])
+def test_something_is_shared(make: Callable[..., Algorithm], personal: int) -> None:
+    with pytest.raises(SettingsError, match=f"{personal} of the model's 3 tensors"):
+        make(personal=personal).local(Received(np.zeros(D), LAYOUT), {}, devices(1)[0])
 
 
 @pytest.mark.parametrize("make", [fedper, fedrep])
