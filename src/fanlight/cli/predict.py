@@ -41,7 +41,8 @@ def predict(
 
     A picture that cannot be used is named with its fault, the others are answered all the same, and the exit code is 1.
 
-    Of a device that knows names of its own, these are among the answers, and so is "unknown" (JSON: null).
+    Of a device that knows names of its own, these are among the answers. What may be something that it has no pictures
+    of is said with a "perhaps"; what surely is, is "unknown" (JSON: null).
     """
     from fanlight.cli.find_model import find_home, find_model, role_folder
 
@@ -74,10 +75,12 @@ def _answer(predictor: Predictor, image: Path) -> dict[str, Any]:
         prediction = predictor.predict(image)
     except PictureError as error:
         return {"image": str(image), "error": error.message}
+    unknown = prediction.certainty == "unknown"
     return {
         "image": str(image),
-        "class": None if prediction.unknown else prediction.label,
-        **({"likeliest": prediction.label} if prediction.unknown else {}),
+        "class": None if unknown else prediction.label,
+        "certainty": prediction.certainty,
+        **({"likeliest": prediction.label} if unknown else {}),
         "confidence": prediction.confidence,
         "scores": dict(prediction.scores),
     }
@@ -91,4 +94,5 @@ def _print(answer: dict[str, Any]) -> None:
     elif answer["class"] is None:
         print(printable(f"{name}: unknown (most like {answer['likeliest']}, {percent(answer['confidence'])})"))
     else:
-        print(printable(f"{name}: {answer['class']} ({percent(answer['confidence'])})"))
+        perhaps = "perhaps " if answer["certainty"] == "perhaps" else ""
+        print(printable(f"{name}: {perhaps}{answer['class']} ({percent(answer['confidence'])})"))

@@ -142,7 +142,7 @@ def shown(tried: Tried) -> dict[str, Any]:
                 "which": answer.which,
                 "version": answer.version,
                 "label": answer.label,
-                "unknown": answer.unknown,
+                "certainty": answer.certainty,
                 "confidence": answer.confidence,
                 "scores": answer.scores[:6],
                 "heat": data_url(answer.heat) if answer.heat else None,

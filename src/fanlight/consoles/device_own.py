@@ -116,18 +116,18 @@ def _context(role: DeviceRole) -> dict[str, Any]:
         "gains": [gain for gain in findings.gains if gain.points >= LEAST_POINTS][:MOST_NAMED] if findings else [],
         "alike": findings.alike[:MOST_NAMED] if findings else (),
         "alike_total": len(findings.alike) if findings else 0,
-        "kept_known": _known(findings),
+        "answers": _answers(findings),
         "percent": home.models.strangers_percent,
         "job": home.job,
     }
 
 
-def _known(findings: Findings | None) -> tuple[int, int] | None:
-    """Of the home's pictures: how many are called by a name, and of how many; None where none can be unknown."""
+def _answers(findings: Findings | None) -> dict[str, int] | None:
+    """What is said of the home's pictures, class by class added up; None where none can be unknown."""
     if findings is None or findings.threshold is None:
         return None
-    total = sum(named.pictures for named in findings.named)
-    return total - sum(named.unknown or 0 for named in findings.named), total
+    parts = ("pictures", "found", "sure", "unknown")
+    return {part: sum(getattr(named, part) or 0 for named in findings.named) for part in parts}
 
 
 def _text(form: FormData, name: str) -> str:

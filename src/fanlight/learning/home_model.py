@@ -3,12 +3,35 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-
-import numpy as np
+from enum import StrEnum
 
 from fanlight.errors import ModelError
-from fanlight.learning.heads import Floats, HeadKind, softmax
+from fanlight.learning.familiar import Familiar
+from fanlight.learning.heads import Floats, softmax
 from fanlight.learning.model_file import HeadModel
+
+
+class Certainty(StrEnum):
+    """May what is named likeliest be something that the home has no pictures of? See ``unknown`` for the two limits."""
+
+    SURE = "sure"
+    """Hardly: strangers seldom score so high, no more often than the owner wants."""
+    PERHAPS = "perhaps"
+    """It may be: strangers do score so high, and so do the home's own pictures of it."""
+    UNKNOWN = "unknown"
+    """It is: the home's own pictures of it hardly score so low."""
+
+    @classmethod
+    def of(cls, score: float, threshold: float, floor: float | None) -> Certainty | None:
+        """By a picture's score, and the floor of the class that it is named.
+
+        None without a floor: the home has no pictures of that class, so nothing was checked.
+        """
+        if floor is None:
+            return None
+        if score > threshold:
+            return cls.SURE
+        return cls.UNKNOWN if score < floor else cls.PERHAPS
 
 
 @dataclass(frozen=True)
@@ -17,38 +40,33 @@ class HomeModel:
 
     Attributes:
         head: of the task's classes and the home's own names; of the same features as the global head.
-        familiar: scores what looks like the home's pictures (``unknown``); its classes are those that it has pictures
-            of. None where too few things have pictures.
-        threshold: whatever ``familiar`` scores higher is known.
+        familiar: scores what looks like the home's pictures; None where too few things have pictures.
+        threshold: whatever ``familiar`` scores higher is surely known.
 
     Raises:
-        ModelError: the two are not of the same features.
+        ModelError: the two are not of the same features and classes.
     """
 
     head: HeadModel
-    familiar: HeadModel | None
+    familiar: Familiar | None
     threshold: float
 
     def __post_init__(self) -> None:
         if self.familiar is None:
             return
-        read = [(part.backbone_sha256, part.picture_size, len(part.weight)) for part in (self.head, self.familiar)]
-        if read[0] != read[1] or self.familiar.kind is not HeadKind.ANALYTIC:
-            raise ModelError("a home's head and what tells strangers are not of the same features")
+        labels, classes = self.familiar.labels, len(self.head.classes)
+        if self.familiar.features != len(self.head.weight) or not (labels.min() >= 0 and labels.max() < classes):
+            raise ModelError("a home's head and what tells strangers are not of the same features and classes")
 
     def scores(self, x: Floats) -> Floats:
         """(n, f) features of the backbone to (n, C) probabilities, in the order of ``head.classes``."""
         return softmax(self.head.head.logits(self.head.read(x)))
 
-    def checks(self, label: str) -> bool:
-        """Can it be told of this class whether something is a stranger? Only of those that the home has pictures of."""
-        return self.familiar is not None and label in self.familiar.classes
-
-    def unknown(self, x: Floats) -> list[bool]:
-        """Of each of (n, f) features: is it a stranger? What is taken for a class without pictures here is none."""
-        best = self.scores(x).argmax(axis=1)
-        if self.familiar is None:
-            return [False] * len(x)
-        known = self.familiar.head.logits(self.familiar.read(x)).max(axis=1) > np.float32(self.threshold)
-        named = [self.head.classes[int(label)] for label in best]
-        return [self.checks(name) and not ok for name, ok in zip(named, known.tolist(), strict=True)]
+    def certainties(self, x: Floats) -> list[Certainty | None]:
+        """Of each of (n, f) features; None of what is taken for a class without pictures here: nothing was checked."""
+        best = self.scores(x).argmax(axis=1).tolist()
+        familiar = self.familiar
+        if familiar is None:
+            return [None] * len(x)
+        scored = zip(familiar.scores(x).tolist(), best, strict=True)
+        return [Certainty.of(score, self.threshold, familiar.floor(label)) for score, label in scored]

@@ -10,7 +10,7 @@ from typing import Protocol
 from fanlight.errors import ModelError
 from fanlight.learning.backbones import Runnable
 from fanlight.learning.heads import Floats, softmax
-from fanlight.learning.home_model import HomeModel
+from fanlight.learning.home_model import Certainty, HomeModel
 from fanlight.learning.model_file import HeadModel
 
 
@@ -18,13 +18,13 @@ from fanlight.learning.model_file import HeadModel
 class Prediction:
     """The likeliest class, its probability, and all classes' probabilities in the model's order (they sum to 1).
 
-    ``unknown``: a home's head takes the picture for nothing that it knows.
+    ``certainty``: may it be something that the home whose head this is has no pictures of? None if nothing was checked.
     """
 
     label: str
     confidence: float
     scores: Mapping[str, float]
-    unknown: bool = False
+    certainty: Certainty | None = None
 
 
 class Extractor(Protocol):
@@ -77,5 +77,5 @@ class Predictor:
         probabilities = softmax(self._model.head.logits(self._model.read(features)))[0].tolist()
         scores = dict(zip(self._classes, probabilities, strict=True))
         label = max(scores, key=scores.__getitem__)
-        unknown = self._home is not None and self._home.unknown(features)[0]
-        return Prediction(label, scores[label], scores, unknown)
+        certainty = self._home.certainties(features)[0] if self._home else None
+        return Prediction(label, scores[label], scores, certainty)

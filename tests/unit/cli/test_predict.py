@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ import pytest
 from PIL import Image
 
 from fanlight.learning.backbones import DEFAULT_BACKBONE, backbone
-from fanlight.learning.heads import HeadKind
+from fanlight.learning.familiar import Familiar
 from fanlight.learning.home_model import HomeModel
 from fanlight.learning.model_file import HeadModel, decode, encode
 from fanlight.learning.unknown import Threshold
@@ -71,7 +70,7 @@ def test_json_holds_class_confidence_and_all_scores(fanlight: Fanlight, model: P
     assert ran.code == 0
     first, second = json.loads(ran.out)
     assert first == second
-    assert set(first) == {"image", "class", "confidence", "scores"}
+    assert set(first) == {"image", "class", "certainty", "confidence", "scores"}
     assert first["image"] == str(picture)
     assert set(first["scores"]) == {"cat", "dog", "hen"}
     assert sum(first["scores"].values()) == pytest.approx(1)
@@ -169,26 +168,31 @@ def test_a_main_servers_state_gives_its_current_model(
     assert set(json.loads(ran.out)[0]["scores"]) == {f"a{given}", f"b{given}"}
 
 
-@pytest.mark.parametrize(("threshold", "known"), [(-99.0, True), (99.0, False)])
+@pytest.mark.parametrize(
+    ("threshold", "floor", "certainty"), [(-99.0, 0.0, "sure"), (99.0, -99.0, "perhaps"), (99.0, 99.0, "unknown")]
+)
 def test_a_device_with_own_names_answers_with_them_or_knows_no_such_thing(
-    fanlight: Fanlight, picture: Path, tmp_path: Path, threshold: float, known: bool
+    fanlight: Fanlight, picture: Path, tmp_path: Path, threshold: float, floor: float, certainty: str
 ) -> None:
     state = tmp_path / "device"
     (state / "models").mkdir(parents=True)
     (state / "models" / f"global-{'0' * 64}.safetensors").write_bytes(model_bytes())
-    keep_home(state, threshold)
+    keep_home(state, threshold, floor)
     (answer,) = json.loads(fanlight("predict", picture, "--state", state, "--json").out)
     assert set(answer["scores"]) == {"cat", "dog", "hen", "Minka"}
     likeliest = max(answer["scores"], key=answer["scores"].__getitem__)
-    assert answer["class"] == (likeliest if known else None)
-    assert answer.get("likeliest") == (None if known else likeliest)
+    unknown = certainty == "unknown"
+    assert answer["certainty"] == certainty
+    assert answer["class"] == (None if unknown else likeliest)
+    assert answer.get("likeliest") == (likeliest if unknown else None)
     said = fanlight("predict", picture, "--state", state).out
-    assert said.startswith(f"{picture}: {likeliest} (" if known else f"{picture}: unknown (most like {likeliest}, ")
+    names = {"sure": likeliest, "perhaps": f"perhaps {likeliest}", "unknown": f"unknown (most like {likeliest},"}
+    assert said.startswith(f"{picture}: {names[certainty]} ")
     (shared,) = json.loads(fanlight("predict", picture, "--state", state, "--shared", "--json").out)
     assert set(shared["scores"]) == {"cat", "dog", "hen"}
 
 
-def keep_home(state: Path, threshold: float) -> None:
+def keep_home(state: Path, threshold: float, floor: float) -> None:
     """Write what a device keeps of its home's head."""
     classes = ("cat", "dog", "hen", "Minka")
     database = Database(state / "state.sqlite3")
@@ -196,7 +200,10 @@ def keep_home(state: Path, threshold: float) -> None:
     head = decode(model_bytes(classes))
     told = Threshold(threshold, 0.05, 0.05, 0.1, 30)
     findings = Findings(3, (), told, (), (), 0, 0, 0)
-    familiar = replace(head, kind=HeadKind.ANALYTIC)
+    rows = len(head.weight) + 1
+    familiar = Familiar(
+        np.arange(4), np.zeros((rows, 4), np.float32), np.zeros((rows, 1), np.float32), np.full(4, floor, np.float32)
+    )
     HomeModels(database, Values(database)).keep(Kept(HomeModel(head, familiar, threshold), findings, bytes(32), 0))
     database.close()
 

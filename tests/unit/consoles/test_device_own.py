@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
@@ -168,24 +169,38 @@ def test_the_homes_head_answers_on_try_it_and_by_the_api(served: tuple[TestClien
     answer = browser.post("/api/v1/learning/try", content=star, headers={"X-CSRF-Token": csrf}).json()["answers"][0]
     assert answer["model"] == "home"
     assert answer["likeliest"] == "Minka"
-    assert answer["class"] == (None if answer["unknown"] else "Minka")
+    assert answer["certainty"] != "unknown"
+    assert answer["class"] == "Minka"
     picture = role.library.page().pictures[0].sha256
     assert "With the own names" in browser.get(f"/pictures/{picture}").text
 
 
-def test_a_stranger_is_called_unknown(served: tuple[TestClient, DeviceRole], tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("floor", "certainty", "said"),
+    [
+        (99.0, "unknown", "It looks like nothing that you have pictures of"),
+        (-99.0, "perhaps", "something that you have no pictures of may look as much like it"),
+    ],
+)
+def test_a_stranger_is_doubted_or_called_unknown(
+    served: tuple[TestClient, DeviceRole], tmp_path: Path, floor: float, certainty: str, said: str
+) -> None:
     browser, role = served
     stars(role)
     kept = role.home.models.kept
     assert kept is not None
+    assert kept.model.familiar is not None
     object.__setattr__(kept.model, "threshold", 99.0)
+    object.__setattr__(kept.model.familiar, "floors", np.full(3, floor, np.float32))
     csrf = Page.of(browser.get("/learning")).csrf()
     picture = draw(tmp_path / "x", "triangle", 1, "x-")[0].read_bytes()
     tried = browser.post("/learning/try", data={"csrf": csrf}, files={"picture": ("x.png", picture, "image/png")})
-    assert "Unknown" in tried.text
-    assert "It looks like nothing that you have pictures of" in tried.text
+    assert ("Unknown" in tried.text) == (certainty == "unknown")
+    assert ("Perhaps" in tried.text) == (certainty == "perhaps")
+    assert said in tried.text
     answer = browser.post("/api/v1/learning/try", content=picture, headers={"X-CSRF-Token": csrf}).json()["answers"][0]
-    assert (answer["class"], answer["unknown"]) == (None, True)
+    assert answer["certainty"] == certainty
+    assert answer["class"] == (None if certainty == "unknown" else answer["likeliest"])
 
 
 def test_the_owners_routes(served: tuple[TestClient, DeviceRole]) -> None:
@@ -197,12 +212,12 @@ def test_the_owners_routes(served: tuple[TestClient, DeviceRole]) -> None:
     stars(role)
     found = browser.get("/api/v1/own").json()
     assert found["names"] == [{"number": number, "name": "Minka", "kind": "circle", "counts": False, "pictures": 6}]
-    assert found["strangers_percent"] == 5
+    assert found["strangers_percent"] == 10
     assert [named["name"] for named in found["model"]["named"]] == [*CLASSES, "Minka"]
     assert found["job"]["state"] == "done"
     changed = browser.put(f"/api/v1/own/{number}", json={"name": "Mauz"}, headers=headers).json()
     assert changed == {"number": number, "name": "Mauz", "kind": None, "counts": False, "pictures": 6}
-    assert browser.put("/api/v1/own/strangers", json={"percent": 10}, headers=headers).json()["strangers_percent"] == 10
+    assert browser.put("/api/v1/own/strangers", json={"percent": 5}, headers=headers).json()["strangers_percent"] == 5
     assert browser.post("/api/v1/own/learn", headers=headers).status_code in (202, 303)
     learned(role)
     assert browser.delete(f"/api/v1/own/{number}", headers=headers).json() == {"count": 6}

@@ -237,7 +237,7 @@ def test_strangers_are_called_unknown_as_the_owner_wants(role: DeviceRole, tmp_p
     before = role.home.models.kept
     assert before is not None
     assert before.findings.threshold is not None
-    assert before.findings.threshold.wanted == 0.05
+    assert before.findings.threshold.wanted == 0.1
     role.home.models.let_pass(40)
     role.home.follow()
     learned(role)

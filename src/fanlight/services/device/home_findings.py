@@ -11,9 +11,8 @@ from numpy.typing import NDArray
 
 from fanlight.core.randomness import Keystream
 from fanlight.learning import advice, unknown
-from fanlight.learning.heads import Floats, HeadKind, Labels
-from fanlight.learning.home_model import HomeModel
-from fanlight.learning.model_file import HeadModel
+from fanlight.learning.heads import Floats, Labels
+from fanlight.learning.home_model import Certainty, HomeModel
 from fanlight.learning.own_classes import Home, Solved
 from fanlight.learning.unknown import Familiarity, Threshold
 
@@ -27,13 +26,16 @@ class Named:
 
     Attributes:
         name, own: what it is called, and is it known to this home only.
-        pictures: it has here. found: of these are named rightly. unknown: are called unknown, whatever they are.
+        pictures: it has here. found: of these are named rightly, called unknown or not.
+        sure: of these are named rightly, and without a "perhaps". unknown: are called unknown, whatever they are named.
+            None where nothing can be.
     """
 
     name: str
     own: bool
     pictures: int
     found: int
+    sure: int | None
     unknown: int | None
 
 
@@ -100,15 +102,13 @@ def find(
     solved = home.solve()
     familiar = unknown.familiarity(x, home.y, families, home.groups) if np.unique(families).size > 1 else None
     threshold = unknown.threshold(familiar.strangers, wanted) if familiar else None
-    model = HomeModel(
-        home.head(solved), _as_model(home, familiar) if familiar else None, threshold.score if threshold else 0.0
-    )
-    stranger = _strangers(familiar, threshold)
+    model = HomeModel(home.head(solved), familiar.familiar if familiar else None, threshold.score if threshold else 0.0)
     best = solved.held_out.argmax(axis=1)
+    certain = _held_out(familiar, threshold, home.y, best) if familiar and threshold else None
     task = home.y < len(home.model.classes)
     findings = Findings(
         version=home.model.version,
-        named=tuple(_named(home, int(label), best, stranger) for label in np.unique(home.y)),
+        named=tuple(_named(home, int(label), best, certain) for label in np.unique(home.y)),
         threshold=threshold,
         gains=_gains(home, solved, draw, on_progress),
         alike=tuple(
@@ -122,28 +122,31 @@ def find(
     return model, findings
 
 
-def _as_model(home: Home, familiar: Familiarity) -> HeadModel:
-    there = tuple(home.classes[int(label)] for label in np.unique(home.y))
-    weight, bias = familiar.head.weight, familiar.head.bias
-    of = home.model  # not what its backbone has learned: the features are there already
-    return HeadModel(
-        of.task, of.version, there, of.backbone_id, of.backbone_sha256, of.picture_size, weight, bias,
-        kind=HeadKind.ANALYTIC,
-    )  # fmt: skip
+def _held_out(familiar: Familiarity, threshold: Threshold, y: Labels, best: NDArray[np.intp]) -> NDArray[np.object_]:
+    """(n,) certainties of each picture by all others, the floor of its class too."""
+    known = familiar.known
+
+    def floor(at: int) -> float | None:
+        if best[at] != y[at]:
+            return familiar.familiar.floor(int(best[at]))
+        mine = y == y[at]
+        mine[at] = False
+        return unknown.floor(known[mine])
+
+    certain = [Certainty.of(float(score), threshold.score, floor(at)) for at, score in enumerate(known)]
+    return np.array(certain, np.object_)
 
 
-def _strangers(familiar: Familiarity | None, threshold: Threshold | None) -> NDArray[np.bool_] | None:
-    return None if familiar is None or threshold is None else familiar.known <= threshold.score
-
-
-def _named(home: Home, label: int, best: NDArray[np.intp], stranger: NDArray[np.bool_] | None) -> Named:
+def _named(home: Home, label: int, best: NDArray[np.intp], certain: NDArray[np.object_] | None) -> Named:
     mine = home.y == label
+    found = mine & (best == label)
     return Named(
         home.classes[label],
         label >= len(home.model.classes),
         int(mine.sum()),
-        int((best[mine] == label).sum()),
-        None if stranger is None else int(stranger[mine].sum()),
+        int(found.sum()),
+        None if certain is None else int((certain[found] == Certainty.SURE).sum()),
+        None if certain is None else int((certain[mine] == Certainty.UNKNOWN).sum()),
     )
 
 

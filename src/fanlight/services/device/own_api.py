@@ -11,6 +11,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
+from fanlight.learning.home_model import Certainty
 from fanlight.learning.pictures import MAX_FILE_BYTES
 from fanlight.services.device.library.own_names import OwnName
 from fanlight.services.device.library_api import at_most
@@ -37,7 +38,7 @@ class GivenName(BaseModel):
 
 
 class GivenRate(BaseModel):
-    """The body of ``PUT /api/v1/own/strangers``: so many of a hundred may pass for known."""
+    """The body of ``PUT /api/v1/own/strangers``: so many of a hundred may be named without a "perhaps"."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -84,8 +85,8 @@ def own_router(role: DeviceRole) -> APIRouter:
                 {
                     "model": answer.which,
                     "version": answer.version,
-                    "class": None if answer.unknown else answer.label,
-                    "unknown": answer.unknown,
+                    "class": None if answer.certainty is Certainty.UNKNOWN else answer.label,
+                    "certainty": answer.certainty,
                     "likeliest": answer.label,
                     "confidence": answer.confidence,
                     "scores": dict(answer.scores),

@@ -27,6 +27,7 @@ from fanlight.learning.backbones import CompiledBackbone
 from fanlight.learning.feature_cache import FeatureCache
 from fanlight.learning.features import open_session
 from fanlight.learning.heads import SoftmaxHead, softmax
+from fanlight.learning.home_model import Certainty
 from fanlight.learning.inverted_bottlenecks import FEATURES_OUTPUT, INPUT, MAP_OUTPUT
 from fanlight.learning.model_file import HeadModel
 from fanlight.learning.tail import TunedExtractor
@@ -57,7 +58,8 @@ class Answer:
         scores: (class, probability), likeliest first; the probabilities sum to 1.
         heat: JPEG of the picture, glowing where it speaks for the likeliest class; None if it cannot be said where.
         why_no_heat: in words, if so.
-        unknown: does it look like nothing that the home has pictures of? Then the likeliest class is not its answer.
+        certainty: may it be something that the home has no pictures of? If it is unknown, ``label`` is not the answer.
+            None if nothing was checked.
     """
 
     which: Which
@@ -65,7 +67,7 @@ class Answer:
     scores: tuple[tuple[str, float], ...]
     heat: bytes | None = None
     why_no_heat: str = ""
-    unknown: bool = False
+    certainty: Certainty | None = None
 
     @property
     def label(self) -> str:
@@ -175,7 +177,7 @@ class TryIt:
     def _told(self, answer: Answer, features: Floats) -> Answer:
         """The answer, with whether the home's model takes it for a stranger."""
         home = self._role.home.usable() if answer.which == "home" else None
-        return answer if home is None else replace(answer, unknown=home.unknown(features)[0])
+        return answer if home is None else replace(answer, certainty=home.certainties(features)[0])
 
     def _features(self, model: HeadModel) -> FeatureCache | TunedExtractor:
         state, features = self._role.settings.state, model.weight.shape[0]
