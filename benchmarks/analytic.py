@@ -7,7 +7,8 @@
 *accuracy*: each data set dealt out to 50 devices that see one class each, through the real masks (``secure_sum``);
 *pooled* is the best of all linear heads on the same pictures in one place, by the test pictures themselves: ridge for
 every strength of the grid, and softmax regression with the task's settings, until it gets no better. Logits are
-compared with those of a ridge that is solved by its definition, in float64. digits is also dealt to two devices.
+compared with those of a ridge that is solved by its definition, in float64; so are those of the demonstration's two
+devices, where little rounding is left to average out. Of digits these see 0-4 and 5-9.
 
 *stamps*: balanced accuracy of five folds, each held out once; a fifth of the others chooses the ridge. The sum of three
 ways to draw the folds.
@@ -103,19 +104,23 @@ def accuracy(name: str, seed: int) -> list[Figure]:
         data = prepare(name, 2, seed, Path(folder) / "pictures")
         two = read_features(data, Path(folder) / "backbones")
     pool, classes = pooled(two), len(data.classes)
-    found = solved(deal(pool, DEVICES, classes), classes)
+    found, of_two = solved(deal(pool, DEVICES, classes), classes), solved(two, classes)
     right, best = score(found.head, pool["test"], classes), best_pooled(pool, classes, seed)
     figures = [
         Figure(f"{name}: logits, 50 devices of one class, from pooled ridge", difference(found, pool, classes),
                "logits", at_most=MOST_DIFFERENCE),
+        Figure(f"{name}: logits, two devices, from pooled ridge", difference(of_two, pool, classes), "logits",
+               at_most=MOST_DIFFERENCE),
         Figure(f"{name}: balanced accuracy, 50 devices of one class", right, "fraction", rival=best),
         Figure(f"{name}: behind the best pooled linear head", 100 * (best - right), "points",
                at_most=MOST_POINTS_BEHIND),
     ]  # fmt: skip
     if name == "digits":
-        of_two = score(solved(two, classes).head, pool["test"], classes)
+        right_of_two = score(of_two.head, pool["test"], classes)
         figures.append(
-            Figure("digits: two devices, 0-4 and 5-9, one round", of_two, "fraction", at_least=FEWEST_RIGHT_OF_TWO)
+            Figure(
+                "digits: two devices, 0-4 and 5-9, one round", right_of_two, "fraction", at_least=FEWEST_RIGHT_OF_TWO
+            )
         )
     return figures
 

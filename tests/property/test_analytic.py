@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-import operator
-
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -71,15 +68,8 @@ def test_any_split_gives_the_pooled_head_within_the_proved_bound(
     scores = phi @ found.weight + found.bias
     expected = np.hstack([phi, np.full((20, 1), CONSTANT)]) @ pooled
     bound = error_bound(collect(x, y, classes), n, strength)
-    assert bound < 3, "it says something"
+    assert bound < 1e-4, "it says something"
     assert np.linalg.norm(scores - expected, axis=1).max() <= bound * (1 + 1e-6) + 1e-12
-
-    own = [collect(x[owner == device], y[owner == device], classes) for device in np.unique(owner)]
-    unrounded = functools.reduce(operator.add, own)
-    plain, by_rounding = solve(unrounded, strength), error_bound(unrounded, n, strength, block=0)
-    difference = phi @ (found.weight - plain.weight) + found.bias - plain.bias
-    assert by_rounding < 1e-4
-    assert np.linalg.norm(difference, axis=1).max() <= by_rounding * (1 + 1e-6) + 1e-12
 
 
 ALIKE = [0.0, 1e-4, 0.1, 1.0, 100.0]
@@ -139,9 +129,8 @@ def test_one_class_a_device_gives_the_same_sums_as_one_device(seed: int, count: 
     for owner in (y, np.arange(count) % devices):
         total, n = summed(x, y, owner, 4)
         assert total.examples.tolist() == pooled.examples.tolist()
-        floats = 2.0**32 * count * 2.0**-16
-        assert np.abs(total.gram - pooled.gram).max() <= n / 2 + 0.5 + floats
-        assert np.abs(total.class_sums - pooled.class_sums).max() <= n / 2 + 0.5 + floats
+        assert np.abs(total.gram - pooled.gram).max() <= n / 2 + 0.5 + 1e-3
+        assert np.abs(total.class_sums - pooled.class_sums).max() <= n / 2 + 0.5 + 1e-3
 
 
 @given(seed=SEEDS, count=st.integers(2, 60), devices=st.integers(1, 10))

@@ -9,7 +9,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-_PANEL: Final = 160  # rows whose products stay in the cache until they are written
+_PANEL: Final = 96  # rows whose products stay in the cache until they are written
+_ROWS: Final = 512  # of x that are held in float64 at once
 
 
 def length_of(rows: int) -> int:
@@ -22,21 +23,22 @@ def rows_of(length: int) -> int:
     return (math.isqrt(8 * length + 1) - 1) // 2
 
 
-def of_products(x: NDArray[np.float32], block: int) -> NDArray[np.float64]:
-    """That of xᵀx, x (n, f): products of ``block`` rows are summed in float32, and the blocks in float64.
+def of_products(x: NDArray[np.float32]) -> NDArray[np.float64]:
+    """That of xᵀx, x (n, f), multiplied and summed in float64.
 
-    Only what the triangle holds is multiplied, a panel at a time, and each number is written once.
+    Only what the triangle holds is multiplied, a panel at a time, in memory that stays in the cache.
     """
     features = x.shape[1]
-    triangle, places = np.empty(length_of(features)), _places(features)
-    for start in range(0, features, _PANEL):
-        panel: NDArray[Any] | None = None
-        for first in range(0, max(len(x), 1), block):
-            rows = x[first : first + block]
-            products = rows[:, start : start + _PANEL].T @ rows[:, start:]
-            panel = products if panel is None else np.add(panel, products, dtype=np.float64)
-        for row, numbers in enumerate(panel if panel is not None else ()):
-            triangle[next(places)] = numbers[row:]
+    triangle, room = np.empty(length_of(features)), np.empty(_PANEL * features)
+    for first in range(0, max(len(x), 1), _ROWS):
+        rows, places = x[first : first + _ROWS].astype(np.float64), _places(features)
+        for start in range(0, features, _PANEL):
+            left = rows[:, start : start + _PANEL].T
+            panel = room[: len(left) * (features - start)].reshape(len(left), -1)
+            np.matmul(left, rows[:, start:], out=panel)
+            for row, numbers in enumerate(panel):
+                place = next(places)
+                triangle[place] = triangle[place] + numbers[row:] if first else numbers[row:]
     return triangle
 
 

@@ -11,11 +11,10 @@ pictures each class has (``examples``). The rest follows, since each picture has
 constant's row of B is c times the counts.
 
 How far the head from quantised sums can be from that of all pictures in one place. N devices round every sum to the
-nearest multiple of 2⁻³², so a coordinate of the sum is off by at most N·2⁻³³. Products are summed in float32, in blocks
-of up to b = 128 pictures; a block's sums are off by at most γ Σ|φᵢφⱼ|, γ = bu/(1 - bu), u = 2⁻²⁴, in whatever order
-they were added (Higham 2002, section 3.1), and the blocks' sums add up in float64, which is negligible beside it. Rows
-have length 1 and, with the constant, √(1 + c²); the Frobenius norm of Σ|φ||φ|ᵀ is at most the sum of the rows' squared
-lengths. With m = f + 1, n pictures and a = 1 + c², the errors E of G and D of B are therefore bounded by
+nearest multiple of 2⁻³², so a coordinate of the sum is off by at most N·2⁻³³. Products are multiplied and summed in
+float64 and are off by at most γ Σ|φᵢφⱼ|, γ = nu/(1 - nu), u = 2⁻⁵³, in whatever order they were added (Higham 2002,
+section 3.1). Rows have length 1 and, with the constant, √(1 + c²); the Frobenius norm of Σ|φ||φ|ᵀ is at most the sum of
+the rows' squared lengths. With m = f + 1, n pictures and a = 1 + c², the errors E of G and D of B are bounded by
 
     ‖E‖ ≤ m·N·2⁻³³·√K' + γ·a·n        ‖D‖ ≤ √(mK)·N·2⁻³³ + γ·√a·n
 
@@ -56,9 +55,8 @@ _MIDDLE: Final = len(LAMBDAS) // 2
 SHARPNESS: Final = 10.0
 """Scores are about 1 for the right class and 0 for others. As logits they are so many times that: with 10, the
 likelihood of held-out pictures was within .1 nat of the best on each data set that was tried."""
-_BLOCK: Final = 128
 _ROUNDING: Final = 2.0**-33
-_UNIT_ROUNDOFF: Final = 2.0**-24
+_UNIT_ROUNDOFF: Final = 2.0**-53
 
 
 @dataclass(frozen=True)
@@ -122,11 +120,9 @@ def collect(x: NDArray[Any], y: NDArray[Any], classes: int) -> Statistics:
         raise DataError(f"features {x.shape} and labels {y.shape} do not fit together, or are not finite numbers")
     if y.size and not 0 <= int(y.min()) <= int(y.max()) < classes:
         raise DataError(f"a label lies outside 0 to {classes - 1}")
-    phi, one_hot = unit(x), np.eye(classes, dtype=np.float32)[y]
-    sums = np.zeros((x.shape[1], classes))
-    for start in range(0, len(x), _BLOCK):
-        sums += phi[start : start + _BLOCK].T @ one_hot[start : start + _BLOCK]
-    return Statistics(triangle.of_products(phi, _BLOCK), sums, np.bincount(y, minlength=classes).astype(np.int64))
+    phi = unit(x)
+    sums = np.stack([phi[y == label].sum(axis=0, dtype=np.float64) for label in range(classes)], axis=1)
+    return Statistics(triangle.of_products(phi), sums, np.bincount(y, minlength=classes).astype(np.int64))
 
 
 def collect_varied(x: NDArray[Any], variants: Sequence[NDArray[Any]], y: NDArray[Any], classes: int) -> Statistics:
@@ -238,19 +234,17 @@ def _dual(x: NDArray[Any], y: NDArray[Any], classes: int, strength: float) -> Ri
     return Ridge(solution[:-1], solution[-1] * CONSTANT, strength)
 
 
-def error_bound(statistics: Statistics, devices: int, strength: float, block: int = _BLOCK) -> float:
+def error_bound(statistics: Statistics, devices: int, strength: float) -> float:
     """Most that a score of any picture can be off; inf where nothing can be said. See the module's proof.
 
     Args:
         statistics: of all pictures in one place.
         devices: N, over which they were spread.
         strength: λ.
-        block: b; 0 leaves out what float32 may add, for a comparison with what the devices would have sent unrounded.
     """
     features, classes = statistics.sums.shape
     rows, length = features + 1, 1 + CONSTANT**2
-    block = min(block, statistics.pictures)
-    gamma = block * _UNIT_ROUNDOFF / (1 - block * _UNIT_ROUNDOFF)
+    gamma = statistics.pictures * _UNIT_ROUNDOFF / (1 - statistics.pictures * _UNIT_ROUNDOFF)
     step, floats = devices * _ROUNDING, gamma * length * statistics.pictures
     of_gram = rows * step * math.sqrt(max(1.0, (CONSTANT * classes) ** 2)) + floats
     of_sums = math.sqrt(rows * classes) * step + floats

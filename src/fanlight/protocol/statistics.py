@@ -21,8 +21,9 @@ pictures cannot send just anything. With n pictures, nₖ of class k, G = ΣΦ�
 
 A sum that breaks one of them is not used. Honest sums pass, for what they can be off by is bounded. N roundings to the
 nearest move a number by N/2 steps of 2^-32 at most, hence bₖ by r = √f·N·2^-33, and G, in its norm, and its trace, by
-f·N·2^-33. Sums in float32 are off by γ of the sum of all lengths at most, γ < 1.01·2^-17 for blocks of 128 pictures
-(see ``learning.analytic``; rows have length 1 but for 2^-22): bₖ by γ·nₖ, G by γ·n. Where bₖ is off by d, bₖbₖᵀ/nₖ is
+f·N·2^-33. This program sums in float64; another may in float32, where sums are off by γ of the sum of all lengths at
+most, γ < 1.01·2^-17 for blocks of 128 pictures (Higham 2002, section 3.1; rows have length 1 but for 2^-22): bₖ by
+γ·nₖ, G by γ·n. Where bₖ is off by d, bₖbₖᵀ/nₖ is
 by (2‖bₖ‖d + d²)/nₖ, which for d <= r + γ·nₖ and r <= 1/4 (2^23 roundings of 2^16 features) is at most 2r + r² + 3γ·nₖ.
 Over K classes, and with G's own error, the scatter is off by at most
 
