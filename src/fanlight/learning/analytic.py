@@ -10,20 +10,33 @@ What travels: the upper triangle of G without the constant, row by row (``gram``
 pictures each class has (``examples``). The rest follows, since each picture has one class: Σφ = Σₖ Bₖ, and the
 constant's row of B is c times the counts.
 
-How far the head from quantised sums can be from that of all pictures in one place. N devices round every sum to the
-nearest multiple of 2⁻³², so a coordinate of the sum is off by at most N·2⁻³³. Products are multiplied and summed in
-float64 and are off by at most γ Σ|φᵢφⱼ|, γ = nu/(1 - nu), u = 2⁻⁵³, in whatever order they were added (Higham 2002,
-section 3.1). Rows have length 1 and, with the constant, √(1 + c²); the Frobenius norm of Σ|φ||φ|ᵀ is at most the sum of
-the rows' squared lengths. With m = f + 1, n pictures and a = 1 + c², the errors E of G and D of B are bounded by
+How far the published head can be from the one that is solved, at the same λ, from all pictures in one place. N devices
+round the sums of either part, training and held-out pictures, to the nearest multiple of 2⁻³², so a coordinate of both
+parts' sum is off by at most δ = 2·N·2⁻³³. Products are multiplied and summed in float64; with the additions of parts
+and classes they are off by at most γ Σ|φᵢφⱼ|, γ = ju/(1 - ju), j = n + K + 3, u = 2⁻⁵³, in whatever order they were
+added (Higham 2002, section 3.1). Rows have length 1 and, with the constant, √(1 + c²); the Frobenius norm of Σ|φ||φ|ᵀ
+is at most the sum of the rows' squared lengths. With m = f + 1, n pictures and a = 1 + c², the errors E of G and D of B
+are bounded by
 
-    ‖E‖ ≤ m·N·2⁻³³·√K' + γ·a·n        ‖D‖ ≤ √(mK)·N·2⁻³³ + γ·√a·n
+    ‖E‖ ≤ m·δ·√K' + γ·a·n        ‖D‖ ≤ √(mK)·δ + γ·√a·n
 
 (Frobenius; K' = max(1, c²K²), because Σφ is a sum of K columns). From (G + E + λI)W' = B + D it follows that
 
-    W' - W = (G + E + λI)⁻¹ (D - E·W),   so   ‖W' - W‖ ≤ (‖D‖ + ‖E‖·‖W‖) / (λ - ‖E‖)   while ‖E‖ < λ,
+    W' - W = (G + E + λI)⁻¹ (D - E·W),   so   ‖W' - W‖ ≤ (‖D‖ + ‖E‖·‖W‖) / (λ - ‖E‖)   while ‖E‖ < λ.
 
-and a score of a picture is off by at most √a times that. ``error_bound`` gives this number. It is what can happen at
-the very worst; errors of many signs cancel, and what is seen is far below (see ``benchmarks/analytic.py``).
+Class weights follow from counts, which are exact: they stretch a column by ω = maxₖ ωₖ at most. The head is published
+in float32, each number off by 2⁻²⁴ of itself, and rows have length 1 to within 2⁻²²: v = 2⁻²¹ is more than both. So a
+picture's scores are off, in their norm, by at most
+
+    √a · ω · ((1 + v)·‖W' - W‖ + v·‖W‖),
+
+which ``error_bound`` gives. (A solver in float64 adds about κu of ‖W‖, κ = 1 + a·n/λ; that is left out.) It is what
+can happen at the very worst; errors of many signs cancel, and what is seen is far below (``benchmarks/analytic.py``).
+
+λ is chosen by such sums, too. With e(λ) the squared error that W has on n' held-out pictures, in all, and β the bound
+√a·‖W' - W‖ of the training part alone, that of W' lies between (√e - β√n')² and (√e + β√n')², and is computed to within
+2‖W'‖·‖D‖ + ‖W'‖²·‖E‖ of the held-out part. Where a λ of the grid is that near to 2 % above the least, its neighbour
+may be taken: a head as good as the other, to which the bound applies at its own λ.
 """
 
 from __future__ import annotations
@@ -57,6 +70,7 @@ SHARPNESS: Final = 10.0
 likelihood of held-out pictures was within .1 nat of the best on each data set that was tried."""
 _ROUNDING: Final = 2.0**-33
 _UNIT_ROUNDOFF: Final = 2.0**-53
+_PUBLISHED: Final = 2.0**-21
 
 
 @dataclass(frozen=True)
@@ -234,25 +248,33 @@ def _dual(x: NDArray[Any], y: NDArray[Any], classes: int, strength: float) -> Ri
     return Ridge(solution[:-1], solution[-1] * CONSTANT, strength)
 
 
-def error_bound(statistics: Statistics, devices: int, strength: float) -> float:
-    """Most that a score of any picture can be off; inf where nothing can be said. See the module's proof.
+def error_bound(
+    train: Statistics, held_out: Statistics, devices: int, strength: float, *, balanced: bool = False
+) -> float:
+    """Most that the scores of any picture can be off, in their norm; inf where nothing can be said.
+
+    The scores are those of the head that ``fit`` gives, published, and its λ. See the module's proof.
 
     Args:
-        statistics: of all pictures in one place.
+        train, held_out: of all pictures in one place.
         devices: N, over which they were spread.
         strength: λ.
+        balanced: do rare classes weigh more.
     """
-    features, classes = statistics.sums.shape
-    rows, length = features + 1, 1 + CONSTANT**2
-    gamma = statistics.pictures * _UNIT_ROUNDOFF / (1 - statistics.pictures * _UNIT_ROUNDOFF)
-    step, floats = devices * _ROUNDING, gamma * length * statistics.pictures
-    of_gram = rows * step * math.sqrt(max(1.0, (CONSTANT * classes) ** 2)) + floats
+    both = train + held_out
+    features, classes = both.sums.shape
+    rows, length, step = features + 1, 1 + CONSTANT**2, 2 * devices * _ROUNDING
+    roundings = (both.pictures + classes + 3) * _UNIT_ROUNDOFF
+    floats = roundings / (1 - roundings) * length * both.pictures
+    of_gram = rows * step * max(1.0, CONSTANT * classes) + floats
     of_sums = math.sqrt(rows * classes) * step + floats
     if of_gram >= strength:
         return math.inf
-    ridge = solve(statistics, strength)
+    ridge = solve(both, strength)
     norm = math.hypot(float(np.linalg.norm(ridge.weight)), float(np.linalg.norm(ridge.bias)) / CONSTANT)
-    worst: float = math.sqrt(length) * (of_sums + of_gram * norm) / (strength - of_gram)
+    off = (of_sums + of_gram * norm) / (strength - of_gram)
+    heaviest = float(balance(both.examples).max()) if balanced else 1.0
+    worst: float = math.sqrt(length) * heaviest * ((1 + _PUBLISHED) * off + _PUBLISHED * norm)
     return worst
 
 

@@ -139,9 +139,9 @@ def test_few_pictures_are_solved_for_in_their_own_space_with_the_same_result(cou
 
 
 def test_the_bound_says_nothing_where_errors_may_be_as_large_as_the_ridge() -> None:
-    statistics = collect(*clouds(300), K)
-    assert 0 < error_bound(statistics, 10, 0.1) < 1e-5
-    assert error_bound(statistics, 10, 1e-9) == math.inf
+    train, held_out = (collect(*clouds(count), K) for count in (300, 100))
+    assert 0 < error_bound(train, held_out, 10, 0.1) < 1e-5
+    assert error_bound(train, held_out, 10, 1e-9) == math.inf
 
 
 def test_prototypes_are_class_means() -> None:
