@@ -3,8 +3,8 @@
 Whoever listens behind it is reached as over any network, and when the far end is down, packets are lost both ways and
 nobody is told: no reset, no end, no refusal. Plugged in again, TCP goes on where it was, if nobody has given up.
 
-Cables are laid in a network that is not the machine's (``own_network``): a browser that sees one come and go there gives
-up what it is loading.
+Cables are laid in a network that is not the machine's (``own_network``): a browser that sees one come and go there
+gives up what it is loading.
 """
 
 from __future__ import annotations
