@@ -38,7 +38,9 @@ def demo_task(
         class_weights=choices.class_weights,
     )
     task = task.with_line(task.head, backbone) if backbone else task
-    return task if fine_tune is None else with_fine_tuning(task, fine_tune, task_backbone(task, None))
+    task = task if fine_tune is None else with_fine_tuning(task, fine_tune, task_backbone(task, None))
+    task.check_at_home()
+    return task
 
 
 def write_policy(main: Path, rounds: int | None, choices: Choices = Choices()) -> int:
@@ -67,6 +69,7 @@ def write_policy(main: Path, rounds: int | None, choices: Choices = Choices()) -
         task = task.with_augmentation(choices.augmentation)
     if choices.class_weights is not None:
         task = task.with_class_weights(choices.class_weights)
+    task.check_at_home()
     write_secret(main / TASK_FILE, task.to_json(), replace=True)
     return earlier
 

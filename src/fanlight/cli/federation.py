@@ -157,6 +157,7 @@ def init(
         left = not any(rule.startswith("most_pictures=") for rule in policy or ())
         own = Path(backbone) if backbone and file is not None else None
         task = with_fine_tuning(task, fine_tune, task_backbone(task, own), most_pictures=left)
+    task.check_at_home()
     init_federation(folder, main_url=main_url, aggregator_url=aggregator_url, task_json=task.to_json())
     if file is not None:
         keep_backbone(folder, *file)

@@ -60,6 +60,14 @@ def test_what_is_wrong_is_said_and_nothing_changes(
         parts.service.change_algorithm(name="fedprox", parameters={}, combine="vote")
 
 
+def test_all_of_a_head_cannot_stay_at_home(parts: MainServerParts) -> None:
+    assert not change_algorithm(parts.service, {"name": "fedper", "combine": "mean"}).wrong
+    before = parts.service.task
+    said = change_algorithm(parts.service, {"name": "fedper", "personal": "2", "combine": "mean"}).wrong[""]
+    assert said == "personal: 2 of the model's 2 tensors at home leave nothing to share. Write 1 or less."
+    assert parts.service.task == before
+
+
 def test_devices_get_another_plan_only_if_they_are_to_train_in_another_way(parts: MainServerParts) -> None:
     plan = parts.service.task.plan
     parts.service.change_algorithm(name="fedyogi")

@@ -152,6 +152,18 @@ def test_a_model_without_the_plans_tensors_is_refused(graph: bytes, kind: BatchN
         check_fits(model_file.encode(tuned_model(graph, kind)), PLAN)
 
 
+def test_a_plan_that_would_have_nothing_shared_is_refused(graph: bytes) -> None:
+    model, names = model_file.encode(tuned_model(graph)), len(tuned_model(graph).layout.names)
+    for personal in (names - 1, names):
+        planned = PlannedAlgorithm(name="fedper", parameters=(("personal", personal * 1_000_000),))
+        plan = tuned_plan(graph).with_(algorithm=planned)
+        if personal < names:
+            check_fits(model, plan)
+        else:
+            with pytest.raises(Refused, match="leave nothing to share"):
+                check_fits(model, plan)
+
+
 def test_other_tensors_of_the_same_number_are_found_out(
     tuned: FakeFederation, device: DeviceRole, graph: bytes
 ) -> None:

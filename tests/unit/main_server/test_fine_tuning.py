@@ -22,10 +22,12 @@ from fanlight.learning.held_back import HeldBack
 from fanlight.learning.model_file import Control, HeadModel
 from fanlight.learning.tuned_backbone import BatchNorm, cut
 from fanlight.protocol.contribution import Totals, expected_layout
-from fanlight.services.federation import TASK_FILE
+from fanlight.services.federation import TASK_FILE, init_federation
 from fanlight.services.main_server import next_version
 from fanlight.services.main_server.algorithm_choice import AlgorithmChoice, Combine
+from fanlight.services.main_server.app import create_app
 from fanlight.services.main_server.fine_tuning import MOST_PICTURES, FineTuning, first_tensors
+from fanlight.services.main_server.settings import MainServerSettings
 from fanlight.services.main_server.task import Task
 
 TASK = Task.default(classes=("a", "b", "c"), picture_size=64)
@@ -80,6 +82,17 @@ def test_which_algorithms_go_with_it(compiled: CompiledBackbone, name: str) -> N
     else:
         with pytest.raises(SettingsError, match="does not go with"):
             tuned(compiled, "1:batch_norm=local").with_algorithm(chosen)
+
+
+def test_as_many_tensors_as_the_version_has_cannot_stay_at_home(tmp_path: Path, compiled: CompiledBackbone) -> None:
+    """Of a head and a block these are more than two; the published version says how many."""
+    task, main, aggregator = tuned(compiled).to_json(), "http://localhost:8000", "http://localhost:8003"
+    init_federation(tmp_path / "federation", main_url=main, aggregator_url=aggregator, task_json=task)
+    _app, parts = create_app(MainServerSettings(state=tmp_path / "federation" / "main"))
+    names = len(start_of(compiled).layout.names)
+    parts.service.change_algorithm(name="fedper", parameters={"personal": names - 1})
+    with pytest.raises(SettingsError, match=f"{names} of the model's {names} tensors"):
+        parts.service.change_algorithm(name="fedper", parameters={"personal": names})
 
 
 @pytest.mark.parametrize("head", ["analytic", "prototypes"])

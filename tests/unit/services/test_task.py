@@ -169,9 +169,18 @@ def test_an_algorithm_is_given_with_its_parameters_and_how_shards_become_one() -
     assert algorithm_fields(None) is None
     with pytest.raises(SettingsError, match="--algorithm: 'mu=much' is not of the form"):
         algorithm_fields("fedprox:mu=much")
-    for wrong in ("fedprox:combine=most", "fedprox:combine", "fedmagic", "fedprox:beta=1", "fedper:personal=2"):
+    for wrong in ("fedprox:combine=most", "fedprox:combine", "fedmagic", "fedprox:beta=1"):
         with pytest.raises(SettingsError):
             make_task(Pictures(("a", "b"), 64), algorithm=algorithm_fields(wrong))
+
+
+def test_all_of_a_head_cannot_stay_at_home() -> None:
+    pictures = Pictures(("a", "b"), 64)
+    for fits in ("fedper", "fedrep:personal=0", "fedavg"):
+        make_task(pictures, algorithm=algorithm_fields(fits)).check_at_home()
+    for wrong in ("fedper:personal=2", "fedrep:personal=1000"):
+        with pytest.raises(SettingsError, match="leave nothing to share"):
+            make_task(pictures, algorithm=algorithm_fields(wrong)).check_at_home()
 
 
 def test_an_augmentation_is_written_on_the_command_line() -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import threading
 
-from fanlight.core.tensors import TensorLayout
 from fanlight.errors import ModelError, Refused, SettingsError
 from fanlight.learning import model_file
 from fanlight.learning.backbones import BACKBONES
@@ -103,15 +102,12 @@ def check_fits(file: bytes, plan: Plan) -> None:
         raise Refused(f"The offered model cannot be used: {error.message}.", slug="model-refused") from error
     found = (model.classes, model.backbone_id, model.backbone_sha256, model.picture_size, model.weight.shape)
     shape = (plan.features, len(plan.classes))
-    _check_algorithm(plan, model.layout)
+    algorithm = local_algorithm(plan)
     expected = (plan.classes, plan.backbone, plan.backbone_hash.hex(), plan.picture_size, shape)
     if found != expected or model.kind != plan.head or model.layout.size != plan.parameters:
         raise Refused("The offered model does not fit the offered plan.", slug="model-refused")
-
-
-def _check_algorithm(plan: Plan, layout: TensorLayout) -> None:
     try:
-        local_algorithm(plan).at_home(layout, normalisation(layout))
+        algorithm.at_home(model.layout, normalisation(model.layout))
     except SettingsError as error:
         raise Refused(f"The offered plan does not fit its model. {error.message}", slug="algorithm-refused") from error
 

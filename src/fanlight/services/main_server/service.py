@@ -72,11 +72,12 @@ PATIENCE_ROUNDS: Final = 5
 
 
 def _check_layout(task: Task) -> None:
-    """Refuse a task whose rounds nobody could sum, before anybody is asked to.
+    """Refuse a task whose rounds nobody could sum, or whose devices share nothing, before anybody is asked to.
 
     Raises:
-        SettingsError, MalformedMessage: too many devices for the ring, or too long a vector.
+        SettingsError, MalformedMessage: too many devices for the ring, or too long a vector; see ``check_at_home``.
     """
+    task.check_at_home()
     n_max, update_bits = task.policy.n_max, task.policy.update_bits
     clip_micro = round(FIRST_CLIP * 1e6)
     solved = HeadKind(task.head).is_solved

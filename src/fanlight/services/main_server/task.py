@@ -15,7 +15,6 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from fanlight.errors import SettingsError
-from fanlight.learning.algorithms.algorithm import Algorithm
 from fanlight.learning.backbones import BACKBONES, DEFAULT_BACKBONE, backbone
 from fanlight.learning.heads import head_layout
 from fanlight.learning.training_settings import MOST_OF_A_CLASS, TrainingSettings
@@ -118,8 +117,6 @@ class Task(Section):
         tuned, name = self.fine_tune, self.algorithm.name
         if tuned is not None and self.head != "softmax":
             raise ValueError(f"fine_tune: features change with the backbone, so the head {self.head} cannot be solved")
-        if tuned is None:
-            _check_at_home(self.algorithm.algorithm)
         if tuned is not None and tuned.keeps_at_home and not self.algorithm.algorithm.is_plain_on_devices:
             raise ValueError(
                 f"fine_tune: with local batch normalisation devices do FedBN's part, which does not go with {name}"
@@ -249,6 +246,17 @@ class Task(Section):
         fields = {name: getattr(self, name) for name in Task.model_fields}  # a copy would have the old plan with it
         return Task(**{**fields, **changes})
 
+    def check_at_home(self) -> None:
+        """See whether the algorithm can work on a head, where that is all that learns.
+
+        Where a part of the backbone learns too, the published version tells (``Models.check_algorithm``).
+
+        Raises:
+            SettingsError: see ``AtHome``.
+        """
+        if self.fine_tune is None:
+            self.algorithm.algorithm.at_home(head_layout(1, 2), frozenset())
+
     def to_json(self) -> bytes:
         """The content of ``task.json``."""
         return self.model_dump_json(indent=2).encode() + b"\n"
@@ -297,14 +305,6 @@ class Task(Section):
     def planned(self, algorithm: AlgorithmChoice) -> PlannedAlgorithm | None:
         """What devices do more, by an algorithm, than to train and send the difference; None if that is all."""
         return (self.fine_tune.algorithm if self.fine_tune else None) or algorithm.planned
-
-
-def _check_at_home(algorithm: Algorithm) -> None:
-    """Of a head alone; of a part of the backbone the published version tells (``Models.check_algorithm``)."""
-    try:
-        algorithm.at_home(head_layout(1, 2), frozenset())
-    except SettingsError as error:
-        raise ValueError(f"algorithm: {error.message.rstrip('.')}") from error
 
 
 def _explain(error: ValidationError, where: str) -> SettingsError:
