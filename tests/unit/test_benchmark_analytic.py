@@ -9,7 +9,6 @@ from benchmarks.accuracy import Examples, Parts
 from benchmarks.analytic import best_pooled, deal, difference, score, solved
 from fanlight.learning import analytic
 
-
 PARTS = ("train", "valid", "test")
 
 
