@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from fanlight.learning.heads import zero_head
 from fanlight.learning.model_file import encode, model_hash
@@ -199,10 +200,10 @@ def _manifest(
         r_max_percent=policy.r_max_percent,
         window_s=policy.window,
         demo=policy.demo,
-        main_key=chance.bytes(32),
+        main_key=_round_key(chance),
         noise=0,
     )
-    payload = Manifest(proposal=proposal, aggregator_key=chance.bytes(32), opened_at=opened_at).encode()
+    payload = Manifest(proposal=proposal, aggregator_key=_round_key(chance), opened_at=opened_at).encode()
     return SignedManifest(
         payload=payload,
         aggregator_signature=signing.sign(servers.aggregator.private, MANIFEST_AGGREGATOR, payload).signature,
@@ -218,3 +219,8 @@ def _outcome(servers: Servers, chance: np.random.Generator, mh: bytes, *, releas
     theirs = signing.sign(servers.aggregator.private, OUTCOME_AGGREGATOR, payload).signature
     both = SignedOutcome(payload=payload, aggregator_signature=theirs, main_signature=ours.signature if ours else None)
     return (ours.encode() if ours else b""), both.encode()
+
+
+def _round_key(chance: np.random.Generator) -> bytes:
+    """A public key as servers make one."""
+    return X25519PrivateKey.from_private_bytes(chance.bytes(32)).public_key().public_bytes_raw()
