@@ -202,7 +202,8 @@ class _Snapshot:
 class _Run:
     """The moving weights and their velocity.
 
-    Weights lie class by class here, (K, f): both products of a step take half as long as with (f, K).
+    Weights lie class by class here, (K, f): of 1,280 features and ten classes the two products of a step take two
+    thirds and half as long as with (f, K).
     """
 
     def __init__(
