@@ -82,6 +82,9 @@ three times further from the η that is too much than the few that are better in
 - **FedBN** in a simulation of one's own module keeps the tensors of all PyTorch batch normalisation at home, whatever
   they are called; layer and group normalisation keep no statistics of pictures, and are shared. A model that has none,
   such as every head, is refused. The global model's own never moves, so its figures say less than those of homes.
+- **FedBuff** is for simulations, where devices that take longer go on while the server makes versions
+  ([simulation.md](simulation.md#studies)). `cohort` is the size of its buffer, and `concurrency` how many are
+  at work at once. In the sum updates weigh by pictures, as under all algorithms here.
 - **Where a part of the backbone learns** ([fine-tuning.md](fine-tuning.md)) each of them works on its tensors as on the
   head's. With `batch_norm` = `local` devices keep their normalisation at home, which is FedBN; that goes with
   algorithms of the server alone: FedAvg, FedAvgM, FedAdam, FedYogi and FedAdagrad.

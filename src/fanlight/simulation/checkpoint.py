@@ -19,11 +19,14 @@ from safetensors.numpy import save
 
 from fanlight.errors import SettingsError, from_os_error
 from fanlight.learning.atomic_file import write_atomically
+from fanlight.simulation.buffered import Buffer
+from fanlight.simulation.learners import Published
 from fanlight.simulation.result import Line
-from fanlight.simulation.server import Global
+from fanlight.simulation.server import Floats, Global
 
 _FORMAT = 2
 _MEMORY = "memory."
+_VERSION = "version."
 
 
 @dataclass(frozen=True)
@@ -35,12 +38,31 @@ class Standing:
         lines: of the rounds so far.
         remembered: the round that each device's memory is of.
         simulated_s: on the simulated clock.
+        buffer: who is at work, where the server waits for nobody.
+        versions: older ones that they began from, (d,) by number.
     """
 
     state: Global
     lines: tuple[Line, ...] = ()
     remembered: Mapping[int, int] = field(default_factory=lambda: MappingProxyType({}))
     simulated_s: float = 0.0
+    buffer: Buffer = field(default_factory=Buffer)
+    versions: Mapping[int, Floats] = field(default_factory=lambda: MappingProxyType({}))
+
+    @property
+    def next_round(self) -> int:
+        """Its number."""
+        return len(self.lines) + 1
+
+    @property
+    def older(self) -> dict[int, Published]:
+        """The older versions, by how many were made since."""
+        return {self.buffer.version - number: Published(found, {}) for number, found in self.versions.items()}
+
+    def versions_after(self, buffer: Buffer) -> Mapping[int, Floats]:
+        """What has to be kept of versions after a round that leaves ``buffer``."""
+        known = {**self.versions, self.buffer.version: self.state.parameters}
+        return MappingProxyType({number: known[number] for number in sorted(buffer.begun_from - {buffer.version})})
 
 
 @dataclass(frozen=True)
@@ -72,9 +94,11 @@ class Checkpoints:
             "solved": state.solved,
             "remembered": list(standing.remembered.items()),
             "simulated_s": standing.simulated_s,
+            "buffer": standing.buffer.as_json(),
         }
         tensors = {"parameters": state.parameters}
         tensors |= {f"{_MEMORY}{name}": np.ascontiguousarray(vector) for name, vector in state.memory.items()}
+        tensors |= {f"{_VERSION}{number}": parameters for number, parameters in standing.versions.items()}
         try:
             with self._lines.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(asdict(last), separators=(",", ":")) + "\n")
@@ -107,10 +131,13 @@ class Checkpoints:
             state = Global(
                 tensors["parameters"], MappingProxyType(memory), int(metadata["clip_micro"]), bool(metadata["solved"])
             )
+            buffer = Buffer.of_json(metadata.get("buffer", Buffer().as_json()))
+            versions = {number: tensors[f"{_VERSION}{number}"] for number in buffer.begun_from - {buffer.version}}
             self._lines.write_text("".join(f"{text}\n" for text in texts), encoding="utf-8")
         except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
             raise self._another() from error
-        return Standing(state, lines, dict(map(tuple, metadata["remembered"])), float(metadata["simulated_s"]))
+        remembered, simulated_s = dict(map(tuple, metadata["remembered"])), float(metadata["simulated_s"])
+        return Standing(state, lines, remembered, simulated_s, buffer, MappingProxyType(versions))
 
     def _another(self) -> SettingsError:
         return SettingsError(

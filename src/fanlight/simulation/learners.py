@@ -134,7 +134,8 @@ class Published:
     parameters: Floats
     memory: Mapping[str, Floats]
 
-    def received(self, learner: Learner) -> Received:
+    def received(self, learner: Learner, staleness: int) -> Received:
         """As an algorithm's device part takes it."""
         memory = {name: vector.astype(np.float64) for name, vector in self.memory.items()}
-        return Received(self.parameters.astype(np.float64), learner.layout, memory, normalisation=learner.normalisation)
+        parameters = self.parameters.astype(np.float64)
+        return Received(parameters, learner.layout, memory, staleness, learner.normalisation)

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from fanlight.core import ring
 from fanlight.protocol.plan import Kind
 
 Words = NDArray[np.uint32] | NDArray[np.uint64]
@@ -26,6 +27,7 @@ class Order:
         groups: the devices, in groups that one worker works on together; most have one device.
         shards: number of the sum that a device goes into, from 0; of those that are not named it is 0.
         sums: how many sums there are.
+        staleness: versions that were made since the one that its devices began from.
         remembered: the round that a device's memory is of, of those that have one.
         manifest: signed by both servers, hexadecimal; empty where there is no protocol.
         invitations: of each device, hexadecimal.
@@ -37,6 +39,7 @@ class Order:
     groups: Sequence[Sequence[int]]
     shards: Mapping[int, int] = field(default_factory=dict)
     sums: int = 1
+    staleness: int = 0
     remembered: Mapping[int, int] = field(default_factory=dict)
     manifest: str = ""
     invitations: Mapping[int, str] = field(default_factory=dict)
@@ -78,6 +81,14 @@ class Done:
 
     sums: Words
     notes: tuple[Note, ...]
+
+    @classmethod
+    def of_parts(cls, parts: Sequence[Done]) -> Done:
+        """Of several orders of the same round, at least one."""
+        sums = parts[0].sums.copy()
+        for part in parts[1:]:
+            ring.add_into(sums.reshape(-1), part.sums.reshape(-1))
+        return cls(sums, tuple(sorted(note for part in parts for note in part.notes)))
 
 
 def encode_notes(notes: Sequence[Note]) -> bytes:

@@ -32,6 +32,7 @@ class Line:
         within_clip: devices whose update was within it.
         simulated_seconds: at which it ended on the simulated clock, if the study has a world.
         world: what became of the devices that it asked, likewise (see ``worlds.course``).
+        staleness: mean and max of its updates', in versions, if the server waits for nobody (see ``buffered``).
         backdoor_success: share of marked test examples of other classes that are taken for a backdoor's target.
         live: of a round of live servers, the version that came of it and what became of the simulated devices' reports.
     """
@@ -50,6 +51,7 @@ class Line:
     within_clip: int = 0
     simulated_seconds: float | None = None
     world: Mapping[str, Any] | None = None
+    staleness: Mapping[str, float] | None = None
     backdoor_success: float | None = None
     live: Mapping[str, Any] | None = None
 

@@ -19,6 +19,8 @@ from fanlight.errors import ModelError
 from fanlight.protocol.contribution import Totals, centre, check_sum, read_totals
 from fanlight.protocol.plan import Kind
 from fanlight.simulation import who_has_what
+from fanlight.simulation.attendance import attendance, is_buffered
+from fanlight.simulation.buffered import staleness_figures
 from fanlight.simulation.checkpoint import Checkpoints, Standing
 from fanlight.simulation.engines import Engine, engine
 from fanlight.simulation.federation import open_round
@@ -28,10 +30,10 @@ from fanlight.simulation.orders import Done, Order
 from fanlight.simulation.reports import model_hash
 from fanlight.simulation.result import Line, Result, figures
 from fanlight.simulation.server import Global, Server
+from fanlight.simulation.stopwatch import Stopwatch
 from fanlight.simulation.study import Study
 from fanlight.simulation.workshop import Workshop
 from fanlight.simulation.worlds.course import Course
-from fanlight.simulation.worlds.course import run as run_course
 from fanlight.simulation.worlds.hardware import Work
 from fanlight.simulation.worlds.world import World
 
@@ -78,24 +80,16 @@ class Run:
         return self._result(standing)
 
     def _round(self, crew: Engine, before: Standing) -> Standing:
-        number, watch = len(before.lines) + 1, _Watch(self.clock)
+        number, watch, population = before.next_round, Stopwatch(self.clock), self.workshop.population
         kind = Kind.STATISTICS if self.study.head.is_solved and not before.state.solved else Kind.TRAIN
         published = Published(before.state.parameters, self.server.published(before.state))
         work = self._work(kind, published, before.state.clip_micro)
-        course = run_course(
-            self.world,
-            number,
-            before.simulated_s,
-            work,
-            size=self.study.cohort,
-            fewest_asked=self.study.fewest_asked,
-            fewest_reports=self.study.fewest_reports,
-            able=self.workshop.population.learns,
-        )
+        course, buffer, parts = attendance(self.study, self.world, before, kind, work, population.learns)
         order = self._order(number, kind, course.reported, before)
         state, done, totals = before.state, _NOTHING_DONE, None
         if not course.failed:
-            order, done, totals = self._summed(crew, order, published, course, watch)
+            versions = {0: published, **before.older}
+            order, done, totals = self._summed(crew, order, versions, parts, course, watch)
             if kind.sums:
                 state = self.server.solve(state, self.workshop.vectors.plan, totals)
             else:
@@ -116,12 +110,17 @@ class Run:
             within_clip=0 if totals is None else totals.within_clip or 0,
             simulated_seconds=course.ended_s if self.study.world else None,
             world=course.as_json() if self.study.world else None,
+            staleness=staleness_figures(parts) if is_buffered(self.study, kind) and parts else None,
         )
+        waits = not is_buffered(self.study, kind)
+        next_s = self.world.next_opening(course.opened_s, course.ended_s) if waits else course.ended_s
         after = Standing(
             state,
             (*before.lines, line),
             self._remembered(before, order, done),
-            self.world.next_opening(course.opened_s, course.ended_s),
+            next_s,
+            buffer,
+            before.versions_after(buffer),
         )
         self.checkpoints.keep(after)
         self._forget(before, after)
@@ -137,14 +136,26 @@ class Run:
         )
 
     def _summed(
-        self, crew: Engine, order: Order, published: Published, course: Course, watch: _Watch
+        self,
+        crew: Engine,
+        order: Order,
+        versions: Mapping[int, Published],
+        parts: Mapping[int, Sequence[int]],
+        course: Course,
+        watch: Stopwatch,
     ) -> tuple[Order, Done, Totals]:
-        """Have the devices learn; what main reads out of the sums of their reports."""
+        """Have the devices learn, those of each version by themselves; what main reads out of their reports' sums."""
         opened = None
         if self.study.is_opened:
-            opened = open_round(self.members, order, model_hash(published), course.asked)
+            opened = open_round(self.members, order, model_hash(versions[0]), course.asked)
             order = opened.ordered(order, course.reported)
-        done = crew.carry_out(order, published)
+        groups = self.workshop.cheats.groups
+        done = Done.of_parts(
+            [
+                crew.carry_out(replace(order, groups=groups(devices), staleness=staleness), versions[staleness])
+                for staleness, devices in parts.items()
+            ]
+        )
         watch.lap("devices")
         if opened is not None and self.workshop.reporter is not None:
             return order, done, opened.close(done)
@@ -221,20 +232,3 @@ class Run:
 def model_sha256(state: Global) -> str:
     """Of the model's numbers, hexadecimal."""
     return hashlib.sha256(state.parameters.astype("<f4").tobytes()).hexdigest()
-
-
-class _Watch:
-    """Seconds by phase."""
-
-    def __init__(self, clock: Callable[[], float]) -> None:
-        self._clock = clock
-        self._started = self._last = clock()
-        self.laps: dict[str, float] = {}
-
-    def lap(self, name: str) -> None:
-        now = self._clock()
-        self.laps[name], self._last = now - self._last, now
-
-    @property
-    def total(self) -> float:
-        return self._last - self._started

@@ -21,7 +21,8 @@ from fanlight.learning.training_settings import TrainingSettings
 from fanlight.protocol.contribution import W_MAX
 from fanlight.protocol.manifest import MOST_DEVICES, MOST_SHARDS
 from fanlight.protocol.plan import PlannedAlgorithm
-from fanlight.simulation import partitions
+from fanlight.simulation import buffered, partitions
+from fanlight.simulation.attacks.attack import honest
 from fanlight.simulation.attacks.registry import planned as planned_attack
 from fanlight.simulation.worlds.world import World
 
@@ -61,7 +62,7 @@ class Study(BaseModel):
         partition: how the pictures go to the devices, such as ``iid``, ``dirichlet:0.1``, ``classes:1+rotation:30``;
             see ``partitions``.
         devices: how many there are.
-        cohort: how many are drawn for a round; 0 = all.
+        cohort: how many are drawn for a round; 0 = all. Under FedBuff, how many updates the server waits for.
         rounds: how many.
         algorithm: ``name`` or ``name:parameter=value,…``; ``combine=median`` among them says how shards become one.
         head: ``softmax``, ``analytic`` or ``prototypes``, over features of the frozen backbone.
@@ -143,7 +144,12 @@ class Study(BaseModel):
             self.made_algorithm.at_home(head_layout(1, 2), frozenset())
         if self.per_round < self.fewest_asked:
             raise ValueError("a sum of the protocol is over 2 devices or more")
-        _ = self.made_world
+        world, attack = self.made_world, planned_attack(self.attack)
+        if self.made_algorithm.concurrency is not None:
+            crafts = attack is not None and attack.attack.craft is not honest
+            places = {"size": self.cohort, "concurrency": self.concurrency, "devices": self.devices}
+            if flaw := buffered.flaw_of(world, **places, is_opened=self.is_opened, crafts=crafts):
+                raise ValueError(f"{self._written.name}: {flaw}")
         return self
 
     @classmethod
@@ -185,6 +191,12 @@ class Study(BaseModel):
     def per_round(self) -> int:
         """How many devices a round has at most."""
         return self.cohort or self.devices
+
+    @property
+    def concurrency(self) -> int:
+        """Devices at work at once, where the server takes updates as they come; 0 = it takes rounds."""
+        said = self.made_algorithm.concurrency
+        return 0 if said is None else said or min(2 * self.cohort, self.devices)
 
     @property
     def fewest_reports(self) -> int:

@@ -110,7 +110,7 @@ class Workshop:
         """A device's part in a training round; what it is to remember is kept."""
         train, valid = self.population.train(device), self.population.valid(device)
         outcome = self.algorithm.local(
-            published.received(self.learner),
+            published.received(self.learner, order.staleness),
             self.memories.read(device, order.remembered.get(device)),
             self.learner.descend(train, valid, self.seed, device, order.round),
         )

@@ -1,4 +1,4 @@
-"""The part of a report that tells of the world and of cheats; empty where a study has neither."""
+"""The part of a report that tells of the world, of stale updates and of cheats; empty where a study has none."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def sections(world: str, lines: Sequence[Line]) -> list[str]:
         world: the study's.
         lines: all of them.
     """
-    return [*_world(world, lines), *_backdoor(lines)]
+    return [*_world(world, lines), *_staleness(lines), *_backdoor(lines)]
 
 
 def unit_of(seconds: float) -> tuple[str, float]:
@@ -60,6 +60,15 @@ def _world(world: str, lines: Sequence[Line]) -> list[str]:
             ],
         ),
     ]
+
+
+def _staleness(lines: Sequence[Line]) -> list[str]:
+    told = [(line.round, line.staleness) for line in lines if line.staleness is not None]
+    if not told:
+        return []
+    x = [number for number, _ in told]
+    curves = [Curve(name, x, [figures[name] for _, figures in told]) for name in ("mean", "max")]
+    return [chart("Staleness of updates, versions", "round", curves)]
 
 
 def _backdoor(lines: Sequence[Line]) -> list[str]:

@@ -79,7 +79,7 @@ def test_what_belongs_to_the_fleet_s_size_follows_that_of_the_study(
 def test_every_choice_of_the_form_can_be_run() -> None:
     for choice in (DATA, PARTITION, WORLD, HEAD, ALGORITHM):
         for value, _words in choice.options:
-            permitted({choice.name: value, "devices": 20})
+            permitted({choice.name: value, "devices": 20, "cohort": 5})  # without one there is no FedBuff
     for name, _words in ATTACK.options:
         permitted({"attack": f"{name}:0.1" if name else ""})
 

@@ -41,7 +41,7 @@ FEDAVG_IN_DISGUISE: dict[str, Algorithm] = {
     "FedPer, nothing personal": fedper(personal=0),
     "FedRep, nothing personal": fedrep(personal=0),
     "FedBN without normalisation": personalised(lambda *_: frozenset(), together, descents=1),
-    "FedBuff, fresh updates": fedbuff(learning_rate=1.0),
+    "FedBuff, fresh updates": fedbuff(learning_rate=1.0, concurrency=0),
 }
 
 
@@ -273,7 +273,7 @@ def test_fedrep_trains_in_turn() -> None:
 
 
 def test_fedbuff_makes_old_updates_less() -> None:
-    algorithm, device = fedbuff(1.0), devices(1)[0]
+    algorithm, device = fedbuff(1.0, 0), devices(1)[0]
     fresh, old = (
         algorithm.local(Received(np.zeros(D), LAYOUT, staleness=staleness), {}, device).update for staleness in (0, 3)
     )
