@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from sqlalchemy import update
 
 from fanlight.errors import DataError, NotFound, NotPossibleNow, SettingsError
 from fanlight.learning import model_file
@@ -17,6 +18,7 @@ from fanlight.learning.model_file import HeadModel
 from fanlight.services.device.library import Filter, State
 from fanlight.services.device.role import DeviceRole
 from fanlight.services.device.try_it import TryIt
+from fanlight.storage.tables.device import home_models
 from tests.e2e.trained_device import draw
 from tests.unit.device.federation import PLAN, FakeFederation
 from tests.unit.device.joined import done, turn
@@ -155,6 +157,19 @@ def test_it_is_there_after_a_start(role: DeviceRole, tmp_path: Path) -> None:
     assert again.findings == before.findings
     assert np.array_equal(again.model.head.weight, before.model.head.weight)
     assert again.model.threshold == before.model.threshold
+
+
+def test_what_tells_strangers_in_another_form_is_learned_anew(role: DeviceRole, tmp_path: Path) -> None:
+    six_stars(role, tmp_path)
+    learned(role)
+    with role.store.database.transaction() as tx:
+        tx.execute(update(home_models).values(familiar=model_of(CLASSES, 0)))
+    role.home.models = type(role.home.models)(role.store.database, role.store.values)
+    assert role.home.models.kept is None
+    done(role, role.home.learn())
+    kept = role.home.models.kept
+    assert kept is not None
+    assert kept.model.familiar is not None
 
 
 def test_a_folder_made_by_hand_is_a_name(role: DeviceRole, tmp_path: Path) -> None:
