@@ -65,6 +65,7 @@ def test_a_card_says_what_a_version_is(parts: MainServerParts) -> None:
     text = model_card.as_markdown(card)
     for said in ("version 1", card["sha256"], "130 of 150", "86.7 %", "Only differential privacy bounds that"):
         assert said in text
+    assert "may have been chosen by these very figures" in text
     assert "Not measured yet." in model_card.as_markdown(parts.records.card(2))
 
 

@@ -42,6 +42,10 @@ LIMITS: Final = (
     ),
     "If one organisation runs both servers, the promise covers the compromise of one process, not that organisation.",
     "Figures come from the devices' own held-out pictures, as sums; devices can report wrong ones.",
+    (
+        "Which version is the current one may have been chosen by these very figures: the best of many that are alike "
+        "looks a little better than it is. Pictures that no version was chosen by would tell."
+    ),
 )
 """What the protocol does not do, in plain words (docs/threat-model)."""
 
