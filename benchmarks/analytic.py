@@ -12,7 +12,7 @@ compared with those of a ridge that is solved by its definition, in float64; so 
 devices, where little rounding is left to average out. Of digits these see 0-4 and 5-9.
 
 *stamps*: balanced accuracy of five folds, each held out once; a fifth of the others chooses the ridge. The sum of three
-ways to draw the folds.
+ways to draw the folds. Beside it the same head on the pixels of the pictures, at 32 px, instead of features.
 
 *fashion*: the first 10,000 pictures of Fashion-MNIST at 96 px, one class a device, on its 10,000 test pictures; FedAvg
 of the same devices after 1, 10 and (``--long``) 50 rounds beside it. All learn from all 10,000; the analytic head holds
@@ -51,11 +51,14 @@ from fanlight.core.randomness import Keystream
 from fanlight.learning import analytic
 from fanlight.learning.analytic import LAMBDAS, SHARPNESS, Statistics
 from fanlight.learning.backbones import DEFAULT_BACKBONE, compile_backbone
-from fanlight.learning.datasets import prepare
+from fanlight.learning.datasets import DataSet, prepare
 from fanlight.learning.datasets.fashion import DEBIAN_FOLDER, read_idx
 from fanlight.learning.evaluation import evaluate
 from fanlight.learning.features import FeatureExtractor
+from fanlight.learning.folders import scan
 from fanlight.learning.heads import HeadKind, SoftmaxHead, as_read, unit, zero_head
+from fanlight.learning.pictures import load
+from fanlight.learning.split import PARTS as SPLIT
 from fanlight.learning.training import train
 from fanlight.learning.training_settings import TrainingSettings
 from fanlight.protocol.contribution import Contribution, encode
@@ -76,6 +79,7 @@ FASHION_PICTURES = 10_000
 FASHION_SIDE = 96
 FOLDS = 5
 DRAWS = 3
+RAW_SIDE = 32
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -89,7 +93,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     parts: dict[str, Callable[[], list[Figure]]] = {
         "accuracy": lambda: [figure for name in options.dataset or DATASETS for figure in accuracy(name, options.seed)],
-        "stamps": lambda: [cross_validated(options.seed)],
+        "stamps": lambda: stamps(options.seed),
         "fashion": lambda: fashion((1, 10, 50) if options.long else (1, 10)),
         "speed": speed,
     }
@@ -202,17 +206,35 @@ def softmax(pool: Parts, classes: int, seed: int, kind: HeadKind) -> float:
 # ---- stamps
 
 
-def cross_validated(seed: int) -> Figure:
-    """Balanced accuracy of stamps over five folds."""
+def stamps(seed: int) -> list[Figure]:
+    """Over five folds, from features and from raw pixels."""
     with tempfile.TemporaryDirectory(prefix="fanlight-analytic-") as folder:
         data = prepare("stamps", 2, seed, Path(folder) / "pictures")
         parts = pooled(read_features(data, Path(folder) / "backbones"))
+        raw = read_pixels(data)
     x, y = (np.concatenate([getattr(part, which) for part in parts.values()]) for which in "xy")
-    confusion = np.zeros((len(data.classes),) * 2, np.int64)
+    right, of_pixels = (cross_validated(Examples(each, y), len(data.classes), seed) for each in (x, raw))
+    name = "stamps: balanced accuracy, 5 folds"
+    return [
+        Figure(f"{name}, 128 px", right, "fraction", at_least=FEWEST_RIGHT_OF_STAMPS),
+        Figure(f"{name}, raw pixels, {RAW_SIDE} px", of_pixels, "fraction"),
+    ]
+
+
+def read_pixels(data: DataSet) -> NDArray[np.float32]:
+    """(n, 3·side²) pixels between -1 and 1, in the order of ``pooled``."""
+    devices = [scan(folder, data.classes) for folder in data.device_folders]
+    paths = [picture.path for part in SPLIT for pictures in devices for picture in pictures.part(part)]
+    rows: NDArray[np.float32] = np.stack([load(path, RAW_SIDE).ravel() for path in paths]).astype(np.float32)
+    return rows / 127.5 - 1
+
+
+def cross_validated(pictures: Examples, classes: int, seed: int) -> float:
+    """Balanced accuracy over five folds, several times drawn."""
+    confusion = np.zeros((classes, classes), np.int64)
     for draw in range(DRAWS):
-        confusion += confusion_of_folds(x, y, len(data.classes), np.random.default_rng([seed, draw]))
-    right = Metrics.from_confusion(confusion).balanced_accuracy or 0.0
-    return Figure("stamps: balanced accuracy, 5 folds, 128 px", right, "fraction", at_least=FEWEST_RIGHT_OF_STAMPS)
+        confusion += confusion_of_folds(pictures.x, pictures.y, classes, np.random.default_rng([seed, draw]))
+    return Metrics.from_confusion(confusion).balanced_accuracy or 0.0
 
 
 def confusion_of_folds(
