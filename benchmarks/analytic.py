@@ -18,8 +18,9 @@ ways to draw the folds. Beside it the same head on the pixels of the pictures, a
 of the same devices after 1, 10 and (``--long``) 50 rounds beside it. All learn from all 10,000; the analytic head holds
 a fifth of them out to choose its ridge by, and learns from these, too.
 
-*speed*: a device of 100 pictures with 1,280 features: the sums; rounding them; a whole report with masks and seals; the
-servers' part for one report; and one solution. The fastest of many counts: other programs may be running.
+*speed*: a device of 100 pictures with 1,280 features: the sums; rounding them; bringing them into the ring, two masks,
+and the hash of the result, each apart; a whole report, which has seals and a signature besides; main's checks, and its
+solutions. The fastest of many counts: other programs may be running.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -46,7 +48,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script,
 from benchmarks import secure_sum
 from benchmarks.accuracy import MOST_EPOCHS, PATIENCE, Examples, Parts, pooled, read_features
 from benchmarks.report import Figure, Report
+from fanlight.core import ring
+from fanlight.core.masks import add_mask
 from fanlight.core.metrics import Metrics
+from fanlight.core.packing import pack
 from fanlight.core.randomness import Keystream
 from fanlight.learning import analytic
 from fanlight.learning.analytic import LAMBDAS, SHARPNESS, Statistics
@@ -63,6 +68,7 @@ from fanlight.learning.training import train
 from fanlight.learning.training_settings import TrainingSettings
 from fanlight.protocol.contribution import Contribution, encode
 from fanlight.protocol.device import Device
+from fanlight.protocol.digests import VectorDigest
 from fanlight.protocol.identities import Trust
 from fanlight.protocol.statistics import Sums, why_impossible
 
@@ -322,11 +328,14 @@ def speed(features: int = 1280, classes: int = 10, repeat: int = 20) -> list[Fig
     told = secure_sum.open_round(plan)
     said = Contribution(100, None, None, None, np.ones(classes, np.bool_), sums=sums)
     device = Device(Ed25519PrivateKey.generate(), bytes(16), Trust(bytes(32), bytes(32), bytes(32)))
-    stream = Keystream(os.urandom(32))
+    stream, layout = Keystream(os.urandom(32)), told.manifest.proposal.layout
+    vector, keys = encode(layout, said, stream), (os.urandom(32), os.urandom(32))
     timed: list[tuple[str, Callable[[], object], str]] = [
         ("sums of 100 pictures", partial(analytic.collect, x, y, classes), "sums"),
         ("rounding the sums of both parts", partial(Sums.rounded, part, part), ""),
-        ("into the ring", partial(encode, told.manifest.proposal.layout, said, stream), ""),
+        ("into the ring", partial(encode, layout, said, stream), ""),
+        ("two masks", partial(mask, vector, keys), ""),
+        ("hash", lambda: hashed(pack(vector, layout)), ""),
         ("a whole report: ring, two masks, seals, hash",
          partial(device.commit, told.signed, told.manifest, said, stream, 1), ""),
         ("main: checks of the sum", partial(why_impossible, sums, 1), ""),
@@ -337,6 +346,19 @@ def speed(features: int = 1280, classes: int = 10, repeat: int = 20) -> list[Fig
         Figure(f"speed: {name}", 1e3 * fastest(work, repeat), "ms", at_most=MOST_MS.get(limit))
         for name, work, limit in timed
     ]
+
+
+def mask(vector: NDArray[Any], keys: Sequence[bytes]) -> None:
+    """Add the masks of these keys in place."""
+    for key in keys:
+        add_mask(vector, key)
+
+
+def hashed(y: NDArray[np.uint32]) -> bytes:
+    """H(y), as a report's header has it."""
+    digest = VectorDigest()
+    digest.update(ring.to_bytes(y))
+    return digest.digest()
 
 
 def fastest(work: Callable[[], object], repeat: int) -> float:
