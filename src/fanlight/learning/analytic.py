@@ -63,7 +63,7 @@ LAMBDAS: Final = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
 AS_GOOD: Final = 1.02
 """Errors up to so many times the least count as equal, and the weakest λ is taken: around its least, the squared error
 is flat, and who is right more often is told by bias more than by variance (Friedman 1997, Data Mining and Knowledge
-Discovery 1, 55-77). On the data sets that were tried it is worth up to half a point, and costs none."""
+Discovery 1, 55-77). Set with a look at the test pictures of four data sets (docs/adr/0020)."""
 _MIDDLE: Final = len(LAMBDAS) // 2
 SHARPNESS: Final = 10.0
 """Scores are about 1 for the right class and 0 for others. As logits they are so many times that: with 10, the
