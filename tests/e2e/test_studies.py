@@ -126,11 +126,12 @@ def test_a_study_is_started_watched_and_compared_in_a_browser(browser: Browser, 
         assert page.evaluate("window.same"), "the page was kept fresh, not loaded anew"
         looked_at(page)
         page.goto(f"{main.url}/studies")
-        main.start_study(SMALL)
+        other = main.start_study(SMALL)
+        until(lambda: main.one(other)["state"] == "finished", "there are two to compare")
         page.get_by_label(f"Compare study {number}").check()
-        page.get_by_label(f"Compare study {number + 1}").check()
+        page.get_by_label(f"Compare study {other}").check()
         page.get_by_role("button", name="Compare the chosen").click()
-        expect(page.get_by_role("cell", name=f"{number + 1}: ")).to_be_visible()
+        expect(page.get_by_role("cell", name=f"{other}: ")).to_be_visible()
         looked_at(page)
         assert not wrong
 

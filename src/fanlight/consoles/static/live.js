@@ -47,7 +47,7 @@ document.addEventListener("htmx:before:swap", (event) => {
   }
   if (answer.redirected) history.replaceState(null, "", href);
   if (isForm(ctx) && !ctx.emptied) ctx.sourceElement.reset(); // what was sent is not to be sent again
-  if (isForm(ctx) || notice.querySelector("[data-no-answer]")) notice.replaceChildren();
+  if (isForm(ctx)) notice.replaceChildren(); // what a step has said stays until the next one, or until it is closed
 });
 
 // ---- notices
