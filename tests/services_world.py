@@ -55,12 +55,12 @@ from fanlight.services.aggregator.app import AggregatorParts
 from fanlight.services.aggregator.app import create_app as create_aggregator
 from fanlight.services.aggregator.settings import AggregatorSettings
 from fanlight.services.device.app import create_app as create_device
-from fanlight.services.device.client import AggregatorClient, MainClient
+from fanlight.services.device.client import _AT_ONCE, AggregatorClient, MainClient
 from fanlight.services.device.offers import allowed_backbones
 from fanlight.services.device.role import Chances, DeviceRole
 from fanlight.services.device.settings import DeviceSettings
 from fanlight.services.federation import Token, init_federation, issue_token_file, keep_backbone, read_token
-from fanlight.services.http.remote import Remote
+from fanlight.services.http.remote import Answer, Remote
 from fanlight.services.http.sessions import API_TOKEN_FILE
 from fanlight.services.main_server import members, round_table
 from fanlight.services.main_server.app import MainServerParts
@@ -76,7 +76,7 @@ T = TypeVar("T")
 HOST = "127.0.0.1"
 CLASSES = ("circle", "square")
 PICTURE_SIZE = 32
-CLIENT = httpx.Client(trust_env=False, timeout=30, limits=httpx.Limits(max_keepalive_connections=0))
+CLIENT = httpx.Client(trust_env=False, timeout=60, limits=httpx.Limits(max_keepalive_connections=0))
 """One for all owners: each client loads the machine's certificates anew."""
 DEADLINE_S = 60.0
 """Long enough for a busy machine; nothing takes that long unless it is broken."""
@@ -93,21 +93,31 @@ def wait(condition: Callable[[], T | None], what: str, deadline_s: float = DEADL
 
 
 class Clock:
-    """The time, for all roles of a world; in a test it can pass at once, or jump by an ``offset``."""
+    """The time, for all roles of a world; in a test it can pass at once, stand still, or jump by an ``offset``."""
 
     def __init__(self) -> None:
         self.offset = 0.0
         self._passed = 0.0
+        self._stands_at: float | None = None
 
     def __call__(self) -> float:
         return time.time() + self._passed + self.offset
 
     def monotonic(self) -> float:
         """What only grows: it knows of no jumps."""
-        return time.monotonic() + self._passed
+        now = time.monotonic() if self._stands_at is None else self._stands_at
+        return now + self._passed
 
     def let_pass(self, seconds: float) -> None:
         self._passed += seconds
+
+    def stand_still(self) -> None:
+        """From now on, what only grows does so by ``let_pass`` alone.
+
+        So a device without a loop of its own, that asks for news only when the test has it do so, stays present however
+        long the machine takes for that.
+        """
+        self._stands_at = time.monotonic()
 
 
 class Port:
@@ -518,6 +528,14 @@ def running(folder: Path, **policy: Any) -> Iterator[World]:
         world.close()
 
 
+class Patient(Remote):
+    """Takes no busy machine for a dead line: it asks once what a device would ask again."""
+
+    def ask(self, *arguments: Any, timeout: httpx.Timeout | None = None, **options: Any) -> Answer:
+        usual = timeout is None or timeout is _AT_ONCE
+        return super().ask(*arguments, timeout=httpx.Timeout(DEADLINE_S) if usual else timeout, **options)
+
+
 class ProtocolDevice:
     """The protocol's device with the real HTTP client; what it has to say is made by hand.
 
@@ -534,7 +552,7 @@ class ProtocolDevice:
         self.device = Device(self.private, dev, token.trust)
 
         def remote(title: str, url: str) -> Remote:
-            made = Remote(title, url, key_id=dev.hex(), private=self.private, clock=world.clock)
+            made = Patient(title, url, key_id=dev.hex(), private=self.private, clock=world.clock)
             world._closing.append(made.close)
             return made
 

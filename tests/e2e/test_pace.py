@@ -22,6 +22,7 @@ def world(tmp_path: Path) -> Iterator[World]:
 
 
 def test_with_many_devices_each_is_told_to_pause_and_the_operator_sees_it(world: World) -> None:
+    world.clock.stand_still()
     devices = [world.protocol_device() for _ in range(12)]
     for device in devices[:10]:
         device.enrol()

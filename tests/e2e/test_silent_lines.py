@@ -18,7 +18,9 @@ from fanlight.protocol.aggregator_round import State
 from fanlight.protocol.main_round import Step
 from fanlight.protocol.main_server import MainServer
 from fanlight.services.aggregator.main_client import LONG_POLL_S
+from fanlight.services.device.client import AggregatorClient
 from fanlight.services.http import silence
+from fanlight.services.http.remote import Remote
 from tests.cutting_proxy import cut, cut_polls
 from tests.services_world import running, wait
 
@@ -83,11 +85,15 @@ def test_a_release_that_comes_again_while_its_sum_is_computed_waits_for_the_answ
 def test_a_report_that_is_swallowed_is_sent_again(tmp_path: Path) -> None:
     with running(tmp_path) as world:
         first, second = world.enrolled(2)
+        url = world.ports["aggregator"].url
+        made = Remote("The aggregator", url, key_id=first.id.hex(), private=first.private, clock=world.clock)
+        first.aggregator = AggregatorClient(made)  # no more patient than a device is
         sent = first.commit()
         with cut(first.aggregator.remote.wire, world.ports["aggregator"].number, swallows=[b"PUT "]):
             with pytest.raises(Unreachable):
                 first.report(sent)
             first.report(sent)
+        made.close()
         second.report()
         world.aggregate()
         assert world.round(1, state="complete", participants=2)
