@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -15,7 +14,7 @@ from fanlight.protocol.closing import Result
 from fanlight.protocol.exchange import PREFIX
 from fanlight.protocol.manifest import SignedManifest
 from fanlight.services.federation import revoke
-from tests.services_world import ProtocolDevice, ServiceDevice, World, running, wait
+from tests.services_world import CLIENT, ProtocolDevice, ServiceDevice, World, running, wait
 
 FIGURES = ("accuracy_before", "accuracy_after", "balanced_accuracy_before", "balanced_accuracy_after")
 
@@ -93,6 +92,7 @@ def test_a_device_that_is_away_is_left_out_and_joins_again(tmp_path: Path) -> No
 
 def test_a_restart_of_main_ends_no_round_for_devices_it_has_not_heard_of_yet(tmp_path: Path) -> None:
     with running(tmp_path, by_itself=True, wait_s=86_400) as world:
+        world.clock.stand_still()
         devices = world.enrolled(6)
         for device in devices:
             device.offer()
@@ -109,6 +109,7 @@ def test_a_restart_of_main_ends_no_round_for_devices_it_has_not_heard_of_yet(tmp
 
 def test_a_clock_that_jumps_by_a_day_ends_no_round(tmp_path: Path) -> None:
     with running(tmp_path, by_itself=True, wait_s=86_400, window_s=7 * 86_400) as world:
+        world.clock.stand_still()
         devices = world.enrolled(3)
         for device in devices:
             device.offer()
@@ -126,6 +127,7 @@ def test_a_clock_that_jumps_by_a_day_ends_no_round(tmp_path: Path) -> None:
 
 def test_a_late_word_on_a_round_that_is_over_leaves_the_open_one_its_own(tmp_path: Path) -> None:
     with running(tmp_path, by_itself=True, wait_s=86_400) as world:
+        world.clock.stand_still()
         first, second, third = world.enrolled(3)
         over = first.report().record.mh
         third.main.decline(over, "below-floor")
@@ -260,7 +262,7 @@ def test_a_device_changes_its_key_and_another_is_revoked(tmp_path: Path) -> None
 
         revocation = revoke(world.federation, third.id, int(world.clock()))
         for port in world.ports.values():
-            answer = httpx.post(f"{port.url}{PREFIX}/revocations", content=revocation.body, trust_env=False)
+            answer = CLIENT.post(f"{port.url}{PREFIX}/revocations", content=revocation.body)
             assert answer.status_code == 204
         wait(lambda: world.owner("main").status()["members"] == 2, "main has two members")
         wait(lambda: world.owner("aggregator").status()["members"] == 2, "the aggregator has two members")
