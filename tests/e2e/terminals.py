@@ -17,14 +17,25 @@ from typing import Final, TypeVar
 
 import httpx
 
-LIMIT_S = 120
+LIMIT_S = 300
+"""Long enough for a machine that does much else; nothing takes that long unless it is broken."""
 _TICK_S = 0.1
 _END = "--- end of block ---"
 
 T = TypeVar("T")
 
 
-_ports: Final = itertools.cycle(range(10_000 + os.getpid() % 40 * 250, 10_000 + os.getpid() % 40 * 250 + 250))
+def _place() -> int:
+    """Which of 40 places this process of the tests has; workers of one run have different ones."""
+    worker = os.environ.get("PYTEST_XDIST_WORKER")
+    return (os.getpid() if worker is None else os.getppid() + int(worker.removeprefix("gw"))) % 40
+
+
+_PORTS_EACH: Final = 250
+_ports: Final = itertools.cycle(range(10_000 + _place() * _PORTS_EACH, 10_000 + (_place() + 1) * _PORTS_EACH))
+_BASES_EACH: Final = 300
+_bases: Final = itertools.cycle(range(20_000 + _place() * _BASES_EACH, 20_000 + (_place() + 1) * _BASES_EACH, 20))
+"""Below those that the system gives to connections that go out."""
 
 
 def free_ports(count: int) -> list[int]:
@@ -34,7 +45,7 @@ def free_ports(count: int) -> list[int]:
     those that it names for port 0: between the question and the program that is to listen, one of them may be gone.
     """
     found: list[int] = []
-    for port in itertools.islice(_ports, 250):
+    for port in itertools.islice(_ports, _PORTS_EACH):
         with contextlib.suppress(OSError), socket.create_server(("localhost", port)):
             found.append(port)
         if len(found) == count:
@@ -43,8 +54,8 @@ def free_ports(count: int) -> list[int]:
 
 
 def free_base() -> int:
-    """A port followed by five more that nobody listens on."""
-    for base in range(20_000 + os.getpid() % 500 * 20, 40_000, 20):
+    """A port followed by five more that nobody listens on, and that no other process of the tests is about to take."""
+    for base in itertools.islice(_bases, _BASES_EACH // 20):
         probes = [socket.socket() for _ in range(6)]
         try:
             for offset, probe in enumerate(probes):
