@@ -21,7 +21,7 @@ import pytest
 from fanlight.services.http.sessions import API_TOKEN_FILE
 from tests.e2e.terminals import free_base
 
-LIMIT_S = 150
+LIMIT_S = 300
 
 
 class Demo:
@@ -49,29 +49,38 @@ class Demo:
     def until_said(self, text: str) -> str:
         """What it said on standard error, once that holds ``text``."""
         deadline = time.monotonic() + LIMIT_S
-        while time.monotonic() < deadline and self.popen.poll() is None:
-            if text in (said := self.errors.read_text()):
+        while True:
+            has_ended = self.popen.poll() is not None
+            if text in (said := self.errors.read_text()):  # only now: what it said last comes before its end
                 return said
+            if has_ended or time.monotonic() > deadline:
+                raise AssertionError(f"it never said {text!r}: {said}")
             time.sleep(0.1)
-        raise AssertionError(f"it never said {text!r}: {self.errors.read_text()}")
 
     def ports_answer(self) -> list[int]:
         """Which of its ports somebody listens on."""
         return [port for port in range(self.base, self.base + 6) if _answers(port)]
 
     def kill(self, role: str) -> None:
-        """Kill the process of a role, by the name of its state folder."""
+        """Kill the process of a role, by the name of its state folder, once it is there."""
+        deadline = time.monotonic() + LIMIT_S
+        while not (victims := self._processes_of(role)):
+            assert time.monotonic() < deadline, f"there is no {role}"
+            time.sleep(0.1)
+        (victim,) = victims
+        os.kill(victim, signal.SIGKILL)
+
+    def _processes_of(self, role: str) -> list[int]:
         listed = subprocess.run(["ps", "-ww", "-eo", "pid=,ppid=,args="], capture_output=True, text=True, check=True)
         own = [line.split(maxsplit=2) for line in listed.stdout.splitlines()]
-        (victim,) = [int(pid) for pid, ppid, args in own if int(ppid) == self.popen.pid and f"/{role} --port" in args]
-        os.kill(victim, signal.SIGKILL)
+        return [int(pid) for pid, ppid, args in own if int(ppid) == self.popen.pid and f"/{role} --port" in args]
 
     def ask_main(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
         """What the main server answers its owner."""
         token = (self.state / "run-1" / "federation" / "main" / API_TOKEN_FILE).read_text().strip()
         headers = {"Authorization": f"Bearer {token}"}
         answer = httpx.request(
-            method, f"http://localhost:{self.base}{path}", headers=headers, json=body, trust_env=False
+            method, f"http://localhost:{self.base}{path}", headers=headers, json=body, trust_env=False, timeout=LIMIT_S
         )
         return answer.raise_for_status().json()
 
@@ -188,8 +197,11 @@ def test_a_device_that_dies_again_is_left_out_and_the_rounds_go_on(started: Any)
     demo = started("--dataset", "shapes", "--devices", 3, "--rounds", 6, "--exit", "--json")
     demo.until_said("round 1: published")
     demo.kill("device-3")
+    demo.ask_main("PUT", "/api/v1/policy", {"paused": True})  # or the rounds are over before it has died again
     demo.until_said("device-3 is started again")
     demo.kill("device-3")
+    demo.until_said("device-3 is left out")
+    demo.ask_main("PUT", "/api/v1/policy", {"paused": False})
     code, out = demo.wait()
     assert code == 0, demo.errors.read_text()
     assert "device-3 is left out; the demo goes on with 2 devices" in demo.errors.read_text()
@@ -228,7 +240,7 @@ def test_even_if_the_demo_itself_is_killed_nothing_is_left_behind(started: Any) 
     demo.until_said("Ctrl-C ends everything")
     demo.popen.kill()
     demo.wait()
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + LIMIT_S
     while demo.ports_answer() and time.monotonic() < deadline:
         time.sleep(0.2)
     assert demo.ports_answer() == []
