@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,7 +16,7 @@ from fanlight.services.federation import issue_token_files
 from fanlight.services.fleet.connecting import Places, Watch, connect, floors
 from fanlight.services.fleet.tokens import read_tokens
 from fanlight.simulation import Data, Line, Result, Study
-from tests.services_world import World
+from tests.services_world import World, wait
 
 FEATURES = 1280
 DEMO = floors(k_min=5, accept_demo=True)
@@ -37,6 +40,23 @@ class Seen:
     @property
     def watch(self) -> Watch:
         return Watch(self.lines.append, self.news.append)
+
+
+@contextmanager
+def all_in(servers: World, devices: int) -> Iterator[None]:
+    """Inside, the first round opens when so many devices are members; the servers are paused until then.
+
+    Else it would open for the first ones, and could be over before the last ones are there.
+    """
+
+    def let_go_on() -> None:
+        wait(lambda: len(servers.aggregator.service.reception.confirmed) == devices, "all are members")
+        servers.main.service.change_policy(paused=False)
+
+    thread = threading.Thread(target=let_go_on)
+    thread.start()
+    yield
+    thread.join()
 
 
 def fleet(

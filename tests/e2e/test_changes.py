@@ -71,8 +71,10 @@ def is_complete(world: World, number: int, kind: str = "changes") -> Any:
 
 
 def test_by_itself_a_joiner_a_changer_and_a_leaver_are_taken_in_and_out_exactly(tmp_path: Path) -> None:
-    with running(tmp_path, by_itself=True, rounds=1, head="analytic") as world:
+    with running(tmp_path, by_itself=True, rounds=1, head="analytic", paused=True) as world:
         devices = [world.add_device().start() for _ in range(3)]
+        wait(lambda: world.owner("aggregator").status()["members"] == 3, "all are members before the first round")
+        world.main.service.change_policy(paused=False)
         wait(lambda: finished(world), "the head is solved and measured")
         check_collected(world, devices)
         first, second, third = devices

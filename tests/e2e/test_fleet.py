@@ -18,7 +18,7 @@ from fanlight.services.fleet.connecting import floors
 from fanlight.services.main_server.algorithm_choice import AlgorithmChoice
 from fanlight.simulation.memories import Memories
 from fanlight.storage.folder_lock import FolderLock
-from tests.fleets import DEMO, Seen, data_of, fleet
+from tests.fleets import DEMO, Seen, all_in, data_of, fleet
 from tests.services_world import CLIENT, World, running, wait
 
 
@@ -34,8 +34,9 @@ def published_sha256(world: World, version: int) -> str:
 
 def test_they_learn_together_and_each_verifies_that_it_was_summed(tmp_path: Path) -> None:
     seen = Seen()
-    with running(tmp_path / "world", by_itself=True, rounds=3) as world:
-        result = fleet(world, tmp_path / "fleet", seen=seen, rounds=3)
+    with running(tmp_path / "world", by_itself=True, rounds=3, paused=True) as world:
+        with all_in(world, 6):
+            result = fleet(world, tmp_path / "fleet", seen=seen, rounds=3)
         assert result is not None
         assert [line.round for line in result.rounds] == [1, 2, 3]
         for line in seen.lines:
@@ -59,8 +60,9 @@ def test_they_learn_together_and_each_verifies_that_it_was_summed(tmp_path: Path
 
 
 def test_what_main_measures_over_a_fleet_is_what_is_held_back(tmp_path: Path) -> None:
-    with running(tmp_path / "world", by_itself=True, rounds=1) as world:
-        result = fleet(world, tmp_path / "fleet", rounds=1)
+    with running(tmp_path / "world", by_itself=True, rounds=1, paused=True) as world:
+        with all_in(world, 6):
+            result = fleet(world, tmp_path / "fleet", rounds=1)
         assert result is not None
         wait(lambda: world.round(2, state="complete"), "the version is measured")
         found = world.owner("main").get("/api/v1/models/1")
@@ -124,9 +126,10 @@ def test_what_its_owner_does_not_allow_is_not_answered(
 
 
 def test_with_a_floor_that_is_lower_they_join(tmp_path: Path) -> None:
-    with running(tmp_path / "world", by_itself=True, demo=False, k_min=3) as world:
+    with running(tmp_path / "world", by_itself=True, demo=False, k_min=3, paused=True) as world:
         allowed = floors(k_min=3, accept_demo=False)
-        result = fleet(world, tmp_path / "fleet", rounds=1, allowed=allowed)
+        with all_in(world, 6):
+            result = fleet(world, tmp_path / "fleet", rounds=1, allowed=allowed)
         assert result is not None
         assert result.rounds[0].participants == 6
 
@@ -144,10 +147,10 @@ def test_who_drops_out_is_not_in_the_sum(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("attack", ["sign-flip:0.34,factor=30", "label-flip:0.5"])
 def test_cheats_work_together_within_what_every_report_is_held_to(attack: str, tmp_path: Path) -> None:
-    with running(tmp_path / "world", by_itself=True) as world:
+    with running(tmp_path / "world", by_itself=True, paused=True) as world, all_in(world, 6):
         honest = fleet(world, tmp_path / "honest", rounds=2)
         assert honest is not None
-    with running(tmp_path / "attacked", by_itself=True) as world:
+    with running(tmp_path / "attacked", by_itself=True, paused=True) as world, all_in(world, 6):
         attacked = fleet(world, tmp_path / "cheats", rounds=2, attack=attack)
         assert attacked is not None
         assert attacked.rounds[-1].participants == 6
@@ -155,12 +158,13 @@ def test_cheats_work_together_within_what_every_report_is_held_to(attack: str, t
 
 
 def test_what_an_algorithm_remembers_counts_once_it_was_summed(tmp_path: Path) -> None:
-    world = World(tmp_path / "world", by_itself=True, n_max=6, most_pictures=100)
+    world = World(tmp_path / "world", by_itself=True, n_max=6, most_pictures=100, paused=True)
     task = world.task.model_copy(update={"algorithm": AlgorithmChoice(name="scaffold")})
     (world.federation / "main" / TASK_FILE).write_bytes(task.to_json())
     try:
         world.start()
-        result = fleet(world, tmp_path / "fleet", rounds=3)
+        with all_in(world, 6):
+            result = fleet(world, tmp_path / "fleet", rounds=3)
         model = model_file.decode(world.owner("main").ask("GET", "/api/v1/models/3/file").content)
     finally:
         world.close()
@@ -176,8 +180,9 @@ def test_what_an_algorithm_remembers_counts_once_it_was_summed(tmp_path: Path) -
 
 
 def test_heads_are_solved_from_the_sums_of_a_fleet(tmp_path: Path) -> None:
-    with running(tmp_path / "world", by_itself=True, head="analytic", k_min=2) as world:
-        result = fleet(world, tmp_path / "fleet", rounds=2)
+    with running(tmp_path / "world", by_itself=True, head="analytic", k_min=2, paused=True) as world:
+        with all_in(world, 6):
+            result = fleet(world, tmp_path / "fleet", rounds=2)
         assert result is not None
         assert [line.live and line.live["kind"] for line in result.rounds] == ["statistics", "train"]
         assert result.rounds[0].accuracy > 0.9
@@ -185,8 +190,9 @@ def test_heads_are_solved_from_the_sums_of_a_fleet(tmp_path: Path) -> None:
 
 
 def test_a_device_that_comes_later_joins_the_sums(tmp_path: Path) -> None:
-    with running(tmp_path / "world", by_itself=True, head="analytic", k_min=2, rounds=1) as world:
-        fleet(world, tmp_path / "first", rounds=1)
+    with running(tmp_path / "world", by_itself=True, head="analytic", k_min=2, rounds=1, paused=True) as world:
+        with all_in(world, 6):
+            fleet(world, tmp_path / "first", rounds=1)
         result = fleet(world, tmp_path / "later", name="later", rounds=1)
         assert result is not None
         assert result.rounds[0].live is not None
@@ -196,17 +202,19 @@ def test_a_device_that_comes_later_joins_the_sums(tmp_path: Path) -> None:
 
 def test_who_is_put_out_is_missing_and_the_others_go_on(tmp_path: Path) -> None:
     seen = Seen()
-    with running(tmp_path / "world", by_itself=True, wait_s=2) as world:
+    with running(tmp_path / "world", by_itself=True, paused=True) as world, all_in(world, 6):
         found: list[Any] = []
         thread = threading.Thread(target=lambda: found.append(fleet(world, tmp_path / "fleet", rounds=8, seen=seen)))
         thread.start()
         wait(lambda: seen.lines, "a round is over")
+        world.main.service.change_policy(paused=True)  # or all rounds may be over before it is out
         body = revoke(world.federation, "crowd-2", int(world.clock())).body
         for port in world.ports.values():
             answer = CLIENT.post(
                 port.url + REVOCATIONS_PATH, content=body, headers={"Content-Type": "application/cbor"}
             )
             assert answer.is_success, answer.text
+        world.main.service.change_policy(paused=False)
         thread.join()
         assert found[0].rounds[0].participants == 6
         assert found[0].rounds[-1].participants == 5
