@@ -133,7 +133,7 @@ class Federation:
             self._refused[name] = f"{path}: {'no answer' if answer is None else answer.text}"
         return answer is not None and answer.is_success
 
-    def press(self, name: str, path: str) -> dict[str, Any] | None:
+    def press(self, name: str, path: str, patience_s: float = _PATIENCE_S) -> dict[str, Any] | None:
         """Perform a step and wait for its end, but not for ever: others may have to be started again first.
 
         The job; None if the step is refused now or the role is gone.
@@ -142,7 +142,7 @@ class Federation:
         if answer is None or answer.status_code != httpx.codes.ACCEPTED:
             self._refused[name] = f"{path}: {'no answer' if answer is None else answer.text}"
             return None
-        url, patience = answer.json()["status_url"], time.monotonic() + _PATIENCE_S
+        url, patience = answer.json()["status_url"], time.monotonic() + patience_s
         while (job := self.ask(name, url)) is not None and job["state"] in ("queued", "running"):
             if time.monotonic() > patience or not all(role.is_running for role in self.roles.values()):
                 break

@@ -52,7 +52,7 @@ def test_what_was_signed_before_a_restart_changes_nothing_when_it_comes_again(
         until(federation.is_at_rest, "both servers are back", federation.summary)
         before = kept(federation)
         heard = [event for role in federation.roles.values() for event in role.said("signed")]
-        with httpx.Client(trust_env=False) as client:
+        with httpx.Client(trust_env=False, timeout=60) as client:
             for event in reversed(heard):  # the newest first, so that an older word comes last
                 body = bytes.fromhex(event["body"])
                 answer = client.post(event["url"], content=body, headers=[tuple(pair) for pair in event["headers"]])
