@@ -9,29 +9,26 @@ class Finger:
     """Touches a page whose context has touch."""
 
     def __init__(self, page: Page) -> None:
+        self._page = page
         self._session = page.context.new_cdp_session(page)
-        self._at = (0.0, 0.0)
 
     def down(self, on: Locator) -> None:
         """Put it on the middle of something that is in view, and leave it there."""
-        self._at = _middle(on)
-        self._send("touchStart", [self._at])
+        self._send("touchStart", [_middle(on)])
 
-    def move(self, down: float) -> None:
-        """Draw it down the screen by so many pixels (up, where negative)."""
-        start = self._at
-        for step in range(1, 11):
-            self._at = (start[0], start[1] + down * step / 10)
-            self._send("touchMove", [self._at])
+    def draw(self, on: Locator, down: float) -> None:
+        """Put it there, draw it down the screen by so many pixels (up, where negative), and lift it."""
+        x, y = _middle(on)
+        gesture = {"x": x, "y": y, "yDistance": down, "gestureSourceType": "touch", "preventFling": True}
+        self._session.send("Input.synthesizeScrollGesture", gesture)
 
     def up(self) -> None:
         """Lift it."""
         self._send("touchEnd", [])
 
     def tap(self, on: Locator) -> None:
-        """Down and up."""
-        self.down(on)
-        self.up()
+        """Down and up, told at once: on a busy machine two tellings are so far apart that it would be held."""
+        self._page.touchscreen.tap(*_middle(on))
 
     def hold_without_click(self, on: Locator, ms: int) -> None:
         """Down for a while and up, in a browser that sends no click after that, as those of phones do."""

@@ -73,7 +73,8 @@ class Person:
         """Perform a step on its page, once that offers it, and wait until it is done."""
         self.go(page)
         expect(self.button(button)).to_be_enabled()
-        self.press(self.button(button))
+        with self.page.expect_response(lambda answer: answer.request.method == "POST"):  # "Done." may be of before
+            self.press(self.button(button))
         expect(self.page.get_by_text("Done.")).to_be_visible()
 
     def cannot(self, page: str, button: str, why: str, next_step: str) -> None:

@@ -115,9 +115,9 @@ def test_a_stranger_logs_in_by_pasting_the_link_and_comes_where_they_wanted(
         link = server.login_link()
         page.get_by_label("Login link or api-token").fill(link)
         page.get_by_role("button", name="Log in").click()
-        assert page.url == f"{server.url}/aggregate_models"
+        expect(page).to_have_url(f"{server.url}/aggregate_models")
         page.get_by_role("button", name="Log out").click()
-        assert page.url == f"{server.url}/login"
+        expect(page).to_have_url(f"{server.url}/login")
         page.goto(link)
         expect(page.get_by_role("alert")).to_contain_text("was used already")
         assert wrong == ["Failed to load resource: the server responded with a status of 401 (Unauthorized)"]
@@ -220,7 +220,7 @@ def test_a_step_that_is_not_possible_without_scripts(browser: Browser, servers: 
         assert too_wide(page) <= 0
         expect(page.get_by_role("navigation", name="Pages").get_by_role("link", name="Log")).to_be_visible()
         page.get_by_role("link", name="To the page Aggregate").click()
-        assert page.url == server.url + path
+        expect(page).to_have_url(server.url + path)
 
 
 def test_names_are_shown_as_they_are(browser: Browser, servers: dict[str, Served]) -> None:
@@ -238,6 +238,6 @@ def test_a_page_follows_what_happens(browser: Browser, servers: dict[str, Served
         page, wrong = visit(context)
         page.goto(servers["main"].url)
         page.evaluate("document.querySelector('main h1').textContent = 'out of date'; window.same = true")
-        expect(page.get_by_role("heading", level=1)).to_have_text("Waiting for devices.", timeout=15_000)
+        expect(page.get_by_role("heading", level=1)).to_have_text("Waiting for devices.")
         assert page.evaluate("window.same")
         assert not wrong
