@@ -69,7 +69,7 @@ def test_reports_that_come_at_once_lie_where_their_rows_say_and_add_up(tmp_path:
         world.aggregate()
         wait(lambda: world.open_round() == 2, "round 2 is open")
         assert (held(world)[1]["result"], held(world)[1]["accepted"]) == ("released", len(devices))
-        assert not world.report_files()
+        wait(lambda: not world.report_files(), "the reports are deleted, which the next round does not wait for")
 
 
 def test_a_receipt_can_be_had_again_also_if_two_reports_met_while_the_round_was_looked_up(

@@ -24,6 +24,8 @@ from tests.unit.cli.conftest import fanlight as fanlight  # noqa: PLC0414 - a fi
 
 EXAMPLE = DOCS.parent / "examples" / "device_from_spec.py"
 
+pytestmark = pytest.mark.timeout(3 * LIMIT_S)
+
 
 @contextmanager
 def started(token: Path, state: Path) -> Iterator[subprocess.Popen[str]]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import httpx
 import pytest
 from safetensors.numpy import save_file
 
@@ -12,7 +11,7 @@ from fanlight.cli import main as fanlight
 from fanlight.errors import NotFound
 from fanlight.learning.backbones import MAX_BACKBONE_BYTES
 from fanlight.learning.model_file import decode
-from tests.services_world import running, wait
+from tests.services_world import CLIENT, running, wait
 from tests.unit.learning.mobilenet_v2_by_hand import random_weights
 
 
@@ -67,7 +66,7 @@ def test_main_gives_its_backbone_to_members_alone_and_no_other_file(tmp_path: Pa
         own = world.task.own_backbone
         assert own is not None
         url = f"{world.ports['main'].url}/protocol/v1/backbones/"
-        assert httpx.get(url + own.sha256).status_code == 401
+        assert CLIENT.get(url + own.sha256).status_code == 401
         device = world.protocol_device()
         device.enrol()
         path = "/protocol/v1/backbones/"

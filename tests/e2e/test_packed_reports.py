@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from fanlight.learning.datasets import shapes
 from tests.crash.federation import running
 from tests.crash.invariants import Invariants
+from tests.crash.role import LIMIT_S
 from tests.crash.test_restarts import by_hand
 from tests.services_world import draw
 
 
+@pytest.mark.timeout(3 * LIMIT_S)
 def test_a_packed_task_completes_rounds_with_the_exact_sum(tmp_path: Path) -> None:
     folders = (tmp_path / "pictures-1", tmp_path / "pictures-2")
     for number, folder in enumerate(folders):

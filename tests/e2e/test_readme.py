@@ -70,7 +70,8 @@ class Place:
         return json.loads(self.shell.run(f'curl -s -H "${who}" {address}'))
 
     def get(self, usual_port: int, path: str, **headers: str) -> httpx.Response:
-        return httpx.get(f"http://localhost:{self.port(usual_port)}{path}", headers=headers, trust_env=False)
+        address = f"http://localhost:{self.port(usual_port)}{path}"
+        return httpx.get(address, headers=headers, trust_env=False, timeout=LIMIT_S)
 
     def close(self) -> None:
         self.terminals.close()

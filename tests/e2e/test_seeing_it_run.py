@@ -49,12 +49,15 @@ class Demo:
             timeout=LIMIT_S,
         )
 
+    @staticmethod
+    def metrics_of(role: OwnerClient) -> httpx.Response:
+        token = (role.state / "metrics-token").read_text().strip()
+        headers = {"Authorization": f"Bearer {token}"}
+        return httpx.get(f"{role.url}/metrics", headers=headers, trust_env=False, timeout=LIMIT_S)
+
     def metrics(self, role: str) -> dict[tuple[str, str], float]:
         """Value by name and first label's value."""
-        token = (self.roles[role].state / "metrics-token").read_text().strip()
-        answer = httpx.get(
-            f"{self.roles[role].url}/metrics", headers={"Authorization": f"Bearer {token}"}, trust_env=False
-        )
+        answer = self.metrics_of(self.roles[role])
         assert answer.status_code == 200, answer.text
         return {
             (sample.name, next(iter(sample.labels.values()), "")): sample.value
@@ -120,7 +123,7 @@ def test_status_as_a_table_and_of_one_address(demo: Demo) -> None:
 
 def test_every_role_is_ready(demo: Demo) -> None:
     for role in demo.roles.values():
-        answer = httpx.get(f"{role.url}/readyz", trust_env=False)
+        answer = httpx.get(f"{role.url}/readyz", trust_env=False, timeout=LIMIT_S)
         assert (answer.status_code, answer.json()["reasons"]) == (200, {})
 
 
@@ -144,8 +147,7 @@ def test_metrics_tell_of_rounds_devices_and_bytes(demo: Demo) -> None:
 def test_no_label_names_a_device(demo: Demo) -> None:
     names = ["device-1", "device-2"] + [line["device"] for line in demo.roles["main"].get("/api/v1/devices")["devices"]]
     for role, client in demo.roles.items():
-        token = (client.state / "metrics-token").read_text().strip()
-        text = httpx.get(f"{client.url}/metrics", headers={"Authorization": f"Bearer {token}"}, trust_env=False).text
+        text = demo.metrics_of(client).text
         assert not [name for name in names if name in text], role
 
 

@@ -13,7 +13,9 @@ from pathlib import Path
 import pytest
 
 WORDS = ["--dataset", "shapes", "--devices", "10", "--set", "picture_size=32", "--workers", "2", "--json"]
-LIMIT_S = 120.0
+LIMIT_S = 300.0
+
+pytestmark = pytest.mark.timeout(4 * LIMIT_S)
 
 
 def start(state: Path, out: Path, rounds: int) -> subprocess.Popen[str]:

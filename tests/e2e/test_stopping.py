@@ -54,7 +54,7 @@ def test_it_ends_with_long_polls_open(
 
     def aggregator_waits_for_orders() -> bool:
         address, headers = f"http://localhost:{main}/api/v1/status", {"Authorization": f"Bearer {token}"}
-        answer = httpx.get(address, headers=headers, trust_env=False).json()
+        answer = httpx.get(address, headers=headers, trust_env=False, timeout=LIMIT_S).json()
         return bool(answer["aggregator_connected"])
 
     until(aggregator_waits_for_orders, "the aggregator asks for orders")

@@ -64,7 +64,7 @@ class Main:
 
     def start_study(self, asked: dict[str, Any]) -> int:
         headers = {"Authorization": f"Bearer {read_secret(self.client.token_file).decode().strip()}"}
-        answer = httpx.post(self.url + API, json=asked, headers=headers, trust_env=False)
+        answer = httpx.post(self.url + API, json=asked, headers=headers, trust_env=False, timeout=LIMIT_S)
         number: int = answer.raise_for_status().json()["number"]
         return number
 
@@ -164,7 +164,7 @@ def test_the_same_without_scripts(browser: Browser, main: Main) -> None:
         page.goto(address)
         page.get_by_role("button", name="Stop").click()
         page.get_by_role("button", name="Remove").click()
-        assert page.url == f"{main.url}/studies"
+        expect(page).to_have_url(f"{main.url}/studies")
         assert page.locator(f"a[href='/studies/{number}']").count() == 0
 
 

@@ -4,7 +4,6 @@ import json
 import os
 from pathlib import Path
 
-import httpx
 import pytest
 
 from fanlight.cli import main
@@ -12,7 +11,7 @@ from fanlight.cli.running_roles import find_roles
 from fanlight.cli.status_looks import NO_ANSWER, look_at
 from fanlight.errors import NotPossibleNow
 from tests.e2e.terminals import free_ports
-from tests.services_world import running
+from tests.services_world import CLIENT, running
 
 
 def died(folder: Path, url: str, started: int = 1) -> Path:
@@ -100,7 +99,7 @@ def test_a_fresh_login_link_logs_in_once(tmp_path: Path, capsys: pytest.CaptureF
         [line] = capsys.readouterr().out.splitlines()
         name, _, link = line.partition(": ")
         assert name == "main"
-        assert [httpx.get(link).status_code for _ in range(2)] == [303, 401]
+        assert [CLIENT.get(link).status_code for _ in range(2)] == [303, 401]
 
 
 def test_who_gives_no_login_link_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -41,7 +41,7 @@ def finished(client: TestClient, role: DeviceRole, path: str) -> dict[str, objec
 
 
 def wait_for_model(client: TestClient, role: DeviceRole) -> None:
-    for _ in range(200):
+    for _ in range(3000):
         if client.get("/api/v1/status").json()["enrolled"]["main"] and role.store.held:
             return
         role.agent._stopping.wait(0.02)
