@@ -143,7 +143,7 @@ def test_an_altered_body(http: TestClient, clock: Clock) -> None:
 
 
 def test_an_altered_streamed_body_is_refused_at_its_end(clock: Clock) -> None:
-    with live(make_app, clock) as url, httpx.Client(auth=signer(clock)) as http:
+    with live(make_app, clock) as url, httpx.Client(auth=signer(clock), timeout=60) as http:
         headers = {"Content-Digest": content_digest(bytes(32))}
         answer = http.put(url + "/protocol/v1/stream/x", content=iter([b"abc"]), headers=headers)
         assert (answer.status_code, slug(answer)) == (401, "body-altered")
@@ -251,7 +251,7 @@ def test_an_oversized_body_is_refused_by_its_length_before_it_is_read(clock: Clo
 
 
 def test_an_oversized_body_without_a_length_is_stopped_at_the_limit(clock: Clock) -> None:
-    with live_app(make_app, clock) as (url, app), httpx.Client(auth=signer(clock)) as http:
+    with live_app(make_app, clock) as (url, app), httpx.Client(auth=signer(clock), timeout=60) as http:
         headers = {"Content-Digest": content_digest(bytes(32))}
         answer = http.put(url + "/protocol/v1/stream/x", content=zeros(4 * LIMIT), headers=headers)
     assert (answer.status_code, slug(answer)) == (413, "message-too-large")
@@ -260,7 +260,7 @@ def test_an_oversized_body_without_a_length_is_stopped_at_the_limit(clock: Clock
 
 @pytest.mark.parametrize("path", ["/step", "/login", "/api/v1/login-links"])
 def test_an_oversized_form_without_a_length_from_a_stranger(path: str) -> None:
-    with live(make_app) as url, httpx.Client() as http:
+    with live(make_app) as url, httpx.Client(timeout=60) as http:
         answer = http.post(
             url + path, content=zeros(4 * LIMIT), headers={"Content-Type": "application/x-www-form-urlencoded"}
         )

@@ -11,8 +11,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from fanlight.services.aggregator.main_client import LONG_POLL_S
 from fanlight.services.federation import init_federation
+from fanlight.services.main_server.protocol_api import LONGEST_WAIT_S
 from fanlight.services.main_server.task import Task
 from tests.e2e.terminals import LIMIT_S, Terminals, free_ports, until
 
@@ -23,7 +23,15 @@ MAIN = {
         "--workers 1 --bind localhost:{port} --timeout 600 'fanlight.apps:main_server()'"
     ),
 }
-AGGREGATOR = "exec python -m fanlight aggregator --state {state} --port {port}"
+LONG_POLL_S = LONGEST_WAIT_S
+"""The aggregator's, here: so long that no machine ends as late as one that waits a long-poll out."""
+PATIENT_AGGREGATOR = f"""
+from fanlight.services.aggregator import service
+service.LONG_POLL_S = {LONG_POLL_S}
+from fanlight import cli
+cli.main()
+"""
+AGGREGATOR = f"exec python -c '{PATIENT_AGGREGATOR}' aggregator --state {{state}} --port {{port}}"
 
 
 @pytest.fixture

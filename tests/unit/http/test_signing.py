@@ -42,7 +42,7 @@ def test_the_signature_covers_all_it_must() -> None:
 
 def test_over_a_real_connection() -> None:
     clock = Clock()
-    with live(make_app, clock) as url, httpx.Client(auth=signer(clock)) as http:
+    with live(make_app, clock) as url, httpx.Client(auth=signer(clock), timeout=60) as http:
         for path in PATHS:
             assert http.post(url + path, content=b"hello").json() == {"key_id": "me", "length": 5}
         odd = http.put(url + "/protocol/v1/stream/a%2Fb%20c;d/./e", content=b"x" * 50_000)
@@ -53,7 +53,7 @@ def test_over_a_real_connection() -> None:
 def test_a_wrong_clock_is_put_right_by_the_servers_date(offset: float) -> None:
     server_clock = time.time
     auth = signer(lambda: max(server_clock() + offset, 1000.0))
-    with live(make_app, None, server_clock) as url, httpx.Client(auth=auth) as http:
+    with live(make_app, None, server_clock) as url, httpx.Client(auth=auth, timeout=60) as http:
         assert http.post(url + "/protocol/v1/echo", content=b"hello").status_code == 200
         assert auth.clock_offset_s != 0
         streamed = {"Content-Digest": content_digest(hashlib.sha256(b"abc").digest())}
@@ -65,7 +65,7 @@ def test_a_streamed_body_is_not_sent_twice_but_the_time_is_learnt() -> None:
     server_clock = time.time
     auth = signer(Clock(1_000_000.0))
     streamed = {"Content-Digest": content_digest(hashlib.sha256(b"abc").digest())}
-    with live(make_app, None, server_clock) as url, httpx.Client(auth=auth) as http:
+    with live(make_app, None, server_clock) as url, httpx.Client(auth=auth, timeout=60) as http:
         first = http.put(url + "/protocol/v1/stream/x", content=iter([b"abc"]), headers=streamed)
         assert (first.status_code, slug(first)) == (401, "clock-skew")
         assert http.put(url + "/protocol/v1/stream/x", content=iter([b"abc"]), headers=streamed).status_code == 200

@@ -6,13 +6,18 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 EXAMPLES = Path(__file__).parents[3] / "examples"
+LIMIT_S = 600
+
+pytestmark = pytest.mark.timeout(2 * LIMIT_S)
 
 
 def rows(name: str, plot: Path) -> dict[str, list[float]]:
     """The table that an example prints: numbers by the words before them."""
     command = [sys.executable, str(EXAMPLES / name), "--small", "--plot", str(plot)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=170, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT_S, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     found: dict[str, list[float]] = {}
     for line in done.stdout.splitlines()[1:]:
