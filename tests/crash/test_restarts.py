@@ -21,6 +21,18 @@ from tests.requirements import require
 HOUR_S = 3_600
 DAY_S = 24 * HOUR_S
 SKEWED = "a server's clock and this one differ"
+jumps = pytest.mark.parametrize(
+    ("whose", "shift_s"),
+    [
+        pytest.param(ROLES[0], DAY_S, id="main-forward"),
+        pytest.param(ROLES[1], -DAY_S, id="aggregator-back"),
+        pytest.param(ROLES[2], DAY_S, id="device-1-forward"),
+        pytest.param(ROLES[0], -DAY_S, id="main-back", marks=pytest.mark.long),
+        pytest.param(ROLES[1], DAY_S, id="aggregator-forward", marks=pytest.mark.long),
+        pytest.param(ROLES[2], -DAY_S, id="device-1-back", marks=pytest.mark.long),
+    ],
+)
+"""A day to either side; in the usual run each role's clock jumps to one."""
 
 pytestmark = pytest.mark.timeout(1800)
 
@@ -75,7 +87,15 @@ def by_hand(federation: Federation, between: Callable[[], None]) -> None:
     until(federation.is_at_rest, "the next round is open everywhere", federation.summary)
 
 
-@pytest.mark.parametrize("who", [ROLES[:1], ROLES[1:2], DEVICES, ROLES], ids=["main", "aggregator", "devices", "all"])
+@pytest.mark.parametrize(
+    "who",
+    [
+        pytest.param(ROLES, id="all"),
+        pytest.param(ROLES[:1], id="main", marks=pytest.mark.long),
+        pytest.param(ROLES[1:2], id="aggregator", marks=pytest.mark.long),
+        pytest.param(DEVICES, id="devices", marks=pytest.mark.long),
+    ],
+)
 def test_stopped_and_started_between_every_pair_of_steps(
     who: tuple[str, ...], tmp_path: Path, pictures: tuple[Path, ...]
 ) -> None:
@@ -162,8 +182,7 @@ def said_by_all(federation: Federation) -> str:
     return "\n".join((role.folder / "output.txt").read_text(errors="replace") for role in federation.roles.values())
 
 
-@pytest.mark.parametrize("shift_s", [DAY_S, -DAY_S], ids=["forward", "back"])
-@pytest.mark.parametrize("whose", ROLES[:3])
+@jumps
 def test_a_clock_that_jumps_by_a_day(whose: str, shift_s: float, tmp_path: Path, pictures: tuple[Path, ...]) -> None:
     with running(tmp_path, pictures) as federation:
         federation.roles[whose].command("shift", shift_s)
@@ -174,8 +193,7 @@ def test_a_clock_that_jumps_by_a_day(whose: str, shift_s: float, tmp_path: Path,
         Invariants(federation).check()
 
 
-@pytest.mark.parametrize("shift_s", [DAY_S, -DAY_S], ids=["forward", "back"])
-@pytest.mark.parametrize("whose", ROLES[:3])
+@jumps
 def test_rounds_by_themselves_go_on_when_a_clock_jumps_by_a_day(
     whose: str, shift_s: float, tmp_path: Path, pictures: tuple[Path, ...]
 ) -> None:

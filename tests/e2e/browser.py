@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, Page, ViewportSize, expect, sync_playwright
 
@@ -21,6 +22,17 @@ FLAGS = [
 ]
 PHONE: ViewportSize = {"width": 390, "height": 844}
 DESK: ViewportSize = {"width": 1280, "height": 900}
+WINDOWS = {"phone": PHONE, "desk": DESK}
+on_every_screen = pytest.mark.parametrize(
+    ("window", "dark"),
+    [
+        pytest.param("phone", True, id="phone-dark"),
+        pytest.param("desk", False, id="desk-light"),
+        pytest.param("phone", False, id="phone-light", marks=pytest.mark.long),
+        pytest.param("desk", True, id="desk-dark", marks=pytest.mark.long),
+    ],
+)
+"""Each window and each colour scheme in the usual run, each with each in the long one."""
 PATIENCE_MS = 60_000
 """What a page shows comes at last, however busy the machine is."""
 

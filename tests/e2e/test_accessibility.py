@@ -1,6 +1,7 @@
 """Nothing on any page keeps people from using it (axe-core), and no page is wider than its window.
 
-All pages that links lead to are looked at, and those that come after a form, at 390 and at 1280 px, light and dark: in
+All pages that links lead to are looked at, and those that come after a form, at 390 and at 1280 px, light and dark
+(each with each in the long run): in
 a federation that has learned for two rounds, and at a device that finds nobody. Pages of servers without devices or
 with names from strangers, and what the other tests come to, are looked at there in the same way.
 """
@@ -8,17 +9,18 @@ with names from strangers, and what the other tests come to, are looked at there
 from __future__ import annotations
 
 import io
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 from PIL import Image, ImageFilter
-from playwright.sync_api import Browser, FilePayload, Page, expect
+from playwright.sync_api import Browser, FilePayload, Page, ViewportSize, expect
 
 from fanlight.learning.datasets import shapes
 from fanlight.learning.datasets.chance import Chance
@@ -45,6 +47,13 @@ _NO_PAGES: Final = ("/api/", "/static/")
 _TOLD_APART_BY: Final = ("state", "problem")
 
 
+Way = tuple[ViewportSize, Literal["light", "dark"], *tuple[str, ...]]
+WAYS: list[Way] = [(PHONE, "light"), (DESK, "dark")]
+if os.environ.get("FANLIGHT_LONG") == "1":
+    WAYS += [(PHONE, "dark", "color-contrast"), (DESK, "light", "color-contrast")]
+"""Windows and schemes, and the rules that still say something new there: all, if none is named."""
+
+
 @dataclass
 class Looked:
     """What was looked at, by kind, and what was found."""
@@ -53,15 +62,13 @@ class Looked:
     faults: list[str] = field(default_factory=list)
 
     def look(self, page: Page, kind: str) -> None:
-        """At the page as it is now, in all four ways; what can be unfolded is."""
+        """At the page as it is now, in all its ways; what can be unfolded is."""
         self.kinds.add(kind)
         page.evaluate("document.querySelectorAll('details').forEach(details => { details.open = true; })")
-        for window in (PHONE, DESK):
+        for window, scheme, *rules in WAYS:
             page.set_viewport_size(window)
-            for scheme in ("light", "dark"):
-                page.emulate_media(color_scheme=scheme)
-                found = violations(page) if scheme == "light" else violations(page, "color-contrast")
-                self.faults += [f"{kind} {window['width']} {scheme}: {fault}" for fault in found]
+            page.emulate_media(color_scheme=scheme)
+            self.faults += [f"{kind} {window['width']} {scheme}: {fault}" for fault in violations(page, *rules)]
             if (beyond := too_wide(page)) > 0:
                 self.faults.append(f"{kind} {window['width']}: {beyond} pixels too wide")
 

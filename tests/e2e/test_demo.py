@@ -217,7 +217,7 @@ def test_a_device_that_dies_again_is_left_out_and_the_rounds_go_on(started: Any)
 
 
 @pytest.mark.timeout(2 * LIMIT_S)
-@pytest.mark.parametrize("server", ["main", "aggregator"])
+@pytest.mark.parametrize("server", ["aggregator", pytest.param("main", marks=pytest.mark.long)])
 def test_when_a_server_dies_the_line_holds_the_rounds_so_far(started: Any, server: str) -> None:
     demo = started("--dataset", "shapes", "--rounds", 50, "--exit", "--json")
     demo.until_said("round 1: published")

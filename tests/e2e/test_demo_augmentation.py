@@ -11,7 +11,7 @@ from tests.e2e.test_demo import LIMIT_S, Demo
 
 
 @pytest.mark.timeout(2 * LIMIT_S)
-@pytest.mark.parametrize("head", ["softmax", "analytic"])
+@pytest.mark.parametrize("head", ["analytic", pytest.param("softmax", marks=pytest.mark.long)])
 def test_a_round_is_learned_from_variants_and_counts_pictures(tmp_path: Path, head: str) -> None:
     arguments = ("--dataset", "shapes", "--head", head, "--augment", "2:zoom=10", "--rounds", 1, "--exit", "--json")
     demo = Demo(tmp_path, *arguments)

@@ -23,7 +23,7 @@ def solved(folder: Path, *arguments: object) -> Iterator[dict[str, Any]]:
 
 
 @pytest.mark.timeout(2 * LIMIT_S)
-@pytest.mark.parametrize("head", ["analytic", "prototypes"])
+@pytest.mark.parametrize("head", ["analytic", pytest.param("prototypes", marks=pytest.mark.long)])
 def test_one_round_teaches_what_each_device_has_half_of(tmp_path: Path, head: str) -> None:
     for result in solved(tmp_path, "--dataset", "shapes", "--head", head):
         (only,) = result["rounds"]

@@ -145,7 +145,7 @@ def test_who_drops_out_is_not_in_the_sum(tmp_path: Path) -> None:
         assert world.audit() == []
 
 
-@pytest.mark.parametrize("attack", ["sign-flip:0.34,factor=30", "label-flip:0.5"])
+@pytest.mark.parametrize("attack", ["sign-flip:0.34,factor=30", pytest.param("label-flip:0.5", marks=pytest.mark.long)])
 def test_cheats_work_together_within_what_every_report_is_held_to(attack: str, tmp_path: Path) -> None:
     with running(tmp_path / "world", by_itself=True, paused=True) as world, all_in(world, 6):
         honest = fleet(world, tmp_path / "honest", rounds=2)

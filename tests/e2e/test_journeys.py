@@ -20,10 +20,9 @@ from playwright.sync_api import Browser, Locator, Page, ViewportSize, expect
 
 from fanlight.learning.datasets import shapes
 from fanlight.learning.datasets.chance import Chance
-from tests.e2e.browser import DESK, PHONE, chromium, visit
+from tests.e2e.browser import PHONE, WINDOWS, chromium, visit
 from tests.e2e.terminals import LIMIT_S, Terminals, free_ports
 
-WINDOWS = {"phone": PHONE, "desk": DESK}
 FIRST_OF_ALL = "Put your first pictures in."
 FIRST = 6
 """Pictures of each class that each device starts with."""
@@ -153,7 +152,7 @@ def people(browser: Browser, links: dict[str, str], window: ViewportSize) -> Ite
 
 
 @pytest.mark.timeout(3 * LIMIT_S)
-@pytest.mark.parametrize("window", WINDOWS)
+@pytest.mark.parametrize("window", ["phone", pytest.param("desk", marks=pytest.mark.long)])
 def test_from_empty_devices_to_a_better_model_and_back(browser: Browser, tmp_path: Path, window: str) -> None:
     with federation(tmp_path) as links, people(browser, links, WINDOWS[window]) as them:
         nothing_can_be_done_yet(them)

@@ -20,7 +20,7 @@ from fanlight.services.main_server import measurements
 from fanlight.services.main_server.app import MainServerParts, create_app
 from fanlight.services.main_server.settings import MainServerSettings
 from fanlight.services.main_server.task import Task
-from tests.e2e.browser import DESK, PHONE, too_wide, violations, visit
+from tests.e2e.browser import DESK, PHONE, WINDOWS, on_every_screen, too_wide, violations, visit
 from tests.e2e.lonely_device import ADDRESSES, lonely_device
 from tests.e2e.test_pages import Served, logged_in, served
 from tests.unit.main_server.past import add_round
@@ -200,19 +200,16 @@ def test_a_chart_is_drawn_anew_only_if_its_figures_changed(browser: Browser, tmp
         assert not wrong
 
 
-@pytest.mark.parametrize("window", [PHONE, DESK], ids=["phone", "desk"])
-@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-def test_the_drawing_of_who_sees_what_fits(
-    browser: Browser, tmp_path: Path, window: dict[str, int], dark: bool
-) -> None:
+@on_every_screen
+def test_the_drawing_of_who_sees_what_fits(browser: Browser, tmp_path: Path, window: str, dark: bool) -> None:
     app = apps.aggregator(AggregatorSettings(state=folder_of(tmp_path) / "aggregator"))
     with socket.create_server(("127.0.0.1", 0)) as listener, served("aggregator", app, listener) as server:
         shown(browser, server, "/", window, dark)
         shown(browser, server, "/libraries", window, dark)
 
 
-def shown(browser: Browser, server: Served, path: str, window: dict[str, int], dark: bool) -> None:
-    with logged_in(browser, server, window, dark=dark) as context:  # type: ignore[arg-type]
+def shown(browser: Browser, server: Served, path: str, window: str, dark: bool) -> None:
+    with logged_in(browser, server, WINDOWS[window], dark=dark) as context:
         page, wrong = visit(context)
         page.goto(server.url + path)
         assert too_wide(page) <= 0

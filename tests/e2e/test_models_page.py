@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, ViewportSize, expect
+from playwright.sync_api import Browser, expect
 
 from fanlight.cli.owner_client import OwnerClient
 from fanlight.cli.status_looks import look_at
@@ -16,7 +16,7 @@ from fanlight.protocol.manifest import Manifest, SignedManifest
 from fanlight.protocol.plan import Kind
 from fanlight.services.http.sessions import API_TOKEN_FILE
 from fanlight.services.main_server.app import MainServerParts
-from tests.e2e.browser import DESK, PHONE, too_wide, violations, visit
+from tests.e2e.browser import WINDOWS, on_every_screen, too_wide, violations, visit
 from tests.e2e.test_pages import Served, logged_in, served
 from tests.services_world import CLIENT, ProtocolDevice, World, running, wait
 from tests.unit.main_server.past import add_round, measure, server
@@ -115,13 +115,12 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Served,
         yield made, parts
 
 
-@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-@pytest.mark.parametrize("window", [PHONE, DESK], ids=["phone", "desk"])
+@on_every_screen
 def test_the_pages_fit_the_screen(
-    browser: Browser, measured: tuple[Served, MainServerParts], window: ViewportSize, dark: bool
+    browser: Browser, measured: tuple[Served, MainServerParts], window: str, dark: bool
 ) -> None:
     made, parts = measured
-    with logged_in(browser, made, window, dark=dark) as context:
+    with logged_in(browser, made, WINDOWS[window], dark=dark) as context:
         page, wrong = visit(context)
         models = ("/models", "/models/1?with=0", "/models/1/current")
         for path in ("/rounds", "/rounds/1", *models, "/devices", "/task", "/log"):

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Locator, Page, ViewportSize, expect
+from playwright.sync_api import Browser, Locator, Page, expect
 
 from fanlight.services.device.role import DeviceRole
-from tests.e2e.browser import DESK, PHONE, too_wide, violations
+from tests.e2e.browser import DESK, WINDOWS, on_every_screen, too_wide, violations
 from tests.e2e.drawn_cats import MAUZ, MINKA, draw_cats
 from tests.e2e.test_pages import Served, logged_in
 from tests.e2e.trained_device import draw, opened, shows, trained_device
@@ -56,14 +56,13 @@ def test_six_pictures_of_a_cat_are_enough_to_know_it(
         assert not wrong
 
 
-@pytest.mark.parametrize("window", [PHONE, DESK], ids=["phone", "desk"])
-@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@on_every_screen
 def test_the_page_fits_and_everybody_can_use_it(
-    browser: Browser, device: tuple[Served, DeviceRole], window: ViewportSize, dark: bool
+    browser: Browser, device: tuple[Served, DeviceRole], window: str, dark: bool
 ) -> None:
     server, role = device
     role.library.notice()
-    with logged_in(browser, server, window, dark=dark) as context:
+    with logged_in(browser, server, WINDOWS[window], dark=dark) as context:
         page, wrong = opened(context, f"{server.url}/own")
         shows(page, "What it does not know")
         assert too_wide(page) == 0

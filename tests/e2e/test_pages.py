@@ -23,14 +23,13 @@ from fanlight.services.main_server import measurements
 from fanlight.services.main_server.app import create_app
 from fanlight.services.main_server.settings import MainServerSettings
 from fanlight.services.main_server.task import Task
-from tests.e2e.browser import DESK, PHONE, too_wide, violations, visit
+from tests.e2e.browser import DESK, PHONE, WINDOWS, on_every_screen, too_wide, violations, visit
 
 CLASSES = ("cat", "dog", "<b>not bold", "ن" * 64, "W" * 64)
 PATHS = {
     "main": ("/", "/aggregate_models", "/send_model_clients", "/measure"),
     "aggregator": ("/", "/aggregate_models", "/send_model_secagg", "/rounds", "/log"),
 }
-WINDOWS = {"phone": PHONE, "desk": DESK}
 
 
 @dataclass(frozen=True)
@@ -123,8 +122,7 @@ def test_a_stranger_logs_in_by_pasting_the_link_and_comes_where_they_wanted(
         assert wrong == ["Failed to load resource: the server responded with a status of 401 (Unauthorized)"]
 
 
-@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-@pytest.mark.parametrize("window", WINDOWS)
+@on_every_screen
 @pytest.mark.parametrize("role", PATHS)
 def test_pages_fit_the_screen(browser: Browser, servers: dict[str, Served], role: str, window: str, dark: bool) -> None:
     with logged_in(browser, servers[role], WINDOWS[window], dark=dark) as context:
@@ -155,8 +153,7 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         yield made
 
 
-@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-@pytest.mark.parametrize("window", WINDOWS)
+@on_every_screen
 def test_figures_fit_the_screen(browser: Browser, measured: Served, window: str, dark: bool) -> None:
     with logged_in(browser, measured, WINDOWS[window], dark=dark) as context:
         page, wrong = visit(context)

@@ -11,9 +11,9 @@ from playwright.sync_api import Browser, Locator, Route, expect
 from fanlight.learning.datasets import shapes
 from fanlight.services.device.library.records import State
 from fanlight.services.device.role import DeviceRole
-from tests.e2e.browser import DESK, PHONE, too_wide, violations, visit
+from tests.e2e.browser import DESK, PHONE, WINDOWS, on_every_screen, too_wide, violations, visit
 from tests.e2e.finger import Finger
-from tests.e2e.test_pages import WINDOWS, Served, logged_in
+from tests.e2e.test_pages import Served, logged_in
 from tests.e2e.trained_device import draw, labels, opened, shows, trained_device
 from tests.unit.device.joined import done
 
@@ -371,8 +371,7 @@ def test_what_is_suggested_can_be_read(browser: Browser, suggested: tuple[Served
         assert not wrong
 
 
-@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-@pytest.mark.parametrize("window", WINDOWS)
+@on_every_screen
 def test_pages_fit_the_screen(browser: Browser, suggested: tuple[Served, DeviceRole], window: str, dark: bool) -> None:
     server, role = suggested
     with logged_in(browser, server, WINDOWS[window], dark=dark) as context:

@@ -163,7 +163,7 @@ def gunicorn_of_procfile(place: Place) -> dict[str, tuple[str, dict[str, str]]]:
     return lines
 
 
-@pytest.mark.parametrize("source", [gunicorn_of_readme, gunicorn_of_procfile])
+@pytest.mark.parametrize("source", [gunicorn_of_procfile, pytest.param(gunicorn_of_readme, marks=pytest.mark.long)])
 def test_under_gunicorn(place: Place, source: Callable[[Place], dict[str, tuple[str, dict[str, str]]]]) -> None:
     place.shell.run(blocks(place.here(section("Four terminals")))[0])
     usual_ports = {"main": 8000, "aggregator": 8003, "device": 8001}

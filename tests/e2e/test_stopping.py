@@ -43,8 +43,15 @@ def terminals(tmp_path: Path) -> Iterator[Terminals]:
 
 
 @pytest.mark.timeout(2 * LIMIT_S)
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["ctrl-c", "sigterm"])
-@pytest.mark.parametrize("server", MAIN)
+@pytest.mark.parametrize(
+    ("server", "number"),
+    [
+        pytest.param("uvicorn", signal.SIGINT, id="uvicorn-ctrl-c"),
+        pytest.param("gunicorn", signal.SIGTERM, id="gunicorn-sigterm"),
+        pytest.param("uvicorn", signal.SIGTERM, id="uvicorn-sigterm", marks=pytest.mark.long),
+        pytest.param("gunicorn", signal.SIGINT, id="gunicorn-ctrl-c", marks=pytest.mark.long),
+    ],
+)
 def test_it_ends_with_long_polls_open(
     terminals: Terminals, tmp_path: Path, server: str, number: signal.Signals
 ) -> None:

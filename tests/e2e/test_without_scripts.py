@@ -57,7 +57,10 @@ def put_in(page: Page, home: str, folder: Path, seed: int) -> None:
 
 
 @pytest.mark.timeout(2 * LIMIT_S)
-@pytest.mark.parametrize("added_up", ADDED_UP, ids=("aggregator", "main"))
+@pytest.mark.parametrize(
+    "added_up",
+    [pytest.param(ADDED_UP[0], id="aggregator"), pytest.param(ADDED_UP[1], id="main", marks=pytest.mark.long)],
+)
 def test_the_seven_steps_without_scripts(browser: Browser, tmp_path: Path, added_up: Steps) -> None:
     with federation(tmp_path) as links, ExitStack() as stack:
         pages = {name: visitor(stack, browser, link) for name, link in links.items()}
