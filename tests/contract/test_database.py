@@ -12,12 +12,13 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Column, Integer, MetaData, Table, func, insert, select, text, update
+from sqlalchemy.exc import IntegrityError
 
 from fanlight.errors import Refused, StorageError
 from fanlight.storage import migrating
 from fanlight.storage.database import Database
 from fanlight.storage.migrating import Role, migrate
-from fanlight.storage.tables import main
+from fanlight.storage.tables import device, main
 
 metadata = MetaData()
 counters = Table(
@@ -234,6 +235,22 @@ def test_files_of_models_move_to_a_table_of_their_own(tmp_path: Path) -> None:
             found = select(models.version, models.published, models.size, files.content)
             rows = tx.execute(found.join(main.model_files, files.sha256 == models.sha256).order_by(models.version))
             assert [tuple(row) for row in rows] == [(number, True, number, b"x" * number) for number in (0, 1, 2)]
+
+
+def test_what_a_device_remembers_outlives_the_column_that_goes(tmp_path: Path) -> None:
+    row = {"number": 3, "head": bytes(32), "mh": bytes([1]) * 32, "counted": True, "algorithm": "scaffold"}
+    with Database(tmp_path / "role.sqlite") as made:
+        with made.transaction() as tx:
+            config = migrating._config("device")
+            config.attributes["connection"] = tx
+            command.upgrade(config, "0007")
+            old = "INSERT INTO memories VALUES (:number, :head, 7, :mh, :counted, :algorithm, x'0102')"
+            tx.execute(text(old), row)
+        migrate(made, "device")
+        with made.transaction() as tx:
+            assert tx.execute(select(device.memories)).one()._asdict() == row | {"content": b"\1\2"}
+            with pytest.raises(IntegrityError):  # a round's row is one, as before
+                tx.execute(insert(device.memories).values(row | {"number": 4, "content": b""}))
 
 
 def test_a_database_from_a_newer_version_is_refused_untouched(database: Database) -> None:

@@ -40,10 +40,10 @@ def answer(store: DeviceStore, mh: bytes) -> None:
         tx.execute(rounds.insert().values(line))
 
 
-def train_and_send(store: DeviceStore, version: int, value: float, mh: bytes) -> None:
+def train_and_send(store: DeviceStore, value: float, mh: bytes) -> None:
     answer(store, mh)
     with store.database.transaction() as tx:
-        memories.trained(tx, mh, version, left(value))
+        memories.trained(tx, mh, left(value))
     with store.database.transaction() as tx:
         memories.sent(tx, mh, mh)
 
@@ -60,7 +60,7 @@ def known(store: DeviceStore, *spans: tuple[int, int], algorithm: str = "scaffol
 
 
 def test_it_counts_when_the_round_does(store: DeviceStore) -> None:
-    train_and_send(store, 0, 1.0, MH[1])
+    train_and_send(store, 1.0, MH[1])
     assert known(store, (1, 1)) == []
     assert store.memories.in_question() == {MH[1]}
     end(store, MH[1], counted=True)
@@ -70,14 +70,14 @@ def test_it_counts_when_the_round_does(store: DeviceStore) -> None:
 
 
 def test_it_does_not_when_the_report_was_left_out_or_the_round_failed(store: DeviceStore) -> None:
-    train_and_send(store, 0, 1.0, MH[1])
+    train_and_send(store, 1.0, MH[1])
     end(store, MH[1], counted=False)
     assert known(store, (1, 1)) == []
     assert store.memories.in_question() == frozenset()
 
 
 def test_after_an_abandoned_round_it_is_sent_again(store: DeviceStore) -> None:
-    train_and_send(store, 0, 1.0, MH[0])
+    train_and_send(store, 1.0, MH[0])
     assert store.memories.to_send(MH[0]) == {}
     end(store, MH[0], counted=False, again=True)
     assert {name: vector[0] for name, vector in store.memories.to_send(MH[0]).items()} == {"control": -1, "steps": 1}
@@ -91,21 +91,21 @@ def test_after_an_abandoned_round_it_is_sent_again(store: DeviceStore) -> None:
 def test_training_anew_forgets_what_was_not_sent(store: DeviceStore) -> None:
     for value in (1.0, 2.0):
         with store.database.transaction() as tx:
-            memories.trained(tx, MH[int(value)], 0, left(value))
+            memories.trained(tx, MH[int(value)], left(value))
     assert store.memories.to_send(MH[1]) == {}
     with store.database.transaction() as tx:
-        memories.trained(tx, MH[3], 0, None)
+        memories.trained(tx, MH[3], None)
     assert store.memories.to_send(MH[2]) == {}
 
 
 def test_after_going_back_it_is_what_it_was_then(store: DeviceStore) -> None:
     for number in range(1, 5):
-        train_and_send(store, number - 1, float(number), MH[number])
+        train_and_send(store, float(number), MH[number])
         end(store, MH[number], counted=True)
     assert [known(store, (1, number)) for number in range(1, 5)] == [[1.0], [2.0], [3.0], [4.0]]
     assert known(store, (1, 9)) == [4.0], "it was not in those since"
     assert known(store, (1, 1), (9, 9)) == [1.0], "that went on from version 1 without it"
-    train_and_send(store, 1, 9.0, MH[9])
+    train_and_send(store, 9.0, MH[9])
     end(store, MH[9], counted=True)
     assert known(store, (1, 1), (9, 9)) == [9.0]
     assert known(store, (1, 2)) == [2.0], "not what was learned when version 1 was started from once more"
@@ -113,7 +113,7 @@ def test_after_going_back_it_is_what_it_was_then(store: DeviceStore) -> None:
 
 def test_it_begins_anew_where_the_server_does(store: DeviceStore) -> None:
     """Another algorithm has been there in between, or a head that was solved, or a new line."""
-    train_and_send(store, 0, 1.0, MH[1])
+    train_and_send(store, 1.0, MH[1])
     end(store, MH[1], counted=True)
     assert known(store, (3, 3)) == []
     assert known(store) == []
@@ -122,7 +122,7 @@ def test_it_begins_anew_where_the_server_does(store: DeviceStore) -> None:
 
 def test_only_the_newest_are_kept(store: DeviceStore) -> None:
     for number in range(1, 21):
-        train_and_send(store, number - 1, float(number), MH[number])
+        train_and_send(store, float(number), MH[number])
         end(store, MH[number], counted=True)
     assert known(store, (1, 20)) == [20.0]
     assert known(store, (1, 4)) == []

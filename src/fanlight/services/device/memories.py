@@ -39,7 +39,7 @@ _KNOWN: Final = Statement(
 )
 _CONTENT: Final = Statement(select(_COLUMNS.content).where(_COLUMNS.number == bindparam("wanted")))
 _FORGET_PREPARED: Final = Statement(delete(memories).where(_NOT_SENT))
-_KEEP: Final = Statement(insert(memories), "head", "model_version", "counted", "algorithm", "content")
+_KEEP: Final = Statement(insert(memories), "head", "counted", "algorithm", "content")
 _BIND: Final = Statement(update(memories).where(_NOT_SENT, _COLUMNS.head == bindparam("made")), "mh")
 _COUNT: Final = Statement(update(memories).where(_OF_ROUND), "counted")
 _UNBIND: Final = Statement(update(memories).where(_OF_ROUND), "mh")
@@ -103,11 +103,11 @@ class Memories:
             return frozenset(row.mh for row in _OPEN.all(tx))
 
 
-def trained(tx: Connection, head: bytes, version: int, left: Left | None) -> None:
+def trained(tx: Connection, head: bytes, left: Left | None) -> None:
     """There was a training: what the one before left, and was not sent, is forgotten."""
     _FORGET_PREPARED.run(tx)
     if left is not None:
-        _KEEP.run(tx, head=head, model_version=version, counted=False, **left._asdict())
+        _KEEP.run(tx, head=head, counted=False, **left._asdict())
 
 
 def sent(tx: Connection, head: bytes, mh: bytes) -> None:

@@ -214,7 +214,7 @@ class DeviceStore:
             kept = _move(tx, prepared.with_(state=_state(before).value), PreparationEvent.TRAIN)
             if held is None or not _made_for(kept, held):
                 kept = _move(tx, kept, PreparationEvent.NEW_MODEL)
-            memories.trained(tx, prepared.head, prepared.model_version, left)
+            memories.trained(tx, prepared.head, left)
         self._models.keep_only("local", prepared.head)
         self._models.keep_only("sums", prepared.sums, *self.account.files)
         return kept

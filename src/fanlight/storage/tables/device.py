@@ -47,7 +47,6 @@ memories = Table(
     metadata,
     Column("number", Integer, primary_key=True),
     Column("head", LargeBinary(32), nullable=False),  # the local model that it was trained with
-    Column("model_version", Integer, nullable=False),  # the global one that it started from
     Column("mh", LargeBinary(32), unique=True),  # the round that it went into
     Column("counted", Boolean, nullable=False, server_default=false()),  # was it in the sum of a released one
     Column("algorithm", String, nullable=False),
