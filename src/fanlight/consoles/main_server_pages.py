@@ -128,6 +128,7 @@ def _present(console: Console, parts: MainServerParts) -> APIRouter:
             patience=PATIENCE_ROUNDS,
             held=status["held"],
             changes=status["changes"],
+            held_back=status["held_back"],
             numbers=NUMBERS,
             choices=CHOICES,
             texts=TEXTS,

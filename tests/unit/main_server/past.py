@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -40,9 +41,18 @@ def server(
 
 
 def add_round(
-    parts: MainServerParts, number: int, *, state: str = "complete", kind: str = "train", reason: str = "too few"
+    parts: MainServerParts,
+    number: int,
+    *,
+    state: str = "complete",
+    kind: str = "train",
+    reason: str = "too few",
+    supporters: Sequence[int] = (),
 ) -> None:
-    """A round that is over, from the current model; a training round adds a version, published."""
+    """A round that is over, from the current model; a training round adds a version, published.
+
+    ``supporters`` are devices with pictures of each class; all five of the round by default.
+    """
     service = parts.service
     with service.database.transaction() as tx:
         current = service.models.current(tx)
@@ -57,7 +67,7 @@ def add_round(
             )
         )  # fmt: skip
         if kind == "train" and state == "complete":
-            _add_version(parts, tx, number)
+            _add_version(parts, tx, number, supporters)
         service.log.append(tx, [LogEntry("verdict", b"round %d" % number)])
 
 
@@ -87,10 +97,11 @@ def measure(parts: MainServerParts, number: int, received: list[list[int]], loca
         measurements.store(tx, number, model, Totals(count=5, received=both[0], local=both[1]))
 
 
-def _add_version(parts: MainServerParts, tx: Connection, number: int) -> None:
+def _add_version(parts: MainServerParts, tx: Connection, number: int, supporters: Sequence[int]) -> None:
     models = parts.service.models
     plan = parts.service.task.plan
     size = plan.features * len(plan.classes) + len(plan.classes)
-    totals = Totals(count=5, steps=np.ones(size, np.int32), unit=0.01, supporters=np.full(len(plan.classes), 5))
+    having = np.array(supporters or [5] * len(plan.classes))
+    totals = Totals(count=5, steps=np.ones(size, np.int32), unit=0.01, supporters=having)
     models.add(tx, totals, models.current(tx).sha256, number, 1_800_000_010.0 + number)
     models.publish(tx, number)

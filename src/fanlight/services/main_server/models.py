@@ -21,7 +21,15 @@ from fanlight.learning.tuned_backbone import Tensors, normalisation
 from fanlight.protocol.contribution import Totals
 from fanlight.protocol.plan import Plan
 from fanlight.protocol.statistics import Sums
-from fanlight.services.main_server import algorithm_memories, collected_sums, members, notes, solving, taught_by
+from fanlight.services.main_server import (
+    algorithm_memories,
+    collected_sums,
+    held_back_classes,
+    members,
+    notes,
+    solving,
+    taught_by,
+)
 from fanlight.services.main_server.collected_sums import Collected
 from fanlight.services.main_server.fine_tuning import first_tensors
 from fanlight.services.main_server.next_version import move
@@ -223,7 +231,7 @@ class Models:
             known,
             choice,
             totals,
-            held_back=self._held_back(tx, totals.supporters),
+            held_back=self._held_back(tx, totals.supporters, round_number),
             members=members.count_confirmed(tx),
             tuned=model.tuned,
         )
@@ -241,12 +249,16 @@ class Models:
             before = collected_sums.read(tx)
             assert before is not None  # or the round would have failed
             collected = before.changed(totals, round_number)
-        head = solving.solve_version(tx, plan, collected, self._held_back(tx, collected.supporters), number)
+        held_back = self._held_back(tx, collected.supporters, round_number)
+        head = solving.solve_version(tx, plan, collected, held_back, number)
         taught_by.keep(tx, number, taught_by.of_collected(collected))
         return version_model(plan, number, head)
 
-    def _held_back(self, tx: Connection, supporters: NDArray[np.int64]) -> HeldBack:
-        return HeldBack.of(supporters, notes.read(tx, notes.SUPPORTERS, self._tasks.task.policy.supporters))
+    def _held_back(self, tx: Connection, supporters: NDArray[np.int64], round_number: int) -> HeldBack:
+        least = notes.read(tx, notes.SUPPORTERS, self._tasks.task.policy.supporters)
+        found = HeldBack.of(supporters, least)
+        held_back_classes.keep(tx, round_number, found, least)
+        return found
 
     def publish(self, tx: Connection, round_number: int) -> None:
         """Hand out the version that a round made, if it made one: it is the current one now."""

@@ -12,6 +12,7 @@ from fanlight.services.http.paging import paging
 from fanlight.services.http.steps import StepView
 from fanlight.services.main_server import (
     changing_sums,
+    held_back_classes,
     lines,
     measurements,
     members,
@@ -72,6 +73,7 @@ class Overview:
                 "devices_with_model": having,
                 "finished": self._conductor.course.finished(tx),
                 "held": asdict(held) if (held := self._conductor.course.hold(tx)) else None,
+                "held_back": held_back_classes.as_json(tx, service.task),
                 "changes": changing_sums.as_json(tx, service.task, service.changers, service.presence),
                 "quarantined": quarantine.listed(tx, policy.k_min),
                 "incidents": incident_count(tx, service.log),
