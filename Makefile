@@ -56,7 +56,7 @@ lint: $(VENV)/.stamp-dev  ## formatting, style, types, layers
 bench: $(VENV)/.stamp-dev $(DATA)/.stamp  ## run benchmarks/NAME.py: make bench NAME=round ARGS="--json"
 	@test -f "benchmarks/$(NAME).py" || { \
 	  echo "make bench NAME=<script>: there is no benchmarks/$(NAME).py" >&2; ls benchmarks >&2; exit 2; }
-	@$(BIN)/python "benchmarks/$(NAME).py" $(ARGS)
+	@FANLIGHT_DATA_DIR="$${FANLIGHT_DATA_DIR:-$(CURDIR)/$(DATA)}" $(BIN)/python "benchmarks/$(NAME).py" $(ARGS)
 
 bench-flower: $(VENV)/.stamp-dev  ## measure rounds of Flower, in an environment of its own, which NAME=secure_aggregation uses too
 	@$(FLOWER_VENV)/bin/python -c 'import flwr, ray, torch' 2>/dev/null || { $(PYTHON) -m venv $(FLOWER_VENV) && \

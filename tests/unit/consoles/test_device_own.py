@@ -88,6 +88,23 @@ def test_a_name_is_added_changed_and_deleted(served: tuple[TestClient, DeviceRol
     assert role.library.own.all == ()
 
 
+def test_from_a_new_name_the_way_leads_to_its_pictures_and_back(
+    served: tuple[TestClient, DeviceRole], tmp_path: Path
+) -> None:
+    browser, _ = served
+    press(browser, do="add", name="Minka", kind="")
+    way = next(link["href"] for link in Page.of(browser.get("/own")).all("a") if link["href"].endswith("#put-in"))
+    page = Page.of(browser.get(way))
+    assert [option["value"] for option in page.all("option") if "selected" in option] == ["Minka"]
+    six = [("files", (path.name, path.read_bytes())) for path in draw(tmp_path / "six", "star", 6, "own-")]
+    answer = browser.post("/pictures/add", data={"csrf": page.csrf(), "label": "Minka"}, files=six)
+    page = Page.of(browser.get(answer.headers["location"]))
+    assert "6 pictures put in: 6 Minka." in " ".join(page.text.split())
+    assert "for this home alone, stands on the page Own names" in page.text
+    assert "/own#known" in [link["href"] for link in page.all("a")]
+    assert "more, please" not in Page.of(browser.get("/own")).text
+
+
 @pytest.mark.parametrize(
     "form",
     [

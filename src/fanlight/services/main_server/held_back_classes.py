@@ -38,7 +38,7 @@ def as_json(tx: Connection, task: Task) -> dict[str, Any] | None:
         ``round``: that taught the newest version; ``classes``: names; ``least``: as in ``keep``; ``nothing_learned``:
         is no class, or only one, left for the others to be told from.
     """
-    known = json.loads(notes.read_text(tx, _KEY) or "{}")
+    known: dict[str, Any] = json.loads(notes.read_text(tx, _KEY) or "{}")
     if not known.get("classes"):
         return None
     names = [task.classes[number] for number in known["classes"]]
