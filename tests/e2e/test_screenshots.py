@@ -63,8 +63,8 @@ def test_a_picture_shows_what_it_is_to_show(browser: Browser, tmp_path: Path) ->
 def test_a_picture_that_does_not_is_not_taken(browser: Browser, tmp_path: Path, text: str) -> None:
     with browser.new_context() as context:
         page = context.new_page()
-        page.set_default_timeout(500)
         page.set_content(PAGE)
+        page.set_default_timeout(3_000)  # waited out in vain for the text, and enough for all else
         with pytest.raises((AssertionError, Error), match="does not show"):
             Album(browser, tmp_path).take(page, "done", "The step is done.", text)
         assert not list(tmp_path.iterdir())
