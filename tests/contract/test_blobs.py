@@ -137,7 +137,7 @@ except StorageError as error:
     print(error.slug, [path.name for path in folder.root.iterdir()])
 """
     answer = subprocess.run(
-        [sys.executable, "-c", script, str(tmp_path / "blobs")], capture_output=True, text=True, check=True, timeout=60
+        [sys.executable, "-c", script, str(tmp_path / "blobs")], capture_output=True, text=True, check=True, timeout=240
     )
     assert answer.stdout.strip() == "disk-full []"
 

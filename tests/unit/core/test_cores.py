@@ -26,7 +26,7 @@ def test_results_come_in_the_order_of_the_items_from_several_threads() -> None:
     both = threading.Barrier(2)
 
     def work(item: int) -> int:
-        both.wait(10)  # nobody goes on alone
+        both.wait(60)  # nobody goes on alone
         return -item
 
     assert on_all_cores(work, range(6)) == [0, -1, -2, -3, -4, -5]
