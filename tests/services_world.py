@@ -13,7 +13,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from email.utils import formatdate
 from pathlib import Path
@@ -467,8 +467,12 @@ class World:
 
     def report_files(self) -> dict[str, bytes]:
         """Every file in the aggregator's reports folder, unfinished ones too."""
-        folder = self.federation / "aggregator" / "reports"
-        return {path.name: path.read_bytes() for path in sorted(folder.iterdir()) if path.is_file()}
+        found = dict[str, bytes]()
+        for path in sorted((self.federation / "aggregator" / "reports").iterdir()):
+            with suppress(FileNotFoundError):  # it may be deleted just now
+                if path.is_file():
+                    found[path.name] = path.read_bytes()
+        return found
 
     def round_keys(self, role: str) -> list[str]:
         return sorted(path.name for path in (self.federation / role / "round-keys").iterdir())

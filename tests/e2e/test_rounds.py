@@ -150,7 +150,7 @@ def test_an_abandoned_round_is_listed_and_the_next_one_opens(tmp_path: Path) -> 
     with running(tmp_path, by_itself=True, rounds=2, window_s=600) as world:
         present, silent = world.add_device().start(), world.protocol_device()
         silent.enrol()
-        wait(lambda: world.aggregator.service.rounds.latest() and world.report_files(), "the first report is here")
+        wait(lambda: world.snapshot()["reports"], "the first report is here")
         first = SignedManifest.decode(silent.offer().manifest or b"").hash
         world.clock.offset += 601
         entry = wait(lambda: world.round(1, state="abandoned"), "the first round is given up")
