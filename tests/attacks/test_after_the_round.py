@@ -28,7 +28,7 @@ from fanlight.services.server.chained_log import ChainedLog
 from fanlight.storage.blobs import BlobFolder
 from fanlight.storage.database import Database
 from fanlight.storage.tables.main import model_files
-from tests.services_world import ProtocolDevice, Sent, World, contribution_of, running
+from tests.services_world import ProtocolDevice, Sent, World, contribution_of, running, wait
 
 Files = dict[Path, bytes]
 ROLES = {"main": MASK_MAIN, "aggregator": MASK_AGGREGATOR}
@@ -108,6 +108,7 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Told]:
         world.owner("main").step("/send_model_clients")
         assert world.round(1, state="complete", participants=3)
         world.check_traces()
+        wait(lambda: world.open_round() == 2, "the next round is open, and no file comes or goes")
         yield Told(world, devices, reports, keys, amid, all_files(world.federation), shown)
 
 
