@@ -200,8 +200,8 @@ class Study(BaseModel):
 
     @property
     def fewest_reports(self) -> int:
-        """How many reports a sum needs."""
-        return K_MIN if self.is_opened else 1
+        """How many reports a sum needs: those of the protocol in ``fast``, too, unless rounds are of one device."""
+        return K_MIN if self.is_opened else min(K_MIN, self.per_round)
 
     @property
     def fewest_asked(self) -> int:
