@@ -10,27 +10,30 @@ import numpy as np
 from fanlight.learning.algorithms.local import Descent
 from fanlight.simulation.learners import HeadLearner, Learner
 from fanlight.simulation.modules import ModuleLearner
-from fanlight.simulation.population import Part
+from fanlight.simulation.population import Part, Population
 from fanlight.simulation.result import Result, figures
 from fanlight.simulation.seeds import stream
 from fanlight.simulation.study import Study
-from fanlight.simulation.workshop import Workshop
 
 MOST_ALONE = 20
 """Devices that are trained alone; of more, so many are drawn by lot."""
 _LONGER = 10
 
 
-def with_baselines(study: Study, workshop: Workshop, result: Result) -> Result:
+def with_baselines(study: Study, learner: Learner, population: Population, result: Result) -> Result:
     """The result with both baselines, by the same head, training settings and test examples.
 
     A federation passes over its examples in every round, so a baseline must not be held to the epochs of one: it takes
     up to ten times as many, and those of all rounds at most, and keeps its best by its validation examples.
+
+    Args:
+        study, learner, result: of the federation.
+        population: its devices' examples as they are, and not as cheats call them.
     """
-    population, test = workshop.population, workshop.population.test
+    test = population.test
     epochs = min(max(study.rounds, 1), _LONGER) * study.training.epochs
     longer = study.model_copy(update={"training": study.training.model_copy(update={"epochs": epochs})})
-    learner = _longer(workshop.learner, longer)
+    learner = _longer(learner, longer)
     pooled = _fit(learner, *population.pooled(), study.seed, 0)
     there = np.flatnonzero(population.learns)
     drawn = there[stream(study.seed, "alone").permutation(there.size)[:MOST_ALONE]]

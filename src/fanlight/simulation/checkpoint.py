@@ -7,7 +7,8 @@ remembers, and in its metadata which line it belongs to. A line without its chec
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -23,7 +24,9 @@ from fanlight.simulation.buffered import Buffer
 from fanlight.simulation.learners import Published
 from fanlight.simulation.result import Line
 from fanlight.simulation.server import Floats, Global
+from fanlight.storage.folder_lock import FolderLock
 
+CHECKPOINT = "checkpoint.safetensors"
 _FORMAT = 2
 _MEMORY = "memory."
 _VERSION = "version."
@@ -72,10 +75,29 @@ class Checkpoints:
     Attributes:
         folder: of the result.
         study: whose run it is, as JSON; that of another one is not gone on with.
+        of: what it learns from, see ``fingerprint``; likewise.
     """
 
     folder: Path | None
     study: Mapping[str, Any]
+    of: str = ""
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """No other process may go on with the run meanwhile. Workers are forked before: they would hold it, too.
+
+        Raises:
+            StorageError: another one does (slug ``state-in-use``), or the disk refuses.
+        """
+        if self.folder is None:
+            yield
+            return
+        lock = FolderLock(self.folder)
+        lock.acquire()
+        try:
+            yield
+        finally:
+            lock.release()
 
     def keep(self, standing: Standing) -> None:
         """After one more round.
@@ -89,6 +111,7 @@ class Checkpoints:
         metadata = {
             "format": _FORMAT,
             "study": dict(self.study),
+            "of": self.of,
             "round": last.round,
             "clip_micro": state.clip_micro,
             "solved": state.solved,
@@ -110,7 +133,8 @@ class Checkpoints:
         """Where the run stood; None if nothing is there.
 
         Raises:
-            SettingsError: the folder has another study's run, or a damaged one.
+            SettingsError: the folder has another run, one of more rounds, or a damaged one. StorageError: it cannot be
+                read.
         """
         if self.folder is None or not self._file.exists():
             return None
@@ -118,13 +142,13 @@ class Checkpoints:
             with safe_open(self._file, "numpy") as file:
                 metadata = json.loads((file.metadata() or {})["fanlight"])
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 not a dictionary
-            if metadata["format"] != _FORMAT or not _goes_on(metadata["study"], self.study):
+            is_ours = metadata.get("of", self.of) == self.of and _goes_on(metadata["study"], self.study)
+            if metadata["format"] != _FORMAT or not is_ours:
                 raise self._another()
             count = int(metadata["round"])
-            texts = self._lines.read_text(encoding="utf-8").splitlines()[:count]
-            lines = tuple(Line(**json.loads(text)) for text in texts)
-            if len(lines) != count:
-                raise self._another()
+            if count > self.study["rounds"]:
+                raise self._longer(count)
+            lines = self._lines_of(count)
             memory = {name.removeprefix(_MEMORY): tensors[name] for name in tensors if name.startswith(_MEMORY)}
             for vector in memory.values():
                 vector.setflags(write=False)
@@ -133,22 +157,41 @@ class Checkpoints:
             )
             buffer = Buffer.of_json(metadata.get("buffer", Buffer().as_json()))
             versions = {number: tensors[f"{_VERSION}{number}"] for number in buffer.begun_from - {buffer.version}}
-            self._lines.write_text("".join(f"{text}\n" for text in texts), encoding="utf-8")
-        except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+        except (FileNotFoundError, ValueError, KeyError, TypeError, SafetensorError) as error:
             raise self._another() from error
+        except OSError as error:
+            raise from_os_error(error, str(self.folder)) from error
         remembered, simulated_s = dict(map(tuple, metadata["remembered"])), float(metadata["simulated_s"])
         return Standing(state, lines, remembered, simulated_s, buffer, MappingProxyType(versions))
 
+    def _lines_of(self, count: int) -> tuple[Line, ...]:
+        """The lines of so many rounds; what was written after them is of a round that is done again, and goes."""
+        text = self._lines.read_text(encoding="utf-8")
+        texts = text.splitlines()[:count]
+        lines = tuple(Line(**json.loads(each)) for each in texts)
+        if len(lines) != count:
+            raise self._another()
+        kept = "".join(f"{each}\n" for each in texts)
+        if kept != text:
+            write_atomically(self._lines, kept.encode(), durable=False)
+        return lines
+
     def _another(self) -> SettingsError:
         return SettingsError(
-            f"{self.folder} holds the run of another study, or a damaged one.",
+            f"{self.folder} holds the run of another study, of other examples or another module, or a damaged one.",
             next="Choose another folder with --out, or remove that one.",
+        )
+
+    def _longer(self, count: int) -> SettingsError:
+        return SettingsError(
+            f"{self.folder} holds a run of {count} rounds; {self.study['rounds']} cannot be had of it any more.",
+            next=f"Ask for {count} rounds or more, or choose another folder with --out.",
         )
 
     @property
     def _file(self) -> Path:
         assert self.folder is not None
-        return self.folder / "checkpoint.safetensors"
+        return self.folder / CHECKPOINT
 
     @property
     def _lines(self) -> Path:
@@ -160,3 +203,12 @@ def _goes_on(before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
     """Is it the same study, but for how many rounds it has, and what else is measured?"""
     free = ("rounds", "baselines")
     return {k: v for k, v in before.items() if k not in free} == {k: v for k, v in now.items() if k not in free}
+
+
+def rounds_done(folder: Path) -> int:
+    """How many rounds the run in a folder has behind it; 0 where there is none that could be read."""
+    try:
+        with safe_open(folder / CHECKPOINT, "numpy") as file:
+            return int(json.loads((file.metadata() or {})["fanlight"])["round"])
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError):
+        return 0

@@ -8,13 +8,14 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from fanlight.core.cores import usable_cores
-from fanlight.errors import DataError, SettingsError
+from fanlight.errors import DataError, SettingsError, from_os_error
 from fanlight.simulation import baselines, data, population
 from fanlight.simulation.attacks.registry import planned
 from fanlight.simulation.cheats import Cheats
 from fanlight.simulation.checkpoint import Checkpoints
 from fanlight.simulation.data import Data
 from fanlight.simulation.engines import check_engine
+from fanlight.simulation.fingerprint import fingerprint
 from fanlight.simulation.folder import write
 from fanlight.simulation.learners import HeadLearner, Learner
 from fanlight.simulation.members import Members
@@ -65,7 +66,7 @@ def simulate(
     check_engine(engine)
     with ExitStack() as stack:
         kept = folder if folder is not None else Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        kept.mkdir(parents=True, exist_ok=True)
+        _make(kept)
         stack.enter_context(single_threaded())
         found = examples or data.load(
             study.dataset,
@@ -77,10 +78,18 @@ def simulate(
         run = _run(study, found, kept, None if folder is None else folder, engine, workers or usable_cores(), on_round)
         result = run.run()
         if study.baselines:
-            result = baselines.with_baselines(study, run.workshop, result)
+            as_they_are = population.divide(study, found) if run.workshop.cheats.who else run.workshop.population
+            result = baselines.with_baselines(study, run.workshop.learner, as_they_are, result)
         if folder is not None:
             write(result, run.workshop.learner.layout, folder)
         return result
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise from_os_error(error, str(folder)) from error
 
 
 def _run(
@@ -116,7 +125,8 @@ def _run(
         reporter=Reporter(members) if study.fidelity == "protocol" else None,
     )
     server = Server(algorithm, study.combine, learner.per_class, study.supporters, study.devices)
-    checkpoints = Checkpoints(folder, study.as_json())
+    of = "" if folder is None else fingerprint(divided, learner)
+    checkpoints = Checkpoints(folder, study.as_json(), of)
     return Run(study, workshop, server, study.made_world, checkpoints, members, engine, workers, on_round)
 
 

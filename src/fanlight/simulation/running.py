@@ -70,10 +70,10 @@ class Run:
         Raises:
             FanlightError: of what a device or the server failed with.
         """
-        standing = self.checkpoints.find()
-        if standing is None:
-            standing = Standing(self.server.first(self.workshop.learner.start(), self.study.clip))
-        with closing(engine(self.engine_name, self.workshop, self.workers)) as crew:
+        with closing(engine(self.engine_name, self.workshop, self.workers)) as crew, self.checkpoints.held():
+            standing = self.checkpoints.find()
+            if standing is None:
+                standing = Standing(self.server.first(self.workshop.learner.start(), self.study.clip))
             while len(standing.lines) < self.study.rounds:
                 standing = self._round(crew, standing)
                 self.on_round(standing.lines[-1])
