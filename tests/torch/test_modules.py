@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,9 +12,11 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from fanlight.cli import main
 from fanlight.core.randomness import Keystream
-from fanlight.errors import ModelError, SettingsError
+from fanlight.errors import LocalError, ModelError, SettingsError
 from fanlight.learning.algorithms.local import Descent
+from fanlight.learning.datasets import shapes
 from fanlight.learning.module_training import ModuleDescent, Network, measure, network
 from fanlight.learning.training import class_weights_of
 from fanlight.learning.training_settings import TrainingSettings
@@ -239,3 +243,98 @@ def test_fedbn_is_refused_where_there_is_none_and_fedper_where_nothing_is_shared
         simulate(study(NAME, "fedbn"), data)
     with pytest.raises(SettingsError, match="4 of the model's 4 tensors"):
         simulate(study(NAME, "fedper:personal=4"), data)
+
+
+def counting() -> nn.Module:
+    """Whose batch norm keeps the plain mean of all batches, and counts them."""
+    return nn.Sequential(nn.BatchNorm2d(2, momentum=None), nn.Flatten(), nn.Linear(2 * 64, 3))
+
+
+def test_what_a_module_counts_begins_anew_on_each_device() -> None:
+    data, asked = Data(*examples(60), ("a", "b", "c")), study(f"{__name__}:counting", "fedavg")
+    inline = simulate(asked, data, engine="inline")
+    assert inline.model_sha256 == simulate(asked, data, workers=3).model_sha256
+    assert inline.model_sha256 == simulate(asked, data, engine="inline").model_sha256
+
+
+def few_logits() -> nn.Module:
+    return nn.Sequential(nn.Flatten(), nn.Linear(2 * 64, 2))
+
+
+def many_logits() -> nn.Module:
+    return nn.Sequential(nn.Flatten(), nn.Linear(2 * 64, 4))
+
+
+def other_pictures() -> nn.Module:
+    return nn.Sequential(nn.Flatten(), nn.Linear(3 * 64, 3))
+
+
+class Tuple(nn.Module):  # type: ignore[misc]
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = few_logits()
+
+    def forward(self, x: Any) -> Any:
+        return self.inner(x), x
+
+
+@pytest.mark.parametrize("engine", ["inline", "forked"])
+@pytest.mark.parametrize(
+    ("make", "why"),
+    [
+        ("few_logits", r"gives \(\d+, 2\), not \(\d+, 3\) logits"),
+        ("many_logits", r"gives \(\d+, 4\), not \(\d+, 3\) logits"),
+        ("other_pictures", r"fails on examples \(\d+, 2, 8, 8\): RuntimeError: mat1 and mat2"),
+        ("Tuple", "gives tuple, not"),
+    ],
+)
+def test_a_module_that_does_not_fit_is_said_to_be_what_failed(make: str, why: str, engine: str) -> None:
+    """With a folder it would be asked before; here the first to find out is a device, perhaps in another process."""
+    asked = study(f"{__name__}:{make}", "fedavg").model_copy(update={"valid_percent": 0})
+    with pytest.raises(LocalError, match=why):
+        simulate(asked, Data(*examples(60), ("a", "b", "c")), engine=engine, workers=2)
+
+
+CHANGED = {"inputs": nn.ReLU}
+
+
+def changing() -> nn.Module:
+    return nn.Sequential(nn.Flatten(), CHANGED["inputs"](), nn.Linear(2 * 64, 3))
+
+
+def test_a_run_does_not_go_on_with_a_module_that_was_changed(tmp_path: Path) -> None:
+    """Its numbers have the same names and places: it is what it answers that tells."""
+    data, asked = Data(*examples(60), ("a", "b", "c")), study(f"{__name__}:changing", "fedavg")
+    simulate(asked, data, folder=tmp_path, engine="inline")
+    assert len(simulate(asked, data, folder=tmp_path, engine="inline").rounds) == 2
+    CHANGED["inputs"] = nn.Tanh
+    network.cache_clear()
+    with pytest.raises(SettingsError, match="another module"):
+        simulate(asked, data, folder=tmp_path, engine="inline")
+
+
+class Talking(nn.Module):  # type: ignore[misc]
+    def __init__(self) -> None:
+        super().__init__()
+        print("a module is made")  # noqa: T201
+        self.inner = nn.Sequential(nn.Flatten(), nn.Linear(3 * 16 * 16, len(shapes.CLASSES)))
+
+    def forward(self, x: Any) -> Any:
+        print("a module learns")  # noqa: T201
+        return self.inner(x)
+
+
+def test_what_a_module_prints_is_not_in_the_line_of_json(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    words = ["--module", f"{__name__}:Talking", "--dataset", "shapes", "--set", "picture_size=16"]
+    words += ["--devices", "4", "--rounds", "1", "--set", "training.epochs=1"]
+    main_exit = 0
+    try:
+        main(["simulate", *words, "--state", str(tmp_path), "--workers", "2", "--json"])
+    except SystemExit as ended:
+        main_exit = int(ended.code or 0)
+    said = capfd.readouterr()
+    assert main_exit == 0, said.err
+    (line,) = said.out.splitlines()
+    assert json.loads(line)["versions"].keys() >= {"numpy", "torch"}
+    assert "a module is made" in said.err
+    assert "a module learns" in said.err

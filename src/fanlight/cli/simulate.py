@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, redirect_stdout
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -65,9 +65,9 @@ def simulate(
     compare: Annotated[
         bool, typer.Option("--compare", help=f"Run all studies, with --seeds N seeds each (default {_SEEDS}).")
     ] = False,
-    seeds: Annotated[int, typer.Option(metavar="N", help="Of a comparison.")] = _SEEDS,
+    seeds: Annotated[int, typer.Option(metavar="N", min=1, help="Of a comparison.")] = _SEEDS,
     engine: Annotated[str, typer.Option(metavar="E", help="forked, inline or ray; the same result.")] = "forked",
-    workers: Annotated[int, typer.Option(metavar="N", help="0 = one for each core.")] = 0,
+    workers: Annotated[int, typer.Option(metavar="N", min=0, help="0 = one for each core.")] = 0,
     connect: Annotated[
         str | None,
         typer.Option(
@@ -126,7 +126,8 @@ def simulate(
             "--tokens, --aggregator-url and --accept-demo say how to work at live servers.", next="Add --connect URL."
         )
     end_with_stdin_if_asked()
-    with _interruptible():
+    # what a module of somebody's own prints is no part of the result
+    with _interruptible(), redirect_stdout(sys.stderr) if as_json else nullcontext():
         if connect is not None:
             result = simulate_connect.connect(
                 partial(_study, path, changes),
@@ -164,10 +165,12 @@ def _more(words: list[str]) -> dict[str, Any]:
         except tomllib.TOMLDecodeError:
             read = value
         outer, dot, inner = name.partition(".")
-        if dot:
-            found.setdefault(outer, {})[inner] = read
-        else:
+        if not dot:
             found[outer] = read
+        elif isinstance(table := found.setdefault(outer, {}), dict):
+            table[inner] = read
+        else:
+            raise UsageError(f"--set {each}: {outer} is {table} already.", next=f"Leave out --set {outer}=….")
     return found
 
 
@@ -239,7 +242,8 @@ def _run(study: Study, place: Path, engine: str, workers: int, state: Path) -> R
 
 def _say_result(result: Result) -> None:
     last: Line = result.last
-    words = f"Balanced accuracy {last.balanced_accuracy:.4f}, loss {last.loss:.4f} after {last.round} rounds"
+    words = f"Balanced accuracy {last.balanced_accuracy:.4f}, loss {last.loss:.4f} after {last.round} round"
+    words += "s" * (last.round > 1)
     if result.pooled is not None and result.local_only is not None:
         alone = result.local_only["balanced_accuracy"]
         words += f"; pooled {result.pooled['balanced_accuracy']:.4f}, a device alone {alone:.4f}"

@@ -78,11 +78,33 @@ class Network:
         for _, each in [*named, *buffers]:
             each.data = self.flat[start : start + each.numel()].view(each.shape)
             start += each.numel()
+        whole = [each for _, each in module.named_buffers() if not each.dtype.is_floating_point]
+        self._counters = [(each, each.clone()) for each in whole]
         self.first = self.state()
 
     def load(self, vector: NDArray[Any]) -> None:
-        """Take (d,) as its state."""
+        """Take (d,) as its state; what it counts in whole numbers, such as batches, begins anew."""
         self.flat.numpy()[...] = vector
+        for counter, first in self._counters:
+            counter.copy_(first)
+
+    def logits(self, x: Any, classes: int) -> Any:
+        """(n, K) of examples, a tensor (n, …).
+
+        Raises:
+            ModelError: the module fails on them, or gives something else.
+        """
+        try:
+            found = self.module(x)
+        except Exception as error:  # whatever somebody's own code raises
+            raise ModelError(
+                f"the module fails on examples {tuple(x.shape)}: {type(error).__name__}: {error}",
+                next="Call it on zeros of this shape, by itself.",
+            ) from error
+        shape = tuple(getattr(found, "shape", ()))
+        if shape != (len(x), classes):
+            raise ModelError(f"the module gives {shape or type(found).__name__}, not ({len(x)}, {classes}) logits")
+        return found
 
     def state(self) -> Floats:
         """(d,), a copy."""
@@ -195,7 +217,7 @@ class ModuleDescent:
         x, y = _tensor(self.train_x[order]), torch.from_numpy(self.train_y[order])
         weights = torch.from_numpy(class_weights) if self.settings.class_weights else None
         for first in range(0, len(y), size):
-            logits, labels = network.module(x[first : first + size]), y[first : first + size]
+            logits, labels = network.logits(x[first : first + size], self.classes), y[first : first + size]
             if weights is None:
                 loss = functional.cross_entropy(logits, labels)
             else:
@@ -302,9 +324,7 @@ def _answers(network: Network, x: Floats, y: Labels, classes: int) -> tuple[Labe
     with torch.no_grad():
         for first in range(0, len(y), _AT_ONCE):
             labels = y[first : first + _AT_ONCE]
-            logits = network.module(_tensor(x[first : first + _AT_ONCE]))
-            if logits.shape != (len(labels), classes):
-                raise ModelError(f"the module gives {tuple(logits.shape)}, not ({len(labels)}, {classes}) logits")
+            logits = network.logits(_tensor(x[first : first + _AT_ONCE]), classes)
             logarithms = torch.log_softmax(logits.float(), 1).numpy()
             some = slice(first, first + len(labels))
             answers[some] = logarithms.argmax(axis=1)

@@ -174,7 +174,7 @@ def flaw_of(world: World, *, size: int, concurrency: int, devices: int, is_opene
     if world.over_percent or world.deadline_s:
         return "no round is opened that could have a deadline or ask for more; leave over and deadline out of world"
     if crafts:
-        return "cheats that make up updates are simulated in rounds; choose label-flip or backdoor"
+        return "cheats that make up updates are simulated in rounds; choose label-flip, or backdoor without factor"
     return ""
 
 

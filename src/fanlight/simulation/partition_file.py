@@ -1,6 +1,6 @@
 """Somebody's own partition in a file: JSON, a list of indices for each device; or CSV with columns index and device.
 
-Indices and devices are counted from 0.
+Indices and devices are counted from 0; indices in the order of the whole data set, so a file is good for any seed.
 """
 
 from __future__ import annotations

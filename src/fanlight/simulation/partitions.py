@@ -8,7 +8,7 @@
 | ``quantity:dirichlet=A`` | any, their numbers from a Dirichlet distribution (Li et al. 2102.02079) |
 | ``quantity:power=A`` | any, their numbers as rank to the power of -A |
 | ``key:COLUMN`` | those of one value of a column that the data set has, such as a folder or a writer |
-| ``file:PATH`` | those that a JSON or CSV file lists |
+| ``file:PATH`` | those that a JSON or CSV file lists, counted in the whole data set |
 
 One of these goes with terms of ``feature_skew``; without one it is ``iid``. Every picture is on exactly one device.
 """
@@ -61,6 +61,11 @@ def partition(spec: str, labels: Indices, devices: int, chance: Chance, columns:
 def feature_skews(spec: str, devices: int, chance: Chance) -> list[FeatureSkew] | None:
     """What each device's camera does to its pictures; None: nothing, on any. Errors as in ``check``."""
     return skews_of(_read(spec)[1], devices, chance)
+
+
+def lists_everything(spec: str) -> bool:
+    """Does the line list pictures of the whole data set, those that are held back for tests among them?"""
+    return any(term.name == "file" for term in terms_of("partition", spec, (*_DEALS, *SKEWS), paths=("file",)))
 
 
 def check(spec: str) -> None:

@@ -15,7 +15,7 @@ from fanlight.simulation.cheats import NOBODY, Cheats
 from fanlight.simulation.data import Data
 from fanlight.simulation.feature_skew import PLAIN, FeatureSkew
 from fanlight.simulation.looks import AS_IT_IS, Look
-from fanlight.simulation.partitions import feature_skews, partition
+from fanlight.simulation.partitions import feature_skews, lists_everything, partition
 from fanlight.simulation.seeds import chance, stream
 from fanlight.simulation.study import Study
 
@@ -103,9 +103,23 @@ def divide(study: Study, data: Data, cheats: Cheats = NOBODY) -> Population:
     test, rest = np.sort(order[:held_back]), np.sort(order[held_back:])
     if rest.size < study.devices:
         raise DataError(f"{rest.size} examples are too few for {study.devices} devices", next="Ask for fewer devices.")
+    if lists_everything(study.partition):
+        listed = partition(study.partition, data.y, study.devices, chance(study.seed, "partition"))
+        given = [np.intersect1d(indices, rest) for indices in listed]
+        _check_all_have_some(given)
+        return _together(study, data, cheats, given, test)
     columns = {name: [values[index] for index in rest] for name, values in data.columns.items()}
-    given = partition(study.partition, data.y[rest], study.devices, chance(study.seed, "partition"), columns)
-    return _together(study, data, cheats, [rest[indices] for indices in given], test)
+    dealt = partition(study.partition, data.y[rest], study.devices, chance(study.seed, "partition"), columns)
+    return _together(study, data, cheats, [rest[indices] for indices in dealt], test)
+
+
+def _check_all_have_some(given: Sequence[NDArray[np.int64]]) -> None:
+    bare = [device for device, indices in enumerate(given) if not indices.size]
+    if bare:
+        raise DataError(
+            f"all that the file gives device {bare[0]} is held back for tests",
+            next="List more for it, set a smaller test_percent, or take another seed.",
+        )
 
 
 def _together(

@@ -100,6 +100,8 @@ def _summary(result: Result) -> str:
         f"{study['cohort'] or study['devices']}. Balanced accuracy at the end {percent(last.balanced_accuracy)}"
     )
     words += f", at best {percent(best.balanced_accuracy)} (round {best.round})."
+    if cheats := result.data.get("cheats"):
+        words += f" {cheats} of the devices cheat{'s' * (cheats == 1)} ({study['attack']})."
     if result.pooled is not None:
         words += f" All examples in one place: {percent(result.pooled['balanced_accuracy'])}."
     if result.local_only is not None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import platform
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
+from importlib import metadata
 from typing import Any
 
 import numpy as np
@@ -97,7 +99,7 @@ class Result:
             "seed": self.study["seed"],
             "engine": self.engine,
             "workers": self.workers,
-            "versions": versions(),
+            "versions": versions(has_module=bool(self.study.get("module")), engine=self.engine),
             "data": dict(self.data),
             "rounds": [asdict(line) for line in self.rounds],
             "model_sha256": self.model_sha256,
@@ -113,9 +115,14 @@ class Result:
         return json.dumps(self.as_json(), separators=(",", ":"))
 
 
-def versions() -> dict[str, str]:
-    """Of what results could depend on."""
-    return {"fanlight": fanlight.__version__, "python": platform.python_version(), "numpy": np.__version__}
+def versions(*, has_module: bool, engine: str) -> dict[str, str]:
+    """Of what results could depend on: numbers, features of pictures, modules of one's own."""
+    names = ["numpy", "onnxruntime", "pillow", *["torch"] * has_module, *["ray"] * (engine == "ray")]
+    found = {"fanlight": fanlight.__version__, "python": platform.python_version()}
+    for name in names:
+        with suppress(metadata.PackageNotFoundError):
+            found[name] = metadata.version(name)
+    return found
 
 
 def figures(counts: Counts) -> dict[str, float]:

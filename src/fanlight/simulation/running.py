@@ -223,6 +223,7 @@ class Run:
                 "classes": list(population.classes),
                 "train": len(population.everything.y),
                 "test": len(population.test.y),
+                "cheats": len(self.workshop.cheats.who),
                 "partition": who_has_what.describe(population.owned, population.classes, self.study.partition),
             },
             per_class=Metrics.from_confusion(counts.confusion).as_dict(population.classes)["per_class"],

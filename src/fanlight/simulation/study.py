@@ -126,12 +126,6 @@ class Study(BaseModel):
         partitions.check(said)
         return said
 
-    @field_validator("attack")
-    @classmethod
-    def _check_attack(cls, said: str) -> str:
-        planned_attack(said)
-        return said
-
     @model_validator(mode="after")
     def _check_together(self) -> Self:
         if self.per_round > self.devices:
@@ -145,6 +139,8 @@ class Study(BaseModel):
         if self.per_round < self.fewest_asked:
             raise ValueError("a sum of the protocol is over 2 devices or more")
         world, attack = self.made_world, planned_attack(self.attack)
+        if attack is not None and attack.share and not attack.attackers(self.devices, self.seed).any():
+            raise ValueError(f"attack: {attack.share:g} of {self.devices} devices is nobody")
         if self.made_algorithm.concurrency is not None:
             crafts = attack is not None and attack.attack.craft is not honest
             places = {"size": self.cohort, "concurrency": self.concurrency, "devices": self.devices}

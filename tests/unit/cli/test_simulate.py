@@ -109,6 +109,10 @@ def test_studies_are_compared_over_seeds(capsys: pytest.CaptureFixture[str], sta
         (["--devices", "3", "--cohort", "5"], "cohort"),
         (["none.toml"], "cannot be read"),
         (["--dataset", "shapes", "--engine", "abacus"], "no engine"),
+        (["--compare", "a.toml", "--seeds", "0"], "--seeds"),
+        (["--workers", "-1"], "--workers"),
+        (["--set", "training=1", "--set", "training.epochs=2"], "training is 1 already"),
+        (["--devices", "4", "--attack", "noise:0.1"], "0.1 of 4 devices is nobody"),
     ],
 )
 def test_what_is_called_wrongly_is_said(

@@ -129,7 +129,8 @@ def test_a_head_that_is_solved_first_goes_on_so() -> None:
         ({"fidelity": "protocol"}, "no round of the protocol"),
         ({"world": "deadline:60"}, "leave over and deadline out"),
         ({"world": "over:20"}, "leave over and deadline out"),
-        ({"attack": "sign-flip:0.2"}, "choose label-flip or backdoor"),
+        ({"attack": "sign-flip:0.2"}, "choose label-flip, or backdoor"),
+        ({"attack": "backdoor:0.2,factor=3"}, "backdoor without factor"),
     ],
 )
 def test_what_it_does_not_go_with(changes: dict[str, Any], word: str) -> None:
@@ -138,6 +139,7 @@ def test_what_it_does_not_go_with(changes: dict[str, Any], word: str) -> None:
 
 
 def test_cheats_that_lie_about_their_pictures_may_be_there() -> None:
+    study_of(algorithm="fedbuff", cohort=4, attack="backdoor:0.5")
     assert result_of("fedbuff", attack="label-flip:0.5").model_sha256 != result_of("fedbuff").model_sha256
 
 

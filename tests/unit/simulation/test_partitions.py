@@ -8,8 +8,10 @@ import pytest
 
 from fanlight.errors import DataError, SettingsError, StorageError
 from fanlight.learning.datasets.chance import Chance
+from fanlight.simulation import Data, Study
 from fanlight.simulation.feature_skew import FeatureSkew
 from fanlight.simulation.partitions import check, feature_skews, partition
+from fanlight.simulation.population import divide
 from fanlight.simulation.who_has_what import as_svg, counts_of, describe, in_words
 
 LABELS = np.repeat(np.arange(10), 100)
@@ -213,3 +215,30 @@ def test_who_has_what_in_numbers_and_as_a_picture() -> None:
     assert "&lt;zero&gt;" in drawn
     assert "<zero>" not in drawn
     assert "first 40 of 50" in in_words(told)
+
+
+def test_a_file_counts_in_the_whole_data_set_whatever_is_held_back(tmp_path: Path) -> None:
+    """Device k gets the examples that the file names, and knows them by the number that is written into each."""
+    count, path = 60, tmp_path / "who.csv"
+    x = np.arange(count, dtype=np.float32)[:, None] * np.ones(3, np.float32)
+    data = Data.of(x, np.arange(count) % 3)
+    path.write_text("index,device\n" + "".join(f"{index},{index // 20}\n" for index in range(count)))
+    for seed in (0, 1):
+        study = Study.of({"partition": f"file:{path}", "devices": 3, "seed": seed})
+        population = divide(study, data)
+        seen = [
+            {int(value) for part in (population.train(k), population.valid(k)) for value in part.x[:, 0]}
+            for k in range(3)
+        ]
+        assert all(index // 20 == k for k in range(3) for index in seen[k])
+        held_back = {int(value) for value in population.test.x[:, 0]}
+        assert len(held_back) == 12
+        assert set.union(held_back, *seen) == set(range(count))
+    path.write_text("index,device\n" + "".join(f"{index},{min(index, 1)}\n" for index in range(count)))
+    bare = next(
+        study
+        for seed in range(100)
+        if 0 in divide((study := Study.of({"partition": "iid", "devices": 2, "seed": seed})), data).test.x[:, 0]
+    )
+    with pytest.raises(DataError, match="all that the file gives device 0 is held back"):
+        divide(bare.model_copy(update={"partition": f"file:{path}"}), data)

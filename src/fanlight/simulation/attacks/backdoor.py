@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fanlight.learning.algorithms.recipe import Parameter
-from fanlight.simulation.attacks.attack import Attack, AttackRecipe, Trigger
+from fanlight.simulation.attacks.attack import Attack, AttackRecipe, Trigger, honest
 from fanlight.simulation.attacks.scaling import scaling
 
 _SQUARES: Final = 4
@@ -30,7 +30,7 @@ def backdoor(target: float = 0.0, rate: float = 0.5, side: float = 15.0, factor:
         side: of the mark, in percent of the picture's shorter one.
         factor: see the module.
     """
-    return Attack(scaling(factor).craft, trigger=Trigger(side, int(target), rate))
+    return Attack(honest if factor == 1.0 else scaling(factor).craft, trigger=Trigger(side, int(target), rate))
 
 
 def stamped(picture: NDArray[np.uint8], side: float) -> NDArray[np.uint8]:
