@@ -271,6 +271,13 @@ def test_the_best_epoch_counts_and_each_is_told(graph: bytes, pictures: NDArray[
     np.testing.assert_allclose(np.average(each.numpy(), weights=weights[Y[6:]]), min(losses), rtol=1e-3)
 
 
+def test_to_the_end_means_the_last_epoch_whatever_validation_says(graph: bytes, pictures: NDArray[np.uint8]) -> None:
+    world, settings = World(graph, pictures, 1, BatchNorm.FROZEN), replace(HALF, epochs=6, batch_size=5, patience=2)
+    contrary = world.descent(settings, 0.05, 6, valid_x=world.x[:6], valid_y=(Y[:6] + 1) % len(CLASSES))
+    done, best = (contrary(Descent(world.start, to_the_end=to_the_end)) for to_the_end in (True, False))
+    assert done.steps == 2 * settings.epochs > best.steps
+
+
 def test_a_training_can_be_cancelled(graph: bytes, pictures: NDArray[np.uint8]) -> None:
     def cancel(_: EpochProgress) -> None:
         raise KeyboardInterrupt

@@ -158,6 +158,14 @@ def test_validation_keeps_the_best_epoch() -> None:
     assert best <= measure(network(NAME, 0), start, x[:20], y[:20], 3).loss_sum
 
 
+def test_to_the_end_means_the_last_epoch_whatever_validation_says() -> None:
+    start, how = network(NAME, 0).first.astype(np.float64), settings(epochs=30, patience=1, learning_rate=0.5)
+    done, best = (descent(how, valid=20)(Descent(start, to_the_end=to_the_end)) for to_the_end in (True, False))
+    unasked = descent(how)(Descent(start))
+    assert done.steps == unasked.steps > best.steps
+    assert np.array_equal(done.parameters, unasked.parameters)
+
+
 @pytest.mark.parametrize("make", ["small", "drawing"])
 @pytest.mark.parametrize("algorithm", ["fedavg", "scaffold"])
 def test_engines_and_fidelities_make_the_same_model(make: str, algorithm: str) -> None:

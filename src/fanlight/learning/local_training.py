@@ -51,6 +51,7 @@ class SoftmaxDescent:
             anchor=None if descent.anchor is None else head_of(self.layout, descent.anchor),
             frozen=descent.frozen,
             watch=descent.watch,
+            to_the_end=descent.to_the_end,
         )
         result = train(
             head_of(self.layout, descent.start),

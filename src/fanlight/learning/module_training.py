@@ -195,7 +195,7 @@ class ModuleDescent:
         with _drawing(self.stream.below(_SEEDS)):
             for epoch in range(1, settings.epochs + 1):
                 self._epoch(steps, weights)
-                if self.valid_y.size == 0:
+                if self.valid_y.size == 0 or descent.to_the_end:
                     continue
                 loss = self._valid_loss(weights)
                 if loss < best_loss:

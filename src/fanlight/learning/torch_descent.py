@@ -78,9 +78,9 @@ class TorchDescent:
             raise DataError("there are no training pictures", next="Label some pictures first.")
         torch.set_num_threads(1)
         with torch.no_grad():
-            return self._train(_Run(self, descent))
+            return self._train(_Run(self, descent), to_the_end=descent.to_the_end)
 
-    def _train(self, run: _Run) -> Descended:
+    def _train(self, run: _Run, *, to_the_end: bool) -> Descended:
         run.make_normalisation_own()
         best, best_epoch, best_loss = run.snapshot(), 0, math.inf
         for epoch in range(1, self.settings.epochs + 1):
@@ -88,7 +88,7 @@ class TorchDescent:
             valid_loss, valid_accuracy = run.measure()
             progress = (train_loss, train_accuracy, valid_loss, valid_accuracy)
             self.on_epoch(EpochProgress(epoch, self.settings.epochs, *progress))
-            if valid_loss is None or valid_loss < best_loss:
+            if valid_loss is None or to_the_end or valid_loss < best_loss:
                 best, best_epoch, best_loss = run.snapshot(), epoch, math.inf if valid_loss is None else valid_loss
             elif epoch - best_epoch >= self.settings.patience:
                 break

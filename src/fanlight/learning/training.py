@@ -18,7 +18,7 @@ Rules:
    comparing two cohorts.
 3. Nothing that is not finite comes in or goes out.
 4. The result is the epoch with the least loss on the validation split, whose classes weigh as in training; without one
-   it is the last epoch.
+   it is the last epoch, and so it is where an algorithm asks for that.
 5. Where pictures come with variants (``augmentation``), each pass sees every picture once: itself or one of its
    variants, drawn from the same generator. Losses and accuracies count pictures; validation pictures have no variants.
 6. ``on_epoch`` may raise: that is how a training is cancelled. Nothing outside has changed then.
@@ -49,6 +49,7 @@ class Correction:
         pull: with ``anchor``, pull·(w - anchor) is added to each gradient.
         frozen: names of tensors that stand still, of ``head.weight`` and ``head.bias``.
         watch: is the mean of the gradients, without what is added here, wanted?
+        to_the_end: is the last epoch wanted, whatever validation says of it?
     """
 
     shift: SoftmaxHead | None = None
@@ -56,6 +57,7 @@ class Correction:
     anchor: SoftmaxHead | None = None
     frozen: frozenset[str] = frozenset()
     watch: bool = False
+    to_the_end: bool = False
 
 
 _NONE = Correction()
@@ -143,7 +145,7 @@ def train(  # noqa: PLR0913 one argument for each thing that a training depends 
         valid_loss, valid_accuracy = _measure(run.head, vx, vy, weights)
         history.append(EpochProgress(epoch, settings.epochs, train_loss, train_accuracy, valid_loss, valid_accuracy))
         on_epoch(history[-1])
-        if valid_loss is None or valid_loss < best_loss:
+        if valid_loss is None or correction.to_the_end or valid_loss < best_loss:
             best, best_epoch, best_loss = run.snapshot(), epoch, valid_loss if valid_loss is not None else math.inf
         elif epoch - best_epoch >= settings.patience:
             break

@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 from fanlight.core.randomness import Keystream
 from fanlight.learning.algorithms.algorithm import Gathered
 from fanlight.learning.algorithms.fedavg import FEDAVG
-from fanlight.learning.algorithms.fednova import reach
+from fanlight.learning.algorithms.fednova import fednova, reach
 from fanlight.learning.algorithms.local import Descent, Received
 from fanlight.learning.heads import head_layout, log_softmax
 from fanlight.learning.local_training import SoftmaxDescent, head_of
+from fanlight.learning.training import EpochProgress
 from fanlight.learning.training_settings import TrainingSettings
 
 F, K = 5, 3
@@ -100,6 +101,25 @@ def test_steps_and_gradients_of_the_best_epoch_count() -> None:
     assert found.mean_gradient is not None
     assert expected.mean_gradient is not None
     assert np.array_equal(found.mean_gradient, expected.mean_gradient)
+
+
+def test_to_the_end_means_the_last_epoch_whatever_validation_says() -> None:
+    """FedNova asks for it: a short stop would be stretched again."""
+    x, y = pictures(30, 1)
+    settings = replace(ONE_STEP, epochs=6, batch_size=10, learning_rate=0.5, patience=2)
+    told: list[EpochProgress] = []
+    contrary = SoftmaxDescent(LAYOUT, x, y, x, (y + 1) % K, settings, Keystream(bytes(32)), told.append)
+    unasked = SoftmaxDescent(LAYOUT, x, y, *NONE, settings, Keystream(bytes(32)))
+    found, expected = contrary(Descent(start(), to_the_end=True)), unasked(Descent(start()))
+    assert found.steps == expected.steps == 18
+    assert np.array_equal(found.parameters, expected.parameters)
+    assert told[-1].epoch == 6
+    assert told[-1].valid_loss is not None
+
+    again = SoftmaxDescent(LAYOUT, x, y, x, (y + 1) % K, settings, Keystream(bytes(32)))
+    outcome = fednova(typical_steps=18).local(Received(start(), LAYOUT), {}, again)
+    assert outcome.steps == 1.0
+    assert np.array_equal(outcome.own, expected.parameters)
 
 
 def test_steps_reach_as_far_as_a_constant_gradient_carries() -> None:

@@ -10,6 +10,9 @@
 with momentum ρ (section 4). Both are counted in units of what ``typical_steps`` steps have, which cancels in the model,
 and keeps the update about as long as in FedAvg, so that quantising it loses no more.
 
+Devices train to the end and do not go back to the pass that was the best on their validation pictures: who stops early
+because it is led astray would say few steps, and its direction be made longer again by what it did without.
+
 State: none. Composes: the weighted mean of steps needs a segment of its own. With equal steps it is FedAvg.
 """
 
@@ -33,7 +36,7 @@ def fednova(typical_steps: float) -> Algorithm:
     """
 
     def local(received: Received, _memory: Memory, descend: Descend) -> Outcome:
-        done = descend(Descent(received.parameters))
+        done = descend(Descent(received.parameters, to_the_end=True))
         steps = reach(done.steps, done.momentum) / reach(int(typical_steps), done.momentum)
         return Outcome((done.parameters - received.parameters) / steps, done.parameters, steps=steps)
 

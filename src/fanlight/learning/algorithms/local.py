@@ -59,6 +59,7 @@ class Descent:
         pull: how strongly w is drawn to ``anchor``, (d,); 0 = not at all.
         frozen: names of tensors that stay as they are.
         watch: is the mean of the gradients wanted?
+        to_the_end: is the last pass wanted, even if an earlier one did better on the device's validation pictures?
     """
 
     start: _Vector
@@ -67,6 +68,7 @@ class Descent:
     anchor: _Vector | None = None
     frozen: frozenset[str] = frozenset()
     watch: bool = False
+    to_the_end: bool = False
 
 
 @dataclass(frozen=True)
