@@ -295,7 +295,8 @@ class Sent:
 class World:
     """A federation in ``folder``. Keyword arguments are the policy's; two devices are enough unless told otherwise.
 
-    Its backbone is the usual one, or that of the file ``backbone``.
+    Its backbone is the usual one, or that of the file ``backbone``. All go by one clock, until a server is started with
+    another one in ``clocks``.
     """
 
     def __init__(
@@ -309,6 +310,7 @@ class World:
     ) -> None:
         self.folder = folder
         self.clock = Clock()
+        self.clocks = {"main": self.clock, "aggregator": self.clock}
         self.ports = {"main": Port(), "aggregator": Port()}
         self.federation = folder / "federation"
         self.policy = Policy(**{"demo": True, "k_min": 2, "n_max": 50, "r_max_percent": 34, **policy})
@@ -344,17 +346,19 @@ class World:
 
     def start_main(self) -> None:
         settings = MainServerSettings(state=self.federation / "main", host=HOST, port=self.ports["main"].number)
-        app, self.main = create_main(settings, clock=self.clock, monotonic=self.clock.monotonic)
+        clock = self.clocks["main"]
+        app, self.main = create_main(settings, clock=clock, monotonic=clock.monotonic)
         self.apps["main"] = app
-        self._running["main"] = Running(app, self.ports["main"], self.clock)
+        self._running["main"] = Running(app, self.ports["main"], clock)
 
     def start_aggregator(self) -> None:
         settings = AggregatorSettings(
             state=self.federation / "aggregator", host=HOST, port=self.ports["aggregator"].number
         )
-        app, self.aggregator = create_aggregator(settings, clock=self.clock, monotonic=self.clock.monotonic)
+        clock = self.clocks["aggregator"]
+        app, self.aggregator = create_aggregator(settings, clock=clock, monotonic=clock.monotonic)
         self.apps["aggregator"] = app
-        self._running["aggregator"] = Running(app, self.ports["aggregator"], self.clock)
+        self._running["aggregator"] = Running(app, self.ports["aggregator"], clock)
 
     def stop_main(self) -> None:
         if running := self._running.pop("main", None):

@@ -120,6 +120,7 @@ def device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> example.Device:
     made = example.Device(rules)
     assert made.id == OWNER.id
     made.model, made.aggregator.skew = FILE, NOW - time.time()
+    monkeypatch.setattr(made.aggregator, "time_there", lambda: NOW)
     return made
 
 
@@ -244,6 +245,11 @@ def test_both_refuse_what_is_not_signed_by_both_or_not_in_time(
 ) -> None:
     offer = offer_of(signed)
     assert ours(offer, signed, {}, History({}, 0)) == theirs(device, offer, signed, {}) == slug
+
+
+def test_the_example_whose_clock_is_ahead_asks_the_aggregator_before_it_refuses(device: example.Device) -> None:
+    device.aggregator.skew += 86_400
+    assert theirs(device, offer_of(GOOD), GOOD, {}) == ""
 
 
 @pytest.mark.parametrize(

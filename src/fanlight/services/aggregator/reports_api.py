@@ -1,4 +1,4 @@
-"""The routes of reports: whole, or in parts (see ``uploads``)."""
+"""The routes of reports, whole or in parts (see ``uploads``); and what time it is where their round is timed."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ def protocol_routes(service: AggregatorService, authorities: Collection[str]) ->
     members = SignatureVerifier(service.membership.resolve, service.clock, authorities)
     return [
         *_report_routes(service, Uploads(service)),
+        PlainRoute(f"{PREFIX}/time", _time, methods=["GET"]),
         *membership_routes(service.membership, members, authorities, service.clock, service.tell_main_of_members),
     ]
 
@@ -54,6 +55,11 @@ def _report_routes(service: AggregatorService, uploads: Uploads) -> list[PlainRo
 
     handlers = {"PUT": whole, "POST": ask, "PATCH": rest}
     return [PlainRoute(PREFIX + REPORT_PATH, handler, methods=[method]) for method, handler in handlers.items()]
+
+
+async def _time(_request: Request) -> Response:
+    """What matters is the ``Date`` that every answer has."""
+    return Response(status_code=204)
 
 
 def _named(request: Request) -> tuple[bytes, bytes]:

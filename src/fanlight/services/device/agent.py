@@ -131,6 +131,7 @@ class Agent:
             return
         try:
             self._rounds.offers.take(self._rounds.main.offer(self._rounds.offers.have))
+            self._rounds.settle_time()
         except RemoteError as error:
             self._note(error)
 
@@ -234,6 +235,7 @@ class Agent:
         signed = self._rounds.offers.manifest
         if signed is None or self._rounds.store.report(signed.hash) is not None:
             return
+        self._rounds.settle_time()
         try:
             opening = self._rounds.examine()
         except (Refused, NotAuthentic) as error:

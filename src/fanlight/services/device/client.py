@@ -6,6 +6,7 @@ import itertools
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from typing import BinaryIO, Final
 from urllib.parse import urlencode
 
@@ -119,6 +120,18 @@ class MainClient(Server):
 
 class AggregatorClient(Server):
     """The secure aggregator."""
+
+    def time(self) -> float:
+        """What time it is there, in unix seconds, to the second.
+
+        Raises:
+            MalformedMessage: the answer does not say. RemoteError: see ``Remote.send``.
+        """
+        answer = self.remote.ask("GET", f"{PREFIX}/time", headers={}, auth=UNSIGNED, timeout=_AT_ONCE)
+        try:
+            return parsedate_to_datetime(answer.headers["date"]).timestamp()
+        except (KeyError, ValueError, OverflowError) as error:
+            raise MalformedMessage("The secure aggregator does not say what time it is.", slug="bad-date") from error
 
     def upload(
         self, mh: bytes, device: bytes, envelope: Envelope, y: BinaryIO, length: int, chunks: bytes = b""

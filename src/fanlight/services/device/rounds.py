@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Final
 
 import numpy as np
@@ -30,6 +31,7 @@ from fanlight.services.device.learned import Held, Learned, Prepared, StoredCoun
 from fanlight.services.device.learner import Learner
 from fanlight.services.device.offers import Offers
 from fanlight.services.device.store import DeviceStore, Use
+from fanlight.services.device.window_time import WindowTime
 from fanlight.services.device.wishes import Wishes
 from fanlight.services.http.jobs import Progress
 
@@ -86,7 +88,8 @@ class Rounds:
         """
         PREPARATION.next(self.offers.preparation, PreparationEvent.ANNOUNCE)
         held, prepared = self.held(), self.prepared()
-        message = self.identity.device.announce(held.plan, held.sha256, self.servers_time())
+        now = int(self.clock() + self.main.remote.auth.clock_offset_s)
+        message = self.identity.device.announce(held.plan, held.sha256, now)
         self.main.announce(message)
         self.store.announced(prepared)
 
@@ -126,11 +129,24 @@ class Rounds:
         key = answer_key(proposal.plan, proposal.attempt, proposal.model)
         history = self.store.history(key, int(self.clock()))  # a server's time could stretch the owner's limit a day
         manifest = device.check_manifest(
-            signed, plan, held.sha256, offer.invitation, self.wishes.floors, history, self.servers_time()
+            signed, plan, held.sha256, offer.invitation, self.wishes.floors, history, self._window_time()
         )
         if kind.teaches:
             self.learner.check_can_train(plan)
         return Opening(signed, manifest, plan, held)
+
+    @cached_property
+    def _window_time(self) -> WindowTime:
+        return WindowTime(self.aggregator, self.clock)
+
+    def settle_time(self) -> None:
+        """Ask the aggregator for the time, if the open round would be refused for its window; see ``WindowTime``.
+
+        Raises:
+            RemoteError: it does not answer.
+        """
+        if self.offers.manifest is not None:
+            self._window_time.settle(self.offers.manifest)
 
     def examine(self) -> Opening:
         """As ``opening``; a refusal is kept for the owner to read."""
@@ -298,14 +314,6 @@ class Rounds:
         signed = self.offers.manifest
         layout = Manifest.decode(signed.payload).proposal.layout if signed else ()
         return next((segment.hi for segment in layout if segment.kind == "examples"), W_MAX)
-
-    def servers_time(self) -> int:
-        """Unix seconds by this device's clock, set right by what the servers told when they refused its signatures.
-
-        Windows are the aggregator's business, so its time is asked first.
-        """
-        learned = (server.remote.auth.clock_offset_s for server in (self.aggregator, self.main))
-        return int(self.clock() + next((offset for offset in learned if offset), 0.0))
 
     def undelivered(self) -> list[Record]:
         """Reports that a server has not acknowledged."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import httpx
 import numpy as np
@@ -30,6 +31,7 @@ from fanlight.protocol.plan import Kind
 from fanlight.protocol.report import Envelope, body_bytes
 from fanlight.services.device.client import AggregatorClient, MainClient
 from fanlight.services.device.deliveries import may_pass
+from fanlight.services.device.window_time import WindowTime
 from fanlight.services.device.wishes import PAUSED
 from fanlight.services.federation import Token
 from fanlight.services.fleet.attendance import Attendance
@@ -227,10 +229,11 @@ class SimulatedDevice:
         proposal = read_manifest(self._machine.trust, signed).proposal
         kind, now = Kind(proposal.kind), int(self.shared.clock())
         plan, key = lesson.plan.of_kind(kind), answer_key(proposal.plan, proposal.attempt, proposal.model)
+        self._window_time.settle(signed)
         try:
             manifest = self._machine.check_manifest(
                 signed, plan, lesson.sha256, offer.invitation, self.shared.floors, self.diary.history(key, now),
-                self._servers_time(),
+                self._window_time(),
             )  # fmt: skip
         except Refused as error:
             if error.slug in _PASSING:
@@ -258,7 +261,8 @@ class SimulatedDevice:
         now = int(shared.clock())
         record, y = self._machine.commit(signed, manifest, said.contribution, Keystream(shared.randomness(32)), now)
         if kind.teaches and not offer.by_itself:  # by hand: whoever started this program said so
-            self.main.announce(self._machine.announce(lesson.plan, lesson.sha256, self._servers_time()))
+            told = int(now + self.main.remote.auth.clock_offset_s)
+            self.main.announce(self._machine.announce(lesson.plan, lesson.sha256, told))
         collection = (proposal.collection or proposal.round) if kind.sums else None
         self.diary.commit(Sent(record, bool(said.memory), collection))
         if self.number not in shared.attendance.breaks_off(proposal.round):
@@ -326,7 +330,6 @@ class SimulatedDevice:
         except (NotFound, Conflict):  # the round is over
             return
 
-    def _servers_time(self) -> int:
-        """Unix seconds, set right by what the servers told when they refused signatures."""
-        learned = (server.remote.auth.clock_offset_s for server in (self._aggregator, self.main))
-        return int(self.shared.clock() + next((offset for offset in learned if offset), 0.0))
+    @cached_property
+    def _window_time(self) -> WindowTime:
+        return WindowTime(self._aggregator, self.shared.clock)
