@@ -17,8 +17,8 @@ from fanlight.protocol.digests import VECTOR_CHUNK_BYTES
 from fanlight.protocol.report import ENVELOPE_LIMIT, PREFIX_BYTES, Envelope, ReportHeader, envelope_length
 from fanlight.services.http.limits import declared_length
 
-PATIENCE_S: Final = 60.0
-"""A sender that says nothing for so long is gone."""
+PATIENCE_S: Final = 20.0
+"""A sender that says nothing for so long is gone: its own system gives a line without an answer up after half of it."""
 GRACE_S: Final = 60.0
 SLOWEST_RATE: Final = 8192
 """Bytes a second that a report must bring, over all the time that it is waited for but the first ``GRACE_S`` seconds.
