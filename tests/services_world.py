@@ -296,7 +296,7 @@ class World:
     """A federation in ``folder``. Keyword arguments are the policy's; two devices are enough unless told otherwise.
 
     Its backbone is the usual one, or that of the file ``backbone``. All go by one clock, until a server is started with
-    another one in ``clocks``.
+    another one in ``clocks``; it may stand still from the beginning, see ``Clock.stand_still``.
     """
 
     def __init__(
@@ -306,10 +306,13 @@ class World:
         classes: Sequence[str] = CLASSES,
         head: HeadName = "softmax",
         backbone: Path | None = None,
+        stands_still: bool = False,
         **policy: Any,
     ) -> None:
         self.folder = folder
         self.clock = Clock()
+        if stands_still:
+            self.clock.stand_still()
         self.clocks = {"main": self.clock, "aggregator": self.clock}
         self.ports = {"main": Port(), "aggregator": Port()}
         self.federation = folder / "federation"

@@ -66,8 +66,7 @@ def test_rounds_go_on_until_no_better_and_the_best_version_is_handed_out(tmp_pat
 
 
 def test_an_open_round_keeps_its_rules_and_the_next_one_has_the_new_ones(tmp_path: Path) -> None:
-    with running(tmp_path, by_itself=True, wait_s=3600) as world:
-        world.clock.stand_still()
+    with running(tmp_path, by_itself=True, wait_s=3600, stands_still=True) as world:
         devices = world.enrolled(3)
         change(world, expected_percent=60)
         devices[2].offer()  # it is there
@@ -86,8 +85,7 @@ def test_an_open_round_keeps_its_rules_and_the_next_one_has_the_new_ones(tmp_pat
 
 def test_more_devices_are_drawn_than_are_waited_for(tmp_path: Path) -> None:
     rules = {"cohort_size": 3, "over_selection_percent": 50, "wait_s": 3600, "paused": True}
-    with running(tmp_path, by_itself=True, **rules) as world:
-        world.clock.stand_still()
+    with running(tmp_path, by_itself=True, **rules, stands_still=True) as world:
         devices = [world.protocol_device() for _ in range(6)]
         for device in devices:
             device.enrol()
@@ -103,8 +101,7 @@ def test_more_devices_are_drawn_than_are_waited_for(tmp_path: Path) -> None:
 
 
 def test_a_cohort_is_drawn_of_the_devices_that_are_there(tmp_path: Path) -> None:
-    with running(tmp_path, by_itself=True, cohort_size=3, paused=True) as world:
-        world.clock.stand_still()
+    with running(tmp_path, by_itself=True, cohort_size=3, paused=True, stands_still=True) as world:
         devices = [world.protocol_device() for _ in range(12)]
         for device in devices:
             device.enrol()

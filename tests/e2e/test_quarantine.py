@@ -40,8 +40,7 @@ def report(world: World, number: int, good: list[ProtocolDevice], bad: list[Prot
 
 
 def test_one_device_whose_seeds_do_not_open_stalls_nobody(tmp_path: Path) -> None:
-    with running(tmp_path, **RULES) as world:
-        world.clock.stand_still()
+    with running(tmp_path, **RULES, stands_still=True) as world:
         bad, *good = world.enrolled(8)
         main = world.owner("main")
         ended = report(world, 1, good, [bad])
@@ -66,8 +65,7 @@ def test_one_device_whose_seeds_do_not_open_stalls_nobody(tmp_path: Path) -> Non
 
 
 def test_it_comes_back_by_the_operators_word_and_is_forgiven_when_it_reports_well(tmp_path: Path) -> None:
-    with running(tmp_path, **RULES) as world:
-        world.clock.stand_still()
+    with running(tmp_path, **RULES, stands_still=True) as world:
         devices = bad, *good = world.enrolled(8)
         main = world.owner("main")
         report(world, 1, good, [bad])
@@ -82,16 +80,14 @@ def test_it_comes_back_by_the_operators_word_and_is_forgiven_when_it_reports_wel
 
 
 def test_three_that_cannot_be_opened_are_left_out_at_once(tmp_path: Path) -> None:
-    with running(tmp_path, **RULES) as world:
-        world.clock.stand_still()
+    with running(tmp_path, **RULES, stands_still=True) as world:
         devices = world.enrolled(8)
         assert report(world, 1, devices[3:], devices[:3])["reason"] == "too-many-rejected"
         assert report(world, 2, devices[3:], [])["participants"] == 5
 
 
 def test_where_the_others_are_too_few_rounds_are_tried_ever_more_seldom(tmp_path: Path) -> None:
-    with running(tmp_path, **RULES) as world:
-        world.clock.stand_still()
+    with running(tmp_path, **RULES, stands_still=True) as world:
         devices = bad, *good = world.enrolled(5)
         main = world.owner("main")
         for number in (1, 2, 3):

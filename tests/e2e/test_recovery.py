@@ -186,8 +186,7 @@ def test_receipts_that_prove_something_against_the_aggregator_are_shown(tmp_path
 
 
 def test_nobody_waits_for_a_device_that_has_declined(tmp_path: Path) -> None:
-    with running(tmp_path, by_itself=True, wait_s=86_400) as world:
-        world.clock.stand_still()
+    with running(tmp_path, by_itself=True, wait_s=86_400, stands_still=True) as world:
         first, second, third = world.enrolled(3)
         mh = first.report().record.mh
         third.offer()  # it is there, and says nothing

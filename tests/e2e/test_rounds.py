@@ -91,8 +91,7 @@ def test_a_device_that_is_away_is_left_out_and_joins_again(tmp_path: Path) -> No
 
 
 def test_a_restart_of_main_ends_no_round_for_devices_it_has_not_heard_of_yet(tmp_path: Path) -> None:
-    with running(tmp_path, by_itself=True, wait_s=86_400) as world:
-        world.clock.stand_still()
+    with running(tmp_path, by_itself=True, wait_s=86_400, stands_still=True) as world:
         devices = world.enrolled(6)
         for device in devices:
             device.offer()
@@ -108,8 +107,7 @@ def test_a_restart_of_main_ends_no_round_for_devices_it_has_not_heard_of_yet(tmp
 
 
 def test_a_clock_that_jumps_by_a_day_ends_no_round(tmp_path: Path) -> None:
-    with running(tmp_path, by_itself=True, wait_s=86_400, window_s=7 * 86_400) as world:
-        world.clock.stand_still()
+    with running(tmp_path, by_itself=True, wait_s=86_400, window_s=7 * 86_400, stands_still=True) as world:
         devices = world.enrolled(3)
         for device in devices:
             device.offer()
@@ -126,8 +124,7 @@ def test_a_clock_that_jumps_by_a_day_ends_no_round(tmp_path: Path) -> None:
 
 
 def test_a_late_word_on_a_round_that_is_over_leaves_the_open_one_its_own(tmp_path: Path) -> None:
-    with running(tmp_path, by_itself=True, wait_s=86_400) as world:
-        world.clock.stand_still()
+    with running(tmp_path, by_itself=True, wait_s=86_400, stands_still=True) as world:
         first, second, third = world.enrolled(3)
         over = first.report().record.mh
         third.main.decline(over, "below-floor")

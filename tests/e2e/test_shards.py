@@ -61,8 +61,7 @@ def told(world: World, number: int) -> Any:
 
 
 def test_one_cheat_is_left_out_with_its_shard_and_everybody_can_see_who(tmp_path: Path) -> None:
-    with running(tmp_path) as world:
-        world.clock.stand_still()
+    with running(tmp_path, stands_still=True) as world:
         devices = world.enrolled(6)
         cheat = devices[3]
         reported(devices, cheat)
@@ -136,8 +135,7 @@ def test_the_sums_of_shards_add_up_to_the_plain_sum_whoever_is_missing(
 
     real = Rounds._use
     monkeypatch.setattr(Rounds, "_use", keep)
-    with running(tmp_path, shards="always") as world:
-        world.clock.stand_still()
+    with running(tmp_path, shards="always", stands_still=True) as world:
         devices = world.enrolled(2)
         assert terms(world).shards is None, "two are too few for shards of two"
         devices += [world.protocol_device() for _ in range(5)]
@@ -165,8 +163,7 @@ def test_the_sums_of_shards_add_up_to_the_plain_sum_whoever_is_missing(
 
 
 def test_a_proposal_that_waited_is_given_up_for_one_that_has_shards_by_now(tmp_path: Path) -> None:
-    with running(tmp_path, paused=True) as world:
-        world.clock.stand_still()
+    with running(tmp_path, paused=True, stands_still=True) as world:
         devices = [world.protocol_device() for _ in range(4)]
         for device in devices:
             device.enrol()
@@ -183,8 +180,7 @@ def test_a_proposal_that_waited_is_given_up_for_one_that_has_shards_by_now(tmp_p
 
 @pytest.mark.parametrize("lost", ["sum", "report"])
 def test_shards_are_released_once_whatever_is_lost_or_started_again(lost: str, tmp_path: Path) -> None:
-    with running(tmp_path, shards="always") as world:
-        world.clock.stand_still()
+    with running(tmp_path, shards="always", stands_still=True) as world:
         devices = world.enrolled(4)
         world.owner("main").ask("POST", "/api/v1/rounds/1/abandon")
         assert wait(lambda: world.open_round() == 2, "the next round is open")
