@@ -11,16 +11,19 @@ class Finger:
     def __init__(self, page: Page) -> None:
         self._page = page
         self._session = page.context.new_cdp_session(page)
+        self._at = (0.0, 0.0)
 
     def down(self, on: Locator) -> None:
         """Put it on the middle of something that is in view, and leave it there."""
-        self._send("touchStart", [_middle(on)])
+        self._at = _middle(on)
+        self._send("touchStart", [self._at])
 
-    def draw(self, on: Locator, down: float) -> None:
-        """Put it there, draw it down the screen by so many pixels (up, where negative), and lift it."""
-        x, y = _middle(on)
-        gesture = {"x": x, "y": y, "yDistance": down, "gestureSourceType": "touch", "preventFling": True}
-        self._session.send("Input.synthesizeScrollGesture", gesture)
+    def move(self, down: float) -> None:
+        """Draw it down the screen by so many pixels (up, where negative)."""
+        start = self._at
+        for step in range(1, 11):
+            self._at = (start[0], start[1] + down * step / 10)
+            self._send("touchMove", [self._at])
 
     def up(self) -> None:
         """Lift it."""
