@@ -215,7 +215,7 @@ def test_fingers_choose_hold_and_scroll(browser: Browser, device: tuple[Served, 
         expect(page.get_by_text("Undone: 6 pictures labelled “circle”.")).to_be_visible()
         finger.down(tiles.nth(4))
         finger.move(-120)
-        page.wait_for_function("scrollY > 300")
+        page.wait_for_function("() => scrollY > 300")
         finger.up()
         expect(page.get_by_text("Nothing chosen")).to_be_visible()
         assert not wrong
