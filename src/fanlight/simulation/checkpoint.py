@@ -92,7 +92,7 @@ class Checkpoints:
         if self.folder is None:
             yield
             return
-        lock = FolderLock(self.folder)
+        lock = FolderLock(self.folder, private=False)
         lock.acquire()
         try:
             yield

@@ -14,10 +14,16 @@ LOCK_FILE: Final = "in-use"
 
 
 class FolderLock:
-    """An advisory lock (flock) on a file in ``folder``; it goes with the process, however that ends."""
+    """An advisory lock (flock) on a file in ``folder``; it goes with the process, however that ends.
 
-    def __init__(self, folder: Path) -> None:
+    Args:
+        folder: which; made if missing.
+        private: make it its owner's alone, as what holds keys must be; else it stays as it is.
+    """
+
+    def __init__(self, folder: Path, *, private: bool = True) -> None:
         self._folder = folder
+        self._private = private
         self._handle: int | None = None
 
     def acquire(self) -> None:
@@ -26,8 +32,10 @@ class FolderLock:
         Raises:
             StorageError: another process has it (slug ``state-in-use``), or it cannot be used.
         """
-        make_private_folder(self._folder)
+        if self._private:
+            make_private_folder(self._folder)
         try:
+            self._folder.mkdir(parents=True, exist_ok=True)
             handle = os.open(self._folder / LOCK_FILE, os.O_RDWR | os.O_CREAT, OWNER_ONLY_FILE)
         except OSError as error:
             raise from_os_error(error, str(self._folder)) from error

@@ -87,7 +87,9 @@ def test_a_folder_is_one_process_s(tmp_path: Path) -> None:
         simulate(study_of(rounds=1), data_of(), folder=tmp_path)
     assert caught.value.slug == "state-in-use"
     lock.release()
+    tmp_path.chmod(0o755)
     assert len(simulate(study_of(rounds=1), data_of(), folder=tmp_path).rounds) == 1
+    assert tmp_path.stat().st_mode & 0o777 == 0o755, "a folder that somebody names stays as open as it was"
 
 
 def test_baselines_learn_from_examples_as_they_are() -> None:
