@@ -21,7 +21,7 @@ from fanlight.simulation.learners import HeadLearner, Learner
 from fanlight.simulation.members import Members
 from fanlight.simulation.memories import Memories
 from fanlight.simulation.modules import ModuleLearner
-from fanlight.simulation.reports import Reporter
+from fanlight.simulation.reporter import Reporter
 from fanlight.simulation.result import Line, Result
 from fanlight.simulation.running import Run
 from fanlight.simulation.server import Server

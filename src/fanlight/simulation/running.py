@@ -27,7 +27,7 @@ from fanlight.simulation.federation import open_round
 from fanlight.simulation.learners import Published
 from fanlight.simulation.members import Members
 from fanlight.simulation.orders import Done, Order
-from fanlight.simulation.reports import model_hash
+from fanlight.simulation.reporter import model_hash
 from fanlight.simulation.result import Line, Result, figures
 from fanlight.simulation.server import Global, Server
 from fanlight.simulation.stopwatch import Stopwatch

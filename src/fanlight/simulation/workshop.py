@@ -25,7 +25,7 @@ from fanlight.simulation.learners import HeadLearner, Learner, Published
 from fanlight.simulation.memories import Memories
 from fanlight.simulation.orders import Note, Order, Words
 from fanlight.simulation.population import Population
-from fanlight.simulation.reports import Reporter
+from fanlight.simulation.reporter import Reporter
 from fanlight.simulation.seeds import stream
 from fanlight.simulation.vectors import Vectors
 
