@@ -164,8 +164,8 @@ def _grid(across: _Scale, up: _Scale, x_label: str) -> str:
         for y in (up.place(tick),)
     ]
     lines += [
-        f'<text x="{across.place(tick)}" y="{_HEIGHT - _BOTTOM + 18}" text-anchor="middle">{round(tick, 10):g}</text>'
-        for tick in across.ticks
+        f'<text x="{across.place(tick)}" y="{_HEIGHT - _BOTTOM + 18}" text-anchor="{anchor}">{round(tick, 10):g}</text>'
+        for tick, anchor in zip(across.ticks, [*["middle"] * (len(across.ticks) - 1), "end"], strict=True)
     ]
     middle = (_LEFT + _WIDTH - _RIGHT) / 2
     return "".join([*lines, f'<text x="{middle}" y="{_HEIGHT - 4}" text-anchor="middle">{escape(x_label)}</text>'])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +43,7 @@ class Population:
         classes: names.
         owned: (devices, K) examples of each class, as they are and not as a cheat calls them, for plots.
         marked: test examples with a backdoor's mark, called what the attackers want; None where there is no backdoor.
+        name: of the data, in results.
     """
 
     everything: Part
@@ -50,6 +52,7 @@ class Population:
     classes: tuple[str, ...]
     owned: NDArray[np.int64]
     marked: Part | None = None
+    name: str = ""
 
     @property
     def devices(self) -> int:
@@ -74,6 +77,16 @@ class Population:
     def most_pictures(self) -> int:
         """What the device with most examples trains on."""
         return int((self.bounds[:, 1] - self.bounds[:, 0]).max())
+
+    def as_json(self, partition: str) -> dict[str, Any]:
+        """The ``data`` of a result; ``partition`` is the line that dealt them out."""
+        return {
+            "name": self.name,
+            "classes": list(self.classes),
+            "train": len(self.everything.y),
+            "test": len(self.test.y),
+            "partition": who_has_what.describe(self.owned, self.classes, partition),
+        }
 
     def pooled(self) -> tuple[Part, Part]:
         """Training and validation of all devices in one place."""
@@ -145,6 +158,7 @@ def _together(
         classes=data.classes,
         owned=who_has_what.counts_of(data.y, [rows[first:last] for first, _, last in bounds], classes),
         marked=_marked(data, test, cameras, watchers, cheats.attack.trigger),
+        name=data.name,
     )
 
 

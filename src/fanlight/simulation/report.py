@@ -22,6 +22,9 @@ figure > svg { width: 100%; } svg text { font-size: 12px; fill: currentColor; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th, td { text-align: right; padding: .15rem .7rem; } td { white-space: nowrap; }
 th:first-child, td:first-child { text-align: left; }
+td:first-child { white-space: normal; overflow-wrap: anywhere; min-width: 5rem; }
+.settings td, .settings th { text-align: left; white-space: normal; overflow-wrap: anywhere; min-width: 6rem; }
+@media (max-width: 40rem) { figure > svg text { font-size: 18px; } th, td { padding: .15rem .4rem; } }
 tr:nth-child(even) { background: rgb(128 128 128 / .12); } code { overflow-wrap: anywhere; }
 """
 """The one style sheet of every report."""
@@ -71,9 +74,10 @@ def page(result: Result) -> str:
         _rounds(lines),
         "<h2>To run it again</h2>",
         f"<p>{escape(_where_from(result))} <code>{result.model_sha256}</code></p>",
-        table(("setting", "value"), sorted(_flat(study))),
+        f'<div class="settings">{table(("setting", "value"), sorted(_flat(study)))}</div>',
     ]
-    return whole(f"Simulation: {study['dataset'] if not study['module'] else study['module']}", body)
+    name = result.data.get("name", study["dataset"])
+    return whole(f"Simulation: {study['module'] or name}", body)
 
 
 def whole(title: str, body: Sequence[str]) -> str:
@@ -95,8 +99,9 @@ def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
 def _summary(result: Result) -> str:
     study, last = result.study, result.last
     best = max(result.rounds, key=lambda line: line.balanced_accuracy)
+    rounds = f"{len(result.rounds)} round{'s' * (len(result.rounds) > 1)}"
     words = (
-        f"{study['devices']} devices, {study['partition']}, {study['algorithm']}, {len(result.rounds)} rounds of up to "
+        f"{study['devices']} devices, {study['partition']}, {study['algorithm']}, {rounds} of up to "
         f"{study['cohort'] or study['devices']}. Balanced accuracy at the end {percent(last.balanced_accuracy)}"
     )
     words += f", at best {percent(best.balanced_accuracy)} (round {best.round})."

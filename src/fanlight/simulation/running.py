@@ -18,7 +18,6 @@ from fanlight.core.segments import layout_words
 from fanlight.errors import ModelError
 from fanlight.protocol.contribution import Totals, centre, check_sum, read_totals
 from fanlight.protocol.plan import Kind
-from fanlight.simulation import who_has_what
 from fanlight.simulation.attendance import attendance, is_buffered
 from fanlight.simulation.buffered import staleness_figures
 from fanlight.simulation.checkpoint import Checkpoints, Standing
@@ -219,13 +218,7 @@ class Run:
             rounds=standing.lines,
             parameters=state.parameters,
             model_sha256=model_sha256(state),
-            data={
-                "classes": list(population.classes),
-                "train": len(population.everything.y),
-                "test": len(population.test.y),
-                "cheats": len(self.workshop.cheats.who),
-                "partition": who_has_what.describe(population.owned, population.classes, self.study.partition),
-            },
+            data=population.as_json(self.study.partition) | {"cheats": len(self.workshop.cheats.who)},
             per_class=Metrics.from_confusion(counts.confusion).as_dict(population.classes)["per_class"],
         )
 

@@ -252,3 +252,13 @@ def test_a_folder_for_each_device_is_a_key(tmp_path: Path) -> None:
     assert Counter(data.columns["folder"]) == {"device-1": 6, "device-2": 8, "device-10": 7}
     population = divide(study_of(partition="key:folder", devices=3, cohort=3), data)
     assert population.owned.sum(axis=1).max() <= 8
+
+
+def test_a_report_says_whose_examples_these_are_and_how_many_cheat(tmp_path: Path) -> None:
+    data = dataclasses.replace(data_of(), name="leaves of <trees>")
+    result = simulate(study_of(rounds=1, attack="noise:0.25"), data, folder=tmp_path)
+    assert (result.data["name"], result.data["cheats"]) == ("leaves of <trees>", 3)
+    page = (tmp_path / "report.html").read_text()
+    assert "<h1>Simulation: leaves of &lt;trees&gt;</h1>" in page
+    assert "1 round of up to 8." in page
+    assert "3 of the devices cheat (noise:0.25)." in page

@@ -12,7 +12,6 @@ from fanlight.services.federation import Token
 from fanlight.services.fleet.fleet import THREADS
 from fanlight.services.fleet.journal import Journal
 from fanlight.services.fleet.lesson import Lesson
-from fanlight.simulation import who_has_what
 from fanlight.simulation.population import Population
 from fanlight.simulation.result import Result
 from fanlight.simulation.study import Study
@@ -38,12 +37,7 @@ def result_of(study: Study, token: Token, journal: Journal, latest: Lesson, popu
         rounds=tuple(journal.lines),
         parameters=latest.parameters,
         model_sha256=hashlib.sha256(latest.parameters.astype("<f4").tobytes()).hexdigest(),
-        data={
-            "classes": list(population.classes),
-            "train": len(population.everything.y),
-            "test": len(population.test.y),
-            "partition": who_has_what.describe(population.owned, population.classes, study.partition),
-        },
+        data=population.as_json(study.partition),
         per_class=Metrics.from_confusion(counts.confusion).as_dict(population.classes)["per_class"],
         live={
             "main": token.main_url,
