@@ -83,7 +83,14 @@ def lasting(world: World, device: ServiceDevice) -> tuple[Any, ...]:
     """What a mishap must leave alone."""
     assert device.role is not None
     store = device.role.store
-    return world.snapshot(), store.prepared, store.held, store.reports(), store.rounds(), device.owner.status()["round"]
+    return (
+        world.snapshot(),
+        store.prepared,
+        store.held,
+        store.past.reports(),
+        store.past.rounds(),
+        device.owner.status()["round"],
+    )
 
 
 def put_back(folder: Path, kept: Path) -> None:

@@ -203,7 +203,7 @@ def _context(role: DeviceRole) -> dict[str, Any]:
         "mixed_up": {"own": mixed_up(own), "global": mixed_up(received)},
         "most_cells": MOST_CELLS,
         "newest": NEWEST,
-        "total": role.store.count_rounds(),
+        "total": role.store.past.count_rounds(),
         "supply": found,
         "job": role.jobs.latest(TRAIN),
     }

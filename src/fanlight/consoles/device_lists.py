@@ -54,7 +54,7 @@ def lists_of(role: DeviceRole) -> tuple[LongList, ...]:
             "/privacy#sent",
             "Privacy",
             "sent",
-            store.count_reports,
+            store.past.count_reports,
             lambda size, skip: status.sent(role, size, skip)["sent"][::-1],
         ),
         LongList(
@@ -72,8 +72,8 @@ def lists_of(role: DeviceRole) -> tuple[LongList, ...]:
             "/learning#rounds",
             "Learning",
             "rounds",
-            store.count_rounds,
-            lambda size, skip: [status.round_json(line) for line in store.rounds(size, skip)[::-1]],
+            store.past.count_rounds,
+            lambda size, skip: [status.round_json(line) for line in store.past.rounds(size, skip)[::-1]],
         ),
         LongList(
             "/learning/problems",

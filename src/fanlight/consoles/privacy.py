@@ -111,7 +111,7 @@ def privacy_router(console: Console, role: DeviceRole) -> APIRouter:
             | {each.name: each.sha256 for each in role.rounds.wishes.kept.trusted},
             unknown=role.rounds.wishes.unknown(role.store.held.plan if role.store.held else None),
             sent=device_status.sent(role, NEWEST)["sent"][::-1],
-            total=role.store.count_reports(),
+            total=role.store.past.count_reports(),
             refusals=device_status.refusals(role, NEWEST)["refusals"],
             refusals_total=role.store.refusals.count(),
             newest=NEWEST,

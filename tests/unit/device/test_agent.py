@@ -71,7 +71,7 @@ def test_by_itself_it_trains_sends_and_goes_on(federation: FakeFederation, devic
     federation.open_round()
     turn(device)
     assert len(federation.uploads) == 2
-    assert [line.result for line in device.store.rounds()] == ["released", None]
+    assert [line.result for line in device.store.past.rounds()] == ["released", None]
 
 
 def test_an_abandoned_round_is_answered_again_without_training(federation: FakeFederation, device: DeviceRole) -> None:

@@ -111,7 +111,7 @@ def test_the_report_says_what_was_learned_and_nothing_else(federation: FakeFeder
     assert totals.received.confusion.sum() == 2
     assert sent["fingerprint"] == federation.envelope().report_id.hex()
     assert sent["state"] == "confirmed"
-    assert federation.beacons == [device.store.reports()[0].receipt]
+    assert federation.beacons == [device.store.past.reports()[0].receipt]
 
 
 def test_training_starts_from_the_current_global_head(federation: FakeFederation, device: DeviceRole) -> None:
@@ -221,7 +221,7 @@ def test_measuring_rounds_are_answered_by_hand_too(federation: FakeFederation, d
     assert totals.mean is None
     assert totals.local is not None
     assert totals.local.confusion.sum() == 2
-    assert device.store.rounds()[0].learned.local is not None
+    assert device.store.past.rounds()[0].learned.local is not None
     assert slug(device.steps.send) == "already-sent"
 
 

@@ -121,7 +121,7 @@ def test_a_clock_that_is_wrong_is_set_right_by_the_servers(
     federation.open_round()
     turn(role)
     done(role, role.steps.send())
-    assert role.store.reports()[0].committed_at == int(clock)
+    assert role.store.past.reports()[0].committed_at == int(clock)
     role.stop()
 
 

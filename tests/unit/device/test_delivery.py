@@ -91,7 +91,7 @@ def test_the_end_of_a_round_is_kept_and_y_deleted(
     done(device, device.steps.send())
     federation.end_round(result)
     turn(device)
-    line = device.store.rounds()[0]
+    line = device.store.past.rounds()[0]
     assert (line.result, line.included) == (result.value, included)
     assert not y_file(device, mh).exists()
     assert device.offers.preparation == Preparation.IDLE

@@ -78,7 +78,7 @@ def test_a_late_outcome_leaves_a_newer_training_alone(federation: FakeFederation
     federation.end_round(Result.ABANDONED)
     federation.manifest = second
     turn(device)
-    assert [line.result for line in device.store.rounds()] == ["abandoned", None]
+    assert [line.result for line in device.store.past.rounds()] == ["abandoned", None]
     assert device.offers.preparation == Preparation.SENT
 
 

@@ -11,7 +11,8 @@ from fanlight.errors import NotFound, NotPossibleNow, Refused, StorageError
 from fanlight.protocol.device_round import SECONDS_PER_DAY, Delivery, Preparation, PreparationEvent, Record
 from fanlight.services.device.learned import Held, Learned, Prepared, StoredCounts
 from fanlight.services.device.model_files import current_model_file
-from fanlight.services.device.store import REPORT_FOLDER, DeviceStore, Use
+from fanlight.services.device.preparing import Use
+from fanlight.services.device.store import REPORT_FOLDER, DeviceStore
 from tests.unit.device.federation import PLAN
 
 LEARNED = Learned(received=StoredCounts.none(2))
@@ -50,7 +51,7 @@ def test_a_committed_report_is_there_after_a_restart(store: DeviceStore, tmp_pat
     assert again.report(bytes([1]) * 32) == record(1)
     with again.open_y(bytes([1]) * 32) as file:
         assert file.read() == y.astype("<u4").tobytes()
-    assert [(line.number, line.result) for line in again.rounds()] == [(1, None)]
+    assert [(line.number, line.result) for line in again.past.rounds()] == [(1, None)]
     again.close()
 
 
@@ -69,7 +70,7 @@ def test_one_answer_for_a_key_and_nothing_changes_when_refused(store: DeviceStor
     second = record(2).with_(model=bytes([1]) * 32)
     with pytest.raises(StorageError):
         store.commit(second, np.zeros(3, np.uint32), LEARNED)
-    assert [kept.number for kept in store.reports()] == [1]
+    assert [kept.number for kept in store.past.reports()] == [1]
 
 
 def test_answers_are_counted_over_a_day(store: DeviceStore) -> None:
@@ -162,7 +163,7 @@ def test_a_preparation_is_used_up_by_its_report(store: DeviceStore) -> None:
     with pytest.raises(NotPossibleNow) as caught:
         store.commit(record(2), np.zeros(3, np.uint32), LEARNED, Use(ready, PreparationEvent.SEND))
     assert caught.value.slug == "prepared-anew"
-    assert [kept.number for kept in store.reports()] == [1]
+    assert [kept.number for kept in store.past.reports()] == [1]
     vectors = [path.name for path in (store.folder / REPORT_FOLDER).iterdir()]
     assert vectors == [f"{(bytes([1]) * 32).hex()}.y"], "nothing is left of the report that was not committed"
     store.announced(ready)

@@ -86,7 +86,7 @@ def _come(held: Held, before: Earlier) -> tuple[str, str]:
 
 def _last_counted(role: DeviceRole) -> Learned | None:
     """What this device had learned when it reported in the last round with training; None if that did not count."""
-    rounds = [line for line in role.store.rounds(_LOOK_BACK) if needs_training(line.kind)]
+    rounds = [line for line in role.store.past.rounds(_LOOK_BACK) if needs_training(line.kind)]
     return rounds[-1].learned if rounds and rounds[-1].included else None
 
 

@@ -38,7 +38,7 @@ class Gauges(Collector):
         yield now
         held = role.store.held
         yield GaugeMetricFamily("fanlight_model_version", "The current model.", held.version if held else 0)
-        yield CounterMetricFamily("fanlight_reports_committed", "Reports made here.", role.store.count_reports())
+        yield CounterMetricFamily("fanlight_reports_committed", "Reports made here.", role.store.past.count_reports())
         refused = CounterMetricFamily("fanlight_rounds_refused", "Rounds not answered, by reason.", labels=["reason"])
         for reason, count in role.store.refusals.counts().items():
             refused.add_metric([reason], count)

@@ -30,7 +30,8 @@ from fanlight.services.device.identity import Identity
 from fanlight.services.device.learned import Held, Learned, Prepared, StoredCounts
 from fanlight.services.device.learner import Learner
 from fanlight.services.device.offers import Offers
-from fanlight.services.device.store import DeviceStore, Use
+from fanlight.services.device.preparing import Use
+from fanlight.services.device.store import DeviceStore
 from fanlight.services.device.window_time import WindowTime
 from fanlight.services.device.wishes import Wishes
 from fanlight.services.http.jobs import Progress

@@ -9,11 +9,11 @@ from fanlight import __version__
 from fanlight.errors import DataError, FanlightError
 from fanlight.protocol.closing import Outcome, SignedOutcome
 from fanlight.services.device.learned import Held, StoredCounts
+from fanlight.services.device.past import RoundLine
 from fanlight.services.device.pictures import Overview, planned
 from fanlight.services.device.refusals import REFUSALS
 from fanlight.services.device.role import DeviceRole
 from fanlight.services.device.steps import next_try, sent_json
-from fanlight.services.device.store import RoundLine
 
 
 def status(role: DeviceRole) -> dict[str, Any]:
@@ -158,7 +158,7 @@ def learning(role: DeviceRole, newest: int | None = None) -> dict[str, Any]:
     """
     held, prepared = role.store.held, role.store.prepared
     classes = list(held.plan.classes) if held else []
-    seen, rounds, course = pictures(role), role.store.rounds(newest), role.store.course
+    seen, rounds, course = pictures(role), role.store.past.rounds(newest), role.store.course
     return {
         "device": role.identity.device.device.hex(),
         "name": role.name,
@@ -227,8 +227,8 @@ def sent(role: DeviceRole, newest: int | None = None, skip: int = 0) -> dict[str
 
     ``bytes`` were sent in the round; ``model_bytes`` has the model that it began from (None where that was not kept).
     """
-    fetched = {line.mh: line.learned.model_bytes for line in role.store.rounds(newest, skip)}
-    reports = role.store.reports(newest, skip)
+    fetched = {line.mh: line.learned.model_bytes for line in role.store.past.rounds(newest, skip)}
+    reports = role.store.past.reports(newest, skip)
     return {"sent": [sent_json(record) | {"model_bytes": fetched.get(record.mh)} for record in reports]}
 
 

@@ -7,20 +7,17 @@ away at the next start.  y is deleted when its round is over.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, BinaryIO, Final
+from typing import Annotated, BinaryIO, Final
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
-from sqlalchemy import Connection, Row, bindparam, delete, func, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
 
 from fanlight.core import ring
-from fanlight.errors import NotPossibleNow
 from fanlight.protocol.closing import Result
 from fanlight.protocol.device_round import (
-    PREPARATION,
     SECONDS_PER_DAY,
     Delivery,
     End,
@@ -36,6 +33,8 @@ from fanlight.services.device.evidence import Evidence
 from fanlight.services.device.learned import Course, Held, Learned, Prepared, StoredCounts
 from fanlight.services.device.memories import Left
 from fanlight.services.device.model_files import ModelFiles
+from fanlight.services.device.past import Past
+from fanlight.services.device.preparing import PREPARED, Use, is_for, move, prepared_now, state_of, use_up
 from fanlight.services.device.refusals import Refusals
 from fanlight.services.device.values import Values, put, stored
 from fanlight.storage.blobs import BlobFolder
@@ -54,7 +53,7 @@ _ANSWERED: Final = Statement(select(answered).where(answered.c.answer_key == bin
 _ANSWER: Final = Statement(insert(answered))
 _ROUND: Final = Statement(insert(rounds), "mh", "number", "kind", "learned", "asked_again")
 _END: Final = Statement(update(rounds).where(rounds.c.mh == bindparam("wanted")), "result", "reason", "included")
-_PREPARED, _HELD, _KEY_CHANGE, _DEPARTURE, _COURSE = "prepared", "held", "key-change", "departure", "course"
+_HELD, _KEY_CHANGE, _DEPARTURE, _COURSE = "held", "key-change", "departure", "course"
 
 
 class KeyChange(Message):
@@ -70,32 +69,6 @@ class Departure(Message):
     told: Annotated[tuple[Name, ...], Field(max_length=2)] = ()
 
 
-@dataclass(frozen=True)
-class RoundLine:
-    """One round of the history; ``result``, ``reason`` and ``included`` are None until it is over.
-
-    ``reason`` is the round's, or why the shard was left out that its report was in.
-    ``at`` is when its report was built (unix seconds).
-    """
-
-    mh: bytes
-    number: int
-    kind: str
-    learned: Learned
-    result: str | None
-    reason: str | None
-    included: bool | None
-    at: int | None
-
-
-@dataclass(frozen=True)
-class Use:
-    """A preparation, and what uses it up: its owner's word to send it, or the answer to a round by itself."""
-
-    prepared: Prepared
-    event: PreparationEvent
-
-
 class DeviceStore:
     """A device's state folder.
 
@@ -105,6 +78,7 @@ class DeviceStore:
     Attributes:
         evidence: of servers that contradict themselves.
         refusals: manifests that were not answered.
+        past: all rounds and reports.
         values: what is kept under a key.
         memories: what algorithms remember.
         account: what main counts of this device.
@@ -119,6 +93,7 @@ class DeviceStore:
         migrate(self.database, "device")
         self.evidence = Evidence(self.database)
         self.refusals = Refusals(self.database)
+        self.past = Past(self.database)
         self.values = Values(self.database)
         self.memories = memories.Memories(self.database)
         self.account = Account(self.values)
@@ -176,9 +151,9 @@ class DeviceStore:
             arrived.commit()
         with self.values.changing() as tx:
             put(tx, _HELD, held.encode())
-            prepared = _prepared(tx)
-            if prepared and not _made_for(prepared, held):
-                _move(tx, prepared, PreparationEvent.NEW_MODEL)
+            prepared = prepared_now(tx)
+            if prepared and not is_for(prepared, held):
+                move(tx, prepared, PreparationEvent.NEW_MODEL)
         self._models.keep_only("global", held.sha256)
 
     def unfinished_model(self, sha256: bytes) -> Unfinished:
@@ -194,7 +169,7 @@ class DeviceStore:
     @property
     def prepared(self) -> Prepared | None:
         """How far the preparation of the next report is."""
-        return self.values.read(Prepared, _PREPARED)
+        return self.values.read(Prepared, PREPARED)
 
     def trained(self, prepared: Prepared, file: bytes, left: Left | None = None, sums: bytes | None = None) -> Prepared:
         """Step 1 is done: keep what it brought, the local model's ``file``, and that of the ``sums`` if it has some.
@@ -210,10 +185,10 @@ class DeviceStore:
         if prepared.sums is not None and sums is not None:
             self._models.write("sums", prepared.sums, sums)
         with self.values.changing() as tx:
-            before, held = _prepared(tx), _held(tx)
-            kept = _move(tx, prepared.with_(state=_state(before).value), PreparationEvent.TRAIN)
-            if held is None or not _made_for(kept, held):
-                kept = _move(tx, kept, PreparationEvent.NEW_MODEL)
+            before, held = prepared_now(tx), _held(tx)
+            kept = move(tx, prepared.with_(state=state_of(before).value), PreparationEvent.TRAIN)
+            if held is None or not is_for(kept, held):
+                kept = move(tx, kept, PreparationEvent.NEW_MODEL)
             memories.trained(tx, prepared.head, left)
         self._models.keep_only("local", prepared.head)
         self._models.keep_only("sums", prepared.sums, *self.account.files)
@@ -231,8 +206,8 @@ class DeviceStore:
     def announced(self, prepared: Prepared) -> None:
         """Step 2 is done for this preparation, unless it is another one by now."""
         with self.values.changing() as tx:
-            if _prepared(tx) == prepared:
-                _move(tx, prepared, PreparationEvent.ANNOUNCE)
+            if prepared_now(tx) == prepared:
+                move(tx, prepared, PreparationEvent.ANNOUNCE)
 
     def global_file(self, sha256: bytes) -> bytes:
         """The current global model's file.
@@ -276,7 +251,7 @@ class DeviceStore:
             with self.values.changing() as tx:
                 _add_report(tx, record, learned)
                 if use is not None:
-                    _use_up(tx, use, record.mh)
+                    use_up(tx, use, record.mh)
                 if asked is not None:
                     counted.sent(tx, asked)
         except Exception:
@@ -292,18 +267,6 @@ class DeviceStore:
         with self.database.reading() as tx:
             data = _RECORD.scalar(tx, wanted=mh)
         return Record.decode(data) if data else None
-
-    def reports(self, newest: int | None = None, skip: int = 0) -> list[Record]:
-        """All reports, or the ``newest`` so many after the ``skip`` newest, the first round first."""
-        found = select(reports.c.record).join(rounds, rounds.c.mh == reports.c.mh)
-        with self.database.reading() as tx:
-            rows = tx.execute(found.order_by(*_NEWEST_ROUND).limit(newest).offset(skip)).all()
-        return [Record.decode(row.record) for row in reversed(rows)]
-
-    def count_reports(self) -> int:
-        """How many reports there are."""
-        with self.database.reading() as tx:
-            return tx.execute(select(func.count()).select_from(reports)).scalar_one()
 
     def unfinished(self) -> list[Record]:
         """The reports whose rounds are not over."""
@@ -340,10 +303,10 @@ class DeviceStore:
             _END.run(tx, wanted=record.mh, **line)
             if end.result == Result.ABANDONED:
                 tx.execute(delete(answered).where(answered.c.mh == record.mh))
-            prepared, abandoned = _prepared(tx), end.result == Result.ABANDONED
+            prepared, abandoned = prepared_now(tx), end.result == Result.ABANDONED
             stands = prepared is not None and prepared.at == Preparation.SENT and prepared.sent_in == record.mh
             if prepared is not None and stands:
-                _move(tx, prepared, PreparationEvent.ABANDONED if abandoned else PreparationEvent.ENDED)
+                move(tx, prepared, PreparationEvent.ABANDONED if abandoned else PreparationEvent.ENDED)
             counts = end.result == Result.RELEASED and end.was_included
             memories.ended(tx, record.mh, counted=counts, may_be_sent_again=abandoned and stands)
             counted.ended(tx, record.mh, counted=counts, now=now)
@@ -365,30 +328,9 @@ class DeviceStore:
             keys = {row.answer_key: row.mh for row in _ANSWERED.all(tx, wanted=key)}
             return History(keys, _SINCE.scalar(tx, start=now - SECONDS_PER_DAY))
 
-    def rounds(self, newest: int | None = None, skip: int = 0) -> list[RoundLine]:
-        """The history, or the ``newest`` rounds of it after the ``skip`` newest, the first round first."""
-        with self.database.reading() as tx:
-            found = select(rounds, reports.c.committed_at).outerjoin(reports, reports.c.mh == rounds.c.mh)
-            rows = tx.execute(found.order_by(*_NEWEST_ROUND).limit(newest).offset(skip)).all()
-        return [_round_line(row) for row in reversed(rows)]
-
-    def count_rounds(self) -> int:
-        """How many rounds the history has."""
-        with self.database.reading() as tx:
-            return tx.execute(select(func.count()).select_from(rounds)).scalar_one()
-
-
-_NEWEST_ROUND: Final = (rounds.c.number.desc(), reports.c.committed_at.desc())
-"""A moment is too coarse: rounds take less than a second."""
-
 
 def _y_name(mh: bytes) -> str:
     return f"{mh.hex()}.y"
-
-
-def _round_line(row: Row[Any]) -> RoundLine:
-    learned = Learned.decode(row.learned)
-    return RoundLine(row.mh, row.number, row.kind, learned, row.result, row.reason, row.included, row.committed_at)
 
 
 def _add_report(tx: Connection, record: Record, learned: Learned) -> None:
@@ -399,38 +341,9 @@ def _add_report(tx: Connection, record: Record, learned: Learned) -> None:
     _ROUND.run(tx, asked_again=False, **line)
 
 
-def _use_up(tx: Connection, use: Use, mh: bytes) -> None:
-    if _prepared(tx) != use.prepared:
-        raise NotPossibleNow(
-            "There was a training, or a new model, while the report was built.",
-            slug="prepared-anew",
-            next="Send the model again.",
-        )
-    _move(tx, use.prepared.with_(sent_in=mh), use.event)
-    memories.sent(tx, use.prepared.head, mh)
-
-
 def _replace(tx: Connection, record: Record) -> None:
     _REPLACE.run(tx, wanted=record.mh, delivery=record.delivery, record=record.encode())
 
 
-def _prepared(tx: Connection) -> Prepared | None:
-    return stored(tx, Prepared, _PREPARED)
-
-
 def _held(tx: Connection) -> Held | None:
     return stored(tx, Held, _HELD)
-
-
-def _made_for(prepared: Prepared, held: Held) -> bool:
-    return (prepared.plan, prepared.model) == (held.plan.hash, held.sha256)
-
-
-def _state(prepared: Prepared | None) -> Preparation:
-    return prepared.at if prepared else Preparation.IDLE
-
-
-def _move(tx: Connection, prepared: Prepared, event: PreparationEvent) -> Prepared:
-    moved = prepared.with_(state=PREPARATION.next(prepared.at, event).value)
-    put(tx, _PREPARED, moved.encode())
-    return moved
