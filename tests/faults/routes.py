@@ -77,7 +77,7 @@ class MainRoutes:
                 service.news.tell()
                 return b""
             case ["rounds", mh, "outcome"]:
-                return service.rounds.outcome_for(bytes.fromhex(mh), device).encode()
+                return service.outcomes.told(bytes.fromhex(mh), device).encode()
             case ["rounds", mh, "decline"]:
                 announcements.take_refusal(service, device, bytes.fromhex(mh), body)
                 return b""

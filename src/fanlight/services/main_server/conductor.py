@@ -20,10 +20,10 @@ from fanlight.services.main_server.course import Course, Hold
 from fanlight.services.main_server.made_room import MadeRoom
 from fanlight.services.main_server.policy import Policy
 from fanlight.services.main_server.round_table import RoundLine
-from fanlight.services.main_server.rounds import Rounds
 from fanlight.services.main_server.service import MainService
 from fanlight.services.main_server.stragglers import WaitingRules
 from fanlight.services.main_server.waiting import Waiting
+from fanlight.services.main_server.why_not import why_not_ask, why_not_publish
 from fanlight.storage.tables.main import devices
 
 
@@ -60,7 +60,7 @@ class Conductor:
     def why_not_aggregate(self, tx: Connection) -> NotPossibleNow | None:
         """Why the newest round cannot be finished now, or None."""
         stored = round_table.latest(tx)
-        why_not = self._service.rounds.why_not_ask(tx, stored, Order.FINISH)
+        why_not = why_not_ask(tx, stored, Order.FINISH)
         return why_not and (self._why_none_opens(tx, stored, "No round is open.", why_not.slug) or why_not)
 
     def why_not_publish(self, tx: Connection) -> NotPossibleNow | None:
@@ -68,7 +68,7 @@ class Conductor:
         line = round_table.latest_line(tx)
         if line is not None and line.at is State.RELEASED:
             return None
-        why_not = Rounds.why_not_publish(line)
+        why_not = why_not_publish(line)
         return self._why_none_opens(tx, line, "There is no new model to publish.", why_not.slug) or why_not
 
     def _why_none_opens(

@@ -124,7 +124,7 @@ def _reporting_routes(sender: Sender, service: MainService) -> list[PlainRoute]:
     async def outcome(request: Request) -> Response:
         device = sender(request)
         mh = hash_in_path(request.path_params["mh"])
-        return cbor((await run_in_threadpool(service.rounds.outcome_for, mh, device)).encode())
+        return cbor((await run_in_threadpool(service.outcomes.told, mh, device)).encode())
 
     async def decline(request: Request) -> Response:
         device = sender(request)

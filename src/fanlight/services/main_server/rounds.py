@@ -9,8 +9,7 @@ an aggregator that lost patience asks again, and waits then for the answer that 
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -18,15 +17,13 @@ from numpy.typing import NDArray
 from sqlalchemy import Connection, bindparam, insert, select
 
 from fanlight.core.segments import layout_words
-from fanlight.errors import Conflict, NotFound, NotPossibleNow
+from fanlight.errors import Conflict, NotFound
 from fanlight.protocol.catching_up import RESTORED, main_catches_up, main_words
 from fanlight.protocol.closing import (
     CLOSE_LIMIT,
     SUM_NOT_USABLE,
     Close,
-    InclusionProof,
     Outcome,
-    OutcomeForDevice,
     Result,
     SignedOutcome,
     read_releases,
@@ -52,6 +49,7 @@ from fanlight.services.main_server.made_room import MadeRoom
 from fanlight.services.main_server.models import Models
 from fanlight.services.main_server.proposals import Proposals
 from fanlight.services.main_server.round_table import RoundLine, Stored
+from fanlight.services.main_server.why_not import why_not_ask, why_not_publish
 from fanlight.services.server.chained_log import ChainedLog
 from fanlight.services.server.incidents import SECOND_RECEIPT, UNLISTED_RECEIPT
 from fanlight.services.server.round_journal import RoundJournal
@@ -60,7 +58,6 @@ from fanlight.storage.database import Database
 from fanlight.storage.statements import Statement
 from fanlight.storage.tables.main import beacons
 
-_ROUNDS_WITH_PROOFS: Final = 4
 _REPORT_ID: Final = Statement(
     select(beacons.c.report_id).where(beacons.c.mh == bindparam("wanted"), beacons.c.dev == bindparam("device"))
 )
@@ -115,7 +112,6 @@ class Rounds:
         self._changers = changers
         self._clock = clock
         self.journal = RoundJournal(clock)
-        self._proofs: OrderedDict[bytes, Mapping[bytes, InclusionProof]] = OrderedDict()
         self._computing = threading.Lock()
 
     def countersign(self, data: bytes) -> Opened:
@@ -163,34 +159,12 @@ class Rounds:
             NotPossibleNow: there is no open round, or too few receipts for closing it.
         """
         stored = round_table.latest(tx)
-        why = self.why_not_ask(tx, stored, order)
+        why = why_not_ask(tx, stored, order)
         if why is not None:
             raise why
         assert stored is not None
         round_table.ask(tx, stored.number, order, made_room or "")
         return stored.mh
-
-    @staticmethod
-    def why_not_ask(tx: Connection, stored: Stored | None, order: Order) -> NotPossibleNow | None:
-        """Why ``order`` cannot be given now, or None."""
-        if stored is None or stored.at not in (State.OPEN, State.JUDGED):
-            return _why_not_open(stored)
-        if order is not Order.FINISH:
-            return None
-        if stored.asked is Order.ABANDON:
-            return NotPossibleNow(
-                f"Round {stored.number} is being abandoned.",
-                next="Wait until the secure aggregator has answered; the next round opens by itself.",
-                slug="being-abandoned",
-            )
-        arrived, needed = round_table.arrived(tx, stored.mh), stored.record.terms.k_min
-        if arrived < needed:
-            return NotPossibleNow(
-                f"Round {stored.number} has {arrived} of the {needed} reports it needs.",
-                next="Let more devices send their models (device page /sendmodel), then try again.",
-                slug="too-few-reports",
-            )
-        return None
 
     def judge(self, data: bytes) -> bytes:
         """The aggregator's close; returns the signed verdict.
@@ -338,7 +312,7 @@ class Rounds:
         with self._database.transaction() as tx:
             stored = round_table.latest(tx)
             if stored is None or stored.at is not State.RELEASED:
-                raise self.why_not_publish(stored)
+                raise why_not_publish(stored)
             step = self._machine.publish(stored.record)
             self._save(tx, step)
             self._models.publish(tx, stored.number)
@@ -346,29 +320,6 @@ class Rounds:
         self._over(stored)
         self._say(stored, step.record)
         return stored.number
-
-    @staticmethod
-    def why_not_publish(line: RoundLine | None) -> NotPossibleNow:
-        """Why there is nothing to publish."""
-        state = f"Round {line.number} is {line.state}." if line else "There was no round yet."
-        return NotPossibleNow(
-            f"There is no new model to publish. {state}",
-            next="Aggregate first (/aggregate_models).",
-            slug="nothing-to-publish",
-        )
-
-    def outcome_for(self, mh: bytes, device: bytes) -> OutcomeForDevice:
-        """What a device is told about a round that is over.
-
-        Raises:
-            NotFound: there is no such round, or it is not over yet.
-        """
-        with self._database.reading() as tx:
-            record = round_table.by_hash(tx, mh).record
-        answer = self._machine.outcome_for(record, device, self._proofs_of(record)) if record.outcome else None
-        if answer is None:
-            raise NotFound("This round is not over yet.", slug="round-not-over")
-        return answer
 
     def destroy_old_keys(self) -> None:
         """Destroy what a crash between an outcome and its key's destruction may have left; call at the start."""
@@ -379,15 +330,6 @@ class Rounds:
     def _over(self, line: RoundLine) -> None:
         if line.kind == Kind.CHANGES:
             self._changers.begin_anew()
-
-    def _proofs_of(self, record: Record) -> Mapping[bytes, InclusionProof]:
-        """All devices' proofs, computed once a round: every device of it asks for its own."""
-        known = self._proofs.get(record.mh)
-        if known is None:
-            known = self._proofs[record.mh] = self._machine.proofs(record)
-            while len(self._proofs) > _ROUNDS_WITH_PROOFS:
-                self._proofs.popitem(last=False)
-        return known
 
     def _use(self, tx: Connection, stored: Stored, step: Step) -> None:
         if step.totals is not None:
@@ -419,18 +361,3 @@ class Rounds:
 def _known_here(reason: str, flaws: Sequence[str]) -> str:
     """Why a round failed as main's operator sees it: the check that its sum, or that of all its shards, has failed."""
     return flaws[0] if reason == SUM_NOT_USABLE and len(set(flaws)) == 1 else reason
-
-
-def _why_not_open(line: RoundLine | None) -> NotPossibleNow:
-    if line is None or line.is_over:
-        message, advice = "No round is open.", _OPENS
-    elif line.at is State.PROPOSED:
-        message, advice = f"Round {line.number} waits for the secure aggregator.", _OPENS
-    elif line.at is State.RELEASED:
-        message, advice = f"Round {line.number} is released.", "Publish the new model (/send_model_clients)."
-    else:
-        message, advice = f"Round {line.number} is {line.state}.", "Wait until the secure aggregator has answered."
-    return NotPossibleNow(message, next=advice, slug="no-open-round")
-
-
-_OPENS: Final = "A round opens when enough devices are enrolled at both servers and the aggregator runs."

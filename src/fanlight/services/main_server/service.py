@@ -41,6 +41,7 @@ from fanlight.services.main_server.made_room import MadeRoom
 from fanlight.services.main_server.model_line import ModelLine
 from fanlight.services.main_server.models import Models
 from fanlight.services.main_server.news import News
+from fanlight.services.main_server.outcomes import Outcomes
 from fanlight.services.main_server.pace import pause_s
 from fanlight.services.main_server.presence import PRESENT_S, Presence
 from fanlight.services.main_server.promotion import Promotion
@@ -133,6 +134,7 @@ class MainService:
         self.rounds = Rounds(
             self.database, self.log, keys, self.models, self.proposals, self.machine, self.changers, clock
         )
+        self.outcomes = Outcomes(self.database, self.machine)
         self.promotion = Promotion(self.database, self.log, self.models, self.rounds, clock)
         self.line = ModelLine(self.database, self.log, self._tasks, self.models, self.rounds, clock)
         self.pages = Notifier()

@@ -22,6 +22,7 @@ from fanlight.protocol.plan import Kind
 from fanlight.services.main_server.round_table import Stored
 from fanlight.services.main_server.service import MainService
 from fanlight.services.main_server.sharding import left_out
+from fanlight.services.main_server.why_not import why_not_ask
 from fanlight.storage.tables.main import beacons, device_models, devices, enrolled_at_aggregator
 
 MOST_ROWS: Final = 50
@@ -96,7 +97,7 @@ def of_round(tx: Connection, service: MainService, stored: Stored, most: int = M
         "ended_at": stored.ended_at,
         "now": service.clock(),
         "abandoning": stored.asked is Order.ABANDON and not stored.is_over,
-        "can_abandon": service.rounds.why_not_ask(tx, stored, Order.ABANDON) is None,
+        "can_abandon": why_not_ask(tx, stored, Order.ABANDON) is None,
         "to_version": made.number if made else None,
         "counts": _counts(listed),
         "declined": _declined(service.presence.declined(stored.number), listed),
