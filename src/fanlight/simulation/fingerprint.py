@@ -7,6 +7,7 @@ is asked for again; a run that went on then would be of neither.
 from __future__ import annotations
 
 import hashlib
+from typing import Any
 
 import numpy as np
 
@@ -21,12 +22,13 @@ def fingerprint(population: Population, learner: Learner) -> str:
     """SHA-256, hexadecimal: of all examples and who has them, of the first model, and how it does on some."""
     digest = hashlib.sha256()
     test, first = population.test, learner.start()
-    arrays = [population.everything.x, population.everything.y, population.bounds, test.x, test.y, first]
+    arrays: list[np.ndarray[Any, np.dtype[Any]]] = [population.everything.x, population.everything.y]
+    arrays += [population.bounds, test.x, test.y, first]
     if population.marked is not None:
         arrays += [population.marked.x, population.marked.y]
     for array in arrays:
         digest.update(f"{array.shape}{array.dtype}".encode())
-        digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8))
+        digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
     asked = learner.measure(first, Part(test.x[:_ASKED], test.y[:_ASKED]))
     digest.update(f"{learner.layout.names}{asked.loss_sum:.4g}".encode())
     return digest.hexdigest()
