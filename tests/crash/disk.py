@@ -28,7 +28,6 @@ DATABASE: Final = "state.sqlite3"
 LOG: Final = f"{DATABASE}-wal"
 _UNSEEN: Final = frozenset({DATABASE, LOG, f"{DATABASE}-shm", "in-use"})
 _FULL: Final = 2
-_COPIED_BYTES: Final = 1 << 20
 
 _open, _replace = os.open, os.replace  # the real ones: the launcher wraps those in ``os``
 
@@ -45,7 +44,7 @@ class SyncedDisk:
         (shadow / "names").mkdir()
         for folder in _folders(self.root):
             for entry in _files(folder):
-                _keep(Path(entry.path), self._content(entry.inode()))
+                shutil.copyfile(entry.path, self._content(entry.inode()))
             self._list(folder)
         self._mark_log()
 
@@ -133,15 +132,6 @@ def _put(content: Path | None, target: Path) -> None:
         target.unlink(missing_ok=True)
         target.write_bytes(data)
         target.chmod(0o600)
-
-
-def _keep(path: Path, content: Path) -> None:
-    """A copy; of a large file, which is never changed in place, a second name."""
-    is_beside = path.stat().st_dev == content.parent.stat().st_dev
-    if path.stat().st_size > _COPIED_BYTES and is_beside:
-        content.hardlink_to(path)
-    else:
-        shutil.copyfile(path, content)
 
 
 def _folders(root: Path) -> Iterator[Path]:

@@ -22,7 +22,6 @@ from tests.crash.points import Events, Points
 from tests.crash.role import PROCESSES
 
 LARGE = bytes(range(256)) * 8_192
-"""More than what is copied at a start."""
 
 
 def blob(root: Path) -> None:
@@ -34,6 +33,15 @@ def blob(root: Path) -> None:
     folder.delete("gone")
     folder.append("grown", [b"first"], 5)
     folder.append("grown", [b"second"], 6)
+
+
+def added(root: Path) -> None:
+    """To a file that was there at the start, once as it should be, and once carelessly."""
+    with BlobFolder(root).open("old") as old:
+        assert old.read() == LARGE
+    BlobFolder(root).append("old", [b"more"], 4)
+    with (root / "old").open("ab") as stream:
+        stream.write(b"careless")
 
 
 def secret(root: Path) -> None:
@@ -91,7 +99,7 @@ def after_power_cut(what: Callable[[Path], None], tmp_path: Path, *, names_lost:
     assert process.exitcode == 0
     process.close()
     cut_power(root, tmp_path / "disk", names_lost=names_lost)
-    assert (root / "old").read_bytes() == LARGE
+    assert (root / "old").read_bytes() in (LARGE, LARGE + b"more")
     assert (root / "small").read_bytes() == b"old"
     return root
 
@@ -105,6 +113,14 @@ def test_what_the_product_has_written_is_there(names_lost: bool, tmp_path: Path)
     folder = BlobFolder(root / "blobs")
     assert folder.names() == ["changed", "grown", "kept"]
     assert [folder.read(name) for name in folder.names()] == [b"second", b"firstsecond", LARGE]
+
+
+@BOTH
+def test_what_was_added_to_a_file_of_an_earlier_process_is_there_if_it_was_synced(
+    names_lost: bool, tmp_path: Path
+) -> None:
+    root = after_power_cut(added, tmp_path, names_lost=names_lost)
+    assert (root / "old").read_bytes() == LARGE + b"more"
 
 
 @BOTH
