@@ -241,13 +241,14 @@ class FakeFederation:
             raise httpx.ConnectError("nobody is there", request=request)
         if server in self.busy:
             return reply(status=503, headers={"Retry-After": self.busy[server]})
-        if request.method != "PUT":  # a report's own signature serves
+        if request.method != "PUT" and path != "/time":  # a report's own signature serves; the time is anybody's
             refusal = self._check_signature(request, server)
             if refusal is not None and not path.startswith("/enrolments"):
                 return refusal
         routes: dict[tuple[str, str], Callable[[httpx.Request, str, str], httpx.Response]] = {
             ("POST", "enrolments"): self._enrol,
             ("GET", "offer"): self._offer,
+            ("GET", "time"): self._time,
             ("GET", "models"): self._model,
             ("GET", "backbones"): self._backbone,
             ("POST", "readiness"): self._ready,
@@ -273,6 +274,9 @@ class FakeFederation:
         except HTTPMessageSignaturesException:
             return problem(401, "not-authentic")
         return None
+
+    def _time(self, request: httpx.Request, server: str, path: str) -> httpx.Response:
+        return reply(status=204, headers={"Date": formatdate(NOW, usegmt=True)})
 
     def _decline(self, request: httpx.Request, server: str, path: str) -> httpx.Response:
         if not self.knows_decline:
