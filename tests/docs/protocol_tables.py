@@ -58,7 +58,8 @@ SPEAKERS: Final = {
     "aggregator": ("protocol.aggregator", "services.aggregator.reception", "services.aggregator.upload_body",
                    "services.aggregator.uploads", "services.aggregator.round_table"),
     "main": ("protocol.main_server", "protocol.unmasking", "services.main_server.rounds",
-             "services.main_server.round_table", "services.main_server.class_proposals"),
+             "services.main_server.outcomes", "services.main_server.why_not", "services.main_server.round_table",
+             "services.main_server.class_proposals"),
     "both servers": ("protocol.identities", "services.server.membership", "services.http.bodies",
                      "services.http.nonces", "services.http.room", "services.http.signatures"),
 }  # fmt: skip

@@ -276,6 +276,7 @@ class FakeFederation:
         return None
 
     def _time(self, request: httpx.Request, server: str, path: str) -> httpx.Response:
+        assert server == "aggregator"
         return reply(status=204, headers={"Date": formatdate(NOW, usegmt=True)})
 
     def _decline(self, request: httpx.Request, server: str, path: str) -> httpx.Response:
