@@ -24,6 +24,7 @@ th, td { text-align: right; padding: .15rem .7rem; } td { white-space: nowrap; }
 th:first-child, td:first-child { text-align: left; }
 td:first-child { white-space: normal; overflow-wrap: anywhere; min-width: 5rem; }
 .settings td, .settings th { text-align: left; white-space: normal; overflow-wrap: anywhere; min-width: 6rem; }
+.settings td:first-child { white-space: nowrap; }
 @media (max-width: 40rem) { figure > svg text { font-size: 18px; } th, td { padding: .15rem .4rem; } }
 tr:nth-child(even) { background: rgb(128 128 128 / .12); } code { overflow-wrap: anywhere; }
 """
