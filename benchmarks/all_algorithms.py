@@ -2,10 +2,12 @@
 
     make bench NAME=all_algorithms ARGS="--json"
     make bench NAME=all_algorithms ARGS="--algorithm ditto --partition classes:1"
+    make bench NAME=all_algorithms ARGS="--algorithm fedavg --partition iid --long-tail --class-weights off"
 
 The algorithms themselves, in memory: no services, no masks, no clipping, no rounding. Ten devices share the pictures of
 *digits*, all take part in every round, and the head learns from features of the frozen backbone with the settings of a
-task with the defaults. Each device holds a fifth of its pictures back, and another fifth for early stopping.
+task with the defaults. Each device holds a fifth of its pictures back, and another fifth for early stopping. With
+``--long-tail`` there are 500 pictures of the first class, and of each other seven tenths of the one before, down to 20.
 
 *Global* is the balanced accuracy of the global model on what all have held back. *At home* is the mean over devices of
 how much of its own pictures, held back, a device names rightly: with the global model, and, where the algorithm gives
@@ -50,6 +52,8 @@ PERSONAL: Final = ("ditto", "fedper", "fedrep")
 DEVICES: Final = 10
 ROUNDS: Final = 10
 SEEDS: Final = 3
+DEFAULTS: Final = TrainingSettings()
+LONG_TAIL: Final = (500, 350, 245, 170, 120, 84, 59, 41, 29, 20)
 
 
 @dataclass(frozen=True)
@@ -74,25 +78,34 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--partition", action="append", help="who has what; may be given repeatedly")
     parser.add_argument("--rounds", type=int, default=ROUNDS, help="after so many rounds")
     parser.add_argument("--seeds", type=int, default=SEEDS, help="runs of each")
+    parser.add_argument("--long-tail", action="store_true", help="fewer pictures from class to class")
+    parser.add_argument("--class-weights", choices=("own", "federation", "off"), default="own", help="by whose counts")
     parser.add_argument("--json", action="store_true", help="the last line of the output is for programs")
     options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory(prefix="fanlight-all-algorithms-") as folder:
         data = prepare("digits", 2, 0, Path(folder) / "pictures")
         parts = pooled(read_features(data, Path(folder) / "backbones")).values()
     examples = Examples(np.concatenate([part.x for part in parts]), np.concatenate([part.y for part in parts]))
+    if options.long_tail:
+        kept = np.concatenate([np.flatnonzero(examples.y == label)[:count] for label, count in enumerate(LONG_TAIL)])
+        examples = Examples(examples.x[kept], examples.y[kept])
+    counts = tuple(np.bincount(examples.y).tolist()) if options.class_weights == "federation" else ()
+    settings = TrainingSettings(class_weights=options.class_weights != "off", class_counts=counts)
     figures = [
         figure
         for spec in options.partition or PARTITIONS
         for name in options.algorithm or CHOOSABLE
-        for figure in compare(examples, spec, name, options.rounds, options.seeds)
+        for figure in compare(examples, spec, name, options.rounds, options.seeds, settings)
     ]
     return Report("all_algorithms", tuple(figures)).show(as_json=options.json)
 
 
-def compare(examples: Examples, spec: str, name: str, rounds: int, seeds: int) -> list[Figure]:
+def compare(
+    examples: Examples, spec: str, name: str, rounds: int, seeds: int, settings: TrainingSettings
+) -> list[Figure]:
     """The figures of one algorithm for one answer to who has what."""
     algorithm = recipe(name).of({})
-    found = [run(algorithm, homes(examples, spec, DEVICES, seed), rounds, seed) for seed in range(seeds)]
+    found = [run(algorithm, homes(examples, spec, DEVICES, seed), rounds, seed, settings) for seed in range(seeds)]
     said = {"global": [one.everywhere for one in found], "global, at home": [one.at_home for one in found]}
     if name in PERSONAL:
         said["own, at home"] = [one.own for one in found]
@@ -112,7 +125,9 @@ def homes(examples: Examples, spec: str, devices: int, seed: int) -> list[Parts]
     return found
 
 
-def run(algorithm: Algorithm, devices: Sequence[Parts], rounds: int, seed: int) -> Found:
+def run(
+    algorithm: Algorithm, devices: Sequence[Parts], rounds: int, seed: int, settings: TrainingSettings = DEFAULTS
+) -> Found:
     """So many rounds that start from zeros, with all devices that have something to learn from."""
     devices = [device for device in devices if device["train"].y.size]
     classes = 1 + max(int(device["train"].y.max()) for device in devices)
@@ -123,7 +138,7 @@ def run(algorithm: Algorithm, devices: Sequence[Parts], rounds: int, seed: int) 
     for number in range(rounds):
         received = Received(state.parameters, layout, {name: state.memory[name] for name in algorithm.publishes})
         outcomes = [
-            algorithm.local(received, memory, descent(device, layout, (seed, number, place)))
+            algorithm.local(received, memory, descent(device, layout, (seed, number, place), settings))
             for place, (device, memory) in enumerate(zip(devices, memories, strict=True))
         ]
         memories = [dict(outcome.memory) for outcome in outcomes]
@@ -148,11 +163,13 @@ def gathered(outcomes: Sequence[Outcome], weights: NDArray[np.float64]) -> Gathe
     )
 
 
-def descent(device: Parts, layout: TensorLayout, order: tuple[int, int, int]) -> SoftmaxDescent:
+def descent(
+    device: Parts, layout: TensorLayout, order: tuple[int, int, int], settings: TrainingSettings
+) -> SoftmaxDescent:
     """Local training of one device in one round."""
     train, valid = device["train"], device["valid"]
     stream = Keystream(bytes(20) + b"".join(number.to_bytes(4, "big") for number in order))
-    return SoftmaxDescent(layout, train.x, train.y, valid.x, valid.y, TrainingSettings(), stream)
+    return SoftmaxDescent(layout, train.x, train.y, valid.x, valid.y, settings, stream)
 
 
 def metrics(layout: TensorLayout, parameters: NDArray[np.float64], test: Examples) -> Metrics:

@@ -8,6 +8,7 @@ import pytest
 from benchmarks.accuracy import Examples
 from benchmarks.all_algorithms import CHOOSABLE, PERSONAL, homes, run
 from fanlight.learning.algorithms.registry import recipe
+from fanlight.learning.training_settings import TrainingSettings
 
 
 def examples() -> Examples:
@@ -24,6 +25,15 @@ def test_every_picture_is_in_one_part_of_one_home() -> None:
     for home in found:
         assert {part: each.y.size for part, each in home.items()} == {"test": 6, "valid": 6, "train": 18}
         assert np.unique(home["train"].y).size == 1
+
+
+def test_settings_reach_the_homes() -> None:
+    """Of one class there are few: with weights it counts as much."""
+    whole = examples()
+    kept = np.flatnonzero((whole.y > 0) | (np.arange(whole.y.size) < 24))
+    among = homes(Examples(whole.x[kept], whole.y[kept]), "iid", 3, seed=1)
+    one, other = (run(recipe("fedavg").of({}), among, 2, 1, TrainingSettings(class_weights=on)) for on in (True, False))
+    assert one != other
 
 
 @pytest.mark.parametrize("name", CHOOSABLE)
