@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from fanlight.simulation import Line, Result, Study
 
 _SEEDS = 3
+_K_MIN = 5
 
 
 def simulate(
@@ -93,8 +94,15 @@ def simulate(
         typer.Option("--accept-demo", help="With --connect, join even a demo federation of two devices."),
     ] = False,
     k_min: Annotated[
-        int, typer.Option(metavar="K", min=2, max=1 << 20, help="With --connect, fewest devices in a sum joined.")
-    ] = 5,
+        int | None,
+        typer.Option(
+            metavar="K",
+            min=2,
+            max=1 << 20,
+            help="With --connect, fewest devices in a sum joined.  [default: 5]",
+            show_default=False,
+        ),
+    ] = None,
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder of the result.")] = None,
     state: Annotated[Path, typer.Option(metavar="DIR", help="Where features and results are kept.")] = Path(
         "fanlight-state"
@@ -121,9 +129,10 @@ def simulate(
     path = paths[0] if paths else None
     if connect is not None and compare:
         raise UsageError("--compare runs studies here; live servers run one at a time.", next="Leave out one of both.")
-    if connect is None and (tokens or aggregator_url or accept_demo):
+    if connect is None and (tokens or aggregator_url or accept_demo or k_min):
         raise UsageError(
-            "--tokens, --aggregator-url and --accept-demo say how to work at live servers.", next="Add --connect URL."
+            "--tokens, --aggregator-url, --accept-demo and --k-min say how to work at live servers.",
+            next="Add --connect URL.",
         )
     end_with_stdin_if_asked()
     # what a module of somebody's own prints is no part of the result
@@ -135,7 +144,7 @@ def simulate(
                 tokens,
                 aggregator_url=aggregator_url,
                 accept_demo=accept_demo,
-                k_min=k_min,
+                k_min=k_min or _K_MIN,
                 out=out,
                 state=state,
             )

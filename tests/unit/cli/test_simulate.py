@@ -111,6 +111,7 @@ def test_studies_are_compared_over_seeds(capsys: pytest.CaptureFixture[str], sta
         (["--dataset", "shapes", "--engine", "abacus"], "no engine"),
         (["--compare", "a.toml", "--seeds", "0"], "--seeds"),
         (["--workers", "-1"], "--workers"),
+        (["--k-min", "9"], "Add --connect"),
         (["--set", "training=1", "--set", "training.epochs=2"], "training is 1 already"),
         (["--devices", "4", "--attack", "noise:0.1"], "0.1 of 4 devices is nobody"),
     ],
