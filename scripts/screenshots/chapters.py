@@ -10,7 +10,7 @@ from scripts.screenshots.album import Album
 from scripts.screenshots.busy import busy
 from scripts.screenshots.by_hand import by_hand
 from scripts.screenshots.lived_in import lived_in
-from scripts.screenshots.nothing_yet import no_devices, no_pictures
+from scripts.screenshots.nothing_yet import no_devices, no_pictures, nothing_learned
 from scripts.screenshots.trouble import trouble
 
 CHAPTERS: Final[Mapping[str, Callable[[Album, Path], None]]] = {
@@ -20,4 +20,5 @@ CHAPTERS: Final[Mapping[str, Callable[[Album, Path], None]]] = {
     "trouble": trouble,
     "no-devices": no_devices,
     "no-pictures": no_pictures,
+    "nothing-learned": nothing_learned,
 }

@@ -21,7 +21,7 @@ from fanlight.learning.datasets.chance import Chance
 from fanlight.services.federation import init_federation, issue_token_file
 from fanlight.services.lifeline import END_WITH_STDIN
 from fanlight.services.main_server.policy import Policy
-from fanlight.services.main_server.task import Task, Training
+from fanlight.services.main_server.task import HeadName, Task, Training
 
 T = TypeVar("T")
 
@@ -40,7 +40,7 @@ class Federation:
         folder: everything lies below it.
         processes: ends them all.
         ports: some that are free, main server first, the aggregator last.
-        policy, training: of the task.
+        policy, training, head: of the task.
     """
 
     def __init__(
@@ -50,13 +50,14 @@ class Federation:
         ports: list[int],
         policy: Policy,
         training: Training,
+        head: HeadName,
     ) -> None:
         self.folder = folder
         self.processes = processes
         self._device_ports = iter(ports[1:-1])
         self.main = OwnerClient.here("main", ports[0], folder / "federation" / "main")
         self.aggregator = OwnerClient.here("aggregator", ports[-1], folder / "federation" / "aggregator")
-        task = Task(name="shapes", classes=shapes.CLASSES, training=training, policy=policy)
+        task = Task(name="shapes", classes=shapes.CLASSES, training=training, policy=policy, head=head)
         init_federation(
             folder / "federation",
             main_url=self.main.url,
@@ -105,12 +106,14 @@ class Federation:
 
 
 @contextmanager
-def federation(folder: Path, devices: int, policy: Policy, training: Training = _AS_USUAL) -> Iterator[Federation]:
+def federation(
+    folder: Path, devices: int, policy: Policy, training: Training = _AS_USUAL, head: HeadName = "softmax"
+) -> Iterator[Federation]:
     """One with ports for so many devices; everything ends with the ``with`` block."""
     folder.mkdir(parents=True)
     quiet = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", END_WITH_STDIN: "1"}
     with Processes({**os.environ, **quiet}) as processes:
-        yield Federation(folder, processes, free_ports(devices + 2), policy, training)
+        yield Federation(folder, processes, free_ports(devices + 2), policy, training, head)
 
 
 def free_ports(count: int) -> list[int]:

@@ -10,7 +10,8 @@ from playwright.sync_api import Page
 from fanlight.learning.folders import UNLABELLED
 from fanlight.services.main_server.policy import Policy
 from scripts.screenshots.album import Album
-from scripts.screenshots.federation import Federation, federation, new_pictures, wait
+from scripts.screenshots.by_hand import DEMO
+from scripts.screenshots.federation import Federation, federation, new_pictures, prepared, wait
 
 
 def no_devices(album: Album, folder: Path) -> None:
@@ -96,6 +97,21 @@ def no_pictures(album: Album, folder: Path) -> None:
         album.take(page, "empty-device-refused", "Nothing was refused.", "No round was refused.", part="#refused")
         not_labelled(album, page, url, new_pictures(folder / "new", 2))
         being_read(album, world, folder / "card")
+
+
+def nothing_learned(album: Album, folder: Path) -> None:
+    """A head that is solved where too few homes have pictures of the classes."""
+    album.chapter("Nothing learned")
+    with federation(
+        folder, 2, Policy(demo=True, k_min=2, by_itself=True, rounds=1, min_class_supporters=3), head="analytic"
+    ) as world:
+        world.start_main()
+        world.start_aggregator()
+        for name, home in zip(("Front door", "Garden"), prepared(folder / "pictures", 2), strict=True):
+            world.start_device(name, home, DEMO)
+        wait(lambda: world.main.get("/api/v1/status")["held_back"], "the first version is made")
+        page = album.open(world.main)
+        album.take(page, "main-held-back", "Too few homes have pictures of the classes.", "Nothing was learned in")
 
 
 GALLERY = ".gallery-card"
