@@ -61,7 +61,8 @@ def simulate(
         typer.Option("--set", metavar="NAME=VALUE", help="Any other field, such as clip=5 or training.epochs=1."),
     ] = None,
     baselines: Annotated[
-        bool, typer.Option("--baselines", help="Also train on all pictures in one place, and on each device alone.")
+        bool,
+        typer.Option("--baselines", help="Also: all pictures in one place, each device alone, what homes have."),
     ] = False,
     compare: Annotated[
         bool, typer.Option("--compare", help=f"Run all studies, with --seeds N seeds each (default {_SEEDS}).")
@@ -257,6 +258,11 @@ def _say_result(result: Result) -> None:
         alone = result.local_only["balanced_accuracy"]
         words += f"; pooled {result.pooled['balanced_accuracy']:.4f}, a device alone {alone:.4f}"
     say(f"{words}.")
+    if (homes := result.homes) is not None:
+        say(
+            f"At home, on its own classes: its own model {homes['own']:.4f}, the global one {homes['global']:.4f}, "
+            f"one trained alone {homes['alone']:.4f}."
+        )
 
 
 @contextmanager

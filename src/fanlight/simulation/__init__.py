@@ -14,7 +14,7 @@ its workers    ``engines/``, by ``orders``                                      
 the servers    ``server``                                                       a sum becomes the next model
 the protocol   ``members``; ``reporter`` of a device, ``federation`` of both    only with ``fidelity = protocol``
 between two    ``checkpoint``, ``fingerprint``                                  a run goes on with the same bits
-what is found  ``result``, ``baselines``, ``comparison``, ``folder``            ``report``, ``plots``: the pages
+what is found  ``result``, ``baselines``, ``homes``, ``comparison``            ``report``, ``plots``, a ``folder``
 =============  ==============================================================  ==================================
 """
 

@@ -76,10 +76,11 @@ def simulate(
             on_progress=on_features,
         )
         run = _run(study, found, kept, None if folder is None else folder, engine, workers or usable_cores(), on_round)
-        result = run.run()
+        standing = run.run()
+        result = run.result(standing)
         if study.baselines:
             as_they_are = population.divide(study, found) if run.workshop.cheats.who else run.workshop.population
-            result = baselines.with_baselines(study, run.workshop.learner, as_they_are, result)
+            result = baselines.with_baselines(run, standing, as_they_are, result)
         if folder is not None:
             write(result, run.workshop.learner.layout, folder)
         return result

@@ -62,6 +62,7 @@ def page(result: Result) -> str:
         ),
         chart("Loss on held-out examples, nats", "round", [Curve("loss", x, [line.loss for line in lines])]),
         _against(lines, "bytes_up", 1e6, "megabytes that devices have sent"),
+        _homes(result.homes),
         *world_report.sections(str(study["world"]), lines),
         "<h2>Who has what</h2>",
         f"<p>{escape(who_has_what.in_words(result.data['partition']))}</p>",
@@ -113,6 +114,22 @@ def _summary(result: Result) -> str:
     if result.local_only is not None:
         words += f" A device alone: {percent(result.local_only['balanced_accuracy'])} on average."
     return words
+
+
+def _homes(homes: Mapping[str, float] | None) -> str:
+    if homes is None:
+        return ""
+    many = homes["devices"] > 1
+    words = f"Means over {homes['devices']} devices" if many else "Of one device"
+    rows = [
+        ("its own, as the algorithm leaves it", percent(homes["own"])),
+        ("the global one", percent(homes["global"])),
+        ("one trained on its own examples alone", percent(homes["alone"])),
+    ]
+    return (
+        f"<h2>What homes have</h2>\n<p>{words}, in held-out examples whose classes are as frequent as a home's own.</p>"
+        f"\n{table(('model', 'accuracy at home'), rows)}"
+    )
 
 
 def _where_from(result: Result) -> str:

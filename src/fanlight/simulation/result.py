@@ -69,6 +69,8 @@ class Result:
         parameters: (d,) float32 of the last model.
         model_sha256: of those, as bytes; equal for equal studies.
         pooled, local_only: figures of baselines, if they were asked for.
+        homes: mean accuracies of homes on their own classes (see ``homes``), likewise: of the model of their ``own``
+            that the algorithm leaves them, of the ``global`` one, and of one that is trained ``alone``.
         per_class: figures of the last model by class.
         data: classes, numbers of examples, who has what.
         live: which servers these were, if they were live ones.
@@ -84,6 +86,7 @@ class Result:
     per_class: list[dict[str, Any]]
     pooled: Mapping[str, Any] | None = None
     local_only: Mapping[str, Any] | None = None
+    homes: Mapping[str, float] | None = None
     live: Mapping[str, Any] | None = None
 
     @property
@@ -107,6 +110,7 @@ class Result:
             "per_class": self.per_class,
             "pooled": None if self.pooled is None else dict(self.pooled),
             "local_only": None if self.local_only is None else dict(self.local_only),
+            "homes": None if self.homes is None else dict(self.homes),
             "live": None if self.live is None else dict(self.live),
         }
 

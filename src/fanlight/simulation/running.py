@@ -63,8 +63,8 @@ class Run:
     on_round: Callable[[Line], None]
     clock: Callable[[], float] = field(default=time.perf_counter)
 
-    def run(self) -> Result:
-        """All rounds that are not done yet.
+    def run(self) -> Standing:
+        """All rounds that are not done yet; where it stands then.
 
         Raises:
             FanlightError: of what a device or the server failed with.
@@ -76,12 +76,12 @@ class Run:
             while len(standing.lines) < self.study.rounds:
                 standing = self._round(crew, standing)
                 self.on_round(standing.lines[-1])
-        return self._result(standing)
+        return standing
 
     def _round(self, crew: Engine, before: Standing) -> Standing:
         number, watch, population = before.next_round, Stopwatch(self.clock), self.workshop.population
         kind = Kind.STATISTICS if self.study.head.is_solved and not before.state.solved else Kind.TRAIN
-        published = Published(before.state.parameters, self.server.published(before.state))
+        published = self.published(before)
         work = self._work(kind, published, before.state.clip_micro)
         course, buffer, parts = attendance(self.study, self.world, before, kind, work, population.learns)
         order = self._order(number, kind, course.reported, before)
@@ -208,7 +208,12 @@ class Run:
                 if after.remembered[device] != of_round:
                     self.workshop.memories.forget(device, of_round)
 
-    def _result(self, standing: Standing) -> Result:
+    def published(self, standing: Standing) -> Published:
+        """The model as devices get it."""
+        return Published(standing.state.parameters, self.server.published(standing.state))
+
+    def result(self, standing: Standing) -> Result:
+        """What was found, without baselines."""
         population, state = self.workshop.population, standing.state
         counts = self.workshop.learner.measure(state.parameters, population.test)
         return Result(

@@ -106,14 +106,28 @@ class Workshop:
             found.append((device, said, bool(outcome.memory), seconds))
         return found
 
-    def _learned(self, order: Order, published: Published, device: int) -> Outcome:
-        """A device's part in a training round; what it is to remember is kept."""
+    def part(
+        self, published: Published, device: int, number: int, remembered: int | None, staleness: int = 0
+    ) -> Outcome:
+        """A device's part in a training round.
+
+        Args:
+            published: the model that it begins from.
+            device: which.
+            number: of the round.
+            remembered: the round that its memory is of; None = it has none.
+            staleness: versions that were published since.
+        """
         train, valid = self.population.train(device), self.population.valid(device)
-        outcome = self.algorithm.local(
-            published.received(self.learner, order.staleness),
-            self.memories.read(device, order.remembered.get(device)),
-            self.learner.descend(train, valid, self.seed, device, order.round),
+        return self.algorithm.local(
+            published.received(self.learner, staleness),
+            self.memories.read(device, remembered),
+            self.learner.descend(train, valid, self.seed, device, number),
         )
+
+    def _learned(self, order: Order, published: Published, device: int) -> Outcome:
+        """The same in an order's round; what it is to remember is kept."""
+        outcome = self.part(published, device, order.round, order.remembered.get(device), order.staleness)
         if outcome.memory:
             self.memories.write(device, order.round, outcome.memory)
         return outcome
