@@ -180,6 +180,20 @@ def test_engines_and_fidelities_make_the_same_model(make: str, algorithm: str) -
     assert len({run.model_sha256 for run in runs}) == 1
 
 
+def test_pytorch_has_one_thread_while_a_study_runs_and_as_many_as_before_after_it() -> None:
+    before, seen = torch.get_num_threads(), list[int]()
+    study = Study.of({"partition": "iid", "devices": 2, "rounds": 1, "module": NAME, "training": {"epochs": 1}})
+    torch.set_num_threads(3)
+    try:
+        for engine in ("inline", "forked"):
+            watch: dict[str, Any] = {"on_round": lambda _: seen.append(torch.get_num_threads())}
+            simulate(study, Data.of(*examples()), engine=engine, workers=2, **watch)
+            assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
+    assert seen == [1, 1]
+
+
 def test_statistics_of_batch_norm_are_federated_too() -> None:
     made = Network(drawing())
     assert {"1.running_mean", "1.running_var"} <= set(made.layout.names)

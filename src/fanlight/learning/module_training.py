@@ -19,7 +19,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import functools
-import importlib
+import importlib.util
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -140,13 +140,10 @@ def network(factory: str, seed: int) -> Network:
     Raises:
         SettingsError: there is no such function, or no PyTorch. ModelError: see ``Network``.
     """
-    try:
-        import torch
-    except ImportError as error:
+    if importlib.util.find_spec("torch") is None:
         raise SettingsError(
             "Modules need PyTorch, which is not installed.", next="pip install 'fanlight[torch]'", slug="no-torch"
-        ) from error
-    torch.set_num_threads(1)
+        )
     _keep_memory()
     where, _, name = factory.partition(":")
     try:
@@ -157,6 +154,22 @@ def network(factory: str, seed: int) -> Network:
         ) from error
     with _drawing(seed):
         return Network(make())
+
+
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """Hold PyTorch to one thread, in this process and in those that it forks; without PyTorch nothing happens."""
+    if importlib.util.find_spec("torch") is None:  # whoever wants a network is told
+        yield
+        return
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @dataclass(frozen=True)
@@ -363,7 +376,10 @@ def _drawing(seed: int) -> Iterator[None]:
 
 @functools.cache
 def _keep_memory() -> None:
-    """Have glibc keep what a step frees for the next one; elsewhere nothing happens."""
+    """Have glibc keep what a step frees for the next one, for as long as the process lives; elsewhere nothing happens.
+
+    What was set before cannot be asked for.
+    """
     with contextlib.suppress(OSError, AttributeError):
         allocator = ctypes.CDLL(None).mallopt
         allocator(_M_MMAP_THRESHOLD, _LARGE)

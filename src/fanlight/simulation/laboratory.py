@@ -67,7 +67,7 @@ def simulate(
     with ExitStack() as stack:
         kept = folder if folder is not None else Path(stack.enter_context(tempfile.TemporaryDirectory()))
         _make(kept)
-        stack.enter_context(single_threaded())
+        stack.enter_context(single_threaded(modules=bool(study.module)))
         found = examples or data.load(
             study.dataset,
             state,

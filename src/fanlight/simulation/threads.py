@@ -9,8 +9,10 @@ from __future__ import annotations
 import ctypes
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
+
+from fanlight.learning.module_training import one_thread
 
 _PREFIXES = ("scipy_openblas", "openblas")
 _SUFFIXES = ("64_", "")
@@ -18,14 +20,19 @@ _LIBRARY = re.compile(r"\S*openblas\S*\.so\S*")
 
 
 @contextmanager
-def single_threaded() -> Iterator[None]:
-    """Hold NumPy's OpenBLAS to one thread; where there is none, or it cannot be found, nothing happens."""
+def single_threaded(*, modules: bool = False) -> Iterator[None]:
+    """Hold NumPy's OpenBLAS to one thread; where there is none, or it cannot be found, nothing happens.
+
+    Args:
+        modules: PyTorch, too.
+    """
     controls = [found for path in _libraries() if (found := _controls(path)) is not None]
     before = [ask() for ask, _ in controls]
     for _, tell in controls:
         tell(1)
     try:
-        yield
+        with one_thread() if modules else nullcontext():
+            yield
     finally:
         for (_, tell), threads in zip(controls, before, strict=True):
             tell(threads)

@@ -158,3 +158,11 @@ def test_pictures_become_features_once(tmp_path: Path) -> None:
 def test_a_head_needs_features() -> None:
     with pytest.raises(DataError, match="features"):
         simulate(study_of(), Data.of(np.zeros((400, 1, 4, 4)), np.arange(400) % 4))
+
+
+def test_without_pytorch_a_module_is_refused_with_what_to_install() -> None:
+    """These tests run where it is not installed."""
+    study = study_of(module="somewhere:network", training={"epochs": 1})
+    with pytest.raises(SettingsError, match="not installed") as caught:
+        simulate(study, data_of())
+    assert caught.value.slug == "no-torch"

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from fanlight.core import ring
 from fanlight.errors import FanlightError, LocalError, SettingsError
 from fanlight.simulation.learners import Published
+from fanlight.simulation.modules import ModuleLearner
 from fanlight.simulation.orders import Done, Note, Order, Words
 from fanlight.simulation.threads import single_threaded
 from fanlight.simulation.workshop import Workshop
@@ -103,7 +104,7 @@ class _Actor:
 
     def __init__(self, workshop: Workshop) -> None:
         self._workshop = workshop
-        self._threads = single_threaded()
+        self._threads = single_threaded(modules=isinstance(workshop.learner, ModuleLearner))
         self._threads.__enter__()
 
     def begin(self, data: bytes, model: NDArray[np.float32]) -> None:
