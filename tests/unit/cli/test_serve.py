@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import socket
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -10,6 +13,27 @@ from fanlight.cli.serve import claim
 from fanlight.errors import NotPossibleNow, SettingsError
 from fanlight.services.http.silence import LISTENING_OPTIONS
 from tests.e2e.terminals import free_ports
+from tests.unit.consoles.federation import make_folder
+
+_LOOK = """
+import sys
+from fanlight.apps import main_server
+from fanlight.cli.serve import serve
+from fanlight.errors import SettingsError
+from fanlight.services.main_server.settings import MainServerSettings
+
+def application(settings):
+    main_server(settings)
+    print(sorted(name for name, module in sys.modules.items() if module and name in ("alembic", "rich", "pygments")))
+    raise SettingsError("seen")
+
+try:
+    serve(MainServerSettings, application, None, {"state": sys.argv[1], "port": int(sys.argv[2])})
+except SettingsError as error:
+    print(error)
+import rich, pygments
+print(rich.__name__, pygments.__name__)
+"""
 
 
 def test_a_claimed_port_is_held_on_every_address_of_the_host() -> None:
@@ -45,3 +69,10 @@ def test_the_kernel_watches_the_connections_that_are_accepted() -> None:
         with accepted:
             assert all(accepted.getsockopt(level, option) == told for level, option, told in LISTENING_OPTIONS)
     assert LISTENING_OPTIONS[0] == (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+
+
+def test_a_role_is_made_without_what_paints_tracebacks_and_nobody_else_misses_it(tmp_path: Path) -> None:
+    federation = make_folder(tmp_path / "federation")
+    words = [sys.executable, "-c", _LOOK, str(federation / "main"), str(free_ports(1)[0])]
+    said = subprocess.run(words, capture_output=True, text=True, check=True).stdout.splitlines()
+    assert said == ["['alembic']", "seen", "rich pygments"]
