@@ -43,11 +43,13 @@ class Clipped:
         vector: (d,) float64, L2 norm at most the bound (up to float rounding); the input itself if it was within.
         norm: the L2 norm before clipping.
         within: whether ``norm`` was at most the bound.
+        share: what is left of its length, 1 if it was within.
     """
 
     vector: NDArray[np.float64]
     norm: float
     within: bool
+    share: float
 
 
 def clip(update: NDArray[np.float64], bound: float) -> Clipped:
@@ -69,8 +71,9 @@ def clip(update: NDArray[np.float64], bound: float) -> Clipped:
     if not math.isfinite(length):
         raise _diverged()
     if length <= bound:
-        return Clipped(update, length, True)
-    return Clipped(update * (bound / length), length, False)
+        return Clipped(update, length, True, 1.0)
+    share = bound / length
+    return Clipped(update * share, length, False, share)
 
 
 def norm(x: NDArray[np.float64] | NDArray[np.int32] | NDArray[np.int64]) -> float:

@@ -13,11 +13,11 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from fanlight.core import ring
+from fanlight.core import quantise, ring
 from fanlight.core.segments import layout_length
 from fanlight.errors import DataError
 from fanlight.learning.algorithms.algorithm import Algorithm
-from fanlight.learning.algorithms.local import Outcome
+from fanlight.learning.algorithms.local import Outcome, as_sent
 from fanlight.protocol.contribution import Contribution, encode
 from fanlight.protocol.plan import Kind
 from fanlight.simulation.cheats import Cheats
@@ -129,7 +129,9 @@ class Workshop:
         """The same in an order's round; what it is to remember is kept."""
         outcome = self.part(published, device, order.round, order.remembered.get(device), order.staleness)
         if outcome.memory:
-            self.memories.write(device, order.round, outcome.memory)
+            share = quantise.clip(outcome.update, order.clip_micro / 1e6).share if outcome.follows else 1.0
+            memory = as_sent(outcome.memory, outcome.follows, outcome.update, share)
+            self.memories.write(device, order.round, memory)
         return outcome
 
     def _said(self, device: int, outcome: Outcome, update: NDArray[np.float64]) -> Contribution:

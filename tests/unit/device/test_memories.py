@@ -133,3 +133,22 @@ def test_nothing_is_left_where_the_difference_says_it_all() -> None:
     found = left_of("fedbuff", Outcome(np.ones(2) / 2, np.ones(2)), np.ones(2))
     assert found is not None
     assert found.algorithm == "fedbuff"
+
+
+def test_what_follows_the_update_advances_by_what_was_sent_of_it(store: DeviceStore) -> None:
+    """FedDyn's: of an update of length 2 a quarter is sent, or half of it in a round after an abandoned one."""
+    for mh, shares in ((MH[1], (0.25,)), (MH[2], (0.25, 0.5)), (MH[5], (0.25, 1.0)), (MH[8], (1.0,))):
+        outcome = Outcome(np.full(2, 2.0), np.ones(2), {"own_gradient": np.full(2, 10.0)}, {"own_gradient": -3.0})
+        rounds_of = [MH[MH.index(mh) + place] for place in range(len(shares))]
+        for place, (of_round, share) in enumerate(zip(rounds_of, shares, strict=True)):
+            answer(store, of_round)
+            with store.database.transaction() as tx:
+                if not place:
+                    memories.trained(tx, mh, left_of("feddyn", outcome, outcome.update))
+                memories.sent(tx, mh, of_round, share)
+            is_last = place == len(shares) - 1
+            end(store, of_round, counted=is_last, again=not is_last)
+            assert is_last or store.memories.to_send(mh)["update"].tolist() == [2, 2], "whole, for another clip"
+        number = MH.index(rounds_of[-1])
+        before = 10.0 + 3.0 * 2.0
+        assert known(store, (number, number), algorithm="feddyn") == [before - 3.0 * 2.0 * shares[-1]]

@@ -6,6 +6,7 @@ Each device trains by whole batches, so that the order of its pictures does not 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -16,10 +17,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from fanlight.core.adaptive_clip import next_clip
 from fanlight.core.randomness import Keystream
 from fanlight.errors import NotPossibleNow
 from fanlight.learning.algorithms.algorithm import NOTHING, Gathered, Memory, State
-from fanlight.learning.algorithms.local import Outcome, Received
+from fanlight.learning.algorithms.local import Outcome, Received, as_sent
 from fanlight.learning.algorithms.registry import RECIPES
 from fanlight.learning.heads import head_layout
 from fanlight.learning.local_training import SoftmaxDescent, vector_of
@@ -29,6 +31,7 @@ from fanlight.services.device.deliveries import Deliveries
 from fanlight.services.device.learner import Learner, training_settings
 from fanlight.services.device.pictures import Examples, Pictures
 from fanlight.services.federation import init_federation, issue_token_file
+from fanlight.services.main_server import proposals
 from fanlight.services.main_server.algorithm_choice import AlgorithmChoice
 from fanlight.services.main_server.task import Task, Training
 from tests.faults.scenarios import Scenario
@@ -119,9 +122,14 @@ def versions(world: World) -> list[NDArray[np.float64]]:
 
 @dataclass
 class Loop:
-    """The same without services, sums or masks: states of all versions, and what devices remember with them."""
+    """The same without services, sums or masks: states of all versions, and what devices remember with them.
+
+    Attributes:
+        clip: of the next round's updates.
+    """
 
     task: Task
+    clip: float = math.inf
     states: list[State] = field(default_factory=list)
     memories: list[list[Memory]] = field(default_factory=list)
 
@@ -150,8 +158,12 @@ class Loop:
         weights = counts / counts.sum()
         controls = [outcome.control for outcome in outcomes if outcome.control is not None]
         steps = [outcome.steps for outcome in outcomes if outcome.steps is not None]
+        lengths = [float(np.linalg.norm(outcome.update)) for outcome in outcomes]
+        shares = [min(1.0, self.clip / length) for length in lengths]
+        if math.isfinite(self.clip):
+            self.clip = next_clip(self.clip, sum(length <= self.clip for length in lengths) / len(lengths))
         gathered = Gathered(
-            weights @ np.array([outcome.update for outcome in outcomes]),
+            weights @ np.array([share * outcome.update for share, outcome in zip(shares, outcomes, strict=True)]),
             count=len(PICTURES),
             members=len(PICTURES),
             weight=float(counts.sum()),
@@ -159,15 +171,20 @@ class Loop:
             steps=float(weights @ steps) if steps else None,
         )
         self.states.append(self.algorithm.apply(state, gathered))
-        self.memories.append([outcome.memory for outcome in outcomes])
+        self.memories.append(
+            [
+                as_sent(each.memory, each.follows, each.update, share)
+                for each, share in zip(outcomes, shares, strict=True)
+            ]
+        )
         return outcomes
 
 
-def check(world: World, loop: Loop) -> None:
+def check(world: World, loop: Loop, closely: float = 3e-4) -> None:
     found = versions(world)
     assert len(found) == len(loop.states)
     for ours, theirs in zip(found, loop.states, strict=True):
-        np.testing.assert_allclose(ours, theirs.parameters, atol=3e-4)
+        np.testing.assert_allclose(ours, theirs.parameters, atol=closely)
     assert np.abs(found[-1]).max() > 0.005
 
 
@@ -184,6 +201,22 @@ def test_rounds_publish_what_the_algorithm_says(name: str, tmp_path: Path) -> No
         for start in range(3):
             loop.round(start)
         check(world, loop)
+
+
+@pytest.mark.parametrize("name", ["feddyn", "scaffold"])
+def test_what_is_remembered_is_what_the_sum_has_where_updates_are_clipped(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A clip that cuts everything at first, and grows."""
+    monkeypatch.setattr(proposals, "FIRST_CLIP", 0.005)
+    strong = {"alpha": 50.0} if name == "feddyn" else CHOSEN[name]
+    with federation(tmp_path, {"name": name, "parameters": strong}, rounds=8) as world:
+        run(world, made(world, 8), turns=200)
+        loop = Loop(world.main.life.service.task, clip=0.005)
+        assert all(np.linalg.norm(outcome.update) > 0.005 for outcome in loop.round(0))
+        for start in range(1, 8):
+            loop.round(start)
+        check(world, loop, 3e-6)
 
 
 def goes_back(world: World, version: int) -> bool:

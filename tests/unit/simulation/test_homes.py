@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from fanlight.learning.algorithms import memory_file
 from fanlight.learning.evaluation import Counts
 from fanlight.simulation import Result, simulate
 from fanlight.simulation.homes import on_its_classes
@@ -91,3 +92,10 @@ def test_without_baselines_nothing_is_worked_out(algorithm: str) -> None:
     result = simulate(study_of(algorithm=algorithm, rounds=1), data_of())
     assert result.homes is None
     assert result.as_json()["homes"] is None
+
+
+def test_what_a_device_remembers_follows_what_was_sent_of_its_update(tmp_path: Path) -> None:
+    """FedDyn after one round: g = -α · the clipped update, so not longer than α times the clip."""
+    simulate(study_of(algorithm="feddyn:alpha=2", rounds=1, clip=0.01), data_of(), folder=tmp_path)
+    kept = [memory_file.decode(path.read_bytes()) for path in (tmp_path / "memories").rglob("*.safetensors")]
+    assert [float(np.linalg.norm(each["own_gradient"])) for each in kept] == pytest.approx([0.02] * 8)

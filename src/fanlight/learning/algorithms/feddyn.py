@@ -14,7 +14,8 @@ The mean weighs devices by their n_k pictures, and so does h: what is minimised 
 of a step and not where they end. A device whose n_k changes later leaves a bias, of the change times its g_k.
 
 State: g_k on each device, Σ n_k g_k on the server. Composes: the mean is all it asks of the sum. g_k advances only if
-the report was summed and the round released. The first round's devices are FedProx's with μ = α.
+the report was summed and the round released, and by what was sent: where θ_k - θ^t is clipped, by what is left of it.
+The first round's devices are FedProx's with μ = α.
 """
 
 from __future__ import annotations
@@ -36,7 +37,8 @@ def feddyn(alpha: float) -> Algorithm:
         start = received.parameters
         done = descend(Descent(start, shift=-gradient, pull=alpha, anchor=start))
         update = done.parameters - start
-        return Outcome(update, done.parameters, {"own_gradient": gradient - alpha * update})
+        moved = {"own_gradient": gradient - alpha * update}
+        return Outcome(update, done.parameters, moved, follows={"own_gradient": -alpha})
 
     def apply(state: State, gathered: Gathered) -> State:
         update = mean_update(state, gathered)

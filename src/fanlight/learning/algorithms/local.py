@@ -95,7 +95,8 @@ class Outcome:
     Attributes:
         update: (d,), goes into the sum, clipped and weighted.
         own: (d,), the model that this home uses from now on.
-        memory: what it will know in later rounds, if this one is released with its report.
+        memory: what it will know in later rounds, if this one is released with its report, its update sent whole.
+        follows: how far that goes with the update, by name: where the update is clipped, so is this (see ``as_sent``).
         control: (d,), change of its control variate; goes into the sum as it is.
         steps: what it says of its steps; goes into the sum, weighted.
     """
@@ -103,6 +104,7 @@ class Outcome:
     update: _Vector
     own: _Vector
     memory: Mapping[str, _Vector] = field(default_factory=lambda: MappingProxyType({}))
+    follows: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
     control: _Vector | None = None
     steps: float | None = None
 
@@ -116,6 +118,21 @@ def plain(received: Received, _memory: Mapping[str, _Vector], descend: Descend) 
     """Train from the global model, send the difference (McMahan et al. 1602.05629, ClientUpdate)."""
     local = descend(Descent(received.parameters)).parameters
     return Outcome(local - received.parameters, local)
+
+
+def as_sent(
+    memory: Mapping[str, _Vector], follows: Mapping[str, float], update: _Vector, share: float
+) -> Mapping[str, _Vector]:
+    """What a device knows in later rounds, where ``share`` (0 to 1) of the length of its (d,) update has been sent.
+
+    The server has only that share of it; were the device to know the whole, the two would never agree again.
+    """
+    if share == 1.0:
+        return memory
+    return {
+        name: vector + follows[name] * (share - 1.0) * update if name in follows else vector
+        for name, vector in memory.items()
+    }
 
 
 def mixed(names: frozenset[str], received: Received, inside: _Vector, outside: _Vector) -> _Vector:

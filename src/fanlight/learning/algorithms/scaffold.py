@@ -6,7 +6,9 @@
     server:    x⁺ = x + η_g · mean of (y - x)
                c⁺ = Σ c_k⁺ / N                             N: devices in the federation
 
-The mean of gradients is option II without its division, and holds for steps with momentum too. Devices count the same
+All K steps are taken, to the end: to go back to the step that suits a device's own validation pictures best would bring
+back what c - c_k takes out. The mean of gradients is option II without its division, and holds for steps with momentum
+too. Devices count the same
 in c, whatever their number of pictures, so what is minimised is the plain mean of their objectives.
 
 State: c_k on each device, Σ c_k and c on the server, c with each version of the model. The server keeps the sum, for N
@@ -51,7 +53,7 @@ def scaffold(learning_rate: float, control_clip: float) -> Algorithm:
     def local(received: Received, memory: Memory, descend: Descend) -> Outcome:
         known = memory if CONTROL in received.memory else {}  # a version without control variates begins anew
         own, all_of_them = received.remembered(known, _OWN), received.remembered(received.memory, CONTROL)
-        done = descend(Descent(received.parameters, shift=all_of_them - own, watch=True))
+        done = descend(Descent(received.parameters, shift=all_of_them - own, watch=True, to_the_end=True))
         if done.mean_gradient is None:
             raise ModelError("nobody has watched the gradients")
         change = clip(done.mean_gradient - own, control_clip).vector

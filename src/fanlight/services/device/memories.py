@@ -19,14 +19,14 @@ from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
 from fanlight.learning.algorithms import memory_file
 from fanlight.learning.algorithms.lineage import Lineage
-from fanlight.learning.algorithms.local import Outcome
+from fanlight.learning.algorithms.local import Outcome, as_sent
 from fanlight.storage.database import Database
 from fanlight.storage.statements import Statement
 from fanlight.storage.tables.device import memories, rounds
 
 _MOST: Final = 16
 """Rows that count and are kept: going back further begins anew."""
-_REMEMBERS, _SENDS = "remembers.", "sends."
+_REMEMBERS, _SENDS, _FOLLOWS, _SHARE = "remembers.", "sends.", "follows.", "share"
 _COLUMNS: Final = memories.c
 _NOT_SENT: Final = _COLUMNS.mh.is_(None)
 _OF_ROUND: Final = _COLUMNS.mh == bindparam("wanted")
@@ -40,7 +40,7 @@ _KNOWN: Final = Statement(
 _CONTENT: Final = Statement(select(_COLUMNS.content).where(_COLUMNS.number == bindparam("wanted")))
 _FORGET_PREPARED: Final = Statement(delete(memories).where(_NOT_SENT))
 _KEEP: Final = Statement(insert(memories), "head", "counted", "algorithm", "content")
-_BIND: Final = Statement(update(memories).where(_NOT_SENT, _COLUMNS.head == bindparam("made")), "mh")
+_BIND: Final = Statement(update(memories).where(_NOT_SENT, _COLUMNS.head == bindparam("made")), "mh", "content")
 _COUNT: Final = Statement(update(memories).where(_OF_ROUND), "counted")
 _UNBIND: Final = Statement(update(memories).where(_OF_ROUND), "mh")
 _FORGET: Final = Statement(delete(memories).where(_OF_ROUND))
@@ -65,7 +65,8 @@ def left_of(algorithm: str, outcome: Outcome, difference: NDArray[np.float64]) -
         difference: (d,), its own model less the received one.
     """
     tensors = {f"{_REMEMBERS}{name}": vector for name, vector in outcome.memory.items()}
-    if not np.array_equal(outcome.update, difference):
+    tensors |= {f"{_FOLLOWS}{name}": np.array([factor]) for name, factor in outcome.follows.items()}
+    if outcome.follows or not np.array_equal(outcome.update, difference):
         tensors[f"{_SENDS}update"] = outcome.update
     if outcome.control is not None:
         tensors[f"{_SENDS}control"] = outcome.control
@@ -90,7 +91,7 @@ class Memories:
             return _part(None, _REMEMBERS)
         with self._database.reading() as tx:
             number = next((row.number for row in _KNOWN.all(tx, name=algorithm) if row.round in lineage), None)
-            return _part(_CONTENT.scalar(tx, wanted=number), _REMEMBERS)
+            return _as_sent(_CONTENT.scalar(tx, wanted=number))
 
     def to_send(self, head: bytes) -> Mapping[str, NDArray[np.float64]]:
         """``update``, ``control`` and ``steps`` of the training that gave the local model ``head``, if it has any."""
@@ -110,9 +111,11 @@ def trained(tx: Connection, head: bytes, left: Left | None) -> None:
         _KEEP.run(tx, head=head, counted=False, **left._asdict())
 
 
-def sent(tx: Connection, head: bytes, mh: bytes) -> None:
-    """A report was made of it, for the round ``mh``."""
-    _BIND.run(tx, made=head, mh=mh)
+def sent(tx: Connection, head: bytes, mh: bytes, share: float = 1.0) -> None:
+    """A report was made of it, for the round ``mh``, with ``share`` (0 to 1) of the length of its update."""
+    content = _PREPARED.scalar(tx, wanted=head)
+    if content is not None:
+        _BIND.run(tx, made=head, mh=mh, content=_with_share(content, share))
 
 
 def ended(tx: Connection, mh: bytes, *, counted: bool, may_be_sent_again: bool) -> None:
@@ -124,6 +127,21 @@ def ended(tx: Connection, mh: bytes, *, counted: bool, may_be_sent_again: bool) 
         _UNBIND.run(tx, wanted=mh, mh=None)
     else:
         _FORGET.run(tx, wanted=mh)
+
+
+def _with_share(content: bytes, share: float) -> bytes:
+    tensors = memory_file.decode(content)
+    if not any(name.startswith(_FOLLOWS) for name in tensors):
+        return content
+    return memory_file.encode({**tensors, _SHARE: np.array([share])})
+
+
+def _as_sent(content: bytes | None) -> Mapping[str, NDArray[np.float64]]:
+    memory, follows = _part(content, _REMEMBERS), _part(content, _FOLLOWS)
+    if content is None or not follows:
+        return memory
+    factors, tensors = {name: float(factor[0]) for name, factor in follows.items()}, memory_file.decode(content)
+    return as_sent(memory, factors, tensors[f"{_SENDS}update"], float(tensors[_SHARE][0]))
 
 
 def _part(content: bytes | None, prefix: str) -> Mapping[str, NDArray[np.float64]]:

@@ -19,10 +19,16 @@ PREPARED: Final = "prepared"
 
 @dataclass(frozen=True)
 class Use:
-    """A preparation, and what uses it up: its owner's word to send it, or the answer to a round by itself."""
+    """A preparation, and what uses it up: its owner's word to send it, or the answer to a round by itself.
+
+    Attributes:
+        prepared, event: these.
+        share: of the length of its update that is sent, the rest being clipped off.
+    """
 
     prepared: Prepared
     event: PreparationEvent
+    share: float = 1.0
 
 
 def prepared_now(tx: Connection) -> Prepared | None:
@@ -64,4 +70,4 @@ def use_up(tx: Connection, use: Use, mh: bytes) -> None:
             next="Send the model again.",
         )
     move(tx, use.prepared.with_(sent_in=mh), use.event)
-    memories.sent(tx, use.prepared.head, mh)
+    memories.sent(tx, use.prepared.head, mh, use.share)

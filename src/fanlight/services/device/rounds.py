@@ -15,9 +15,10 @@ from typing import Final
 import numpy as np
 import structlog
 
+from fanlight.core import quantise
 from fanlight.core.randomness import Keystream
 from fanlight.errors import Conflict, FanlightError, NotAuthentic, NotFound, NotPossibleNow, Refused
-from fanlight.protocol.contribution import W_MAX, Contribution
+from fanlight.protocol.contribution import W_MAX, Contribution, clip_of
 from fanlight.protocol.device import NOTHING_CHANGED, needs_training
 from fanlight.protocol.device_round import PREPARATION, Delivery, PreparationEvent, Record, answer_key
 from fanlight.protocol.exchange import Change
@@ -186,7 +187,9 @@ class Rounds:
             control=beside.get("control"),
             steps=float(beside["steps"][0]) if "steps" in beside else None,
         )
-        return self._commit(opening, contribution, _learned(opening, prepared), Use(prepared, event))
+        # Only algorithms that leave something beside the model ask how much of the update there was room for.
+        share = quantise.clip(update, clip_of(opening.manifest.proposal.layout) / 1e6).share if beside else 1.0
+        return self._commit(opening, contribution, _learned(opening, prepared), Use(prepared, event, share))
 
     def _commit_sums(self, opening: Opening, prepared: Prepared, event: PreparationEvent) -> Record:
         said = self._sums_said(opening, prepared)

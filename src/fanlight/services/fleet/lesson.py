@@ -19,7 +19,7 @@ from fanlight.core.segments import Segment
 from fanlight.learning import model_file
 from fanlight.learning.algorithms.algorithm import Algorithm, Memory
 from fanlight.learning.algorithms.lineage import Lineage
-from fanlight.learning.algorithms.local import Outcome, Received
+from fanlight.learning.algorithms.local import Outcome, Received, as_sent
 from fanlight.learning.algorithms.scaffold import CONTROL
 from fanlight.learning.evaluation import Counts
 from fanlight.protocol.contribution import W_MAX, Contribution, Measured, clip_of
@@ -136,7 +136,9 @@ class Lesson:
             control=outcome.control,
             steps=outcome.steps,
         )
-        return Said(contribution, outcome.memory, quantise.clip(sent, clip_of(layout) / 1e6).within)
+        clipped = quantise.clip(sent, clip_of(layout) / 1e6)
+        memory = as_sent(outcome.memory, outcome.follows, sent, clipped.share)
+        return Said(contribution, memory, clipped.within)
 
     def summed(self, manifest: Manifest, device: int) -> Said:
         """What is said in a round of sums by a device that main counts nothing of yet."""

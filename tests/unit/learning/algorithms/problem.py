@@ -6,6 +6,7 @@ Device k minimises F_k(w) = ½ (w - b_k)ᵀ A_k (w - b_k). What all of them want
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 
 from fanlight.core.tensors import TensorLayout, TensorSpec
 from fanlight.learning.algorithms.algorithm import Algorithm, Gathered, Memory, State
-from fanlight.learning.algorithms.local import Descended, Descent, Outcome, Received
+from fanlight.learning.algorithms.local import Descended, Descent, Outcome, Received, as_sent
 
 Vector = NDArray[np.float64]
 LAYOUT = TensorLayout((TensorSpec("body.weight", (2, 2)), TensorSpec("bn.weight", (1,)), TensorSpec("head.bias", (1,))))
@@ -87,6 +88,7 @@ class Federation:
     memories: list[Memory] = field(default_factory=list)
     outcomes: list[Outcome] = field(default_factory=list)
     shards: int = 1
+    clip: float = math.inf
     combine: Callable[[NDArray[np.float64]], Vector] = lambda means: means.mean(axis=0)
 
     def __post_init__(self) -> None:
@@ -103,7 +105,8 @@ class Federation:
         shards = [np.sort(shard) for shard in np.array_split(dealt, self.shards)]
         controls = [outcome.control for outcome in self.outcomes if outcome.control is not None]
         steps = [outcome.steps for outcome in self.outcomes if outcome.steps is not None]
-        updates = np.array([outcome.update for outcome in self.outcomes])
+        shares = [min(1.0, self.clip / max(float(np.linalg.norm(each.update)), 1e-300)) for each in self.outcomes]
+        updates = np.array([share * each.update for share, each in zip(shares, self.outcomes, strict=True)])
         gathered = Gathered(
             self.combine(np.array([pictures[one] / pictures[one].sum() @ updates[one] for one in shards])),
             count=len(chosen),
@@ -115,8 +118,8 @@ class Federation:
             steps=float(pictures / pictures.sum() @ steps) if steps else None,
         )
         self.state = self.algorithm.apply(self.state, gathered)
-        for k, outcome in zip(chosen, self.outcomes, strict=True):
-            self.memories[k] = outcome.memory
+        for k, each, share in zip(chosen, self.outcomes, shares, strict=True):
+            self.memories[k] = as_sent(each.memory, each.follows, each.update, share)
 
     def join(self, device: Quadratic) -> None:
         """A device that remembers nothing yet."""

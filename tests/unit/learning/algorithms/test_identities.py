@@ -178,6 +178,24 @@ def test_it_finds_it_too_where_most_devices_join_later(algorithm: Algorithm, *, 
     assert np.linalg.norm(federation.state.parameters - best) < 1e-4
 
 
+@pytest.mark.parametrize("clip", [0.3, 1.0])
+@pytest.mark.parametrize(
+    ("algorithm", "weighted"),
+    [(scaffold(1.0, 1e6), False), (feddyn(alpha=2.0), True)],
+    ids=["scaffold", "feddyn"],
+)
+def test_it_finds_it_too_where_updates_are_clipped_on_the_way(
+    algorithm: Algorithm, clip: float, *, weighted: bool
+) -> None:
+    """From far away, so that it cuts in many rounds; what is cut off nobody may remember."""
+    among = devices(20, steps=30)
+    best = optimum(among, [each.pictures if weighted else 1.0 for each in among])
+    federation = Federation(algorithm, among, start=np.linspace(-10, 10, D), clip=clip)
+    federation.round()
+    assert all(np.linalg.norm(outcome.update) > clip for outcome in federation.outcomes)
+    assert np.linalg.norm(federation.rounds(600) - best) < 1e-3
+
+
 @pytest.mark.parametrize("rule", ["median", "geometric-median", "trimmed-mean", "krum"])
 @pytest.mark.parametrize("algorithm", [scaffold(1.0, 1e6), feddyn(alpha=2.0)], ids=["scaffold", "feddyn"])
 def test_with_a_middle_of_shards_it_never_finds_it_and_so_they_are_refused(algorithm: Algorithm, rule: str) -> None:
