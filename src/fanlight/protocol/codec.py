@@ -69,7 +69,7 @@ def decode(data: bytes, *, limit: int = DEFAULT_LIMIT) -> Value:
 
 
 def _check(value: object, depth: int) -> None:
-    if depth < 0:
+    if not depth and isinstance(value, list | tuple | dict):
         raise MalformedMessage("The message is nested too deeply.")
     match value:
         case bool() | bytes():
@@ -79,7 +79,7 @@ def _check(value: object, depth: int) -> None:
         case int():
             _check_integer(value)
         case list() | tuple():
-            if depth and are_integers(value):
+            if are_integers(value):
                 _check_integer(min(value))
                 _check_integer(max(value))
                 return
@@ -138,9 +138,10 @@ def _head(data: bytes, at: int) -> tuple[int, int, int]:
 
 
 def _scan(data: bytes, at: int, depth: int) -> int:
-    """Check the value at ``at`` against the rules; return the offset behind it."""
-    if depth < 0:
-        raise MalformedMessage("The message is nested too deeply.")
+    """Check the value at ``at`` against the rules; return the offset behind it.
+
+    ``depth``: so many arrays and maps may lie within one another there.
+    """
     start = at
     major, argument, at = _head(data, at)
     if major in (_UNSIGNED, _NEGATIVE):
@@ -149,6 +150,8 @@ def _scan(data: bytes, at: int, depth: int) -> int:
         if argument > len(data) - at:
             raise MalformedMessage("A string is longer than the message.")
         return at + argument
+    if major in (_ARRAY, _MAP) and not depth:
+        raise MalformedMessage("The message is nested too deeply.")
     if major == _ARRAY:
         return _scan_array(data, at, argument, depth)
     if major == _MAP:
@@ -161,7 +164,7 @@ def _scan(data: bytes, at: int, depth: int) -> int:
 def _scan_array(data: bytes, at: int, items: int, depth: int) -> int:
     if items > len(data) - at:
         raise MalformedMessage("An array is longer than the message.")
-    while items >= _RUN and depth and (run := _INTEGERS.match(data, at)):
+    while items >= _RUN and (run := _INTEGERS.match(data, at)):
         at, items = run.end(), items - _RUN
     for _ in range(items):
         at = _scan(data, at, depth - 1)

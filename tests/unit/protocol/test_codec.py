@@ -131,6 +131,17 @@ def test_depth_is_bounded_alike_in_both_directions() -> None:
         codec.decode(b"\x81" * (codec.MAX_DEPTH + 1) + b"\x00")
 
 
+@pytest.mark.parametrize(("innermost", "value"), [(b"\x80", []), (b"\xa0", {})])
+def test_the_innermost_array_or_map_counts_though_it_is_empty(innermost: bytes, value: codec.Value) -> None:
+    for _ in range(codec.MAX_DEPTH - 1):
+        value = [value]
+    assert codec.decode(b"\x81" * (codec.MAX_DEPTH - 1) + innermost) == value
+    with pytest.raises(MalformedMessage):
+        codec.decode(b"\x81" * codec.MAX_DEPTH + innermost)
+    with pytest.raises(MalformedMessage):
+        codec.encode([value])
+
+
 def test_a_very_deep_message_does_not_exhaust_the_stack() -> None:
     with pytest.raises(MalformedMessage):
         codec.decode(b"\x81" * 1_000_000)

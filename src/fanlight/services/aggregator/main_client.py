@@ -105,7 +105,7 @@ class MainClient:
         Raises:
             NotFound: there is none.
         """
-        return Words.decode(self._ask("GET", f"/aggregator/rounds/{number}"), limit=RECORD_LIMIT)
+        return Words.decode(self._ask("GET", f"/aggregator/rounds/{number}", limit=RECORD_LIMIT), limit=RECORD_LIMIT)
 
     def catch_up(self, words: Words) -> None:
         """Tell main what it had signed of a round, as it seems to have forgotten it."""
@@ -118,10 +118,9 @@ class MainClient:
         content: bytes | Iterator[bytes] = b"",
         headers: Mapping[str, str] = CBOR,
         timeout: httpx.Timeout | None = None,
+        limit: int = _REPLY_LIMIT,
     ) -> bytes:
-        return self._remote.send(
-            method, PREFIX + path, content=content, headers=headers, limit=_REPLY_LIMIT, timeout=timeout
-        )
+        return self._remote.send(method, PREFIX + path, content=content, headers=headers, limit=limit, timeout=timeout)
 
     def _read_orders(self, data: bytes) -> Orders:
         payload = signing.verify_bytes(self._trust.main_key, ORDERS, data, limit=_REPLY_LIMIT)
