@@ -174,7 +174,7 @@ class InclusionProof(Message):
     size: U32
     index: U32
     path: Annotated[tuple[Hash, ...], Field(max_length=32)]
-    shard: U32 | None = None
+    shard: Annotated[U32, Field(ge=1)] | None = None
 
 
 class OutcomeForDevice(Message):

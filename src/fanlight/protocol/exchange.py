@@ -12,6 +12,7 @@ from typing import Annotated, Final
 
 from pydantic import Field, field_validator
 
+from fanlight.protocol.closing import CLOSE_LIMIT
 from fanlight.protocol.message import U32, U63, Blob, DeviceId, Flag, Hash, Message, Name
 from fanlight.protocol.plan import ClassName
 
@@ -55,8 +56,8 @@ class Offer(Message):
     model_version: U32
     manifest: Blob | None = None
     invitation: Blob | None = None
-    pause_s: Annotated[int, Field(strict=True, ge=0, le=LONGEST_PAUSE_S)] | None = None
-    collection: U32 | None = None
+    pause_s: Annotated[int, Field(strict=True, ge=1, le=LONGEST_PAUSE_S)] | None = None
+    collection: Annotated[U32, Field(ge=1)] | None = None
 
 
 class Order(StrEnum):
@@ -78,7 +79,8 @@ class Orders(Message):
         fid: federation.
         version: main's change counter.
         members_version: changes when the list of members does; then ask for it again.
-        proposal: the ``Proposal`` of a round that waits for the aggregator's signature; cohort: its sampled devices.
+        proposal: the ``Proposal`` of a round that waits for the aggregator's signature.
+        cohort: its sampled devices, none if it asks all.
         order: what to do with the open round ``mh`` (an ``Order``): ``none``, ``finish`` (close and release),
             or ``abandon``.
     """
@@ -89,7 +91,7 @@ class Orders(Message):
     order: Name
     mh: Annotated[bytes, Field(strict=True, max_length=32)]
     proposal: Blob | None = None
-    cohort: Annotated[tuple[DeviceId, ...], Field(max_length=1 << 20)] = ()
+    cohort: Annotated[tuple[DeviceId, ...], Field(max_length=1 << 20)]
 
     @field_validator("order")
     @classmethod
@@ -116,17 +118,17 @@ class Words(Message):
 
     Attributes:
         manifest: the ``SignedManifest``.
-        cohort: whom the round asks; none: all.
+        cohort: whom the round asks, none if it asks all.
         close, verdict, release: as they were signed.
         outcome: the ``SignedOutcome``.
     """
 
     manifest: Blob
-    cohort: Annotated[tuple[DeviceId, ...], Field(max_length=1 << 20)] = ()
-    close: bytes = b""
-    verdict: bytes = b""
-    release: bytes = b""
-    outcome: bytes = b""
+    cohort: Annotated[tuple[DeviceId, ...], Field(max_length=1 << 20)]
+    close: Annotated[bytes, Field(strict=True, max_length=CLOSE_LIMIT)]
+    verdict: Annotated[bytes, Field(strict=True, max_length=CLOSE_LIMIT)]
+    release: Annotated[bytes, Field(strict=True, max_length=CLOSE_LIMIT)]
+    outcome: Annotated[bytes, Field(strict=True, max_length=CLOSE_LIMIT)]
 
 
 OTHER_REASON: Final = "other"

@@ -1,7 +1,9 @@
 """Typed messages over the codec: each class is a CBOR map whose keys are the positions of its fields, from 1.
 
 Rules: fields are never reordered or removed, new ones are added at the end; an optional field that is ``None`` is
-absent; an unknown key, a missing one or a value of another type or size is refused.
+absent; an unknown key, a missing one or a value of another type or size is refused. A message that travels has one
+encoding: ``None`` is the only default of its optional fields, and no other value of them says the same. (A record that
+a party keeps for itself may lack what is newer than it.)
 """
 
 from __future__ import annotations
@@ -26,8 +28,8 @@ DeviceId = Annotated[bytes, Field(strict=True, min_length=16, max_length=16)]
 """Device id, 16 bytes."""
 SealedSeed = Annotated[bytes, Field(strict=True, min_length=80, max_length=80)]
 """HPKE of a 32-byte seed: 32 bytes encapsulated key, 32 ciphertext, 16 tag."""
-Blob = Annotated[bytes, Field(strict=True, max_length=codec.DEFAULT_LIMIT)]
-"""Bytes that hold a further message."""
+Blob = Annotated[bytes, Field(strict=True, min_length=1, max_length=codec.DEFAULT_LIMIT)]
+"""Bytes that hold a further message; never empty."""
 U32 = Annotated[int, Field(strict=True, ge=0, lt=1 << 32)]
 U63 = Annotated[int, Field(strict=True, ge=0, lt=1 << 63)]
 Time = U63

@@ -61,7 +61,7 @@ class PlannedAlgorithm(Message):
     name: Name
     parameters: Annotated[tuple[tuple[Name, U63], ...], Field(max_length=16)]
     control_clip_micro: Annotated[int, Field(strict=True, ge=1, lt=1 << 40)] | None = None
-    steps: Flag = False
+    steps: Flag
 
 
 class PlannedAugmentation(Message):
@@ -75,9 +75,9 @@ class PlannedAugmentation(Message):
     """
 
     variants: Annotated[int, Field(strict=True, ge=1, le=16)]
-    flip: Flag = False
-    zoom_percent: Annotated[int, Field(strict=True, ge=0, le=50)] = 0
-    light_percent: Annotated[int, Field(strict=True, ge=0, le=50)] = 0
+    flip: Flag
+    zoom_percent: Annotated[int, Field(strict=True, ge=0, le=50)]
+    light_percent: Annotated[int, Field(strict=True, ge=0, le=50)]
 
     @model_validator(mode="after")
     def _varies(self) -> Self:

@@ -24,7 +24,9 @@ def test_what_is_chosen_is_in_the_plan_and_in_the_log(parts: MainServerParts) ->
     before = service.task.plan
     assert before.augmentation is None
     assert not change_augmentation(service, {"variants": "4", "flip": "no", "light_percent": "0"}).wrong
-    assert service.task.plan.augmentation == PlannedAugmentation(variants=4, flip=False, zoom_percent=20)
+    assert service.task.plan.augmentation == PlannedAugmentation(
+        variants=4, flip=False, zoom_percent=20, light_percent=0
+    )
     assert service.task.plan.hash != before.hash
     assert not change_augmentation(service, {"variants": "0"}).wrong
     assert service.task.plan == before

@@ -33,7 +33,7 @@ def graph(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 def tuned_plan(graph: bytes, kind: BatchNorm = BatchNorm.FROZEN) -> Plan:
     size = cut(ENTRY.id, graph, ENTRY.features, 1).layout(kind).size
     chosen = PlannedFineTuning(blocks=1, batch_norm=kind.value, learning_rate_micro=1000, parameters=size)
-    own = PlannedAlgorithm(name="fedbn", parameters=()) if kind is BatchNorm.LOCAL else None
+    own = PlannedAlgorithm(name="fedbn", parameters=(), steps=False) if kind is BatchNorm.LOCAL else None
     return PLAN.with_(fine_tune=chosen, algorithm=own)
 
 
@@ -155,7 +155,7 @@ def test_a_model_without_the_plans_tensors_is_refused(graph: bytes, kind: BatchN
 def test_a_plan_that_would_have_nothing_shared_is_refused(graph: bytes) -> None:
     model, names = model_file.encode(tuned_model(graph)), len(tuned_model(graph).layout.names)
     for personal in (names - 1, names):
-        planned = PlannedAlgorithm(name="fedper", parameters=(("personal", personal * 1_000_000),))
+        planned = PlannedAlgorithm(name="fedper", parameters=(("personal", personal * 1_000_000),), steps=False)
         plan = tuned_plan(graph).with_(algorithm=planned)
         if personal < names:
             check_fits(model, plan)

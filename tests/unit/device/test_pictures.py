@@ -123,7 +123,7 @@ def test_looking_waits_for_nobody(tmp_path: Path, drawn: Path, monkeypatch: pyte
     assert (files, pictures.overview) == ([], None)
 
 
-VARIED = PLAN.with_(augmentation=PlannedAugmentation(variants=2, flip=True, zoom_percent=20))
+VARIED = PLAN.with_(augmentation=PlannedAugmentation(variants=2, flip=True, zoom_percent=20, light_percent=0))
 
 
 def test_training_pictures_come_with_variants_and_no_others_do(tmp_path: Path, drawn: Path) -> None:

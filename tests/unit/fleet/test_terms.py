@@ -74,7 +74,11 @@ def test_baselines_need_no_servers() -> None:
     [
         (plan_of(backbone="another"), {}, "other-backbone"),
         (plan_of(backbone_hash=bytes(32)), {}, "other-backbone"),
-        (plan_of(augmentation=PlannedAugmentation(variants=1, flip=True)), {}, "needs-pictures"),
+        (
+            plan_of(augmentation=PlannedAugmentation(variants=1, flip=True, zoom_percent=0, light_percent=0)),
+            {},
+            "needs-pictures",
+        ),
         (
             plan_of(fine_tune=PlannedFineTuning(blocks=1, batch_norm="frozen", learning_rate_micro=1, parameters=5)),
             {},

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import contextlib
+from typing import Annotated, Any
 
 import pytest
-from pydantic import Field
+from pydantic import Field, TypeAdapter, ValidationError
+from pydantic.fields import FieldInfo
 
 from fanlight.core.segments import Segment
 from fanlight.errors import MalformedMessage, MessageTooLarge
 from fanlight.protocol import codec
 from fanlight.protocol.closing import InclusionProof, Outcome, OutcomeForDevice, SignedOutcome
-from fanlight.protocol.message import U32, Blob, Flag, Hash, Message, Name, SegmentField
+from fanlight.protocol.device_round import Record
+from fanlight.protocol.exchange import Offer
+from fanlight.protocol.message import U32, Blob, Flag, Hash, Message, Name, SegmentField, _to_wire
 from fanlight.protocol.plan import Kind, Plan
 from fanlight.protocol.report import (
     ENVELOPE_LIMIT,
@@ -22,6 +26,7 @@ from fanlight.protocol.report import (
     body_prefix,
     envelope_length,
 )
+from tests.docs.protocol_tables import MESSAGES, messages_of
 from tests.protocol_world import plan_of
 
 
@@ -183,3 +188,66 @@ def test_a_header_cannot_state_a_negative_or_huge_length() -> None:
     for length in (-1, 1 << 63, True):
         with pytest.raises(MalformedMessage):
             ReportHeader.decode(codec.encode({**wire, 3: length}))
+
+
+def fields_of_messages_that_travel() -> list[tuple[str, FieldInfo]]:
+    return [
+        (f"{kind.__name__}.{name}", field)
+        for module in MESSAGES
+        for kind in messages_of(module)
+        for name, field in kind.model_fields.items()
+    ]
+
+
+def reader(field: FieldInfo) -> TypeAdapter[Any]:
+    said: Any = field.annotation
+    return TypeAdapter(Annotated[said, *field.metadata] if field.metadata else said)
+
+
+PROBES: list[codec.Value] = [
+    *(letter * length for letter in ("a", b"a") for length in (0, 1, 16, 32, 64, 80)),
+    *(0, 1, 2, False, True, "0", "1", "true", []),
+    *([each] for each in ("a" * 16, b"a" * 16, "a" * 32, b"a" * 32, 0, 1, "1", True)),
+]
+
+EMPTY: list[codec.Value] = [b"", "", [], 0, False]
+
+
+@pytest.mark.parametrize(("name", "field"), fields_of_messages_that_travel())
+def test_what_a_field_takes_is_encoded_as_it_came(name: str, field: FieldInfo) -> None:
+    reads = reader(field)
+    for sent in PROBES:
+        with contextlib.suppress(ValidationError):
+            assert codec.encode(_to_wire(reads.validate_python(sent))) == codec.encode(sent), name
+
+
+@pytest.mark.parametrize(
+    ("name", "field"), [(name, field) for name, field in fields_of_messages_that_travel() if not field.is_required()]
+)
+def test_a_field_that_may_be_absent_has_no_other_way_to_say_nothing(name: str, field: FieldInfo) -> None:
+    assert field.default is None, f"{name} can be left out, and is written where it says the same"
+    reads = reader(field)
+    for empty in EMPTY:
+        with pytest.raises(ValidationError):
+            reads.validate_python(empty)
+
+
+def test_a_stored_report_of_before_its_chunks_were_kept_is_read_and_stored_again() -> None:
+    fields: dict[str, Any] = {
+        "delivery": "committed",
+        "number": 1,
+        "kind": "train",
+        "attempt": 0,
+        "length": 1,
+        "committed_at": 1,
+    }
+    record = Record(**fields, mh=bytes(32), plan=bytes(32), model=bytes(32), envelope=b"e")
+    old = {key: value for key, value in record.to_wire().items() if key != 13}
+    assert Record.decode(codec.encode(old)) == record == Record.decode(record.encode())
+
+
+def test_an_offer_has_one_encoding() -> None:
+    offer = Offer(fid=bytes(32), version=1, by_itself=True, plan=b"p", model=bytes(32), model_version=1)
+    for nothing in ({7: b""}, {8: b""}, {9: 0}, {10: 0}):
+        with pytest.raises(MalformedMessage):
+            Offer.decode(codec.encode({**offer.to_wire(), **nothing}))

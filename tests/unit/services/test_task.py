@@ -86,7 +86,7 @@ def test_the_width_in_which_an_update_travels_follows_from_the_cohort(update_bit
 
 def test_a_list_of_the_most_devices_that_shards_are_drawn_of_fits_into_one_message() -> None:
     cohort = tuple(number.to_bytes(16, "big") for number in range(50_000))
-    empty = Orders(fid=bytes(32), version=1, members_version=1, order=Order.NONE.value, mh=bytes(32))
+    empty = Orders(fid=bytes(32), version=1, members_version=1, order=Order.NONE.value, mh=bytes(32), cohort=())
     orders = empty.with_(proposal=bytes(10_000), cohort=cohort)
     assert len(orders.encode()) < DEFAULT_LIMIT - 1000
 

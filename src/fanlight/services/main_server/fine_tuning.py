@@ -52,7 +52,7 @@ class FineTuning(BaseModel):
     @property
     def algorithm(self) -> PlannedAlgorithm | None:
         """What devices do more than to train and send the difference: they keep their own normalisation at home."""
-        return PlannedAlgorithm(name=fedbn.RECIPE.name, parameters=()) if self.keeps_at_home else None
+        return PlannedAlgorithm(name=fedbn.RECIPE.name, parameters=(), steps=False) if self.keeps_at_home else None
 
     @property
     def in_words(self) -> str:
