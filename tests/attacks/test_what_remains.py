@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,10 +26,21 @@ from fanlight.errors import Refused
 from fanlight.learning import analytic
 from fanlight.learning.heads import SoftmaxHead, unit, zero_head
 from fanlight.learning.held_back import HeldBack
-from fanlight.protocol import codec, main_round, signing
+from fanlight.protocol import aggregator_round, codec, main_round, signing
 from fanlight.protocol.audit.both import Audit
 from fanlight.protocol.audit.findings import Flaw
-from fanlight.protocol.closing import OUTCOME_MAIN, SUM_NOT_USABLE, Outcome, Release, Result
+from fanlight.protocol.catching_up import aggregator_catches_up, main_words
+from fanlight.protocol.closing import (
+    OUTCOME_MAIN,
+    SUM_NOT_USABLE,
+    VERDICT,
+    Outcome,
+    OutcomeForDevice,
+    Release,
+    Result,
+    SignedOutcome,
+    Verdict,
+)
 from fanlight.protocol.contribution import Contribution, Totals, clip_of
 from fanlight.protocol.device_round import History, answer_key
 from fanlight.protocol.identities import Role
@@ -43,7 +54,7 @@ from fanlight.services.main_server.promotion import CURRENT_MODEL
 from tests.attacks.picture_attacks import Pictures, Reals, columns_of
 from tests.cheats import adding, rewritten
 from tests.logged_world import Logged, LoggedRound, source
-from tests.protocol_world import MODEL, NOW, Owner, Round, World, contribution_of, floors, plan_of, secret
+from tests.protocol_world import HEAD, MODEL, NOW, Owner, Round, World, contribution_of, floors, plan_of, secret
 
 WORLD = World(6, "remains")
 VICTIM, OTHERS = WORLD.owners[0], WORLD.owners[1:]
@@ -64,6 +75,54 @@ def summed(told: Round, said: dict[Owner, Contribution]) -> Totals:
     totals = told.agree().take_release(*told.release()).totals
     assert totals is not None
     return totals
+
+
+# ---- a state that is put back
+
+
+def verdict_over(told: Round, owners: Sequence[Owner]) -> bytes:
+    """Main's, over these: it needs nobody's leave to sign another one."""
+    accepted = tuple(sorted(owner.id for owner in owners))
+    verdict = Verdict(mh=told.a.mh, accepted=accepted, rejected=(), proceed=True, reason="ok", log_head=HEAD)
+    return signing.sign(WORLD.main_key, VERDICT, verdict.encode()).encode()
+
+
+def test_an_aggregator_that_is_put_back_with_the_rounds_key_releases_a_second_sum_and_both_together_one_device() -> (
+    None
+):
+    """As ``test_main_cannot_isolate_a_device_with_two_verdicts``; but the aggregator has forgotten the first one."""
+    told = Round(WORLD).open().collect()
+    told.judge(told.close())
+    copy, sums = told.a, []
+    for owners in (WORLD.owners, OTHERS):
+        told.a = copy
+        told.take_verdict(verdict_over(told, owners))
+        signed, vector = told.release()
+        assert Release.decode(Signed.decode(signed).payload).mh == copy.mh
+        sums.append(told.unmasked_of(vector, [owner.id for owner in owners]))
+    assert np.array_equal(sums[0] - sums[1], told.reports[0].plain), "of the same round, so also what is drawn by lot"
+
+
+@pytest.mark.parametrize("copy", ["with the round", "from before it"])
+def test_a_main_server_that_holds_a_release_back_has_the_aggregator_that_is_put_back_call_its_sum_abandoned(
+    copy: str,
+) -> None:
+    """The aggregator does as it should: it asks, and is shown an open round. Devices would send the same anew."""
+    told = Round(WORLD).open().collect()
+    before, sent = told.a, [report.record for report in told.reports]
+    totals = told.agree().take_release(*told.release()).totals
+    assert totals is not None, "main has the sum"
+    known = before if copy == "with the round" else None
+    shown = main_words(told.m).with_(close=b"", verdict=b"", release=b"", outcome=b"")
+    step = aggregator_catches_up(WORLD.aggregator, known, shown)
+    if known is not None:  # it goes on, and finds that it has no key any more
+        step = WORLD.aggregator.abandon(step.record, "round-key-lost")
+    told_devices = OutcomeForDevice(outcome=SignedOutcome.decode(step.reply))
+    for owner, record in zip(WORLD.owners, sent, strict=True):
+        end = owner.device.end(record, told_devices)
+        assert end.result == Result.ABANDONED
+    honest = aggregator_catches_up(WORLD.aggregator, known, main_words(told.m))
+    assert honest.record.at is aggregator_round.State.RELEASED, "a main server that shows it gets nothing of the kind"
 
 
 # ---- histories: two sums that differ in one device

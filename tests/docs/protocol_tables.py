@@ -42,6 +42,7 @@ from fanlight.services.aggregator import main_client, upload_body, uploads
 from fanlight.services.http import nonces, problems, remote, signature_profile
 from fanlight.services.main_server import class_proposals, news, pace, presence, protocol_api, release_body
 from fanlight.services.server import membership_api
+from tests.docs import catching_up_moves
 
 MESSAGES: Final = (identities, exchange, plan, manifest, report, closing, log)
 """Modules with messages that travel."""
@@ -60,8 +61,8 @@ SPEAKERS: Final = {
     "main": ("protocol.main_server", "protocol.unmasking", "services.main_server.rounds",
              "services.main_server.outcomes", "services.main_server.why_not", "services.main_server.round_table",
              "services.main_server.class_proposals"),
-    "both servers": ("protocol.identities", "services.server.membership", "services.http.bodies",
-                     "services.http.nonces", "services.http.room", "services.http.signatures"),
+    "both servers": ("protocol.identities", "protocol.catching_up", "services.server.membership",
+                     "services.http.bodies", "services.http.nonces", "services.http.room", "services.http.signatures"),
 }  # fmt: skip
 """Who refuses something with the slugs of which modules; whole sentences of owners' pages are not among them."""
 _BLOCK: Final = re.compile(r"(<!-- generated: ([a-z ]+) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -344,6 +345,7 @@ def _declines() -> str:
 BLOCKS: Final[dict[str, Callable[[], str]]] = {
     **{f"messages of {module.__name__.rpartition('.')[2]}": partial(_message_block, module) for module in MESSAGES},
     **{f"{name} machine": partial(_diagram, table) for name, table in MACHINES.items()},
+    "catching up": catching_up_moves.tables,
     "limits": _limits,
     "layouts": _layouts,
     "backbones": _backbones,

@@ -13,11 +13,14 @@ from pathlib import Path
 import pytest
 
 import fanlight
-from fanlight.protocol.exchange import PREFIX
+from fanlight.protocol.catching_up import RESTORED
+from fanlight.protocol.exchange import ORDERED_BY_MAIN, PREFIX
 from fanlight.protocol.identities import Role
 from fanlight.protocol.message import Message
 from fanlight.services.aggregator import reports_api
-from fanlight.services.aggregator.service import AggregatorService
+from fanlight.services.aggregator.masked_sums import DEAD_ROUND
+from fanlight.services.aggregator.older_copies import MAIN_RESTORED
+from fanlight.services.aggregator.service import WINDOW_PASSED, AggregatorService
 from fanlight.services.federation import init_federation, load_server_identity
 from fanlight.services.http.plain_routes import PlainRoute
 from fanlight.services.main_server import protocol_api
@@ -86,6 +89,12 @@ def test_every_reason_of_verdicts_and_sums_is_on_the_page() -> None:
     }
     assert {"swapped-seed", "too-many-rejected", "no-pictures", "not-invited"} <= found
     assert sorted(reason for reason in found if f"`{reason}`" not in BY_HAND) == []
+
+
+def test_every_reason_of_an_abandonment_is_on_the_page() -> None:
+    section = BY_HAND.partition("### Outcome")[2].partition("## 11.")[0]
+    reasons = {RESTORED, MAIN_RESTORED, WINDOW_PASSED, ORDERED_BY_MAIN, *DEAD_ROUND}
+    assert {reason for reason in reasons if f"`{reason}`" not in section} == set()
 
 
 def test_every_type_of_log_entry_is_on_the_page() -> None:

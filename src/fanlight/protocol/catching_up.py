@@ -5,11 +5,15 @@ has released: sign two words about one thing. So before it goes on it looks at w
 and believes nothing of it but signatures: its own, which nobody else can make, and those of the other, which it had
 believed before. A manifest with its own signature that it does not know proves that its state is older than its word.
 
-What it learns so is a fact; what it does not learn, nobody has. The aggregator takes over the release and the outcome
-that it had signed. It gives a round up only if main holds no release of it: then no sum of it ever left, or was lost on
-its way with the state, and none can follow, since the number is spent. (A main server that held a release back could
-have devices answer again; it can have that anyway, by raising the attempt.) Main takes over its own verdict, and how
-the round ended; a sum that it has lost it has lost, so such a round has failed for it, and the attempt is raised.
+What it learns so is a fact; what it does not learn, it takes for not said. The aggregator takes over the release and
+the outcome that it had signed. It gives a round up only if main shows no release of it: then no sum of it ever left, or
+was lost on its way with the state, and none can follow, since the number is spent. Main takes over its own verdict, and
+how the round ended; a sum that it has lost it has lost, so such a round has failed for it, and the attempt is raised. A
+round that is over here stays as it is.
+
+This heals accidents, and does not hold against a server that lies about what it holds. A main server that holds a
+release back has a round called abandoned whose sum it knows; an aggregator that is put back together with a round's key
+can be brought to release a second sum. ``tests/attacks/test_what_remains.py`` does both.
 
 Each such round is in the log as ``restored``: an audit says so, instead of taking what follows for a forgery.
 """
@@ -22,6 +26,7 @@ from typing import Final
 from fanlight.errors import NotAuthentic
 from fanlight.protocol import signing
 from fanlight.protocol.aggregator import Aggregator
+from fanlight.protocol.aggregator_round import TERMINAL as AGGREGATOR_TERMINAL
 from fanlight.protocol.aggregator_round import Record as AggregatorRecord
 from fanlight.protocol.aggregator_round import State as AggregatorState
 from fanlight.protocol.aggregator_round import Step as AggregatorStep
@@ -30,7 +35,7 @@ from fanlight.protocol.closing import Outcome, Result, SignedOutcome, signed_rel
 from fanlight.protocol.exchange import Words
 from fanlight.protocol.identities import Trust
 from fanlight.protocol.log import LogEntry
-from fanlight.protocol.main_round import Record, State, Step
+from fanlight.protocol.main_round import TERMINAL, Record, State, Step
 from fanlight.protocol.main_server import MainServer
 from fanlight.protocol.manifest import COHORT, Cohort, Manifest, SignedManifest, read_manifest
 
@@ -73,7 +78,7 @@ def aggregator_catches_up(machine: Aggregator, record: AggregatorRecord | None, 
     """
     trust, signed = machine.trust, SignedManifest.decode(told.manifest)
     manifest = read_manifest(trust, signed)
-    if record is not None and not _is_ahead(record, told):
+    if record is not None and (record.at in AGGREGATOR_TERMINAL or not _is_ahead(record, told)):
         return AggregatorStep(record, b"")
     known = record if record is not None else _offered(trust, signed, manifest, told)
     if known.mh != signed.hash:
@@ -81,6 +86,8 @@ def aggregator_catches_up(machine: Aggregator, record: AggregatorRecord | None, 
     heard = _Heard(trust, signed.hash, [LogEntry(RESTORED, told.manifest)])
     if record is None:
         heard.entries.append(LogEntry("manifest", known.countersigned))
+    if known.at is AggregatorState.OFFERED:
+        known = machine.open(known, signed).record
     if told.close and not known.close:
         known = known.with_(close=heard.close(told.close))
     if told.verdict and not known.verdict:
@@ -109,6 +116,8 @@ def main_catches_up(machine: MainServer, record: Record | None, told: Words) -> 
     """
     trust, signed = machine.trust, SignedManifest.decode(told.manifest)
     terms = read_manifest(trust, signed).proposal
+    if record is not None and record.at in TERMINAL:
+        return Step(record, b"")
     knows = record is not None and record.manifest
     known = record if record is not None else Record(
         state=State.OPEN.value, number=terms.round, attempt=terms.attempt, kind=terms.kind, proposal=terms.encode(),

@@ -32,8 +32,10 @@ class Copies:
 
 
 def whole(world: World, **changes: Any) -> Copies:
-    told = Round(world, **changes).open()
-    copies = Copies(told, {}, {})
+    told = Round(world, **changes)
+    offered = told.offer().record
+    told.open()
+    copies = Copies(told, {}, {"offered": offered})
 
     def keep(step: str) -> None:
         copies.main[step], copies.aggregator[step] = told.m, told.a
@@ -56,18 +58,18 @@ def copies() -> Copies:
     return whole(World(3))
 
 
-@pytest.mark.parametrize("copy", [None, "open", "agreed", "released"])
+@pytest.mark.parametrize("copy", [None, "offered", "open", "agreed", "released"])
 def test_the_aggregator_takes_over_how_a_round_ended(copies: Copies, copy: str | None) -> None:
     machine, before = copies.told.world.aggregator, copies.aggregator[copy] if copy else None
     step = aggregator_catches_up(machine, before, main_words(copies.main["over"]))
     now = copies.aggregator["over"]
     assert step.record.at is now.at
-    parts = ("mh", "manifest", "close", "verdict", "release", "outcome")
+    parts = ("mh", "manifest", "main_signature", "close", "verdict", "release", "outcome")
     assert all(getattr(step.record, part) == getattr(now, part) for part in parts)
     assert step.entries[0].type == RESTORED
 
 
-@pytest.mark.parametrize("copy", [None, "open", "agreed"])
+@pytest.mark.parametrize("copy", [None, "offered", "open", "agreed"])
 def test_what_it_had_released_it_gives_again_and_does_not_give_up(copies: Copies, copy: str | None) -> None:
     machine, before = copies.told.world.aggregator, copies.aggregator[copy] if copy else None
     step = aggregator_catches_up(machine, before, main_words(copies.main["summed"]))
@@ -85,9 +87,10 @@ def test_a_round_that_it_does_not_know_and_main_has_no_sum_of_is_given_up(copies
     assert main.record.at is main_round.State.ABANDONED
 
 
-def test_a_close_that_it_has_forgotten_is_not_made_again(copies: Copies) -> None:
+@pytest.mark.parametrize("copy", ["offered", "open"])
+def test_a_close_that_it_has_forgotten_is_not_made_again(copies: Copies, copy: str) -> None:
     step = aggregator_catches_up(
-        copies.told.world.aggregator, copies.aggregator["open"], main_words(copies.main["agreed"])
+        copies.told.world.aggregator, copies.aggregator[copy], main_words(copies.main["agreed"])
     )
     assert step.record.at is aggregator_round.State.ABANDONED
     assert step.record.close == copies.main["agreed"].close
@@ -125,6 +128,16 @@ def test_main_takes_its_verdict_over_and_the_release_after_it(copies: Copies) ->
         step.record, copies.aggregator["released"].release, told.masked_sum(), told.main_round_key
     )
     assert taken.totals is not None
+
+
+def test_a_round_that_is_over_stays_as_it_is(copies: Copies) -> None:
+    """The other server's word on how it ended is given already, whatever it shows now."""
+    world = copies.told.world
+    given_up = world.aggregator.abandon(copies.aggregator["open"], "restored")
+    told = main_words(copies.main["summed"])
+    assert aggregator_catches_up(world.aggregator, given_up.record, told).record == given_up.record
+    over = world.main.abandoned(copies.main["open"], given_up.reply).record
+    assert main_catches_up(world.main, over, aggregator_words(copies.aggregator["released"])).record == over
 
 
 def forged(world: World, words: Words, part: str) -> dict[str, Any]:
