@@ -156,7 +156,7 @@ class Record(Message):
     committed_at: Time
     receipt: bytes = b""
     outcome: bytes = b""
-    chunks: bytes = b""
+    chunks: Blob = b""
 
     @property
     def at(self) -> Delivery:

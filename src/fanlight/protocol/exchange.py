@@ -13,7 +13,7 @@ from typing import Annotated, Final
 from pydantic import Field, field_validator
 
 from fanlight.protocol.closing import CLOSE_LIMIT
-from fanlight.protocol.message import U32, U63, Blob, DeviceId, Flag, Hash, Message, Name
+from fanlight.protocol.message import U32, U63, Blob, DeviceId, Flag, Hash, Message, Name, OptionalBlob
 from fanlight.protocol.plan import ClassName
 
 OFFER = "fanlight/offer/v1"
@@ -54,8 +54,8 @@ class Offer(Message):
     plan: Blob
     model: Hash
     model_version: U32
-    manifest: Blob | None = None
-    invitation: Blob | None = None
+    manifest: OptionalBlob = None
+    invitation: OptionalBlob = None
     pause_s: Annotated[int, Field(strict=True, ge=1, le=LONGEST_PAUSE_S)] | None = None
     collection: Annotated[U32, Field(ge=1)] | None = None
 
@@ -90,7 +90,7 @@ class Orders(Message):
     members_version: U63
     order: Name
     mh: Annotated[bytes, Field(strict=True, max_length=32)]
-    proposal: Blob | None = None
+    proposal: OptionalBlob = None
     cohort: Annotated[tuple[DeviceId, ...], Field(max_length=1 << 20)]
 
     @field_validator("order")

@@ -28,8 +28,10 @@ DeviceId = Annotated[bytes, Field(strict=True, min_length=16, max_length=16)]
 """Device id, 16 bytes."""
 SealedSeed = Annotated[bytes, Field(strict=True, min_length=80, max_length=80)]
 """HPKE of a 32-byte seed: 32 bytes encapsulated key, 32 ciphertext, 16 tag."""
-Blob = Annotated[bytes, Field(strict=True, min_length=1, max_length=codec.DEFAULT_LIMIT)]
-"""Bytes that hold a further message; never empty."""
+Blob = Annotated[bytes, Field(strict=True, max_length=codec.DEFAULT_LIMIT)]
+"""Bytes that hold a further message."""
+OptionalBlob = Annotated[Blob, Field(min_length=1)] | None
+"""The same, or nothing: no bytes are not another way to say that."""
 U32 = Annotated[int, Field(strict=True, ge=0, lt=1 << 32)]
 U63 = Annotated[int, Field(strict=True, ge=0, lt=1 << 63)]
 Time = U63

@@ -118,9 +118,9 @@ def test_a_round_is_told_when_all_is_known(order: str) -> None:
 def test_participants_are_those_of_all_shards_that_count() -> None:
     seen = Watched()
     seen.built(1, 0, 1, 2)
-    seen.journal.ended(0, end(1), proof(4, 0))
-    seen.journal.ended(1, end(1), proof(3, 1))
-    seen.journal.ended(2, end(1, included=False), proof(5, 2))  # left out
+    seen.journal.ended(0, end(1), proof(4, 1))
+    seen.journal.ended(1, end(1), proof(3, 2))
+    seen.journal.ended(2, end(1, included=False), proof(5, 3))  # left out
     seen.journal.fetched(lesson(1))
     assert [line.participants for line in seen.lines] == [7]
 

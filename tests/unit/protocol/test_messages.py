@@ -13,7 +13,6 @@ from fanlight.core.segments import Segment
 from fanlight.errors import MalformedMessage, MessageTooLarge
 from fanlight.protocol import codec
 from fanlight.protocol.closing import InclusionProof, Outcome, OutcomeForDevice, SignedOutcome
-from fanlight.protocol.device_round import Record
 from fanlight.protocol.exchange import Offer
 from fanlight.protocol.message import U32, Blob, Flag, Hash, Message, Name, SegmentField, _to_wire
 from fanlight.protocol.plan import Kind, Plan
@@ -230,20 +229,6 @@ def test_a_field_that_may_be_absent_has_no_other_way_to_say_nothing(name: str, f
     for empty in EMPTY:
         with pytest.raises(ValidationError):
             reads.validate_python(empty)
-
-
-def test_a_stored_report_of_before_its_chunks_were_kept_is_read_and_stored_again() -> None:
-    fields: dict[str, Any] = {
-        "delivery": "committed",
-        "number": 1,
-        "kind": "train",
-        "attempt": 0,
-        "length": 1,
-        "committed_at": 1,
-    }
-    record = Record(**fields, mh=bytes(32), plan=bytes(32), model=bytes(32), envelope=b"e")
-    old = {key: value for key, value in record.to_wire().items() if key != 13}
-    assert Record.decode(codec.encode(old)) == record == Record.decode(record.encode())
 
 
 def test_an_offer_has_one_encoding() -> None:
