@@ -33,12 +33,12 @@ def fine_tune_fields(given: str) -> dict[str, object]:
         UsageError, SettingsError: it is not of that form.
     """
     term = term_of("--fine-tune", given)
-    term.takes("--fine-tune 2:batch_norm=local,learning_rate=0.001", *term.parameters, value=False)
+    term.takes("--fine-tune 2:batch_norm=local,learning_rate=0.0003", *term.parameters, value=False)
     blocks = term.name
     if not (blocks == "all" or (blocks.isascii() and blocks.isdigit())):
         raise UsageError(
             f"--fine-tune {given}: {blocks!r} is neither a number of blocks nor the word all.",
-            next="Write it like: --fine-tune 1, --fine-tune all or --fine-tune 2:batch_norm=local,learning_rate=0.001",
+            next="Write it like: --fine-tune 1, --fine-tune all or --fine-tune 2:batch_norm=local,learning_rate=0.0003",
         )
     fields: dict[str, object] = {"blocks": blocks if blocks == "all" else int(blocks)}
     for name, value in term.parameters.items():

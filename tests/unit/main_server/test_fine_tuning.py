@@ -132,7 +132,7 @@ def test_the_form_of_the_option() -> None:
 def test_the_commands_and_numbers_of_the_page(compiled: CompiledBackbone) -> None:
     page = (Path(__file__).parents[3] / "docs" / "fine-tuning.md").read_text()
     given = re.findall(r"^fanlight .*--fine-tune (\S+)$", page, re.MULTILINE)
-    assert given == ["1", "1", "2:batch_norm=local,learning_rate=0.002", "all"]
+    assert given == ["1", "1", "2:batch_norm=local,learning_rate=0.0001", "all"]
     for each in given:
         assert tuned(compiled, each).fine_tune is not None
     for blocks in ("1", "3", "all"):

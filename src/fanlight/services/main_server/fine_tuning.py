@@ -31,7 +31,7 @@ class FineTuning(BaseModel):
 
     blocks: Annotated[int, Field(ge=1, le=1000)] | Literal["all"] = 1
     batch_norm: Literal["frozen", "local"] = "frozen"
-    learning_rate: Annotated[float, Field(ge=1e-6, le=10)] = 0.001
+    learning_rate: Annotated[float, Field(ge=1e-6, le=10)] = 0.0003
     parameters: Annotated[int, Field(ge=1, lt=1 << 28)]
 
     @property
