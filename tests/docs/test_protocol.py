@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 
 import fanlight
+from fanlight.protocol.audit import one_log
+from fanlight.protocol.audit.one_log import OneLog
 from fanlight.protocol.catching_up import RESTORED
 from fanlight.protocol.exchange import ORDERED_BY_MAIN, PREFIX
 from fanlight.protocol.identities import Role
@@ -97,7 +99,9 @@ def test_every_reason_of_an_abandonment_is_on_the_page() -> None:
     assert {reason for reason in reasons if f"`{reason}`" not in section} == set()
 
 
-def test_every_type_of_log_entry_is_on_the_page() -> None:
+@pytest.fixture(scope="module")
+def types_of_entries() -> set[str]:
+    """Every type of log entry that this version writes."""
     types: set[str] = set()
     for module, node in (*parsed("protocol", "LogEntry("), *parsed("services", "LogEntry(")):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "LogEntry":
@@ -107,8 +111,16 @@ def test_every_type_of_log_entry_is_on_the_page() -> None:
                 case ast.Name(id=name):
                     types.add(getattr(importlib.import_module(module), name))
     assert {"enrolled", "cohort", "shard-left-out", "token-conflict"} <= types
+    return types
+
+
+def test_every_type_of_log_entry_is_on_the_page(types_of_entries: set[str]) -> None:
     section = BY_HAND.partition("## 12. Logs")[2].partition("## 13.")[0]
-    assert {kind for kind in types if f"`{kind}`" not in section} == set()
+    assert {kind for kind in types_of_entries if f"`{kind}`" not in section} == set()
+
+
+def test_an_audit_knows_every_type_of_log_entry_and_no_other(types_of_entries: set[str]) -> None:
+    assert {*OneLog._HANDLERS, *one_log._KEPT_AS_THEY_ARE} == types_of_entries
 
 
 @pytest.fixture

@@ -36,6 +36,8 @@ _KEPT_AS_THEY_ARE: Final = frozenset(
         "stopped",
         "resumed",
         "collect-anew",
+        "take-changes",
+        "new-line",
         "quarantined",
         "readmitted",
     }
