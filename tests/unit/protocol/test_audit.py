@@ -7,9 +7,10 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pytest
 
-from fanlight.protocol import signing
+from fanlight.protocol import identities, signing
 from fanlight.protocol.audit.both import Audit
 from fanlight.protocol.audit.findings import MEANINGS, Finding, Flaw
+from fanlight.protocol.catching_up import aggregator_words, main_catches_up
 from fanlight.protocol.closing import (
     CLOSE,
     OUTCOME_AGGREGATOR,
@@ -29,7 +30,7 @@ from fanlight.protocol.message import Message
 from fanlight.protocol.report import RECEIPT, Receipt
 from fanlight.protocol.signing import Signed
 from tests.logged_world import Ledger, Logged, LoggedRound, chained, findings, source
-from tests.protocol_world import NOW, secret
+from tests.protocol_world import NOW, Owner, secret
 
 Entries = list[ChainedEntry]
 LABELS = {"close": (CLOSE, Close), "verdict": (VERDICT, Verdict), "release": (RELEASE, Release)}
@@ -451,6 +452,93 @@ def test_a_type_that_this_version_does_not_know_is_said_to_be_unchecked(logged: 
     list(audit.rounds())
     assert audit.findings.kept == []
     assert any("1 entries of types" in line for line in audit.unchecked)
+
+
+# ---- who is a member no more
+
+
+def revocation(logged: Logged, subject: bytes) -> LogEntry:
+    return LogEntry("revoked", identities.revoke(logged.world.root, subject, NOW))
+
+
+def leaving(logged: Logged, owner: Owner) -> LogEntry:
+    return LogEntry("left", identities.leave(logged.trust.fid, owner.id, owner.key, NOW))
+
+
+@pytest.mark.parametrize("role", Role)
+@pytest.mark.parametrize("what", ["device", "token", "left"])
+def test_who_was_revoked_or_had_left_before_the_round_does_not_count(role: Role, what: str) -> None:
+    logged = Logged().run()
+    ledger, owner = (logged.main if role is Role.MAIN else logged.aggregator), logged.world.owners[1]
+    subject = owner.member.token_key if what == "token" else owner.id
+    ledger.append(leaving(logged, owner) if what == "left" else revocation(logged, subject))
+    number = len(ledger.written)
+    logged.run()
+    (found,) = logged.audit()
+    assert (found.flaw, found.log, found.against, found.round) == (Flaw.WRONG_SET, role, role, 2)
+    how = "had left" if what == "left" else "had been revoked"
+    assert found.message == f"Round 2 counts device {owner.id.hex()}, which {how} (entry {number})."
+    assert found.is_proof, "the verdict names a head of a log with that entry"
+
+
+def test_a_main_server_that_knew_of_a_revocation_when_it_began_to_judge() -> None:
+    logged = Logged()
+    round_ = logged.next_round().begin(logged)
+    round_.report()
+    logged.main.append(revocation(logged, logged.world.owners[0].id))
+    round_.settle().let_go().end_well()
+    assert flaws(logged.audit()) == [(Flaw.WRONG_SET, Role.MAIN)]
+
+
+def test_a_main_server_that_names_an_old_head_knew_what_stands_before_the_round() -> None:
+    logged = Logged()
+    logged.main.append(revocation(logged, logged.world.owners[0].id))
+    round_ = logged.next_round().begin(logged)
+    round_.report()
+    at = len(logged.main.written) + 1
+    round_.settle().let_go().end_well()
+    for ledger in (logged.main, logged.aggregator):
+        index = where(ledger.written, "verdict")
+        ledger.written[index] = resigned(logged, ledger.written[index], Role.MAIN, log_head=logged.main.entries[0].head)
+    assert where(logged.main.written, "verdict") == at
+    found = findings(logged, {Role.MAIN: logged.main.entries})
+    assert flaws(found) == [(Flaw.WRONG_SET, Role.MAIN)]
+
+
+def test_who_leaves_or_is_revoked_while_its_report_is_under_way_counts() -> None:
+    """Main may have its receipt, or have begun to judge; the aggregator has taken the report."""
+    logged = Logged()
+    left, revoked, _ = logged.world.owners
+    round_ = logged.next_round().begin(logged)
+    round_.report()
+    gone = leaving(logged, left), revocation(logged, revoked.id)
+    logged.main.append(gone[0])
+    logged.aggregator.append(*gone)
+    round_.settle()
+    logged.main.written.insert(where(logged.main.written, "close"), gone[1])
+    round_.let_go().end_well()
+    assert logged.audit() == []
+
+
+def test_who_is_revoked_or_leaves_after_its_round_has_counted() -> None:
+    logged = Logged(4).run()
+    first, second = logged.world.owners[2:]
+    for ledger in (logged.main, logged.aggregator):
+        ledger.append(revocation(logged, first.id), leaving(logged, second))
+    logged.run(reporting=2)
+    assert logged.audit() == []
+
+
+def test_a_round_that_was_taken_over_stands_behind_entries_that_came_later() -> None:
+    """Main's state was put back to before the round, and its operator has revoked somebody before it caught up."""
+    logged = Logged().run()
+    main, told = logged.main.written, logged.rounds[0]
+    del main[where(main, "proposal") :]
+    main.append(revocation(logged, logged.world.owners[0].id))
+    step = main_catches_up(logged.world.main, None, aggregator_words(told.a))
+    main += step.entries
+    assert "verdict" in [entry.type for entry in step.entries]
+    assert flaws(logged.audit()) == [(Flaw.RESTORED, Role.MAIN)]
 
 
 # ---- receipts

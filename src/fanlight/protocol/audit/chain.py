@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from itertools import islice
 from typing import Final
 
 from fanlight.protocol.audit.findings import Flaw, Flawed
@@ -59,9 +60,15 @@ class Chain:
         """The head before the last ``count`` entries, a few."""
         return self._recent[-1 - count]
 
-    def had(self, head: bytes) -> bool:
-        """Was this the head before the last entry, at some recent time?"""
-        return head != self.head and head in self._recent
+    def number_of(self, head: bytes) -> int | None:
+        """The entry, before the last one and not long ago, after which this was the head; None if it was after none.
+
+        It is the entry's number only as long as the chain is whole.
+        """
+        for back, known in enumerate(islice(reversed(self._recent), 1, None), 1):
+            if known == head:
+                return self.number - back
+        return None
 
 
 def _missing(first: int, last: int) -> str:

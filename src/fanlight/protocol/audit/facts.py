@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from fanlight.errors import FanlightError
 from fanlight.protocol import signing
 from fanlight.protocol.audit.findings import Flaw, Flawed
+from fanlight.protocol.audit.members import Members
 from fanlight.protocol.audit.parts import FIRST_OF_AGGREGATOR, NEEDS, ORDER, SPEAKER, Part, Said
 from fanlight.protocol.audit.sums import Sums
 from fanlight.protocol.closing import Close, LeftOut, Listed, Outcome, Rejection, Release, Result, Verdict
@@ -123,8 +124,14 @@ class RoundFacts:
         if devices != sorted(set(devices)):
             raise Flawed(Flaw.WRONG_SET, f"The list of round {self.number} names a device twice.", Role.AGGREGATOR)
 
-    def take_verdict(self, verdict: Verdict, keys: Callable[[bytes], list[bytes]]) -> None:
-        """Main's answer to the list; ``keys`` gives the public keys of a device."""
+    def take_verdict(self, verdict: Verdict, members: Members, heard: int) -> None:
+        """Main's answer to the list.
+
+        Args:
+            verdict: the answer.
+            members: who is one, and who was, as far as this log goes.
+            heard: the last entry that its server had heard for sure when it said whose reports there are; 0 if none is.
+        """
         self.verdict = verdict
         if self.close is None:
             return
@@ -142,7 +149,8 @@ class RoundFacts:
         if len(rejected) * 100 > self.terms.r_max_percent * (len(accepted) + len(rejected)):
             raise self._wrong_set(Role.MAIN, f"rejects more reports than the {self.terms.r_max_percent} % allowed")
         for device in verdict.accepted if self.is_whole else ():
-            self._check_report(listed[device], keys(device))
+            self._check_report(listed[device], members.keys(device))
+            self._check_member(device, members, heard)
 
     def take_release(self, release: Release) -> None:
         """The one sum that leaves the aggregator, or that of a shard."""
@@ -230,6 +238,12 @@ class RoundFacts:
             raise self._wrong_set(Role.MAIN, f"counts a report of device {device} that this device has not signed")
         if (header.mh, header.device) != (self.mh, listed.device):
             raise self._wrong_set(Role.MAIN, f"counts a report of device {device} that was made for something else")
+
+    def _check_member(self, device: bytes, members: Members, heard: int) -> None:
+        """Who leaves while the round is open still counts if main had its receipt by then, which no log says."""
+        opened = self.word(Part.MANIFEST)
+        if opened and (how := members.gone(device, revoked_by=heard, left_by=min(heard, opened.entry))):
+            raise self._wrong_set(self.role, f"counts device {device.hex()}, which {how}")
 
     def _wrong_set(self, against: Role, what: str) -> Flawed:
         return Flawed(Flaw.WRONG_SET, f"Round {self.number} {what}.", against)

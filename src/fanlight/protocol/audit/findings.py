@@ -71,8 +71,8 @@ MEANINGS: Final[Mapping[Flaw, Meaning]] = {
         "Keep the file, and ask who runs the {log}; if it runs a newer version of Fanlight, audit with that one.",
     ),
     Flaw.WRONG_SET: Meaning(
-        "A sum is not over the reports that were accepted, or over the shard that was drawn; or more or fewer were "
-        "accepted than the terms allow.",
+        "A sum is not over the reports that were accepted, or over the shard that was drawn; more or fewer were "
+        "accepted than the terms allow; or somebody counts who was no member.",
         _KEEP,
         proof=True,
     ),

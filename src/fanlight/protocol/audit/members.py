@@ -20,10 +20,10 @@ _ANY_TIME = 0
 
 
 class Members:
-    """All that have ever enrolled, each with all its keys: a report may be older than a change of key.
+    """All that have ever enrolled, each with all its keys, and who is a member no more since which entry.
 
-    Each entry of the root's or a member's is checked as the servers did. Memory grows with the members only, of whom
-    nobody but the root can make one.
+    A report may be older than a change of key, so all keys are kept. Each entry of the root's or a member's is checked
+    as the servers did. Memory grows with what the root has signed only: nobody else can make a member or a revocation.
     """
 
     def __init__(self, trust: Trust) -> None:
@@ -31,6 +31,8 @@ class Members:
         self._members: dict[bytes, Member] = {}
         self._keys: dict[bytes, list[bytes]] = {}
         self._tokens: set[bytes] = set()
+        self._revoked: dict[bytes, int] = {}
+        self._left: dict[bytes, int] = {}
 
     def __len__(self) -> int:
         return len(self._members)
@@ -43,6 +45,21 @@ class Members:
         """The operator's name for it; empty for a stranger."""
         member = self._members.get(device)
         return member.name if member else ""
+
+    def gone(self, device: bytes, revoked_by: int, left_by: int) -> str:
+        """How a device had ceased to be a member by these entries, as a clause; empty if it had not.
+
+        Args:
+            device: its id.
+            revoked_by, left_by: the last entry whose revocation, or leaving, counts.
+        """
+        member = self._members.get(device)
+        for subject in (device, member.token_key) if member else (device,):
+            entry = self._revoked.get(subject)
+            if entry is not None and entry <= revoked_by:
+                return f"had been revoked (entry {entry})"
+        entry = self._left.get(device)
+        return f"had left (entry {entry})" if entry is not None and entry <= left_by else ""
 
     def enrolled(self, data: bytes) -> None:
         """A device came in.
@@ -68,14 +85,15 @@ class Members:
         self._members[device] = member
         self._keys[device].append(member.public_key)
 
-    def left(self, data: bytes) -> None:
-        """A member left by its own word."""
+    def left(self, data: bytes, entry: int) -> None:
+        """A member left by its own word, in entry number ``entry``."""
         device = Leave.decode(Signed.decode(data).payload).device
         check_leave(self._trust.fid, device, self._known(device).public_key, data)
+        self._left.setdefault(device, entry)
 
-    def revoked(self, data: bytes) -> None:
-        """The root put somebody out."""
-        check_revocation(self._trust.root_key, data)
+    def revoked(self, data: bytes, entry: int) -> None:
+        """The root put somebody out, or a token, in entry number ``entry``."""
+        self._revoked.setdefault(check_revocation(self._trust.root_key, data).subject, entry)
 
     def _known(self, device: bytes) -> Member:
         member = self._members.get(device)

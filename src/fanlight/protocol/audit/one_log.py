@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import ClassVar, Final, TypeAlias
 
 from fanlight.errors import FanlightError, MalformedMessage, NotAuthentic
@@ -17,7 +18,7 @@ from fanlight.protocol.audit.members import Members
 from fanlight.protocol.audit.parts import Part
 from fanlight.protocol.audit.source import LogSource
 from fanlight.protocol.catching_up import RESTORED
-from fanlight.protocol.closing import SHARD_LEFT_OUT, LeftOut
+from fanlight.protocol.closing import SHARD_LEFT_OUT, LeftOut, Verdict
 from fanlight.protocol.identities import Role, Trust
 from fanlight.protocol.log import ChainedEntry
 from fanlight.protocol.manifest import COHORT, Cohort, Proposal, check_proposal, manifest_hash
@@ -199,7 +200,7 @@ class OneLog:
         facts.say(Part.VERDICT, entry.number, payload)
         if self.role is Role.MAIN and verdict.mh not in self._restored:
             self._check_own_head(verdict.log_head, "verdict", entry)
-        facts.take_verdict(verdict, self.members.keys)
+        facts.take_verdict(verdict, self.members, self._heard(facts, verdict))
 
     def _release(self, entry: ChainedEntry) -> None:
         release, payload = words.release(self._trust, entry.payload)
@@ -240,17 +241,41 @@ class OneLog:
 
     def _check_own_head(self, head: bytes, what: str, entry: ChainedEntry, back: int = 1) -> None:
         """The aggregator names its log's head right before its own words, main the one at which the judging began."""
-        fits = head == self.chain.before(back) if self.role is Role.AGGREGATOR else self.chain.had(head)
+        is_right_before = self.role is Role.AGGREGATOR
+        fits = head == self.chain.before(back) if is_right_before else self.chain.number_of(head) is not None
         if self.chain.is_whole and not fits:
             message = f"The {what} in entry {entry.number} names another head of the log than the one before it."
             self.add(Flaw.REWRITTEN, message, entry)
 
+    def _heard(self, facts: RoundFacts, verdict: Verdict) -> int:
+        """The last entry that this server had heard for sure when it said whose reports there are; 0 if none is sure.
+
+        Main had when it began to judge, and names that head; the aggregator when the round began: it looks who is a
+        member when a report comes, and not again. In a round that was taken over, entries stand elsewhere than when the
+        words were said.
+        """
+        opened = facts.word(Part.MANIFEST)
+        if opened is None or facts.mh in self._restored:
+            return 0
+        if self.role is Role.AGGREGATOR:
+            return opened.entry
+        return max(opened.entry, self.chain.number_of(verdict.log_head) or 0)
+
     # ---- members and evidence ---------------------------------------------------------------------------------
 
-    def _of_member(self, take: Callable[[bytes], None], entry: ChainedEntry) -> None:
+    def _rekeyed(self, entry: ChainedEntry) -> None:
+        with self._of_member():
+            self.members.rekeyed(entry.payload)
+
+    def _left(self, entry: ChainedEntry) -> None:
+        with self._of_member():
+            self.members.left(entry.payload, entry.number)
+
+    @contextmanager
+    def _of_member(self) -> Iterator[None]:
         """What a member signed: under which key, earlier entries say."""
         try:
-            take(entry.payload)
+            yield
         except FanlightError:
             if self.chain.is_whole:
                 raise
@@ -275,7 +300,7 @@ class OneLog:
         "current-model": lambda self, _entry: self._attempts.changed(),
         "enrolled": lambda self, entry: self.members.enrolled(entry.payload),
         "token-conflict": lambda self, entry: self.members.tried_again(entry.payload),
-        "rekeyed": lambda self, entry: self._of_member(self.members.rekeyed, entry),
-        "left": lambda self, entry: self._of_member(self.members.left, entry),
-        "revoked": lambda self, entry: self.members.revoked(entry.payload),
+        "rekeyed": _rekeyed,
+        "left": _left,
+        "revoked": lambda self, entry: self.members.revoked(entry.payload, entry.number),
     }
