@@ -46,6 +46,7 @@ BACKBONES = {  # section 6
     "efficientnet-lite0-levels": "bc834289cd7891b0efee5f1ee62a87cdf5d7d5cf16cfb44f8da61f0966d09633",
 }
 HEADS = ("softmax",)
+KINDS = ("train", "statistics", "changes", "measure")
 DECLINES = ("answered-before", "answers-per-day", "backbone-refused", "bad-layout", "below-floor", "demo-refused",
             "head-refused", "may-reject-too-many", "needs-torch", "nothing-changed", "nothing-to-learn-from", "paused",
             "to-be-forgotten", "unknown-suite")  # fmt: skip
@@ -122,17 +123,21 @@ CERTIFICATE = {"fid": 32, "role": str, "public_key": 32}
 TOKEN = {"fid": 32, "public_key": 32, "expires": U63, "name": str}
 WELCOME = {"device": 16, "name": str}
 OFFER = {"fid": 32, "version": U63, "by_itself": bool, "plan": bytes, "model": 32, "model_version": U32,
-         "manifest?": bytes, "invitation?": bytes, "pause_s?": range(3601)}  # fmt: skip
+         "manifest?": bytes, "invitation?": bytes, "pause_s?": range(3601), "collection?": U32}  # fmt: skip
+ALGORITHM = {"name": str, "parameters": [(str, U63)], "control_clip_micro?": range(1, 1 << 40), "steps?": bool}
+AUGMENTATION = {"variants": range(1, 17), "flip?": bool, "zoom_percent?": range(51), "light_percent?": range(51)}
+FINE_TUNING = {"blocks": range(1001), "batch_norm": str, "learning_rate_micro": U32, "parameters": range(1, 1 << 28)}
 PLAN = {"task": str, "kind": str, "classes": [str], "backbone": str, "backbone_hash": 32, "features": range(1, 65537),
         "picture_size": range(16, 1025), "head": str, "epochs": range(1, 1001), "batch_size": range(1, 4097),
         "learning_rate_micro": U32, "momentum_micro": range(10**6), "l2_micro": U32, "patience": U32,
-        "class_weights": bool}  # fmt: skip
+        "class_weights": bool, "algorithm?": ALGORITHM, "augmentation?": AUGMENTATION, "class_counts?": [U32],
+        "fine_tune?": FINE_TUNING}  # fmt: skip
 INTEGER = range(-(1 << 64), 1 << 64)
 SEGMENT = (str, *[INTEGER] * 6, str)
 PROPOSAL = {"fid": 32, "suite": U32, "task": str, "round": range(1, 1 << 32), "attempt": U32, "kind": str, "model": 32,
             "plan": 32, "layout": [SEGMENT], "cohort": bytes, "n_max": range(2, 40_001), "k_min": range(2, 40_001),
             "r_max_percent": range(101), "window_s": range(1, 7_776_001), "demo": bool, "main_key": 32,
-            "noise": range(1), "shards?": range(2, 17)}  # fmt: skip
+            "noise": range(1), "shards?": range(2, 17), "collection?": range(1, 1 << 32)}  # fmt: skip
 MANIFEST = {"proposal": PROPOSAL, "aggregator_key": 32, "opened_at": U63, "draw?": 32}
 SIGNED_MANIFEST = {"payload": bytes, "aggregator_signature": 64, "main_signature": 64}
 INVITATION = {"mh": 32, "device": 16}
@@ -460,19 +465,20 @@ class Device:
         need(terms["fid"] == self.fid, "foreign-manifest")
         need(terms["suite"] == 1, "unknown-suite")
         need(terms["k_min"] <= terms["n_max"] and len(terms["cohort"]) in (0, 32), "bad-manifest")
-        need(terms["kind"] in ("train", "measure") and terms["r_max_percent"] <= 34, "bad-manifest")
+        need(terms["kind"] in KINDS and terms["r_max_percent"] <= 34, "bad-manifest")
+        need((terms["collection"] is None) == (terms["kind"] != "changes"), "bad-manifest")
+        need((terms["collection"] or 0) < terms["round"], "bad-manifest")
         need(terms["shards"] is None or terms["cohort"], "bad-manifest")
         keys = manifest["aggregator_key"], terms["main_key"]
         need(all(int.from_bytes(key, "little") < 2**255 - 19 for key in keys), "bad-round-key")
         need(keys[0] != keys[1], "one-round-key")
         need((manifest["draw"] is None) == (terms["shards"] is None), "bad-manifest")
         # what this device refuses
+        need(terms["kind"] in (plan["kind"], "measure"), "other-model")
         plan["kind"] = terms["kind"]
+        plan_hash = digest("fanlight/plan/v1", encode(decode(offer["plan"]) | {2: plan["kind"]}))
         asked = (terms["task"], terms["plan"], terms["model"])
-        need(
-            asked == (plan["task"], digest("fanlight/plan/v1", message(*plan.values())), sha256(self.model)),
-            "other-model",
-        )
+        need(asked == (plan["task"], plan_hash, sha256(self.model)), "other-model")
         closes_at = manifest["opened_at"] + terms["window_s"]
         need(self.aggregator.now() < closes_at or self.aggregator.time_there() < closes_at, "window-passed")
         if terms["cohort"]:
@@ -480,10 +486,12 @@ class Device:
             invitation = opened(self.main_key, "fanlight/invitation/v1", offer["invitation"])
             need(read(INVITATION, invitation) == {"mh": mh, "device": self.id}, "foreign-invitation")
         need(floors.accept_demo or not terms["demo"], "demo-refused")
-        need(terms["k_min"] >= (2 if terms["demo"] else floors.k_min), "below-floor")
+        by_squares = any(segment[0] == "statistics" for segment in terms["layout"])
+        need(terms["k_min"] >= (2 if terms["demo"] else floors.k_min * (1 + by_squares)), "below-floor")
         need(terms["r_max_percent"] <= floors.r_max_percent, "may-reject-too-many")
         need(BACKBONES.get(plan["backbone"]) == plan["backbone_hash"].hex(), "backbone-refused")
         need(plan["head"] in HEADS, "head-refused")
+        need(terms["kind"] in ("train", "measure"), "bad-manifest")  # the others are of heads that it does not know
         n_max, layout = terms["n_max"], terms["layout"]
         need(layout == expected_layout(layout, plan, n_max), "bad-layout")
         need(all(n_max * max(-lo, hi) < 1 << (bits - 1) for _, _, bits, _, _, lo, hi, _ in layout), "bad-layout")
@@ -504,6 +512,9 @@ class Device:
         plan: Fields = read(PLAN, offer["plan"])
         classes, features = plan["classes"], plan["features"]
         need(2 <= len(set(classes)) == len(classes) <= 200, "malformed-message", "classes")
+        need(plan["class_counts"] is None or len(plan["class_counts"]) == len(classes), "malformed-message", "counts")
+        need(plan["algorithm"] is None, "algorithm-refused")  # what it makes up is a difference of two models
+        need(plan["fine_tune"] is None, "needs-torch")
         if sha256(self.model) != offer["model"]:
             _, self.model = self.main.ask("GET", f"/models/{offer['model'].hex()}", limit=64 * MIB)
             need(sha256(self.model) == offer["model"], "model-altered")

@@ -131,8 +131,8 @@ def _value_of(field: FieldInfo) -> str:
 
 def _value(annotation: Any, metadata: Sequence[Any]) -> str:
     """A field's type and bounds in words."""
-    annotation, metadata = _unwrapped(annotation, metadata)
-    bounds = {key: getattr(item, key) for item in metadata for key in _BOUNDS if getattr(item, key, None) is not None}
+    annotation, metadata = unwrapped(annotation, metadata)
+    bounds = bounds_of(metadata)
     size = _range(bounds.get("min_length"), bounds.get("max_length"))
     if get_origin(annotation) is tuple:
         return f"array of {_value(get_args(annotation)[0], ())}" + (f", {size} entries" if size else "")
@@ -145,14 +145,19 @@ def _value(annotation: Any, metadata: Sequence[Any]) -> str:
     return {**named, segments.Segment: "[segment](#segments)"}[annotation]
 
 
-def _unwrapped(annotation: Any, metadata: Sequence[Any]) -> tuple[Any, Sequence[Any]]:
+def bounds_of(metadata: Sequence[Any]) -> dict[str, int]:
+    """The bounds of a field's value or length, by the names that pydantic gives them."""
+    return {key: getattr(item, key) for item in metadata for key in _BOUNDS if getattr(item, key, None) is not None}
+
+
+def unwrapped(annotation: Any, metadata: Sequence[Any]) -> tuple[Any, Sequence[Any]]:
     """A type without ``Annotated`` and ``None``, and all that is said about it."""
     args = get_args(annotation)
     if get_origin(annotation) is Annotated:
         said = [inner for item in args[1:] for inner in getattr(item, "metadata", [item])]
-        return _unwrapped(args[0], [*said, *metadata])
+        return unwrapped(args[0], [*said, *metadata])
     if get_origin(annotation) in (Union, UnionType):
-        return _unwrapped(next(arg for arg in args if arg is not type(None)), metadata)
+        return unwrapped(next(arg for arg in args if arg is not type(None)), metadata)
     return annotation, metadata
 
 

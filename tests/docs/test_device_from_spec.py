@@ -10,19 +10,21 @@ import json
 import re
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import httpx
 import numpy as np
 import pytest
 
 from examples import device_from_spec as example
+from fanlight.core.segments import Segment
 from fanlight.errors import FanlightError
 from fanlight.learning import model_file
+from fanlight.learning.heads import HeadKind
 from fanlight.learning.model_file import HeadModel
-from fanlight.protocol import device_round, identities, signing
+from fanlight.protocol import closing, device_round, exchange, identities, manifest, plan, report, signing
 from fanlight.protocol.closing import (
     OUTCOME_AGGREGATOR,
     OUTCOME_MAIN,
@@ -34,19 +36,28 @@ from fanlight.protocol.device_round import History, answer_key
 from fanlight.protocol.exchange import DECLINE_REASONS, Offer
 from fanlight.protocol.identities import Role
 from fanlight.protocol.manifest import MANIFEST_AGGREGATOR, MANIFEST_MAIN, Manifest, Proposal, SignedManifest, invite
+from fanlight.protocol.message import Message
+from fanlight.protocol.plan import Kind, Plan, PlannedAlgorithm, PlannedAugmentation, PlannedFineTuning
 from fanlight.protocol.report import Envelope
 from fanlight.services.device.offers import allowed_backbones
 from fanlight.services.device.wishes import HEADS
 from tests.docs.current import DOCS
+from tests.docs.protocol_tables import bounds_of, unwrapped
 from tests.protocol_world import EXPIRES, NOW, WEIGHTS, Round, World, floors, key, plan_of, public, round_key, secret
 
 SOURCE = Path(example.__file__).read_text()
 NEEDED = (DOCS.parent / "examples" / "requirements-device_from_spec.txt").read_text()
 WORLD, PLAN = World(5), plan_of()
 OWNER = WORLD.owners[0]
-FILE = model_file.encode(
-    HeadModel("t", 0, ("a", "b"), "lite", WEIGHTS.hex(), 128, np.zeros((3, 2), np.float32), np.zeros(2, np.float32))
-)
+
+
+def model_of(head: str) -> bytes:
+    """A model file with this head."""
+    zeros = np.zeros((3, 2), np.float32), np.zeros(2, np.float32)
+    return model_file.encode(HeadModel("t", 0, ("a", "b"), "lite", WEIGHTS.hex(), 128, *zeros, kind=HeadKind(head)))
+
+
+FILE = model_of("softmax")
 MODEL = hashlib.sha256(FILE).digest()
 TERMS = WORLD.proposal(PLAN).with_(model=MODEL)
 COHORT = [owner.id for owner in WORLD.owners]
@@ -89,6 +100,64 @@ def test_it_knows_the_backbones_heads_and_words_of_refusal() -> None:
     assert set(example.DECLINES) == DECLINE_REASONS
 
 
+TABLES: dict[type[Message], example.Fields] = {
+    identities.Certificate: example.CERTIFICATE,
+    identities.TokenCertificate: example.TOKEN,
+    exchange.Welcome: example.WELCOME,
+    exchange.Offer: example.OFFER,
+    plan.PlannedAlgorithm: example.ALGORITHM,
+    plan.PlannedAugmentation: example.AUGMENTATION,
+    plan.PlannedFineTuning: example.FINE_TUNING,
+    plan.Plan: example.PLAN,
+    manifest.Proposal: example.PROPOSAL,
+    manifest.Manifest: example.MANIFEST,
+    manifest.SignedManifest: example.SIGNED_MANIFEST,
+    manifest.Invitation: example.INVITATION,
+    report.Receipt: example.RECEIPT,
+    closing.ShardOutcome: example.SHARD,
+    closing.Outcome: example.OUTCOME,
+    closing.SignedOutcome: example.SIGNED_OUTCOME,
+    closing.InclusionProof: example.PROOF,
+    closing.OutcomeForDevice: example.OUTCOME_FOR_DEVICE,
+}
+"""What the example reads, by the class whose table is on the page."""
+
+
+def as_in_the_example(annotation: Any, metadata: Sequence[Any] = ()) -> Any:
+    """A field's type as ``example.read`` takes it."""
+    annotation, metadata = unwrapped(annotation, metadata)
+    bounds = bounds_of(metadata)
+    args = get_args(annotation)
+    if args:
+        return [as_in_the_example(args[0])] if args[-1] is ... else tuple(map(as_in_the_example, args))
+    if issubclass(annotation, Message):
+        return table_of(annotation)
+    if annotation is int:
+        return range(bounds["ge"], bounds.get("le", bounds.get("lt", 0) - 1) + 1)
+    if annotation is bytes and bounds.get("min_length") == bounds.get("max_length"):
+        return bounds.get("min_length", bytes)
+    return example.SEGMENT if annotation is Segment else annotation
+
+
+def table_of(kind: type[Message]) -> example.Fields:
+    """A message as the example writes it."""
+    fields = kind.model_fields.items()
+    return {
+        name if field.is_required() else f"{name}?": as_in_the_example(field.annotation, field.metadata)
+        for name, field in fields
+    }
+
+
+@pytest.mark.parametrize("kind", TABLES)
+def test_it_reads_each_message_with_the_fields_that_the_page_gives_it(kind: type[Message]) -> None:
+    assert list(TABLES[kind].items()) == list(table_of(kind).items())
+
+
+def test_no_table_of_the_example_is_left_out() -> None:
+    tables = [value for name, value in vars(example).items() if name.isupper() and isinstance(value, dict)]
+    assert [table for table in tables if table not in TABLES.values()] == [example.BACKBONES]
+
+
 @pytest.fixture
 def device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> example.Device:
     """The example as the first device of a world."""
@@ -116,6 +185,7 @@ def device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> example.Device:
         answers_per_day=500,
         r_max_percent=34,
         pictures=10,
+        rounds=1,
     )
     made = example.Device(rules)
     assert made.id == OWNER.id
@@ -126,9 +196,10 @@ def device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> example.Device:
 
 def ours(offer: Offer, signed: SignedManifest, rules: dict[str, Any], history: History) -> str:
     """Why our device does not answer; empty if it does."""
-    plan = PLAN.with_(kind=signed.terms.proposal.kind) if signed.terms.proposal.kind == "measure" else PLAN
+    offered, kind = Plan.decode(offer.plan), signed.terms.proposal.kind
+    held = offered.with_(kind=kind) if kind == "measure" else offered
     try:
-        OWNER.device.check_manifest(signed, plan, MODEL, offer.invitation, floors(**rules), history, NOW)
+        OWNER.device.check_manifest(signed, held, offer.model, offer.invitation, floors(**rules), history, NOW)
     except FanlightError as error:
         return error.slug
     return ""
@@ -179,6 +250,10 @@ PROPOSALS = {
     "cohort of 16 bytes": TERMS.with_(cohort=bytes(16)),
     "kind": TERMS.with_(kind="steal"),
     "kind and layout": TERMS.with_(kind="measure"),
+    "another kind that teaches": TERMS.with_(kind="statistics"),
+    "changes of no collection": TERMS.with_(kind="changes"),
+    "changes of a later collection": TERMS.with_(kind="changes", collection=1),
+    "a collection of nothing": TERMS.with_(round=2, collection=1),
     "shards of nobody": TERMS.with_(shards=2),
     "shards that are not drawn": NAMED.with_(shards=2),
     "task": TERMS.with_(task="other"),
@@ -210,11 +285,11 @@ PROPOSALS = {
 GOOD_ONES = {"good", "counts left out", "measuring", "packed", "packed, ten bits", "a real one"}
 
 
-def offer_of(signed: SignedManifest, invitation: bytes | None = None) -> Offer:
+def offer_of(signed: SignedManifest, invitation: bytes | None = None, **changes: Any) -> Offer:
     return Offer(
         fid=WORLD.trust.fid, version=1, by_itself=True, plan=PLAN.encode(), model=MODEL, model_version=0,
         manifest=signed.encode(), invitation=invitation,
-    )  # fmt: skip
+    ).with_(**changes)  # fmt: skip
 
 
 @pytest.mark.parametrize("name", PROPOSALS)
@@ -269,6 +344,83 @@ def test_both_refuse_what_the_owner_does_not_allow(
     monkeypatch.setattr(example, "HEADS", rules.get("heads", example.HEADS))
     offer = offer_of(GOOD)
     assert ours(offer, GOOD, rules, History({}, 0)) == theirs(device, offer, GOOD, rules) == slug
+
+
+@pytest.mark.parametrize(("head", "kind"), [("analytic", "statistics"), ("prototypes", "statistics"),
+                                            ("prototypes", "changes"), ("analytic", "train")])  # fmt: skip
+def test_it_declines_rounds_of_heads_that_are_solved_from_sums_and_goes_on(
+    head: str, kind: str, device: example.Device, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Such offers name a collection: the message has to be read before the head can be refused."""
+    offered, file = plan_of(head=head, kind=kind), model_of(head)
+    changed = 1 if kind == "changes" else None
+    signed = signed_with(WORLD.proposal(offered, model=hashlib.sha256(file).digest(), round=2, collection=changed))
+    offer = offer_of(signed, plan=offered.encode(), model=signed.terms.proposal.model, collection=1)
+    assert ours(offer, signed, {"heads": frozenset(example.HEADS)}, History({}, 0)) == "head-refused"
+    asked, said = 0, []
+
+    def main(request: httpx.Request) -> httpx.Response:
+        nonlocal asked
+        if request.url.path.endswith("/decline"):
+            said.append(exchange.Decline.decode(request.content).reason)
+            return httpx.Response(204, stream=httpx.ByteStream(b""))
+        asked += 1
+        if asked == 2:
+            raise KeyboardInterrupt
+        payload = signing.sign(WORLD.main_key, exchange.OFFER, offer.encode()).encode()
+        return httpx.Response(200, stream=httpx.ByteStream(payload))
+
+    device.model = file
+    device.main.http = httpx.Client(transport=httpx.MockTransport(main))
+    with pytest.raises(KeyboardInterrupt):
+        device.run()
+    assert said == ["head-refused"]
+    assert "round not answered: head-refused" in capsys.readouterr().err
+
+
+def test_both_refuse_another_kind_that_teaches_than_they_hold(device: example.Device) -> None:
+    held, file = plan_of(head="prototypes", kind="statistics"), model_of("prototypes")
+    device.model = file
+    signed = signed_with(WORLD.proposal(held.of_kind(Kind.TRAIN), model=hashlib.sha256(file).digest()))
+    offer = offer_of(signed, plan=held.encode(), model=signed.terms.proposal.model)
+    assert ours(offer, signed, {}, History({}, 0)) == theirs(device, offer, signed, {}) == "other-model"
+
+
+def test_it_refuses_sums_for_a_head_that_is_not_solved_from_any(device: example.Device) -> None:
+    """Our device cannot even read such a plan."""
+    held = PLAN.of_kind(Kind.STATISTICS)
+    signed = signed_with(TERMS.with_(kind="statistics", plan=held.hash))
+    assert theirs(device, offer_of(signed, plan=held.encode()), signed, {}) == "bad-manifest"
+
+
+def test_both_have_the_same_floor_for_sums_of_squares(device: example.Device) -> None:
+    offered, file = plan_of(head="analytic", kind="statistics"), model_of("analytic")
+    device.model, rules = file, {"heads": frozenset(example.HEADS)}
+    for k_min, slug in ((9, "below-floor"), (10, "head-refused")):
+        terms = WORLD.proposal(offered, model=hashlib.sha256(file).digest(), demo=False, k_min=k_min)
+        signed = signed_with(terms)
+        offer = offer_of(signed, plan=offered.encode(), model=terms.model)
+        assert ours(offer, signed, rules, History({}, 0)) == theirs(device, offer, signed, rules) == slug
+
+
+@pytest.mark.parametrize(
+    ("changes", "slug"),
+    [
+        ({"augmentation": PlannedAugmentation(variants=2, flip=True)}, ""),
+        ({"class_counts": (7, 3)}, ""),
+        ({"algorithm": PlannedAlgorithm(name="scaffold", parameters=(("rate", 1),), steps=True)}, "algorithm-refused"),
+        ({"fine_tune": PlannedFineTuning(blocks=1, batch_norm="frozen", learning_rate_micro=1, parameters=9)},
+         "needs-torch"),
+    ],
+)  # fmt: skip
+def test_it_reads_whatever_a_plan_asks_for_and_refuses_what_it_cannot_do(
+    changes: dict[str, Any], slug: str, device: example.Device
+) -> None:
+    offered = plan_of(**changes)
+    signed = signed_with(WORLD.proposal(offered, model=MODEL))
+    offer = offer_of(signed, plan=offered.encode())
+    assert ours(offer, signed, {}, History({}, 0)) == "", "whether our device can do it is looked at when it learns"
+    assert theirs(device, offer, signed, {}) == slug
 
 
 @pytest.mark.parametrize("result", ["released", "failed", "abandoned"])
