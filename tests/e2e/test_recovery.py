@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -105,17 +106,41 @@ def test_a_manifest_that_main_signed_unheard_is_handed_in_again(
         assert world.round(1, state="complete", participants=2)
 
 
-def test_a_round_whose_report_is_lost_before_the_release_is_given_up(tmp_path: Path) -> None:
+def a_report_file(world: World) -> Path:
+    return world.federation / "aggregator" / "reports" / next(iter(world.report_files()))
+
+
+@pytest.mark.parametrize("slug", ["report-lost", "report-damaged"])
+def test_a_round_whose_report_is_lost_or_lacks_its_end_before_the_release_is_given_up(
+    slug: str, tmp_path: Path
+) -> None:
     with running(tmp_path) as world:
         collected(world)
         aggregator = world.aggregator.service
         world.owner("aggregator").step("/aggregate_models")
-        aggregator.files.delete(next(iter(world.report_files())))
+        file = a_report_file(world)
+        if slug == "report-lost":
+            file.unlink()
+        else:
+            os.truncate(file, file.stat().st_size - 1)
         with pytest.raises(StorageError) as caught:
             aggregator.release_round()
-        assert caught.value.slug == "report-lost"
-        assert wait(lambda: world.round(1, state="abandoned", reason="report-lost"), "main knows")
+        assert caught.value.slug == slug
+        assert wait(lambda: world.round(1, state="abandoned", reason=slug), "main knows")
         wait(lambda: world.open_round() == 2, "the next round is open")
+
+
+def test_a_report_that_was_altered_on_the_disk_at_its_length_fails_the_round_at_main(tmp_path: Path) -> None:
+    """It is not hashed again when it is summed (see ``masked_sums``)."""
+    with running(tmp_path) as world:
+        collected(world)
+        world.owner("aggregator").step("/aggregate_models")
+        file = a_report_file(world)
+        data = bytearray(file.read_bytes())
+        data[-1] ^= 0x80  # the highest bit of the last word, ``within_clip``: 2³¹ more than its sum may be
+        file.write_bytes(data)
+        world.aggregator.service.release_round()
+        assert wait(lambda: world.round(1, state="failed", reason="within_clip-out-of-range"), "main says so")
 
 
 def test_the_loops_survive_what_nobody_expected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,7 +20,7 @@ _WORDS: Final[Mapping[str, str]] = {
     "too-many-rejected": "too many reports had to be rejected",
     "sum-lost": "the secure aggregator's disk had lost the sum after it was signed",
     "round-key-lost": "a server had lost the round's key",
-    "report-damaged": "a report was damaged on the aggregator's disk",
+    "report-damaged": "a report on the aggregator's disk had lost its end",
     "report-lost": "a report was lost on the aggregator's disk",
     "not-a-member": "the device is not a member any more",
     "not-invited": "the device was not drawn for this round",
