@@ -23,7 +23,6 @@ from fanlight.cli.task_options import (
     Head,
     augmentation_fields,
     check_augmentation,
-    checked_algorithm,
     checked_backbone,
     class_weights_fields,
 )
@@ -88,8 +87,9 @@ def demo(
     """
     _check_usage(devices, rounds, seed, port_base, leave=leave, as_json=as_json)
     from fanlight.cli.demo_folder import Description
+    from fanlight.cli.demo_policy import checked_algorithm
 
-    choice = checked_algorithm(algorithm)
+    choice = checked_algorithm(algorithm, devices)
     check_augmentation(augment)
     weights = class_weights_fields(class_weights)
     check_fine_tuning(fine_tune, head.value)

@@ -134,20 +134,6 @@ def algorithm_fields(given: str | None) -> dict[str, object] | None:
     return choice if written.combine is None else choice | {"combine": written.combine}
 
 
-def checked_algorithm(given: str | None) -> dict[str, object] | None:
-    """The same, if there is such an algorithm with such parameters.
-
-    Raises:
-        SettingsError: see ``algorithm_fields``; there is none, or it takes something else.
-    """
-    from fanlight.services.main_server.task import Task
-
-    choice = algorithm_fields(given)
-    if choice is not None:
-        Task.default(classes=("a", "b")).with_algorithm(choice)
-    return choice
-
-
 _FIELDS_OF = {"zoom": "zoom_percent", "light": "light_percent"}
 _WORDS: Mapping[str, bool] = {"yes": True, "no": False}
 

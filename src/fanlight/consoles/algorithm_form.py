@@ -20,8 +20,8 @@ NAME: Final = Choice(
 COMBINE: Final = Choice(
     "combine",
     "Combine shards by",
-    "All but the mean find a middle that a few bad shards cannot move at will. Rounds must be summed in shards for it:"
-    " always, by the rules below.",
+    "All but the mean find a middle that a few bad shards cannot move at will. For them, first set the rules below:"
+    " shards always, and a limit of three shards or more, for Krum of five.",
     (
         ("mean", "the mean"),
         ("median", "the median"),

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from fanlight.cli.demo_folder import DemoFolder, Description, check_state, newest_demo, open_demo
-from fanlight.cli.demo_policy import write_policy
-from fanlight.cli.task_options import Pictures, make_task
+from fanlight.cli.demo_policy import checked_algorithm, demo_task, write_policy
+from fanlight.cli.task_options import Choices, Pictures, make_task
 from fanlight.errors import StorageError, UsageError
+from fanlight.learning.datasets import DataSet
 from fanlight.protocol.identities import Role
 from fanlight.services.federation import load_server_identity, read_token
 from fanlight.services.main_server.task import Task
@@ -103,6 +104,18 @@ def test_the_policy_can_change_from_start_to_start(tmp_path: Path) -> None:
     assert (policy.by_itself, policy.rounds, policy.demo, policy.k_min) == (True, 4, True, 2)
     assert write_policy(main, None) == 0
     assert Task.load(main / "task.json") == TASK
+
+
+@pytest.mark.parametrize(("combine", "devices", "most"), [("median", 6, 4), ("krum", 10, 5)])
+def test_a_demo_that_combines_shards_has_them_in_every_round(
+    tmp_path: Path, combine: str, devices: int, most: int
+) -> None:
+    choice = checked_algorithm(f"fedavg:combine={combine}", devices)
+    task = demo_task(DataSet("shapes", ("circle", "star"), 64, ()), 1, Choices(choice))
+    assert (task.algorithm.combine, task.policy.shards, task.policy.most_shards) == (combine, "always", most)
+    main = opened(tmp_path).main
+    write_policy(main, 1, Choices(choice))
+    assert Task.load(main / "task.json").policy == task.policy
 
 
 def test_rounds_are_added_to_those_that_were(tmp_path: Path) -> None:

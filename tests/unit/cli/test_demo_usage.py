@@ -37,6 +37,8 @@ def nothing_starts(monkeypatch: pytest.MonkeyPatch) -> None:
         ("--port-base 65533", "leaves no room"),
         ("--fine-tune 1 --head analytic", "--fine-tune and --head analytic do not go together"),
         ("--port-base 0", "leaves no room"),
+        ("--algorithm fedavg:combine=krum", "Ask for --devices 10 or more, or leave out combine"),
+        ("--devices 5 --algorithm fedavg:combine=median", "Ask for --devices 6 or more, or leave out combine"),
         ("--dataset nothing-of-the-kind", "faces, digits, shapes, fashion, stamps"),
     ],
 )

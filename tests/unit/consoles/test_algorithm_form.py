@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from fanlight.consoles.algorithm_form import change_algorithm
+from fanlight.consoles.policy_form import change_policy
 from fanlight.errors import SettingsError
 from fanlight.services.main_server.app import MainServerParts
 from tests.unit.main_server.past import add_round, server
@@ -23,6 +24,7 @@ def test_another_algorithm_begins_with_its_defaults_and_then_takes_others(parts:
     service = parts.service
     assert not change_algorithm(service, {"name": "fedadam", "combine": "mean", "beta": "0.5"}).wrong
     assert service.task.algorithm.values == {"learning_rate": 0.01, "beta1": 0.9, "beta2": 0.99, "tau": 0.0001}
+    service.change_policy(shards="always")
     typed = {
         "name": "fedadam",
         "combine": "median",
@@ -34,6 +36,10 @@ def test_another_algorithm_begins_with_its_defaults_and_then_takes_others(parts:
     assert not change_algorithm(service, typed).wrong
     assert service.task.algorithm.values == {"learning_rate": 0.03, "beta1": 0.5, "beta2": 1.0, "tau": 0.001}
     assert service.task.algorithm.combine == "median"
+    said = change_policy(service, {"shards": "never", "most_shards": "2"}).wrong[""]
+    assert "combine=median stands" in said
+    assert "shards=always and most_shards=3 or more; else choose combine=mean" in said
+    assert service.task.policy.shards == "always"
     entries = parts.records.log.page()["entries"]
     assert [entry["type"] for entry in entries].count("algorithm") == 2
 
@@ -44,6 +50,7 @@ def test_another_algorithm_begins_with_its_defaults_and_then_takes_others(parts:
         ({"name": "fedsgd"}, "name", "There is no algorithm 'fedsgd'. Choose one of fedavg,"),
         ({"name": "fedbuff"}, "name", "FedBuff cannot be chosen: a round's manifest names one version"),
         ({"name": "feddyn", "combine": "krum"}, "combine", "FedDyn does not go with krum. The server must sum up what"),
+        ({"name": "fedprox", "combine": "krum"}, "", "must say shards=always and most_shards=5 or more; else choose"),
         ({"name": "fedprox", "mu": "much"}, "mu", "This is no number: 'much'."),
         ({"name": "fedprox", "mu": "-1"}, "mu", "From 0 to 100, not -1."),
         ({"name": "fedprox", "mu": "nan"}, "mu", "This is no number"),

@@ -52,6 +52,7 @@ def test_a_form_as_it_comes_starts_a_study_that_is_like_the_fleet(
     parts, browser = parts_and_browser
     for number in range(1, 8):
         add_member(parts, number)
+    parts.service.change_policy(shards="always")
     parts.service.change_algorithm(name="fedprox", parameters={"mu": 0.25}, combine="median")
     page = Page.of(browser.get("/studies"))
     values = {field["name"]: field.get("value", "") for field in page.all("input") if field["name"] != "csrf"}
@@ -66,7 +67,7 @@ def test_what_belongs_to_the_fleet_s_size_follows_that_of_the_study(
     parts_and_browser: tuple[MainServerParts, TestClient], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     parts, _browser = parts_and_browser
-    parts.service.change_policy(min_class_supporters=5)
+    parts.service.change_policy(min_class_supporters=5, shards="always")
     parts.service.change_algorithm(name="fedavg", parameters={}, combine="median")
     few = started(*parts_and_browser, monkeypatch, devices="4")
     assert (few.shards, few.supporters) == (2, 4)

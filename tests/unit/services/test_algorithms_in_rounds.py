@@ -281,7 +281,7 @@ def _local_file(world: World) -> bytes:
 def test_shards_are_combined_by_a_robust_middle(combine: str, tmp_path: Path) -> None:
     """Two shards of two: their middle is the mean of both, each counting the same whatever its pictures."""
     choice = {"name": "fedavg", "combine": combine}
-    with federation(tmp_path, choice, rounds=1, shards="always", most_shards=2) as world:
+    with federation(tmp_path, choice, rounds=1, shards="always", most_shards=3) as world:
         run(world, made(world, 1))
         loop = Loop(world.main.life.service.task)
         updates = np.array([outcome.update for outcome in loop.round(0)])

@@ -163,7 +163,9 @@ def test_a_task_from_before_there_were_shards_has_them_after_a_failure(tmp_path:
 
 def test_an_algorithm_is_given_with_its_parameters_and_how_shards_become_one() -> None:
     chosen = make_task(
-        Pictures(("a", "b"), 64), algorithm=algorithm_fields("fedprox: mu=0.5 , combine = median")
+        Pictures(("a", "b"), 64),
+        policy={"shards": "always"},
+        algorithm=algorithm_fields("fedprox: mu=0.5 , combine = median"),
     ).algorithm
     assert (chosen.name, chosen.parameters, chosen.combine) == ("fedprox", {"mu": 0.5}, "median")
     assert algorithm_fields(None) is None
@@ -172,6 +174,31 @@ def test_an_algorithm_is_given_with_its_parameters_and_how_shards_become_one() -
     for wrong in ("fedprox:combine=most", "fedprox:combine", "fedmagic", "fedprox:beta=1"):
         with pytest.raises(SettingsError):
             make_task(Pictures(("a", "b"), 64), algorithm=algorithm_fields(wrong))
+
+
+@pytest.mark.parametrize(
+    ("combine", "policy", "lacks"),
+    [
+        ("median", {}, "shards=always;"),
+        ("krum", {}, "shards=always and most_shards=5 or more;"),
+        ("krum", {"shards": "always"}, "must say most_shards=5 or more;"),
+        ("trimmed-mean", {"shards": "never", "most_shards": 2}, "shards=always and most_shards=3 or more;"),
+        ("geometric-median", {"shards": "always", "cohort_size": 14}, "must say cohort_size=15 or more;"),
+    ],
+)
+def test_shards_are_combined_where_every_round_has_enough_of_them(
+    combine: str, policy: dict[str, object], lacks: str
+) -> None:
+    choice, pictures = {"name": "fedavg", "combine": combine}, Pictures(("a", "b"), 64)
+    with pytest.raises(SettingsError, match=f"the task's algorithm: combine={combine} stands .*{lacks} else choose"):
+        make_task(pictures, policy=policy, algorithm=choice)
+    enough = make_task(pictures, policy={"shards": "always", "most_shards": 5, "cohort_size": 25}, algorithm=choice)
+    with pytest.raises(SettingsError, match=f"the task's policy: combine={combine} stands .*{lacks} else choose"):
+        enough.with_policy(**{"shards": "after-failure", "most_shards": 4, "cohort_size": 0, **policy})
+    assert enough.with_algorithm({"name": "fedavg"}).with_policy(**policy)
+    assert Task.model_validate_json(enough.to_json()) == enough
+    with pytest.raises(ValueError, match="stands a bad shard"):
+        Task.model_validate(enough.model_dump() | {"policy": enough.policy.model_dump() | {"shards": "after-failure"}})
 
 
 def test_all_of_a_head_cannot_stay_at_home() -> None:

@@ -90,6 +90,9 @@ ROBUST: Final[Mapping[str, Callable[[Means], NDArray[np.float64]]]] = MappingPro
 )
 """By the name that a task gives."""
 
+FEWEST: Final[Mapping[str, int]] = MappingProxyType({"median": 3, "trimmed-mean": 3, "geometric-median": 3, "krum": 5})
+"""From how many shards on each stands a bad one."""
+
 
 def _checked(means: Means) -> Means:
     if means.ndim != 2 or 0 in means.shape or not np.isfinite(means).all():

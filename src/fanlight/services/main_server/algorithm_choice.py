@@ -26,7 +26,8 @@ class AlgorithmChoice(BaseModel):
         name: of the algorithm, see docs/algorithms.md.
         parameters: numbers by name, as docs/algorithms.md lists them; those that are not given have their default.
         combine: in rounds that are summed in shards, how the shards' means become one: mean, or a middle that a
-            minority of bad shards cannot move at will. With it, set the rule shards to always.
+            minority of bad shards cannot move at will. With it, the policy must say shards always and most_shards 3 or
+            more, for krum 5.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)

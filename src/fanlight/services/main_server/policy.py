@@ -12,6 +12,7 @@ from pydantic_core import ErrorDetails
 from fanlight.core.ring import WORD_BITS
 from fanlight.core.segments import MOST_UPDATE_BITS, packed_update
 from fanlight.errors import SettingsError
+from fanlight.learning.algorithms.robust import FEWEST
 from fanlight.protocol.contribution import W_MAX
 from fanlight.protocol.manifest import MOST_DEVICES, MOST_REJECTED_PERCENT, MOST_SHARDS
 from fanlight.services.main_server.quiet_hours import QuietHours
@@ -155,6 +156,20 @@ class Policy(Section):
             except SettingsError as error:
                 raise ValueError(f"{error.message}. {error.next.rstrip('.')}") from error
         return bits
+
+    def lacks_for(self, combine: str) -> tuple[str, ...]:
+        """What it must say else before ``combine`` stands a bad shard, such as ``shards=always``; nothing for the mean.
+
+        Whether there are as many devices shows in each round.
+        """
+        fewest = FEWEST.get(combine, 0)
+        drawn = self.sample_size // self.k_min if self.sample_size else fewest
+        wanted = {
+            "shards=always": fewest == 0 or self.shards == "always",
+            f"most_shards={fewest} or more": self.most_shards >= fewest,
+            f"cohort_size={fewest * self.k_min} or more": drawn >= fewest,
+        }
+        return tuple(rule for rule, holds in wanted.items() if not holds)
 
     def flaws(self, changes: Mapping[str, Any]) -> dict[str, str]:
         """What is wrong with some changes, by field, each in a sentence for people; empty if nothing is."""

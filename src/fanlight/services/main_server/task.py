@@ -15,6 +15,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from fanlight.errors import SettingsError
+from fanlight.learning.algorithms.robust import FEWEST
 from fanlight.learning.backbones import BACKBONES, DEFAULT_BACKBONE, backbone
 from fanlight.learning.heads import head_layout
 from fanlight.learning.training_settings import MOST_OF_A_CLASS, TrainingSettings
@@ -123,6 +124,16 @@ class Task(Section):
             )
         return self
 
+    @model_validator(mode="after")
+    def _check_shards(self) -> Task:
+        combine = self.algorithm.combine
+        if lacks := self.policy.lacks_for(combine):
+            raise ValueError(
+                f"combine={combine} stands a bad shard only of {FEWEST[combine]} or more, so the policy must say "
+                f"{' and '.join(lacks)}; else choose combine=mean"
+            )
+        return self
+
     @classmethod
     def default(
         cls, *, classes: tuple[str, ...], picture_size: int = 128, demo: bool = False, head: HeadName = "softmax"
@@ -159,10 +170,11 @@ class Task(Section):
         """The same task with ``changes`` to its policy, which is checked as a whole.
 
         Raises:
-            SettingsError: an unknown field, a value out of range, or two that do not go together.
+            SettingsError: an unknown field, a value out of range, or two that do not go together, or not with how the
+                algorithm combines shards.
         """
         try:
-            return self.model_copy(update={"policy": Policy.model_validate(self.policy.model_dump() | changes)})
+            return self._with(policy=Policy.model_validate(self.policy.model_dump() | changes))
         except ValidationError as error:
             raise _explain(error, "the task's policy") from error
 
@@ -170,7 +182,8 @@ class Task(Section):
         """The same task with another algorithm; ``choice`` has the fields of ``AlgorithmChoice``.
 
         Raises:
-            SettingsError: an unknown algorithm or parameter, or a value out of range; says what there is.
+            SettingsError: an unknown algorithm or parameter, or a value out of range; says what there is. The policy
+                does not have the shards that it combines.
         """
         try:
             return self._with(algorithm=AlgorithmChoice.model_validate(dict(choice)))
