@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fanlight.errors import NotPossibleNow, UsageError, from_os_error
+from fanlight.errors import ModelError, NotPossibleNow, UsageError, from_os_error
 
 if TYPE_CHECKING:
     from fanlight.cli.owner_client import OwnerClient
@@ -65,6 +65,7 @@ def _files(
     from fanlight.cli.user_backbones import compiled_backbone
     from fanlight.learning.export import to_onnx
     from fanlight.learning.model_file import decode
+    from fanlight.learning.own_backbones import describe
     from fanlight.services.main_server.model_card import card_of_file
 
     if main is not None:
@@ -73,8 +74,11 @@ def _files(
         return main.download(f"{path}/file"), main.download(f"{path}/onnx"), main.get(f"{path}/card.json")
     content = find_model_file(model, state, version)
     head, folder = decode(content), None if model else role_folder(state)
-    card = stored_card(folder, head.version) if folder else None
-    return content, to_onnx(head, compiled_backbone(head, folder)), card or card_of_file(head, content)
+    card, backbone = stored_card(folder, head.version) if folder else None, compiled_backbone(head, folder)
+    own = None
+    with suppress(ModelError):  # one of the registry's says nothing of itself, nor does one of an earlier release
+        own = describe(backbone.read())
+    return content, to_onnx(head, backbone), card or card_of_file(head, content, own)
 
 
 def _main_server(

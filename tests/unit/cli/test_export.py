@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +11,9 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
+from fanlight.learning.architectures import compile_weights
 from fanlight.learning.backbones import compile_backbone
 from fanlight.learning.export import to_onnx
 from fanlight.learning.features import open_session
@@ -18,6 +21,7 @@ from fanlight.learning.model_file import decode, model_hash
 from fanlight.services.http.sessions import API_TOKEN_FILE
 from tests.services_world import running
 from tests.unit.cli.test_predict import model_bytes
+from tests.unit.learning.mobilenet_v2_by_hand import random_weights
 from tests.unit.main_server.past import BETTER, add_round, measure, server
 
 Fanlight = Callable[..., Any]
@@ -157,6 +161,28 @@ def test_a_model_of_another_backbone_is_refused_and_nothing_written(fanlight: Fa
     assert ran.code == 1
     assert "trained on another efficientnet-lite0" in ran.err
     assert not (tmp_path / "out").exists()
+
+
+def test_the_card_of_a_device_s_model_has_the_licence_that_its_own_backbone_says(
+    fanlight: Fanlight, tmp_path: Path
+) -> None:
+    weights, device = tmp_path / "w.safetensors", tmp_path / "device"
+    save_file(random_weights(), weights)
+    backbone = compile_weights("mobilenet-v2", weights, name="garden", licence="CC0-1.0", title="Garden")
+    sha256 = hashlib.sha256(backbone).hexdigest()
+    for folder, name, content in (
+        ("backbones", f"garden-{sha256[:16]}.onnx", backbone),
+        ("models", f"global-{'0' * 64}.safetensors", model_bytes(backbone_id="garden", backbone_sha256=sha256)),
+    ):
+        (device / folder).mkdir(parents=True)
+        (device / folder / name).write_bytes(content)
+    (device / "state.sqlite3").touch()
+    ran = fanlight("export", "--state", device, "--out", tmp_path / "out")
+    assert ran.code == 0, ran.err
+    _onnx, _file, as_json, markdown = (path.read_text("utf-8", "replace") for path in paths(tmp_path / "out", 3))
+    known = json.loads(as_json)["backbone"]
+    assert (known["id"], known["title"], known["licence"]) == ("garden", "Garden", "CC0-1.0")
+    assert "licence of its weights: `CC0-1.0`" in markdown
 
 
 def test_a_folder_that_cannot_be_written_is_named(fanlight: Fanlight, model: Path, tmp_path: Path) -> None:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import delete, insert, update
 
 from fanlight.errors import NotFound
-from fanlight.services.main_server import model_card
+from fanlight.protocol.closing import Outcome, ShardOutcome
+from fanlight.protocol.signing import Signed
+from fanlight.services.main_server import model_card, round_table
+from fanlight.services.main_server.algorithm_choice import AlgorithmChoice, Combine
 from fanlight.services.main_server.app import MainServerParts
 from fanlight.storage.tables import main as tables
 from tests.unit.main_server.past import BETTER, RECEIVED, add_round, measure, server
@@ -67,6 +71,60 @@ def test_a_card_says_what_a_version_is(parts: MainServerParts) -> None:
         assert said in text
     assert "may have been chosen by these very figures" in text
     assert "Not measured yet." in model_card.as_markdown(parts.records.card(2))
+
+
+def summed_in(parts: MainServerParts, number: int, shards: Sequence[str], combine: Combine) -> tuple[str, str, str]:
+    """The card's line of the algorithm, what it says of combining, and what the page says, after such a round."""
+    add_round(parts, number)
+    told = tuple(
+        ShardOutcome(number=place, count=2, set_root=bytes(32), reason=reason) for place, reason in enumerate(shards)
+    )
+    outcome = Outcome(mh=bytes(32), result="released", reason="ok", set_root=bytes(32), shards=told or None)
+    signed = Signed(outcome.encode(), bytes(16), bytes(64)).encode()
+    with parts.service.database.transaction() as tx:
+        record = round_table.whole(tx, number).record.model_copy(update={"signed_outcome": signed})
+        tx.execute(update(tables.rounds).where(tables.rounds.c.number == number).values(record=record.encode()))
+        choice = AlgorithmChoice(combine=combine).model_dump_json()
+        kept = tables.algorithm_memories
+        tx.execute(update(kept).where(kept.c.version == number).values(choice=choice))
+    card = parts.records.card(number)
+    [line] = [line for line in model_card.as_markdown(card).splitlines() if line.startswith("- Algorithm: ")]
+    return line, card["algorithm"]["combine"], parts.records.model(number)["learned"]
+
+
+def test_a_card_says_that_shards_were_combined_only_where_there_were_several(parts: MainServerParts) -> None:
+    five = summed_in(parts, 1, ["ok"] * 5 + ["too-large"], "krum")
+    assert five == (
+        "- Algorithm: FedAvg; 5 shards combined by krum",
+        "krum",
+        "trained; FedAvg; 5 shards combined by krum",
+    )
+    few = summed_in(parts, 2, ["ok"] * 2, "median")[0]
+    assert few == "- Algorithm: FedAvg; 2 shards combined by median, which stands no bad one of so few"
+    plain = ("- Algorithm: FedAvg", "mean", "trained; FedAvg")
+    assert summed_in(parts, 3, [], "krum") == plain, "a single sum"
+    assert summed_in(parts, 4, ["ok", "too-large"], "krum") == plain, "all that is left is one sum"
+    assert summed_in(parts, 5, ["ok"] * 5, "mean") == plain
+    assert [parts.records.card(number)["shards_in_the_sum"] for number in range(6)] == [None, 5, 2, 1, 1, 5]
+
+
+def test_a_card_and_a_page_tell_of_the_nearest_version_that_was_solved(parts: MainServerParts) -> None:
+    for number in range(1, model_card.LINEAGE + 4):
+        add_round(parts, number)
+    solved = {"devices": 2, "pictures": 24, "strength": 0.03, "held_out_error": 0.125}
+    with parts.service.database.transaction() as tx:
+        tx.execute(delete(tables.algorithm_memories).where(tables.algorithm_memories.c.version.in_([1, 2])))
+        for version in (1, 2):
+            tx.execute(insert(tables.solutions).values(version=version, **solved))
+    last = model_card.LINEAGE + 3
+    said = "from version 2, which was solved from the sums of the pictures on 2 devices, in one round; ridge λ = 0.03, "
+    for number in (3, last):
+        assert f"- Trained on {said}" in model_card.as_markdown(card := parts.records.card(number))
+        assert (card["solution"], card["solved_before"]["version"]) == (None, 2)
+        assert parts.records.model(number)["learned"].startswith(f"trained; FedAvg; {said}")
+    text = model_card.as_markdown(parts.records.card(2))
+    assert ("- Solved: from the sums" in text, "- Trained on" in text) == (True, False)
+    assert parts.records.card(1)["solved_before"] is None
 
 
 def test_a_card_counts_all_rounds_and_names_the_nearest_versions(parts: MainServerParts) -> None:

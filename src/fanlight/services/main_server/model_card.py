@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
 from fanlight.core.percent import percent
 from fanlight.core.printable import printable
+from fanlight.learning.algorithms.robust import FEWEST
 from fanlight.learning.backbones import BACKBONES
 from fanlight.learning.model_file import HeadModel, model_hash
+from fanlight.learning.own_backbones import Description
 from fanlight.services.main_server.algorithm_choice import AlgorithmChoice
 from fanlight.services.main_server.solving import Solution
-from fanlight.services.main_server.task import Task
+from fanlight.services.main_server.task import OwnBackbone, Task
 from fanlight.services.main_server.taught_by import Taught
 
 FORMAT: Final = 1
@@ -53,39 +56,63 @@ _KNOWN_TO_THE_SERVER: Final = (
     "created_at",
     "round",
     "devices_in_the_sum",
+    "shards_in_the_sum",
     "training_rounds",
     "lineage",
     "algorithm",
     "solution",
+    "solved_before",
     "training_pictures",
     "training",
     "demonstration",
 )
 
 
-def card(
-    task: Task,
-    model: dict[str, Any],
-    file: HeadModel,
-    lineage: Sequence[int],
-    participants: int | None,
-    algorithm: AlgorithmChoice | None,
-    solution: Solution | None = None,
-    taught: Taught | None = None,
-) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Origin:
+    """How a version came to be, as far as that is known.
+
+    Attributes:
+        devices: in the sum that made it; None for the first version.
+        shards: sums that it was made from: one, or one for each shard of its round that could be used; likewise.
+        algorithm: that made it; None for the first version, those that were solved, and those from before there was a
+            choice.
+        solution: how it was solved, if it was.
+        solved_before: the nearest version that it comes of and that was solved, and how.
+        taught: what it was made from.
+    """
+
+    devices: int | None = None
+    shards: int | None = None
+    algorithm: AlgorithmChoice | None = None
+    solution: Solution | None = None
+    solved_before: tuple[int, Solution] | None = None
+    taught: Taught | None = None
+
+    def shown(self, *, demo: bool) -> dict[str, Any]:
+        """How it learned, as on a card; what was chosen to combine shards counts where there were several."""
+        algorithm, before = self.algorithm.as_json() if self.algorithm else None, self.solved_before
+        if algorithm and (self.shards or 0) < 2:
+            algorithm["combine"] = "mean"
+        return {
+            "devices_in_the_sum": self.devices,
+            "shards_in_the_sum": self.shards,
+            "algorithm": algorithm,
+            "solution": _shown_solution(self.solution, demo=demo) if self.solution else None,
+            "solved_before": {"version": before[0]} | _shown_solution(before[1], demo=demo) if before else None,
+        }
+
+
+def card(task: Task, model: dict[str, Any], file: HeadModel, lineage: Sequence[int], origin: Origin) -> dict[str, Any]:
     """The card as plain data.
 
     Args:
         task: what is learned.
         model: the version's line (see ``lines.version_lines``). file: what it is, which the task may not be any more.
         lineage: numbers of all the versions it was trained from, nearest first; each step is one training round.
-        participants: devices in the sum that made it; None for the first version.
-        algorithm: that made it; None for the first version, those that were solved, and those from before there was a
-            choice.
-        solution: how it was solved, if it was.
-        taught: what it was made from; None where that is not known.
+        origin: how it came to be.
     """
-    demo = task.policy.demo
+    demo, taught = task.policy.demo, origin.taught
     return {
         "format": FORMAT,
         "task": task.name,
@@ -94,28 +121,28 @@ def card(
         "bytes": model["bytes"],
         "created_at": model["created_at"],
         "round": model["round"],
-        "devices_in_the_sum": participants,
         "training_rounds": len(lineage),
         "lineage": list(lineage[:LINEAGE]),
         "classes": list(task.classes),
-        "backbone": _backbone(file, task),
+        "backbone": _backbone(file, task.own_backbone if task.backbone_sha256 == file.backbone_sha256 else None),
         "head": file.kind.value,
         "fine_tune": _fine_tuned(file, task),
         "picture_size": file.picture_size,
         "training": task.training.model_dump(),
-        "algorithm": algorithm.as_json() if algorithm else None,
-        "solution": shown_solution(solution, demo=demo),
         "training_pictures": taught.shown(task.classes, demo=demo) if taught else None,
         "demonstration": demo,
         "metrics": model["metrics"],
         "note": model.get("note", ""),
         "privacy": PRIVACY,
         "limits": list(LIMITS),
-    }
+    } | origin.shown(demo=demo)
 
 
-def card_of_file(model: HeadModel, content: bytes) -> dict[str, Any]:
-    """What a model's file alone says of it, as ``card``; None where only the main server knows."""
+def card_of_file(model: HeadModel, content: bytes, own: Description | None) -> dict[str, Any]:
+    """What a model's file alone says of it, as ``card``; None where only the main server knows.
+
+    ``own``: what the file of its backbone says of itself, where that is none of the registry.
+    """
     return dict.fromkeys(_KNOWN_TO_THE_SERVER) | {
         "format": FORMAT,
         "task": model.task,
@@ -123,7 +150,7 @@ def card_of_file(model: HeadModel, content: bytes) -> dict[str, Any]:
         "sha256": model_hash(content),
         "bytes": len(content),
         "classes": list(model.classes),
-        "backbone": _backbone(model),
+        "backbone": _backbone(model, own),
         "head": model.kind.value,
         "fine_tune": _fine_tuned(model),
         "picture_size": model.picture_size,
@@ -142,11 +169,9 @@ def _fine_tuned(model: HeadModel, task: Task | None = None) -> dict[str, Any] | 
     return {**said, "parameters": sum(tensor.size for tensor in model.tuned.values())}
 
 
-def _backbone(model: HeadModel, task: Task | None = None) -> dict[str, Any]:
-    """Of the registry, or the task's own; what nobody here knows of it is None."""
-    entry = BACKBONES.get(model.backbone_id)
-    own = task.own_backbone if task and task.backbone_sha256 == model.backbone_sha256 else None
-    known = own or entry
+def _backbone(model: HeadModel, own: OwnBackbone | Description | None) -> dict[str, Any]:
+    """Of the registry, or somebody's own; what nobody here knows of it is None."""
+    known = own or BACKBONES.get(model.backbone_id)
     return {
         "id": model.backbone_id,
         "title": known.title if known else None,
@@ -209,21 +234,37 @@ def _origin(content: dict[str, Any]) -> list[str]:
             if (pictures := content["training_pictures"])
             else []
         ),
-        *([f"- Algorithm: {_algorithm(content['algorithm'])}"] if content["algorithm"] else []),
-        *([f"- Solved: {solution_in_words(content['solution'])}"] if content["solution"] else []),
+        *([f"- Algorithm: {_algorithm(content)}"] if content["algorithm"] else []),
+        *([f"- Solved: {_solution_in_words(content['solution'])}"] if content["solution"] else []),
+        *([f"- Trained on {_solved_before(content)}"] if content["algorithm"] and content["solved_before"] else []),
     ]
 
 
-def _algorithm(algorithm: dict[str, Any]) -> str:
+def learned_in_words(shown: dict[str, Any]) -> str:
+    """How a version learned what it knows, in words; empty if that is not known. Takes what ``Origin.shown`` gives."""
+    if shown["solution"]:
+        return f"solved {_solution_in_words(shown['solution'])}"
+    if not shown["algorithm"]:
+        return ""
+    return f"trained; {_algorithm(shown)}" + (f"; {_solved_before(shown)}" if shown["solved_before"] else "")
+
+
+def _algorithm(shown: dict[str, Any]) -> str:
+    algorithm, shards = shown["algorithm"], shown["shards_in_the_sum"]
     takes = ", ".join(f"{name} {value:g}" for name, value in algorithm["parameters"].items())
-    shards = "" if algorithm["combine"] == "mean" else f"; shards combined by {algorithm['combine']}"
-    return f"{algorithm['title']}{f' ({takes})' if takes else ''}{shards}"
+    combine = algorithm["combine"]
+    combined = "" if combine == "mean" else f"; {shards} shards combined by {combine}"
+    too_few = ", which stands no bad one of so few" if combined and shards < FEWEST[combine] else ""
+    return f"{algorithm['title']}{f' ({takes})' if takes else ''}{combined}{too_few}"
 
 
-def shown_solution(solution: Solution | None, *, demo: bool) -> dict[str, Any] | None:
+def _solved_before(shown: dict[str, Any]) -> str:
+    before = shown["solved_before"]
+    return f"from version {before['version']}, which was solved {_solution_in_words(before)}"
+
+
+def _shown_solution(solution: Solution, *, demo: bool) -> dict[str, Any]:
     """How a version was solved, with what may be shown of the number of pictures (see ``taught_by``)."""
-    if solution is None:
-        return None
     shown = Taught(solution.devices, solution.pictures).shown((), demo=demo)
     return solution.as_json() | {"pictures": shown["total"] if shown else None}
 
@@ -235,7 +276,7 @@ def pictures_in_words(pictures: dict[str, Any]) -> str:
     return f"{about}{pictures['total']:,} in the sum{f': {listed}' if listed else ''}"
 
 
-def solution_in_words(solution: dict[str, Any]) -> str:
+def _solution_in_words(solution: dict[str, Any]) -> str:
     """How a version was solved, in a sentence."""
     pictures = "the pictures" if solution["pictures"] is None else f"{solution['pictures']} pictures"
     sums = f"from the sums of {pictures} on {solution['devices']} devices, in one round"

@@ -12,15 +12,12 @@ from fanlight.protocol.closing import read_releases
 from fanlight.protocol.plan import Kind
 from fanlight.services.http.paging import paging
 from fanlight.services.main_server import (
-    algorithm_memories,
     class_proposals,
     lines,
     measurements,
     model_card,
     round_table,
     sharding,
-    solving,
-    taught_by,
     version_card,
 )
 from fanlight.services.main_server.course import Course
@@ -124,7 +121,9 @@ class Records:
             children = models.children(tx, version)
             line, current = round_table.latest_line(tx), models.current(tx)
             known = measurements.of_model(tx, current.sha256)
-            task, taught = self._service.task, taught_by.of_version(tx, number)
+            task, lineage = self._service.task, models.lineage(tx, version, models.count(tx))
+            origin = version_card.origin_of(tx, version, lineage)
+            taught = origin.taught
             return self._lines(tx, [version])[0] | {
                 "current_version": current.number,
                 "current_metrics": lines.received(self._service.task, known) or None,
@@ -133,19 +132,11 @@ class Records:
                 "open_round": None if line is None or line.is_over else line.number,
                 "reports": 0 if line is None or line.is_over else round_table.arrived(tx, line.mh),
                 "figures": figures,
-                "lineage": models.lineage(tx, version, model_card.LINEAGE),
+                "lineage": lineage[: model_card.LINEAGE],
                 "children": children,
-                "learned": self._learned(tx, number),
+                "learned": model_card.learned_in_words(origin.shown(demo=task.policy.demo)),
                 "training_pictures": taught.shown(task.classes, demo=task.policy.demo) if taught else None,
             }
-
-    def _learned(self, tx: Connection, number: int) -> str:
-        """How a version learned what it knows, in words; empty if that is not known."""
-        solution, algorithm = solving.solution_of(tx, number), algorithm_memories.made_by(tx, number)
-        if solution is not None:
-            shown = model_card.shown_solution(solution, demo=self._service.task.policy.demo)
-            return f"solved {model_card.solution_in_words(shown or {})}"
-        return f"trained; {algorithm.recipe.title}" if algorithm is not None else ""
 
     def card(self, number: int) -> dict[str, Any]:
         """The card of a version, see ``version_card.card_of``.

@@ -59,6 +59,11 @@ def left_out(machine: MainServer, record: Record) -> dict[bytes, str]:
     }
 
 
+def count_of_sums(record: Record) -> int:
+    """From how many sums the model of a round that was released was made: one, or one for each shard of use."""
+    return sum(told.reason == "ok" for told in _outcomes(record)) or 1
+
+
 def shard_lines(tx: Connection, machine: MainServer, record: Record) -> dict[str, Any] | None:
     """The shards of a round; None if it has none, or is not open yet.
 
@@ -87,8 +92,12 @@ def shard_lines(tx: Connection, machine: MainServer, record: Record) -> dict[str
     }
 
 
-def _summed(machine: MainServer, record: Record) -> list[tuple[Shard, ShardOutcome]]:
+def _outcomes(record: Record) -> tuple[ShardOutcome, ...]:
     if not record.signed_outcome:
-        return []
-    told = Outcome.decode(Signed.decode(record.signed_outcome).payload).shards or ()
+        return ()
+    return Outcome.decode(Signed.decode(record.signed_outcome).payload).shards or ()
+
+
+def _summed(machine: MainServer, record: Record) -> list[tuple[Shard, ShardOutcome]]:
+    told = _outcomes(record)
     return list(zip(machine.shards(record), told, strict=True)) if told else []

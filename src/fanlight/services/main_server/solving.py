@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
@@ -19,6 +20,7 @@ from fanlight.storage.tables.main import solutions
 
 _KEEP: Final = Statement(insert(solutions))
 _FIND: Final = Statement(select(solutions).where(solutions.c.version == bindparam("wanted")))
+_SOLVED: Final = Statement(select(solutions.c.version))
 
 
 @dataclass(frozen=True)
@@ -91,3 +93,12 @@ def solution_of(tx: Connection, version: int) -> Solution | None:
         return None
     how = (row.strength, row.held_out_error, row.collection, row.changed)
     return Solution(row.devices, row.pictures, *how)
+
+
+def nearest_solution(tx: Connection, versions: Sequence[int]) -> tuple[int, Solution] | None:
+    """The first of these versions that was solved, and how; None if none was."""
+    solved = {row.version for row in _SOLVED.all(tx)}
+    for number in versions:
+        if number in solved and (solution := solution_of(tx, number)):
+            return number, solution
+    return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,17 @@ from sqlalchemy import Connection
 from fanlight.errors import StorageError
 from fanlight.learning.model_file import decode
 from fanlight.services.federation import BACKBONES_FOLDER, TASK_FILE
-from fanlight.services.main_server import algorithm_memories, lines, model_card, round_table, solving, taught_by
-from fanlight.services.main_server.models import Models
+from fanlight.services.main_server import (
+    algorithm_memories,
+    lines,
+    model_card,
+    round_table,
+    sharding,
+    solving,
+    taught_by,
+)
+from fanlight.services.main_server.model_card import Origin
+from fanlight.services.main_server.models import Models, Version
 from fanlight.services.main_server.promotion import Promotion
 from fanlight.services.main_server.published_backbones import PublishedBackbones
 from fanlight.services.main_server.task import Task
@@ -28,11 +38,21 @@ def card_of(tx: Connection, models: Models, task: Task, number: int) -> dict[str
     version = models.version(tx, number)
     [line], lineage = lines.version_lines(tx, task, [version]), models.lineage(tx, version, models.count(tx))
     line["note"] = Promotion.notes(tx, number, number).get(number, "")
-    made = round_table.numbered(tx, version.round) if version.round is not None else None
-    algorithm, solution = algorithm_memories.made_by(tx, number), solving.solution_of(tx, number)
-    file, taught = decode(models.file_of(tx, number), own=False), taught_by.of_version(tx, number)
-    participants = made.participants if made else None
-    return model_card.card(task, line, file, lineage, participants, algorithm, solution, taught)
+    file = decode(models.file_of(tx, number), own=False)
+    return model_card.card(task, line, file, lineage, origin_of(tx, version, lineage))
+
+
+def origin_of(tx: Connection, version: Version, lineage: Sequence[int]) -> Origin:
+    """How a version came to be; ``lineage``: the numbers of all that it comes of, nearest first."""
+    made = round_table.whole(tx, version.round) if version.round is not None else None
+    return Origin(
+        devices=made.participants if made else None,
+        shards=sharding.count_of_sums(made.record) if made else None,
+        algorithm=algorithm_memories.made_by(tx, version.number),
+        solution=solving.solution_of(tx, version.number),
+        solved_before=solving.nearest_solution(tx, lineage),
+        taught=taught_by.of_version(tx, version.number),
+    )
 
 
 def read_card(state: Path, database: Path, number: int) -> dict[str, Any] | None:
