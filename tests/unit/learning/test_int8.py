@@ -68,12 +68,16 @@ def test_it_can_be_a_part_of_an_exported_model(small: bytes) -> None:
     np.testing.assert_allclose(twice, 2 * run(small, PICTURES), atol=1e-5)
 
 
-def test_equal_pictures_give_equal_bytes(graph: bytes, small: bytes) -> None:
+def test_equal_pictures_give_equal_bytes_and_nobody_is_warned(
+    graph: bytes, small: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
     assert quantise(graph, [PICTURES[:1], PICTURES[1:]]) == small
+    assert caplog.messages == []
 
 
 def test_what_cannot_be_made_smaller(small: bytes, graph: bytes) -> None:
-    with pytest.raises(ModelError, match="already"):
+    with pytest.raises(ModelError, match="already") as refused:
         quantise(small, [PICTURES])
+    assert refused.value.next == "Give the one that it was made from."
     with pytest.raises(ModelError, match="damaged"):
         quantise(graph[:-5], [PICTURES])
