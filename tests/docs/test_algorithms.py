@@ -29,6 +29,12 @@ anew, on devices and on the server, also one that comes back: a version's file t
 what a device remembers of others does not count ([0019](adr/0019-algorithms.md)).
 """
 
+OTHERWISE = """
+That is a change to the first design, which has a task choose any of them
+([0008](adr/0008-changes-to-the-design.md#two-algorithms-are-for-simulation-alone)). Instead of FedBN choose `fedavg`
+and, with `fine_tune`, `batch_norm` = `local`, which is the same; instead of FedBuff `cohort_size` with
+`over_selection_percent`, so that rounds do not wait for the slowest."""
+
 ROBUST_TEXT = """\
 ## Shards
 
@@ -39,8 +45,12 @@ a quarter (of three one), Krum ⌊(s - 3)/2⌋, so it needs five for one. They t
 takes the median of the shards' steps. SCAFFOLD and FedDyn go with the mean alone: devices advance what they remember
 by their own change, and a middle of shards is not the mean of these, so the server's sum would be wrong for good. Of
 twenty honest devices in five shards the model then ends far from the optimum, with any of the four.
-A round with a single sum has nothing to combine. `fanlight federation init` takes both:
-`--algorithm fedavg:combine=median --policy shards=always`.
+A round with a single sum has nothing to combine, and of two shards all four give the mean. So a task with another
+`combine` than `mean` must say `shards` = `always`, `most_shards` = 3 or more (Krum: 5), and a `cohort_size`, if there
+is one, of as many times `k_min`; the policy cannot be changed to less as long as it does. `fanlight federation init`
+takes both: `--algorithm fedavg:combine=krum --policy shards=always --policy most_shards=5`. A demo sets these rules
+itself, and asks for as many devices. Where too few devices are there for the shards, the round has fewer: the card of a
+version says how many shards were combined, and nothing of it where there was a single sum.
 
 ## What each does with its defaults
 
@@ -65,8 +75,10 @@ rightly, the mean over devices, with the global model and with its own, where th
 | FedRep | .801 ± .031 | .797 ± .057 | .927 ± .005 | .745 ± .011 | 1.000 ± .000 |
 
 Ten rounds show speed as much as where it ends: [fifty](results.md#who-has-what-and-what-it-does) bring FedAvg to .86
-and .88. FedAvgM's default is slow here. With one class a home's own model only has to call everything that, and does.
-FedPer and FedRep keep the bias at home, all that there is to keep of a head; it is how often a home sees what.
+and .88. FedAvgM's default is slow here: of n rounds with equal updates η = 1 - β lets the last go 1 - βⁿ as far as
+FedAvg's, so ten with β = 0.9 come about as far as four of FedAvg's, and only in the long run both have one pace. With
+one class a home's own model only has to call everything that, and does. FedPer and FedRep keep the bias at home, all
+that there is to keep of a head; it is how often a home sees what.
 
 SCAFFOLD's and FedNova's devices train to the end, where those of the others go back to the pass that was the best on
 their validation pictures. For SCAFFOLD that would take back what its control variates had steered: .807 ± .064 and
@@ -168,6 +180,7 @@ def others() -> Iterator[str]:
     for recipe in RECIPES.values():
         if recipe.why_not:
             yield f"- **{recipe.title}**: {recipe.why_not}."
+    yield OTHERWISE
 
 
 def test_every_algorithm_is_listed_as_it_is() -> None:

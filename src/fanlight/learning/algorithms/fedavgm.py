@@ -3,7 +3,9 @@
     v⁺ = β v + Δ          Δ: the mean update
     w⁺ = w + η v⁺
 
-Devices that differ pull the model to and fro from round to round; the momentum keeps what they agree on.
+Devices that differ pull the model to and fro from round to round; the momentum keeps what they agree on. Of n rounds
+with the same Δ the last moves the model by η (1 - βⁿ) / (1 - β) Δ: with η = 1 - β by nearly Δ once n is several times
+1 / (1 - β), and less before.
 
 State: v on the server. Composes: the mean is all it asks of the sum. β = 0 and η = 1 are FedAvg.
 """
@@ -40,6 +42,13 @@ RECIPE = Recipe(
     make=fedavgm,
     parameters=(
         Parameter("beta", "Momentum β", "how much of the last rounds' movement goes on", 0.9, 0.0, 0.999),
-        Parameter("learning_rate", "Learning rate η", "of the server; 1 - β keeps the pace of FedAvg", 0.1, 1e-6, 10.0),
+        Parameter(
+            "learning_rate",
+            "Learning rate η",
+            "of the server; 1 - β has the pace of FedAvg in the long run, and is slower in the first rounds",
+            0.1,
+            1e-6,
+            10.0,
+        ),
     ),
 )
