@@ -49,8 +49,9 @@ A round with a single sum has nothing to combine, and of two shards all four giv
 `combine` than `mean` must say `shards` = `always`, `most_shards` = 3 or more (Krum: 5), and a `cohort_size`, if there
 is one, of as many times `k_min`; the policy cannot be changed to less as long as it does. `fanlight federation init`
 takes both: `--algorithm fedavg:combine=krum --policy shards=always --policy most_shards=5`. A demo sets these rules
-itself, and asks for as many devices. Where too few devices are there for the shards, the round has fewer: the card of a
-version says how many shards were combined, and nothing of it where there was a single sum.
+itself, asks for as many devices, and begins when all have joined. Where too few members are there for the shards when a
+round opens, it has fewer, or a single sum: the card of a version says how many shards were combined, and nothing of it
+where there was a single sum.
 
 ## What each does with its defaults
 

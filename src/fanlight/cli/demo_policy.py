@@ -43,11 +43,14 @@ def checked_algorithm(given: str | None, devices: int) -> dict[str, object] | No
 
 
 def _with_algorithm(task: Task, choice: Mapping[str, object] | None) -> Task:
-    """The same task by this algorithm, if one was chosen, and with the shards in every round that it combines."""
+    """The same task by this algorithm, if one was chosen, and with the shards in every round that it combines.
+
+    Then rounds are paused until all devices have joined: the first one would have too few of them.
+    """
     if choice is None:
         return task
     if fewest := _fewest_shards(choice):
-        task = task.with_policy(shards="always", most_shards=max(fewest, task.policy.most_shards))
+        task = task.with_policy(shards="always", most_shards=max(fewest, task.policy.most_shards), paused=True)
     return task.with_algorithm(choice)
 
 

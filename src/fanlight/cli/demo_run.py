@@ -67,6 +67,8 @@ def run(
             survival = Survival(processes, say)
             with _cause_of_silence(survival):
                 roles = _start(survival, folder, description, prepared)
+                if task.policy.paused:
+                    _begin_with_all(survival, roles["main"], description.devices)
                 if not leave:
                     _welcome(roles, by_hand=rounds is None)
                 if rounds is not None:
@@ -103,6 +105,15 @@ def _start(
         processes.start(role.name, ["device", *words, "--accept-demo"], folder.log(role.name))
     _await_start(survival, devices)
     return servers | devices
+
+
+def _begin_with_all(survival: Survival, main: OwnerClient, devices: int) -> None:
+    """Let rounds open when all devices have joined, or when it takes too long."""
+    deadline = time.monotonic() + _START_S
+    while main.get("/api/v1/status")["members"] < devices and time.monotonic() < deadline:
+        survival.check()
+        time.sleep(_TICK_S)
+    main.post("/api/v1/go-on")
 
 
 def _go_on(main: OwnerClient, rounds: int) -> None:

@@ -113,6 +113,7 @@ def test_a_demo_that_combines_shards_has_them_in_every_round(
     choice = checked_algorithm(f"fedavg:combine={combine}", devices)
     task = demo_task(DataSet("shapes", ("circle", "star"), 64, ()), 1, Choices(choice))
     assert (task.algorithm.combine, task.policy.shards, task.policy.most_shards) == (combine, "always", most)
+    assert task.policy.paused, "until all devices have joined"
     main = opened(tmp_path).main
     write_policy(main, 1, Choices(choice))
     assert Task.load(main / "task.json").policy == task.policy

@@ -6,12 +6,14 @@ from collections.abc import Iterator
 from io import StringIO
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from rich.console import Console
 
 from fanlight.cli.demo_progress import Progress
-from fanlight.cli.demo_run import _go_on
+from fanlight.cli.demo_run import _begin_with_all, _go_on
+from fanlight.cli.demo_run_devices import Survival
 from fanlight.cli.owner_client import OwnerClient
 from fanlight.services.main_server import notes
 from fanlight.services.main_server.course import Stop
@@ -72,3 +74,11 @@ def test_why_no_round_opens_is_said_once(world: World) -> None:
     progress.hold(None)
     progress.hold(held(world))
     assert screen.getvalue().count("Rounds are paused.") == 2
+
+
+def test_a_demo_that_combines_shards_begins_when_all_devices_have_joined() -> None:
+    main = Mock(spec=OwnerClient)
+    main.get.side_effect = [{"members": members} for members in (0, 2, 5, 6)]
+    _begin_with_all(Mock(spec=Survival), main, 6)
+    assert [name for name, _arguments, _options in main.mock_calls] == ["get"] * 4 + ["post"]
+    main.post.assert_called_once_with("/api/v1/go-on")
