@@ -61,7 +61,7 @@ def with_fine_tuning(task: Task, given: str, compiled: CompiledBackbone, *, most
     Raises:
         UsageError, SettingsError, ModelError: it is not of that form, or does not go with the task or its backbone.
     """
-    from fanlight.services.main_server.fine_tuning import MOST_PICTURES, count_parameters
+    from fanlight.services.main_server.fine_tuning import MOST_PICTURES, check_first, count_parameters
 
     fields = fine_tune_fields(given)
     norm = str(fields.get("batch_norm", "frozen"))
@@ -69,6 +69,8 @@ def with_fine_tuning(task: Task, given: str, compiled: CompiledBackbone, *, most
         raise UsageError(f"--fine-tune: batch_norm is frozen or local, not {norm}.")
     fields["parameters"] = count_parameters(compiled, fields["blocks"], norm)  # type: ignore[arg-type]
     tuned = task.with_fine_tuning(fields)
+    assert tuned.fine_tune is not None
+    check_first(tuned.algorithm.algorithm, compiled, tuned.fine_tune)
     return tuned.with_policy(most_pictures=MOST_PICTURES) if most_pictures else tuned
 
 

@@ -26,7 +26,7 @@ from fanlight.services.federation import TASK_FILE, init_federation
 from fanlight.services.main_server import next_version
 from fanlight.services.main_server.algorithm_choice import AlgorithmChoice, Combine
 from fanlight.services.main_server.app import create_app
-from fanlight.services.main_server.fine_tuning import MOST_PICTURES, FineTuning, first_tensors
+from fanlight.services.main_server.fine_tuning import MOST_PICTURES, FineTuning, check_at_home, first_tensors
 from fanlight.services.main_server.settings import MainServerSettings
 from fanlight.services.main_server.task import Task
 
@@ -90,9 +90,30 @@ def test_as_many_tensors_as_the_version_has_cannot_stay_at_home(tmp_path: Path, 
     init_federation(tmp_path / "federation", main_url=main, aggregator_url=aggregator, task_json=task)
     _app, parts = create_app(MainServerSettings(state=tmp_path / "federation" / "main"))
     names = len(start_of(compiled).layout.names)
-    parts.service.change_algorithm(name="fedper", parameters={"personal": names - 1})
     with pytest.raises(SettingsError, match=f"{names} of the model's {names} tensors"):
         parts.service.change_algorithm(name="fedper", parameters={"personal": names})
+    for personal in (2, names - 1):
+        with pytest.raises(
+            SettingsError, match="the global one, which has learned nothing yet, never would"
+        ) as refused:
+            parts.service.change_algorithm(name="fedrep", parameters={"personal": personal})
+        assert "Write 1" in refused.value.next
+        assert "ditto" in refused.value.next
+    parts.service.change_algorithm(name="fedper", parameters={"personal": 1})
+    assert parts.service.task.algorithm.parameters == {"personal": 1}
+
+
+def test_the_whole_head_can_stay_at_home_once_the_global_one_has_learned(
+    tmp_path: Path, compiled: CompiledBackbone
+) -> None:
+    layout, taught = start_of(compiled).layout, AlgorithmChoice(name="fedper", parameters={"personal": 2}).algorithm
+    check_at_home(taught, layout, knows_nothing=False)
+    with pytest.raises(SettingsError, match="2 tensors at home the whole head stays there"):
+        check_at_home(taught, layout, knows_nothing=True)
+    for given in ("fedper", "fedrep"):
+        task = TASK.with_algorithm({"name": given, "parameters": {"personal": 2.0}})
+        with pytest.raises(SettingsError, match="whole head"):
+            tuned(compiled, task=task)
 
 
 @pytest.mark.parametrize("head", ["analytic", "prototypes"])

@@ -6,10 +6,13 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from fanlight.core.tensors import TensorLayout, TensorSpec
 from fanlight.errors import SettingsError
 from fanlight.learning.algorithms import fedbn
+from fanlight.learning.algorithms.algorithm import Algorithm
 from fanlight.learning.backbones import CompiledBackbone
-from fanlight.learning.tuned_backbone import ALL, BatchNorm, Cut, Tensors, cut
+from fanlight.learning.heads import head_layout
+from fanlight.learning.tuned_backbone import ALL, BatchNorm, Cut, Tensors, cut, normalisation
 from fanlight.protocol.plan import PlannedAlgorithm, PlannedFineTuning
 
 MOST_PICTURES: Final = 500
@@ -89,6 +92,34 @@ def first_tensors(compiled: CompiledBackbone, chosen: FineTuning) -> Tensors:
             next=f"Write parameters: {made.layout(kind).size}.",
         )
     return made.start(kind)
+
+
+def check_at_home(algorithm: Algorithm, layout: TensorLayout, *, knows_nothing: bool) -> None:
+    """See whether an algorithm can go on from a model: the global head must learn, or have learned.
+
+    Where all of it stays at home, the global one stays as it is; of zeros, every answer from it would be a guess, for
+    homes that have none of their own yet, for who measures versions and for who takes them along.
+
+    Args:
+        algorithm: which. layout: of the model. knows_nothing: is its head zero?
+
+    Raises:
+        SettingsError: it does not, or see ``AtHome``.
+    """
+    at_home = algorithm.at_home(layout, normalisation(layout))
+    if knows_nothing and "head.weight" in at_home:
+        raise SettingsError(
+            f"personal: with {len(at_home)} tensors at home the whole head stays there, and the global one, which has "
+            "learned nothing yet, never would.",
+            next="Write 1, which keeps the head's bias at home; or choose ditto, which gives each home a whole model "
+            "of its own beside the global one; or let a round of fedavg teach the head first.",
+        )
+
+
+def check_first(algorithm: Algorithm, compiled: CompiledBackbone, chosen: FineTuning) -> None:
+    """As ``check_at_home`` for the first version of a task, with a head of any size; errors as in ``first_tensors``."""
+    tuned = (TensorSpec(name, tensor.shape) for name, tensor in first_tensors(compiled, chosen).items())
+    check_at_home(algorithm, TensorLayout((*tuned, *head_layout(1, 2).specs)), knows_nothing=True)
 
 
 def _cut(compiled: CompiledBackbone, blocks: int | str) -> Cut:

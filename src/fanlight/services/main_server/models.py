@@ -17,7 +17,7 @@ from fanlight.learning.algorithms.registry import recipe
 from fanlight.learning.heads import HeadKind, SoftmaxHead, zero_head
 from fanlight.learning.held_back import HeldBack
 from fanlight.learning.model_file import Control, HeadModel, decode, parts
-from fanlight.learning.tuned_backbone import Tensors, normalisation
+from fanlight.learning.tuned_backbone import Tensors
 from fanlight.protocol.contribution import Totals
 from fanlight.protocol.plan import Plan
 from fanlight.protocol.statistics import Sums
@@ -31,7 +31,7 @@ from fanlight.services.main_server import (
     taught_by,
 )
 from fanlight.services.main_server.collected_sums import Collected
-from fanlight.services.main_server.fine_tuning import first_tensors
+from fanlight.services.main_server.fine_tuning import check_at_home, first_tensors
 from fanlight.services.main_server.next_version import move
 from fanlight.services.main_server.published_backbones import PublishedBackbones
 from fanlight.services.main_server.task_file import TaskFile
@@ -93,10 +93,10 @@ class Models:
         """See whether an algorithm can work on the tensors of the current version.
 
         Raises:
-            SettingsError: see ``AtHome``.
+            SettingsError: see ``fine_tuning.check_at_home``.
         """
-        layout = decode(self.file_of(tx, self.current(tx).number), own=False).layout
-        algorithm.at_home(layout, normalisation(layout))
+        model = decode(self.file_of(tx, self.current(tx).number), own=False)
+        check_at_home(algorithm, model.layout, knows_nothing=not model.weight.any())
 
     def begin_line(self, tx: Connection, now: float) -> int:
         """Make a version that knows nothing, and make it the current one; its number."""
@@ -276,7 +276,7 @@ class Models:
         task, plan = self._tasks.task, self._tasks.task.plan
         tuned = first_tensors(self._backbones.of_plan(plan), task.fine_tune) if task.fine_tune else {}
         made = version_model(plan, number, zero_head(plan.features, len(plan.classes)), tuned=tuned)
-        task.algorithm.algorithm.at_home(made.layout, normalisation(made.layout))
+        check_at_home(task.algorithm.algorithm, made.layout, knows_nothing=True)
         return made
 
     def _latest(self, tx: Connection) -> int:
