@@ -35,6 +35,31 @@ That is a change to the first design, which has a task choose any of them
 and, with `fine_tune`, `batch_norm` = `local`, which is the same; instead of FedBuff `cohort_size` with
 `over_selection_percent`, so that rounds do not wait for the slowest."""
 
+OWN_TEXT = """\
+## A home's own model
+
+Under Ditto, FedPer, FedRep and [local batch normalisation](fine-tuning.md#batch-normalisation) a device answers with
+the model that it last trained in a released round with its report in the sum. Of FedPer, FedRep and FedBN that is the
+whole of it, with the shared tensors as the home had trained them then: that names .92 of a home's pictures rightly,
+where the newest shared tensors with the home's own bias name .80 (FedPer, digits on ten devices, Dirichlet 0.1, ten
+rounds, seed 0). Until there is one, the global model answers.
+
+| what | which model |
+|---|---|
+| suggestions for pictures | the home's own model, with own names on top where it has some |
+| own names | are learned on top of the home's own model |
+| *Try it*, `POST /api/v1/learning/try` | side by side: the home's own model, the global one, the head with own names |
+| `fanlight predict --state DEVICE` | the home's own model, with own names; says so. `--shared`: the global one |
+| `fanlight export --state DEVICE` | the same without own names, as the card says. `--shared`: the global one |
+| figures on *Learning* and in rounds | are of the global model, and of what was trained here last, counted or not |
+
+The page *Learning* says which model answers, of which round and when (`answers` in `GET /api/v1/learning`). It is what
+the algorithm remembers with the version that is here: never of a round that failed or left the report out; after going
+back what it was then; and none where another algorithm is chosen, or the rounds began anew.
+
+Under all other algorithms the global model answers. What was trained here last is only shown beside it.
+"""
+
 ROBUST_TEXT = """\
 ## Shards
 
@@ -126,10 +151,13 @@ three times further from the η that is too much than the few that are better in
 - **Cheats.** The clip bounds the mean update of a round; what an algorithm makes of it differs
   ([bounds](threat-model.md#what-one-cheat-can-move)): FedNova 100 times as much, FedDyn more in every round.
 - **SCAFFOLD** minimises the plain mean of the devices' objectives; the others weigh devices by their pictures.
-- **FedPer, FedRep and Ditto** give each home a model of its own, which its pages use; the global model is measured too.
+- **FedPer, FedRep and Ditto** give each home a model of its own; so does local batch normalisation. It
+  [answers at home](#a-homes-own-model); the global model is measured too.
   Where the backbone stands still, the model is a head of two tensors, so FedPer and FedRep keep its bias at home and
   nothing else: how often a home sees what. For the personal layers of the papers a part of the backbone must learn, or
-  a module of one's own in a simulation. As many tensors as the model has, or more, are refused: nothing is shared.
+  a module of one's own in a simulation. As many tensors as the model has, or more, are refused: nothing is shared. So
+  is the whole head (`personal` of 2 or more) while the global one is still zero, as it would stay: keep the bias at
+  home (1), choose `ditto`, or let a round of `fedavg` teach the head first.
 - **FedBN** in a simulation of one's own module keeps the tensors of all PyTorch batch normalisation at home, whatever
   they are called; layer and group normalisation keep no statistics of pictures, and are shared. A model that has none,
   such as every head, is refused. The global model's own never moves, so its figures say less than those of homes.
@@ -187,5 +215,6 @@ def others() -> Iterator[str]:
 def test_every_algorithm_is_listed_as_it_is() -> None:
     names = ", ".join(f"`{name}`" for name in ("mean", *ROBUST))
     tables = ("\n".join(part()) + "\n" for part in (table, others))
-    text = [HEAD, *tables, "## Parameters\n", "\n".join(parameters()) + "\n", ROBUST_TEXT.format(names=names)]
+    known = ["## Parameters\n", "\n".join(parameters()) + "\n"]
+    text = [HEAD, *tables, *known, OWN_TEXT, ROBUST_TEXT.format(names=names)]
     check("algorithms.md", "\n".join(text))

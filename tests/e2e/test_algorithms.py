@@ -5,10 +5,13 @@ Six devices with equally many pictures, so that means are plain ones; by hand, w
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import httpx
@@ -141,6 +144,15 @@ def _left(device: Path) -> Mapping[str, Vector]:
     return {} if content is None else memory_file.decode(content)
 
 
+def exported(federation: Federation, *options: str) -> Vector:
+    """What ``fanlight export`` makes of the first device, which runs."""
+    device = federation.roles[federation.devices[0]].state
+    with TemporaryDirectory() as out:
+        words = [sys.executable, "-m", "fanlight", "export", "--state", str(device), "--out", out, *options]
+        ran = subprocess.run(words, capture_output=True, text=True, check=True)
+        return vector_of(LAYOUT, decode(Path(ran.stdout.split()[1]).read_bytes()))
+
+
 def restart(federation: Federation) -> None:
     for role in federation.roles.values():
         role.stop()
@@ -209,11 +221,16 @@ def ditto(federation: Federation) -> None:
     done = train(federation)
     np.testing.assert_allclose(done.moved, done.updates.mean(axis=0), atol=CLOSE)
     np.testing.assert_allclose(done.local, [left["remembers.own"] for left in done.left], atol=1e-6)
+    shared = vector_of(LAYOUT, done.after)
+    assert np.abs(done.local[0] - shared).max() > 30 * CLOSE
+    np.testing.assert_array_equal(exported(federation), done.local[0])
+    np.testing.assert_array_equal(exported(federation, "--shared"), shared)
 
 
 def median(federation: Federation) -> None:
     choose(federation, "fedavg", "median")
     done = train(federation)
+    np.testing.assert_array_equal(exported(federation), vector_of(LAYOUT, done.after))
     rounds = federation.ask("main", "/api/v1/rounds")["rounds"]
     number = max(line["round"] for line in rounds if line["state"] == "complete")
     summed = federation.ask("main", f"/api/v1/rounds/{number}")["shards"]["summed"]

@@ -34,6 +34,9 @@ def export(
     version: Annotated[
         int | None, typer.Option(metavar="N", min=0, help="A main server's version N.  [default: the current one]")
     ] = None,
+    shared: Annotated[
+        bool, typer.Option("--shared", help="Of a device: the model of all devices, also where it has one of its own.")
+    ] = False,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder to write to; made if missing.")] = Path(),
 ) -> None:
     """Write a model for other programs, and print the path of each file.
@@ -41,12 +44,16 @@ def export(
     .onnx holds all from the picture to the name of its class and runs without Fanlight; .safetensors is the head alone;
     the card, as .json and .md, says where the model comes from, how good it is, and what is promised of it. Only a
     main server knows all of that, running or stopped: from a file or a device, the card is shorter.
+
+    Of a device whose algorithm gives it a model of its own (Ditto, FedPer, FedRep, local batch normalisation) it is
+    that one, once there is one from a round; the files are then called fanlight-own-model-N, and the card says so. Own
+    names stay on the device.
     """
-    from fanlight.learning.model_file import decode
     from fanlight.services.main_server.model_card import as_markdown
 
-    content, onnx, card = _files(model, state, _main_server(model, state, url, token_file), version)
-    name = f"fanlight-model-{decode(content).version}"
+    main = _main_server(model, state, url, token_file)
+    content, onnx, card = _files(model, state, main, version, shared=shared)
+    name = f"fanlight-{'own-' if card.get('own_model') else ''}model-{card['version']}"
     files = {
         "onnx": onnx,
         "safetensors": content,
@@ -58,15 +65,15 @@ def export(
 
 
 def _files(
-    model: Path | None, state: Path | None, main: OwnerClient | None, version: int | None
+    model: Path | None, state: Path | None, main: OwnerClient | None, version: int | None, *, shared: bool
 ) -> tuple[bytes, bytes, dict[str, Any]]:
     """The model as safetensors and as ONNX, and its card, the whole one if its main server is there."""
-    from fanlight.cli.find_model import find_model_file, role_folder, stored_card
+    from fanlight.cli.find_model import find_model_file, find_own, role_folder, stored_card
     from fanlight.cli.user_backbones import compiled_backbone
     from fanlight.learning.export import to_onnx
-    from fanlight.learning.model_file import decode
+    from fanlight.learning.model_file import decode, encode
     from fanlight.learning.own_backbones import describe
-    from fanlight.services.main_server.model_card import card_of_file
+    from fanlight.services.main_server.model_card import card_of_file, card_of_own
 
     if main is not None:
         number = main.get("/api/v1/rounds")["model"]["version"] if version is None else version
@@ -74,11 +81,16 @@ def _files(
         return main.download(f"{path}/file"), main.download(f"{path}/onnx"), main.get(f"{path}/card.json")
     content = find_model_file(model, state, version)
     head, folder = decode(content), None if model else role_folder(state)
-    card, backbone = stored_card(folder, head.version) if folder else None, compiled_backbone(head, folder)
-    own = None
+    own = find_own(folder, content) if folder and not shared else None
+    if own is not None:
+        head, content = own.model, encode(own.model)
+    backbone, described = compiled_backbone(head, folder), None
     with suppress(ModelError):  # one of the registry's says nothing of itself, nor does one of an earlier release
-        own = describe(backbone.read())
-    return content, to_onnx(head, backbone), card or card_of_file(head, content, own)
+        described = describe(backbone.read())
+    if own is not None:
+        return content, to_onnx(head, backbone), card_of_own(head, content, own.as_json(), described)
+    card = stored_card(folder, head.version) if folder else None
+    return content, to_onnx(head, backbone), card or card_of_file(head, content, described)
 
 
 def _main_server(

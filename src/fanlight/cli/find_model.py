@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from fanlight.cli.demo_folder import newest_demo
 from fanlight.cli.role_database import first_row
-from fanlight.errors import ModelError, NotFound, StorageError, UsageError
+from fanlight.errors import MalformedMessage, ModelError, NotFound, StorageError, UsageError
 
 if TYPE_CHECKING:
     from fanlight.learning.home_model import HomeModel
-    from fanlight.learning.model_file import HeadModel
+    from fanlight.services.device.home_findings import Findings
+    from fanlight.services.device.own_model import OwnModel
 
 DEFAULT_STATE = Path("fanlight-state")
 
@@ -23,14 +24,8 @@ _CURRENT = """
 """
 """The version that the operator made current, else the newest; see ``Models.current``."""
 _HOME = "SELECT head, familiar, findings FROM home_models"
+_HELD = "SELECT 1 FROM settings WHERE key = 'held'"
 _NUMBERED = "SELECT content FROM models JOIN model_files USING (sha256) WHERE version = ?"
-
-
-def find_model(model: Path | None, state: Path | None) -> HeadModel:
-    """The model to use; arguments and errors as in ``find_model_file``."""
-    from fanlight.learning.model_file import decode
-
-    return decode(find_model_file(model, state))
 
 
 def find_model_file(model: Path | None, state: Path | None, version: int | None = None) -> bytes:
@@ -70,8 +65,27 @@ def role_folder(state: Path | None) -> Path:
     return state / "main" if (state / "main" / _DATABASE).is_file() else state
 
 
-def find_home(role: Path) -> HomeModel | None:
-    """The head of a device's own names, if the role is a device that has one.
+def find_own(role: Path, content: bytes) -> OwnModel | None:
+    """The model of its own that the algorithm gives a home, if the role is a device, of this release, that has one.
+
+    Args:
+        role: its state folder. content: the file of its global model.
+
+    Raises:
+        ModelError: it is damaged.
+    """
+    from fanlight.services.device.own_model import read_own_model
+
+    try:
+        if first_row(role / _DATABASE, _HELD) is None:
+            return None
+        return read_own_model(role, content)
+    except (sqlite3.DatabaseError, StorageError, MalformedMessage):
+        return None
+
+
+def find_home(role: Path) -> tuple[HomeModel, Findings] | None:
+    """The head of a device's own names and what was found about it, if the role is a device that has one.
 
     Raises:
         ModelError: it is damaged. StorageError: the database cannot be read.

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from fanlight.cli.saying import say
 from fanlight.core.percent import percent
 from fanlight.core.printable import printable
 from fanlight.errors import PictureError
@@ -33,7 +34,9 @@ def predict(
     ] = None,
     shared: Annotated[
         bool,
-        typer.Option("--shared", help="Ask the model of all devices, also where a device has a head of its own names."),
+        typer.Option(
+            "--shared", help="Ask the model of all devices, also where a device has one of its own, or own names."
+        ),
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON list, with all classes' scores.")] = False,
 ) -> None:
@@ -41,14 +44,23 @@ def predict(
 
     A picture that cannot be used is named with its fault, the others are answered all the same, and the exit code is 1.
 
+    A device whose algorithm gives it a model of its own (Ditto, FedPer, FedRep, local batch normalisation) answers with
+    that, once it has one from a round, and it is said so.
+
     Of a device that knows names of its own, these are among the answers. What may be something that it has no pictures
     of is said with a "perhaps"; what surely is, is "unknown" (JSON: null).
     """
-    from fanlight.cli.find_model import find_home, find_model, role_folder
+    from fanlight.cli.find_model import find_home, find_model_file, find_own, role_folder
+    from fanlight.learning.model_file import decode
 
-    found, role = find_model(model, state), None if model else role_folder(state)
-    home = find_home(role) if role and not shared else None
-    predictor = _predictor(found, role, home)
+    content, role = find_model_file(model, state), None if model else role_folder(state)
+    own = find_own(role, content) if role and not shared else None
+    home, findings = (find_home(role) if role and not shared else None) or (None, None)
+    if findings is not None and not findings.still_stands(own.round if own else None):
+        home = None
+    if own is not None and (home is None or (findings and findings.own_round == own.round)):
+        say(f"{own.words} answers{', with the own names' if home else ''}; --shared asks that of all devices.")
+    predictor = _predictor(own.model if own else decode(content), role, home)
     answers = [_answer(predictor, image) for image in images]
     if as_json:
         print(json.dumps(answers, ensure_ascii=False))

@@ -141,6 +141,7 @@ def shown(tried: Tried) -> dict[str, Any]:
             {
                 "which": answer.which,
                 "version": answer.version,
+                "learned": answer.learned,
                 "label": answer.label,
                 "certainty": answer.certainty,
                 "confidence": answer.confidence,

@@ -89,6 +89,13 @@ def _change(role: DeviceRole, form: FormData) -> str:
     return place
 
 
+def _base(findings: Findings | None) -> str:
+    """The model that the own names were learned on top of."""
+    if findings is None or findings.own_round is None:
+        return f"version {findings.version} of the model of all devices" if findings else ""
+    return f"this home's own model of round {findings.own_round}"
+
+
 def _context(role: DeviceRole) -> dict[str, Any]:
     library, home = role.library, role.home
     library.notice()
@@ -106,6 +113,7 @@ def _context(role: DeviceRole) -> dict[str, Any]:
             for own in library.own.all
         ],
         "classes": classes,
+        "base": _base(findings),
         "longest": LONGEST,
         "enough": ENOUGH,
         "more": MORE,

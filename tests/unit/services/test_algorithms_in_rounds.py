@@ -241,8 +241,14 @@ def test_going_back_brings_back_what_was_remembered(name: str, tmp_path: Path) -
             loop.round(start)
         check(world, loop)
         if name == "ditto":
-            own = vector_of(LAYOUT, decode(_local_file(world)))
-            assert np.abs(own - loop.memories[-1][0]["own"]).max() < 3e-4
+            wanted = loop.memories[-1][0]["own"]
+            assert np.abs(vector_of(LAYOUT, decode(_local_file(world))) - wanted).max() < 3e-4
+            life = world.devices[NAMES[0]].life
+            run(world, lambda: life.rounds.held().version == 5 and not life.store.memories.in_question())
+            own = life.rounds.answering().own
+            assert own is not None
+            assert np.abs(vector_of(LAYOUT, own.model) - wanted).max() < 3e-4
+            assert np.abs(wanted - loop.states[-1].parameters).max() > 3e-3
 
 
 @pytest.mark.parametrize("name", ["scaffold", "feddyn", "ditto", "fedper"])
@@ -269,6 +275,12 @@ def test_coming_back_to_an_algorithm_is_a_new_beginning_for_devices_as_for_the_s
             lineages = [decode(service.models.file_of(tx, number)).lineage for number in range(6)]
         found = [lineage and (lineage.algorithm, lineage.spans) for lineage in lineages]
         assert found == [None, (name, ((1, 1),)), (name, ((1, 2),)), None, (name, ((4, 4),)), (name, ((4, 5),))]
+        life = world.devices[NAMES[0]].life
+        run(world, lambda: life.rounds.held().version == 5 and not life.store.memories.in_question())
+        own, named = life.rounds.answering().own, {"ditto": "own", "fedper": "personal"}.get(name)
+        assert (own is not None) == (named is not None), "SCAFFOLD and FedDyn give homes no models of their own"
+        if own is not None and named is not None:
+            assert np.abs(vector_of(LAYOUT, own.model) - loop.memories[-1][0][named]).max() < 3e-4
 
 
 def _local_file(world: World) -> bytes:

@@ -182,6 +182,7 @@ def _context(role: DeviceRole, view: Asked) -> dict[str, Any]:
         "waiting": counts.states[State.UNLABELLED],
         "deleted": counts.states[State.DELETED],
         "model_version": version,
+        "own_model": role.rounds.answering().own if held else None,
         "outdated": library.outdated_suggestions() if held else 0,
         "job": reading or role.jobs.latest(SUGGEST),
     }

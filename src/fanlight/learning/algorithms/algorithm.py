@@ -109,6 +109,7 @@ class Algorithm:
         mirrors: does the server's memory sum up what devices remember? Then it must see all that they see.
         descents: how often ``local`` trains.
         at_home: which tensors of a model never leave a device.
+        own: name, in what a device remembers, of the model that its home answers with; empty = with the global one.
         concurrency: devices that are at work at once, where the server waits for none of them but takes updates as they
             come; 0 = twice as many as it takes at once. None = it takes rounds.
     """
@@ -122,6 +123,7 @@ class Algorithm:
     mirrors: bool = False
     descents: int = 1
     at_home: AtHome = nothing_at_home
+    own: str = ""
     concurrency: int | None = None
 
     @property

@@ -29,7 +29,7 @@ def ditto(pull: float) -> Algorithm:
         own = descend(Descent(before, pull=pull, anchor=received.parameters)).parameters
         return Outcome(shared.update, own, {"own": own})
 
-    return Algorithm(first, apply, local, descents=2)
+    return Algorithm(first, apply, local, descents=2, own="own")
 
 
 RECIPE = Recipe(

@@ -58,7 +58,7 @@ def personalised(
         update = mixed(names, received, np.zeros_like(trained), trained - received.parameters)
         return Outcome(update, trained, {"personal": trained} if names else {})
 
-    return Algorithm(first, apply, local, descents=descents, at_home=personal)
+    return Algorithm(first, apply, local, descents=descents, at_home=personal, own="personal")
 
 
 def together(

@@ -62,13 +62,14 @@ class Findings:
     """All of it.
 
     Attributes:
-        version: of the global model that the head stands on.
+        version: of the model that the head stands on.
         named: class by class, and name by name.
         threshold: what tells strangers; None where too few things have pictures.
         gains: the most worth first.
         alike: those that look most like chance first.
-        task_before, task_after: pictures of the task's classes that the global head, and the home's head, name rightly.
+        task_before, task_after: pictures of the task's classes that that model, and the home's head, name rightly.
         task_pictures: of how many.
+        own_round: in which that model was learned, if it is the home's own; None: it is the global one.
     """
 
     version: int
@@ -79,6 +80,11 @@ class Findings:
     task_before: int
     task_after: int
     task_pictures: int
+    own_round: int | None = None
+
+    def still_stands(self, own_round: int | None) -> bool:
+        """Is the home's own model that the head stands on, if it does, the one that is here now, of that round?"""
+        return self.own_round in (None, own_round)
 
 
 def find(

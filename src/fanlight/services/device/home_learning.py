@@ -1,7 +1,8 @@
-"""Learn a home's own names: a job that starts by itself when a label, a name or the global model changes.
+"""Learn a home's own names: a job that starts by itself when a label, a name or the model changes.
 
-Everything here stays on this device: it reads pictures and the global model, and writes to this device's database. A
-home without own names has such a head only once its owner has asked for one, to be told of strangers.
+Everything here stays on this device: it reads pictures and the model that answers here, which is the global one or, by
+some algorithms, the home's own, and writes to this device's database. A home without own names has such a head only
+once its owner has asked for one, to be told of strangers.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,6 +29,7 @@ from fanlight.learning.own_classes import Home
 from fanlight.services.device.home_findings import find
 from fanlight.services.device.home_models import HomeModels, Kept
 from fanlight.services.device.library import Library
+from fanlight.services.device.own_model import Answering
 from fanlight.services.http.jobs import Job, Jobs, Progress
 
 HOME: Final = "Learning own names"
@@ -52,7 +54,8 @@ class Wanted:
     """What a head is to be made of.
 
     Attributes:
-        model: the global head.
+        model: that it stands on: the one that answers here without own names.
+        own_round: in which that was learned, if it is the home's own; None: it is the global one.
         names, kinds: the own names that have pictures, and the class that each is one of.
         pictures: of the classes and these names.
         percent: of a hundred strangers may pass.
@@ -60,6 +63,7 @@ class Wanted:
     """
 
     model: HeadModel
+    own_round: int | None
     names: tuple[str, ...]
     kinds: tuple[str | None, ...]
     pictures: tuple[Labelled, ...]
@@ -81,8 +85,8 @@ class HomeLearning:
         library: the pictures, and the names.
         models: where the head is kept.
         jobs: runs what takes long.
-        model: the current global model, and its hash; raises ``NotPossibleNow`` without one.
-        current: that hash; None without one.
+        answering: the model that answers here; raises ``NotPossibleNow`` without one.
+        seen: something that changes whenever that may do so, quickly.
         extractor: computes features for a model, or takes those that are kept.
         clock: unix seconds.
     """
@@ -93,17 +97,17 @@ class HomeLearning:
         models: HomeModels,
         jobs: Jobs,
         *,
-        model: Callable[[], tuple[HeadModel, bytes]],
-        current: Callable[[], bytes | None],
+        answering: Callable[[], Answering],
+        seen: Callable[[], object],
         extractor: Callable[[HeadModel], Extractor],
         clock: Callable[[], float],
     ) -> None:
         self.models = models
         self._library = library
         self._jobs = jobs
-        self._model = model
-        self._current = current
-        self._seen: bytes | None = None
+        self._answering = answering
+        self._now = seen
+        self._seen: object = None
         self._extractor = extractor
         self._clock = clock
         self._lock = threading.Lock()
@@ -127,35 +131,37 @@ class HomeLearning:
                 self.learn()
 
     def notice_model(self) -> None:
-        """As ``follow``, if the global model is another one than the last time."""
-        current = self._current()
-        if current != self._seen:
-            self._seen = current
+        """As ``follow``, if the model that answers here may be another one than the last time."""
+        now = self._now()
+        if now != self._seen:
+            self._seen = now
             self.follow()
 
     def usable(self) -> HomeModel | None:
-        """The head, if it fits the current global model's features."""
+        """The head, if it fits the current model's features, and no own model that it stands on has gone."""
         kept = self.models.kept
         if kept is None:
             return None
         with suppress(NotPossibleNow):
-            model, head = self._model()[0], kept.model.head
+            answering, head = self._answering(), kept.model.head
+            model = answering.model
             same = (model.backbone_sha256, model.picture_size) == (head.backbone_sha256, head.picture_size)
-            return kept.model if same else None
+            return kept.model if same and kept.findings.still_stands(answering.own_round) else None
         return None
 
     def asked(self) -> tuple[HeadModel, bytes]:
-        """The model that suggests labels, and a digest that changes with the global model and the names.
+        """The model that suggests labels, and a digest that changes with it and the names.
 
         Raises:
             NotPossibleNow: there is no global model yet.
         """
-        model, sha256 = self._model()
-        home = self.usable()
-        if home is None or home.head.version != model.version:
-            return model, sha256
-        names = json.dumps(home.head.classes).encode()
-        return home.head, hashlib.sha256(sha256 + names).digest()
+        answering, kept = self._answering(), self.models.kept
+        stands_on = (answering.model.version, answering.own_round)
+        if kept is None or (kept.findings.version, kept.findings.own_round) != stands_on:
+            return answering.model, answering.digest
+        head = kept.model.head
+        names = json.dumps(head.classes).encode()
+        return head, hashlib.sha256(answering.digest + names).digest()
 
     def learn(self) -> Job:
         """Learn now, unless nothing has changed since the last time.
@@ -163,7 +169,7 @@ class HomeLearning:
         Raises:
             NotPossibleNow: there is no global model yet.
         """
-        self._model()
+        self._answering()
         with self._lock:
             self._again = True
             if self._running and (job := self.job) is not None and job.active:
@@ -182,8 +188,8 @@ class HomeLearning:
         Raises:
             NotPossibleNow: there is no global model. DataError, StorageError: the folder or the disk cannot be used.
         """
-        model, sha256 = self._model()
-        own = self._library.own.all
+        answering = self._answering()
+        model, own = answering.model, self._library.own.all
         found = self._library.labelled()
         there = {label for _sha256, _path, label, at_home in found if at_home}
         named = [each for each in own if each.name in there and each.name not in model.classes]
@@ -197,14 +203,14 @@ class HomeLearning:
         chosen = tuple(_some(pictures))
         percent = self.models.strangers_percent
         facts = [
-            sha256.hex(),
+            answering.digest.hex(),
             percent,
             [(each.name, each.kind) for each in named],
             [(each.sha256, each.label) for each in chosen],
         ]
         digest = hashlib.sha256(json.dumps(facts).encode()).digest()
         names, kinds = tuple(each.name for each in named), tuple(each.kind for each in named)
-        return Wanted(model, names, kinds, chosen, percent, digest)
+        return Wanted(model, answering.own_round, names, kinds, chosen, percent, digest)
 
     def _learn(self, progress: Progress) -> dict[str, Any]:
         try:
@@ -239,6 +245,7 @@ class HomeLearning:
             progress(_FEATURES_SHARE + (1 - _FEATURES_SHARE) * fraction, "asking what more pictures would be worth")
 
         model, findings = find(home, x, wanted.families(y), wanted.percent / 100, draw, solving)
+        findings = replace(findings, own_round=wanted.own_round)
         self.models.keep(Kept(model, findings, wanted.digest, int(self._clock())))
 
     def _features(self, wanted: Wanted, progress: Progress) -> tuple[Floats, Labels, Labels]:

@@ -126,13 +126,14 @@ def home_model(head: bytes, familiar: bytes | None, findings: Findings) -> HomeM
     return HomeModel(model_file.decode(head), familiar_file.decode(familiar) if familiar else None, score)
 
 
-def read_row(head: bytes, familiar: bytes | None, findings: bytes) -> HomeModel:
-    """The head from a row of the table (for ``fanlight predict``).
+def read_row(head: bytes, familiar: bytes | None, findings: bytes) -> tuple[HomeModel, Findings]:
+    """The head from a row of the table, and what was found about it (for ``fanlight predict``).
 
     Raises:
         ModelError: it is damaged.
     """
     try:
-        return home_model(head, familiar, _FINDINGS.validate_json(findings))
+        found = _FINDINGS.validate_json(findings)
+        return home_model(head, familiar, found), found
     except ValidationError as error:
         raise ModelError("what was found about the home's head is damaged", next="Start the device.") from error

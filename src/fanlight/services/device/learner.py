@@ -40,6 +40,7 @@ from fanlight.services.device import sums_file as sums_files
 from fanlight.services.device.learned import Course, Epoch, Held, Learned, Prepared, StoredCounts
 from fanlight.services.device.local_algorithm import algorithm_name, local_algorithm
 from fanlight.services.device.memories import Left, left_of
+from fanlight.services.device.own_model import Answering, own_model
 from fanlight.services.device.pictures import Examples, Pictures
 from fanlight.services.device.store import DeviceStore
 from fanlight.services.http.jobs import Point, Progress
@@ -191,6 +192,12 @@ class Learner:
     def global_model(self, held: Held) -> HeadModel:
         """The current global model."""
         return model_file.decode(self.store.global_file(held.sha256))
+
+    def answering(self, held: Held) -> Answering:
+        """What answers here: the home's own model, or the global one; errors as in ``own_model``."""
+        current = self.global_model(held)
+        own = own_model(self.store.memories, held, current)
+        return Answering(own.model, own.digest, own) if own else Answering(current, held.sha256)
 
     def _descend(
         self, held: Held, start: HeadModel, parts: dict[str, Examples], bar: _Bar

@@ -15,14 +15,14 @@ from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Connection, bindparam, delete, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
 
 from fanlight.learning.algorithms import memory_file
 from fanlight.learning.algorithms.lineage import Lineage
 from fanlight.learning.algorithms.local import Outcome, as_sent
 from fanlight.storage.database import Database
 from fanlight.storage.statements import Statement
-from fanlight.storage.tables.device import memories, rounds
+from fanlight.storage.tables.device import memories, reports, rounds
 
 _MOST: Final = 16
 """Rows that count and are kept: going back further begins anew."""
@@ -32,11 +32,13 @@ _NOT_SENT: Final = _COLUMNS.mh.is_(None)
 _OF_ROUND: Final = _COLUMNS.mh == bindparam("wanted")
 _PREPARED: Final = Statement(select(_COLUMNS.content).where(_NOT_SENT, _COLUMNS.head == bindparam("wanted")))
 _KNOWN: Final = Statement(
-    select(_COLUMNS.number, rounds.c.number.label("round"))
+    select(_COLUMNS.number, rounds.c.number.label("round"), reports.c.committed_at)
     .join(rounds, rounds.c.mh == _COLUMNS.mh)
+    .outerjoin(reports, reports.c.mh == _COLUMNS.mh)
     .where(_COLUMNS.counted, _COLUMNS.algorithm == bindparam("name"))
     .order_by(rounds.c.number.desc())
 )
+_NEWEST: Final = Statement(select(func.max(_COLUMNS.number)).where(_COLUMNS.counted))
 _CONTENT: Final = Statement(select(_COLUMNS.content).where(_COLUMNS.number == bindparam("wanted")))
 _FORGET_PREPARED: Final = Statement(delete(memories).where(_NOT_SENT))
 _KEEP: Final = Statement(insert(memories), "head", "counted", "algorithm", "content")
@@ -54,6 +56,14 @@ class Left(NamedTuple):
 
     algorithm: str
     content: bytes
+
+
+class Last(NamedTuple):
+    """What is remembered of a round: its number, when the report was made (unix seconds, if known), and vectors."""
+
+    round: int
+    at: int | None
+    memory: Mapping[str, NDArray[np.float64]]
 
 
 def left_of(algorithm: str, outcome: Outcome, difference: NDArray[np.float64]) -> Left | None:
@@ -87,11 +97,25 @@ class Memories:
 
     def remembered(self, algorithm: str, lineage: Lineage | None) -> Mapping[str, NDArray[np.float64]]:
         """What an algorithm of this name remembers when it trains from a version that comes of these rounds."""
+        last = self.last(algorithm, lineage)
+        return last.memory if last else _part(None, _REMEMBERS)
+
+    def last(self, algorithm: str, lineage: Lineage | None) -> Last | None:
+        """The last round of it on the way to a version that comes of these rounds; None if this device was in none."""
         if lineage is None or lineage.algorithm != algorithm:
-            return _part(None, _REMEMBERS)
+            return None
         with self._database.reading() as tx:
-            number = next((row.number for row in _KNOWN.all(tx, name=algorithm) if row.round in lineage), None)
-            return _as_sent(_CONTENT.scalar(tx, wanted=number))
+            found = next((row for row in _KNOWN.all(tx, name=algorithm) if row.round in lineage), None)
+            if found is None:
+                return None
+            content = _CONTENT.scalar(tx, wanted=found.number)
+        return Last(found.round, found.committed_at, _as_sent(content))
+
+    def newest(self) -> int | None:
+        """The row that counts and came last: another number, and what is remembered may be another."""
+        with self._database.reading() as tx:
+            number: int | None = _NEWEST.scalar(tx)
+        return number
 
     def to_send(self, head: bytes) -> Mapping[str, NDArray[np.float64]]:
         """``update``, ``control`` and ``steps`` of the training that gave the local model ``head``, if it has any."""

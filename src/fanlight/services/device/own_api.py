@@ -85,6 +85,7 @@ def own_router(role: DeviceRole) -> APIRouter:
                 {
                     "model": answer.which,
                     "version": answer.version,
+                    "learned": answer.learned and answer.learned.as_json(),
                     "class": None if answer.certainty is Certainty.UNKNOWN else answer.label,
                     "certainty": answer.certainty,
                     "likeliest": answer.label,

@@ -27,6 +27,7 @@ from fanlight.services.device.learner import Learner
 from fanlight.services.device.library import Library, Surroundings
 from fanlight.services.device.library.own_names import OwnNames
 from fanlight.services.device.library.proposing import propose_class
+from fanlight.services.device.local_algorithm import local_algorithm
 from fanlight.services.device.made import Fetch, compiled_backbone, model_features
 from fanlight.services.device.membership import Membership
 from fanlight.services.device.offers import Offers
@@ -303,10 +304,13 @@ def _surroundings(
     )
 
 
-def _current(rounds: Rounds) -> tuple[HeadModel, bytes]:
-    """The current global model, and its hash; raises ``NotPossibleNow`` without one."""
-    held = rounds.held()
-    return rounds.learner.global_model(held), held.sha256
+def _seen(rounds: Rounds) -> object:
+    """Changes whenever what answers may do so: with the global model, its plan, and what its algorithm remembers."""
+    held = rounds.store.held
+    if held is None:
+        return None
+    remembered = rounds.store.memories.newest() if local_algorithm(held.plan).own else None
+    return held.sha256, held.plan.hash, remembered
 
 
 def _home(
@@ -320,8 +324,8 @@ def _home(
         library,
         HomeModels(rounds.store.database, rounds.store.values),
         jobs,
-        model=partial(_current, rounds),
-        current=lambda: rounds.offers.have,
+        answering=rounds.answering,
+        seen=partial(_seen, rounds),
         extractor=extractor,
         clock=chances.clock,
     )

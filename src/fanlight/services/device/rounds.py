@@ -31,6 +31,7 @@ from fanlight.services.device.identity import Identity
 from fanlight.services.device.learned import Held, Learned, Prepared, StoredCounts
 from fanlight.services.device.learner import Learner
 from fanlight.services.device.offers import Offers
+from fanlight.services.device.own_model import Answering
 from fanlight.services.device.preparing import Use
 from fanlight.services.device.store import DeviceStore
 from fanlight.services.device.window_time import WindowTime
@@ -358,6 +359,10 @@ class Rounds:
                 next="Start the main server and wait until the device has reached it.",
             )
         return held
+
+    def answering(self) -> Answering:
+        """What answers here: the home's own model, or the global one; errors as in ``held`` and ``own_model``."""
+        return self.learner.answering(self.held())
 
     def prepared(self) -> Prepared:
         """The preparation for the current model.

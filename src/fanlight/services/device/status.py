@@ -173,6 +173,7 @@ def learning(role: DeviceRole, newest: int | None = None) -> dict[str, Any]:
             "before": held.before
             and {"version": held.before.version, "metrics": _metrics(held.before.measured, classes)},
         },
+        "answers": held and _answers(role),
         "local": prepared
         and {
             "from_version": prepared.model_version,
@@ -187,6 +188,15 @@ def learning(role: DeviceRole, newest: int | None = None) -> dict[str, Any]:
         "course": [epoch.as_point() for epoch in course.epochs] if course else [],
         "variants": _variants(role),
     }
+
+
+def _answers(role: DeviceRole) -> dict[str, Any] | None:
+    """Which model answers here, where it is asked for anything but a comparison; None where it cannot be read."""
+    try:
+        found = role.rounds.answering()
+    except FanlightError:  # the step that needs it says so
+        return None
+    return {"version": found.model.version, "words": found.words, "own": found.own and found.own.as_json()}
 
 
 def _variants(role: DeviceRole) -> int:

@@ -345,5 +345,11 @@ def _replace(tx: Connection, record: Record) -> None:
     _REPLACE.run(tx, wanted=record.mh, delivery=record.delivery, record=record.encode())
 
 
+def read_held(database: Database) -> Held | None:
+    """The current global model by a device's database, whether the device runs or not."""
+    with database.reading() as tx:
+        return _held(tx)
+
+
 def _held(tx: Connection) -> Held | None:
     return stored(tx, Held, _HELD)

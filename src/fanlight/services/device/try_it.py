@@ -33,6 +33,7 @@ from fanlight.learning.model_file import HeadModel
 from fanlight.learning.tail import TunedExtractor
 from fanlight.learning.tuned_backbone import backbone_of
 from fanlight.services.device import made
+from fanlight.services.device.own_model import OwnModel
 from fanlight.services.device.role import DeviceRole
 
 Which = Literal["home", "own", "global"]
@@ -55,6 +56,8 @@ class Answer:
     Attributes:
         which: the head with the home's own names, the device's own model, or the global one they were made from.
         version: of the global model.
+        learned: where the own model comes from, if the algorithm gives it to this home and it is what answers here;
+            None: it is the one that was trained here last, to be compared.
         scores: (class, probability), likeliest first; the probabilities sum to 1.
         heat: JPEG of the picture, glowing where it speaks for the likeliest class; None if it cannot be said where.
         why_no_heat: in words, if so.
@@ -68,6 +71,7 @@ class Answer:
     heat: bytes | None = None
     why_no_heat: str = ""
     certainty: Certainty | None = None
+    learned: OwnModel | None = None
 
     @property
     def label(self) -> str:
@@ -99,13 +103,15 @@ class TryIt:
         self._role = role
 
     def models(self) -> dict[Which, HeadModel]:
-        """The models there are: the home's, the one trained here, if they still fit the task, and the global one.
+        """The models there are: with the home's names, its own, if they still fit the task, and the global one.
+
+        The own one is what the algorithm gives this home and answers here; else what was trained here last, to compare.
 
         Raises:
             NotPossibleNow: the main server has not sent a model yet.
         """
-        held, learner = self._role.rounds.held(), self._role.rounds.learner
-        own, current = learner.last_local(held), learner.global_model(held)
+        held, learner, learned = self._role.rounds.held(), self._role.rounds.learner, self._own()
+        own, current = learned.model if learned else learner.last_local(held), learner.global_model(held)
         home = self._role.home.usable()
         found: dict[Which, HeadModel | None] = {"home": home.head if home else None, "own": own, "global": current}
         return {which: model for which, model in found.items() if model is not None}
@@ -160,11 +166,14 @@ class TryIt:
     def taken_for(self, which: Which, truth: int, named: int) -> list[str]:
         """Test pictures of class ``truth`` that a model names ``named``, by SHA-256; those that were measured before.
 
+        The own model is the one that was trained here last, which the figures are of.
+
         Raises:
             NotFound: there is no such model or class.
             NotPossibleNow, DataError, ModelError, StorageError.
         """
-        model = self.models().get(which)
+        held, learner = self._role.rounds.held(), self._role.rounds.learner
+        model = learner.last_local(held) if which == "own" else self.models().get(which)
         if model is None or not (0 <= truth < len(model.classes) and 0 <= named < len(model.classes)):
             raise NotFound("There is no such model or class.", next="Open the page Learning.")
         cache = self._features(model)
@@ -175,9 +184,14 @@ class TryIt:
         return [sha256 for sha256, x in read if int(head.logits(x)[0].argmax()) == named]
 
     def _told(self, answer: Answer, features: Floats) -> Answer:
-        """The answer, with whether the home's model takes it for a stranger."""
+        """The answer, with whether the home's model takes it for a stranger, and where an own model comes from."""
+        if answer.which == "own":
+            return replace(answer, learned=self._own())
         home = self._role.home.usable() if answer.which == "home" else None
         return answer if home is None else replace(answer, certainty=home.certainties(features)[0])
+
+    def _own(self) -> OwnModel | None:
+        return self._role.rounds.answering().own
 
     def _features(self, model: HeadModel) -> FeatureCache | TunedExtractor:
         state, features = self._role.settings.state, model.weight.shape[0]

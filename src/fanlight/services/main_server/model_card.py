@@ -52,6 +52,19 @@ LIMITS: Final = (
 )
 """What the protocol does not do, in plain words (docs/threat-model)."""
 
+OWN_NOTE: Final = (
+    "This card was made on the device. The main server has one of the model of all devices, and knows nothing of this "
+    "model."
+)
+OWN_PRIVACY: Final = (
+    "This model was trained on one home's pictures, with no sum or mask in between. It is a device's own, and no "
+    "server has it. Of the model of all devices, which it goes with: "
+)
+OWN_LIMIT: Final = (
+    "Whoever has this file has what was learned from one home's pictures: it tells which classes that home has, and "
+    "may tell more about them. Give it only to those who may know that."
+)
+
 _KNOWN_TO_THE_SERVER: Final = (
     "created_at",
     "round",
@@ -133,6 +146,7 @@ def card(task: Task, model: dict[str, Any], file: HeadModel, lineage: Sequence[i
         "demonstration": demo,
         "metrics": model["metrics"],
         "note": model.get("note", ""),
+        "own_model": None,
         "privacy": PRIVACY,
         "limits": list(LIMITS),
     } | origin.shown(demo=demo)
@@ -156,8 +170,21 @@ def card_of_file(model: HeadModel, content: bytes, own: Description | None) -> d
         "picture_size": model.picture_size,
         "metrics": None,
         "note": "This card was made from the model's file alone; the main server has one with origin and figures.",
+        "own_model": None,
         "privacy": IF_FEDERATED + PRIVACY,
         "limits": list(LIMITS),
+    }
+
+
+def card_of_own(
+    model: HeadModel, content: bytes, learned: dict[str, Any], backbone: Description | None
+) -> dict[str, Any]:
+    """The card of a home's own model: by which algorithm, in which round and when (unix seconds) it was ``learned``."""
+    return card_of_file(model, content, backbone) | {
+        "own_model": learned,
+        "note": OWN_NOTE,
+        "privacy": OWN_PRIVACY + PRIVACY,
+        "limits": [OWN_LIMIT, *LIMITS],
     }
 
 
@@ -184,9 +211,11 @@ def _backbone(model: HeadModel, own: OwnBackbone | Description | None) -> dict[s
 def as_markdown(content: dict[str, Any]) -> str:
     """The card as Markdown. Names and notes from outside stand there as code: nothing in them is markup or a link."""
     backbone = content["backbone"]
+    own, version = content.get("own_model"), f"version {content['version']}"
     parts = [
-        f"# {_text(content['task'])}, version {content['version']}",
+        f"# {_text(content['task'])}, {'a home’s own model beside ' if own else ''}{version}",
         "",
+        *_own(own, version),
         f"- File: safetensors, {content['bytes']} bytes, SHA-256 `{content['sha256']}`",
         *_origin(content),
         f"- Classes: {', '.join(_text(name) for name in content['classes'])}",
@@ -207,6 +236,15 @@ def as_markdown(content: dict[str, Any]) -> str:
     parts += ["", "## Privacy", "", content["privacy"]]
     parts += ["", "## What is not promised", "", *(f"- {limit}" for limit in content["limits"])]
     return "\n".join(parts) + "\n"
+
+
+def _own(learned: dict[str, Any] | None, version: str) -> list[str]:
+    if learned is None:
+        return []
+    at = learned["learned_at"]
+    when = "" if at is None else f" ({datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M} UTC)"
+    what = f"by {learned['algorithm']}, learned in round {learned['round']}{when}"
+    return [f"- This home's own model, {what}. It is not {version}, the model of all devices, which it goes with"]
 
 
 def _fine_tuning(chosen: dict[str, Any] | None) -> list[str]:
