@@ -28,11 +28,12 @@ STATE = Path("fanlight-state")
 
 def ways(small: bool) -> dict[str, tuple[Data, dict[str, object]]]:
     """By name, the data and what is done with them."""
-    many: dict[str, object] = {"devices": 50, "training": {"learning_rate": 0.2, "epochs": 5}}
-    few: dict[str, object] = {"devices": 20, "training": {"learning_rate": 0.05, "epochs": 5}}
+    training = {"learning_rate": 0.05, "epochs": 5}
+    many: dict[str, object] = {"devices": 50, "training": training}
+    few: dict[str, object] = {"devices": 20, "training": training}
     if small:
         digits, (stamps, features) = clouds(apart=1.0), (clouds(apart=1.0), clouds(apart=2.5))
-        many, few = ({**each, "devices": 20, "rounds": 24, "training": few["training"]} for each in (many, few))
+        many, few = ({**each, "devices": 20, "rounds": 24} for each in (many, few))
     else:
         digits = flat(load("digits", STATE, as_pixels=True))
         stamps = flat(load("stamps", STATE, as_pixels=True, picture_size=32))
