@@ -43,7 +43,8 @@ def check_same_answers(world: World, view: View) -> None:
     for request, refusals in world.witness.refusals.items():
         if request.route in _TAKEN_AGAIN:
             for refusal in refusals:
-                law(Law.SAME_ANSWER, _is_allowed(view, request, refusal), f"{request} was answered, then {refusal}")
+                allowed = _is_allowed(view, request, refusal) or _came_too_late(world, request, refusal)
+                law(Law.SAME_ANSWER, allowed, f"{request} was answered, then {refusal}")
 
 
 def again(world: World) -> Counter[str]:
@@ -59,6 +60,13 @@ def _is_allowed(view: View, request: Request, refusal: Refusal) -> bool:
     if refusal.slug in _NO_MEMBER:
         return _sender(request) in view.gone
     return refusal.status in _TOO_MUCH
+
+
+def _came_too_late(world: World, request: Request, refusal: Refusal) -> bool:
+    """Was it a question what is there of a report, and the round closed before there was all of it?"""
+    if (request.route, refusal.slug) != (Route.ASKED, "round-closed"):
+        return False
+    return not any(reply[OFFSET_BYTES:] for reply in world.witness.answers[request])
 
 
 def _sender(request: Request) -> bytes:

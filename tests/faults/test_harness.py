@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ from fanlight.services.device import rounds as device_rounds
 from fanlight.services.server import chained_log
 from tests.faults.cases import cases
 from tests.faults.laws import Law, Violation
-from tests.faults.lines import Mishap, ServerFault
+from tests.faults.lines import OFFSET_BYTES, Mishap, ServerFault
 from tests.faults.mutations import (
     Patch,
     acknowledge_before_commit,
@@ -51,12 +52,14 @@ from tests.faults.operations import (
     Turn,
     Upset,
 )
-from tests.faults.request import Route
+from tests.faults.request import Refusal, Request, Route
 from tests.faults.roles import MAIN
 from tests.faults.routes import AGGREGATOR
+from tests.faults.scenarios import Scenario
 from tests.faults.simulation import Simulation
 from tests.faults.stores import Kind
 from tests.faults.test_regressions import CLOSED_AND_LEFT
+from tests.faults.witness import Witness
 from tests.faults.world import NAMES
 
 CASES = 250
@@ -106,6 +109,45 @@ def test_a_sum_without_one_of_its_reports_is_seen(simulation: Simulation, monkey
 
     monkeypatch.setattr(Rounds, "sum", without_the_last)
     assert broken(simulation, ROUND) is Law.SUM
+
+
+ASKED_AND_TOO_LATE: list[Operation] = [
+    Rule("always"),
+    Upset(AGGREGATOR, MAIN, Mishap.DROP_REPLY, Route.MANIFEST),
+    Everybody(),
+    Everybody(),
+    Upset(NAMES[0], AGGREGATOR, Mishap.DROP_REQUEST, Route.REPORT),
+    Turn(NAMES[0]),
+    Everybody(),
+    Upset(AGGREGATOR, MAIN, Mishap.DROP_REPLY, Route.CLOSE),
+    CloseEarly(),
+    Release(),
+]
+"""Found by 20,000 cases: a device was told that nothing of its report is there, and when it asked again, that the round
+is closed. Nothing had been acknowledged; the law held the question for one that must always be answered alike."""
+
+
+def test_who_asks_again_when_a_round_is_closed_may_hear_that(simulation: Simulation) -> None:
+    view = simulation.run(ASKED_AND_TOO_LATE, 0, Scenario.IN_PARTS)
+    assert [record.state for record in view.main.values()] == ["complete"]
+
+
+@pytest.mark.parametrize(("receipt", "slug"), [(b"receipt", "round-closed"), (b"", "second-report")])
+def test_but_not_once_there_is_a_receipt_nor_anything_else(
+    simulation: Simulation, receipt: bytes, slug: str, monkeypatch: Patch
+) -> None:
+    """What one of the devices was answered is forged, for the law alone to judge."""
+    heard = Witness.hear_refusal
+
+    def forged(witness: Witness, request: Request, refusal: Refusal) -> None:
+        if request.route is Route.ASKED and request in witness.answers:
+            witness.answers[request][:] = [bytes(OFFSET_BYTES) + receipt]
+            refusal = replace(refusal, slug=slug)
+        heard(witness, request, refusal)
+
+    monkeypatch.setattr(Witness, "hear_refusal", forged)
+    with pytest.raises(Violation):
+        simulation.run(ASKED_AND_TOO_LATE, 0, Scenario.IN_PARTS)
 
 
 SHARDS: list[Operation] = [Rule("always"), *ROUND]
