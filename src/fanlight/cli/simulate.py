@@ -259,10 +259,9 @@ def _say_result(result: Result) -> None:
         words += f"; pooled {result.pooled['balanced_accuracy']:.4f}, a device alone {alone:.4f}"
     say(f"{words}.")
     if (homes := result.homes) is not None:
-        say(
-            f"At home, on its own classes: its own model {homes['own']:.4f}, the global one {homes['global']:.4f}, "
-            f"one trained alone {homes['alone']:.4f}."
-        )
+        names = {"own": "its own model", "global": "the global one", "alone": "one trained alone"}
+        found = [f"{name} {homes[key]:.4f}" for key, name in names.items() if homes[key] is not None]
+        say(f"At home, on its own classes: {', '.join(found)}.")
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import functools
-import importlib.util
+import importlib
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -140,10 +140,12 @@ def network(factory: str, seed: int) -> Network:
     Raises:
         SettingsError: there is no such function, or no PyTorch. ModelError: see ``Network``.
     """
-    if importlib.util.find_spec("torch") is None:
+    try:
+        importlib.import_module("torch")
+    except ImportError as error:
         raise SettingsError(
             "Modules need PyTorch, which is not installed.", next="pip install 'fanlight[torch]'", slug="no-torch"
-        )
+        ) from error
     _keep_memory()
     where, _, name = factory.partition(":")
     try:
@@ -159,11 +161,11 @@ def network(factory: str, seed: int) -> Network:
 @contextlib.contextmanager
 def one_thread() -> Iterator[None]:
     """Hold PyTorch to one thread, in this process and in those that it forks; without PyTorch nothing happens."""
-    if importlib.util.find_spec("torch") is None:  # whoever wants a network is told
+    try:
+        import torch
+    except ImportError:  # whoever wants a network is told
         yield
         return
-    import torch
-
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

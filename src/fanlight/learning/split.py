@@ -11,8 +11,8 @@ Rules for n pictures of one class:
 2. A group has one part. Where groups are, the shares can only be approximated: what is dealt out at once is off by less
    than twice the largest group.
 3. *A picture keeps its part* when others come: who is new goes where some are missing, and to its group if that has a
-   part. Only where a newcomer joins two groups of different parts, these become one, in the earlier of train, valid,
-   test: so no picture is tested with that something like it was learned from.
+   part. But for rule 4, only where a newcomer joins two groups of different parts, these become one, in the earlier of
+   train, valid, test: so no picture is tested with that something like it was learned from.
 4. A class of which nothing is left to train with gets its smallest group back for that; so does one whose first picture
    looks like another class's picture that validates or tests: both train from then on.
 5. What is new at once is dealt out by size of the group, then by content: names, dates and order on disk change

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy as np
 from fanlight.learning.algorithms.local import Descent
 from fanlight.learning.evaluation import Counts
 from fanlight.simulation.checkpoint import Standing
-from fanlight.simulation.homes import on_its_classes, own_models
+from fanlight.simulation.homes import answering, on_its_classes
 from fanlight.simulation.learners import HeadLearner, Learner
 from fanlight.simulation.modules import ModuleLearner
 from fanlight.simulation.population import Part, Population
@@ -58,21 +58,25 @@ def with_baselines(run: Run, standing: Standing, population: Population, result:
 
 def _homes(
     run: Run, standing: Standing, population: Population, alone: Mapping[int, Counts]
-) -> dict[str, float] | None:
+) -> dict[str, float | None] | None:
     """Means over those homes that do not cheat, each on its own classes; None if all of them cheat."""
     learner, test = run.workshop.learner, population.test
     honest = [device for device in alone if device not in run.workshop.cheats.who]
     if not honest:
         return None
-    published = run.published(standing)
-    own = own_models(run.workshop, published, standing.remembered, honest, standing.next_round)
-    shared = learner.measure(published.parameters, test)
-    rows = [
-        [on_its_classes(counts, population.owned[k]) for counts in (learner.measure(own[k], test), shared, alone[k])]
-        for k in honest
-    ]
-    means = np.mean(rows, axis=0)
-    return {"devices": len(rows), "own": float(means[0]), "global": float(means[1]), "alone": float(means[2])}
+    parameters = standing.state.parameters
+    shared, owned = learner.measure(parameters, test), population.owned
+    own = answering(run.workshop, parameters, standing.remembered, honest)
+
+    def mean(of: Callable[[int], Counts]) -> float:
+        return float(np.mean([on_its_classes(of(k), owned[k]) for k in honest]))
+
+    return {
+        "devices": len(honest),
+        "own": None if own is None else mean(lambda k: learner.measure(own[k], test)),
+        "global": mean(lambda _: shared),
+        "alone": mean(alone.__getitem__),
+    }
 
 
 def _longer(learner: Learner, study: Study) -> Learner:

@@ -1,8 +1,8 @@
 """What homes have of a federation in the end: each is measured on the classes that it has itself.
 
-An algorithm that leaves something at home is not seen in the global model: Ditto's is FedAvg's. What it is for is each
-home's own model, and what that is worth where it is used; so classes count here as often as they are among a home's
-own examples, and not as often as in the test set.
+An algorithm that gives homes models of their own is not seen in the global one: Ditto's is FedAvg's. What it is for is
+each home's own model, and what that is worth where it is used; so classes count here as often as they are among a
+home's own examples, and not as often as in the test set.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fanlight.learning.evaluation import Counts
-from fanlight.simulation.learners import Floats, Published
+from fanlight.simulation.learners import Floats
 from fanlight.simulation.workshop import Workshop
 
 
@@ -30,21 +30,26 @@ def on_its_classes(counts: Counts, owned: NDArray[np.int64]) -> float:
     return float(weights @ recalls / max(weights.sum(), 1))
 
 
-def own_models(
-    workshop: Workshop, published: Published, remembered: Mapping[int, int], devices: Sequence[int], number: int
-) -> dict[int, Floats]:
-    """(d,) of each device: the model that its home would use after its part in one more round.
+def answering(
+    workshop: Workshop, parameters: Floats, remembered: Mapping[int, int], devices: Sequence[int]
+) -> dict[int, Floats] | None:
+    """(d,) of each device: the model that answers at home, as on a deployed device (``services.device.own_model``).
 
-    With an algorithm that leaves nothing at home that is the global model, trained on the home's own examples.
+    That is what the algorithm has the device remember of the last round that it was in, and the global one before that.
 
     Args:
         workshop: of the study.
-        published: the last global model.
+        parameters: (d,) of the last global model.
         remembered: the round that each device's memory is of.
         devices: whose.
-        number: of that round.
+
+    Returns:
+        None if the algorithm gives homes no models of their own: the global one answers everywhere.
     """
+    name = workshop.algorithm.own
+    if not name:
+        return None
+    memories = {device: workshop.memories.read(device, remembered.get(device)) for device in devices}
     return {
-        device: workshop.part(published, device, number, remembered.get(device)).own.astype(np.float32)
-        for device in devices
+        device: memory[name].astype(np.float32) if name in memory else parameters for device, memory in memories.items()
     }

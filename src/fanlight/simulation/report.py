@@ -116,16 +116,13 @@ def _summary(result: Result) -> str:
     return words
 
 
-def _homes(homes: Mapping[str, float] | None) -> str:
+def _homes(homes: Mapping[str, float | None] | None) -> str:
     if homes is None:
         return ""
-    many = homes["devices"] > 1
-    words = f"Means over {homes['devices']} devices" if many else "Of one device"
-    rows = [
-        ("its own, as the algorithm leaves it", percent(homes["own"])),
-        ("the global one", percent(homes["global"])),
-        ("one trained on its own examples alone", percent(homes["alone"])),
-    ]
+    devices = int(homes["devices"] or 0)
+    words = f"Means over {devices} devices" if devices > 1 else "Of one device"
+    names = {"own": "its own", "global": "the global one", "alone": "one trained on its own examples alone"}
+    rows = [(name, percent(homes[key])) for key, name in names.items() if homes[key] is not None]
     return (
         f"<h2>What homes have</h2>\n<p>{words}, in held-out examples whose classes are as frequent as a home's own.</p>"
         f"\n{table(('model', 'accuracy at home'), rows)}"

@@ -69,8 +69,8 @@ class Result:
         parameters: (d,) float32 of the last model.
         model_sha256: of those, as bytes; equal for equal studies.
         pooled, local_only: figures of baselines, if they were asked for.
-        homes: mean accuracies of homes on their own classes (see ``homes``), likewise: of the model of their ``own``
-            that the algorithm leaves them, of the ``global`` one, and of one that is trained ``alone``.
+        homes: mean accuracies of homes on their own classes (see ``homes``), likewise: of the models of their ``own``,
+            None if the algorithm gives them none, of the ``global`` one, and of those that are trained ``alone``.
         per_class: figures of the last model by class.
         data: classes, numbers of examples, who has what.
         live: which servers these were, if they were live ones.
@@ -86,7 +86,7 @@ class Result:
     per_class: list[dict[str, Any]]
     pooled: Mapping[str, Any] | None = None
     local_only: Mapping[str, Any] | None = None
-    homes: Mapping[str, float] | None = None
+    homes: Mapping[str, float | None] | None = None
     live: Mapping[str, Any] | None = None
 
     @property

@@ -81,7 +81,7 @@ class Run:
     def _round(self, crew: Engine, before: Standing) -> Standing:
         number, watch, population = before.next_round, Stopwatch(self.clock), self.workshop.population
         kind = Kind.STATISTICS if self.study.head.is_solved and not before.state.solved else Kind.TRAIN
-        published = self.published(before)
+        published = Published(before.state.parameters, self.server.published(before.state))
         work = self._work(kind, published, before.state.clip_micro)
         course, buffer, parts = attendance(self.study, self.world, before, kind, work, population.learns)
         order = self._order(number, kind, course.reported, before)
@@ -207,10 +207,6 @@ class Run:
             for device, of_round in before.remembered.items():
                 if after.remembered[device] != of_round:
                     self.workshop.memories.forget(device, of_round)
-
-    def published(self, standing: Standing) -> Published:
-        """The model as devices get it."""
-        return Published(standing.state.parameters, self.server.published(standing.state))
 
     def result(self, standing: Standing) -> Result:
         """What was found, without baselines."""

@@ -106,28 +106,14 @@ class Workshop:
             found.append((device, said, bool(outcome.memory), seconds))
         return found
 
-    def part(
-        self, published: Published, device: int, number: int, remembered: int | None, staleness: int = 0
-    ) -> Outcome:
-        """A device's part in a training round.
-
-        Args:
-            published: the model that it begins from.
-            device: which.
-            number: of the round.
-            remembered: the round that its memory is of; None = it has none.
-            staleness: versions that were published since.
-        """
-        train, valid = self.population.train(device), self.population.valid(device)
-        return self.algorithm.local(
-            published.received(self.learner, staleness),
-            self.memories.read(device, remembered),
-            self.learner.descend(train, valid, self.seed, device, number),
-        )
-
     def _learned(self, order: Order, published: Published, device: int) -> Outcome:
-        """The same in an order's round; what it is to remember is kept."""
-        outcome = self.part(published, device, order.round, order.remembered.get(device), order.staleness)
+        """A device's part in a training round; what it is to remember is kept."""
+        train, valid = self.population.train(device), self.population.valid(device)
+        outcome = self.algorithm.local(
+            published.received(self.learner, order.staleness),
+            self.memories.read(device, order.remembered.get(device)),
+            self.learner.descend(train, valid, self.seed, device, order.round),
+        )
         if outcome.memory:
             share = quantise.clip(outcome.update, order.clip_micro / 1e6).share if outcome.follows else 1.0
             memory = as_sent(outcome.memory, outcome.follows, outcome.update, share)

@@ -108,6 +108,16 @@ def test_a_card_says_that_shards_were_combined_only_where_there_were_several(par
     assert [parts.records.card(number)["shards_in_the_sum"] for number in range(6)] == [None, 5, 2, 1, 1, 5]
 
 
+def test_the_card_of_a_server_of_before_can_be_written_too(parts: MainServerParts) -> None:
+    """``fanlight export --url`` asks a main server that may be older; it said nothing of shards and of solved ones."""
+    summed_in(parts, 1, ["ok", "ok", "ok"], "median")
+    card = parts.records.card(1)
+    del card["shards_in_the_sum"], card["solved_before"]
+    card["algorithm"]["combine"] = "median"
+    text = model_card.as_markdown(card)
+    assert "; shards combined by median\n" in text
+
+
 def test_a_card_and_a_page_tell_of_the_nearest_version_that_was_solved(parts: MainServerParts) -> None:
     for number in range(1, model_card.LINEAGE + 4):
         add_round(parts, number)

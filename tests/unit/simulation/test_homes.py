@@ -46,14 +46,17 @@ def test_of_the_same_global_model_ditto_leaves_homes_another_one_than_fedavg() -
     assert ditto.model_sha256 == plain.model_sha256
     assert ditto.homes["global"] == plain.homes["global"]
     assert ditto.homes["alone"] == plain.homes["alone"]
-    assert ditto.homes["own"] != plain.homes["own"]
+    assert plain.homes["own"] is None
+    assert ditto.homes["own"] is not None
 
 
 def test_where_homes_differ_their_own_models_are_better_at_home_than_the_global_one() -> None:
-    for algorithm in ("fedavg", "ditto", "fedrep"):
+    for algorithm in ("ditto", "fedper", "fedrep"):
         homes = found(algorithm=algorithm).homes
         assert homes is not None
         assert homes["devices"] == 12
+        assert homes["own"] is not None
+        assert homes["global"] is not None
         assert homes["own"] > homes["global"] + 0.02, algorithm
 
 
@@ -65,6 +68,16 @@ def test_ditto_without_a_pull_leaves_a_home_what_it_learned_by_itself() -> None:
     assert other.homes is not None
     assert one.homes["own"] == other.homes["own"]
     assert one.homes["global"] != other.homes["global"]
+
+
+def test_before_its_first_round_a_home_has_the_global_model() -> None:
+    """Two of twelve in the only round: the mean is of two own models, and of the global one ten times."""
+    homes = found(algorithm="ditto", rounds=1, cohort=2).homes
+    assert homes is not None
+    assert homes["devices"] == 12
+    assert homes["own"] is not None
+    assert homes["global"] is not None
+    assert 0 < abs(homes["own"] - homes["global"]) < 2 / 12
 
 
 def test_what_homes_have_is_the_same_after_an_interruption_and_on_any_engine(tmp_path: Path) -> None:
@@ -83,7 +96,7 @@ def test_homes_that_cheat_are_not_asked_what_they_have() -> None:
     fair, spoilt = found(), found(attack="label-flip:0.5")
     assert fair.homes is not None
     assert spoilt.homes is not None
-    assert spoilt.homes["devices"] == fair.homes["devices"] / 2
+    assert (fair.homes["devices"], spoilt.homes["devices"]) == (12, 6)
     assert found(attack="sign-flip:1").homes is None
 
 

@@ -274,7 +274,7 @@ def _origin(content: dict[str, Any]) -> list[str]:
         ),
         *([f"- Algorithm: {_algorithm(content)}"] if content["algorithm"] else []),
         *([f"- Solved: {_solution_in_words(content['solution'])}"] if content["solution"] else []),
-        *([f"- Trained on {_solved_before(content)}"] if content["algorithm"] and content["solved_before"] else []),
+        *([f"- Trained on {_solved_before(content)}"] if content["algorithm"] and content.get("solved_before") else []),
     ]
 
 
@@ -288,11 +288,11 @@ def learned_in_words(shown: dict[str, Any]) -> str:
 
 
 def _algorithm(shown: dict[str, Any]) -> str:
-    algorithm, shards = shown["algorithm"], shown["shards_in_the_sum"]
+    algorithm, shards = shown["algorithm"], shown.get("shards_in_the_sum")  # servers of before do not say it
     takes = ", ".join(f"{name} {value:g}" for name, value in algorithm["parameters"].items())
     combine = algorithm["combine"]
-    combined = "" if combine == "mean" else f"; {shards} shards combined by {combine}"
-    too_few = ", which stands no bad one of so few" if combined and shards < FEWEST[combine] else ""
+    combined = "" if combine == "mean" else f"; {f'{shards} ' if shards else ''}shards combined by {combine}"
+    too_few = ", which stands no bad one of so few" if combined and shards and shards < FEWEST[combine] else ""
     return f"{algorithm['title']}{f' ({takes})' if takes else ''}{combined}{too_few}"
 
 
