@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Final
 
+from fanlight.protocol.aggregator_round import State
 from fanlight.protocol.closing import OutcomeForDevice, stored_close
 from fanlight.protocol.exchange import PREFIX, Welcome
 from fanlight.protocol.report import Receipt, report_id
@@ -32,6 +33,8 @@ _TAKEN_AGAIN: Final = SAME_BYTES | {Route.ASKED, Route.ENROLLED, Route.ENDED}
 """Whoever asks again is not refused; the others ask about a present state, or tell of one."""
 _TOO_MUCH: Final = frozenset({408, 429, 503, 507})
 """Statuses that say nothing against a request: it is to come again."""
+_OVER: Final = frozenset(f"round-{state}" for state in State if state not in (State.OFFERED, State.COLLECTING))
+"""Slugs that tell a device how far its round is instead."""
 _NO_MEMBER: Final = frozenset({"left", "revoked", "not-enrolled", "not-confirmed"})
 
 
@@ -63,8 +66,8 @@ def _is_allowed(view: View, request: Request, refusal: Refusal) -> bool:
 
 
 def _came_too_late(world: World, request: Request, refusal: Refusal) -> bool:
-    """Was it a question what is there of a report, and the round closed before there was all of it?"""
-    if (request.route, refusal.slug) != (Route.ASKED, "round-closed"):
+    """Was it a question what is there of a report, and was the round closed before there was all of it?"""
+    if request.route is not Route.ASKED or refusal.slug not in _OVER:
         return False
     return not any(reply[OFFSET_BYTES:] for reply in world.witness.answers[request])
 

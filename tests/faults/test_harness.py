@@ -40,6 +40,7 @@ from tests.faults.mutations import (
 )
 from tests.faults.operations import (
     Abandon,
+    Answer,
     Cheat,
     CloseEarly,
     Conduct,
@@ -127,9 +128,30 @@ ASKED_AND_TOO_LATE: list[Operation] = [
 is closed. Nothing had been acknowledged; the law held the question for one that must always be answered alike."""
 
 
-def test_who_asks_again_when_a_round_is_closed_may_hear_that(simulation: Simulation) -> None:
-    view = simulation.run(ASKED_AND_TOO_LATE, 0, Scenario.IN_PARTS)
-    assert [record.state for record in view.main.values()] == ["complete"]
+ASKED_AND_MUCH_TOO_LATE: list[Operation] = [
+    Rule("always"),
+    Everybody(),
+    Conduct(),
+    Follow(),
+    Upset(AGGREGATOR, MAIN, Mishap.DROP_REQUEST, Route.RELEASE),
+    Conduct(),
+    Upset(NAMES[0], AGGREGATOR, Mishap.DROP_REQUEST, Route.REPORT),
+    Answer(NAMES[0]),
+    Everybody(),
+    Upset(AGGREGATOR, MAIN, Mishap.DROP_REPLY, Route.RELEASE),
+    CloseEarly(),
+    Release(),
+    Everybody(),
+]
+"""The same, when its sum had been released already."""
+
+
+@pytest.mark.parametrize("operations", [ASKED_AND_TOO_LATE, ASKED_AND_MUCH_TOO_LATE])
+def test_who_asks_again_when_a_round_is_closed_may_hear_that(
+    simulation: Simulation, operations: Sequence[Operation]
+) -> None:
+    view = simulation.run(operations, 0, Scenario.IN_PARTS)
+    assert "complete" in {record.state for record in view.main.values()}
 
 
 @pytest.mark.parametrize(("receipt", "slug"), [(b"receipt", "round-closed"), (b"", "second-report")])
