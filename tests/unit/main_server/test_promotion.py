@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from fanlight.errors import FanlightError, NotFound, NotPossibleNow, SettingsError
 from fanlight.services.main_server import device_models
@@ -159,3 +160,25 @@ def test_a_file_edited_by_hand_is_not_overwritten(parts: MainServerParts, folder
     with pytest.raises(NotPossibleNow, match="edited by hand"):
         parts.service.change_policy(k_min=6)
     assert json.loads(path.read_text())["policy"]["k_min"] == 9
+
+
+def test_a_server_starts_with_a_task_of_too_few_shards_warns_and_can_be_corrected(
+    parts: MainServerParts, folder: Path
+) -> None:
+    """The last release allowed such a task."""
+    parts.service.close()
+    path = folder / "main" / "task.json"
+    old = json.loads(path.read_text())
+    old["algorithm"]["combine"] = "median"
+    path.write_text(json.dumps(old))
+    for warnings in (1, 0):
+        with capture_logs() as lines:
+            _app, again = create_app(MainServerSettings(state=folder / "main"))
+        said = [line["problem"] for line in lines if line["log_level"] == "warning"]
+        assert len(said) == warnings
+        assert all("the policy must say shards=always" in problem for problem in said)
+        again.service.change_policy(paused=True)
+        again.service.change_policy(shards="always")
+        with pytest.raises(SettingsError, match="shards=always"):
+            again.service.change_policy(shards="never")
+        again.service.close()

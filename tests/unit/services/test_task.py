@@ -11,6 +11,7 @@ import pytest
 from fanlight.cli.demo_policy import write_policy
 from fanlight.cli.fine_tune_option import fine_tune_fields
 from fanlight.cli.task_options import (
+    Choices,
     Pictures,
     algorithm_fields,
     augmentation_fields,
@@ -197,8 +198,36 @@ def test_shards_are_combined_where_every_round_has_enough_of_them(
         enough.with_policy(**{"shards": "after-failure", "most_shards": 4, "cohort_size": 0, **policy})
     assert enough.with_algorithm({"name": "fedavg"}).with_policy(**policy).algorithm.combine == "mean"
     assert Task.model_validate_json(enough.to_json()) == enough
-    with pytest.raises(ValueError, match="stands a bad shard"):
-        Task.model_validate(enough.model_dump() | {"policy": enough.policy.model_dump() | {"shards": "after-failure"}})
+    assert not enough.flaw
+
+
+@pytest.mark.parametrize(
+    ("combine", "policy"), [("median", {"shards": "after-failure"}), ("krum", {"shards": "always", "most_shards": 4})]
+)
+def test_a_task_from_before_shards_had_to_be_enough_goes_on_and_can_be_corrected(
+    combine: str, policy: dict[str, object], tmp_path: Path
+) -> None:
+    """The last release made such files, for federations and for demos; nobody is to be stuck with one."""
+    path, fields = tmp_path / TASK_FILE, json.loads(Task.default(classes=("a", "b"), demo=True).to_json())
+    fields["algorithm"]["combine"] = combine
+    fields["policy"] |= policy
+    old = json.dumps(fields)
+    path.write_text(old)
+    path.chmod(0o600)
+    task = Task.load(path)
+    assert task.flaw.startswith(f"combine={combine} stands a bad shard only of ")
+    paused = task.with_policy(paused=True)
+    assert (paused.policy.paused, paused.flaw) == (True, task.flaw)
+    with pytest.raises(SettingsError, match=f"combine={combine} stands"):
+        task.with_algorithm({"name": "fedprox", "combine": combine})
+    assert not task.with_algorithm({"name": "fedavg"}).flaw
+    assert not task.with_policy(shards="always", most_shards=5).flaw
+    for given in (None, "fedavg", "fedavg:combine=median", "fedavg:combine=krum"):
+        path.write_text(old)
+        write_policy(tmp_path, 1, Choices(algorithm_fields(given)))
+        after = Task.load(path)
+        assert after.policy.rounds == 1
+        assert after.flaw == (task.flaw if given is None else "")
 
 
 def test_all_of_a_head_cannot_stay_at_home() -> None:

@@ -85,6 +85,8 @@ def create_app(
     """
     identity = moved(load_server_identity(settings.state, Role.MAIN), main_url=settings.main_url)
     service = MainService(settings.state, identity, clock, monotonic, random_bytes)
+    if service.task.flaw:
+        log.warning("rounds lack the shards that are to be combined", problem=service.task.flaw)
     conductor = Conductor(service)
     overview, steps = Overview(service, conductor), Steps(service, conductor)
     records = Records(service, conductor.course)

@@ -124,16 +124,6 @@ class Task(Section):
             )
         return self
 
-    @model_validator(mode="after")
-    def _check_shards(self) -> Task:
-        combine = self.algorithm.combine
-        if lacks := self.policy.lacks_for(combine):
-            raise ValueError(
-                f"combine={combine} stands a bad shard only of {FEWEST[combine]} or more, so the policy must say "
-                f"{' and '.join(lacks)}; else choose combine=mean"
-            )
-        return self
-
     @classmethod
     def default(
         cls, *, classes: tuple[str, ...], picture_size: int = 128, demo: bool = False, head: HeadName = "softmax"
@@ -153,7 +143,7 @@ class Task(Section):
 
     @classmethod
     def load(cls, path: Path) -> Task:
-        """Read ``task.json``.
+        """Read ``task.json``, also one from before the policy was held against ``combine``; see ``flaw``.
 
         Raises:
             SettingsError: missing, too long, not JSON, or a field unknown or out of range; names the field.
@@ -171,12 +161,13 @@ class Task(Section):
 
         Raises:
             SettingsError: an unknown field, a value out of range, or two that do not go together, or not with how the
-                algorithm combines shards.
+                algorithm combines shards, if they did before.
         """
         try:
-            return self._with(policy=Policy.model_validate(self.policy.model_dump() | changes))
+            changed = self._with(policy=Policy.model_validate(self.policy.model_dump() | changes))
         except ValidationError as error:
             raise _explain(error, "the task's policy") from error
+        return changed if self.flaw else _without_flaw(changed, "the task's policy")  # one can always pause
 
     def with_algorithm(self, choice: Mapping[str, Any]) -> Task:
         """The same task with another algorithm; ``choice`` has the fields of ``AlgorithmChoice``.
@@ -186,9 +177,10 @@ class Task(Section):
                 does not have the shards that it combines.
         """
         try:
-            return self._with(algorithm=AlgorithmChoice.model_validate(dict(choice)))
+            changed = self._with(algorithm=AlgorithmChoice.model_validate(dict(choice)))
         except ValidationError as error:
             raise _explain(error, "the task's algorithm") from error
+        return _without_flaw(changed, "the task's algorithm")
 
     def with_augmentation(self, choice: Mapping[str, Any]) -> Task:
         """The same task with pictures varied in another way; ``choice`` has the fields of ``AugmentationChoice``.
@@ -259,6 +251,19 @@ class Task(Section):
         fields = {name: getattr(self, name) for name in Task.model_fields}  # a copy would have the old plan with it
         return Task(**{**fields, **changes})
 
+    @property
+    def flaw(self) -> str:
+        """What the policy must say before rounds have the shards that the algorithm combines; empty if they have.
+
+        Only a file from before this was checked, or one edited by hand, has such a flaw; its rounds have fewer shards.
+        """
+        combine = self.algorithm.combine
+        lacks = " and ".join(self.policy.lacks_for(combine))
+        return lacks and (
+            f"combine={combine} stands a bad shard only of {FEWEST[combine]} or more, so the policy must say {lacks}; "
+            "else choose combine=mean"
+        )
+
     def check_at_home(self) -> None:
         """See whether the algorithm can work on a head, where that is all that learns.
 
@@ -327,4 +332,14 @@ def _explain(error: ValidationError, where: str) -> SettingsError:
         )
         for problem in error.errors(include_url=False, include_input=False)[:5]
     )
+    return _wrong(where, problems)
+
+
+def _without_flaw(task: Task, where: str) -> Task:
+    if task.flaw:
+        raise _wrong(where, task.flaw)
+    return task
+
+
+def _wrong(where: str, problems: str) -> SettingsError:
     return SettingsError(f"{where}: {problems}.", next="Correct it; docs/settings.md lists what there is.")
