@@ -31,7 +31,11 @@ def server(
     folder: Path, *, demo: bool = False, classes: tuple[str, ...] = CLASSES, head: HeadName = "softmax"
 ) -> tuple[FastAPI, MainServerParts]:
     """A main server with its pages, which nobody listens to."""
-    task = Task.default(classes=classes, demo=demo, head=head)
+    return server_of(folder, Task.default(classes=classes, demo=demo, head=head))
+
+
+def server_of(folder: Path, task: Task) -> tuple[FastAPI, MainServerParts]:
+    """As ``server``, with any task."""
     init_federation(
         folder, main_url="http://localhost:8000", aggregator_url="http://localhost:8003", task_json=task.to_json()
     )
@@ -100,8 +104,7 @@ def measure(parts: MainServerParts, number: int, received: list[list[int]], loca
 def _add_version(parts: MainServerParts, tx: Connection, number: int, supporters: Sequence[int]) -> None:
     models = parts.service.models
     plan = parts.service.task.plan
-    size = plan.features * len(plan.classes) + len(plan.classes)
     having = np.array(supporters or [5] * len(plan.classes))
-    totals = Totals(count=5, steps=np.ones(size, np.int32), unit=0.01, supporters=having)
+    totals = Totals(count=5, steps=np.ones(plan.parameters, np.int32), unit=0.01, supporters=having)
     models.add(tx, totals, models.current(tx).sha256, number, 1_800_000_010.0 + number)
     models.publish(tx, number)

@@ -29,6 +29,8 @@ from fanlight.services.main_server.app import create_app
 from fanlight.services.main_server.fine_tuning import MOST_PICTURES, FineTuning, check_at_home, first_tensors
 from fanlight.services.main_server.settings import MainServerSettings
 from fanlight.services.main_server.task import Task
+from fanlight.storage.tables import main as tables
+from tests.unit.main_server.past import add_round, measure, server_of
 
 TASK = Task.default(classes=("a", "b", "c"), picture_size=64)
 LAST_BLOCK = 1_013_696
@@ -114,6 +116,40 @@ def test_the_whole_head_can_stay_at_home_once_the_global_one_has_learned(
         task = TASK.with_algorithm({"name": given, "parameters": {"personal": 2.0}})
         with pytest.raises(SettingsError, match="whole head"):
             tuned(compiled, task=task)
+
+
+def test_with_the_whole_head_at_home_nothing_goes_back_to_a_head_that_knows_nothing(
+    tmp_path: Path, compiled: CompiledBackbone
+) -> None:
+    """Neither the operator nor a rule: the global head would stay zero for ever."""
+    whole = {"name": "fedper", "parameters": {"personal": 2}}
+    _app, parts = server_of(tmp_path / "federation", tuned(compiled, task=Task.default(classes=("a", "b"))))
+    service = parts.service
+    for number in (1, 2):
+        add_round(parts, number)
+    add_round(parts, 3, state="open", kind="measure")
+    assert not service.make_current(0), "it waits for the end of the round"
+    with pytest.raises(SettingsError, match="the whole head stays there"):
+        service.change_algorithm(**whole)
+    assert not service.make_current(2)
+    service.change_algorithm(**whole)
+    with service.database.transaction() as tx:
+        tx.execute(tables.rounds.update().where(tables.rounds.c.number == 3).values(state="abandoned", ended_at=4.0))
+    with pytest.raises(SettingsError, match="the whole head stays there"):
+        service.make_current(0)
+    service.change_policy(stop_on_drop_points=5)
+    best, worst = [[50, 10], [10, 80]], [[10, 50], [80, 10]]
+    for number, figures in ((1, best), (2, worst)):
+        measure(parts, number, figures)
+    with service.database.transaction() as tx:
+        assert parts.conductor.course.stop(tx)
+        assert service.models.current(tx).number == 2
+    held = parts.overview.status()["held"]
+    assert (held["reason"], held["message"][-21:]) == ("dropped", "Version 2 is current.")
+    assert service.make_current(1), "which knows something"
+    service.change_algorithm(name="fedavg")
+    assert service.make_current(0)
+    service.close()
 
 
 @pytest.mark.parametrize("head", ["analytic", "prototypes"])

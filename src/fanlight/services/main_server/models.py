@@ -89,14 +89,18 @@ class Models:
         fits = found == (plan.head, plan.classes, plan.backbone_hash.hex(), plan.picture_size, plan.features)
         return fits and model.layout.size == plan.parameters
 
-    def check_algorithm(self, tx: Connection, algorithm: Algorithm) -> None:
-        """See whether an algorithm can work on the tensors of the current version.
+    def check_algorithm(self, tx: Connection, algorithm: Algorithm, version: Version) -> None:
+        """See whether an algorithm can work on the tensors of a version.
 
         Raises:
             SettingsError: see ``fine_tuning.check_at_home``.
         """
-        model = decode(self.file_of(tx, self.current(tx).number), own=False)
+        model = decode(self.file_of(tx, version.number), own=False)
         check_at_home(algorithm, model.layout, knows_nothing=not model.weight.any())
+
+    def check_goes_on(self, tx: Connection, version: Version) -> None:
+        """See whether the task's algorithm can work on the tensors of a version; raises as ``check_algorithm``."""
+        self.check_algorithm(tx, self._tasks.task.algorithm.algorithm, version)
 
     def begin_line(self, tx: Connection, now: float) -> int:
         """Make a version that knows nothing, and make it the current one; its number."""

@@ -69,6 +69,7 @@ class Promotion:
         Raises:
             NotFound: there is no such version.
             NotPossibleNow: it is current already or not published, or a round is under way that has reports.
+            SettingsError: the task's algorithm can make nothing of it.
         """
         with self._database.transaction() as tx:
             version = self._models.version(tx, number)
@@ -101,10 +102,18 @@ class Promotion:
         return True
 
     def restore(self, tx: Connection, number: int, reason: Reason) -> bool:
-        """Between two rounds: make version ``number`` current because a rule says so; returns whether it was not."""
+        """Between two rounds: make version ``number`` current because a rule says so; returns whether it has become so.
+
+        One that the task's algorithm can make nothing of does not: no rule may choose what nobody can.
+        """
+        version = self._models.version(tx, number)
         if number == self._models.current(tx).number:
             return False
-        self._change(tx, self._models.version(tx, number), reason)
+        try:
+            self._models.check_goes_on(tx, version)
+        except SettingsError:
+            return False
+        self._change(tx, version, reason)
         return True
 
     @staticmethod
@@ -163,6 +172,7 @@ class Promotion:
                 slug="current-already",
                 next="Devices fetch it already. For another one, choose it among all versions (/models).",
             )
+        self._models.check_goes_on(tx, version)
 
     def _change(self, tx: Connection, version: Version, reason: Reason) -> None:
         before = self._models.current(tx).number

@@ -178,10 +178,12 @@ class MainService:
 
         Raises:
             NotPossibleNow: it has reports.
-            SettingsError: the algorithm makes nothing of the current version's tensors.
+            SettingsError: the algorithm makes nothing of the tensors of the version that the next round starts from.
         """
         with self.database.transaction() as tx:
-            self.models.check_algorithm(tx, self.task.with_algorithm(choice).algorithm.algorithm)
+            waiting = self.promotion.waiting(tx)
+            start = self.models.current(tx) if waiting is None else self.models.version(tx, waiting)
+            self.models.check_algorithm(tx, self.task.with_algorithm(choice).algorithm.algorithm, start)
         return self._change_plan(
             lambda task: task.with_algorithm(choice), lambda: self._tasks.change_algorithm(**choice)
         )
