@@ -107,10 +107,17 @@ def _start(
     return servers | devices
 
 
-def _begin_with_all(survival: Survival, main: OwnerClient, devices: int) -> None:
-    """Let rounds open when all devices have joined, or when it takes too long."""
-    deadline = time.monotonic() + _START_S
-    while main.get("/api/v1/status")["members"] < devices and time.monotonic() < deadline:
+def _begin_with_all(survival: Survival, main: OwnerClient, devices: int, limit_s: float = _START_S) -> None:
+    """Let rounds open when all devices have joined that have not left for good, or after ``limit_s``, and say so."""
+    deadline = time.monotonic() + limit_s
+    while True:
+        status = main.get("/api/v1/status")
+        joined, gone = status["members"], status["devices"]["left"] + status["devices"]["revoked"]
+        if joined + gone >= devices:
+            break
+        if time.monotonic() >= deadline:
+            say(f"Only {joined} of {devices - gone} devices have joined after {limit_s:.0f} s; it begins with these.")
+            break
         survival.check()
         time.sleep(_TICK_S)
     main.post("/api/v1/go-on")

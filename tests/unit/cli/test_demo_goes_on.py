@@ -76,9 +76,27 @@ def test_why_no_round_opens_is_said_once(world: World) -> None:
     assert screen.getvalue().count("Rounds are paused.") == 2
 
 
-def test_a_demo_that_combines_shards_begins_when_all_devices_have_joined() -> None:
+def joining(*members: int, left: int = 0, revoked: int = 0) -> Mock:
+    """A main server that says so many members, one number each time it is asked."""
     main = Mock(spec=OwnerClient)
-    main.get.side_effect = [{"members": members} for members in (0, 2, 5, 6)]
+    gone = {"left": left, "revoked": revoked}
+    main.get.side_effect = [{"members": number, "devices": gone} for number in members]
+    return main
+
+
+@pytest.mark.parametrize(("members", "gone"), [((0, 2, 5, 6), {}), ((3, 4), {"left": 1, "revoked": 1})])
+def test_a_demo_that_combines_shards_begins_when_all_devices_have_joined(
+    members: tuple[int, ...], gone: dict[str, int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    main = joining(*members, **gone)
     _begin_with_all(Mock(spec=Survival), main, 6)
-    assert [name for name, _arguments, _options in main.mock_calls] == ["get"] * 4 + ["post"]
+    assert [name for name, _arguments, _options in main.mock_calls] == ["get"] * len(members) + ["post"]
     main.post.assert_called_once_with("/api/v1/go-on")
+    assert capsys.readouterr().err == ""
+
+
+def test_a_demo_that_waits_for_too_long_says_with_how_many_it_begins(capsys: pytest.CaptureFixture[str]) -> None:
+    main = joining(4, left=1)
+    _begin_with_all(Mock(spec=Survival), main, 6, limit_s=0)
+    main.post.assert_called_once_with("/api/v1/go-on")
+    assert capsys.readouterr().err == "Only 4 of 5 devices have joined after 0 s; it begins with these.\n"
