@@ -116,7 +116,7 @@ def learning_router(console: Console, role: DeviceRole) -> APIRouter:
     @router.get(TAKEN_FOR)
     def pictures(request: Request, owner: Reader, model: Which, shows: int, named: int) -> Response:
         found = trying.taken_for(model, shows, named)
-        classes = trying.models()[model].classes
+        classes = trying.models().heads[model].classes
         return console.page(
             request,
             owner,

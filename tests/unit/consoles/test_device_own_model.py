@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from sqlalchemy import update
+
+from fanlight.storage.tables.device import memories
 from tests.unit.consoles.federation import Page
 from tests.unit.consoles.joined_device import joined_device
 from tests.unit.consoles.test_device_learning import jpeg, try_it
@@ -44,4 +47,25 @@ def test_pages_say_whose_model_answers(tmp_path: Path) -> None:
     assert "2 suggestions are from another model; this home's own of round 2 is here" in text(
         "/pictures?state=suggested"
     )
+    role.stop()
+
+
+def test_pages_work_though_the_own_model_is_damaged(tmp_path: Path) -> None:
+    """Most of all those where one labels."""
+    federation = ditto_federation(tmp_path / "federation")
+    browser, role = joined_device(federation, tmp_path)
+    turn(role)
+    role.library.refresh()
+    takes_part(federation, role, version(1, (1, 1)))
+    put_in(browser, ("a.png", png(1)))
+    press(browser, do="suggest")
+    done(role, latest(role))
+    with role.store.database.transaction() as tx:
+        tx.execute(update(memories).values(content=b"\0"))
+    picture = next(iter(role.library.suggestions())).sha256
+    pages = ("/", "/learning", "/own", "/pictures", "/pictures?state=suggested", f"/pictures/{picture}")
+    assert {path: browser.get(path).status_code for path in pages} == dict.fromkeys(pages, 200)
+    assert browser.get("/api/v1/learning").json()["answers"] is None
+    press(browser, picture=[picture], assign="dark")
+    assert role.library.picture(picture).label == "dark"
     role.stop()

@@ -20,6 +20,7 @@ from tests.unit.device.joined import turn
 
 DITTO = PlannedAlgorithm(name="ditto", parameters=(("pull", 100_000),), steps=False)
 FEDPER = PlannedAlgorithm(name="fedper", parameters=(("personal", 1_000_000),), steps=False)
+FEDREP = PlannedAlgorithm(name="fedrep", parameters=(("personal", 1_000_000),), steps=False)
 
 
 def ditto_federation(folder: Path, algorithm: PlannedAlgorithm = DITTO) -> FakeFederation:

@@ -19,7 +19,7 @@ from fanlight.services.device.role import DeviceRole
 from fanlight.services.device.try_it import TryIt
 from tests.unit.device.federation import NOW, FakeFederation
 from tests.unit.device.joined import done, turn
-from tests.unit.device.own_models import DITTO, FEDPER, ditto_federation, sends, takes_part, vector, version
+from tests.unit.device.own_models import DITTO, FEDPER, FEDREP, ditto_federation, sends, takes_part, vector, version
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def own_round(device: DeviceRole) -> int | None:
     return answering.own.round if answering.own else None
 
 
-@pytest.mark.parametrize("algorithm", [DITTO, FEDPER])
+@pytest.mark.parametrize("algorithm", [DITTO, FEDPER, FEDREP])
 def test_it_answers_from_the_round_on_that_it_was_in(tmp_path: Path, drawn: Path, algorithm: PlannedAlgorithm) -> None:
     federation = ditto_federation(tmp_path / "federation", algorithm)
     device = federation.device(tmp_path / "device", drawn)
@@ -58,7 +58,7 @@ def test_it_answers_from_the_round_on_that_it_was_in(tmp_path: Path, drawn: Path
     turn(device)
     assert own_round(device) == 1
     np.testing.assert_array_equal(vector(device.rounds.answering().model), local)
-    title = {"ditto": "Ditto", "fedper": "FedPer"}[algorithm.name]
+    title = {"ditto": "Ditto", "fedper": "FedPer", "fedrep": "FedRep"}[algorithm.name]
     told = status.learning(device)["answers"]
     assert told["words"] == f"This home's own model ({title}, learned in round 1)"
     assert told["own"] == {"algorithm": title, "round": 1, "learned_at": NOW}
@@ -82,7 +82,23 @@ def test_it_stays_that_of_the_last_released_round_while_another_is_trained_for(
     assert dict(answers["own"].scores)["dark"] > 0.05
     assert dict(answers["global"].scores)["dark"] < 0.001
     assert answers["global"].learned is None
-    np.testing.assert_array_equal(vector(TryIt(device).models()["own"]), first)
+    np.testing.assert_array_equal(vector(TryIt(device).models().heads["own"]), first)
+
+
+def test_an_answer_names_the_round_of_the_model_that_gave_it(
+    federation: FakeFederation, device: DeviceRole, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though a round ends between the choice of the models and their answer."""
+    takes_part(federation, device, version(1, (1, 1)))
+    trying = TryIt(device)
+    models = trying.models()
+    takes_part(federation, device, version(2, (1, 2)))
+    assert own_round(device) == 2
+    monkeypatch.setattr(trying, "models", lambda: models)
+    picture = next(device.pictures.folder.glob("dark/*.png")).read_bytes()
+    learned = {answer.which: answer.learned for answer in trying.look(picture).answers}["own"]
+    assert learned is not None
+    assert learned.round == 1
 
 
 def test_a_round_without_its_report_brings_none(federation: FakeFederation, device: DeviceRole) -> None:

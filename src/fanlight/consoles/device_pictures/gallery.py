@@ -23,6 +23,7 @@ from fanlight.services.device.library.adding import MAX_TOTAL_BYTES
 from fanlight.services.device.library.library import SUGGEST, Library
 from fanlight.services.device.library.records import Added, Filter, Page, Picture, Problem, State
 from fanlight.services.device.role import DeviceRole
+from fanlight.services.device.status import answering
 from fanlight.services.device.upload_form import BY_FOLDER, Upload, uploaded
 from fanlight.services.http.owner import Owner, require_owner_post
 from fanlight.services.http.problems import status_of, wants_html
@@ -138,6 +139,7 @@ def _context(role: DeviceRole, view: Asked) -> dict[str, Any]:
     counts = library.counts()
     classes, names = library.classes, library.names
     held, reading = role.store.held, library.reading_job
+    answers = answering(role)
     version = held.version if held else None
     kept = sum(count for state, count in counts.states.items() if state != State.DELETED)
     return {
@@ -182,8 +184,8 @@ def _context(role: DeviceRole, view: Asked) -> dict[str, Any]:
         "waiting": counts.states[State.UNLABELLED],
         "deleted": counts.states[State.DELETED],
         "model_version": version,
-        "own_model": role.rounds.answering().own if held else None,
-        "outdated": library.outdated_suggestions() if held else 0,
+        "own_model": answers and answers.own,
+        "outdated": library.outdated_suggestions() if answers else 0,
         "job": reading or role.jobs.latest(SUGGEST),
     }
 

@@ -9,6 +9,7 @@ from fanlight import __version__
 from fanlight.errors import DataError, FanlightError
 from fanlight.protocol.closing import Outcome, SignedOutcome
 from fanlight.services.device.learned import Held, StoredCounts
+from fanlight.services.device.own_model import Answering
 from fanlight.services.device.past import RoundLine
 from fanlight.services.device.pictures import Overview, planned
 from fanlight.services.device.refusals import REFUSALS
@@ -173,7 +174,7 @@ def learning(role: DeviceRole, newest: int | None = None) -> dict[str, Any]:
             "before": held.before
             and {"version": held.before.version, "metrics": _metrics(held.before.measured, classes)},
         },
-        "answers": held and _answers(role),
+        "answers": _answers(role),
         "local": prepared
         and {
             "from_version": prepared.model_version,
@@ -190,13 +191,17 @@ def learning(role: DeviceRole, newest: int | None = None) -> dict[str, Any]:
     }
 
 
-def _answers(role: DeviceRole) -> dict[str, Any] | None:
-    """Which model answers here, where it is asked for anything but a comparison; None where it cannot be read."""
+def answering(role: DeviceRole) -> Answering | None:
+    """What answers here, where it is asked for anything but a comparison; None where there is none to be read."""
     try:
-        found = role.rounds.answering()
+        return role.rounds.answering()
     except FanlightError:  # the step that needs it says so
         return None
-    return {"version": found.model.version, "words": found.words, "own": found.own and found.own.as_json()}
+
+
+def _answers(role: DeviceRole) -> dict[str, Any] | None:
+    found = answering(role)
+    return found and {"version": found.model.version, "words": found.words, "own": found.own and found.own.as_json()}
 
 
 def _variants(role: DeviceRole) -> int:

@@ -14,20 +14,21 @@ Nothing is kept: neither the picture, nor the session, whose memory a small devi
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from fanlight.errors import NotFound, NotPossibleNow
+from fanlight.errors import FanlightError, NotFound
 from fanlight.learning import pictures
 from fanlight.learning.backbones import CompiledBackbone
 from fanlight.learning.feature_cache import FeatureCache
 from fanlight.learning.features import open_session
 from fanlight.learning.heads import SoftmaxHead, softmax
-from fanlight.learning.home_model import Certainty
+from fanlight.learning.home_model import Certainty, HomeModel
 from fanlight.learning.inverted_bottlenecks import FEATURES_OUTPUT, INPUT, MAP_OUTPUT
 from fanlight.learning.model_file import HeadModel
 from fanlight.learning.tail import TunedExtractor
@@ -92,6 +93,20 @@ class Tried:
     answers: tuple[Answer, ...]
 
 
+class Models(NamedTuple):
+    """The models that a device holds at one moment, and what is said with their answers.
+
+    Attributes:
+        heads: by what they are, the global one always among them.
+        learned: where the own one comes from; see ``Answer``.
+        home: the one with the home's names, which tells strangers.
+    """
+
+    heads: Mapping[Which, HeadModel]
+    learned: OwnModel | None
+    home: HomeModel | None
+
+
 class TryIt:
     """Asks the models that a device holds.
 
@@ -102,19 +117,19 @@ class TryIt:
     def __init__(self, role: DeviceRole) -> None:
         self._role = role
 
-    def models(self) -> dict[Which, HeadModel]:
+    def models(self) -> Models:
         """The models there are: with the home's names, its own, if they still fit the task, and the global one.
 
         The own one is what the algorithm gives this home and answers here; else what was trained here last, to compare.
 
         Raises:
-            NotPossibleNow: the main server has not sent a model yet.
+            NotPossibleNow: the main server has not sent a model yet. ModelError, StorageError: one cannot be read.
         """
-        held, learner, learned = self._role.rounds.held(), self._role.rounds.learner, self._own()
+        held, learner, home = self._role.rounds.held(), self._role.rounds.learner, self._role.home.usable()
+        learned = learner.answering(held).own
         own, current = learned.model if learned else learner.last_local(held), learner.global_model(held)
-        home = self._role.home.usable()
         found: dict[Which, HeadModel | None] = {"home": home.head if home else None, "own": own, "global": current}
-        return {which: model for which, model in found.items() if model is not None}
+        return Models({which: model for which, model in found.items() if model is not None}, learned, home)
 
     def look(self, data: bytes, name: str = "the picture") -> Tried:
         """What the models say about the picture with these bytes.
@@ -127,17 +142,17 @@ class TryIt:
             NotPossibleNow: there is no model. ModelError, StorageError: model or disk cannot be used.
         """
         models = self.models()
-        size = models["global"].picture_size
+        size = models.heads["global"].picture_size
         pixels = pictures.load(data, size, name=name)
         shown = _as_shown(data, name)
         seen: dict[str, tuple[Floats, Floats]] = {}  # all models have the same backbone, unless it learns
-        for model in models.values():
+        for model in models.heads.values():
             if model.tuned_sha256 not in seen:
                 seen[model.tuned_sha256] = self._see(model, pixels)
         answers = []
-        for which, model in models.items():
+        for which, model in models.heads.items():
             features, places = seen[model.tuned_sha256]
-            answers.append(self._told(_answer(which, model, features, places, shown), features))
+            answers.append(_told(_answer(which, model, features, places, shown), models, features))
         return Tried(_jpeg(shown), tuple(answers))
 
     def _see(self, model: HeadModel, pixels: NDArray[np.uint8]) -> tuple[Floats, Floats]:
@@ -150,18 +165,19 @@ class TryIt:
     def kept(self, sha256: str) -> list[Answer]:
         """What the models say about a picture whose features are kept, without a heat map.
 
-        Nothing where they are not, or where there is no model.
+        Nothing where they are not, or where there is no model, or one cannot be read.
 
         Args:
             sha256: of the file, in hexadecimal.
         """
         try:
             models = self.models()
-        except NotPossibleNow:
+        except FanlightError:  # whoever asks is told; the picture can be looked at and labelled all the same
             return []
-        found = {which: self._features(model).get(sha256) for which, model in models.items()}
+        heads = models.heads
+        found = {which: self._features(model).get(sha256) for which, model in heads.items()}
         asked = {which: x[None] for which, x in found.items() if x is not None}
-        return [self._told(_scores(which, models[which], x), x) for which, x in asked.items()]
+        return [_told(_scores(which, heads[which], x), models, x) for which, x in asked.items()]
 
     def taken_for(self, which: Which, truth: int, named: int) -> list[str]:
         """Test pictures of class ``truth`` that a model names ``named``, by SHA-256; those that were measured before.
@@ -173,7 +189,7 @@ class TryIt:
             NotPossibleNow, DataError, ModelError, StorageError.
         """
         held, learner = self._role.rounds.held(), self._role.rounds.learner
-        model = learner.last_local(held) if which == "own" else self.models().get(which)
+        model = learner.last_local(held) if which == "own" else self.models().heads.get(which)
         if model is None or not (0 <= truth < len(model.classes) and 0 <= named < len(model.classes)):
             raise NotFound("There is no such model or class.", next="Open the page Learning.")
         cache = self._features(model)
@@ -182,16 +198,6 @@ class TryIt:
         head = model.head
         read = [(sha256, model.read(x[None])) for sha256, x in rows if x is not None]
         return [sha256 for sha256, x in read if int(head.logits(x)[0].argmax()) == named]
-
-    def _told(self, answer: Answer, features: Floats) -> Answer:
-        """The answer, with whether the home's model takes it for a stranger, and where an own model comes from."""
-        if answer.which == "own":
-            return replace(answer, learned=self._own())
-        home = self._role.home.usable() if answer.which == "home" else None
-        return answer if home is None else replace(answer, certainty=home.certainties(features)[0])
-
-    def _own(self) -> OwnModel | None:
-        return self._role.rounds.answering().own
 
     def _features(self, model: HeadModel) -> FeatureCache | TunedExtractor:
         state, features = self._role.settings.state, model.weight.shape[0]
@@ -220,6 +226,15 @@ def heat(places: Floats, head: SoftmaxHead, label: int) -> Floats:
     strongest = float(shares.max())
     result: Floats = ((shares - shares.min()) / strongest if strongest > 0 else shares).astype(np.float32)
     return result
+
+
+def _told(answer: Answer, models: Models, features: Floats) -> Answer:
+    """The answer, with whether the home's model takes it for a stranger, and where an own model comes from."""
+    if answer.which == "own":
+        return replace(answer, learned=models.learned)
+    if answer.which == "home" and models.home is not None:
+        return replace(answer, certainty=models.home.certainties(features)[0])
+    return answer
 
 
 def _answer(which: Which, model: HeadModel, features: Floats, places: Floats, shown: Image.Image) -> Answer:
