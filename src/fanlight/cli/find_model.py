@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from fanlight.cli.demo_folder import newest_demo
 from fanlight.cli.role_database import first_row
-from fanlight.errors import MalformedMessage, ModelError, NotFound, StorageError, UsageError
+from fanlight.errors import FanlightError, ModelError, NotFound, StorageError, UsageError
 
 if TYPE_CHECKING:
     from fanlight.learning.home_model import HomeModel
@@ -72,7 +72,7 @@ def find_own(role: Path, content: bytes) -> OwnModel | None:
         role: its state folder. content: the file of its global model.
 
     Raises:
-        ModelError: it is damaged.
+        ModelError: it cannot be read, or this release does not know the algorithm.
     """
     from fanlight.services.device.own_model import read_own_model
 
@@ -80,8 +80,13 @@ def find_own(role: Path, content: bytes) -> OwnModel | None:
         if first_row(role / _DATABASE, _HELD) is None:
             return None
         return read_own_model(role, content)
-    except (sqlite3.DatabaseError, StorageError, MalformedMessage):
-        return None
+    except (sqlite3.DatabaseError, FanlightError) as error:
+        if "no such table" in str(error):
+            return None
+        raise ModelError(
+            f"Whether this home has a model of its own cannot be told. {error}",
+            next="--shared takes the model of all devices.",
+        ) from error
 
 
 def find_home(role: Path) -> tuple[HomeModel, Findings] | None:

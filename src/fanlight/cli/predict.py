@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from fanlight.learning.home_model import HomeModel
     from fanlight.learning.inference import Predictor
     from fanlight.learning.model_file import HeadModel
+    from fanlight.services.device.home_findings import Findings
+    from fanlight.services.device.own_model import OwnModel
 
 
 def predict(
@@ -58,8 +60,8 @@ def predict(
     home, findings = (find_home(role) if role and not shared else None) or (None, None)
     if findings is not None and not findings.still_stands(own.round if own else None):
         home = None
-    if own is not None and (home is None or (findings and findings.own_round == own.round)):
-        say(f"{own.words} answers{', with the own names' if home else ''}; --shared asks that of all devices.")
+    if own is not None:
+        say(f"{_words(own, home, findings)}; --shared asks that of all devices.")
     predictor = _predictor(own.model if own else decode(content), role, home)
     answers = [_answer(predictor, image) for image in images]
     if as_json:
@@ -69,6 +71,18 @@ def predict(
             _print(answer)
     if any("error" in answer for answer in answers):
         raise typer.Exit(1)
+
+
+def _words(own: OwnModel, home: HomeModel | None, findings: Findings | None) -> str:
+    """Which model answers on a device that has one of its own."""
+    if home is None or findings is None:
+        return f"{own.words} answers"
+    if findings.own_round == own.round:
+        return f"{own.words} answers, with the own names"
+    return (
+        f"The own names answer, on top of version {findings.version} of the model of all devices, as they were learned"
+        f" before this home's own model of round {own.round} came"
+    )
 
 
 def _predictor(model: HeadModel, role: Path | None, home: HomeModel | None) -> Predictor:

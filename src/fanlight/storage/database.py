@@ -45,6 +45,7 @@ class Database:
     Args:
         path: the database file, made with its folder if missing; None keeps everything in memory.
         busy_timeout_ms: how long to wait for another process that holds the file.
+        read_only: a file that is there is read, also by whoever may not write it; it is neither made nor changed.
 
     Attributes:
         commits: how many transactions this process has committed; what was read stays true while it stays.
@@ -53,15 +54,15 @@ class Database:
         StorageError: the file or its folder cannot be made.
     """
 
-    def __init__(self, path: Path | None, *, busy_timeout_ms: int = 10_000) -> None:
+    def __init__(self, path: Path | None, *, busy_timeout_ms: int = 10_000, read_only: bool = False) -> None:
         self.path = path
         self.commits = 0
         self._name = "the database in memory" if path is None else str(path)
         self._writing = threading.Lock()
         self._writer: int | None = None
-        if path is not None:
+        if path is not None and not read_only:
             _make_private_file(path)
-        self._engine = _engine(path, busy_timeout_ms)
+        self._engine = _engine(path, busy_timeout_ms, read_only=read_only)
         self._idle: list[_Line] = []
         self._most_idle = _MOST_IDLE
 
@@ -188,13 +189,15 @@ def _make_private_file(path: Path) -> None:
         path.chmod(OWNER_ONLY_FILE)
 
 
-def _engine(path: Path | None, busy_timeout_ms: int) -> Engine:
+def _engine(path: Path | None, busy_timeout_ms: int, *, read_only: bool) -> Engine:
     # each connection to ":memory:" is a database of its own, so there is only one
     pool = StaticPool if path is None else NullPool
     target = ":memory:" if path is None else str(path)
+    if path is not None and read_only:
+        target = f"{path.resolve().as_uri()}?mode=ro"
 
-    def connect() -> sqlite3.Connection:  # no URL: a path may contain characters that a URL gives a meaning to
-        return sqlite3.connect(target, timeout=busy_timeout_ms / 1000, check_same_thread=False)
+    def connect() -> sqlite3.Connection:  # no URL of SQLAlchemy's, which gives a meaning to characters of a path
+        return sqlite3.connect(target, timeout=busy_timeout_ms / 1000, check_same_thread=False, uri=read_only)
 
     engine = create_engine("sqlite://", creator=connect, poolclass=pool)
     event.listen(engine, "connect", _prepare_connection)

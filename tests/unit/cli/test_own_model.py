@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,15 +12,18 @@ from typing import Any
 import numpy as np
 import pytest
 from pydantic import TypeAdapter
-from sqlalchemy import update
+from sqlalchemy import Executable, Update, text, update
 
 from fanlight.learning.features import open_session
 from fanlight.learning.model_file import decode, model_hash
 from fanlight.learning.pictures import load
+from fanlight.protocol.plan import PlannedAlgorithm
 from fanlight.services.device.home_findings import Findings
 from fanlight.services.device.role import DeviceRole
+from fanlight.services.device.store import read_held
+from fanlight.services.device.values import put
 from fanlight.storage.database import Database
-from fanlight.storage.tables.device import home_models
+from fanlight.storage.tables.device import home_models, memories
 from tests.unit.device.federation import FakeFederation, draw_pictures
 from tests.unit.device.joined import done, turn
 from tests.unit.device.own_models import ditto_federation, takes_part, vector, version
@@ -74,15 +78,86 @@ def test_predict_asks_own_names_as_long_as_the_model_that_they_stand_on_answers(
     ran = fanlight("predict", dark, "--state", tmp_path / "device", "--json")
     assert json.loads(ran.out)[0]["certainty"] is not None
     assert "learned in round 1) answers, with the own names;" in ran.err
-    gone = TypeAdapter(Findings).dump_json(replace(kept.findings, own_round=7))
-    with Database(tmp_path / "device" / "state.sqlite3") as database, database.transaction() as tx:
-        tx.execute(update(home_models).values(findings=gone))
+    _change(tmp_path / "device", _stands_on(kept.findings, own_round=None))
+    ran = fanlight("predict", dark, "--state", tmp_path / "device", "--json")
+    assert "The own names answer, on top of version 1 of the model of all devices," in ran.err
+    assert "before this home's own model of round 1 came; --shared asks" in ran.err
+    _change(tmp_path / "device", _stands_on(kept.findings, own_round=7))
     ran = fanlight("predict", dark, "--state", tmp_path / "device", "--json")
     assert (json.loads(ran.out)[0]["class"], json.loads(ran.out)[0]["certainty"]) == ("dark", None)
     assert "learned in round 1) answers;" in ran.err
     device = federation.device(tmp_path / "device", tmp_path / "pictures")
     assert device.home.usable() is None
     device.stop()
+
+
+def _stands_on(findings: Findings, own_round: int | None) -> Update:
+    found = TypeAdapter(Findings).dump_json(replace(findings, own_round=own_round))
+    return update(home_models).values(findings=found)
+
+
+def _change(state: Path, statement: Executable) -> None:
+    with Database(state / "state.sqlite3") as database, database.transaction() as tx:
+        tx.execute(statement)
+
+
+def _of_a_later_release(state: Path) -> None:
+    with Database(state / "state.sqlite3") as database:
+        held = read_held(database)
+        assert held is not None
+        later = PlannedAlgorithm(name="later", parameters=(), steps=False)
+        with database.transaction() as tx:
+            put(tx, "held", held.with_(plan_bytes=held.plan.with_(algorithm=later).encode()).encode())
+
+
+def _damaged_memory(state: Path) -> None:
+    _change(state, update(memories).values(content=b"\0"))
+
+
+def _damaged_plan(state: Path) -> None:
+    _change(state, text("UPDATE settings SET value = x'00' WHERE key = 'held'"))
+
+
+def _another_table(state: Path) -> None:
+    _change(state, text("ALTER TABLE memories RENAME COLUMN content TO contents"))
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (_of_a_later_release, "asks for the algorithm 'later' in a way that this program does not know"),
+        (_damaged_memory, ""),
+        (_damaged_plan, ""),
+        (_another_table, "no such column"),
+    ],
+)
+def test_what_cannot_be_read_is_said_and_the_model_of_all_devices_answers_only_if_asked(
+    fanlight: Fanlight, device: DeviceRole, dark: Path, tmp_path: Path, change: Callable[[Path], None], why: str
+) -> None:
+    state = _copy(device, tmp_path / "device")
+    change(state)
+    for command in (("predict", dark), ("export", "--out", tmp_path / "out")):
+        ran = fanlight(*command, "--state", state)
+        assert (ran.code, ran.out) == (1, "")
+        assert "Whether this home has a model of its own cannot be told." in ran.err
+        assert why in ran.err
+        assert "--shared takes the model of all devices." in ran.err
+        assert fanlight(*command, "--state", state, "--shared").code == 0
+
+
+def test_the_database_of_an_earlier_release_has_no_own_model(
+    fanlight: Fanlight, device: DeviceRole, dark: Path, tmp_path: Path
+) -> None:
+    state = _copy(device, tmp_path / "device")
+    _change(state, text("DROP TABLE memories"))
+    ran = fanlight("predict", dark, "--state", state, "--json")
+    assert (ran.code, json.loads(ran.out)[0]["class"], ran.err) == (0, "bright", "")
+
+
+def _copy(device: DeviceRole, folder: Path) -> Path:
+    """Its state, with all that is in the database's log."""
+    shutil.copytree(device.settings.state, folder)
+    return folder
 
 
 def test_export_writes_its_own_model_and_the_card_says_so(

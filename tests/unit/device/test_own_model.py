@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import stat
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from sqlalchemy import delete
 
+from fanlight.errors import StorageError
 from fanlight.learning import model_file
 from fanlight.protocol.closing import Result
 from fanlight.protocol.plan import PlannedAlgorithm
@@ -17,6 +20,8 @@ from fanlight.services.device import status
 from fanlight.services.device.own_model import own_model, read_own_model
 from fanlight.services.device.role import DeviceRole
 from fanlight.services.device.try_it import TryIt
+from fanlight.storage.database import DATABASE_FILE, Database
+from fanlight.storage.tables.device import memories
 from tests.unit.device.federation import NOW, FakeFederation
 from tests.unit.device.joined import done, turn
 from tests.unit.device.own_models import DITTO, FEDPER, FEDREP, ditto_federation, sends, takes_part, vector, version
@@ -159,6 +164,20 @@ def test_it_is_read_from_the_folder_for_the_model_that_is_there(federation: Fake
     np.testing.assert_array_equal(vector(found.model), local)
     assert (found.model.version, found.model.lineage) == (1, None)
     assert read_own_model(device.settings.state, version(0)) is None
+
+
+def test_reading_it_changes_nothing(federation: FakeFederation, device: DeviceRole, tmp_path: Path) -> None:
+    takes_part(federation, device, version(1, (1, 1)))
+    file = device.settings.state / DATABASE_FILE
+    file.chmod(0o640)
+    assert read_own_model(device.settings.state, federation.model) is not None
+    assert stat.S_IMODE(file.stat().st_mode) == 0o640
+    read = Database(file, read_only=True)
+    with read, pytest.raises(StorageError, match="readonly"), read.transaction() as tx:
+        tx.execute(delete(memories))
+    with pytest.raises(StorageError, match="unable to open"):
+        read_own_model(tmp_path / "none", federation.model)
+    assert not (tmp_path / "none").exists()
 
 
 def test_own_names_stand_on_it_and_are_learned_anew_when_it_comes(

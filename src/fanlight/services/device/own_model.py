@@ -92,9 +92,10 @@ def read_own_model(state: Path, content: bytes) -> OwnModel | None:
     """The same from the folder of a device, running or not, whose global model's file is ``content``.
 
     Raises:
-        ModelError: see ``own_model``. StorageError: the database cannot be read.
+        ModelError, Refused: see ``own_model``. MalformedMessage: what is kept of the global model is damaged.
+        StorageError: the database cannot be read.
     """
-    with Database(state / DATABASE_FILE) as database:
+    with Database(state / DATABASE_FILE, read_only=True) as database:
         held = read_held(database)
         if held is None or held.sha256 != hashlib.sha256(content).digest():
             return None
