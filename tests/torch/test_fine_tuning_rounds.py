@@ -24,9 +24,9 @@ from tests.e2e.test_demo import LIMIT_S, Demo
 N_MAX = 1000
 
 
-@pytest.fixture(params=["1", "1:batch_norm=local"], scope="module")
+@pytest.fixture(params=["1:learning_rate=0.001", "1:batch_norm=local,learning_rate=0.001"], scope="module")
 def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """One round of two devices with pictures of other classes each."""
+    """One round of two devices with pictures of other classes each; steps that are long beside the grid."""
     state = tmp_path_factory.mktemp("demo")
     demo = Demo(
         state, "--dataset", "shapes", "--devices", 2, "--rounds", 1, "--fine-tune", request.param, "--exit", "--json"
