@@ -46,7 +46,7 @@ def check_same_answers(world: World, view: View) -> None:
     for request, refusals in world.witness.refusals.items():
         if request.route in _TAKEN_AGAIN:
             for refusal in refusals:
-                allowed = _is_allowed(view, request, refusal) or _came_too_late(world, request, refusal)
+                allowed = _is_allowed(view, request, refusal) or _came_too_late(view, request, refusal)
                 law(Law.SAME_ANSWER, allowed, f"{request} was answered, then {refusal}")
 
 
@@ -65,11 +65,12 @@ def _is_allowed(view: View, request: Request, refusal: Refusal) -> bool:
     return refusal.status in _TOO_MUCH
 
 
-def _came_too_late(world: World, request: Request, refusal: Refusal) -> bool:
-    """Was it a question what is there of a report, and was the round closed before there was all of it?"""
+def _came_too_late(view: View, request: Request, refusal: Refusal) -> bool:
+    """Was it a question what is there of a report, of which there was not all when its round was closed?"""
     if request.route is not Route.ASKED or refusal.slug not in _OVER:
         return False
-    return not any(reply[OFFSET_BYTES:] for reply in world.witness.answers[request])
+    mh = bytes.fromhex(request.path.removeprefix(f"{PREFIX}/rounds/").partition("/")[0])
+    return (mh, _sender(request)) not in view.receipts
 
 
 def _sender(request: Request) -> bytes:

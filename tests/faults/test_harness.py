@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 
 from fanlight.core.randomness import Keystream
-from fanlight.errors import StorageError
+from fanlight.errors import Conflict, StorageError
 from fanlight.protocol.aggregator_round import State as AggregatorState
 from fanlight.protocol.closing import Outcome, SignedOutcome
 from fanlight.protocol.contribution import check_sum
@@ -24,12 +23,13 @@ from fanlight.protocol.main_server import MainServer
 from fanlight.services.aggregator import held_reports
 from fanlight.services.aggregator import service as aggregator_service
 from fanlight.services.aggregator.masked_sums import MaskedSums
+from fanlight.services.aggregator.reception import Reception
 from fanlight.services.aggregator.rounds import Rounds
 from fanlight.services.device import rounds as device_rounds
 from fanlight.services.server import chained_log
 from tests.faults.cases import cases
 from tests.faults.laws import Law, Violation
-from tests.faults.lines import OFFSET_BYTES, Mishap, ServerFault
+from tests.faults.lines import Mishap, ServerFault
 from tests.faults.mutations import (
     Patch,
     acknowledge_before_commit,
@@ -53,14 +53,13 @@ from tests.faults.operations import (
     Turn,
     Upset,
 )
-from tests.faults.request import Refusal, Request, Route
+from tests.faults.request import Route
 from tests.faults.roles import MAIN
 from tests.faults.routes import AGGREGATOR
 from tests.faults.scenarios import Scenario
 from tests.faults.simulation import Simulation
 from tests.faults.stores import Kind
 from tests.faults.test_regressions import CLOSED_AND_LEFT
-from tests.faults.witness import Witness
 from tests.faults.world import NAMES
 
 CASES = 250
@@ -154,22 +153,19 @@ def test_who_asks_again_when_a_round_is_closed_may_hear_that(
     assert "complete" in {record.state for record in view.main.values()}
 
 
-@pytest.mark.parametrize(("receipt", "slug"), [(b"receipt", "round-closed"), (b"", "second-report")])
-def test_but_not_once_there_is_a_receipt_nor_anything_else(
-    simulation: Simulation, receipt: bytes, slug: str, monkeypatch: Patch
-) -> None:
-    """What one of the devices was answered is forged, for the law alone to judge."""
-    heard = Witness.hear_refusal
+def test_but_not_once_there_is_a_receipt(simulation: Simulation, monkeypatch: Patch) -> None:
+    """The whole report is there, its receipt was lost on the way, and who asks hears that the round is closed."""
+    kept = Reception.kept
 
-    def forged(witness: Witness, request: Request, refusal: Refusal) -> None:
-        if request.route is Route.ASKED and request in witness.answers:
-            witness.answers[request][:] = [bytes(OFFSET_BYTES) + receipt]
-            refusal = replace(refusal, slug=slug)
-        heard(witness, request, refusal)
+    def forgetful(reception: Reception, mh: bytes, device: bytes) -> Any:
+        if kept(reception, mh, device) is not None:
+            raise Conflict("The round is closed.", slug="round-closed")
 
-    monkeypatch.setattr(Witness, "hear_refusal", forged)
-    with pytest.raises(Violation):
-        simulation.run(ASKED_AND_TOO_LATE, 0, Scenario.IN_PARTS)
+    monkeypatch.setattr(Reception, "kept", forgetful)
+    lost = Upset(NAMES[0], AGGREGATOR, Mishap.DROP_REPLY, Route.REPORT)
+    with pytest.raises(Violation) as found:
+        simulation.run([Everybody(), Conduct(), Follow(), lost, *ROUND], 0, Scenario.IN_PARTS)
+    assert found.value.law is Law.SAME_ANSWER
 
 
 SHARDS: list[Operation] = [Rule("always"), *ROUND]
