@@ -43,6 +43,7 @@ from fanlight.services.main_server.app import create_app as create_main
 from fanlight.services.main_server.policy import Policy
 from fanlight.services.main_server.settings import MainServerSettings
 from fanlight.services.main_server.task import Task
+from fanlight.services.main_server.version_files import MODELS_FOLDER, VersionFiles
 
 CLASSES = ("bear", "bird", "bus", "car", "cat", "dog", "fox", "parcel", "person", "truck")
 ROLES = ("main", "aggregator", "device")
@@ -122,7 +123,7 @@ def _fill(folder: Path, size: Size, ports: dict[str, int]) -> Filled:
     device_pages.install(device_app, role)
     devices = _enrol(made, size.devices, main, aggregator, role)
     past = list(past_rounds(Servers(main.service.identity, aggregator.service.identity, task), devices, size.rounds))
-    fill_main(main.service, devices, past)
+    fill_main(main.service, VersionFiles(made / "main" / MODELS_FOLDER), devices, past)
     fill_studies(made / "main" / STUDIES_FOLDER)
     fill_aggregator(aggregator.service, devices, past)
     fill_device(role, task.plan, past)

@@ -15,12 +15,13 @@ from fanlight.protocol.log import LogEntry
 from fanlight.protocol.main_round import Record, State
 from fanlight.services.main_server import measurements, round_table
 from fanlight.services.main_server.service import MainService
+from fanlight.services.main_server.version_files import VersionFiles
 from fanlight.storage.tables import main as tables
 
 _PROPOSALS, _CHANGES, _TOOK_S = 30, 10, 90.0
 
 
-def fill_main(service: MainService, devices: Sequence[bytes], past: Sequence[PastRound]) -> None:
+def fill_main(service: MainService, files: VersionFiles, devices: Sequence[bytes], past: Sequence[PastRound]) -> None:
     """Put all rounds, versions, figures and log entries of ``past`` in, and what devices and the operator wrote."""
     chance = np.random.default_rng(1)
     receipts = [receipt(chance, device, past[0].mh) for device in devices]
@@ -29,7 +30,7 @@ def fill_main(service: MainService, devices: Sequence[bytes], past: Sequence[Pas
             tx.execute(insert(tables.rounds).values(**_round(some, len(devices))))
             tx.execute(insert(tables.beacons), _beacons(some, devices, receipts, chance))
             if some.made is not None:
-                tx.execute(insert(tables.model_files).values(sha256=some.made.sha256, content=some.made.content))
+                files.add([some.made.content])
                 tx.execute(insert(tables.models).values(**_version(some)))
             if some.released:
                 measurements.store(tx, some.number, some.start.sha256, _figures(service, some, len(devices), chance))

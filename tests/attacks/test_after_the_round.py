@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
-from sqlalchemy import select, update
+from sqlalchemy import Connection
 
 from fanlight.errors import NotAuthentic
 from fanlight.learning.model_file import decode
@@ -24,10 +24,10 @@ from fanlight.protocol.log import ChainedEntry, LogEntry, first_head, next_head,
 from fanlight.protocol.sealing import MASK_AGGREGATOR, MASK_MAIN, mask_key, open_seed
 from fanlight.protocol.signing import Signed
 from fanlight.services.main_server import round_table
+from fanlight.services.main_server.version_files import VersionFiles
 from fanlight.services.server.chained_log import ChainedLog
 from fanlight.storage.blobs import BlobFolder
 from fanlight.storage.database import Database
-from fanlight.storage.tables.main import model_files
 from tests.services_world import ProtocolDevice, Sent, World, contribution_of, running, wait
 
 Files = dict[Path, bytes]
@@ -157,21 +157,23 @@ def test_an_honest_main_publishes_nothing_about_a_class_that_one_home_has(told: 
 # ---- another model for one victim
 
 
-def test_another_model_under_the_announced_hash_is_refused(told: Told, tmp_path: Path) -> None:
+def test_another_model_under_the_announced_hash_is_refused(
+    told: Told, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Main can only show one device another model by another manifest, which the aggregator does not sign."""
-    database, victim = told.world.main.service.database, told.devices[0]
+    victim = told.devices[0]
     sha256 = victim.offer().model
-    with database.transaction() as tx:
-        true = tx.execute(select(model_files.c.content).where(model_files.c.sha256 == sha256)).scalar_one()
-        forged = true[:-1] + bytes([true[-1] ^ 1])
-        tx.execute(update(model_files).where(model_files.c.sha256 == sha256).values(content=forged))
-    try:
+    published = VersionFiles.published
+
+    def forged(files: VersionFiles, tx: Connection, wanted: bytes) -> bytes:
+        true = published(files, tx, wanted)
+        return true[:-1] + bytes([true[-1] ^ 1]) if wanted == sha256 else true
+
+    with monkeypatch.context() as patching:
+        patching.setattr(VersionFiles, "published", forged)
         with BlobFolder(tmp_path / "models").unfinished("model", 0, 0) as begun, pytest.raises(NotAuthentic) as caught:
             victim.main.model(sha256, begun)
         assert caught.value.slug == "model-altered"
-    finally:
-        with database.transaction() as tx:
-            tx.execute(update(model_files).where(model_files.c.sha256 == sha256).values(content=true))
 
 
 # ---- a rewritten log

@@ -219,7 +219,7 @@ def test_migrations_arrive_exactly_at_the_tables_in_the_code(role: Role, tmp_pat
             assert compare_metadata(context, tables) == []
 
 
-def test_files_of_models_move_to_a_table_of_their_own(tmp_path: Path) -> None:
+def test_files_of_models_move_into_a_folder(tmp_path: Path) -> None:
     with Database(tmp_path / "role.sqlite") as made:
         with made.transaction() as tx:
             config = migrating._config("main")
@@ -231,10 +231,11 @@ def test_files_of_models_move_to_a_table_of_their_own(tmp_path: Path) -> None:
             )
         migrate(made, "main")
         with made.transaction() as tx:
-            models, files = main.models.c, main.model_files.c
-            found = select(models.version, models.published, models.size, files.content)
-            rows = tx.execute(found.join(main.model_files, files.sha256 == models.sha256).order_by(models.version))
-            assert [tuple(row) for row in rows] == [(number, True, number, b"x" * number) for number in (0, 1, 2)]
+            models = main.models.c
+            rows = tx.execute(select(models.version, models.published, models.size).order_by(models.version))
+            assert [tuple(row) for row in rows] == [(number, True, number) for number in (0, 1, 2)]
+    files = {path.name: path.read_bytes() for path in (tmp_path / "models").iterdir()}
+    assert files == {f"{bytes([number]).hex() * 32}.safetensors": b"x" * number for number in (0, 1, 2)}
 
 
 def test_what_a_device_remembers_outlives_the_column_that_goes(tmp_path: Path) -> None:

@@ -45,6 +45,7 @@ from fanlight.protocol.shards import Lots, divide
 from fanlight.protocol.unmasking import SUM_LOST
 from fanlight.services.aggregator.masked_sums import DEAD_ROUND
 from fanlight.services.main_server import collected_sums
+from fanlight.services.main_server.version_files import MODELS_FOLDER, read_version
 from fanlight.storage.database import Database
 from fanlight.storage.tables import aggregator as aggregator_tables
 from fanlight.storage.tables import device as device_tables
@@ -198,7 +199,7 @@ class Invariants:
 
     def _check_models(self) -> None:
         rows = sorted(self._rows("main", main_tables.models), key=lambda row: row.version)
-        files = {row.sha256: row.content for row in self._rows("main", main_tables.model_files)}
+        folder = self._roles["main"].state / MODELS_FOLDER
         by_number = {record.number: record for record in self.main_rounds.values()}
         assert [row.version for row in rows] == list(range(len(rows)))
         for row in rows:
@@ -206,7 +207,12 @@ class Invariants:
             assert known == row.sha256, f"version {row.version} has changed"
         for row in rows[max(1, self._checked) :]:
             record = by_number[row.round]
-            self._sums.check(record.terms, self._vectors(record), files[record.terms.model], files[row.sha256])
+            self._sums.check(
+                record.terms,
+                self._vectors(record),
+                read_version(folder, record.terms.model),
+                read_version(folder, row.sha256),
+            )
         self._checked = len(rows)
         with Database(self._roles["main"].state / "state.sqlite3") as database, database.transaction() as tx:
             self._sums.check_kept(collected_sums.read(tx))

@@ -20,7 +20,6 @@ KEPT: Final[dict[str, tuple[Table, ...]]] = {
         main.rounds,
         main.beacons,
         main.models,
-        main.model_files,
         main.measurements,
         main.members.rekeys,
         main.log,

@@ -35,6 +35,7 @@ from fanlight.protocol.sealing import MASK_MAIN, mask_key
 from fanlight.protocol.shards import Shard, divide
 from fanlight.services.main_server.algorithm_memories import remembered
 from fanlight.services.main_server.solving import solve
+from fanlight.services.main_server.version_files import MODELS_FOLDER, read_version
 from fanlight.storage.tables import main as main_tables
 from tests.faults.laws import Law, law
 from tests.faults.roles import MAIN
@@ -115,8 +116,9 @@ def _check_use(
     if totals.mean is None and totals.sums is None:
         law(Law.SUM, number not in models, f"measuring round {number} has made a model")
         return
-    files = {row.sha256: row.content for row in rows(world, MAIN, main_tables.model_files)}
-    after, head = decode(files[models[number]]), _head(world, record, totals, decode(files[record.terms.model]))
+    folder = world.folder / MAIN / MODELS_FOLDER
+    after, start = (decode(read_version(folder, sha256)) for sha256 in (models[number], record.terms.model))
+    head = _head(world, record, totals, start)
     same = np.array_equal(after.weight, head.weight) and np.array_equal(after.bias, head.bias)
     law(Law.SUM, same, f"round {number}: the model is not made of its sum")
 

@@ -19,6 +19,7 @@ from fanlight.core.quantise import clip
 from fanlight.core.segments import quantisation_steps
 from fanlight.learning.model_file import HeadModel, decode
 from fanlight.services.main_server.fine_tuning import MOST_PICTURES
+from fanlight.services.main_server.version_files import MODELS_FOLDER, read_version
 from tests.e2e.test_demo import LIMIT_S, Demo
 
 N_MAX = 1000
@@ -51,8 +52,8 @@ def _run_of(state: Path) -> Path:
 def versions(folder: Path) -> list[HeadModel]:
     database = next(folder.rglob("main/state.sqlite3"))
     with sqlite3.connect(database) as connection:
-        rows = connection.execute("SELECT content FROM models JOIN model_files USING (sha256) ORDER BY version")
-        return [decode(row[0]) for row in rows.fetchall()]
+        rows = connection.execute("SELECT sha256 FROM models ORDER BY version").fetchall()
+    return [decode(read_version(database.parent / MODELS_FOLDER, sha256)) for (sha256,) in rows]
 
 
 def vector(model: HeadModel) -> NDArray[np.float64]:

@@ -19,13 +19,13 @@ DEFAULT_STATE = Path("fanlight-state")
 
 _DATABASE = "state.sqlite3"
 _CURRENT = """
-    SELECT content FROM models JOIN model_files USING (sha256) WHERE published
+    SELECT sha256 FROM models WHERE published
     ORDER BY version = (SELECT CAST(value AS INTEGER) FROM settings WHERE key = 'current_model') DESC, version DESC
 """
 """The version that the operator made current, else the newest; see ``Models.current``."""
 _HOME = "SELECT head, familiar, findings FROM home_models"
 _HELD = "SELECT 1 FROM settings WHERE key = 'held'"
-_NUMBERED = "SELECT content FROM models JOIN model_files USING (sha256) WHERE version = ?"
+_NUMBERED = "SELECT sha256 FROM models WHERE version = ?"
 
 
 def find_model_file(model: Path | None, state: Path | None, version: int | None = None) -> bytes:
@@ -118,7 +118,7 @@ def stored_card(role: Path, version: int) -> dict[str, Any] | None:
 def _in_state(state: Path, version: int | None) -> bytes:
     from fanlight.services.device.model_files import current_model_file
 
-    if (state / _DATABASE).is_file() and (content := _of_main(state / _DATABASE, version)) is not None:
+    if (state / _DATABASE).is_file() and (content := _of_main(state, version)) is not None:
         return content
     if not (state / _DATABASE).is_file():
         raise ModelError(
@@ -130,8 +130,11 @@ def _in_state(state: Path, version: int | None) -> bytes:
     return _read_file(current_model_file(state))
 
 
-def _of_main(database: Path, version: int | None) -> bytes | None:
-    """A model of the main server's; None where the database is another role's."""
+def _of_main(state: Path, version: int | None) -> bytes | None:
+    """A model of the main server's; None where the state is another role's."""
+    from fanlight.services.main_server.version_files import MODELS_FOLDER, read_version
+
+    database = state / _DATABASE
     try:
         row = first_row(database, _CURRENT) if version is None else first_row(database, _NUMBERED, (version,))
     except sqlite3.OperationalError as error:
@@ -142,7 +145,15 @@ def _of_main(database: Path, version: int | None) -> bytes | None:
         raise StorageError(f"{database}: {error}.") from error
     if row is None and version is not None:
         raise NotFound(f"There is no model version {version}.", next="The page Models of the main server lists them.")
-    return bytes(row[0]) if row else None
+    if row is None:
+        return None
+    if not (state / MODELS_FOLDER).is_dir():
+        raise StorageError(
+            f"{state} is from an older Fanlight, which kept models in its database.",
+            next="Start the main server with this release once: it moves them.",
+            slug="older-state",
+        )
+    return read_version(state / MODELS_FOLDER, bytes(row[0]))
 
 
 def _read_file(path: Path) -> bytes:

@@ -150,15 +150,16 @@ def test_a_main_servers_state_gives_its_current_model(
     from sqlalchemy import insert
 
     from fanlight.services.main_server import notes
+    from fanlight.services.main_server.version_files import MODELS_FOLDER, VersionFiles
     from fanlight.storage.tables import main as tables
 
     database = Database(tmp_path / "main" / "state.sqlite3")
     migrate(database, "main")
+    files = VersionFiles(tmp_path / "main" / MODELS_FOLDER)
     with database.transaction() as tx:
         for version, published in ((0, True), (1, True), (2, True), (3, False)):
             content = model_bytes((f"a{version}", f"b{version}"))
-            sha256 = bytes([version]) * 32
-            tx.execute(insert(tables.model_files).values(sha256=sha256, content=content))
+            sha256, _ = files.add([content])
             values = {"sha256": sha256, "created_at": 0.0, "published": published, "size": len(content)}
             tx.execute(insert(tables.models).values(version=version, **values))
         if current is not None:
@@ -166,6 +167,24 @@ def test_a_main_servers_state_gives_its_current_model(
     ran = fanlight("predict", picture, "--state", tmp_path / "main", "--json")
     database.close()
     assert set(json.loads(ran.out)[0]["scores"]) == {f"a{given}", f"b{given}"}
+
+
+def test_a_main_servers_state_of_an_older_release_says_what_to_do(
+    fanlight: Fanlight, picture: Path, tmp_path: Path
+) -> None:
+    from sqlalchemy import insert
+
+    from fanlight.storage.tables import main as tables
+
+    with Database(tmp_path / "main" / "state.sqlite3") as database:
+        migrate(database, "main")
+        with database.transaction() as tx:
+            values = {"sha256": bytes(32), "created_at": 0.0, "published": True, "size": 1}
+            tx.execute(insert(tables.models).values(version=0, **values))
+    ran = fanlight("predict", picture, "--state", tmp_path / "main")
+    assert ran.code == 1
+    assert "older Fanlight" in ran.err
+    assert "Start the main server" in ran.err
 
 
 @pytest.mark.parametrize(

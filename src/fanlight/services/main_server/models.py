@@ -38,7 +38,7 @@ from fanlight.services.main_server.task_file import TaskFile
 from fanlight.services.main_server.taught_by import Taught
 from fanlight.services.main_server.version_files import VersionFiles
 from fanlight.storage.statements import Statement
-from fanlight.storage.tables.main import model_files, models, rounds
+from fanlight.storage.tables.main import models, rounds
 
 
 @dataclass(frozen=True)
@@ -62,19 +62,20 @@ class Version:
 
 
 class Models:
-    """The versions in the database. Methods run inside the caller's transaction."""
+    """The versions in the database, and their files. Methods run inside the caller's transaction."""
 
-    def __init__(self, tasks: TaskFile, backbones: PublishedBackbones) -> None:
+    def __init__(self, tasks: TaskFile, backbones: PublishedBackbones, files: VersionFiles) -> None:
         self._tasks = tasks
         self._backbones = backbones
-        self._files = VersionFiles()
+        self._files = files
 
     def ensure_first(self, tx: Connection, now: float) -> None:
-        """Make version 0 if there is no version yet.
+        """Make version 0 if there is no version yet, and sweep away files that a crash has left of others.
 
         Raises:
             ModelError, SettingsError, StorageError: see ``first_tensors``.
         """
+        self._files.start(tx)
         if tx.execute(select(models.c.version).limit(1)).first() is None:
             self._insert(tx, self._knows_nothing(0), now, None, published=True)
 
@@ -169,7 +170,7 @@ class Models:
         """The file of a published version.
 
         Raises:
-            NotFound: there is none.
+            NotFound: there is none. StorageError: it is damaged.
         """
         return self._files.published(tx, sha256)
 
@@ -181,13 +182,9 @@ class Models:
         """The file of a version, published or not.
 
         Raises:
-            NotFound: there is none.
+            NotFound: there is none. StorageError: it is damaged.
         """
-        found = _files().where(models.c.version == number)
-        content: bytes | None = tx.execute(found).scalar()
-        if content is None:
-            raise NotFound(f"There is no model version {number}.")
-        return content
+        return self._files.read(self.version(tx, number).sha256)
 
     def of_hash(self, tx: Connection, sha256: bytes) -> int:
         """The number of the version with this hash, which there is."""
@@ -289,7 +286,7 @@ class Models:
     def _insert(
         self, tx: Connection, model: HeadModel, now: float, round_number: int | None, *, published: bool
     ) -> None:
-        sha256, size = self._files.add(tx, parts(model))
+        sha256, size = self._files.add(parts(model))
         values = {"sha256": sha256, "created_at": now, "round": round_number, "published": published, "size": size}
         _INSERT.run(tx, version=model.version, **values)
 
@@ -323,10 +320,6 @@ def version_model(
 def _select() -> Select[Any]:
     columns = models.c
     return select(columns.version, columns.sha256, columns.size, columns.created_at, columns.round, columns.published)
-
-
-def _files() -> Select[Any]:
-    return select(model_files.c.content).join(models, models.c.sha256 == model_files.c.sha256)
 
 
 _WITH_HASH: Final = models.c.sha256 == bindparam("wanted")

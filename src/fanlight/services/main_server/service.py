@@ -52,6 +52,7 @@ from fanlight.services.main_server.rounds import Opened, Rounds
 from fanlight.services.main_server.stragglers import WaitingRules
 from fanlight.services.main_server.task import Task
 from fanlight.services.main_server.task_file import TaskFile
+from fanlight.services.main_server.version_files import MODELS_FOLDER, VersionFiles
 from fanlight.services.server.chained_log import ChainedLog
 from fanlight.services.server.incidents import TOKEN_CONFLICT
 from fanlight.services.server.membership import Membership
@@ -125,7 +126,7 @@ class MainService:
         migrate(self.database, ROLE)
         self.log = ChainedLog(tables.logs, identity.trust.fid, ROLE, clock)
         self.machine = MainServer(identity.private, identity.trust)
-        self.models = Models(self._tasks, self.backbones)
+        self.models = Models(self._tasks, self.backbones, VersionFiles(state / MODELS_FOLDER))
         self.presence = Presence(monotonic, lambda: self.pause_s)
         self.changers = Changers()
         self.membership = Membership(self.database, tables.members, self.log, identity.trust, self._forget)

@@ -26,6 +26,7 @@ from fanlight.services.main_server.promotion import Promotion
 from fanlight.services.main_server.published_backbones import PublishedBackbones
 from fanlight.services.main_server.task import Task
 from fanlight.services.main_server.task_file import TaskFile
+from fanlight.services.main_server.version_files import MODELS_FOLDER, VersionFiles
 from fanlight.storage.database import Database
 
 
@@ -64,7 +65,8 @@ def read_card(state: Path, database: Path, number: int) -> dict[str, Any] | None
         NotFound: there is no such version. SettingsError: the folder has no task.
     """
     tasks = TaskFile(state / TASK_FILE, lambda _task: None)
-    models = Models(tasks, PublishedBackbones(state / BACKBONES_FOLDER, lambda: tasks.task))
+    backbones = PublishedBackbones(state / BACKBONES_FOLDER, lambda: tasks.task)
+    models = Models(tasks, backbones, VersionFiles(state / MODELS_FOLDER))
     try:
         with Database(database) as stored, stored.reading() as tx:
             return card_of(tx, models, tasks.task, number)

@@ -1,33 +1,31 @@
-"""The files of the versions, rows of the database, of which one at a time is kept in memory.
+"""The files of the versions, of which one at a time is kept in memory.
 
 All devices fetch the same version, and the next one is made from it: so whoever wants it gets the one copy that there
 is. A model can be the longest of all vectors; what is kept besides it and the sum is a matter of kilobytes.
+
+Files, not rows: SQLite writes a long row twice, first to its log and then where it belongs (adr/0037). A file is on the
+disk before the row that names it; one that no row names is swept away at the next start.
 """
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import threading
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Final, NamedTuple
 
-from sqlalchemy import Connection, Integer, Label, bindparam, func, insert, literal_column, select
+from sqlalchemy import Connection, bindparam, select
 
-from fanlight.errors import NotFound
-from fanlight.storage.long_values import read_long_value, write_long_value
+from fanlight.errors import NotFound, StorageError, from_os_error
+from fanlight.storage.blobs import BlobFolder
 from fanlight.storage.statements import Statement
-from fanlight.storage.tables.main import model_files, models
+from fanlight.storage.tables.main import models
 
-_ROWID: Final[Label[int]] = literal_column("model_files.rowid", Integer).label("place")
-_PUBLISHED_ROW: Final = Statement(
-    select(_ROWID)
-    .select_from(model_files.join(models, models.c.sha256 == model_files.c.sha256))
-    .where(models.c.sha256 == bindparam("wanted"), models.c.published)
-)
-_ROW: Final = Statement(select(_ROWID).select_from(model_files).where(model_files.c.sha256 == bindparam("wanted")))
-_INSERT: Final = Statement(
-    insert(model_files).values(sha256=bindparam("wanted"), content=func.zeroblob(bindparam("size")))
-)
+MODELS_FOLDER: Final = "models"
+"""In main's state folder."""
+_PUBLISHED: Final = Statement(select(models.c.size).where(models.c.sha256 == bindparam("wanted"), models.c.published))
 
 
 class _File(NamedTuple):
@@ -36,36 +34,91 @@ class _File(NamedTuple):
 
 
 class VersionFiles:
-    """Files by their SHA-256. Methods run inside the caller's transaction, from any thread."""
+    """Files by their SHA-256, used from any thread. Whoever only reads changes nothing in the folder.
 
-    def __init__(self) -> None:
+    Args:
+        folder: where they are.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
         self._reading = threading.Lock()
         self._kept: _File | None = None  # the published one that was asked for last
+        self._made: bytes | None = None  # the hash of the last one that was written here, in this life
 
-    def add(self, tx: Connection, parts: Sequence[bytes | memoryview]) -> tuple[bytes, int]:
-        """Store the file that ``parts`` make up; its SHA-256, and how many bytes it has."""
+    @functools.cached_property
+    def _blobs(self) -> BlobFolder:
+        return BlobFolder(self._folder)
+
+    def start(self, tx: Connection) -> None:
+        """Sweep away what a crash has left: files that no version names."""
+        known = {_name(sha256) for sha256 in tx.execute(select(models.c.sha256)).scalars()}
+        self._blobs.delete(*set(self._blobs.names()) - known)
+
+    def add(self, parts: Sequence[bytes | memoryview]) -> tuple[bytes, int]:
+        """Write the file that ``parts`` make up, durably; its SHA-256, and how many bytes it has.
+
+        Raises:
+            StorageError: the disk is full or failed.
+        """
         digest, size = hashlib.sha256(), sum(len(part) for part in parts)
         for part in parts:
             digest.update(part)
-        sha256 = digest.digest()
-        _INSERT.run(tx, wanted=sha256, size=size)
-        write_long_value(tx, model_files.c.content, _ROW.scalar(tx, wanted=sha256), parts)
-        return sha256, size
+        self._made = digest.digest()
+        self._blobs.write_stream(_name(self._made), parts, size, size)
+        return self._made, size
 
     def published(self, tx: Connection, sha256: bytes) -> bytes:
         """The file of a published version.
 
         Raises:
-            NotFound: there is none.
+            NotFound: there is none. StorageError: as in ``read``.
         """
         kept = self._kept
         if kept is None or kept.sha256 != sha256:
             with self._reading:  # a new version is asked for by everybody at once: it is read once
                 kept = self._kept
                 if kept is None or kept.sha256 != sha256:
-                    row = _PUBLISHED_ROW.scalar(tx, wanted=sha256)
-                    if row is None:
+                    if _PUBLISHED.first(tx, wanted=sha256) is None:
                         raise NotFound(f"There is no model with the hash {sha256.hex()}.")
                     kept = self._kept = None  # or there would be two for a moment
-                    kept = self._kept = _File(sha256, read_long_value(tx, model_files.c.content, row))
+                    kept = self._kept = _File(sha256, self.read(sha256))
         return kept.content
+
+    def read(self, sha256: bytes) -> bytes:
+        """The file of a version that there is.
+
+        Raises:
+            StorageError: it is not there any more, or not as it was written.
+        """
+        return read_version(self._folder, sha256, believed=sha256 == self._made)
+
+
+def read_version(folder: Path, sha256: bytes, *, believed: bool = False) -> bytes:
+    """The file of a version in ``folder``.
+
+    Args:
+        folder: where it is. sha256: of the file.
+        believed: it was hashed here a moment ago, and is not again, while all devices wait for it.
+
+    Raises:
+        StorageError: it is not there any more, or not as it was written.
+    """
+    path = folder / _name(sha256)
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        content = b""
+    except OSError as error:
+        raise from_os_error(error, str(path)) from error
+    if not content or not (believed or hashlib.sha256(content).digest() == sha256):
+        raise StorageError(
+            f"The model in {path} is damaged or missing.",
+            next="Put this file back from a backup of this server's state folder.",
+            slug="damaged-model",
+        )
+    return content
+
+
+def _name(sha256: bytes) -> str:
+    return f"{sha256.hex()}.safetensors"

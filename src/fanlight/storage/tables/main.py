@@ -72,13 +72,6 @@ models = Table(
     Column("size", Integer, nullable=False, server_default="0"),  # of its file, bytes
 )
 
-model_files = Table(
-    "model_files",  # apart from the models: SQLite writes a row as a whole, whatever changes in it
-    metadata,
-    Column("sha256", LargeBinary(32), primary_key=True),
-    Column("content", LargeBinary, nullable=False),
-)
-
 algorithm_memories = Table(
     "algorithm_memories",  # by which algorithm a version was made, as JSON too, and what its server remembers with it
     metadata,

@@ -1,0 +1,120 @@
+"""The files of versions: there before the row that names them, and not believed if they have changed."""
+
+from __future__ import annotations
+
+import hashlib
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import insert, update
+
+from fanlight.errors import NotFound, StorageError
+from fanlight.services.main_server.version_files import MODELS_FOLDER, VersionFiles, read_version
+from fanlight.storage.database import Database
+from fanlight.storage.migrating import migrate
+from fanlight.storage.tables.main import models
+from tests.services_world import running
+
+PARTS = (b"one", memoryview(b"two"), b"three")
+CONTENT = b"onetwothree"
+SHA256 = hashlib.sha256(CONTENT).digest()
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    with Database(tmp_path / "state.sqlite3") as made:
+        migrate(made, "main")
+        yield made
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> VersionFiles:
+    return VersionFiles(tmp_path / MODELS_FOLDER)
+
+
+def name(database: Database, *, published: bool = True) -> None:
+    with database.transaction() as tx:
+        values = {"sha256": SHA256, "created_at": 0.0, "published": published, "size": len(CONTENT)}
+        tx.execute(insert(models).values(version=0, **values))
+
+
+def test_a_file_is_named_by_its_hash_and_is_its_owners_alone(files: VersionFiles, tmp_path: Path) -> None:
+    assert files.add(PARTS) == (SHA256, len(CONTENT))
+    (path,) = (tmp_path / MODELS_FOLDER).iterdir()
+    assert path.name == f"{SHA256.hex()}.safetensors"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert files.read(SHA256) == read_version(path.parent, SHA256) == CONTENT
+    assert files.add(PARTS) == (SHA256, len(CONTENT))  # as after a crash before the row
+
+
+def test_only_published_versions_are_handed_out_and_one_is_kept(
+    files: VersionFiles, database: Database, tmp_path: Path
+) -> None:
+    files.add(PARTS)
+    name(database, published=False)
+    with database.reading() as tx, pytest.raises(NotFound):
+        files.published(tx, SHA256)
+    with database.transaction() as tx:
+        tx.execute(update(models).values(published=True))
+    with database.reading() as tx:
+        assert files.published(tx, SHA256) == CONTENT
+        next((tmp_path / MODELS_FOLDER).iterdir()).unlink()
+        assert files.published(tx, SHA256) == CONTENT
+
+
+@pytest.mark.parametrize("harm", ["gone", "empty", "changed"])
+def test_a_file_that_is_not_as_it_was_written_is_not_used(
+    files: VersionFiles, database: Database, tmp_path: Path, harm: str
+) -> None:
+    files.add(PARTS)
+    name(database)
+    (path,) = (tmp_path / MODELS_FOLDER).iterdir()
+    if harm == "gone":
+        path.unlink()
+    else:
+        path.write_bytes(b"" if harm == "empty" else CONTENT[:-1] + b"x")
+    later = VersionFiles(tmp_path / MODELS_FOLDER)  # in another life: what was written in this one is believed
+    with database.reading() as tx:
+        with pytest.raises(StorageError, match=str(path)) as caught:
+            later.read(SHA256)
+        assert caught.value.slug == "damaged-model"
+        with pytest.raises(StorageError, match=str(path)):
+            later.published(tx, SHA256)
+
+
+def test_what_no_version_names_is_swept_away_at_the_start(
+    files: VersionFiles, database: Database, tmp_path: Path
+) -> None:
+    files.add(PARTS)
+    files.add([b"the next one, whose row was never committed"])
+    name(database)
+    later = VersionFiles(tmp_path / MODELS_FOLDER)
+    with database.transaction() as tx:
+        later.start(tx)
+    assert [path.name for path in (tmp_path / MODELS_FOLDER).iterdir()] == [f"{SHA256.hex()}.safetensors"]
+    assert later.read(SHA256) == CONTENT
+
+
+def test_whoever_only_reads_makes_no_folder(files: VersionFiles, tmp_path: Path) -> None:
+    with pytest.raises(StorageError):
+        files.read(SHA256)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_read_says_so(files: VersionFiles, tmp_path: Path) -> None:
+    (tmp_path / MODELS_FOLDER).write_bytes(b"this is no folder")
+    with pytest.raises(StorageError, match=MODELS_FOLDER):
+        files.read(SHA256)
+
+
+def test_a_server_starts_with_version_0_in_its_folder_and_nothing_else(tmp_path: Path) -> None:
+    with running(tmp_path) as world:
+        service = world.main.service
+        with service.database.reading() as tx:
+            sha256 = service.models.current(tx).sha256
+            content = service.models.file_of(tx, 0)
+        assert hashlib.sha256(content).digest() == sha256
+        (folder,) = tmp_path.rglob(f"main/{MODELS_FOLDER}")
+        assert [path.name for path in folder.iterdir()] == [f"{sha256.hex()}.safetensors"]
