@@ -386,4 +386,4 @@ class Round:
 
 def digest_of(vector: NDArray[np.uint32]) -> bytes:
     """The vector digest of a whole array."""
-    return vector_digest([vector.data.cast("B")])
+    return vector_digest(vector.data.cast("B"))

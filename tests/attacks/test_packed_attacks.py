@@ -61,7 +61,7 @@ def manifest_of(device: ProtocolDevice) -> Manifest:
 def signed_again(device: ProtocolDevice, sent: Sent, y: Words) -> Sent:
     """The report with another y, properly signed by its sender."""
     header = ReportHeader.decode(Signed.decode(sent.envelope.header).payload)
-    header = header.with_(length=y.size, y_hash=vector_digest([ring.to_bytes(y)]))
+    header = header.with_(length=y.size, y_hash=vector_digest(ring.to_bytes(y)))
     envelope = sign_report(device.private, header, sent.envelope.sealed_main, sent.envelope.sealed_aggregator)
     return Sent(sent.record.with_(envelope=envelope.encode(), length=y.size), y, sent.plain)
 

@@ -310,7 +310,7 @@ class Spoilt:
 
 def _longer(device: ProtocolDevice, sent: Sent, words: int) -> bytes:
     y = np.resize(sent.y, sent.y.size + words)
-    envelope = forged(device, sent, length=y.size, y_hash=vector_digest([y.data.cast("B")]))
+    envelope = forged(device, sent, length=y.size, y_hash=vector_digest(y.data.cast("B")))
     return body_prefix(envelope) + y.astype("<u4").tobytes()
 
 
@@ -674,7 +674,7 @@ def test_a_garbage_vector_fails_the_round_and_only_those_who_sent_have_to_train_
         honest.report()
         sent = cheat.commit()
         garbage = np.random.default_rng(3).integers(0, 1 << 32, sent.y.size, np.uint32)
-        spoilt = forged(cheat, sent, y_hash=vector_digest([garbage.data.cast("B")]))
+        spoilt = forged(cheat, sent, y_hash=vector_digest(garbage.data.cast("B")))
         cheat.report(replace(sent, record=sent.record.with_(envelope=spoilt.encode()), y=garbage))
         world.owner("main").ended("/aggregate_models")
         failed = world.round(1, state="failed")

@@ -83,7 +83,7 @@ def _check_sum(
         add_mask(masked, mask_key(report.seeds[MASK_MAIN], MASK_MAIN, record.mh, report.device))
     where = f"round {record.number}, shard {shard.number}"
     law(Law.SUM, (release.shard, release.count) == (shard.number, len(reports)), f"{where}: another set")
-    same = release.sum_hash == vector_digest([ring.to_bytes(pack(masked, layout))])
+    same = release.sum_hash == vector_digest(ring.to_bytes(pack(masked, layout)))
     law(Law.SUM, same, f"{where}: the released sum is another one")
     return plain
 

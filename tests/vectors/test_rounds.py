@@ -202,7 +202,7 @@ class Run:
         accepted = file.aggregator.accepted(self.a, self.held)
         vector = self.masked_sum(accepted)
         assert bytes(ring.to_bytes(vector)) == said["masked_sum"]
-        digest = vector_digest([said["masked_sum"]])
+        digest = vector_digest(said["masked_sum"])
         step = file.aggregator.release(self.a, accepted, [digest], self.head("aggregator"))
         assert self.aggregator_says(step) == said["release"]
 

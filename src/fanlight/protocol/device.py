@@ -49,7 +49,7 @@ from fanlight.protocol.device_round import (
     Record,
     answer_key,
 )
-from fanlight.protocol.digests import VectorDigest
+from fanlight.protocol.digests import chunk_hashes, vector_digest_of
 from fanlight.protocol.identities import Trust
 from fanlight.protocol.manifest import Manifest, Proposal, SignedManifest, check_invitation, read_manifest
 from fanlight.protocol.merkle import Entry, included
@@ -248,13 +248,12 @@ class Device:
             add_mask(vector, mask_key(seed, label, mh, self.device))
             sealed[label] = seal_seed(seed, round_key, label, mh, self.device)
         y = pack(vector, proposal.layout)
-        hashed = VectorDigest()
-        hashed.update(ring.to_bytes(y))
+        hashes = chunk_hashes(ring.to_bytes(y))
         header = ReportHeader(
             mh=mh,
             device=self.device,
             length=y.size,
-            y_hash=hashed.digest(),
+            y_hash=vector_digest_of(y.nbytes, hashes),
             main_hash=sealed_hash(sealed[MASK_MAIN]),
             aggregator_hash=sealed_hash(sealed[MASK_AGGREGATOR]),
         )
@@ -270,7 +269,7 @@ class Device:
             envelope=envelope.encode(),
             length=y.size,
             committed_at=now,
-            chunks=b"".join(hashed.chunks()),
+            chunks=b"".join(hashes),
         )
         return record, y
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Final
 
+from fanlight.core.cores import on_all_cores
 from fanlight.protocol import codec
 
 VECTOR_CHUNK_BYTES: Final = 1 << 20
@@ -79,9 +80,13 @@ def vector_digest_of(size: int, chunks: Sequence[bytes]) -> bytes:
     return digest("fanlight/vector/v1", size, list(chunks))
 
 
-def vector_digest(pieces: Iterable[bytes | memoryview]) -> bytes:
-    """H(y) of a vector given as pieces of bytes."""
-    whole = VectorDigest()
-    for piece in pieces:
-        whole.update(piece)
-    return whole.digest()
+def chunk_hashes(data: bytes | memoryview) -> list[bytes]:
+    """The 32-byte SHA-256 of each chunk of a vector that lies in memory, worked out on all cores."""
+    whole = memoryview(data)
+    starts = range(0, len(whole), VECTOR_CHUNK_BYTES)
+    return on_all_cores(lambda start: hashlib.sha256(whole[start : start + VECTOR_CHUNK_BYTES]).digest(), starts)
+
+
+def vector_digest(data: bytes | memoryview) -> bytes:
+    """H(y) of a vector that lies in memory."""
+    return vector_digest_of(len(data), chunk_hashes(data))

@@ -111,7 +111,7 @@ def check_releases(
 def _check_release(record: Record, release: Release, entries: Sequence[Entry], vector: NDArray[np.uint32]) -> None:
     if release.count != len(entries) or release.set_root != set_root(record.mh, entries):
         raise Refused("The release sums another set than was accepted.", slug="other-set")
-    if vector.size and release.sum_hash != vector_digest([ring.to_bytes(vector)]):
+    if vector.size and release.sum_hash != vector_digest(ring.to_bytes(vector)):
         raise Refused("The sum is not the one that was signed.", slug="swapped-sum")
     if vector.size and not padding_is_zero(vector, record.terms.layout):
         raise Refused("The sum says something behind its last number.", slug="padding-set")

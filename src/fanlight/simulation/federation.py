@@ -79,7 +79,7 @@ class OpenRound:
             self._taken_off(total, shard)
             for total, shard in zip(done.sums, a.shards(agreed.record, accepted), strict=True)
         ]
-        digests = [vector_digest([ring.to_bytes(vector)]) for vector in vectors]
+        digests = [vector_digest(ring.to_bytes(vector)) for vector in vectors]
         released = a.release(agreed.record, accepted, digests, _NO_HEAD)
         taken = m.take_release(judged.record, released.reply, np.concatenate(vectors), self._key(Role.MAIN))
         finished = a.finish(released.record, taken.reply)

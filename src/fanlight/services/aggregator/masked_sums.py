@@ -127,7 +127,7 @@ class MaskedSums:
 def sum_hashes(record: Record, total: NDArray[np.uint32]) -> list[bytes]:
     """The vector digest of each shard's Y."""
     length = record.terms.length
-    return [vector_digest([ring.to_bytes(total[at : at + length])]) for at in range(0, total.size, length)]
+    return [vector_digest(ring.to_bytes(total[at : at + length])) for at in range(0, total.size, length)]
 
 
 def sum_file(record: Record) -> str:

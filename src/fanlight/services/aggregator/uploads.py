@@ -88,7 +88,7 @@ class Uploads:
                 raise MessageTooLarge(f"A report of more than {WHOLE_BYTES:,} bytes comes in parts.")
             body.check_declared(report, 0)
             y = b"".join([bytes(chunk) async for chunk in body.chunks(report, 0)])
-            if vector_digest([y]) != report.header.y_hash:
+            if vector_digest(y) != report.header.y_hash:
                 raise report.refuse_vector()
             report.check_padding(0, y)
             return await self._intake.take((report, y))

@@ -24,6 +24,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fanlight.core.cores import on_all_cores
 from fanlight.core.tensors import TensorLayout, TensorSpec
 from fanlight.learning.algorithms.algorithm import Algorithm, Gathered, Memory, State, frozen_vector
 from fanlight.learning.algorithms.robust import ROBUST
@@ -34,7 +35,8 @@ from fanlight.protocol.contribution import Totals
 from fanlight.protocol.extras import Integers
 from fanlight.services.main_server.algorithm_choice import AlgorithmChoice
 
-_ROWS: Final = 1 << 10
+_PIECE: Final = 1 << 17
+"""Numbers that are worked on at once, or the rows of a head that hold as many: 1 MiB in float64."""
 
 
 class Moved(NamedTuple):
@@ -84,7 +86,8 @@ def move(
     steps = totals.steps.astype(np.int32, copy=False)  # which they are: they came out of a ring of 32 bits at most
     after = steps.view(np.float32)
     remembers = {name: np.empty(after.size) for name in known}
-    for piece in _pieces(head, tuned, held_back):
+
+    def work(piece: _Piece) -> None:
         some, start = piece.place, piece.start
         unseen = NONE if algorithm.mirrors else piece.held_back
         said = _gathered(totals, some, unseen, members) if middle is None else _of_piece(middle, some)
@@ -96,6 +99,10 @@ def move(
         for name, vector in state.memory.items():
             hidden = piece.held_back if name in algorithm.publishes else NONE
             remembers[name][some] = _published(algorithm, hidden, before.memory[name], vector)
+
+    *most, bias = _pieces(head, tuned, held_back)
+    on_all_cores(work, most)
+    work(bias)
     shapes = {name: tensor.shape for name, tensor in tuned.items()}
     made, backbone = _parts(after, shapes, head.classes)
     return Moved(made, remembers, _control(algorithm, remembers, shapes, head.classes), backbone)
@@ -157,14 +164,14 @@ class _Piece(NamedTuple):
 
 
 def _pieces(head: SoftmaxHead, tuned: Mapping[str, Floats], held_back: HeldBack) -> Iterator[_Piece]:
-    end, most = 0, _ROWS * head.classes
+    end, rows_each = 0, max(1, _PIECE // head.classes)
     for tensor in tuned.values():
         flat = tensor.reshape(-1)
-        for first in range(0, flat.size, most):
-            part = flat[first : first + most]
+        for first in range(0, flat.size, _PIECE):
+            part = flat[first : first + _PIECE]
             yield _Piece(slice(end, end := end + part.size), part, NONE)
-    for first in range(0, head.features, _ROWS):
-        rows = head.weight[first : first + _ROWS]
+    for first in range(0, head.features, rows_each):
+        rows = head.weight[first : first + rows_each]
         yield _Piece(slice(end, end := end + rows.size), rows.reshape(-1), held_back)
     yield _Piece(slice(end, end + head.classes), head.bias, held_back)
 
