@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from sqlalchemy import Connection
 
 from fanlight.cli.fine_tune_option import fine_tune_fields, with_fine_tuning
 from fanlight.errors import SettingsError, UsageError
@@ -29,6 +33,8 @@ from fanlight.services.main_server.app import create_app
 from fanlight.services.main_server.fine_tuning import MOST_PICTURES, FineTuning, check_at_home, first_tensors
 from fanlight.services.main_server.settings import MainServerSettings
 from fanlight.services.main_server.task import Task
+from fanlight.services.main_server.task_file import TaskFile
+from fanlight.storage.database import Database
 from fanlight.storage.tables import main as tables
 from tests.unit.main_server.past import add_round, measure, server_of
 
@@ -149,6 +155,38 @@ def test_with_the_whole_head_at_home_nothing_goes_back_to_a_head_that_knows_noth
     assert service.make_current(1), "which knows something"
     service.change_algorithm(name="fedavg")
     assert service.make_current(0)
+    service.close()
+
+
+@pytest.mark.parametrize("moment", [1, 2, 3])
+def test_who_goes_back_while_the_algorithm_changes_cannot_slip_in_between_check_and_change(
+    tmp_path: Path, compiled: CompiledBackbone, monkeypatch: pytest.MonkeyPatch, moment: int
+) -> None:
+    """Between any two transactions of the change another thread may be quicker; under the file's, all others wait."""
+    _app, parts = server_of(tmp_path / "federation", tuned(compiled, task=Task.default(classes=("a", "b"))))
+    service, going_back = parts.service, iter([moment])
+    add_round(parts, 1)
+    transaction, change, begun = Database.transaction, TaskFile.change_algorithm, itertools.count(1)
+
+    def another_first(database: Database) -> AbstractContextManager[Connection]:
+        if next(begun) == moment and next(going_back, None):
+            assert service.make_current(0)
+        return transaction(database)
+
+    def changed(tasks: TaskFile, **choice: Any) -> Task:
+        with pytest.raises(RuntimeError, match="inside a transaction"):
+            service.make_current(0)
+        return change(tasks, **choice)
+
+    monkeypatch.setattr(Database, "transaction", another_first)
+    monkeypatch.setattr(TaskFile, "change_algorithm", changed)
+    try:
+        service.change_algorithm(name="fedper", parameters={"personal": 2})
+    except SettingsError:
+        assert service.task.algorithm.name == "fedavg"
+    with service.database.reading() as tx:
+        service.models.check_goes_on(tx, service.models.current(tx))
+        assert service.models.current(tx).number == (0 if moment < 3 else 1)
     service.close()
 
 

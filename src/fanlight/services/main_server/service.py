@@ -181,12 +181,14 @@ class MainService:
             NotPossibleNow: it has reports.
             SettingsError: the algorithm makes nothing of the tensors of the version that the next round starts from.
         """
-        with self.database.transaction() as tx:
+
+        def check(tx: Connection, task: Task) -> None:
             waiting = self.promotion.waiting(tx)
             start = self.models.current(tx) if waiting is None else self.models.version(tx, waiting)
-            self.models.check_algorithm(tx, self.task.with_algorithm(choice).algorithm.algorithm, start)
+            self.models.check_algorithm(tx, task.algorithm.algorithm, start)
+
         return self._change_plan(
-            lambda task: task.with_algorithm(choice), lambda: self._tasks.change_algorithm(**choice)
+            lambda task: task.with_algorithm(choice), lambda: self._tasks.change_algorithm(**choice), check
         )
 
     def change_augmentation(self, **choice: Any) -> Task:
@@ -207,12 +209,21 @@ class MainService:
             lambda task: task.with_class_weights(choice), lambda: self._tasks.change_class_weights(**choice)
         )
 
-    def _change_plan(self, wanted: Callable[[Task], Task], change: Callable[[], Task]) -> Task:
+    def _change_plan(
+        self,
+        wanted: Callable[[Task], Task],
+        change: Callable[[], Task],
+        check: Callable[[Connection, Task], None] = lambda _tx, _task: None,
+    ) -> Task:
         with self._changing_policy:
-            if wanted(self.task).plan != self.task.plan:
-                self._make_room_for_another_plan()
-            task = change()
-            with self.database.transaction() as tx:
+            with self.database.transaction() as tx:  # of its own: a crash may leave room unused, but not rules without
+                task = wanted(self.task)
+                check(tx, task)
+                if task.plan != self.task.plan:
+                    self._make_room_for_another_plan(tx)
+            with self.database.transaction() as tx:  # what is checked in it holds: no other version becomes current
+                check(tx, wanted(self.task))
+                task = change()
                 policy_log.follow(tx, self.log, task)
         self.news.tell(offers=True, orders=True)
         return task
@@ -237,12 +248,11 @@ class MainService:
                 next="Choose the head analytic or prototypes on the page Task.",
                 slug="not-solved",
             )
-        with self._changing_policy:
-            self._make_room_for_another_plan()
-            with self.database.transaction() as tx:
-                collected_sums.forget(tx)
-                notes.keep(tx, notes.CHANGES_NEXT, 0)
-                self.log.append(tx, [LogEntry(COLLECT_ANEW, b"")])
+        with self._changing_policy, self.database.transaction() as tx:
+            self._make_room_for_another_plan(tx)
+            collected_sums.forget(tx)
+            notes.keep(tx, notes.CHANGES_NEXT, 0)
+            self.log.append(tx, [LogEntry(COLLECT_ANEW, b"")])
         self.news.tell(offers=True, orders=True)
 
     def take_changes(self) -> None:
@@ -269,25 +279,23 @@ class MainService:
                 next="Wait for more; who leaves waits for company.",
                 slug="too-few-changes",
             )
-        with self._changing_policy:
-            self._make_room_for_another_plan()
-            with self.database.transaction() as tx:
-                notes.keep(tx, notes.CHANGES_NEXT, 1)
-                self.log.append(tx, [LogEntry(TAKE_CHANGES, b"")])
+        with self._changing_policy, self.database.transaction() as tx:
+            self._make_room_for_another_plan(tx)
+            notes.keep(tx, notes.CHANGES_NEXT, 1)
+            self.log.append(tx, [LogEntry(TAKE_CHANGES, b"")])
         self.news.tell(offers=True, orders=True)
 
-    def _make_room_for_another_plan(self) -> None:
-        with self.database.transaction() as tx:
-            line = round_table.latest_line(tx)
-            if line is None or line.at is not State.OPEN:
-                return
-            if round_table.arrived(tx, line.mh):
-                raise NotPossibleNow(
-                    f"Round {line.number} is under way, and has reports by another plan. Nothing was changed.",
-                    next="Wait until it is over, or abandon it on its page, with further rounds paused.",
-                    slug="round-not-over",
-                )
-            self.rounds.ask(Order.ABANDON, tx, MadeRoom.FOR_RULES)
+    def _make_room_for_another_plan(self, tx: Connection) -> None:
+        line = round_table.latest_line(tx)
+        if line is None or line.at is not State.OPEN:
+            return
+        if round_table.arrived(tx, line.mh):
+            raise NotPossibleNow(
+                f"Round {line.number} is under way, and has reports by another plan. Nothing was changed.",
+                next="Wait until it is over, or abandon it on its page, with further rounds paused.",
+                slug="round-not-over",
+            )
+        self.rounds.ask(Order.ABANDON, tx, MadeRoom.FOR_RULES)
 
     def run_by_itself(self) -> Task:
         """Let rounds run by themselves; if no rule ends them yet, until some in a row got no better."""
