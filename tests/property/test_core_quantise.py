@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from fanlight.core.quantise import clip, quantise, to_nearest
+from fanlight.core.quantise import clip, quantise, share_within, to_nearest
 from fanlight.core.randomness import Keystream
 
 SEEDS = st.binary(min_size=32, max_size=32)
@@ -88,6 +88,9 @@ def test_a_clipped_update_is_short_and_points_the_same_way(update: Any, bound: f
     norm = math.hypot(*update)
     assert math.isclose(clipped.norm, norm, rel_tol=1e-12, abs_tol=1e-150)
     assert math.hypot(*clipped.vector) <= bound * (1 + 1e-12)
+    share = share_within(update, bound)
+    assert np.array_equal(clipped.vector, update * share)
+    assert clipped.within == (share == 1)
     if clipped.within:
         assert clipped.vector is update
     else:

@@ -43,13 +43,11 @@ class Clipped:
         vector: (d,) float64, L2 norm at most the bound (up to float rounding); the input itself if it was within.
         norm: the L2 norm before clipping.
         within: whether ``norm`` was at most the bound.
-        share: what is left of its length, 1 if it was within.
     """
 
     vector: NDArray[np.float64]
     norm: float
     within: bool
-    share: float
 
 
 def clip(update: NDArray[np.float64], bound: float) -> Clipped:
@@ -63,6 +61,19 @@ def clip(update: NDArray[np.float64], bound: float) -> Clipped:
         SettingsError: the bound is out of range.
         ModelError: the update is not a float64 vector, or its norm is not a finite number.
     """
+    length = _length(update, bound)
+    if length <= bound:
+        return Clipped(update, length, True)
+    return Clipped(update * (bound / length), length, False)
+
+
+def share_within(update: NDArray[np.float64], bound: float) -> float:
+    """What ``clip`` leaves of an update's length, without its vector: 1 if, and only if, it was within the bound."""
+    length = _length(update, bound)
+    return 1.0 if length <= bound else bound / length
+
+
+def _length(update: NDArray[np.float64], bound: float) -> float:
     if not (math.isfinite(bound) and bound >= SMALLEST_BOUND):
         raise SettingsError(f"a clipping bound is a number of at least {SMALLEST_BOUND}, not {bound}")
     _check_type(update)
@@ -70,10 +81,7 @@ def clip(update: NDArray[np.float64], bound: float) -> Clipped:
         length = norm(update)
     if not math.isfinite(length):
         raise _diverged()
-    if length <= bound:
-        return Clipped(update, length, True, 1.0)
-    share = bound / length
-    return Clipped(update * share, length, False, share)
+    return length
 
 
 def norm(x: NDArray[np.float64] | NDArray[np.int32] | NDArray[np.int64]) -> float:

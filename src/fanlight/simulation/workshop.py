@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from fanlight.core import quantise, ring
+from fanlight.core import ring
+from fanlight.core.quantise import share_within
 from fanlight.core.segments import layout_length
 from fanlight.errors import DataError
 from fanlight.learning.algorithms.algorithm import Algorithm
@@ -115,7 +116,7 @@ class Workshop:
             self.learner.descend(train, valid, self.seed, device, order.round),
         )
         if outcome.memory:
-            share = quantise.clip(outcome.update, order.clip_micro / 1e6).share if outcome.follows else 1.0
+            share = share_within(outcome.update, order.clip_micro / 1e6) if outcome.follows else 1.0
             memory = as_sent(outcome.memory, outcome.follows, outcome.update, share)
             self.memories.write(device, order.round, memory)
         return outcome

@@ -15,7 +15,7 @@ from typing import Final
 import numpy as np
 import structlog
 
-from fanlight.core import quantise
+from fanlight.core.quantise import share_within
 from fanlight.core.randomness import Keystream
 from fanlight.errors import Conflict, FanlightError, NotAuthentic, NotFound, NotPossibleNow, Refused
 from fanlight.protocol.contribution import W_MAX, Contribution, clip_of
@@ -189,7 +189,7 @@ class Rounds:
             steps=float(beside["steps"][0]) if "steps" in beside else None,
         )
         # Only algorithms that leave something beside the model ask how much of the update there was room for.
-        share = quantise.clip(update, clip_of(opening.manifest.proposal.layout) / 1e6).share if beside else 1.0
+        share = share_within(update, clip_of(opening.manifest.proposal.layout) / 1e6) if beside else 1.0
         return self._commit(opening, contribution, _learned(opening, prepared), Use(prepared, event, share))
 
     def _commit_sums(self, opening: Opening, prepared: Prepared, event: PreparationEvent) -> Record:

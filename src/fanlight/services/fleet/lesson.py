@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fanlight.core import quantise
+from fanlight.core.quantise import share_within
 from fanlight.core.segments import Segment
 from fanlight.learning import model_file
 from fanlight.learning.algorithms.algorithm import Algorithm, Memory
@@ -136,9 +136,9 @@ class Lesson:
             control=outcome.control,
             steps=outcome.steps,
         )
-        clipped = quantise.clip(sent, clip_of(layout) / 1e6)
-        memory = as_sent(outcome.memory, outcome.follows, sent, clipped.share)
-        return Said(contribution, memory, clipped.within)
+        share = share_within(sent, clip_of(layout) / 1e6)
+        memory = as_sent(outcome.memory, outcome.follows, sent, share)
+        return Said(contribution, memory, share == 1)
 
     def summed(self, manifest: Manifest, device: int) -> Said:
         """What is said in a round of sums by a device that main counts nothing of yet."""
