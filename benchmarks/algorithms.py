@@ -26,7 +26,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script, only this folder would be on the path
 
 from benchmarks.accuracy import Parts, pooled, read_features
-from benchmarks.report import Figure, Report
+from benchmarks.report import Figure, Report, say
 from fanlight.core.metrics import Metrics
 from fanlight.core.randomness import Keystream
 from fanlight.core.tensors import TensorLayout
@@ -82,8 +82,8 @@ def compare(
     for name in names:
         for learning_rate, tau in grid:
             found = run(name, {"learning_rate": learning_rate, "tau": tau})
-            yield _say(Figure(f"{dataset}: {name}, η {learning_rate:g}, τ {tau:g}", found, "fraction"))
-        yield _say(Figure(f"{dataset}: {name} by default, {rounds} rounds", run(name), "fraction", rival=average))
+            yield say(Figure(f"{dataset}: {name}, η {learning_rate:g}, τ {tau:g}", found, "fraction"))
+        yield say(Figure(f"{dataset}: {name} by default, {rounds} rounds", run(name), "fraction", rival=average))
 
 
 def right(
@@ -113,11 +113,6 @@ def _descent(
     train, valid = device["train"], device["valid"]
     stream = Keystream(bytes(20) + b"".join(number.to_bytes(4, "big") for number in order))
     return SoftmaxDescent(layout, train.x, train.y, valid.x, valid.y, settings, stream)
-
-
-def _say(figure: Figure) -> Figure:
-    print(f"{figure.name}: {figure.value:.4f}", file=sys.stderr, flush=True)
-    return figure
 
 
 if __name__ == "__main__":

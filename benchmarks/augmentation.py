@@ -28,7 +28,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -38,7 +38,7 @@ from PIL import Image, ImageChops, ImageEnhance
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script, only this folder would be on the path
 
-from benchmarks.report import Figure, Report
+from benchmarks.report import Figure, Report, say
 from fanlight.core.metrics import Metrics
 from fanlight.core.randomness import Keystream
 from fanlight.learning import alike, analytic, looks, pictures
@@ -93,15 +93,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _take_memory(Path(options.memory))
     with tempfile.TemporaryDirectory(prefix="fanlight-augmentation-") as name:
         folder = Path(name)
-        parts: dict[str, Callable[[], list[Figure]]] = {
-            "accuracy": lambda: [
+        parts: dict[str, Callable[[], Iterator[Figure]]] = {
+            "accuracy": lambda: (
                 figure for each in options.dataset or DATASETS for figure in accuracy(folder, each, options.draws)
-            ],
+            ),
             "weights": lambda: weights(folder),
             "leak": lambda: leak(folder),
             "cost": lambda: cost(folder),
         }
-        figures = [figure for part in options.only or PARTS_OF_IT for figure in parts[part]()]
+        figures = [say(figure) for part in options.only or PARTS_OF_IT for figure in parts[part]()]
     return Report("augmentation", tuple(figures)).show(as_json=options.json)
 
 
@@ -127,11 +127,11 @@ def extractor_of(folder: Path, size: int) -> FeatureExtractor:
     return FeatureExtractor(compile_backbone(DEFAULT_BACKBONE, folder / "backbones"), size, threads=1)
 
 
-def accuracy(folder: Path, name: str, draws: int) -> list[Figure]:
+def accuracy(folder: Path, name: str, draws: int) -> Iterator[Figure]:
     """Of one data set."""
     chosen, size = some_of(folder, name)
     extractor, y = extractor_of(folder, size), np.array([each.label for each in chosen], np.int64)
-    wanted, figures = [Sights(each.path, VARIANTS) for each in chosen], []
+    wanted = [Sights(each.path, VARIANTS) for each in chosen]
     for way, how in WAYS.items():
         if how.flip and not SOURCES[name].flip:
             continue
@@ -140,10 +140,7 @@ def accuracy(folder: Path, name: str, draws: int) -> list[Figure]:
         for each in EACH:
             for head, learn in (("solved", solved), ("trained", trained)):
                 scores = np.array([few(sights, y, each, seed, learn) for seed in range(draws)]).mean(axis=0)
-                figures.append(
-                    Figure(f"{name}: {each} of a class, {head}, {way}", scores[0], "fraction", rival=scores[1])
-                )
-    return figures
+                yield Figure(f"{name}: {each} of a class, {head}, {way}", scores[0], "fraction", rival=scores[1])
 
 
 def few(
@@ -185,7 +182,7 @@ def score(head: SoftmaxHead, x: Floats, y: Labels) -> float:
 # ---- class weights
 
 
-def weights(folder: Path) -> list[Figure]:
+def weights(folder: Path) -> Iterator[Figure]:
     """FedAvg with rare classes on homes of their own."""
     chosen, size = some_of(folder, "fashion")
     x = extractor_of(folder, size).extract([each.path for each in chosen])
@@ -200,8 +197,8 @@ def weights(folder: Path) -> list[Figure]:
         "each home's own counts": replace(plain, class_weights=True),
         "the federation's counts": replace(plain, class_weights=True, class_counts=(FREQUENT,) * 5 + (RARE,) * 5),
     }
-    heads = {way: averaged(x, y, homes, settings) for way, settings in ways.items()}
-    return [Figure(f"weights: {way}", score(head, x[rest], y[rest]), "fraction") for way, head in heads.items()]
+    for way, settings in ways.items():
+        yield Figure(f"weights: {way}", score(averaged(x, y, homes, settings), x[rest], y[rest]), "fraction")
 
 
 def averaged(x: Floats, y: Labels, homes: Sequence[NDArray[np.int64]], settings: TrainingSettings) -> SoftmaxHead:
@@ -222,7 +219,7 @@ def averaged(x: Floats, y: Labels, homes: Sequence[NDArray[np.int64]], settings:
 # ---- the leak
 
 
-def leak(folder: Path) -> list[Figure]:
+def leak(folder: Path) -> Iterator[Figure]:
     """How far each split overstates."""
     chosen, size = some_of(folder, "stamps")
     own = folder / "copies"
@@ -238,7 +235,6 @@ def leak(folder: Path) -> list[Figure]:
     x, y = extractor_of(folder, size).extract(paths), np.array(labels, np.int64)
     names = [pictures.content_hash(path) for path in paths]
     seen = {name: looks.look(path).look for name, path in zip(names, paths, strict=True)}
-    figures: list[Figure] = []
     found: dict[str, list[tuple[float, float, int]]] = {"groups": [], "hash": []}
     for draw_number in range(4):
         new = np.isin(origins, np.random.default_rng(draw_number).permutation(len(chosen))[: len(chosen) // 4])
@@ -252,13 +248,10 @@ def leak(folder: Path) -> list[Figure]:
             found[way].append((scorer(x[at["test"]], y[at["test"]]), scorer(x[new], y[new]), at["test"].sum()))
     for way, title in (("hash", "split by content alone"), ("groups", "split by groups")):
         own_test, truth, tests = np.array(found[way]).mean(axis=0)
-        figures += [
-            Figure(f"leak: {title}, on its own test pictures", own_test, "fraction"),
-            Figure(f"leak: {title}, on new stamps", truth, "fraction"),
-            Figure(f"leak: {title}, overstated", 100 * (own_test - truth), "points"),
-            Figure(f"leak: {title}, test pictures", tests / (len(names) * 0.75), "fraction"),
-        ]
-    return figures
+        yield Figure(f"leak: {title}, on its own test pictures", own_test, "fraction")
+        yield Figure(f"leak: {title}, on new stamps", truth, "fraction")
+        yield Figure(f"leak: {title}, overstated", 100 * (own_test - truth), "points")
+        yield Figure(f"leak: {title}, test pictures", tests / (len(names) * 0.75), "fraction")
 
 
 def altered(path: Path) -> list[bytes]:
@@ -281,23 +274,21 @@ def altered(path: Path) -> list[bytes]:
 # ---- cost
 
 
-def cost(folder: Path) -> list[Figure]:
+def cost(folder: Path) -> Iterator[Figure]:
     """Seconds and megabytes."""
     chosen, size = some_of(folder, "stamps")
     extractor, how = extractor_of(folder, size), WAYS["all"]
     squares = np.stack([pictures.load(each.path, size) for each in chosen[:100]])
-    wanted, figures = [each.path for each in chosen[:100]], []
+    wanted = [each.path for each in chosen[:100]]
     for variants in (0, VARIANTS):
         sights = [Sights(path, variants) for path in wanted]
         ours = fastest(lambda sights=sights: extractor.extract_sights(sights, augmentation=how))  # type: ignore[misc]
         many = np.concatenate([squares] * (1 + variants))
         bare = fastest(lambda many=many: [extractor.run(many[at : at + 8]) for at in range(0, len(many), 8)])  # type: ignore[misc]
-        figures.append(Figure(f"cost: 100 stamps and {variants} variants of each", ours, "processor s", rival=bare))
+        yield Figure(f"cost: 100 stamps and {variants} variants of each", ours, "processor s", rival=bare)
     child = [sys.executable, __file__, "--memory", str(folder)]
     megabytes = float(subprocess.run(child, stdout=subprocess.PIPE, text=True, check=True).stdout)
-    figures.append(
-        Figure("cost: memory for 1,000 pictures and 4 variants of each", megabytes, "MB", at_most=MOST_MEGABYTES)
-    )
+    yield Figure("cost: memory for 1,000 pictures and 4 variants of each", megabytes, "MB", at_most=MOST_MEGABYTES)
     chance = np.random.default_rng(0)
     apart = [(str(n), chance.bytes(8), chance.bytes(COLOURS)) for n in range(5000)]
     scene = chance.bytes(8), chance.integers(0, 250, COLOURS)
@@ -305,10 +296,7 @@ def cost(folder: Path) -> list[Figure]:
     same = [(f"s{number}", scene[0], colours) for number, colours in enumerate(flicker)]
     for title, seen in (("no two alike", apart), ("half of them of one scene", apart[:2500] + same)):
         seconds = fastest(lambda seen=seen: alike.groups(seen))  # type: ignore[misc]
-        figures.append(
-            Figure(f"cost: grouping 5,000 pictures, {title}", seconds, "processor s", at_most=MOST_SECONDS_TO_GROUP)
-        )
-    return figures
+        yield Figure(f"cost: grouping 5,000 pictures, {title}", seconds, "processor s", at_most=MOST_SECONDS_TO_GROUP)
 
 
 def fastest(work: Callable[[], object]) -> float:

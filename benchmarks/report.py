@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -74,6 +75,12 @@ class Figure:
             "ratio": self.ratio,
             "ok": self.ok,
         }
+
+
+def say(figure: Figure) -> Figure:
+    """Print a figure to stderr as soon as it is found, since the next one may take a while; it is returned."""
+    print(f"{figure.name}: {figure.value:.4g} {figure.unit}", file=sys.stderr, flush=True)
+    return figure
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -33,7 +33,7 @@ from numpy.typing import NDArray
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script, only this folder would be on the path
 
-from benchmarks.report import Figure, Report
+from benchmarks.report import Figure, Report, say
 from fanlight.core.metrics import Metrics
 from fanlight.core.randomness import Keystream
 from fanlight.core.tensors import TensorLayout, TensorSpec
@@ -137,27 +137,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         raise SystemExit("This benchmark needs PyTorch: make test-torch installs it, then add BIN=.venv-torch/bin.")
     with tempfile.TemporaryDirectory(prefix="fanlight-tuned-blocks-") as folder:
         pictures = read(Path(folder), options.dataset, options.blocks, options.pictures, options.test)
-    name, rounds, figures = f"{options.dataset}, {options.pictures} pictures a device", options.rounds, list[Figure]()
+    return Report("tuned_blocks", tuple(map(say, figures(pictures, options)))).show(as_json=options.json)
+
+
+def figures(pictures: Pictures, options: argparse.Namespace) -> Iterator[Figure]:
+    """Each as soon as it is found."""
+    name, rounds = f"{options.dataset}, {options.pictures} pictures a device", options.rounds
     for way in options.way or WAYS:
         alone = head_alone(pictures, way, rounds)
-        told(figures, Figure(f"{name}, {way}, {rounds} rounds: the head alone", alone, "fraction"))
+        yield Figure(f"{name}, {way}, {rounds} rounds: the head alone", alone, "fraction")
         for step in options.step or (0.001,):
             words = f"{name}, {way}, {rounds} rounds: the last {options.blocks}, step length {step}"
-            told(figures, Figure(words, tuned(pictures, way, rounds, step), "fraction", rival=alone))
+            yield Figure(words, tuned(pictures, way, rounds, step), "fraction", rival=alone)
         for frozen in (True, False) if way == "one place" else ():
             passes = rounds * TrainingSettings().epochs
             words = f"{name}, plain PyTorch, {passes} passes, statistics {'kept' if frozen else 'of batches'}"
-            told(
-                figures,
-                Figure(words, plain(pictures, passes, options.blocks, frozen=frozen), "fraction", rival=alone),
-            )
-    return Report("tuned_blocks", tuple(figures)).show(as_json=options.json)
-
-
-def told(figures: list[Figure], figure: Figure) -> None:
-    """Keep a figure, and say it at once: the next one takes a while."""
-    figures.append(figure)
-    print(f"{figure.name}: {figure.value:.3f}", file=sys.stderr)
+            yield Figure(words, plain(pictures, passes, options.blocks, frozen=frozen), "fraction", rival=alone)
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
