@@ -23,7 +23,7 @@ from fanlight.services.device.arrival import how_good
 from fanlight.services.device.role import DeviceRole
 from fanlight.services.device.steps import TRAIN
 from fanlight.services.device.supply import supply
-from fanlight.services.device.try_it import Tried, TryIt, Which
+from fanlight.services.device.try_it import Measured, Tried, TryIt
 from fanlight.services.http.limits import FORM_LIMIT_BYTES, declared_length, too_large
 from fanlight.services.http.owner import Owner, require_owner, require_owner_post
 
@@ -114,9 +114,9 @@ def learning_router(console: Console, role: DeviceRole) -> APIRouter:
         return await run_in_threadpool(draw, request, owner, tried, name)
 
     @router.get(TAKEN_FOR)
-    def pictures(request: Request, owner: Reader, model: Which, shows: int, named: int) -> Response:
+    def pictures(request: Request, owner: Reader, model: Measured, shows: int, named: int) -> Response:
         found = trying.taken_for(model, shows, named)
-        classes = trying.models().heads[model].classes
+        classes = trying.measured(model).classes
         return console.page(
             request,
             owner,

@@ -126,7 +126,7 @@ def _another_table(state: Path) -> None:
     ("change", "why"),
     [
         (_of_a_later_release, "asks for the algorithm 'later' in a way that this program does not know"),
-        (_damaged_memory, ""),
+        (_damaged_memory, "What Ditto had this device remember of round 1 is damaged"),
         (_damaged_plan, ""),
         (_another_table, "no such column"),
     ],

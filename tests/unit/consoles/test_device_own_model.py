@@ -63,9 +63,15 @@ def test_pages_work_though_the_own_model_is_damaged(tmp_path: Path) -> None:
     with role.store.database.transaction() as tx:
         tx.execute(update(memories).values(content=b"\0"))
     picture = next(iter(role.library.suggestions())).sha256
-    pages = ("/", "/learning", "/own", "/pictures", "/pictures?state=suggested", f"/pictures/{picture}")
+    pages = ["/", "/learning", "/own", "/pictures", "/pictures?state=suggested", f"/pictures/{picture}"]
+    for which in ("own", "global"):  # neither is the damaged one: the own figures are of what was trained here last
+        pages += [f"/learning/pictures?model={which}&shows=0&named=0", f"/pictures/{picture}?cell={which}-0-0"]
     assert {path: browser.get(path).status_code for path in pages} == dict.fromkeys(pages, 200)
     assert browser.get("/api/v1/learning").json()["answers"] is None
+    tried = try_it(browser, jpeg(30))
+    assert tried.status_code == 422
+    assert "What Ditto had this device remember of round 1 is damaged, its own model with it" in tried.text
+    assert "Ask the operator for another algorithm, or let this device leave and join anew." in tried.text
     press(browser, picture=[picture], assign="dark")
     assert role.library.picture(picture).label == "dark"
     role.stop()

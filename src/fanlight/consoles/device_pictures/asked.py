@@ -10,7 +10,7 @@ from fastapi import Depends, Query
 
 from fanlight.consoles.device_learning import TAKEN_FOR
 from fanlight.services.device.library.records import Filter, Problem, State
-from fanlight.services.device.try_it import Which
+from fanlight.services.device.try_it import Measured
 
 PICTURES: Final = "/pictures"
 
@@ -19,7 +19,7 @@ PICTURES: Final = "/pictures"
 class Cell:
     """A cell of a model's confusion matrix: pictures of one class, named as one; by the classes' positions."""
 
-    which: Which
+    which: Measured
     shows: int
     named: int
 

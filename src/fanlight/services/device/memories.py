@@ -17,9 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
 
+from fanlight.errors import ModelError
 from fanlight.learning.algorithms import memory_file
 from fanlight.learning.algorithms.lineage import Lineage
 from fanlight.learning.algorithms.local import Outcome, as_sent
+from fanlight.learning.algorithms.registry import recipe
 from fanlight.storage.database import Database
 from fanlight.storage.statements import Statement
 from fanlight.storage.tables.device import memories, reports, rounds
@@ -96,12 +98,16 @@ class Memories:
         self._database = database
 
     def remembered(self, algorithm: str, lineage: Lineage | None) -> Mapping[str, NDArray[np.float64]]:
-        """What an algorithm of this name remembers when it trains from a version that comes of these rounds."""
+        """What an algorithm of this name remembers when it trains from a version of these rounds; see ``last``."""
         last = self.last(algorithm, lineage)
         return last.memory if last else _part(None, _REMEMBERS)
 
     def last(self, algorithm: str, lineage: Lineage | None) -> Last | None:
-        """The last round of it on the way to a version that comes of these rounds; None if this device was in none."""
+        """The last round of it on the way to a version that comes of these rounds; None if this device was in none.
+
+        Raises:
+            ModelError: what is kept of it is damaged.
+        """
         if lineage is None or lineage.algorithm != algorithm:
             return None
         with self._database.reading() as tx:
@@ -109,7 +115,15 @@ class Memories:
             if found is None:
                 return None
             content = _CONTENT.scalar(tx, wanted=found.number)
-        return Last(found.round, found.committed_at, _as_sent(content))
+        try:
+            return Last(found.round, found.committed_at, _as_sent(content))
+        except ModelError as error:
+            raise ModelError(
+                f"What {recipe(algorithm).title} had this device remember of round {found.round} is damaged, its own "
+                "model with it if that is there.",
+                slug="damaged-memory",
+                next="Ask the operator for another algorithm, or let this device leave and join anew.",
+            ) from error
 
     def newest(self) -> int | None:
         """The row that counts and came last: another number, and what is remembered may be another."""

@@ -37,7 +37,8 @@ from fanlight.services.device import made
 from fanlight.services.device.own_model import OwnModel
 from fanlight.services.device.role import DeviceRole
 
-Which = Literal["home", "own", "global"]
+Measured = Literal["own", "global"]
+Which = Literal["home"] | Measured
 Floats = NDArray[np.float32]
 
 SHOWN_SIDE: Final = 384
@@ -179,19 +180,28 @@ class TryIt:
         asked = {which: x[None] for which, x in found.items() if x is not None}
         return [_told(_scores(which, heads[which], x), models, x) for which, x in asked.items()]
 
-    def taken_for(self, which: Which, truth: int, named: int) -> list[str]:
-        """Test pictures of class ``truth`` that a model names ``named``, by SHA-256; those that were measured before.
+    def measured(self, which: Measured) -> HeadModel:
+        """A model that the figures are of; the own one is what was trained here last.
 
-        The own model is the one that was trained here last, which the figures are of.
+        Raises:
+            NotFound: there is no such model. NotPossibleNow, ModelError, StorageError.
+        """
+        held, learner = self._role.rounds.held(), self._role.rounds.learner
+        model = learner.last_local(held) if which == "own" else learner.global_model(held)
+        if model is None:
+            raise NotFound("No model was trained here yet.", next="Open the page Learning.")
+        return model
+
+    def taken_for(self, which: Measured, truth: int, named: int) -> list[str]:
+        """Test pictures of class ``truth`` that a model names ``named``, by SHA-256; those that were measured before.
 
         Raises:
             NotFound: there is no such model or class.
             NotPossibleNow, DataError, ModelError, StorageError.
         """
-        held, learner = self._role.rounds.held(), self._role.rounds.learner
-        model = learner.last_local(held) if which == "own" else self.models().heads.get(which)
-        if model is None or not (0 <= truth < len(model.classes) and 0 <= named < len(model.classes)):
-            raise NotFound("There is no such model or class.", next="Open the page Learning.")
+        model = self.measured(which)
+        if not (0 <= truth < len(model.classes) and 0 <= named < len(model.classes)):
+            raise NotFound("There is no such class.", next="Open the page Learning.")
         cache = self._features(model)
         members = self._role.library.of_part(model.classes[truth], "test")
         rows = [(sha256, cache.get(sha256)) for sha256 in members]
