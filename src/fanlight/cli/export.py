@@ -46,8 +46,8 @@ def export(
     main server knows all of that, running or stopped: from a file or a device, the card is shorter.
 
     Of a device whose algorithm gives it a model of its own (Ditto, FedPer, FedRep, local batch normalisation) it is
-    that one, once there is one from a round; the files are then called fanlight-own-model-N, and the card says so. Own
-    names stay on the device.
+    that one, once there is one from a round; the files are then called fanlight-own-model-N, and the card and the
+    metadata of .onnx say so. Own names stay on the device.
     """
     from fanlight.services.main_server.model_card import as_markdown
 
@@ -73,7 +73,7 @@ def _files(
     from fanlight.learning.export import to_onnx
     from fanlight.learning.model_file import decode, encode
     from fanlight.learning.own_backbones import describe
-    from fanlight.services.main_server.model_card import card_of_file, card_of_own
+    from fanlight.services.main_server.model_card import OWN_LIMIT, card_of_file, card_of_own
 
     if main is not None:
         number = main.get("/api/v1/rounds")["model"]["version"] if version is None else version
@@ -88,7 +88,8 @@ def _files(
     with suppress(ModelError):  # one of the registry's says nothing of itself, nor does one of an earlier release
         described = describe(backbone.read())
     if own is not None:
-        return content, to_onnx(head, backbone), card_of_own(head, content, own.as_json(), described)
+        says = {"own_model": json.dumps(own.as_json()), "note": f"{own.words}. {OWN_LIMIT}"}
+        return content, to_onnx(head, backbone, says), card_of_own(head, content, own.as_json(), described)
     card = stored_card(folder, head.version) if folder else None
     return content, to_onnx(head, backbone), card or card_of_file(head, content, described)
 

@@ -18,6 +18,8 @@ Files of equal models are equal. Nothing here needs ONNX Runtime, so that server
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from types import MappingProxyType
 
 import numpy as np
 
@@ -33,12 +35,13 @@ from fanlight.learning.tuned_backbone import backbone_of
 IMAGES, CLASS, PROBABILITIES = "images", "class", "probabilities"
 
 
-def to_onnx(model: HeadModel, compiled: CompiledBackbone) -> bytes:
+def to_onnx(model: HeadModel, compiled: CompiledBackbone, more: Mapping[str, str] = MappingProxyType({})) -> bytes:
     """The model as an ONNX file.
 
     Args:
         model: the head, and what its features are.
         compiled: the backbone that it was trained on.
+        more: what the file's metadata say besides.
 
     Raises:
         ModelError: it is another backbone, or its file is damaged.
@@ -57,7 +60,7 @@ def to_onnx(model: HeadModel, compiled: CompiledBackbone) -> bytes:
     backbone = backbone_of(model, compiled).read()
     graph.include(backbone)
     _classify(graph, model)
-    return graph.encode(_metadata(model, backbone))
+    return graph.encode({**_metadata(model, backbone), **more})
 
 
 def _squeeze(graph: Graph, size: int) -> None:

@@ -170,8 +170,11 @@ def test_export_writes_its_own_model_and_the_card_says_so(
     content = safetensors.read_bytes()
     np.testing.assert_array_equal(vector(decode(content)), vector(device.rounds.answering().model))
     pixels = load(dark.read_bytes(), 32)[None]
-    assert open_session(onnx.read_bytes(), threads=1).run(["class"], {"images": pixels})[0].tolist() == ["dark"]
-    card = json.loads(as_json.read_text())
+    session = open_session(onnx.read_bytes(), threads=1)
+    assert session.run(["class"], {"images": pixels})[0].tolist() == ["dark"]
+    says, card = session.get_modelmeta().custom_metadata_map, json.loads(as_json.read_text())
+    assert json.loads(says["own_model"]) == card["own_model"]
+    assert says["note"].startswith("This home's own model (Ditto, learned in round 1). Whoever has this file has")
     assert card["own_model"] == {"algorithm": "Ditto", "round": 1, "learned_at": 1_700_000_000}
     assert (card["version"], card["sha256"]) == (1, model_hash(content))
     text = markdown.read_text()
@@ -188,6 +191,8 @@ def test_export_can_write_the_model_of_all_devices(
     assert ran.out.split()[1] == str(tmp_path / "fanlight-model-1.safetensors")
     assert (tmp_path / "fanlight-model-1.safetensors").read_bytes() == federation.model
     assert json.loads((tmp_path / "fanlight-model-1.json").read_text())["own_model"] is None
+    session = open_session((tmp_path / "fanlight-model-1.onnx").read_bytes(), threads=1)
+    assert not {"own_model", "note"} & session.get_modelmeta().custom_metadata_map.keys()
     assert "own model" not in (tmp_path / "fanlight-model-1.md").read_text()
 
 
