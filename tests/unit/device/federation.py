@@ -241,7 +241,7 @@ class FakeFederation:
             raise httpx.ConnectError("nobody is there", request=request)
         if server in self.busy:
             return reply(status=503, headers={"Retry-After": self.busy[server]})
-        if request.method != "PUT" and path != "/time":  # a report's own signature serves; the time is anybody's
+        if "/reports/" not in path and path != "/time":  # a report's own signature serves; the time is anybody's
             refusal = self._check_signature(request, server)
             if refusal is not None and not path.startswith("/enrolments"):
                 return refusal
@@ -253,7 +253,8 @@ class FakeFederation:
             ("GET", "backbones"): self._backbone,
             ("POST", "readiness"): self._ready,
             ("PUT", "rounds"): self._report,
-            ("POST", "rounds"): self._decline if path.endswith("/decline") else self._beacon,
+            ("PATCH", "rounds"): self._report,
+            ("POST", "rounds"): self._post_rounds,
             ("GET", "rounds"): self._outcome,
             ("POST", "keys"): self._rekey,
             ("POST", "departures"): self._leave,
@@ -278,6 +279,11 @@ class FakeFederation:
     def _time(self, request: httpx.Request, server: str, path: str) -> httpx.Response:
         assert server == "aggregator"
         return reply(status=204, headers={"Date": formatdate(NOW, usegmt=True)})
+
+    def _post_rounds(self, request: httpx.Request, server: str, path: str) -> httpx.Response:
+        if "/reports/" in path:  # a large one is about to come, from its beginning
+            return reply(status=204, headers={"Upload-Offset": "0"})
+        return (self._decline if path.endswith("/decline") else self._beacon)(request, server, path)
 
     def _decline(self, request: httpx.Request, server: str, path: str) -> httpx.Response:
         if not self.knows_decline:
