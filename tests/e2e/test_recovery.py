@@ -239,6 +239,7 @@ def test_when_the_window_has_passed_what_is_here_is_summed(tmp_path: Path) -> No
     with running(tmp_path) as world:
         collected(world)
         world.clock.offset += 8 * 86_400
+        world.main.service.news.tell(orders=True)  # who waits for an answer has one, and looks at the clocks
         wait(lambda: world.round(1, state="released", participants=2), "the aggregator finishes by itself")
 
 
