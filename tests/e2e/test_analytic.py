@@ -17,6 +17,7 @@ from fanlight.services.device import sums_file
 from fanlight.services.main_server import collected_sums, solving
 from fanlight.services.main_server.collected_sums import Collected
 from fanlight.services.main_server.task import HeadName
+from tests.e2e.small_worlds import running_small, started
 from tests.services_world import ServiceDevice, World, draw, running, wait
 
 
@@ -90,14 +91,14 @@ def test_by_hand_the_same_steps_solve_it_and_training_goes_on_from_there(tmp_pat
 
 
 def test_solved_anew_it_knows_who_has_come_since(tmp_path: Path) -> None:
-    with running(tmp_path, head="analytic") as world:
-        devices = [world.add_device().start() for _ in range(2)]
+    with running_small(tmp_path) as world:
+        devices = [started(world) for _ in range(2)]
         for device in devices:
             wait(device.sees_round, "a round is open for each device")
             device.send_model()
         world.aggregate()
         assert collected(world).devices == 2
-        devices.append(world.add_device().start())
+        devices.append(started(world))
         assert world.owner("main").ask("POST", "/api/v1/statistics/anew").status_code == 204
         for device in devices:
             wait(lambda device=device: solves_anew(device), "a round is open that solves anew")  # type: ignore[misc]
@@ -120,9 +121,9 @@ def is_open(device: ServiceDevice, number: int) -> Any:
 
 
 def test_what_one_home_alone_has_pictures_of_is_held_back(tmp_path: Path) -> None:
-    with running(tmp_path, by_itself=True, rounds=1, head="analytic", min_class_supporters=3) as world:
+    with running_small(tmp_path, by_itself=True, rounds=1, min_class_supporters=3) as world:
         for _ in range(2):
-            world.add_device().start()
+            started(world)
         wait(lambda: world.owner("main").status()["finished"], "all rounds are over")
         assert collected(world).supporters.tolist() == [2, 2]
         assert not model(world, 1).weight.any()
@@ -133,8 +134,8 @@ def test_by_default_it_is_solved_then_trained_as_long_as_that_helps_and_the_best
     tmp_path: Path,
 ) -> None:
     """No rule of the policy is given; so it goes again when pictures have changed."""
-    with running(tmp_path, by_itself=True, head="analytic") as world:
-        devices = [world.add_device().start() for _ in range(2)]
+    with running_small(tmp_path, by_itself=True) as world:
+        devices = [started(world) for _ in range(2)]
         check_it_ends(world, 1, "statistics")
         for device in devices:
             assert device.role is not None

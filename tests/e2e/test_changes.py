@@ -20,8 +20,9 @@ from fanlight.services.device.store import DeviceStore
 from fanlight.services.main_server import collected_sums, solving
 from fanlight.services.main_server.collected_sums import Collected
 from fanlight.storage.database import Database
+from tests.e2e.small_worlds import running_small, started
 from tests.e2e.test_demo import LIMIT_S, Demo
-from tests.services_world import Owner, ServiceDevice, World, draw, running, wait
+from tests.services_world import Owner, ServiceDevice, World, draw, wait
 
 
 def collected(world: World) -> Collected:
@@ -71,15 +72,15 @@ def is_complete(world: World, number: int, kind: str = "changes") -> Any:
 
 
 def test_by_itself_a_joiner_a_changer_and_a_leaver_are_taken_in_and_out_exactly(tmp_path: Path) -> None:
-    with running(tmp_path, by_itself=True, rounds=1, head="analytic", paused=True) as world:
-        devices = [world.add_device().start() for _ in range(3)]
+    with running_small(tmp_path, by_itself=True, rounds=1, paused=True) as world:
+        devices = [started(world) for _ in range(3)]
         wait(lambda: world.owner("aggregator").status()["members"] == 3, "all are members before the first round")
         world.main.service.change_policy(paused=False)
         wait(lambda: finished(world), "the head is solved and measured")
         check_collected(world, devices)
         first, second, third = devices
 
-        fourth = world.add_device().start()
+        fourth = started(world)
         wait(
             lambda: (world.owner("main").status()["changes"] or {}).get("joins") == 1, "a device reports that it joins"
         )
@@ -117,8 +118,8 @@ def sees(device: ServiceDevice, kind: str) -> bool:
 
 
 def test_by_hand_the_operator_asks_for_it_and_main_may_be_started_anew_meanwhile(tmp_path: Path) -> None:
-    with running(tmp_path, head="analytic") as world:
-        devices = [world.add_device().start() for _ in range(3)]
+    with running_small(tmp_path) as world:
+        devices = [started(world) for _ in range(3)]
         main = world.owner("main")
         for device in devices:
             wait(device.sees_round, "a round is open")
@@ -135,7 +136,7 @@ def test_by_hand_the_operator_asks_for_it_and_main_may_be_started_anew_meanwhile
         assert alone.json()["error"]["slug"] == "too-few-changes", "what is left would be the third device's"
 
         assert devices[1].owner.ask("PUT", "/api/v1/forgotten", {"on": False}).status_code == 200
-        devices.append(world.add_device().start())
+        devices.append(started(world))
         wait(lambda: main.status()["changes"]["joins"] == 1 and reported(world) == 2, "one leaves, one joins")
         assert main.ask("POST", "/api/v1/statistics/changes").status_code == 204
         wait(lambda: sees(devices[1], "changes"), "a round of changes is open")
