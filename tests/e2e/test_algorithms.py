@@ -8,8 +8,10 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -113,12 +115,16 @@ def choose(federation: Federation, name: str, combine: str = "mean", **parameter
     until(is_open, "a round for the algorithm is open everywhere", federation.summary)
 
 
+def report(federation: Federation, device: str) -> None:
+    for route in ("/modeltrain", "/sendstatus", "/sendmodel"):
+        step(federation, device, route)
+
+
 def train(federation: Federation) -> Trained:
     number = federation.version()
     assert number is not None
-    for route in ("/modeltrain", "/sendstatus", "/sendmodel"):
-        for name in federation.devices:
-            step(federation, name, route)
+    with ThreadPoolExecutor(len(federation.devices)) as owners:  # all at once: each mostly waits for its device
+        list(owners.map(partial(report, federation), federation.devices))
     for name, route in (("aggregator", "/aggregate_models"), ("aggregator", "/send_model_secagg")):
         step(federation, name, route)
     step(federation, "main", "/send_model_clients")
