@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -72,11 +73,13 @@ def fleet(
 ) -> Result | None:
     """Have so many devices work at these servers."""
     tokens = issue_token_files(servers.federation, name, devices, int(servers.clock()) + 3600)
-    return connect(
-        Study.of({"partition": "iid", "devices": devices, "rounds": 2, **study}),
-        read_tokens(tokens, main_url=servers.ports["main"].url),
-        Places(folder, folder),
-        allowed,
-        (seen or Seen()).watch,
-        data or data_of(*servers.task.classes),
-    )
+    with ThreadPoolExecutor(max_workers=1) as own_thread:  # in that of the tests, a browser's loop may be running
+        return own_thread.submit(
+            connect,
+            Study.of({"partition": "iid", "devices": devices, "rounds": 2, **study}),
+            read_tokens(tokens, main_url=servers.ports["main"].url),
+            Places(folder, folder),
+            allowed,
+            (seen or Seen()).watch,
+            data or data_of(*servers.task.classes),
+        ).result()

@@ -14,9 +14,12 @@ from tests.e2e.test_pages import Served
 from tests.e2e.trained_device import trained_device
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
-    """The system's Chromium, one for all tests of a module; skips where there is none."""
+    """The system's Chromium, one for all tests of a process, each with a session of its own; skips where there is none.
+
+    From then on asyncio takes this thread for one whose loop runs: what runs a loop needs another thread.
+    """
     with chromium() as found:
         yield found
 

@@ -20,7 +20,7 @@ from playwright.sync_api import Browser, Locator, Page, ViewportSize, expect
 
 from fanlight.learning.datasets import shapes
 from fanlight.learning.datasets.chance import Chance
-from tests.e2e.browser import PHONE, WINDOWS, chromium, visit
+from tests.e2e.browser import PHONE, WINDOWS, visit
 from tests.e2e.terminals import LIMIT_S, Terminals, free_ports
 
 FIRST_OF_ALL = "Put your first pictures in."
@@ -95,12 +95,6 @@ class People:
 
     def all(self) -> tuple[Person, ...]:
         return self.main, self.aggregator, self.first, self.second
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as found:
-        yield found
 
 
 @contextmanager
