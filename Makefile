@@ -16,6 +16,8 @@ DATA := $(VENV)/share/fanlight-data
 PIP := -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 CRASH_POINTS := tests/crash/test_crash_points.py
 TWO := -n 2 --dist worksteal
+# Tests with real processes wait as long as they compute: three at a time keep two cores busy.
+WORKERS ?= 3
 INPUTS := pyproject.toml constraints.txt
 
 .DEFAULT_GOAL := help
@@ -30,7 +32,7 @@ demo: $(VENV)/.stamp-run $(DATA)/.stamp  ## start a whole federation on this mac
 test: $(VENV)/.stamp-dev $(DATA)/.stamp  ## fast tests first, then the real processes; never needs torch
 	@$(BIN)/python scripts/install_debian_packages.py tests/debian-packages.txt
 	@$(BIN)/python -m pytest $(TWO) --ignore=tests/e2e --ignore=tests/crash --ignore=tests/torch tests $(ARGS)
-	@$(BIN)/python -m pytest $(TWO) tests/e2e tests/crash $(ARGS)
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal tests/e2e tests/crash $(ARGS)
 
 test-torch: $(TORCH_VENV)/.stamp $(DATA)/.stamp  ## compare with PyTorch, in an environment of its own
 	@$(TORCH_VENV)/bin/python -m pytest -m torch tests/torch $(ARGS)
