@@ -18,9 +18,11 @@ def test_a_round_is_learned_from_variants_and_counts_pictures(tmp_path: Path, he
     try:
         code, out = demo.wait()
         assert code == 0, demo.errors.read_text()
-        (only,) = json.loads(out)["rounds"]
+        result = json.loads(out)
+        (only,) = result["rounds"]
         assert only["accuracy_before"] == pytest.approx(0.25)
         assert only["balanced_accuracy_after"] > (0.9 if head == "analytic" else 0.6)
+        assert result["model"]["version"] == 1
         for number in (1, 2):
             features = tmp_path / "state" / "run-1" / f"device-{number}" / "features"
             kept = {folder.name.split("-", 2)[2]: sum(path.is_file() for path in folder.rglob("*"))

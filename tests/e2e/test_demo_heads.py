@@ -1,4 +1,7 @@
-"""``fanlight demo --head``: heads that are solved in one round, with real processes and pictures."""
+"""``fanlight demo --head``: heads that are solved in one round, with real processes and pictures.
+
+In the usual run ``test_demo_augmentation`` has such a demo, whose pictures come with variants.
+"""
 
 from __future__ import annotations
 
@@ -22,8 +25,9 @@ def solved(folder: Path, *arguments: object) -> Iterator[dict[str, Any]]:
         demo.close()
 
 
+@pytest.mark.long
 @pytest.mark.timeout(2 * LIMIT_S)
-@pytest.mark.parametrize("head", ["analytic", pytest.param("prototypes", marks=pytest.mark.long)])
+@pytest.mark.parametrize("head", ["analytic", "prototypes"])
 def test_one_round_teaches_what_each_device_has_half_of(tmp_path: Path, head: str) -> None:
     for result in solved(tmp_path, "--dataset", "shapes", "--head", head):
         (only,) = result["rounds"]
