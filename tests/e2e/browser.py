@@ -45,7 +45,7 @@ def chromium() -> Iterator[Browser]:
     """The system's Chromium; skips (or fails, see ``requirements``) where there is none.
 
     In the usual run its headless shell, if that is there: the same engine, without the windows that the whole browser
-    makes for each session even where nobody sees them. In the long run the whole one.
+    makes for each session even where nobody sees them. In the long run the whole one, as for journeys (``conftest``).
     """
     shell = None if os.environ.get("FANLIGHT_LONG") == "1" else REQUIREMENTS["headless-shell"].find()
     executable = shell or require("chromium")

@@ -9,9 +9,10 @@ import pytest
 from playwright.sync_api import Browser
 
 from fanlight.services.device.role import DeviceRole
-from tests.e2e.browser import chromium
+from tests.e2e.browser import FLAGS, chromium
 from tests.e2e.test_pages import Served
 from tests.e2e.trained_device import trained_device
+from tests.requirements import require
 
 
 @pytest.fixture(scope="session")
@@ -22,6 +23,16 @@ def browser() -> Iterator[Browser]:
     """
     with chromium() as found:
         yield found
+
+
+@pytest.fixture(scope="module")
+def whole_browser(browser: Browser) -> Iterator[Browser]:
+    """Chromium with all that people have of it, for whole journeys, also in the usual run."""
+    whole = browser.browser_type.launch(executable_path=require("chromium"), args=FLAGS)
+    try:
+        yield whole
+    finally:
+        whole.close()
 
 
 @pytest.fixture

@@ -147,8 +147,8 @@ def people(browser: Browser, links: dict[str, str], window: ViewportSize) -> Ite
 
 @pytest.mark.timeout(3 * LIMIT_S)
 @pytest.mark.parametrize("window", ["phone", pytest.param("desk", marks=pytest.mark.long)])
-def test_from_empty_devices_to_a_better_model_and_back(browser: Browser, tmp_path: Path, window: str) -> None:
-    with federation(tmp_path) as links, people(browser, links, WINDOWS[window]) as them:
+def test_from_empty_devices_to_a_better_model_and_back(whole_browser: Browser, tmp_path: Path, window: str) -> None:
+    with federation(tmp_path) as links, people(whole_browser, links, WINDOWS[window]) as them:
         nothing_can_be_done_yet(them)
         for number, owner in enumerate((them.first, them.second)):
             put_in_labelled(owner, tmp_path / "first", number)
