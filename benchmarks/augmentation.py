@@ -4,8 +4,8 @@
     make bench NAME=augmentation ARGS="--only accuracy --dataset stamps"
 
 *accuracy*: balanced accuracy of a solved head (ridge 0.1) and of a trained one (50 passes) from 3, 6 and 12 pictures of
-each class, with four variants of each; *rival* is the same head from the pictures alone. All other pictures are test
-pictures; the mean over draws of the training pictures, the same for both.
+each class, with four variants of each, never mirrored where left and right matter; *rival* is the same head from the
+pictures alone. All other pictures are test pictures; the mean over draws of the training pictures, the same for both.
 
 *weights*: Fashion-MNIST, five classes of 50 training pictures on five homes, five classes of 5 on a home each: FedAvg
 of ten rounds, without class weights, with each home's own counts, and with those of the federation.
@@ -66,6 +66,7 @@ WAYS = {
     "light": Augmentation(VARIANTS, light_percent=20),
     "all": Augmentation(VARIANTS, flip=True, zoom_percent=20, light_percent=20),
 }
+NOT_MIRRORED = {way: replace(how, flip=False) for way, how in WAYS.items() if way != "mirrored"}
 EACH = (3, 6, 12)
 RIDGE = 0.1
 PASSES = 50
@@ -131,9 +132,7 @@ def accuracy(folder: Path, name: str, draws: int) -> Iterator[Figure]:
     chosen, size = some_of(folder, name)
     extractor, y = extractor_of(folder, size), np.array([each.label for each in chosen], np.int64)
     wanted = [Sights(each.path, VARIANTS) for each in chosen]
-    for way, how in WAYS.items():
-        if how.flip and not SOURCES[name].flip:
-            continue
+    for way, how in (WAYS if SOURCES[name].flip else NOT_MIRRORED).items():
         rows = extractor.extract_sights(wanted, augmentation=how).reshape(len(chosen), 1 + VARIANTS, -1)
         sights = [np.ascontiguousarray(rows[:, number]) for number in range(1 + VARIANTS)]
         for each in EACH:

@@ -7,7 +7,7 @@ import math
 
 import pytest
 
-from benchmarks.report import Figure, Report
+from benchmarks.report import Figure, Report, say
 
 
 @pytest.mark.parametrize(
@@ -72,3 +72,9 @@ def test_without_json_only_the_table_is_printed(capsys: pytest.CaptureFixture[st
     report = Report("speed", (Figure("round", 1.0, "s"),))
     report.show(as_json=False)
     assert capsys.readouterr().out == report.table() + "\n"
+
+
+def test_a_figure_is_said_as_soon_as_it_is_found(capsys: pytest.CaptureFixture[str]) -> None:
+    figure = Figure("a: round", 0.123456, "s")
+    assert say(figure) is figure
+    assert capsys.readouterr() == ("", "a: round: 0.1235 s\n")
