@@ -6,16 +6,19 @@ import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.operations import Operations
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import Column, Integer, MetaData, Table, func, insert, select, text, update
+from sqlalchemy import Column, Integer, MetaData, Table, func, insert, inspect, select, text, update
 from sqlalchemy.exc import IntegrityError
 
 from fanlight.errors import Refused, StorageError
 from fanlight.storage import migrating
+from fanlight.storage.blobs import BlobFolder
 from fanlight.storage.database import Database
 from fanlight.storage.migrating import Role, migrate
 from fanlight.storage.tables import device, main
@@ -223,7 +226,7 @@ def test_files_of_models_move_into_a_folder(tmp_path: Path) -> None:
     with Database(tmp_path / "role.sqlite") as made:
         with made.transaction() as tx:
             config = migrating._config("main")
-            config.attributes["connection"] = tx
+            config.attributes |= {"connection": tx, "folder": tmp_path}
             command.upgrade(config, "0006")
             old = "INSERT INTO models (version, sha256, created_at, published, content) VALUES (:v, :h, 0, 1, :c)"
             tx.execute(
@@ -236,6 +239,40 @@ def test_files_of_models_move_into_a_folder(tmp_path: Path) -> None:
             assert [tuple(row) for row in rows] == [(number, True, number) for number in (0, 1, 2)]
     files = {path.name: path.read_bytes() for path in (tmp_path / "models").iterdir()}
     assert files == {f"{bytes([number]).hex() * 32}.safetensors": b"x" * number for number in (0, 1, 2)}
+
+
+@pytest.mark.parametrize("written", [0, 1, 2, 3])
+def test_moving_them_can_be_cut_short_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: int) -> None:
+    """After some of the files, or after all of them and before the commit: the next start makes it whole."""
+    contents = {number: bytes([number]) * 10_000 for number in (1, 2, 3)}
+    with Database(tmp_path / "role.sqlite") as made:
+        with made.transaction() as tx:
+            config = migrating._config("main")
+            config.attributes |= {"connection": tx, "folder": tmp_path}
+            command.upgrade(config, "0014")
+            rows = [{"h": bytes([number]) * 32, "c": content} for number, content in contents.items()]
+            tx.execute(text("INSERT INTO model_files (sha256, content) VALUES (:h, :c)"), rows)
+        write, left = BlobFolder.write_stream, iter(range(written))
+
+        def cut_short(*arguments: Any) -> None:
+            if next(left, None) is None:
+                raise KeyboardInterrupt
+            write(*arguments)
+
+        def power_cut(*_arguments: Any) -> None:
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patching:
+            patching.setattr(BlobFolder, "write_stream", cut_short)
+            patching.setattr(Operations, "drop_table", power_cut)
+            with pytest.raises(KeyboardInterrupt):
+                migrate(made, "main")
+        assert len(list((tmp_path / "models").glob("*.safetensors"))) == written
+        migrate(made, "main")
+        with made.transaction() as tx:
+            assert not inspect(tx).has_table("model_files")
+    files = {path.name: path.read_bytes() for path in (tmp_path / "models").iterdir()}
+    assert files == {f"{bytes([number]).hex() * 32}.safetensors": content for number, content in contents.items()}
 
 
 def test_what_a_device_remembers_outlives_the_column_that_goes(tmp_path: Path) -> None:

@@ -27,6 +27,9 @@ _HOME = "SELECT head, familiar, findings FROM home_models"
 _HELD = "SELECT 1 FROM settings WHERE key = 'held'"
 _NUMBERED = "SELECT sha256 FROM models WHERE version = ?"
 
+_MODELS_INSIDE = "SELECT 1 FROM sqlite_master WHERE name = 'model_files'"
+"""Of releases before versions were files."""
+
 
 def find_model_file(model: Path | None, state: Path | None, version: int | None = None) -> bytes:
     """The file of the model to use, which can be decoded.
@@ -147,7 +150,7 @@ def _of_main(state: Path, version: int | None) -> bytes | None:
         raise NotFound(f"There is no model version {version}.", next="The page Models of the main server lists them.")
     if row is None:
         return None
-    if not (state / MODELS_FOLDER).is_dir():
+    if first_row(database, _MODELS_INSIDE):
         raise StorageError(
             f"{state} is from an older Fanlight, which kept models in its database.",
             next="Start the main server with this release once: it moves them.",

@@ -83,6 +83,8 @@ def vector_digest_of(size: int, chunks: Sequence[bytes]) -> bytes:
 def chunk_hashes(data: bytes | memoryview) -> list[bytes]:
     """The 32-byte SHA-256 of each chunk of a vector that lies in memory, worked out on all cores."""
     whole = memoryview(data)
+    if whole.itemsize != 1:
+        raise TypeError("only bytes are hashed")
     starts = range(0, len(whole), VECTOR_CHUNK_BYTES)
     return on_all_cores(lambda start: hashlib.sha256(whole[start : start + VECTOR_CHUNK_BYTES]).digest(), starts)
 

@@ -36,7 +36,7 @@ DATABASE_FILE: Final = "state.sqlite3"
 """In the state folder of each role."""
 _MOST_IDLE: Final = 5
 """Connections that are kept for the next transactions; more are open while more are read from at once."""
-# 512 kB a connection: the system has the same pages in its own cache, and there are no long rows in the way of a round
+# 512 kB a connection: the system has the same pages in its own cache, and rows in the way of a round are rarely long
 _PRAGMAS: tuple[str, ...] = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "cache_size=-512")
 
 

@@ -43,6 +43,7 @@ def migrate(database: Database, role: Role) -> None:
     with _one_at_a_time, database.transaction() as transaction:
         _refuse_newer(transaction, ScriptDirectory.from_config(config), database)
         config.attributes["connection"] = transaction
+        config.attributes["folder"] = database.path.parent if database.path else None
         command.upgrade(config, "head")
 
 

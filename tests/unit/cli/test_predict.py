@@ -19,6 +19,7 @@ from fanlight.learning.unknown import Threshold
 from fanlight.services.device.home_findings import Findings
 from fanlight.services.device.home_models import HomeModels, Kept
 from fanlight.services.device.values import Values
+from fanlight.storage import migrating
 from fanlight.storage.database import Database
 from fanlight.storage.migrating import migrate
 
@@ -172,15 +173,15 @@ def test_a_main_servers_state_gives_its_current_model(
 def test_a_main_servers_state_of_an_older_release_says_what_to_do(
     fanlight: Fanlight, picture: Path, tmp_path: Path
 ) -> None:
-    from sqlalchemy import insert
+    from alembic import command
+    from sqlalchemy import text
 
-    from fanlight.storage.tables import main as tables
-
-    with Database(tmp_path / "main" / "state.sqlite3") as database:
-        migrate(database, "main")
-        with database.transaction() as tx:
-            values = {"sha256": bytes(32), "created_at": 0.0, "published": True, "size": 1}
-            tx.execute(insert(tables.models).values(version=0, **values))
+    with Database(tmp_path / "main" / "state.sqlite3") as database, database.transaction() as tx:
+        config = migrating._config("main")
+        config.attributes["connection"] = tx
+        command.upgrade(config, "0014")
+        tx.execute(text("INSERT INTO models (version, sha256, created_at, published, size) VALUES (0, x'00', 0, 1, 1)"))
+        tx.execute(text("INSERT INTO model_files (sha256, content) VALUES (x'00', x'00')"))
     ran = fanlight("predict", picture, "--state", tmp_path / "main")
     assert ran.code == 1
     assert "older Fanlight" in ran.err

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from fanlight.core import cores
 from fanlight.errors import ModelError
 from fanlight.learning.algorithms.algorithm import NOTHING, Gathered, Memory
 from fanlight.learning.algorithms.registry import RECIPES
@@ -25,6 +26,13 @@ D = (F + 1) * K
 UNIT, CONTROL_UNIT = 1e-3, 1e-2
 DEPLOYED = [name for name, recipe in RECIPES.items() if not recipe.why_not]
 NONE_HELD_BACK = np.zeros(K, np.bool_)
+
+
+@pytest.fixture(autouse=True)
+def in_pieces_on_four_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a long model is worked on: this one has three pieces, cut between rows."""
+    monkeypatch.setattr(next_version, "_PIECE", 1000 * K)
+    monkeypatch.setattr(cores, "usable_cores", lambda: 4)
 
 
 def model() -> HeadModel:

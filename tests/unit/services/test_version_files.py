@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import insert, update
+from structlog.testing import capture_logs
 
 from fanlight.errors import NotFound, StorageError
 from fanlight.services.main_server.version_files import MODELS_FOLDER, VersionFiles, read_version
@@ -84,17 +85,16 @@ def test_a_file_that_is_not_as_it_was_written_is_not_used(
             later.published(tx, SHA256)
 
 
-def test_what_no_version_names_is_swept_away_at_the_start(
+def test_what_was_written_here_is_hashed_too_once_it_was_read(
     files: VersionFiles, database: Database, tmp_path: Path
 ) -> None:
     files.add(PARTS)
-    files.add([b"the next one, whose row was never committed"])
     name(database)
-    later = VersionFiles(tmp_path / MODELS_FOLDER)
-    with database.transaction() as tx:
-        later.start(tx)
-    assert [path.name for path in (tmp_path / MODELS_FOLDER).iterdir()] == [f"{SHA256.hex()}.safetensors"]
-    assert later.read(SHA256) == CONTENT
+    with database.reading() as tx:
+        files.published(tx, SHA256)
+    next((tmp_path / MODELS_FOLDER).iterdir()).write_bytes(CONTENT[:-1] + b"x")
+    with pytest.raises(StorageError, match="damaged"):
+        files.read(SHA256)
 
 
 def test_whoever_only_reads_makes_no_folder(files: VersionFiles, tmp_path: Path) -> None:
@@ -109,7 +109,8 @@ def test_a_folder_that_cannot_be_read_says_so(files: VersionFiles, tmp_path: Pat
         files.read(SHA256)
 
 
-def test_a_server_starts_with_version_0_in_its_folder_and_nothing_else(tmp_path: Path) -> None:
+def test_a_server_starts_with_version_0_in_its_folder_and_deletes_nothing(tmp_path: Path) -> None:
+    """An older database put back beside newer files, by mistake, is taken away again, and they are still there."""
     with running(tmp_path) as world:
         service = world.main.service
         with service.database.reading() as tx:
@@ -118,3 +119,18 @@ def test_a_server_starts_with_version_0_in_its_folder_and_nothing_else(tmp_path:
         assert hashlib.sha256(content).digest() == sha256
         (folder,) = tmp_path.rglob(f"main/{MODELS_FOLDER}")
         assert [path.name for path in folder.iterdir()] == [f"{sha256.hex()}.safetensors"]
+        (folder / f"{SHA256.hex()}.safetensors").write_bytes(CONTENT)
+        world.restart_main()
+        assert read_version(folder, SHA256) == CONTENT
+
+
+def test_a_server_whose_current_version_is_damaged_starts_and_says_so(tmp_path: Path) -> None:
+    """Or nobody could go back to another version."""
+    with running(tmp_path) as world:
+        (path,) = tmp_path.rglob(f"main/{MODELS_FOLDER}/*.safetensors")
+        path.write_bytes(b"spoilt")
+        with capture_logs() as said:
+            world.restart_main()
+        assert [line["slug"] for line in said if line["event"] == "a version cannot be read"] == ["damaged-model"]
+        with world.main.service.database.reading() as tx:
+            assert world.main.service.models.current(tx).number == 0

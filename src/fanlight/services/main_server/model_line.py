@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 
 from sqlalchemy import Connection
 
-from fanlight.errors import NotPossibleNow, SettingsError
+from fanlight.errors import NotPossibleNow, SettingsError, StorageError
 from fanlight.protocol import codec
 from fanlight.protocol.exchange import Order
 from fanlight.protocol.log import LogEntry
@@ -25,6 +25,7 @@ from fanlight.services.main_server.models import Models
 from fanlight.services.main_server.rounds import Rounds
 from fanlight.services.main_server.scores import begin_anew
 from fanlight.services.main_server.task_file import TaskFile
+from fanlight.services.main_server.version_files import DAMAGED
 from fanlight.services.server.chained_log import ChainedLog
 from fanlight.storage.database import Database
 
@@ -67,12 +68,15 @@ class ModelLine:
     def start(self) -> None:
         """Make the first version, or the first of a new line if the task's file has changed since main ran last.
 
+        If the current version is damaged, that is not known; it is said in the log, and the operator can go back to
+        another one.
+
         Raises:
             SettingsError: it has, under a round that is not over.
         """
         with self._database.transaction() as tx:
             self._models.ensure_first(tx, self._clock())
-            if self._models.current_fits(tx):
+            if self._fits_or_is_damaged(tx):
                 return
             line = round_table.latest_line(tx)
             if line is not None and not line.is_over:
@@ -82,6 +86,14 @@ class ModelLine:
                     next="Undo the change in task.json, start the server, and change it on the page Task.",
                 )
             self._begin(tx)
+
+    def _fits_or_is_damaged(self, tx: Connection) -> bool:
+        try:
+            return self._models.current_fits(tx)
+        except StorageError as error:
+            if error.slug != DAMAGED:
+                raise
+            return True
 
     def want(self, head: str, backbone: str) -> None:
         """Have the next round begin a new line; nothing happens if the task has these already.

@@ -70,12 +70,11 @@ class Models:
         self._files = files
 
     def ensure_first(self, tx: Connection, now: float) -> None:
-        """Make version 0 if there is no version yet, and sweep away files that a crash has left of others.
+        """Make version 0 if there is no version yet.
 
         Raises:
             ModelError, SettingsError, StorageError: see ``first_tensors``.
         """
-        self._files.start(tx)
         if tx.execute(select(models.c.version).limit(1)).first() is None:
             self._insert(tx, self._knows_nothing(0), now, None, published=True)
 

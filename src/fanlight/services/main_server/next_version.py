@@ -35,8 +35,9 @@ from fanlight.protocol.contribution import Totals
 from fanlight.protocol.extras import Integers
 from fanlight.services.main_server.algorithm_choice import AlgorithmChoice
 
-_PIECE: Final = 1 << 17
-"""Numbers that are worked on at once, or the rows of a head that hold as many: 1 MiB in float64."""
+_PIECE: Final = 1 << 15
+"""Numbers that are worked on at once, or the rows of a head that hold as many: 256 KiB in float64, which stay in the
+cache, and of which there are some for each core."""
 
 
 class Moved(NamedTuple):
@@ -100,7 +101,7 @@ def move(
             hidden = piece.held_back if name in algorithm.publishes else NONE
             remembers[name][some] = _published(algorithm, hidden, before.memory[name], vector)
 
-    *most, bias = _pieces(head, tuned, held_back)
+    *most, bias = _pieces(head, tuned, held_back)  # a head of one piece and its bias need no threads
     on_all_cores(work, most)
     work(bias)
     shapes = {name: tensor.shape for name, tensor in tuned.items()}

@@ -222,7 +222,10 @@ class MainService:
                 if task.plan != self.task.plan:
                     self._make_room_for_another_plan(tx)
             with self.database.transaction() as tx:  # what is checked in it holds: no other version becomes current
-                check(tx, wanted(self.task))
+                task = wanted(self.task)
+                check(tx, task)
+                if task.plan != self.task.plan:
+                    self._make_room_for_another_plan(tx)  # a round may have been opened in between
                 task = change()
                 policy_log.follow(tx, self.log, task)
         self.news.tell(offers=True, orders=True)

@@ -57,7 +57,7 @@ def origin_of(tx: Connection, version: Version, lineage: Sequence[int]) -> Origi
 
 
 def read_card(state: Path, database: Path, number: int) -> dict[str, Any] | None:
-    """The same from the folder of a server that is stopped; None where its database is of another release.
+    """The same from the folder of a server that is stopped; None if its release is another, or the version is damaged.
 
     Changes nothing there.
 

@@ -4,7 +4,8 @@ All devices fetch the same version, and the next one is made from it: so whoever
 is. A model can be the longest of all vectors; what is kept besides it and the sum is a matter of kilobytes.
 
 Files, not rows: SQLite writes a long row twice, first to its log and then where it belongs (adr/0037). A file is on the
-disk before the row that names it; one that no row names is swept away at the next start.
+disk before the row that names it, and nothing deletes it: what a crash leaves without a row is one file, which the same
+round writes once more; and an older database may be put back beside newer files, and taken away again.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
+import structlog
 from sqlalchemy import Connection, bindparam, select
 
 from fanlight.errors import NotFound, StorageError, from_os_error
@@ -25,7 +27,12 @@ from fanlight.storage.tables.main import models
 
 MODELS_FOLDER: Final = "models"
 """In main's state folder."""
+DAMAGED: Final = "damaged-model"
+"""Slug of the error for a version's file that is gone, or not as it was written."""
 _PUBLISHED: Final = Statement(select(models.c.size).where(models.c.sha256 == bindparam("wanted"), models.c.published))
+
+
+log = structlog.get_logger(__name__)
 
 
 class _File(NamedTuple):
@@ -44,16 +51,11 @@ class VersionFiles:
         self._folder = folder
         self._reading = threading.Lock()
         self._kept: _File | None = None  # the published one that was asked for last
-        self._made: bytes | None = None  # the hash of the last one that was written here, in this life
+        self._made: bytes | None = None  # the hash of one that was written here and not read since
 
     @functools.cached_property
     def _blobs(self) -> BlobFolder:
         return BlobFolder(self._folder)
-
-    def start(self, tx: Connection) -> None:
-        """Sweep away what a crash has left: files that no version names."""
-        known = {_name(sha256) for sha256 in tx.execute(select(models.c.sha256)).scalars()}
-        self._blobs.delete(*set(self._blobs.names()) - known)
 
     def add(self, parts: Sequence[bytes | memoryview]) -> tuple[bytes, int]:
         """Write the file that ``parts`` make up, durably; its SHA-256, and how many bytes it has.
@@ -64,9 +66,10 @@ class VersionFiles:
         digest, size = hashlib.sha256(), sum(len(part) for part in parts)
         for part in parts:
             digest.update(part)
-        self._made = digest.digest()
-        self._blobs.write_stream(_name(self._made), parts, size, size)
-        return self._made, size
+        sha256 = digest.digest()
+        self._blobs.write_stream(_name(sha256), parts, size, size)
+        self._made = sha256
+        return sha256, size
 
     def published(self, tx: Connection, sha256: bytes) -> bytes:
         """The file of a published version.
@@ -83,6 +86,7 @@ class VersionFiles:
                         raise NotFound(f"There is no model with the hash {sha256.hex()}.")
                     kept = self._kept = None  # or there would be two for a moment
                     kept = self._kept = _File(sha256, self.read(sha256))
+                    self._made = None
         return kept.content
 
     def read(self, sha256: bytes) -> bytes:
@@ -91,7 +95,11 @@ class VersionFiles:
         Raises:
             StorageError: it is not there any more, or not as it was written.
         """
-        return read_version(self._folder, sha256, believed=sha256 == self._made)
+        try:
+            return read_version(self._folder, sha256, believed=sha256 == self._made)
+        except StorageError as error:
+            log.warning("a version cannot be read", slug=error.slug, problem=error.message)
+            raise
 
 
 def read_version(folder: Path, sha256: bytes, *, believed: bool = False) -> bytes:
@@ -114,8 +122,9 @@ def read_version(folder: Path, sha256: bytes, *, believed: bool = False) -> byte
     if not content or not (believed or hashlib.sha256(content).digest() == sha256):
         raise StorageError(
             f"The model in {path} is damaged or missing.",
-            next="Put this file back from a backup of this server's state folder.",
-            slug="damaged-model",
+            next="Put this file back from a backup of this server's state; a device that has this version has it "
+            f"as models/global-{path.name}.",
+            slug=DAMAGED,
         )
     return content
 

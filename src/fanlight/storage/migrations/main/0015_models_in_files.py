@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from alembic import op
+from alembic import context, op
 from sqlalchemy import text
 
 from fanlight.storage.blobs import BlobFolder
@@ -17,11 +15,10 @@ depends_on = None
 
 def upgrade() -> None:
     """Write each file, then let the table go; a crash in between leaves both, and all is written once more."""
-    connection = op.get_bind()
-    database = connection.execute(text("SELECT file FROM pragma_database_list WHERE name = 'main'")).scalar_one()
+    connection, state = op.get_bind(), context.config.attributes["folder"]
     rows = list(connection.execute(text("SELECT rowid, sha256 FROM model_files")))
     if rows:
-        folder = BlobFolder(Path(database).parent / "models")
+        folder = BlobFolder(state / "models")
         for rowid, sha256 in rows:  # one at a time: together they may be longer than the memory
             found = connection.execute(text("SELECT content FROM model_files WHERE rowid = :rowid"), {"rowid": rowid})
             content: bytes = found.scalar_one()
