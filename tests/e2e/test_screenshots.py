@@ -15,7 +15,7 @@ from scripts.screenshots.chapters import CHAPTERS
 from tests.requirements import require
 
 ROOT = Path(__file__).parents[2]
-QUICK = "no-devices"
+QUICK = "nothing-learned"
 PAGE = """<meta name="viewport" content="width=device-width"><title>A step</title><main><h1>A step</h1>
   <div class="job"><p>Running:   one of two</p></div><p hidden>Hidden</p>
   <section style="margin-top: 3000px"><h2>Far down</h2><p class="empty">No round yet.</p></section></main>"""
