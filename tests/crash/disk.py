@@ -73,16 +73,20 @@ class SyncedDisk:
 
     def _mark_log(self) -> None:
         log = self.root / LOG
-        new = self._shadow / f"log-bytes-{threading.get_ident()}"  # whole or not at all: another thread may die now
-        new.write_text(str(log.stat().st_size if log.exists() else 0))
-        new.replace(self._shadow / "log-bytes")
+        self._keep(str(log.stat().st_size if log.exists() else 0), self._shadow / "log-bytes")
 
     def _list(self, folder: Path) -> None:
         """The names in ``folder`` are safe now."""
         files = {entry.name: self._content(entry.inode()).name for entry in _files(folder)}
         folders = [entry.name for entry in os.scandir(folder) if entry.is_dir(follow_symlinks=False)]
         listed = json.dumps({"files": files, "folders": folders})
-        (self._shadow / "names" / _quoted(folder.relative_to(self.root))).write_text(listed)
+        self._keep(listed, self._shadow / "names" / _quoted(folder.relative_to(self.root)))
+
+    def _keep(self, text: str, path: Path) -> None:
+        """Whole or not at all: another thread may have this process die now."""
+        new = self._shadow / f"new-{threading.get_ident()}"
+        new.write_text(text)
+        new.replace(path)
 
     def _content(self, inode: int) -> Path:
         return self._shadow / "content" / f"{inode}-{self._generations.get(inode, 0)}"
