@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import os
 import subprocess
 import sys
 import tempfile
@@ -38,6 +39,7 @@ from PIL import Image, ImageChops, ImageEnhance
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script, only this folder would be on the path
 
 from benchmarks.report import Figure, Report, say
+from fanlight.cli.processes import peak_from_proc
 from fanlight.core.metrics import Metrics
 from fanlight.core.randomness import Keystream
 from fanlight.learning import alike, analytic, looks, pictures
@@ -317,8 +319,9 @@ def _take_memory(folder: Path) -> int:
     rows = extractor_of(folder, 128).extract_sights(wanted, augmentation=WAYS["all"]).reshape(1000, 1 + VARIANTS, -1)
     sights = [np.ascontiguousarray(rows[:, number]) for number in range(1 + VARIANTS)]
     trained(sights, np.arange(1000) % 4, 4)
-    said = Path("/proc/self/status").read_text().splitlines()  # getrusage may give the peak of who began the process
-    print(next(int(line.split()[1]) for line in said if line.startswith("VmHWM:")) * 1024 / 1e6)
+    peak = peak_from_proc(os.getpid())  # getrusage may give the peak of who began the process
+    assert peak is not None
+    print(peak / 1e6)
     return 0
 
 

@@ -108,7 +108,7 @@ class Processes:
     def measure(self) -> None:
         """Note each one's peak of memory so far (Linux; elsewhere it is known once they have ended)."""
         for process in self.running.values():
-            process.peak_rss_bytes = _peak_from_proc(process.popen.pid) or process.peak_rss_bytes
+            process.peak_rss_bytes = peak_from_proc(process.popen.pid) or process.peak_rss_bytes
 
     def stop(self) -> None:
         """End all: politely at first, by force after some seconds.  Harmless if they have ended."""
@@ -166,7 +166,8 @@ def _signal_group(process: Process, number: signal.Signals) -> None:
         os.killpg(process.popen.pid, number)
 
 
-def _peak_from_proc(pid: int) -> int | None:
+def peak_from_proc(pid: int) -> int | None:
+    """The peak resident set of a process so far, in bytes; None where there is no such process, or no /proc."""
     with suppress(OSError, ValueError, IndexError):
         for line in Path(f"/proc/{pid}/status").read_text().splitlines():
             if line.startswith("VmHWM:"):

@@ -215,17 +215,17 @@ class MainService:
         change: Callable[[], Task],
         check: Callable[[Connection, Task], None] = lambda _tx, _task: None,
     ) -> Task:
+        def prepare(tx: Connection) -> None:
+            task = wanted(self.task)
+            check(tx, task)
+            if task.plan != self.task.plan:
+                self._make_room_for_another_plan(tx)
+
         with self._changing_policy:
             with self.database.transaction() as tx:  # of its own: a crash may leave room unused, but not rules without
-                task = wanted(self.task)
-                check(tx, task)
-                if task.plan != self.task.plan:
-                    self._make_room_for_another_plan(tx)
-            with self.database.transaction() as tx:  # what is checked in it holds: no other version becomes current
-                task = wanted(self.task)
-                check(tx, task)
-                if task.plan != self.task.plan:
-                    self._make_room_for_another_plan(tx)  # a round may have been opened in between
+                prepare(tx)
+            with self.database.transaction() as tx:  # again: another version, or a round, may have come in between
+                prepare(tx)
                 task = change()
                 policy_log.follow(tx, self.log, task)
         self.news.tell(offers=True, orders=True)

@@ -31,7 +31,6 @@ DAMAGED: Final = "damaged-model"
 """Slug of the error for a version's file that is gone, or not as it was written."""
 _PUBLISHED: Final = Statement(select(models.c.size).where(models.c.sha256 == bindparam("wanted"), models.c.published))
 
-
 log = structlog.get_logger(__name__)
 
 
@@ -51,7 +50,7 @@ class VersionFiles:
         self._folder = folder
         self._reading = threading.Lock()
         self._kept: _File | None = None  # the published one that was asked for last
-        self._made: bytes | None = None  # the hash of one that was written here and not read since
+        self._made: bytes | None = None  # the hash of one that was written here, until one is read
 
     @functools.cached_property
     def _blobs(self) -> BlobFolder:
