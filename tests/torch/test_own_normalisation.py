@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from fanlight.cli import main as fanlight
+from fanlight.core.randomness import Keystream
 from fanlight.learning import model_file
 from fanlight.learning.algorithms.lineage import Lineage
 from fanlight.learning.backbones import BACKBONES, DEFAULT_BACKBONE, compile_backbone
@@ -55,13 +56,14 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
     plan = tuned_plan(graph, BatchNorm.LOCAL).with_(epochs=5, patience=5)
     first = tuned_model(graph, BatchNorm.LOCAL)
     federation = FakeFederation(folder / "federation", plan=plan, by_itself=True, model=model_file.encode(first))
-    role = federation.device(folder / "device", draw_pictures(folder / "pictures", each=8))
+    pictures = draw_pictures(folder / "pictures", each=8)
+    role = federation.device(folder / "device", pictures, randomness=Keystream(b"\x05" * 32).bytes)  # learns the same
     sends(federation, role)
     prepared = role.store.prepared
     assert prepared is not None
     own = model_file.decode(role.store.local_file(prepared.head))
     at_home = normalisation(own.layout)
-    elsewhere = {name: first.tensors[name] * np.float32(1.1) for name in at_home}  # pictures are other ones there
+    elsewhere = {name: first.tensors[name] * np.float32(2) for name in at_home}  # pictures are other ones there
     mean = own.with_tensors({**own.tensors, **elsewhere})
     federation.end_round(Result.RELEASED)
     federation.publish(model_file.encode(replace(mean, version=1, lineage=Lineage("fedbn", ((1, 1),)))))

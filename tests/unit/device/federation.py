@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from email.utils import formatdate
@@ -141,13 +142,21 @@ class FakeFederation:
 
     # -- what tests do
 
-    def device(self, state: Path, data: Path, *, clock: float = NOW, **changes: object) -> DeviceRole:
+    def device(
+        self,
+        state: Path,
+        data: Path,
+        *,
+        clock: float = NOW,
+        randomness: Callable[[int], bytes] = os.urandom,
+        **changes: object,
+    ) -> DeviceRole:
         """A device with a token of this federation; the same ``state`` is the same device.  Its clock stands still."""
         token = self.folder / "tokens" / f"{state.name}.json"
         if not token.exists():
             issue_token_file(self.folder, state.name, NOW + 1000)
         settings = {"token": token, "state": state, "data": data, "accept_demo": True, "poll_wait_s": 0.0, **changes}
-        chances = Chances(clock=lambda: float(clock), jitter=lambda: 0.5, sleep=self.slept.append)
+        chances = Chances(lambda: float(clock), randomness, jitter=lambda: 0.5, sleep=self.slept.append)
         return build_role(DeviceSettings.model_validate(settings), chances=chances, transport=self.transport)
 
     def open_round(self, kind: Kind = Kind.TRAIN, **changes: Any) -> SignedManifest:
