@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 
 import numpy as np
@@ -65,10 +66,20 @@ class IdleLearner(Learner):
         return Learned(received=counts)
 
     def update(self, held: Held, prepared: Prepared) -> NDArray[np.float64]:
-        """A random direction, (d,), another one for each training; it repeats itself, for it is to cost nothing."""
+        """A random direction, (d,), another one for each training; it repeats itself, for it is to cost nothing.
+
+        So only its beginning is another one each time; the memory for it is that of the last one.
+        """
         raw = Keystream(prepared.head).bytes(min(held.plan.parameters, _FRESH))
         fresh = (np.frombuffer(raw, np.uint8).astype(np.float64) - 127.5) / 1e6
-        return np.resize(fresh, held.plan.parameters)
+        if (kept := self._updates.get(held.plan.parameters)) is None:
+            kept = self._updates[held.plan.parameters] = np.resize(fresh, held.plan.parameters)
+        kept[: fresh.size] = fresh
+        return kept
+
+    @functools.cached_property
+    def _updates(self) -> dict[int, NDArray[np.float64]]:
+        return {}
 
 
 def _all_right(held: Held) -> StoredCounts:

@@ -61,8 +61,23 @@ def rows(root: Path) -> None:
         os._exit(0)  # closing would tidy up
 
 
+def rows_that_may_be_lost(root: Path) -> None:
+    """Three changes, of which only the second says that it is durable."""
+    with Database(root / "state.sqlite3") as database:
+        with database.transaction() as tx:
+            tx.execute(text("CREATE TABLE numbers (n INTEGER)"))
+        for number, durable in ((1, False), (2, True), (3, False)):
+            with database.transaction(durable=durable) as tx:
+                tx.execute(text("INSERT INTO numbers VALUES (:number)"), {"number": number})
+        os._exit(0)
+
+
 def careless_file(root: Path) -> None:
     write_atomically(root / "careless", b"content", durable=False)
+
+
+def file_that_can_be_made_again(root: Path) -> None:
+    BlobFolder(root).write_stream("careless", [b"content"], None, 7, durably=False)
 
 
 def careless_name(root: Path) -> None:
@@ -134,11 +149,17 @@ def test_what_is_committed_is_there(names_lost: bool, tmp_path: Path) -> None:
     assert numbers(after_power_cut(rows, tmp_path, names_lost=names_lost)) == [1, 2]
 
 
-def test_a_file_that_was_not_synced_is_lost_or_empty(tmp_path: Path) -> None:
+@BOTH
+def test_what_need_not_be_durable_is_there_once_something_later_is(names_lost: bool, tmp_path: Path) -> None:
+    assert numbers(after_power_cut(rows_that_may_be_lost, tmp_path, names_lost=names_lost)) == [1, 2]
+
+
+@pytest.mark.parametrize("write", [careless_file, file_that_can_be_made_again])
+def test_a_file_that_was_not_synced_is_lost_or_empty(write: Callable[[Path], None], tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()
-    assert not (after_power_cut(careless_file, tmp_path / "a", names_lost=True) / "careless").exists()
-    assert (after_power_cut(careless_file, tmp_path / "b", names_lost=False) / "careless").read_bytes() == b""
+    assert not (after_power_cut(write, tmp_path / "a", names_lost=True) / "careless").exists()
+    assert (after_power_cut(write, tmp_path / "b", names_lost=False) / "careless").read_bytes() == b""
 
 
 def test_a_name_that_was_not_synced_is_lost(tmp_path: Path) -> None:

@@ -119,11 +119,11 @@ class MortalDatabase(Database):
             self._raw().deserialize(store.content)
 
     @contextmanager
-    def transaction(self) -> Iterator[Connection]:
+    def transaction(self, *, durable: bool = True) -> Iterator[Connection]:
         """As the product's, unless the process dies."""
         fate = self._store.fate
         fate.check()
-        with super().transaction() as tx:
+        with super().transaction(durable=durable) as tx:
             before = _driver(tx).total_changes
             yield tx
             changed = _driver(tx).total_changes != before

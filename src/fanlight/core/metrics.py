@@ -55,7 +55,7 @@ class Metrics:
         occurring = [value for value in recall if value is not None]
         total, correct = int(counts.sum()), int(hits.sum())
         return cls(
-            confusion=tuple(tuple(int(count) for count in row) for row in counts),
+            confusion=tuple(map(tuple, counts.tolist())),
             total=total,
             correct=correct,
             accuracy=_ratio(correct, total),

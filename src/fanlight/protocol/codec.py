@@ -14,13 +14,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final, TypeAlias, TypeGuard
 
 import cbor2
 
 from fanlight.errors import MalformedMessage, MessageTooLarge
 
-Value: TypeAlias = "int | bytes | str | bool | Sequence[Value] | Mapping[int, Value]"
+Value: TypeAlias = "int | bytes | str | bool | Sequence[Value] | Mapping[int, Value] | Encoded"
 
 MAX_DEPTH: Final = 12
 DEFAULT_LIMIT: Final = 1 << 20
@@ -35,6 +36,13 @@ _INTEGERS: Final = re.compile(
 """So many unsigned integers below 2^32, each in its shortest form: what ``_head`` finds of them, found at once."""
 
 
+@dataclass(frozen=True)
+class Encoded:
+    """A part that ``encode`` has encoded before: ``data`` is taken as it is."""
+
+    data: bytes
+
+
 def encode(value: Value) -> bytes:
     """Encode ``value`` deterministically.
 
@@ -42,7 +50,11 @@ def encode(value: Value) -> bytes:
         MalformedMessage: a type or integer outside the rules of this module.
     """
     _check(value, MAX_DEPTH)
-    return cbor2.dumps(value, canonical=True)
+    return cbor2.dumps(value, canonical=True, default=_write_encoded)
+
+
+def _write_encoded(encoder: cbor2.CBOREncoder, part: Encoded) -> None:
+    encoder.write(part.data)
 
 
 def decode(data: bytes, *, limit: int = DEFAULT_LIMIT) -> Value:
@@ -72,7 +84,7 @@ def _check(value: object, depth: int) -> None:
     if not depth and isinstance(value, list | tuple | dict):
         raise MalformedMessage("The message is nested too deeply.")
     match value:
-        case bool() | bytes():
+        case bool() | bytes() | Encoded():
             return
         case str():
             _check_text(value)

@@ -59,6 +59,10 @@ class Message(BaseModel):
         values = ((position, getattr(self, name)) for position, name in enumerate(type(self).model_fields, start=1))
         return {position: _to_wire(value) for position, value in values if value is not None}
 
+    def as_part(self) -> codec.Value:
+        """The message as a part of another one."""
+        return self.to_wire()
+
     def encode(self) -> bytes:
         """The message in deterministic CBOR."""
         return codec.encode(cast("codec.Value", self.to_wire()))
@@ -98,7 +102,7 @@ class Message(BaseModel):
 
 def _to_wire(value: Any) -> codec.Value:
     if isinstance(value, Message):
-        return cast("codec.Value", value.to_wire())
+        return value.as_part()
     if isinstance(value, Segment):
         return cast("codec.Value", _PARTS(value))
     if isinstance(value, tuple | list):

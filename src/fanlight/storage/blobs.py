@@ -1,9 +1,11 @@
 """A folder of files that are too large for a database row: masked vectors, models, reports.
 
 A file appears under its name only when all of it is on the disk: bytes go to a partial file, which is synced, renamed
-and then made durable by syncing the folder.  Partial files of an earlier process are swept away at start; unfinished
-ones, which arrive over several tries, are kept until somebody gives them up.  A file that is appended to grows instead:
-what lies in it is known to whoever keeps where each part begins, and only parts that were appended whole are kept.
+and then made durable by syncing the folder. (What can be made again may do without the syncs: after a power cut a file
+of that name may be gone, or hold anything, and whoever reads it compares its hash.) Partial files of an earlier process
+are swept away at start; unfinished ones, which arrive over several tries, are kept until somebody gives them up. A file
+that is appended to grows instead: what lies in it is known to whoever keeps where each part begins, and only parts that
+were appended whole are kept.
 """
 
 from __future__ import annotations
@@ -56,8 +58,11 @@ class BlobWriter:
             self._stream.write(piece)
         self._size += len(piece)
 
-    def commit(self) -> None:
+    def commit(self, *, durably: bool = True) -> None:
         """Make the file durable and visible under its name, replacing an older one.
+
+        Args:
+            durably: else only visible.
 
         Raises:
             MalformedMessage: fewer bytes than expected.
@@ -67,10 +72,12 @@ class BlobWriter:
             raise MalformedMessage(f"{self._target.name}: {self._size:,} bytes instead of {self._expected:,}.")
         with os_failures(self._target.parent):
             self._stream.flush()
-            os.fsync(self._stream.fileno())
+            if durably:
+                os.fsync(self._stream.fileno())
             self._stream.close()
             self._partial.replace(self._target)
-            sync_folder(self._target.parent)
+            if durably:
+                sync_folder(self._target.parent)
 
     def discard(self) -> None:
         """Forget what was not committed; after a commit this does nothing."""
@@ -123,13 +130,19 @@ class BlobFolder:
             writer.discard()
 
     def write_stream(
-        self, name: str, chunks: Iterable[bytes | memoryview], expected_size: int | None, limit: int
+        self,
+        name: str,
+        chunks: Iterable[bytes | memoryview],
+        expected_size: int | None,
+        limit: int,
+        *,
+        durably: bool = True,
     ) -> None:
         """Write all ``chunks`` to the file ``name``; arguments and errors as in ``writer`` and ``BlobWriter``."""
         with self.writer(name, expected_size, limit) as writer:
             for chunk in chunks:
                 writer.write(chunk)
-            writer.commit()
+            writer.commit(durably=durably)
 
     def append(self, name: str, chunks: Iterable[bytes | memoryview], size: int) -> int:
         """Add all ``chunks``, of ``size`` bytes together, to the end of the file ``name``, durably; made if missing.

@@ -5,7 +5,8 @@ The rules, and why they hold:
 1. Every change happens inside ``transaction()``, which commits all of it or none.  ``BEGIN IMMEDIATE`` takes SQLite's
    write lock first, so that no transaction reads a state that another one is about to change.
 2. One writer at a time: a lock in this process makes threads queue in order instead of meeting SQLite's busy error.
-3. What is committed survives a power cut: write-ahead log with ``synchronous=FULL``.
+3. What is committed survives a power cut: write-ahead log with ``synchronous=FULL``. Who says so may have it without
+   that promise, where it can be found again: it then survives once the next change is committed that has it.
 4. The files are readable by their owner only.  SQLite gives its log and index the mode of the main file, so that one
    is made first.
 5. Whoever only reads sees what was committed when it began, and waits for nobody, neither for who writes nor for a
@@ -38,6 +39,8 @@ _MOST_IDLE: Final = 5
 """Connections that are kept for the next transactions; more are open while more are read from at once."""
 # 512 kB a connection: the system has the same pages in its own cache, and rows in the way of a round are rarely long
 _PRAGMAS: tuple[str, ...] = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "cache_size=-512")
+_UNSYNCED, _SYNCED = "PRAGMA synchronous=NORMAL", "PRAGMA synchronous=FULL"
+"""In a write-ahead log, the former syncs only what goes from it to the database, and the log before that."""
 
 
 class Database:
@@ -68,8 +71,11 @@ class Database:
         self._most_idle = _MOST_IDLE
 
     @contextmanager
-    def transaction(self) -> Iterator[Connection]:
+    def transaction(self, *, durable: bool = True) -> Iterator[Connection]:
         """Change things, all or nothing; safe from many threads, which take turns.
+
+        Args:
+            durable: else a power cut may undo it, with all that was committed after it without that promise.
 
         Yields:
             a SQLAlchemy connection inside ``BEGIN IMMEDIATE``.
@@ -83,9 +89,9 @@ class Database:
         with self._writing:
             self._writer = threading.get_ident()
             try:
-                with self._failures(), self._line() as line, line.begun("BEGIN IMMEDIATE") as connection:
-                    yield connection
-                    self._engine.dialect.do_commit(connection.connection)
+                with self._failures(), self._line() as line, line.synced(durable), line.begun("BEGIN IMMEDIATE") as tx:
+                    yield tx
+                    self._engine.dialect.do_commit(tx.connection)
                 self.commits += 1
             finally:
                 self._writer = None
@@ -177,6 +183,18 @@ class _Line:
             yield self._connection
         finally:
             self._driver.rollback()  # does nothing after a commit
+
+    @contextmanager
+    def synced(self, durable: bool) -> Iterator[None]:
+        """Commits in here are durable, or not."""
+        if durable:  # as it is anyway
+            yield
+            return
+        self._driver.execute(_UNSYNCED)
+        try:
+            yield
+        finally:
+            self._driver.execute(_SYNCED)
 
     def close(self) -> None:
         """Close the connection."""

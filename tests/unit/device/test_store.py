@@ -119,6 +119,28 @@ def test_a_damaged_model_is_not_used(store: DeviceStore, tmp_path: Path) -> None
     assert caught.value.slug == "damaged-model"
 
 
+@pytest.mark.parametrize("left", [None, b"", b"modem"], ids=["nothing", "its name", "its length"])
+def test_what_a_power_cut_leaves_of_the_global_model_is_as_if_it_had_not_come(
+    left: bytes | None, store: DeviceStore, tmp_path: Path
+) -> None:
+    take(store, b"model")
+    kept = store.trained(prepared(b"model"), b"local")
+    store.close()
+    file = current_model_file(tmp_path / "state")
+    if left is None:
+        file.unlink()
+    else:
+        file.write_bytes(left)
+    again = DeviceStore(tmp_path / "state")
+    assert again.held is None
+    assert again.prepared == kept
+    take(again, b"model")
+    assert again.global_file(held(b"model").sha256) == b"model"
+    assert again.held == held(b"model")
+    assert again.prepared == kept
+    again.close()
+
+
 def prepared(model: bytes) -> Prepared:
     return Prepared(
         state=Preparation.IDLE.value,
@@ -168,6 +190,13 @@ def test_a_preparation_is_used_up_by_its_report(store: DeviceStore) -> None:
     assert vectors == [f"{(bytes([1]) * 32).hex()}.y"], "nothing is left of the report that was not committed"
     store.announced(ready)
     assert store.prepared == ready.with_(state="sent", sent_in=bytes([1]) * 32)
+
+
+def test_figures_that_many_records_have_are_kept_as_they_are_in_each() -> None:
+    figures = StoredCounts(confusion=tuple(range(100)), loss_micro=1)
+    for counts in (figures, figures.with_(loss_micro=2), figures.with_(confusion=(7,) * 100)):
+        kept = prepared(b"first").with_(received=counts, local=figures)
+        assert Prepared.decode(kept.encode()) == kept
 
 
 def test_a_measurement_of_a_model_that_was_replaced_is_dropped(store: DeviceStore) -> None:

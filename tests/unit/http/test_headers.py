@@ -32,6 +32,16 @@ def test_static_files_may_be_kept_if_checked_again_and_a_route_may_say_otherwise
     assert client(app).get("/model").headers["cache-control"] == "immutable"
 
 
+def test_nobody_is_told_of_requests_whatever_the_environment_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    """FastAPI would send requests and errors to an address in a variable, or to what any library has registered."""
+    trace = pytest.importorskip("opentelemetry.trace")
+    monkeypatch.setenv("FASTAPI_OTEL_AUTO_CONFIGURE", "true")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setattr(trace, "get_tracer_provider", lambda: pytest.fail("somebody looks for whom to tell"))
+    with client(make_app()) as browser:
+        assert browser.get("/login").status_code == 200
+
+
 @pytest.mark.parametrize("host", ["localhost", "LOCALHOST:1", "127.0.0.1:8001", "[::1]:8001", "lights.example"])
 def test_known_hosts_are_answered(host: str) -> None:
     assert client(make_app()).get("/login", headers={"Host": host}).status_code == 200

@@ -39,6 +39,12 @@ def test_the_encoding_is_that_of_rfc_8949(value: codec.Value, encoded: str) -> N
     assert codec.decode(bytes.fromhex(encoded)) == value
 
 
+def test_a_part_that_is_encoded_before_is_encoded_alike() -> None:
+    part = [1, 2, 3]
+    whole: codec.Value = {1: [codec.Encoded(codec.encode(part)), 5], 2: codec.Encoded(codec.encode(b"x"))}
+    assert codec.encode(whole) == codec.encode({1: [part, 5], 2: b"x"})
+
+
 def test_booleans_and_integers_stay_apart() -> None:
     assert codec.decode(codec.encode([True, 1])) == [True, 1]
     assert type(codec.decode(codec.encode(True))) is bool

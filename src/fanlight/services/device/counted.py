@@ -130,12 +130,12 @@ class Account:
         """Other pictures, or labels, came to the same sums."""
         counted = self.counted
         if counted is not None:
-            self.values.keep(_COUNTED, counted.with_(pictures=pictures).encode())
+            self.values.keep(_COUNTED, counted.with_(pictures=pictures))
 
 
 def sent(tx: Connection, asked: InQuestion) -> None:
     """A report with sums was made."""
-    put(tx, _IN_QUESTION, asked.encode())
+    put(tx, _IN_QUESTION, asked)
 
 
 def ended(tx: Connection, mh: bytes, *, counted: bool, now: int) -> None:
@@ -146,5 +146,5 @@ def ended(tx: Connection, mh: bytes, *, counted: bool, now: int) -> None:
     put(tx, _IN_QUESTION, None)
     if not counted:
         return
-    put(tx, _COUNTED, asked.then.encode() if asked.then else None)
-    put(tx, _FORGOTTEN, None if asked.then else Forgotten(round=asked.round, at=now).encode())
+    put(tx, _COUNTED, asked.then)
+    put(tx, _FORGOTTEN, None if asked.then else Forgotten(round=asked.round, at=now))

@@ -77,7 +77,7 @@ class HomeModels:
                 slug="bad-rate",
                 next=f"{DEFAULT_PERCENT} is usual.",
             ) from error
-        self._values.keep(_KEY, wishes.encode())
+        self._values.keep(_KEY, wishes)
 
     @property
     def kept(self) -> Kept | None:

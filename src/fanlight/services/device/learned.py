@@ -11,6 +11,7 @@ from pydantic import Field
 
 from fanlight.core.metrics import Metrics
 from fanlight.learning.evaluation import Counts
+from fanlight.protocol import codec
 from fanlight.protocol.contribution import Measured
 from fanlight.protocol.device_round import Preparation
 from fanlight.protocol.message import U32, U63, Blob, Flag, Hash, Message, Name, Time
@@ -28,13 +29,16 @@ class StoredCounts(Message):
     @classmethod
     def of(cls, counts: Counts) -> Self:
         """From an evaluation."""
-        confusion = tuple(int(number) for number in counts.confusion.ravel())
-        return cls(confusion=confusion, loss_micro=round(counts.loss_sum * _MICRO))
+        return cls(confusion=tuple(counts.confusion.ravel().tolist()), loss_micro=round(counts.loss_sum * _MICRO))
 
     @classmethod
     def none(cls, classes: int) -> Self:
         """Nothing measured: all zero."""
         return cls(confusion=(0,) * classes**2, loss_micro=0)
+
+    def as_part(self) -> codec.Value:
+        """As of every message, but encoded once: of a hundred classes it has 10,000 numbers, and many messages it."""
+        return _encoded(self)
 
     @property
     def measured(self) -> Measured:
@@ -175,6 +179,11 @@ class Learned(Message):
             "examples": self.examples,
             "epochs": self.epochs,
         }
+
+
+@functools.lru_cache(maxsize=8)
+def _encoded(counts: StoredCounts) -> codec.Encoded:
+    return codec.Encoded(counts.encode())
 
 
 @functools.lru_cache(maxsize=4)

@@ -97,7 +97,7 @@ def check_fits(file: bytes, plan: Plan) -> None:
             algorithm that this program does not know, or that makes nothing of such a model.
     """
     try:
-        model = model_file.decode(file)
+        model = model_file.decode(file, own=False)
     except ModelError as error:
         raise Refused(f"The offered model cannot be used: {error.message}.", slug="model-refused") from error
     found = (model.classes, model.backbone_id, model.backbone_sha256, model.picture_size, model.weight.shape)

@@ -53,7 +53,7 @@ def move(tx: Connection, prepared: Prepared, event: PreparationEvent) -> Prepare
         NotPossibleNow: that cannot happen to it.
     """
     moved = prepared.with_(state=PREPARATION.next(prepared.at, event).value)
-    put(tx, PREPARED, moved.encode())
+    put(tx, PREPARED, moved)
     return moved
 
 

@@ -1,8 +1,9 @@
 """What of a device survives a power cut: its membership, preparation, answered manifests, reports and history.
 
-A method that returns has made durable what it was given.  A report's y lies in an owner-only file that is written, and
-synced, before the row that names it; a row therefore never names half a file, and a file that no row names is swept
-away at the next start.  y is deleted when its round is over.
+A method that returns has made durable what it was given, unless it says otherwise: what the servers tell again when
+asked (the global model, a receipt) need not be. A report's y lies in an owner-only file that is written, and synced,
+before the row that names it; a row therefore never names half a file, and a file that no row names is swept away at the
+next start. y is deleted when its round is over.
 """
 
 from __future__ import annotations
@@ -104,6 +105,7 @@ class DeviceStore:
         wanted = {_y_name(mh) for mh in self._unfinished}
         for name in set(self._reports.names()) - wanted:
             self._reports.delete(name)
+        self._forget_half_a_model()
 
     def close(self) -> None:
         """Close the database."""
@@ -118,7 +120,7 @@ class DeviceStore:
 
     def change_key(self, change: KeyChange | None) -> None:
         """Keep how far the change of key is; None: it is over."""
-        self.values.keep(_KEY_CHANGE, change.encode() if change else None)
+        self.values.keep(_KEY_CHANGE, change)
 
     @property
     def departure(self) -> Departure:
@@ -127,7 +129,7 @@ class DeviceStore:
 
     def depart(self, departure: Departure) -> None:
         """Keep how far the leaving is; reports can be sent no more, and are deleted."""
-        self.values.keep(_DEPARTURE, departure.encode())
+        self.values.keep(_DEPARTURE, departure)
         for record in self.unfinished():
             self._reports.delete(_y_name(record.mh))
 
@@ -138,19 +140,27 @@ class DeviceStore:
         """The current global model."""
         return self.values.read(Held, _HELD)
 
+    def _forget_half_a_model(self) -> None:
+        """A power cut may have spoilt the global model, see ``hold``: it is as if it had not come yet."""
+        held = self.held
+        if held is not None and not self._models.is_whole("global", held.sha256):
+            self.values.keep(_HELD, None)
+
     def hold(self, held: Held, arrived: Unfinished | None = None) -> None:
         """Make a verified model the current one; older ones are deleted.
 
-        A preparation for another plan or model is void from now on.
+        A preparation for another plan or model is void from now on. A round waits for this, and main gives a model as
+        often as it is asked for: so neither file nor row is synced, and what a power cut leaves is looked at when this
+        device starts again.
 
         Args:
             held: the model.
             arrived: its whole file (see ``unfinished_model``), if it is not here yet.
         """
         if arrived is not None:
-            arrived.commit()
-        with self.values.changing() as tx:
-            put(tx, _HELD, held.encode())
+            arrived.commit(durably=False)
+        with self.values.changing(durable=False) as tx:
+            put(tx, _HELD, held)
             prepared = prepared_now(tx)
             if prepared and not is_for(prepared, held):
                 move(tx, prepared, PreparationEvent.NEW_MODEL)
@@ -161,10 +171,13 @@ class DeviceStore:
         return self._models.unfinished(sha256)
 
     def measured(self, held: Held, measured: StoredCounts) -> None:
-        """Keep what the global model ``held`` was measured to be; a newer one may have come meanwhile."""
-        with self.values.changing() as tx:
+        """Keep what the global model ``held`` was measured to be; a newer one may have come meanwhile.
+
+        It can be measured again, so it is not synced.
+        """
+        with self.values.changing(durable=False) as tx:
             if _held(tx) == held:
-                put(tx, _HELD, held.with_(measured=measured).encode())
+                put(tx, _HELD, held.with_(measured=measured))
 
     @property
     def prepared(self) -> Prepared | None:
@@ -201,7 +214,7 @@ class DeviceStore:
 
     def keep_course(self, course: Course) -> None:
         """Keep how the last training went."""
-        self.values.keep(_COURSE, course.encode())
+        self.values.keep(_COURSE, course)
 
     def announced(self, prepared: Prepared) -> None:
         """Step 2 is done for this preparation, unless it is another one by now."""
@@ -283,8 +296,11 @@ class DeviceStore:
         self._unfinished = others if record.at == Delivery.ENDED else others | {record.mh: record}
 
     def progress(self, record: Record) -> None:
-        """A report was acknowledged or confirmed."""
-        with self.database.transaction() as tx:
+        """A report was acknowledged or confirmed.
+
+        Not synced: who sends it again gets the same receipt.
+        """
+        with self.database.transaction(durable=False) as tx:
             _replace(tx, record)
         self._remember(record)
 

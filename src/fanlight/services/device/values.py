@@ -5,11 +5,11 @@ No other process writes this folder (``FolderLock``), so what is in memory is wh
 
 from __future__ import annotations
 
-import functools
 import threading
+from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Final, TypeVar
+from typing import Final, TypeVar, cast
 
 from sqlalchemy import Connection, bindparam, delete, select
 from sqlalchemy.dialects.sqlite import insert as upsert
@@ -53,27 +53,27 @@ class Values:
         """
         return _decoded(kind, self._known.get(key))
 
-    def keep(self, key: str, value: bytes | None) -> None:
+    def keep(self, key: str, value: Message | bytes | None) -> None:
         """Keep a value under ``key``, durably; None forgets it."""
         with self.changing() as tx:
             put(tx, key, value)
 
     @contextmanager
-    def changing(self) -> Iterator[Connection]:
-        """A transaction that may ``put`` values; what is in memory follows once it is durable."""
+    def changing(self, *, durable: bool = True) -> Iterator[Connection]:
+        """A transaction that may ``put`` values, ``durable`` as the database's; what is in memory follows then."""
         with self._lock:
-            with self._database.transaction() as tx:
+            with self._database.transaction(durable=durable) as tx:
                 yield tx
                 found = {row.key: row.value for row in _ALL.all(tx)}
             self._known = found
 
 
-def put(tx: Connection, key: str, value: bytes | None) -> None:
+def put(tx: Connection, key: str, value: Message | bytes | None) -> None:
     """Keep a value in the transaction of ``Values.changing``; None forgets it."""
     if value is None:
         tx.execute(delete(settings).where(settings.c.key == key))
         return
-    _PUT.run(tx, key=key, value=value)
+    _PUT.run(tx, key=key, value=_recent.encoded(value) if isinstance(value, Message) else value)
 
 
 def stored(tx: Connection, kind: type[M], key: str) -> M | None:
@@ -82,10 +82,36 @@ def stored(tx: Connection, kind: type[M], key: str) -> M | None:
 
 
 def _decoded(kind: type[M], data: bytes | None) -> M | None:
-    return None if data is None else _message(kind, data)
+    return None if data is None else _recent.decoded(kind, data)
 
 
-@functools.lru_cache(maxsize=8)
-def _message(kind: type[M], data: bytes) -> M:
-    """Decoded once, since it can be long."""
-    return kind.decode(data)
+class _Recent:
+    """Messages of late by their bytes: what can be long is decoded once, and not at all by who has encoded it."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._messages: OrderedDict[tuple[type[Message], bytes], Message] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def encoded(self, message: Message) -> bytes:
+        data = message.encode()
+        self._note(message, data)
+        return data
+
+    def decoded(self, kind: type[M], data: bytes) -> M:
+        with self._lock:
+            known = self._messages.get((kind, data))
+        if known is None:
+            known = kind.decode(data)
+            self._note(known, data)
+        return cast("M", known)
+
+    def _note(self, message: Message, data: bytes) -> None:
+        with self._lock:
+            self._messages[type(message), data] = message
+            self._messages.move_to_end((type(message), data))
+            if len(self._messages) > self._most:
+                self._messages.popitem(last=False)
+
+
+_recent: Final = _Recent(8)

@@ -239,4 +239,4 @@ class Wishes:
 
     def _keep(self, **changes: int | bool | tuple[str, ...] | tuple[Trusted, ...]) -> None:
         with self._keeping:  # a pause does not undo a leaving that comes at the same moment
-            self._store.values.keep(_KEY, self.kept.with_(**changes).encode())
+            self._store.values.keep(_KEY, self.kept.with_(**changes))

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractAsyncContextManager
+from typing import Any, Final
 
 from fastapi import FastAPI
 from starlette.types import ASGIApp
@@ -28,6 +29,8 @@ from fanlight.services.http.sessions import OwnerSessions
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 Layer = Callable[[ASGIApp], ASGIApp]
+_NO_TELEMETRY: Final[Any] = dict.fromkeys(("tracing", "metrics", "logs", "operation_spans", "auto_configure"), False)
+"""Nothing of a request goes to whom an environment variable names. To ask whether it should takes 70 µs a request."""
 
 
 class Application(FastAPI):
@@ -70,7 +73,9 @@ def new_application(
         form_limit_bytes: most bytes in any other body.
         lifespan: as FastAPI's.
     """
-    app = Application(title=title, lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
+    app = Application(
+        title=title, lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None, telemetry=_NO_TELEMETRY
+    )
     app.state.metrics = metrics = Metrics()
     install_problems(app)
     app.layers = (
