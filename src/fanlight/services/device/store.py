@@ -327,7 +327,7 @@ class DeviceStore:
             memories.ended(tx, record.mh, counted=counts, may_be_sent_again=abandoned and stands)
             counted.ended(tx, record.mh, counted=counts, now=now)
         self._remember(record)
-        self._reports.delete(_y_name(record.mh))
+        self._reports.delete(_y_name(record.mh), durably=False)  # one that comes back is swept away at the start
 
     def open_y(self, mh: bytes) -> BinaryIO:
         """The stored y of a report; the caller closes it."""

@@ -37,8 +37,11 @@ def take_readiness(service: MainService, device: bytes, data: bytes) -> None:
 
 
 def take_acknowledgement(service: MainService, device: bytes, sha256: bytes) -> None:
-    """A device has fetched and verified a model; nothing is kept of one that is not published here."""
-    with service.database.transaction() as tx:
+    """A device has fetched and verified a model; nothing is kept of one that is not published here.
+
+    Not durably: all devices say so while the round waits for them, and say it again to a server that was started anew.
+    """
+    with service.database.transaction(durable=False) as tx:
         if service.models.is_published(tx, sha256):
             device_models.note_fetched(tx, device, sha256, service.clock())
     service.presence.note_model(device, sha256)  # only now: what was not stored, the next poll says again
