@@ -30,7 +30,7 @@ from fanlight.services.http.sessions import OwnerSessions
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 Layer = Callable[[ASGIApp], ASGIApp]
 _NO_TELEMETRY: Final[Any] = dict.fromkeys(("tracing", "metrics", "logs", "operation_spans", "auto_configure"), False)
-"""Nothing of a request goes to whom an environment variable names. To ask whether it should takes 70 µs a request."""
+"""Nothing of a request goes to whom an environment variable, or some other library, names."""
 
 
 class Application(FastAPI):
