@@ -12,18 +12,18 @@ from pathlib import Path
 from typing import Any, Final
 
 import structlog
-from sqlalchemy import select, update
 
 from fanlight.core.segments import layout_length
 from fanlight.errors import Conflict, FanlightError, NotFound, NotPossibleNow, StorageError
 from fanlight.protocol.aggregator import Aggregator
 from fanlight.protocol.aggregator_round import TERMINAL, Record, State
-from fanlight.protocol.exchange import ORDERED_BY_MAIN, Enrolments, Order, Orders
+from fanlight.protocol.exchange import ORDERED_BY_MAIN, Order, Orders
 from fanlight.protocol.manifest import Proposal
 from fanlight.services.aggregator import held_reports, refusals, round_table
 from fanlight.services.aggregator.deadline import Deadline
 from fanlight.services.aggregator.main_client import LONG_POLL_S, MainClient
 from fanlight.services.aggregator.masked_sums import DEAD_ROUND
+from fanlight.services.aggregator.members_exchange import MembersExchange
 from fanlight.services.aggregator.older_copies import OlderCopies
 from fanlight.services.aggregator.reception import Reception
 from fanlight.services.aggregator.round_table import Stored
@@ -42,18 +42,11 @@ from fanlight.storage.blobs import BlobFolder
 from fanlight.storage.database import DATABASE_FILE, Database
 from fanlight.storage.folder_lock import FolderLock
 from fanlight.storage.migrating import migrate
-from fanlight.storage.statements import Statement
 from fanlight.storage.tables import aggregator as tables
 
 log = structlog.get_logger(__name__)
 
 ROLE: Final = "aggregator"
-_ENROLMENTS_AT_ONCE: Final = 256
-_UNTOLD: Final = Statement(
-    select(tables.devices.c.dev, tables.devices.c.enrolment)
-    .where(tables.devices.c.told_main.is_(False))
-    .limit(_ENROLMENTS_AT_ONCE)
-)
 _HEARD_S: Final = 2 * LONG_POLL_S
 _UNDER_WAY: Final = frozenset({State.COLLECTING, State.CLOSED, State.AGREED})
 """The round is open, and its sum is not released."""
@@ -104,6 +97,7 @@ class AggregatorService:
         self.reception = reception(self.database, keys, machine, self.membership, self.rounds, clock)
         self.rounds.forget_old()
         self.main = MainClient(identity, clock)
+        self._exchange = MembersExchange(self.database, self.main, self.reception)
         self._window = Window(clock, monotonic)
         self.copies = OlderCopies(self.rounds, self.main)
         self.pages = Notifier()
@@ -116,7 +110,6 @@ class AggregatorService:
         self._wake: Callable[[], object] = lambda: None
         self._thread = threading.Thread(target=self._run, name="fanlight-orders", daemon=True)
         self._deadline = Deadline(self._without_main_s, self._end_without_main, name="fanlight-deadline")
-        self._members_version = -1
         self._backoff = Backoff(jitter, first_s=0.5, longest_s=5.0, steady=_RESTART)
 
     def close(self) -> None:
@@ -273,7 +266,9 @@ class AggregatorService:
             if stored is not None and stored.record.at is State.RELEASED:
                 self._release()  # main may have it, publish and propose the next round; we never heard
             self._tell_main()
-            self._exchange_members(orders)
+            self._exchange.tell()
+            if self._exchange.hear(orders.members_version):
+                self.pages.notify()
             if self.copies.bring_main_up(orders):
                 return None  # main has other orders now
             self._open(orders)
@@ -298,7 +293,7 @@ class AggregatorService:
         """Hand new enrolments on at once; if main is away the loop does it later."""
         try:
             with self._work:
-                self._send_enrolments()
+                self._exchange.tell()
         except FanlightError as error:
             self._note(as_problem(error))
 
@@ -359,24 +354,6 @@ class AggregatorService:
         self.reception.expect(self.rounds.open(self.main.manifest(signed)))
         self._deadline.look()  # from now on the window runs, whatever the clock on the wall is set to
         self.pages.notify()
-
-    def _exchange_members(self, orders: Orders) -> None:
-        self._send_enrolments()
-        if orders.members_version != self._members_version:
-            members = self.main.members()
-            self.reception.confirm(members.devices)
-            self._members_version = members.version
-            self.pages.notify()
-
-    def _send_enrolments(self) -> None:
-        with self.database.reading() as tx:
-            rows = _UNTOLD.all(tx)
-        if not rows:
-            return
-        self.main.enrolments(Enrolments(enrolments=tuple(row.enrolment for row in rows)))
-        with self.database.transaction() as tx:
-            told = tables.devices.c.dev.in_([row.dev for row in rows])
-            tx.execute(update(tables.devices).where(told).values(told_main=True))
 
     def _tell_main(self) -> Orders | None:
         """Main must have our word on how the last round ended, whatever happened in between; what it orders next."""
