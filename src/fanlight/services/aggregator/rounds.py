@@ -88,7 +88,10 @@ class Rounds:
                 self._knows_newest = False
 
     def offer(self, proposal: Proposal, cohort: Sequence[bytes]) -> bytes:
-        """Countersign main's proposal; returns the signed manifest. The round key is stored before the manifest is."""
+        """Countersign main's proposal; returns the signed manifest. The round key is stored before the manifest is.
+
+        Main has our word on how the round before ended; if that was not stored yet, it is now.
+        """
         key, secret = self._keys.fresh(), self._random_bytes(32)
         with self._changing() as tx:
             previous = round_table.latest(tx)
@@ -96,6 +99,8 @@ class Rounds:
             step = self._machine.offer(record, proposal, cohort, key.public, secret, int(self._clock()))
             if step.entries:
                 self._keys.store(proposal.round, key)
+                if previous is not None and not previous.told_main:
+                    round_table.told_main(tx, previous.record.number)
                 round_table.begin(tx, step.record, proposal.kind, self._clock())
                 self._log.append(tx, step.entries)
         if step.entries:

@@ -106,6 +106,7 @@ class AggregatorService:
         self.main_heard_at: float | None = None
         # One thing at a time with main: the operator's buttons and main's orders must not interleave.
         self._work = threading.Lock()
+        self._told = b""  # the round on whose end main has our word, which is stored with the next one
         self._stopping = threading.Event()
         self._wake: Callable[[], object] = lambda: None
         self._thread = threading.Thread(target=self._run, name="fanlight-orders", daemon=True)
@@ -356,16 +357,22 @@ class AggregatorService:
         self.pages.notify()
 
     def _tell_main(self) -> Orders | None:
-        """Main must have our word on how the last round ended, whatever happened in between; what it orders next."""
+        """Main must have our word on how the last round ended, whatever happened in between; what it orders next.
+
+        That it has is stored with the round that it proposes then, or else at once.
+        """
         stored = self.rounds.latest()
-        if stored is None or stored.record.at not in TERMINAL or stored.told_main:
+        if stored is None or stored.record.at not in TERMINAL or stored.told_main or stored.record.mh == self._told:
             return None
         try:
             orders = self.main.outcome(stored.record.outcome)
         except NotFound:  # it has forgotten the round
             self.copies.tell_main_from(stored.record.number)
             orders = None
-        self.rounds.told_main(stored.record.number)
+        if orders is not None and orders.proposal is not None:
+            self._told = stored.record.mh
+        else:
+            self.rounds.told_main(stored.record.number)
         self.pages.notify()
         return orders
 

@@ -257,7 +257,7 @@ class Rounds:
                 step = self._machine.countersigned(stored.record, data)
                 self._save(tx, step)
         self._say(stored, step.record, reason=outcome.reason)
-        if outcome.result != Result.RELEASED:
+        if step.entries and outcome.result != Result.RELEASED:
             self._over(stored)
         if outcome.result == Result.ABANDONED:
             self._keys.destroy(stored.number)
