@@ -29,9 +29,9 @@ def sign_releases_anew(monkeypatch: Patch) -> None:
     """Asked for a release again, the aggregator signs another one."""
     release = Rounds.release
 
-    def release_anew(rounds: Rounds) -> tuple[bytes, NDArray[np.uint32]]:
+    def release_anew(rounds: Rounds, verdict: bytes = b"") -> tuple[bytes, NDArray[np.uint32]]:
         before = rounds.latest()
-        signed, vector = release(rounds)
+        signed, vector = release(rounds, verdict)
         if before is None or not before.record.release:
             return signed, vector
         fresh = before.record.with_(state=AggregatorState.AGREED.value, release=b"")

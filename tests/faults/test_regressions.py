@@ -17,17 +17,16 @@ from tests.faults.world import NAMES
 CLOSED_AND_LEFT: list[Operation] = [Everybody(), Everybody(), CloseEarly()]
 """An operator closed a round and did not release it: it stayed open for ever, also when its window had passed."""
 
-DIED_BETWEEN_CLOSE_AND_RELEASE: list[Operation] = [
+WINDOW_PASSED: list[Operation] = [
     Everybody(),
     Conduct(),
     Follow(),
     Turn(NAMES[0]),
     Turn(NAMES[1]),
     Advance(WINDOW_S + 1),
-    Crash(AGGREGATOR, 1, after=True),
     Follow(),
 ]
-"""The window had passed, and the aggregator died after it had the verdict: nothing made it go on."""
+"""The window had passed, and the aggregator died before it had released: nothing made it go on."""
 
 CLOSED_BEFORE_THE_FIRST_REPORT: list[Operation] = [
     Everybody(),
@@ -56,8 +55,13 @@ def test_a_round_that_was_closed_and_left_ends_with_its_window(simulation: Simul
     assert [record.state for record in view.main.values()] == ["complete"]
 
 
-def test_an_aggregator_that_died_between_close_and_release_goes_on(simulation: Simulation) -> None:
-    view = simulation.run(DIED_BETWEEN_CLOSE_AND_RELEASE)
+@pytest.mark.parametrize(
+    "death",
+    [Crash(AGGREGATOR, 0, after=True), Crash(AGGREGATOR, 1, after=False), Crash(AGGREGATOR, 1, after=True)],
+    ids=["after the close", "before verdict and release are stored", "after that"],
+)
+def test_an_aggregator_that_died_when_the_window_had_passed_goes_on(simulation: Simulation, death: Crash) -> None:
+    view = simulation.run([*WINDOW_PASSED[:-1], death, *WINDOW_PASSED[-1:]])
     assert [record.state for record in view.main.values()] == ["complete"]
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection
 
-from fanlight.errors import NotFound, StorageError
+from fanlight.errors import FanlightError, NotFound, StorageError
 from fanlight.protocol.aggregator import Aggregator
 from fanlight.protocol.aggregator_round import TABLE, TERMINAL, Event, Record, State, Step
 from fanlight.protocol.catching_up import RESTORED, aggregator_catches_up
@@ -161,46 +161,64 @@ class Rounds:
         """Main's verdict: agreed, or abandoned."""
         with self._changing() as tx:
             record = round_table.current(tx).record
-            step = self._machine.take_verdict(record, data, held_reports.of_round(tx, record.mh))
+            step = self._judged(tx, record, data)
             self._save(tx, step)
         self._say(record, step.record)
         self._forget_if_over(step.record)
         self.delete_reports()
         return step.record
 
-    def sum(self) -> NDArray[np.uint32]:
-        """Y over the accepted reports of the agreed (or released) round; see ``MaskedSums.compute``."""
-        with self._database.reading() as tx:
-            record = round_table.current(tx).record
-            accepted = self._machine.accepted(record, held_reports.of_round(tx, record.mh))
-            places = held_reports.places(tx, record.mh)
-        return self._sums.compute(record, self._machine.shards(record, accepted), places)
-
-    def release(self) -> tuple[bytes, NDArray[np.uint32]]:
+    def release(self, verdict: bytes = b"") -> tuple[bytes, NDArray[np.uint32]]:
         """Store Y, then sign and store the one release (of each shard); returns both, on repetition the stored ones.
 
         Y is that of all shards, one after the other. It is empty if it is lost for good after it was signed: main then
         has the round fail, unless it had Y already.
 
+        Args:
+            verdict: main's, to sum, if it is not stored yet: it is stored in the transaction of the release, or, if
+                there is no sum, in one of its own. After a death in between main gives it again.
+
         Raises:
             NotPossibleNow: the round is not agreed (or released) - said before the sum is computed.
             StorageError: a report or the round's key is lost (slugs ``DEAD_ROUND``), or the disk failed.
+            NotAuthentic, Refused, Conflict: the verdict, see ``Aggregator.take_verdict``.
         """
-        stored = self.latest()
-        if stored is None:
-            raise round_table.no_round()
-        TABLE.next(stored.record.at, Event.RELEASE)
-        if stored.record.release:
-            return stored.record.release, self._stored_sum(stored.record)
-        vector = self.sum()
-        self._sums.keep(stored.record, vector)
+        with self._database.reading() as tx:
+            agreed = self._judged(tx, round_table.current(tx).record, verdict).record
+        TABLE.next(agreed.at, Event.RELEASE)
+        if agreed.release:
+            return agreed.release, self._stored_sum(agreed)
+        try:
+            vector = self._sum(agreed)
+            self._sums.keep(agreed, vector)
+        except FanlightError:
+            if verdict:
+                self.take_verdict(verdict)
+            raise
         with self._changing() as tx:
-            record = round_table.current(tx).record
-            accepted = self._machine.accepted(record, held_reports.of_round(tx, record.mh))
-            step = self._machine.release(record, accepted, sum_hashes(record, vector), self._log.head(tx))
+            before = round_table.current(tx).record
+            judged = self._judged(tx, before, verdict)
+            self._log.append(tx, judged.entries)
+            agreed = judged.record
+            accepted = self._machine.accepted(agreed, held_reports.of_round(tx, agreed.mh))
+            step = self._machine.release(agreed, accepted, sum_hashes(agreed, vector), self._log.head(tx))
             self._save(tx, step)
-        self._say(record, step.record, devices=len(accepted), bytes=vector.nbytes)
+        self._say(before, agreed)
+        self._say(agreed, step.record, devices=len(accepted), bytes=vector.nbytes)
         return step.reply, vector
+
+    def _judged(self, tx: Connection, record: Record, verdict: bytes) -> Step:
+        """What main's verdict makes of the round; empty if it has taken it already."""
+        if not verdict:
+            return Step(record, b"")
+        return self._machine.take_verdict(record, verdict, held_reports.of_round(tx, record.mh))
+
+    def _sum(self, record: Record) -> NDArray[np.uint32]:
+        """Y over the accepted reports of an agreed (or released) round; see ``MaskedSums.compute``."""
+        with self._database.reading() as tx:
+            accepted = self._machine.accepted(record, held_reports.of_round(tx, record.mh))
+            places = held_reports.places(tx, record.mh)
+        return self._sums.compute(record, self._machine.shards(record, accepted), places)
 
     def _stored_sum(self, record: Record) -> NDArray[np.uint32]:
         """Y as it was signed. Should its file be lost or damaged, the reports, still here, give the same bytes.
@@ -208,7 +226,10 @@ class Rounds:
         Empty if they are lost too: nothing can bring back what was signed, and nothing else may ever be released.
         """
         signed = [release.sum_hash for release in read_releases(record.release)]
-        ways: tuple[Callable[[], NDArray[np.uint32]], ...] = (lambda: self._sums.kept(record), self.sum)
+        ways: tuple[Callable[[], NDArray[np.uint32]], ...] = (
+            lambda: self._sums.kept(record),
+            lambda: self._sum(record),
+        )
         for found in ways:
             try:
                 vector = found()

@@ -17,6 +17,7 @@ from fanlight.core.segments import layout_length
 from fanlight.errors import Conflict, FanlightError, NotFound, NotPossibleNow, StorageError
 from fanlight.protocol.aggregator import Aggregator
 from fanlight.protocol.aggregator_round import TERMINAL, Record, State
+from fanlight.protocol.closing import stored_verdict
 from fanlight.protocol.exchange import ORDERED_BY_MAIN, Order, Orders
 from fanlight.protocol.manifest import Proposal
 from fanlight.services.aggregator import held_reports, refusals, round_table
@@ -130,7 +131,9 @@ class AggregatorService:
             NotPossibleNow: too few reports, or no open round; or main dismissed the round, which is then abandoned.
             RemoteError: main cannot be reached; try again, the same bytes are sent.
         """
-        record = self._close()
+        with self._work:
+            self.copies.compare()
+            record = self._take_verdict(self.main.close_round(self.rounds.close()))
         if record.at is State.ABANDONED:
             raise NotPossibleNow(
                 f"Round {record.number} was abandoned: the main server's verdict was not to sum it.",
@@ -277,18 +280,11 @@ class AggregatorService:
         if stored is None or stored.record.mh != orders.mh:
             return None
         match Order(orders.order), stored.record.at:
-            case Order.FINISH, (State.COLLECTING | State.CLOSED):
-                if self._close().at is State.ABANDONED:
-                    return None
-            case Order.FINISH, State.AGREED:
-                pass
+            case Order.FINISH, at if at in _UNDER_WAY:
+                return self._finish()
             case Order.ABANDON, at if at in _UNDER_WAY:
                 self.abandon_round(ORDERED_BY_MAIN)
-                return None
-            case _:
-                return None
-        with self._work:
-            return self._release()
+        return None
 
     def tell_main_of_members(self) -> None:
         """Hand new enrolments on at once; if main is away the loop does it later."""
@@ -298,19 +294,30 @@ class AggregatorService:
         except FanlightError as error:
             self._note(as_problem(error))
 
-    def _close(self) -> Record:
-        """Close the set and get main's verdict; it may be that the round is abandoned."""
+    def _finish(self) -> Orders | None:
+        """Close the set, get main's verdict and release the sum, as far as that is not done; the last two as one."""
         with self._work:
             self.copies.compare()
-            record = self.rounds.take_verdict(self.main.close_round(self.rounds.close()))
-            self.pages.notify()
-            if record.at is State.ABANDONED:
-                self._tell_main()
-            return record
+            stored, verdict = self.rounds.latest(), b""
+            if stored is None or stored.record.at is not State.AGREED:
+                verdict = self.main.close_round(self.rounds.close())
+                self.pages.notify()
+                if not stored_verdict(verdict).proceed:  # it is checked where it is stored
+                    self._take_verdict(verdict)
+                    return None
+            return self._release(verdict)
 
-    def _release(self) -> Orders | None:
+    def _take_verdict(self, verdict: bytes) -> Record:
+        """Store main's verdict; it may be that the round is abandoned."""
+        record = self.rounds.take_verdict(verdict)
+        self.pages.notify()
+        if record.at is State.ABANDONED:
+            self._tell_main()
+        return record
+
+    def _release(self, verdict: bytes = b"") -> Orders | None:
         try:
-            signed, vector = self.rounds.release()
+            signed, vector = self.rounds.release(verdict)
         except StorageError as error:
             stored = self.rounds.latest()
             if error.slug in DEAD_ROUND and stored is not None and stored.record.at is State.AGREED:
@@ -334,14 +341,13 @@ class AggregatorService:
         stored = self.rounds.latest()
         if stored is None or stored.record.at not in _UNDER_WAY:
             return
-        state, terms = stored.record.at, stored.record.terms
         if self._window.left_s(stored.record) > 0:
             return
-        if state is State.COLLECTING and self.rounds.count(stored.record.mh) < terms.proposal.k_min:
+        if self._lacks_reports():
             self.abandon_round(WINDOW_PASSED)
             return
-        if state is State.AGREED or self._close().at is not State.ABANDONED:
-            self.release_round()
+        self._finish()
+        self.rounds.delete_reports()
 
     def _open(self, orders: Orders) -> None:
         """Sign what main proposes; what we signed and never heard of again may be open at main: hand it in again."""
