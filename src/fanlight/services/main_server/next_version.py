@@ -24,7 +24,6 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fanlight.core.cores import on_all_cores
 from fanlight.core.tensors import TensorLayout, TensorSpec
 from fanlight.learning.algorithms.algorithm import Algorithm, Gathered, Memory, State, frozen_vector
 from fanlight.learning.algorithms.robust import ROBUST
@@ -37,7 +36,8 @@ from fanlight.services.main_server.algorithm_choice import AlgorithmChoice
 
 _PIECE: Final = 1 << 15
 """Numbers that are worked on at once, or the rows of a head that hold as many: 256 KiB in float64, which stay in the
-cache, and of which there are some for each core."""
+cache. One thread does it: each step on a piece takes microseconds, and two threads waited for each other between them
+(FedAvg on 3.5M parameters: 11 ms in one, 17 to 30 in two)."""
 
 
 class Moved(NamedTuple):
@@ -101,9 +101,8 @@ def move(
             hidden = piece.held_back if name in algorithm.publishes else NONE
             remembers[name][some] = _published(algorithm, hidden, before.memory[name], vector)
 
-    *most, bias = _pieces(head, tuned, held_back)  # a head of one piece and its bias need no threads
-    on_all_cores(work, most)
-    work(bias)
+    for piece in _pieces(head, tuned, held_back):
+        work(piece)
     shapes = {name: tensor.shape for name, tensor in tuned.items()}
     made, backbone = _parts(after, shapes, head.classes)
     return Moved(made, remembers, _control(algorithm, remembers, shapes, head.classes), backbone)
