@@ -105,7 +105,7 @@ class MainRoutes:
             case "/aggregator/close":
                 reply = service.rounds.judge(body)
             case "/aggregator/release":
-                release = ReleaseBody()
+                release = ReleaseBody(len(body))
                 release.take(body)
                 reply = service.rounds.release(*release.parts())
             case "/aggregator/outcome":

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -14,7 +17,7 @@ WHOLE = len(SIGNED).to_bytes(4, "big") + SIGNED + Y.astype("<u4").tobytes()
 
 
 def read(*pieces: bytes) -> ReleaseBody:
-    body = ReleaseBody()
+    body = ReleaseBody(sum(map(len, pieces)))
     for piece in pieces:
         body.take(piece)
     return body
@@ -52,3 +55,15 @@ def test_what_ends_too_early_is_no_release(whole: bytes) -> None:
 def test_a_front_beyond_the_limit_is_not_waited_for() -> None:
     with pytest.raises(MalformedMessage):
         read(RELEASE_FRONT_LIMIT.to_bytes(4, "big"))
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="only Linux says how much memory is in use")
+def test_what_may_come_takes_no_memory_before_it_comes() -> None:
+    def pages() -> int:
+        return int(Path("/proc/self/statm").read_text().split()[1])
+
+    before = pages()
+    body = ReleaseBody(1 << 30)
+    body.take(WHOLE)
+    assert (pages() - before) * os.sysconf("SC_PAGE_SIZE") < 1 << 25
+    assert body.parts()[1].tolist() == Y.tolist()

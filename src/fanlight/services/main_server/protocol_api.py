@@ -183,7 +183,7 @@ def _round_routes(service: MainService, verifier: SignatureVerifier) -> list[Pla
     async def release(request: Request) -> Response:
         verifier.verify_request(request)
         limit = RELEASE_FRONT_LIMIT + 4 * service.rounds.most_words()
-        body = ReleaseBody()
+        body = ReleaseBody(limit)
         async for piece in stream_body(request, limit):
             body.take(piece)
         signed, vector = body.parts()
