@@ -104,6 +104,21 @@ def test_two_writers_of_one_name_do_not_mix(folder: BlobFolder) -> None:
     assert folder.read("x") == b"2" * 10
 
 
+def test_a_name_that_is_known_last_is_asked_for_when_all_is_on_the_disk(folder: BlobFolder) -> None:
+    def name() -> str:
+        (partial,) = folder.root.iterdir()
+        assert partial.read_bytes() == b"content"
+        return "after-all"
+
+    with folder.writer("x", None, 100) as writer:
+        writer.write(b"content")
+        writer.commit(name)
+    assert folder.names() == ["after-all"]
+    with folder.writer("x", None, 100) as writer, pytest.raises(StorageError, match="no name"):
+        writer.commit(lambda: "../x")
+    assert [path.name for path in folder.root.iterdir()] == ["after-all"]
+
+
 def test_partial_files_of_an_earlier_process_are_swept_away(folder: BlobFolder) -> None:
     folder.write_stream("x", PIECES, None, 10_000)
     (folder.root / ".y.1-0.partial").write_bytes(b"half")

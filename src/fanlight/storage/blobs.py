@@ -14,7 +14,7 @@ import itertools
 import os
 import re
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
@@ -58,15 +58,16 @@ class BlobWriter:
             self._stream.write(piece)
         self._size += len(piece)
 
-    def commit(self, *, durably: bool = True) -> None:
+    def commit(self, name: Callable[[], str] | None = None, *, durably: bool = True) -> None:
         """Make the file durable and visible under its name, replacing an older one.
 
         Args:
+            name: says what it is called after all, as for ``writer``; asked only when all of it is on the disk.
             durably: else only visible.
 
         Raises:
             MalformedMessage: fewer bytes than expected.
-            StorageError: the disk is full or failed.
+            StorageError: bad name, or the disk is full or failed.
         """
         if self._expected is not None and self._size != self._expected:
             raise MalformedMessage(f"{self._target.name}: {self._size:,} bytes instead of {self._expected:,}.")
@@ -75,7 +76,7 @@ class BlobWriter:
             if durably:
                 os.fsync(self._stream.fileno())
             self._stream.close()
-            self._partial.replace(self._target)
+            self._partial.replace(_path(self._target.parent, name()) if name else self._target)
             if durably:
                 sync_folder(self._target.parent)
 
@@ -234,9 +235,7 @@ class BlobFolder:
             return sorted(path.name for path in self.root.iterdir() if _NAME.fullmatch(path.name))
 
     def _path(self, name: str) -> Path:
-        if not _NAME.fullmatch(name):
-            raise StorageError(f"{name!r} is no name for a file in {self.root}.", slug="bad-file-name")
-        return self.root / name
+        return _path(self.root, name)
 
     def _check_room(self, name: str, size: int, limit: int, here: int = 0) -> None:
         if size > limit:
@@ -246,3 +245,9 @@ class BlobFolder:
         free = disk.f_bavail * disk.f_frsize
         if free < size - here:
             raise disk_full(str(self.root), missing_bytes=size - here - free)
+
+
+def _path(folder: Path, name: str) -> Path:
+    if not _NAME.fullmatch(name):
+        raise StorageError(f"{name!r} is no name for a file in {folder}.", slug="bad-file-name")
+    return folder / name

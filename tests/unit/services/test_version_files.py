@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import stat
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from sqlalchemy import insert, update
 from structlog.testing import capture_logs
 
 from fanlight.errors import NotFound, StorageError
+from fanlight.services.main_server import version_files
 from fanlight.services.main_server.version_files import MODELS_FOLDER, VersionFiles, read_version
 from fanlight.storage.database import Database
 from fanlight.storage.migrating import migrate
@@ -35,10 +37,10 @@ def files(tmp_path: Path) -> VersionFiles:
     return VersionFiles(tmp_path / MODELS_FOLDER)
 
 
-def name(database: Database, *, published: bool = True) -> None:
+def name(database: Database, *, published: bool = True, sha256: bytes = SHA256, version: int = 0) -> None:
     with database.transaction() as tx:
-        values = {"sha256": SHA256, "created_at": 0.0, "published": published, "size": len(CONTENT)}
-        tx.execute(insert(models).values(version=0, **values))
+        values = {"sha256": sha256, "created_at": 0.0, "published": published, "size": len(CONTENT)}
+        tx.execute(insert(models).values(version=version, **values))
 
 
 def test_a_file_is_named_by_its_hash_and_is_its_owners_alone(files: VersionFiles, tmp_path: Path) -> None:
@@ -63,6 +65,39 @@ def test_only_published_versions_are_handed_out_and_one_is_kept(
         assert files.published(tx, SHA256) == CONTENT
         next((tmp_path / MODELS_FOLDER).iterdir()).unlink()
         assert files.published(tx, SHA256) == CONTENT
+
+
+def test_what_was_written_here_is_read_before_anybody_asks(
+    files: VersionFiles, database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    was_read = threading.Event()
+
+    def reading(folder: Path, sha256: bytes, *, believed: bool = False) -> bytes:
+        content = read_version(folder, sha256, believed=believed)
+        was_read.set()
+        return content
+
+    monkeypatch.setattr(version_files, "read_version", reading)
+    files.add(PARTS)
+    assert was_read.wait(60)
+    name(database)
+    next((tmp_path / MODELS_FOLDER).iterdir()).unlink()
+    with database.reading() as tx:
+        assert files.published(tx, SHA256) == CONTENT
+
+
+def test_what_was_written_last_is_not_kept_beside_the_one_that_is_asked_for(
+    files: VersionFiles, database: Database, tmp_path: Path
+) -> None:
+    files.add(PARTS)
+    last, _ = files.add([CONTENT[::-1]])
+    name(database)
+    name(database, sha256=last, version=1)
+    with database.reading() as tx:
+        assert files.published(tx, SHA256) == CONTENT
+        (tmp_path / MODELS_FOLDER / f"{last.hex()}.safetensors").write_bytes(CONTENT)
+        with pytest.raises(StorageError, match="damaged"):
+            files.published(tx, last)
 
 
 @pytest.mark.parametrize("harm", ["gone", "empty", "changed"])
