@@ -191,6 +191,7 @@ class Rounds:
         try:
             vector = self._sum(agreed)
             self._sums.keep(agreed, vector)
+            hashes = sum_hashes(agreed, vector)
         except FanlightError:
             if verdict:
                 self.take_verdict(verdict)
@@ -201,7 +202,7 @@ class Rounds:
             self._log.append(tx, judged.entries)
             agreed = judged.record
             accepted = self._machine.accepted(agreed, held_reports.of_round(tx, agreed.mh))
-            step = self._machine.release(agreed, accepted, sum_hashes(agreed, vector), self._log.head(tx))
+            step = self._machine.release(agreed, accepted, hashes, self._log.head(tx))
             self._save(tx, step)
         self._say(before, agreed)
         self._say(agreed, step.record, devices=len(accepted), bytes=vector.nbytes)
