@@ -62,7 +62,7 @@ def test_a_report_and_a_model_over_a_line_that_breaks(world: World, tmp_path: Pa
 
     def fetch() -> None:
         with folder.unfinished("model", 0, 0) as begun:
-            models.append(device.main.model(sha256, begun))
+            models.append(bytes(device.main.model(sha256, begun)))
 
     with cut(device.main.remote.wire, world.ports["main"].number, [6_000_000, 6_000_000]) as line:
         assert tries(fetch) == 3

@@ -181,7 +181,7 @@ def _parts(tensors: Mapping[str, Floats], text: str) -> tuple[bytes | memoryview
     return (len(words).to_bytes(8, "little"), words, *data)
 
 
-def decode(data: bytes, *, own: bool = True) -> HeadModel:
+def decode(data: bytes | memoryview, *, own: bool = True) -> HeadModel:
     """Read a model's file; unless it is to ``own`` its arrays, they lie in ``data`` and cannot be changed.
 
     Raises:
@@ -233,11 +233,11 @@ def model_hash(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def _header(data: bytes) -> tuple[dict[str, Any], memoryview]:
+def _header(data: bytes | memoryview) -> tuple[dict[str, Any], memoryview]:
     length = int.from_bytes(data[:8], "little")
     if len(data) < 8 or length > MAX_HEADER_BYTES or len(data) < 8 + length:
         raise ModelError("not a safetensors file: its header is missing, cut off or too long")
-    return _object(data[8 : 8 + length], "header"), memoryview(data)[8 + length :]
+    return _object(bytes(data[8 : 8 + length]), "header"), memoryview(data)[8 + length :]
 
 
 def _object(text: bytes | str, what: str) -> dict[str, Any]:

@@ -81,11 +81,11 @@ class MainClient(Server):
         query = urlencode({"after": "0", "wait": "0"} | _having(have))
         return self._read_offer(self.remote.send("GET", f"{PREFIX}/offer?{query}", headers={}, timeout=_AT_ONCE))
 
-    def model(self, sha256: bytes, begun: Unfinished) -> bytes:
+    def model(self, sha256: bytes, begun: Unfinished) -> memoryview:
         """The model file with this hash; ``begun`` holds what has arrived, and errors are as in ``download``."""
         return download(self.remote, f"{PREFIX}/models/{sha256.hex()}", sha256, begun, MAX_MODEL_BYTES)
 
-    def backbone(self, sha256: bytes, begun: Unfinished) -> bytes:
+    def backbone(self, sha256: bytes, begun: Unfinished) -> memoryview:
         """The compiled backbone with this hash, likewise."""
         return download(self.remote, f"{PREFIX}/backbones/{sha256.hex()}", sha256, begun, MAX_BACKBONE_BYTES)
 

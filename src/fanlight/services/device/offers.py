@@ -69,9 +69,9 @@ class Offers:
         plan = Plan.decode(offer.plan)
         fresh = Held(sha256=offer.model, version=offer.model_version, plan_bytes=offer.plan)
         if held is not None and held.sha256 == offer.model:
-            file = self._store.global_file(offer.model)
-            check_fits(file, plan)
-            self._store.hold(fresh.with_(file_bytes=len(file), before=held.before))
+            here = self._store.global_file(offer.model)
+            check_fits(here, plan)
+            self._store.hold(fresh.with_(file_bytes=len(here), before=held.before))
             return
         with self._store.unfinished_model(offer.model) as begun:
             file = self._main.model(offer.model, begun)
@@ -89,7 +89,7 @@ def _signed(data: bytes) -> SignedManifest:
     return SignedManifest.decode(data)
 
 
-def check_fits(file: bytes, plan: Plan) -> None:
+def check_fits(file: bytes | memoryview, plan: Plan) -> None:
     """Refuse a model that is not the plan's.
 
     Raises:
