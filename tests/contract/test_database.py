@@ -185,6 +185,18 @@ def test_a_file_survives_closing_and_is_its_owners_only(tmp_path: Path) -> None:
             assert tx.execute(text("PRAGMA synchronous")).scalar_one() == 2  # FULL
 
 
+def test_what_follows_one_that_need_not_be_durable_is_durable_again_whatever_became_of_it(tmp_path: Path) -> None:
+    def level(durable: bool) -> int:
+        with opened.transaction(durable=durable) as tx:
+            return int(tx.execute(text("PRAGMA synchronous")).scalar_one())
+
+    with Database(tmp_path / "role.sqlite") as opened:
+        assert (level(durable=False), level(durable=True)) == (1, 2)  # NORMAL, FULL
+        with pytest.raises(KeyError), opened.transaction(durable=False):
+            raise KeyError
+        assert level(durable=True) == 2
+
+
 def test_a_transaction_keeps_other_processes_out_from_its_first_read_on(tmp_path: Path) -> None:
     path = tmp_path / "role.sqlite"
     with Database(path) as ours, Database(path, busy_timeout_ms=1) as theirs:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import sqlite3
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -131,11 +130,7 @@ def _in_state(state: Path, version: int | None) -> bytes:
         )
     if version is not None:
         raise UsageError(f"{state} is no main server's: only that keeps versions.", next="Leave --version out.")
-    path = current_model_file(state)
-    content = _bytes_of(path)
-    if hashlib.sha256(content).hexdigest() not in path.name:
-        raise ModelError(f"{path} is damaged.", next="Start the device: it sees that, and fetches the model again.")
-    return _checked(path, content)
+    return _read_file(current_model_file(state))
 
 
 def _of_main(state: Path, version: int | None) -> bytes | None:
@@ -165,22 +160,13 @@ def _of_main(state: Path, version: int | None) -> bytes | None:
 
 
 def _read_file(path: Path) -> bytes:
-    return _checked(path, _bytes_of(path))
-
-
-def _bytes_of(path: Path) -> bytes:
-    from fanlight.learning.model_file import MAX_MODEL_BYTES
+    from fanlight.learning.model_file import MAX_MODEL_BYTES, decode
 
     try:
         with path.open("rb") as file:
-            return file.read(MAX_MODEL_BYTES + 1)
+            data = file.read(MAX_MODEL_BYTES + 1)
     except OSError as error:
         raise ModelError(f"The model {path} cannot be read: {error.strerror}.", next="Check the path.") from error
-
-
-def _checked(path: Path, data: bytes) -> bytes:
-    from fanlight.learning.model_file import decode
-
     try:
         decode(data)
     except ModelError as error:

@@ -62,7 +62,7 @@ class BlobWriter:
         """Make the file durable and visible under its name, replacing an older one.
 
         Args:
-            name: says what it is called after all, as for ``writer``; asked only when all of it is on the disk.
+            name: says what it is called after all, as for ``writer``; asked only when all of it is written, and synced.
             durably: else only visible.
 
         Raises:

@@ -169,11 +169,12 @@ class _Line:
         driver = self._connection.connection.driver_connection
         assert isinstance(driver, sqlite3.Connection)
         self._driver = driver
+        self._is_synced = True
 
     @property
     def is_stuck(self) -> bool:
-        """Is it in a transaction that could not be ended?"""
-        return self._driver.in_transaction
+        """Is it in a transaction that could not be ended, or without the promise that what it commits is durable?"""
+        return self._driver.in_transaction or not self._is_synced
 
     @contextmanager
     def begun(self, how: str) -> Iterator[Connection]:
@@ -190,11 +191,13 @@ class _Line:
         if durable:  # as it is anyway
             yield
             return
+        self._is_synced = False
         self._driver.execute(_UNSYNCED)
         try:
             yield
         finally:
             self._driver.execute(_SYNCED)
+            self._is_synced = True
 
     def close(self) -> None:
         """Close the connection."""

@@ -72,25 +72,20 @@ class Unfinished:
         with os_failures(self._path.parent):
             os.ftruncate(self._handle, 0)
 
-    def commit(self, *, durably: bool = True) -> None:
+    def commit(self) -> None:
         """Make it durable and visible under its name.
-
-        Args:
-            durably: else only visible, as in ``BlobWriter.commit``.
 
         Raises:
             NotFound: somebody has given it up meanwhile.
         """
         with os_failures(self._path.parent):
-            if durably:
-                os.fsync(self._handle)
+            os.fsync(self._handle)
             with self._renaming:
                 if self._is_ours():  # else another one, which wrote the same bytes, was faster, and a third began anew
                     self._path.replace(self._target)
                 elif not self._target.is_file():
                     raise NotFound(f"{self._target.name} was given up while it arrived.")
-            if durably:
-                sync_folder(self._path.parent)
+            sync_folder(self._path.parent)
 
     def _is_ours(self) -> bool:
         try:

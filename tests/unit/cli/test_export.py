@@ -170,10 +170,9 @@ def test_the_card_of_a_device_s_model_has_the_licence_that_its_own_backbone_says
     save_file(random_weights(), weights)
     backbone = compile_weights("mobilenet-v2", weights, name="garden", licence="CC0-1.0", title="Garden")
     sha256 = hashlib.sha256(backbone).hexdigest()
-    model = model_bytes(backbone_id="garden", backbone_sha256=sha256)
     for folder, name, content in (
         ("backbones", f"garden-{sha256[:16]}.onnx", backbone),
-        ("models", f"global-{hashlib.sha256(model).hexdigest()}.safetensors", model),
+        ("models", f"global-{'0' * 64}.safetensors", model_bytes(backbone_id="garden", backbone_sha256=sha256)),
     ):
         (device / folder).mkdir(parents=True)
         (device / folder / name).write_bytes(content)

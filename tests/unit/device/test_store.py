@@ -119,28 +119,6 @@ def test_a_damaged_model_is_not_used(store: DeviceStore, tmp_path: Path) -> None
     assert caught.value.slug == "damaged-model"
 
 
-@pytest.mark.parametrize("left", [None, b"", b"modem"], ids=["nothing", "its name", "its length"])
-def test_what_a_power_cut_leaves_of_the_global_model_is_as_if_it_had_not_come(
-    left: bytes | None, store: DeviceStore, tmp_path: Path
-) -> None:
-    take(store, b"model")
-    kept = store.trained(prepared(b"model"), b"local")
-    store.close()
-    file = current_model_file(tmp_path / "state")
-    if left is None:
-        file.unlink()
-    else:
-        file.write_bytes(left)
-    again = DeviceStore(tmp_path / "state")
-    assert again.held is None
-    assert again.prepared == kept
-    take(again, b"model")
-    assert again.global_file(held(b"model").sha256) == b"model"
-    assert again.held == held(b"model")
-    assert again.prepared == kept
-    again.close()
-
-
 def prepared(model: bytes) -> Prepared:
     return Prepared(
         state=Preparation.IDLE.value,

@@ -54,7 +54,7 @@ class _Arrived:
         self._begun = begun
         self._begin(begun.size)
         for piece in begun.pieces(_PIECE):
-            self._note(piece)
+            self._note(piece[: self._memory.size - self.size])  # another try may be adding to it
 
     def _begin(self, room: int) -> None:
         self.size, self._digest, self._memory = 0, hashlib.sha256(), np.empty(room, np.uint8)
@@ -81,7 +81,7 @@ class _Arrived:
         return self._digest.digest()
 
     def content(self) -> memoryview:
-        return self._memory.data[: self.size]
+        return self._memory.data[: self.size].toreadonly()
 
 
 def _continue(remote: Remote, path: str, sha256: bytes, here: _Arrived, limit: int) -> None:
@@ -94,7 +94,7 @@ def _continue(remote: Remote, path: str, sha256: bytes, here: _Arrived, limit: i
             raise Unreachable(f"{remote.title} sent another part than was asked for.", slug="bad-answer")
         if answer.status != 206:
             here.clear()
-        announced = int(answer.headers.get("content-length", limit))  # which is a number, and not above the limit
+        announced = int(answer.headers.get("content-length", limit))  # checked before: a number, at most the limit
         most = max(here.size, min(here.size + announced, limit))
         here.expect(most - here.size)
         for piece in answer.pieces:

@@ -44,14 +44,6 @@ class ModelFiles:
             raise StorageError(f"The {whose} model's file in {self._files.root} is damaged.", slug="damaged-model")
         return data
 
-    def is_whole(self, whose: Whose, sha256: bytes) -> bool:
-        """Is a model's file here, as it was written?"""
-        try:
-            self.read(whose, sha256)
-        except (NotFound, StorageError):
-            return False
-        return True
-
     def keep_only(self, whose: Whose, *kept: bytes | None) -> None:
         """Delete all others of the kind, or all, if none is to be kept; one that a power cut brings back goes too."""
         names = {_name(whose, sha256) for sha256 in kept if sha256 is not None}

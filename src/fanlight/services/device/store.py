@@ -1,9 +1,8 @@
 """What of a device survives a power cut: its membership, preparation, answered manifests, reports and history.
 
-A method that returns has made durable what it was given, unless it says otherwise: what the servers tell again when
-asked (the global model, a receipt) need not be. A report's y lies in an owner-only file that is written, and synced,
-before the row that names it; a row therefore never names half a file, and a file that no row names is swept away at the
-next start. y is deleted when its round is over.
+A method that returns has made durable what it was given, unless it says otherwise. A report's y lies in an owner-only
+file that is written, and synced, before the row that names it; a row therefore never names half a file, and a file that
+no row names is swept away at the next start. y is deleted when its round is over.
 """
 
 from __future__ import annotations
@@ -105,7 +104,6 @@ class DeviceStore:
         wanted = {_y_name(mh) for mh in self._unfinished}
         for name in set(self._reports.names()) - wanted:
             self._reports.delete(name)
-        self._forget_half_a_model()
 
     def close(self) -> None:
         """Close the database."""
@@ -140,26 +138,18 @@ class DeviceStore:
         """The current global model."""
         return self.values.read(Held, _HELD)
 
-    def _forget_half_a_model(self) -> None:
-        """A power cut may have spoilt the global model, see ``hold``: it is as if it had not come yet."""
-        held = self.held
-        if held is not None and not self._models.is_whole("global", held.sha256):
-            self.values.keep(_HELD, None)
-
     def hold(self, held: Held, arrived: Unfinished | None = None) -> None:
         """Make a verified model the current one; older ones are deleted.
 
-        A preparation for another plan or model is void from now on. A round waits for this, and main gives a model as
-        often as it is asked for: so neither file nor row is synced, and what a power cut leaves is looked at when this
-        device starts again.
+        A preparation for another plan or model is void from now on.
 
         Args:
             held: the model.
             arrived: its whole file (see ``unfinished_model``), if it is not here yet.
         """
         if arrived is not None:
-            arrived.commit(durably=False)
-        with self.values.changing(durable=False) as tx:
+            arrived.commit()
+        with self.values.changing() as tx:
             put(tx, _HELD, held)
             prepared = prepared_now(tx)
             if prepared and not is_for(prepared, held):

@@ -101,6 +101,8 @@ class _Recent:
     def decoded(self, kind: type[M], data: bytes) -> M:
         with self._lock:
             known = self._messages.get((kind, data))
+            if known is not None:
+                self._messages.move_to_end((kind, data))
         if known is None:
             known = kind.decode(data)
             self._note(known, data)

@@ -241,8 +241,8 @@ class Conductor:
         return self._ask(Order.ABANDON, line, MadeRoom.FOR_RULES)
 
     def _ask(self, order: Order, line: RoundLine, made_room: MadeRoom | None = None) -> bool:
-        """Not durably: what the policy asks for because of a round's state, it asks for again after a power cut."""
-        with self._service.database.transaction(durable=False) as tx:
+        """That a round is content the policy sees again after a power cut; what one is abandoned for has to be kept."""
+        with self._service.database.transaction(durable=order is not Order.FINISH) as tx:
             if round_table.latest_line(tx) != line:
                 return False
             self._service.rounds.ask(order, tx, made_room)

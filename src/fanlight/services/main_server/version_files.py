@@ -31,7 +31,7 @@ MODELS_FOLDER: Final = "models"
 DAMAGED: Final = "damaged-model"
 """Slug of the error for a version's file that is gone, or not as it was written."""
 _UNNAMED: Final = "made.safetensors"
-"""What a file is called until its hash is known: for messages only."""
+"""What a file is called until its hash is known."""
 _PUBLISHED: Final = Statement(select(models.c.size).where(models.c.sha256 == bindparam("wanted"), models.c.published))
 
 log = structlog.get_logger(__name__)
