@@ -12,8 +12,8 @@ def turn(role: DeviceRole) -> None:
     """One turn of the agent's loop; whatever it raises comes out."""
 
     async def once() -> None:
-        async with role.rounds.main.remote.open_async() as client:
-            await role.agent._turn(client)
+        async with role.rounds.main.remote.open_async() as line:
+            await role.agent._turn(line)
 
     asyncio.run(once())
 

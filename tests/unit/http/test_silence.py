@@ -66,7 +66,8 @@ def test_a_request_is_given_the_patience_that_its_length_is_due(content: Any, le
 
 def options_of(response: httpx.Response) -> list[int]:
     """Of the connection that brought an answer, what the kernel was told."""
-    there = response.extensions["network_stream"].get_extra_info("socket")
+    found = response.extensions
+    there = found["socket"] if "socket" in found else found["network_stream"].get_extra_info("socket")
     return [there.getsockopt(level, option) for level, option, _ in SOCKET_OPTIONS]
 
 

@@ -192,10 +192,10 @@ class AggregatorService:
         assert task is not None
         self._wake = lambda: loop.call_soon_threadsafe(task.cancel)
         version = 0
-        async with self.main.open_async() as client:
+        async with self.main.open_async() as line:
             while not self._stopping.is_set():
                 try:
-                    orders = await self.main.orders(client, version, self._patience() if version else 0)
+                    orders = await self.main.orders(line, version, self._patience() if version else 0)
                     version = self._follow_all(orders)
                     self._backoff.reset()
                     self.main_heard_at = self.clock()

@@ -15,7 +15,6 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-import httpx
 import structlog
 
 from fanlight.errors import (
@@ -41,6 +40,7 @@ from fanlight.services.device.steps import KNOCK_S, Steps
 from fanlight.services.http.backoff import Backoff
 from fanlight.services.http.jobs import Job
 from fanlight.services.http.problems import Problem, as_problem
+from fanlight.services.http.wire import AsyncWire
 
 log = structlog.get_logger(__name__)
 
@@ -146,10 +146,10 @@ class Agent:
         assert task is not None
         # once: what closes the connection must not be cancelled as well
         self._wake = lambda: loop.call_soon_threadsafe(lambda: task.cancelling() or task.cancel())
-        async with self._rounds.main.remote.open_async() as client:
+        async with self._rounds.main.remote.open_async() as line:
             while not (self._stopping.is_set() or self._is_done):
                 try:
-                    await self._turn(client)
+                    await self._turn(line)
                 except Exception as error:  # noqa: BLE001 the loop must survive whatever happens in it
                     self._ask_at_once = True
                     self._declined = self._told = None  # main, if it was started again, does not know it any more
@@ -173,13 +173,13 @@ class Agent:
         awaited = bool(self._rounds.store.unfinished()) or (offer is not None and offer.manifest is not None)
         return knocks.longest_s(awaited=awaited, pause_s=offer.pause_s if offer else None)
 
-    async def _turn(self, client: httpx.AsyncClient) -> None:
+    async def _turn(self, line: AsyncWire) -> None:
         if self._has_left:
             await asyncio.sleep(self._say_goodbye())
             return
         self._membership.resume_change()
         self._membership.enrol()
-        offer = await self._poll(client)
+        offer = await self._poll(line)
         if self._stopping.is_set() or self._has_left:
             return
         self.connected_at = int(self._clock())
@@ -221,12 +221,12 @@ class Agent:
         told_s = [error.retry_after_s for error in self._membership.not_told.values() if error.retry_after_s]
         return self._leaving.next(max(told_s, default=None))
 
-    async def _poll(self, client: httpx.AsyncClient) -> Offer:
+    async def _poll(self, line: AsyncWire) -> Offer:
         current = self._rounds.offers.current
         after = 0 if current is None or self._ask_at_once else current.version
         wait_s = 0 if after == 0 else self._poll_wait_s
         wait_s = self._deliveries.patience_s(wait_s)
-        offer = await self._rounds.main.poll_offer(client, after, wait_s, self._rounds.offers.have)
+        offer = await self._rounds.main.poll_offer(line, after, wait_s, self._rounds.offers.have)
         self._ask_at_once = False
         return offer
 

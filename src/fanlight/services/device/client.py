@@ -24,6 +24,7 @@ from fanlight.protocol.identities import Trust
 from fanlight.protocol.report import WHOLE_BYTES, Envelope, body_prefix
 from fanlight.services.device.download import download
 from fanlight.services.http.remote import CBOR, UNSIGNED, Remote
+from fanlight.services.http.wire import AsyncWire
 from fanlight.storage.unfinished import Unfinished
 
 _PIECE: Final = 1 << 20
@@ -58,13 +59,11 @@ class MainClient(Server):
 
     trust: Trust
 
-    async def poll_offer(
-        self, client: httpx.AsyncClient, after: int, wait_s: float, have: bytes | None = None
-    ) -> Offer:
+    async def poll_offer(self, line: AsyncWire, after: int, wait_s: float, have: bytes | None = None) -> Offer:
         """What main has for this device, as soon as it is another version than ``after``.
 
         Args:
-            client: asks.
+            line: asks.
             after: the version that is known.
             wait_s: longest wait, seconds.
             have: SHA-256 of the model that this device has fetched and verified, if it has one.
@@ -74,7 +73,7 @@ class MainClient(Server):
             RemoteError: see ``Remote.send``.
         """
         params = {"after": str(after), "wait": f"{wait_s:g}"} | _having(have)
-        return self._read_offer(await self.remote.poll(client, f"{PREFIX}/offer", params, wait_s))
+        return self._read_offer(await self.remote.poll(line, f"{PREFIX}/offer", params, wait_s))
 
     def offer(self, have: bytes | None = None) -> Offer:
         """What main has for this device now; arguments and errors as in ``poll_offer``."""

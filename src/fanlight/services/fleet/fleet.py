@@ -14,13 +14,12 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Final
 
-import httpx
-
 from fanlight.errors import NotEnrolled, NotPossibleNow, RemoteError, Unreachable
 from fanlight.protocol.exchange import Offer
 from fanlight.services.device import knocks
 from fanlight.services.fleet.device import SimulatedDevice
 from fanlight.services.http.backoff import Backoff
+from fanlight.services.http.wire import AsyncWire
 
 THREADS: Final = 8
 """Most of a turn is waiting for servers that store reports together."""
@@ -110,13 +109,13 @@ class Fleet:
         failing, asking = Backoff(self._jitter), Backoff(self._jitter, first_s=1.0, longest_s=20.0)
         pause_s: int | None = None
         refusals = 0
-        async with device.main.remote.open_async() as client:
+        async with device.main.remote.open_async() as line:
             await self._enrol(device)
             while True:
                 wait_s = _POLL_WAIT_S if device.is_at_rest(offer) else asking.next()
                 try:
-                    offer = await device.poll(client, offer.version if offer else 0, wait_s if offer else 0.0)
-                    await self._turn(device, client, offer)
+                    offer = await device.poll(line, offer.version if offer else 0, wait_s if offer else 0.0)
+                    await self._turn(device, line, offer)
                 except RemoteError as error:
                     refusals += not _may_pass(error)
                     if refusals >= _REFUSALS:
@@ -150,14 +149,14 @@ class Fleet:
             else:
                 return
 
-    async def _turn(self, device: SimulatedDevice, client: httpx.AsyncClient, offer: Offer) -> None:
+    async def _turn(self, device: SimulatedDevice, line: AsyncWire, offer: Offer) -> None:
         turn = self._in_pool(device.follow, offer)
         turn.add_done_callback(lambda ended: ended.cancelled() or ended.exception())  # nobody may wait for it any more
         while not turn.done():
             await asyncio.wait([turn], timeout=_SIGN_OF_LIFE_S)
             if not turn.done():
                 with suppress(RemoteError):
-                    await device.poll(client, 0, 0.0)
+                    await device.poll(line, 0, 0.0)
         turn.result()
 
     def _in_pool(self, do: Callable[..., None], *arguments: object) -> asyncio.Future[None]:

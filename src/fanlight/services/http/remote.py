@@ -11,6 +11,7 @@ import json
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final, NamedTuple, Self
+from urllib.parse import urlencode
 
 import httpx
 import structlog
@@ -30,7 +31,7 @@ from fanlight.errors import (
 from fanlight.services.http.backoff import retry_after_s
 from fanlight.services.http.signing import SignedRequests
 from fanlight.services.http.silence import patience, patience_for
-from fanlight.services.http.wire import Wire, async_transport, is_elsewhere
+from fanlight.services.http.wire import AsyncWire, Wire, async_transport
 
 log = structlog.get_logger(__name__)
 
@@ -119,15 +120,9 @@ class Remote:
         other.use_key(private)
         return other
 
-    def open_async(self) -> httpx.AsyncClient:
-        """A client for long-polls, which must be possible to cancel; the caller closes it."""
-        return httpx.AsyncClient(
-            base_url=self.url,
-            headers=_HEADERS,
-            transport=self._transport or async_transport(self.url),
-            event_hooks={"response": [self._check_before_signer_async]},
-            trust_env=is_elsewhere(self.url),
-        )
+    def open_async(self) -> AsyncWire:
+        """A line for long-polls, which must be possible to cancel; the caller closes it."""
+        return AsyncWire(self.url, _HEADERS, self._check_before_signer, self._transport or async_transport(self.url))
 
     def send(self, method: str, path: str, **options: Any) -> bytes:
         """As ``ask``; the answer's body only."""
@@ -187,11 +182,11 @@ class Remote:
             finally:
                 self._count(response, response.num_bytes_downloaded)
 
-    async def poll(self, client: httpx.AsyncClient, path: str, params: Mapping[str, str], wait_s: float) -> bytes:
+    async def poll(self, line: AsyncWire, path: str, params: Mapping[str, str], wait_s: float) -> bytes:
         """As ``send``, for a GET that may take ``wait_s`` seconds and can be cancelled."""
         due = patience_for(wait_s)
         with self.failures():
-            async with client.stream("GET", path, params=dict(params), auth=self.auth, timeout=due) as response:
+            async with line.get(f"{path}?{urlencode(params)}", auth=self.auth, due=due) as response:
                 allowed = self._allowed(response, MESSAGE_LIMIT)
                 body = bytearray(self._read_before(response))
                 if not body:
@@ -235,9 +230,6 @@ class Remote:
             self._allowed(response, PROBLEM_LIMIT)
             if "content-length" not in response.headers:
                 raise Unreachable(f"{self.title} refused a request with an endless answer.", slug="bad-answer")
-
-    async def _check_before_signer_async(self, response: httpx.Response) -> None:
-        self._check_before_signer(response)
 
     def _allowed(self, response: httpx.Response, limit: int) -> int:
         allowed = limit if response.is_success else PROBLEM_LIMIT

@@ -1,6 +1,6 @@
 """Requests to one server over connections that are kept, and nothing else.
 
-An ``httpx.Client`` would do the same, and keep cookies, merge addresses and follow redirects besides, which for a small
+A client of httpx's would do the same, and keep cookies, merge addresses and follow redirects besides, which for a small
 message takes longer than to send it. What it is made of is the same: its requests, its transports, its way to sign.
 """
 
@@ -8,20 +8,20 @@ from __future__ import annotations
 
 import functools
 import ssl
-from collections.abc import Callable, Generator, Iterator, Mapping
-from contextlib import contextmanager
-from typing import Final
+from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from types import TracebackType
+from typing import Final, Self
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 import httpx
 
+from fanlight.services.http.direct import IDLE_S, MOST_IDLE, DirectTransport
 from fanlight.services.http.hosts import LOOPBACK_HOSTS
 from fanlight.services.http.silence import SOCKET_OPTIONS
 
-_KEPT: Final = httpx.Limits(max_connections=100, max_keepalive_connections=20, keepalive_expiry=3.0)
-"""Idle connections are given up before servers do that, after five seconds: one that has much to do would close a line
-on which it has not read yet that it is asked something."""
+_KEPT: Final = httpx.Limits(max_connections=100, max_keepalive_connections=MOST_IDLE, keepalive_expiry=IDLE_S)
 _HERE: Final = frozenset({*LOOPBACK_HOSTS, "::1"})
 
 
@@ -48,13 +48,7 @@ class Wire:
         self._url = url.rstrip("/")
         self._headers = headers
         self._check = check
-        self.transport = transport or httpx.HTTPTransport(
-            verify=certificates(trust_env=is_elsewhere(url)),
-            proxy=_proxy(url),
-            trust_env=is_elsewhere(url),
-            limits=_KEPT,
-            socket_options=SOCKET_OPTIONS,
-        )
+        self.transport = transport or _sync_transport(url)
 
     @contextmanager
     def exchange(
@@ -104,8 +98,68 @@ class Wire:
         return response
 
 
+class AsyncWire:
+    """The same way to a server, for long-polls, which must be possible to cancel; closed by the end of its block.
+
+    Args:
+        url, headers, check: as those of ``Wire``.
+        transport: what carries the requests.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        headers: Mapping[str, str],
+        check: Callable[[httpx.Response], None],
+        transport: httpx.AsyncBaseTransport,
+    ) -> None:
+        self._url = url.rstrip("/")
+        self._headers = headers
+        self._check = check
+        self._transport = transport
+
+    @asynccontextmanager
+    async def get(self, path: str, *, auth: httpx.Auth, due: httpx.Timeout) -> AsyncGenerator[httpx.Response, None]:
+        """As ``Wire.exchange``, without a body; ``due``: how long to wait."""
+        request = httpx.Request("GET", self._url + path, headers=self._headers, extensions={"timeout": due.as_dict()})
+        flow = auth.async_auth_flow(request)
+        response = await self._send(await anext(flow))
+        try:
+            while (again := await _after_async(flow, response)) is not None:
+                await response.aclose()
+                response = await self._send(again)
+            yield response
+        finally:
+            await response.aclose()
+
+    async def _send(self, request: httpx.Request) -> httpx.Response:
+        response = await self._transport.handle_async_request(request)
+        response.request = request
+        try:
+            self._check(response)
+        except BaseException:
+            await response.aclose()
+            raise
+        return response
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._transport.aclose()
+
+
+def _sync_transport(url: str) -> httpx.BaseTransport:
+    trusted, proxy = certificates(trust_env=is_elsewhere(url)), _proxy(url)
+    if proxy is None:
+        return DirectTransport(trusted, SOCKET_OPTIONS)
+    return httpx.HTTPTransport(verify=trusted, proxy=proxy, limits=_KEPT, socket_options=SOCKET_OPTIONS)
+
+
 def async_transport(url: str) -> httpx.AsyncHTTPTransport:
-    """The same way to a server, for requests that must be possible to cancel."""
+    """The network, for an ``AsyncWire``."""
     return httpx.AsyncHTTPTransport(
         verify=certificates(trust_env=is_elsewhere(url)),
         proxy=_proxy(url),
@@ -120,6 +174,15 @@ def _after(flow: Generator[httpx.Request, httpx.Response, None], response: httpx
     try:
         return flow.send(response)
     except StopIteration:
+        return None
+
+
+async def _after_async(
+    flow: AsyncGenerator[httpx.Request, httpx.Response], response: httpx.Response
+) -> httpx.Request | None:
+    try:
+        return await flow.asend(response)
+    except StopAsyncIteration:
         return None
 
 
