@@ -69,7 +69,7 @@ class MainRoutes:
                 have = bytes.fromhex(query["have"][0]) if "have" in query else None
                 if have is not None and not service.presence.has_said(device, have):
                     announcements.take_acknowledgement(service, device, have)
-                return self._offers.to(device)
+                return self._offers.to(device, have, int(query.get("most", ["0"])[0]))
             case ["models", sha256]:
                 return service.model(bytes.fromhex(sha256))
             case ["rounds", mh, "beacons"]:

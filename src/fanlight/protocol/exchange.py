@@ -33,6 +33,10 @@ class Welcome(Message):
     name: Name
 
 
+ALONG_BYTES: Final = 1 << 16
+"""A model of at most so many bytes may come with the offer: a head of 51 kB does, and needs no request of its own."""
+
+
 class Offer(Message):
     """What main has for one device.
 
@@ -46,6 +50,7 @@ class Offer(Message):
         invitation: signed invitation, if the round's cohort is sampled.
         collection: the number of the round that has begun to collect the sums that the head is solved from, if any.
         pause_s: a device with nothing to do asks again at a moment drawn evenly within so many seconds; none: at once.
+        file: the model's file, for a device that asked for it along and has another one, if it is small enough.
     """
 
     fid: Hash
@@ -58,6 +63,7 @@ class Offer(Message):
     invitation: OptionalBlob = None
     pause_s: Annotated[int, Field(strict=True, ge=1, le=LONGEST_PAUSE_S)] | None = None
     collection: Annotated[U32, Field(ge=1)] | None = None
+    file: Annotated[bytes, Field(strict=True, min_length=1, max_length=ALONG_BYTES)] | None = None
 
 
 class Order(StrEnum):

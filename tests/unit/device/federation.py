@@ -112,6 +112,7 @@ class FakeFederation:
     lose_answers_to: set[str] = field(default_factory=set)
     refuse_enrolment: tuple[int, str] | None = None
     altered_model: bytes | None = None
+    along: bool = False  # do models come with offers, where they are asked for
     backbone: bytes | None = None
     seen: list[str] = field(default_factory=list)
     uploads: list[bytes] = field(default_factory=list)
@@ -309,15 +310,19 @@ class FakeFederation:
         return reply(Welcome(device=self.member.device, name=self.member.name).encode())
 
     def _offer(self, request: httpx.Request, server: str, path: str) -> httpx.Response:
-        self.acknowledged.append(request.url.params.get("have"))
+        asked = request.url.params
+        self.acknowledged.append(asked.get("have"))
+        file, sha256 = self.altered_model or self.model, hashlib.sha256(self.model).digest()
+        along = self.along and asked.get("have") != sha256.hex() and len(file) <= int(asked.get("most", 0))
         offer = Offer(
             fid=self.trust.fid,
             version=self.offers_since + self.version + 1,
             by_itself=self.by_itself,
             plan=self.plan.encode(),
-            model=hashlib.sha256(self.model).digest(),
+            model=sha256,
             model_version=self.version,
             manifest=self.manifest.encode() if self.manifest else None,
+            file=file if along else None,
             pause_s=self.pause_s,
         )
         return reply(signing.sign(self.main.private, OFFER, offer.encode()).encode())

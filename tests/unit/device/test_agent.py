@@ -148,6 +148,7 @@ def test_models_are_fetched_and_measured_once_and_main_is_told_with_the_next_que
     assert newer != held
 
 
+@pytest.mark.parametrize("along", [False, True])
 @pytest.mark.parametrize(
     ("model", "altered", "kind", "slug"),
     [
@@ -163,9 +164,11 @@ def test_a_model_that_is_not_what_it_should_be_is_not_taken(
     altered: bytes | None,
     kind: type[Exception],
     slug: str,
+    along: bool,
 ) -> None:
     turn(device)
     before = device.store.held
+    federation.along = along
     federation.publish(first_model(version=1, bias=2.0) if altered else model)
     federation.altered_model = altered
     with pytest.raises(kind) as caught:
@@ -177,6 +180,23 @@ def test_a_model_that_is_not_what_it_should_be_is_not_taken(
     turn(device)
     assert before is not None
     assert federation.acknowledged[-1] == before.sha256.hex(), "main is told of no other"
+
+
+def test_a_model_that_comes_with_the_offer_is_not_asked_for_and_does_not_come_again(
+    federation: FakeFederation, device: DeviceRole
+) -> None:
+    federation.along = True
+    federation.publish(first_model(version=1, bias=2.0))
+    turn(device)
+    turn(device)
+    held = device.store.held
+    assert held is not None
+    assert device.store.global_file(held.sha256) == federation.model
+    assert "main GET models" not in federation.seen
+    federation.along = False
+    federation.publish(first_model(version=2, bias=3.0))
+    turn(device)
+    assert "main GET models" in federation.seen, "or this test would see nothing"
 
 
 def test_an_offer_of_somebody_else_is_not_taken(federation: FakeFederation, device: DeviceRole, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import os
 from collections.abc import Iterator, Mapping
@@ -19,10 +20,10 @@ from fanlight.learning.model_file import MAX_MODEL_BYTES
 from fanlight.protocol import signing
 from fanlight.protocol.closing import OutcomeForDevice
 from fanlight.protocol.digests import VectorDigest
-from fanlight.protocol.exchange import OFFER, PREFIX, Change, Changing, Decline, Offer, Welcome
+from fanlight.protocol.exchange import ALONG_BYTES, OFFER, PREFIX, Change, Changing, Decline, Offer, Welcome
 from fanlight.protocol.identities import Trust
 from fanlight.protocol.report import WHOLE_BYTES, Envelope, body_prefix
-from fanlight.services.device.download import download
+from fanlight.services.device.download import download, other_file
 from fanlight.services.http.remote import CBOR, UNSIGNED, Remote
 from fanlight.services.http.wire import AsyncWire
 from fanlight.storage.unfinished import Unfinished
@@ -72,17 +73,27 @@ class MainClient(Server):
             NotAuthentic: not signed by this federation's main server.
             RemoteError: see ``Remote.send``.
         """
-        params = {"after": str(after), "wait": f"{wait_s:g}"} | _having(have)
+        params = {"after": str(after), "wait": f"{wait_s:g}"} | _about_model(have)
         return self._read_offer(await self.remote.poll(line, f"{PREFIX}/offer", params, wait_s))
 
     def offer(self, have: bytes | None = None) -> Offer:
         """What main has for this device now; arguments and errors as in ``poll_offer``."""
-        query = urlencode({"after": "0", "wait": "0"} | _having(have))
+        query = urlencode({"after": "0", "wait": "0"} | _about_model(have))
         return self._read_offer(self.remote.send("GET", f"{PREFIX}/offer?{query}", headers={}, timeout=_AT_ONCE))
 
     def model(self, sha256: bytes, begun: Unfinished) -> memoryview:
         """The model file with this hash; ``begun`` holds what has arrived, and errors are as in ``download``."""
         return download(self.remote, f"{PREFIX}/models/{sha256.hex()}", sha256, begun, MAX_MODEL_BYTES)
+
+    def model_of(self, offer: Offer, begun: Unfinished) -> memoryview:
+        """As ``model``, for an offer, with which the file may have come along."""
+        if offer.file is None:
+            return self.model(offer.model, begun)
+        if hashlib.sha256(offer.file).digest() != offer.model:
+            raise other_file(self.remote, offer.model)
+        begun.clear()
+        begun.write(0, offer.file)
+        return memoryview(offer.file)
 
     def backbone(self, sha256: bytes, begun: Unfinished) -> memoryview:
         """The compiled backbone with this hash, likewise."""
@@ -187,5 +198,6 @@ def _offset(headers: Mapping[str, str], size: int) -> int:
     return int(text)
 
 
-def _having(model: bytes | None) -> dict[str, str]:
-    return {} if model is None else {"have": model.hex()}
+def _about_model(have: bytes | None) -> dict[str, str]:
+    """Which one is here, and that another one may come along."""
+    return {"most": str(ALONG_BYTES)} | ({} if have is None else {"have": have.hex()})

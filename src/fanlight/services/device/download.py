@@ -36,8 +36,13 @@ def download(remote: Remote, path: str, sha256: bytes, begun: Unfinished, limit:
         if here.sha256() == sha256:
             return here.content()
         begun.clear()  # the beginning may have been spoilt here: everything anew
-    raise NotAuthentic(
-        f"{remote.title} sent another file than the one with the hash {sha256.hex()[:16]}…, twice.",
+    raise other_file(remote, sha256)
+
+
+def other_file(remote: Remote, sha256: bytes) -> NotAuthentic:
+    """What came is not what the hash names, and no more will be tried now."""
+    return NotAuthentic(
+        f"{remote.title} sent another file than the one with the hash {sha256.hex()[:16]}….",
         slug="model-altered",
         next="It is tried again with the next offer; if it stays so, ask the operator of the main server.",
     )

@@ -74,7 +74,7 @@ class Offers:
             self._store.hold(fresh.with_(file_bytes=len(here), before=held.before))
             return
         with self._store.unfinished_model(offer.model) as begun:
-            file = self._main.model(offer.model, begun)
+            file = self._main.model_of(offer, begun)
             check_fits(file, plan)
             self._store.hold(fresh.with_(file_bytes=len(file), before=earlier(held)), begun)
 

@@ -187,7 +187,7 @@ class SimulatedDevice:
         if lesson is None:
             name = f"{self.number}-{offer.model.hex()}"
             with self.shared.models.unfinished(name, 0, 0) as begun:
-                file = bytes(self.main.model(offer.model, begun))
+                file = bytes(self.main.model_of(offer, begun))
             self.shared.models.give_up(name)
             lesson = self.shared.lessons.arrived(offer, file)
             self.shared.journal.fetched(lesson)

@@ -9,9 +9,10 @@ from __future__ import annotations
 import functools
 from typing import NamedTuple
 
+from fanlight.errors import NotFound, StorageError
 from fanlight.learning.heads import HeadKind
 from fanlight.protocol import signing
-from fanlight.protocol.exchange import OFFER, Offer, Order
+from fanlight.protocol.exchange import ALONG_BYTES, OFFER, Offer, Order
 from fanlight.protocol.main_round import Record, State
 from fanlight.protocol.manifest import invite
 from fanlight.protocol.plan import Plan
@@ -36,6 +37,7 @@ class _Said(NamedTuple):
     invited: bytes | None
     pause_s: int
     collection: int | None
+    along: bool
 
 
 class Offers:
@@ -51,8 +53,8 @@ class Offers:
         self._opened = functools.lru_cache(maxsize=1)(self._read)
         self._now = functools.lru_cache(maxsize=1)(self._read_now)
 
-    def to(self, device: bytes) -> bytes:
-        """The signed offer for a device."""
+    def to(self, device: bytes, have: bytes | None = None, most: int = 0) -> bytes:
+        """The signed offer for a device; the file of another model than ``have`` comes along up to ``most`` bytes."""
         service = self._service
         version = service.news.version_of(service.news.offers, device)  # read first: a change meanwhile is news
         line, model, rules, plan, collection = self._now(service.database.commits)
@@ -62,7 +64,8 @@ class Offers:
             cohort = self._opened(line.mh).cohort
             mh = line.mh if not cohort or device in cohort else None
             invited = device if cohort and mh else None
-        return self._signed(_Said(version, by_itself, plan, model, mh, invited, service.pause_s, collection))
+        along = have != model.sha256 and model.size <= min(most, ALONG_BYTES)
+        return self._signed(_Said(version, by_itself, plan, model, mh, invited, service.pause_s, collection, along))
 
     def _sign(self, said: _Said) -> bytes:
         identity = self._service.identity
@@ -77,8 +80,16 @@ class Offers:
             invitation=invite(identity.private, said.mh, said.invited) if said.mh and said.invited else None,
             pause_s=said.pause_s or None,
             collection=said.collection,
+            file=self._file(said.model) if said.along else None,
         )
         return signing.sign(identity.private, OFFER, message.encode()).encode()
+
+    def _file(self, model: Version) -> bytes | None:
+        """None if it cannot be read, which whoever asks for it is told."""
+        try:
+            return self._service.model(model.sha256)
+        except (NotFound, StorageError):
+            return None
 
     def _read_now(self, _commits: int) -> tuple[RoundLine | None, Version, WaitingRules | None, Plan, int | None]:
         """The newest round, the current model, the rules of a round under way, the plan that is followed now.

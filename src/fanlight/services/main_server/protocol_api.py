@@ -62,7 +62,7 @@ def _device_routes(sender: Sender, service: MainService) -> list[PlainRoute]:
 
     async def offer(request: Request) -> Response:
         device = sender(request)
-        after, wait, have = _asked(request)
+        after, wait, have, most = _asked(request)
         if have is not None and not service.presence.has_said(device, have):
             await run_in_threadpool(announcements.take_acknowledgement, service, device, have)
         if wait:
@@ -72,7 +72,7 @@ def _device_routes(sender: Sender, service: MainService) -> list[PlainRoute]:
             if await request.is_disconnected():
                 service.lose(device, asked_at)
                 return Response(status_code=204)
-        return cbor(offers.to(device))
+        return cbor(offers.to(device, have, most))
 
     async def model(request: Request) -> Response:
         sender(request)
@@ -145,7 +145,7 @@ def _orders_routes(service: MainService, verifier: SignatureVerifier) -> list[Pl
 
     async def orders(request: Request) -> Response:
         verifier.verify_request(request)
-        after, wait, _ = _asked(request)
+        after, wait, *_ = _asked(request)
         service.see_aggregator()
         if wait:
             await service.news.wait_beyond(service.news.orders, after, wait)
@@ -227,11 +227,12 @@ def _post(path: str, handler: Handler) -> PlainRoute:
     return PlainRoute(PREFIX + path, handler, methods=["POST"])
 
 
-def _asked(request: Request) -> tuple[int, float, bytes | None]:
-    """After which version, and how long, a long-poll waits, and which model the asker says it has."""
+def _asked(request: Request) -> tuple[int, float, bytes | None, int]:
+    """After which version, and how long, a long-poll waits; which model is known, and how much of another may come."""
     query = QueryParams(request.scope["query_string"])  # those of the request would be kept as long as it waits
     return (
         whole_number("after", query.get("after", "0")),
         seconds("wait", query.get("wait", "0"), LONGEST_WAIT_S),
         hash_in_path(query["have"]) if "have" in query else None,
+        whole_number("most", query.get("most", "0")),
     )
