@@ -13,6 +13,7 @@ import asyncio
 import contextlib
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import structlog
@@ -112,6 +113,8 @@ class Agent:
         self._stopping = threading.Event()
         self._wake: Callable[[], object] = lambda: None
         self._thread = threading.Thread(target=self._run, name="fanlight-agent", daemon=True)
+        # one thread for all turns: to start one anew is waited for, and a round waits for that
+        self._asking = ThreadPoolExecutor(1, thread_name_prefix="fanlight-sign-of-life")
 
     def start(self) -> None:
         """Start the thread."""
@@ -124,6 +127,7 @@ class Agent:
             self._wake()
         if self._thread.is_alive():
             self._thread.join(timeout_s)
+        self._asking.shutdown(wait=False)
 
     def refresh(self) -> None:
         """Take main's present offer now, so that a step by hand sees the newest model; without an answer, go on."""
@@ -346,17 +350,15 @@ class Agent:
         done = threading.Event()
 
         def ask() -> None:
-            while not done.wait(_SIGN_OF_LIFE_S):
+            while not (done.wait(_SIGN_OF_LIFE_S) or self._stopping.is_set()):
                 with contextlib.suppress(FanlightError):
                     self._rounds.main.offer(self._rounds.offers.have)
 
-        asking = threading.Thread(target=ask, name="fanlight-sign-of-life", daemon=True)
-        asking.start()
+        self._asking.submit(ask)
         try:
             yield
         finally:
             done.set()
-            asking.join()
 
     def _note(self, error: Exception) -> float:
         """Remember what went wrong; seconds to wait before the next try."""
