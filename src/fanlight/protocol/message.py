@@ -9,8 +9,9 @@ a party keeps for itself may lack what is newer than it.)
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from operator import attrgetter
-from typing import Annotated, Any, Self, cast
+from typing import Annotated, Any, ClassVar, Final, Self, cast
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
@@ -45,19 +46,34 @@ class Message(BaseModel):
     """Base of all wire messages and stored records."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+    _names: ClassVar[Mapping[int, str]]
+    """The fields by position."""
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        super().__pydantic_init_subclass__(**kwargs)
+        cls._names = dict(enumerate(cls.model_fields, start=1))
 
     @model_validator(mode="before")
     @classmethod
     def _name_the_fields(cls, data: object) -> object:
-        if not isinstance(data, dict) or any(isinstance(key, str) for key in data):
+        if not isinstance(data, dict):
             return data
-        names = list(cls.model_fields)
-        return {names[key - 1] if 0 < key <= len(names) else f"unknown key {key}": data[key] for key in data}
+        named = {}
+        for key, value in data.items():
+            if isinstance(key, str):
+                return data
+            named[cls._names.get(key) or f"unknown key {key}"] = value
+        return named
 
     def to_wire(self) -> dict[int, codec.Value]:
         """The message as a map from field positions to values."""
-        values = ((position, getattr(self, name)) for position, name in enumerate(type(self).model_fields, start=1))
-        return {position: _to_wire(value) for position, value in values if value is not None}
+        values, wire = self.__dict__, {}
+        for position, name in self._names.items():
+            value = values[name]
+            if value is not None:
+                wire[position] = value if type(value) in _PLAIN else _to_wire(value)
+        return wire
 
     def as_part(self) -> codec.Value:
         """The message as a part of another one."""
@@ -106,12 +122,14 @@ def _to_wire(value: Any) -> codec.Value:
     if isinstance(value, Segment):
         return cast("codec.Value", _PARTS(value))
     if isinstance(value, tuple | list):
-        if codec.are_integers(value):
+        if _PLAIN.issuperset(map(type, value)):
             return value
-        return [_to_wire(item) for item in value]
+        return list(map(_to_wire, value))
     return cast("codec.Value", value)
 
 
+_PLAIN: Final = frozenset({bytes, int, str, bool})
+"""Types of values that go on the wire as they are."""
 _PARTS = attrgetter(*(field.name for field in dataclasses.fields(Segment)))
 _SEGMENT_TYPES = (str, int, int, int, int, int, int, str)
 
@@ -120,7 +138,7 @@ def _read_segment(value: object) -> object:
     if isinstance(value, Segment):
         return value
     # ``type(x) is t``: a bool must not pass for an int.
-    if isinstance(value, list | tuple) and tuple(type(part) for part in value) == _SEGMENT_TYPES:
+    if isinstance(value, list | tuple) and tuple(map(type, value)) == _SEGMENT_TYPES:
         return Segment(*value)
     raise ValueError("a segment is [kind, length, bits, scale numerator, scale denominator, lo, hi, rounding]")
 

@@ -65,6 +65,30 @@ def test_keys_are_positions_and_an_absent_option_is_absent() -> None:
     assert Sample.decode(with_note.encode()).note == b"x"
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"number": 1.5},
+        {"number": 1 << 64},
+        {"name": "\ud800"},
+        {"inner": Inner(number=1).with_(number=None, more=1).with_(number=0.5)},
+        {"items": (Inner(number=1), None)},
+        {"items": (b"", 1, 0.5)},
+        {"items": {True: 1}},
+        {"segment": SEGMENT.scale},
+    ],
+)
+def test_what_is_changed_to_what_has_no_place_in_a_message_is_not_written(change: dict[str, Any]) -> None:
+    with pytest.raises(MalformedMessage):
+        SAMPLE.with_(**change).encode()
+
+
+@pytest.mark.parametrize("key", [0, 9, -1, 1 << 63, "number", None])
+def test_a_key_that_is_no_position_is_refused(key: Any) -> None:
+    with pytest.raises(MalformedMessage):
+        Sample.from_wire({**WIRE, key: 1})
+
+
 def refuse(wire: dict[int, codec.Value]) -> str:
     with pytest.raises(MalformedMessage) as caught:
         Sample.decode(codec.encode(wire))
