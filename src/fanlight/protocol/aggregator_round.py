@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import lru_cache
 from typing import Final
 
 from fanlight.protocol.log import LogEntry
-from fanlight.protocol.manifest import (
-    Manifest,
-)
+from fanlight.protocol.manifest import Manifest, manifest_terms
 from fanlight.protocol.message import U32, Blob, Hash, Message, Name
 from fanlight.protocol.report import Envelope
 from fanlight.protocol.shards import Lots
@@ -111,18 +108,12 @@ class Record(Message):
     @property
     def terms(self) -> Manifest:
         """The manifest, decoded."""
-        return _terms(self.manifest)
+        return manifest_terms(self.manifest)
 
     @property
     def lots(self) -> Lots:
         """What places in shards follow from, once main has signed."""
         return Lots(self.secret, self.mh, self.main_signature)
-
-
-@lru_cache(maxsize=4)
-def _terms(manifest: bytes) -> Manifest:
-    """Every report of a round asks for the same."""
-    return Manifest.decode(manifest)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import StrEnum
+from functools import lru_cache
 from typing import Annotated, Final
 
 from pydantic import AfterValidator, Field
@@ -189,8 +190,9 @@ def stored_close(signed: bytes) -> Close:
     return Close.decode(Signed.decode(signed, limit=CLOSE_LIMIT).payload, limit=CLOSE_LIMIT)
 
 
+@lru_cache(maxsize=2)
 def stored_verdict(signed: bytes) -> Verdict:
-    """The verdict in a signed object that was verified before it was stored."""
+    """The verdict in a signed object that was verified before it was stored; a round's is looked at several times."""
     return Verdict.decode(Signed.decode(signed, limit=CLOSE_LIMIT).payload, limit=CLOSE_LIMIT)
 
 
@@ -209,6 +211,7 @@ def signed_releases(data: bytes) -> tuple[bytes, ...]:
     return Releases.from_wire(value).signed if isinstance(value, dict) else (data,)
 
 
+@lru_cache(maxsize=2)
 def read_releases(data: bytes) -> tuple[Release, ...]:
     """The releases in what the aggregator hands in, by number; their signatures are not checked here."""
     return tuple(Release.decode(Signed.decode(signed).payload) for signed in signed_releases(data))

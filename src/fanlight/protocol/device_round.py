@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from typing import Final
 
 from fanlight.protocol.closing import (
@@ -187,6 +188,7 @@ class End:
     left_out: str = ""
 
 
+@lru_cache(maxsize=64)
 def answer_key(plan: bytes, attempt: int, model: bytes) -> bytes:
-    """What a device answers at most once."""
+    """What a device answers at most once; remembered, since it is asked of each unfinished report several times."""
     return digest("fanlight/answer/v1", plan, attempt, model)

@@ -19,6 +19,7 @@ def digest(label: str, *parts: codec.Value) -> bytes:
     return hashlib.sha256(codec.encode([label, *parts])).digest()
 
 
+@lru_cache(maxsize=16)
 def federation_id(root_public_key: bytes) -> bytes:
     """``fid``: what every signed or derived label of one federation is bound to."""
     return digest("fanlight/fed/v1", root_public_key)

@@ -56,11 +56,11 @@ from fanlight.protocol.manifest import (
     COHORT,
     MANIFEST_AGGREGATOR,
     Cohort,
-    Manifest,
     Proposal,
     check_added,
     complete,
     manifest_hash,
+    manifest_terms,
 )
 from fanlight.protocol.merkle import Entry, inclusion_proofs, set_root
 from fanlight.protocol.report import RECEIPT, REPORT, Receipt, ReportHeader, report_id, sealed_hash
@@ -115,7 +115,7 @@ class MainServer:
             Conflict: it had signed another manifest for this round.
         """
         payload = signing.verify_bytes(self.trust.aggregator_key, MANIFEST_AGGREGATOR, countersigned)
-        manifest = Manifest.decode(payload)
+        manifest = manifest_terms(payload)
         if manifest.proposal.encode() != record.proposal:
             raise Refused("The aggregator signed other terms than were proposed.", slug="substituted-manifest")
         check_added(manifest)

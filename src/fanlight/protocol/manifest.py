@@ -140,12 +140,16 @@ class SignedManifest(Message):
     @property
     def terms(self) -> Manifest:
         """The manifest, decoded; no signature is checked."""
-        return _terms(self.payload)
+        return manifest_terms(self.payload)
 
 
 @functools.lru_cache(maxsize=4)
-def _terms(payload: bytes) -> Manifest:
-    """The open round's is looked at many times."""
+def manifest_terms(payload: bytes) -> Manifest:
+    """The manifest, decoded; the open round's is looked at many times.
+
+    Raises:
+        MalformedMessage, MessageTooLarge: it is none.
+    """
     return Manifest.decode(payload)
 
 
@@ -162,6 +166,7 @@ class Invitation(Message):
     device: DeviceId
 
 
+@functools.lru_cache(maxsize=4)
 def manifest_hash(payload: bytes) -> bytes:
     """``mh``, 32 bytes."""
     return digest("fanlight/manifest/v1", payload)
@@ -253,7 +258,7 @@ def read_manifest(trust: Trust, signed: SignedManifest) -> Manifest:
         (trust.main_key, MANIFEST_MAIN, signed.main_signature),
     ):
         signing.verify(public_key, label, signing.Signed(signed.payload, signing.key_id(public_key), signature))
-    manifest = Manifest.decode(signed.payload)
+    manifest = signed.terms
     check_proposal(manifest.proposal, trust.fid)
     check_added(manifest)
     return manifest

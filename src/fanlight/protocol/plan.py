@@ -6,6 +6,7 @@ There are no floats on the wire: rates are integers in millionths ("micro").
 from __future__ import annotations
 
 from enum import StrEnum
+from functools import lru_cache
 from typing import Annotated, Final, Self
 
 from pydantic import Field, model_validator
@@ -174,8 +175,14 @@ class Plan(Message):
     @property
     def hash(self) -> bytes:
         """What manifests name the plan by, 32 bytes."""
-        return digest("fanlight/plan/v1", self.encode())
+        return _hash(self)
 
     def of_kind(self, kind: Kind) -> Plan:
         """The same plan for another kind of round; it has another hash, so answering one does not use up the other."""
-        return self.with_(kind=kind.value)
+        return self if self.kind == kind else self.with_(kind=kind.value)
+
+
+@lru_cache(maxsize=8)
+def _hash(plan: Plan) -> bytes:
+    """A party looks at the same few again and again; not kept on the plan, whose copies would have it too."""
+    return digest("fanlight/plan/v1", plan.encode())

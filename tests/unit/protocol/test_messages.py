@@ -83,6 +83,30 @@ def test_what_is_changed_to_what_has_no_place_in_a_message_is_not_written(change
         SAMPLE.with_(**change).encode()
 
 
+def test_the_hash_of_a_plan_is_not_that_of_the_one_it_was_changed_from() -> None:
+    plan = plan_of()
+    before, written = plan.hash, plan.encode()
+    changed = plan.with_(epochs=plan.epochs + 1)
+    assert changed.hash == Plan.decode(changed.encode()).hash != before
+    assert changed.with_(epochs=plan.epochs).hash == before == Plan.decode(written).hash
+
+
+def test_what_was_worked_out_from_a_plan_is_no_part_of_it() -> None:
+    plan, fresh = plan_of(), plan_of()
+    assert plan.hash
+    assert plan == fresh
+    assert fresh == plan
+    assert hash(plan) == hash(fresh)
+    assert (plan.encode(), repr(plan), plan.model_dump()) == (fresh.encode(), repr(fresh), fresh.model_dump())
+    assert vars(plan.with_()) == vars(fresh)
+
+
+def test_a_plan_of_its_own_kind_is_the_plan() -> None:
+    plan = plan_of()
+    assert plan.of_kind(Kind(plan.kind)) is plan
+    assert plan.of_kind(Kind.MEASURE).hash == Plan.decode(plan.of_kind(Kind.MEASURE).encode()).hash != plan.hash
+
+
 @pytest.mark.parametrize("key", [0, 9, -1, 1 << 63, "number", None])
 def test_a_key_that_is_no_position_is_refused(key: Any) -> None:
     with pytest.raises(MalformedMessage):

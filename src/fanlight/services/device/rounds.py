@@ -317,7 +317,7 @@ class Rounds:
     def most_pictures(self) -> int:
         """How many pictures of a part the open round lets count in sums, or any round."""
         signed = self.offers.manifest
-        layout = Manifest.decode(signed.payload).proposal.layout if signed else ()
+        layout = signed.terms.proposal.layout if signed else ()
         return next((segment.hi for segment in layout if segment.kind == "examples"), W_MAX)
 
     def undelivered(self) -> list[Record]:
