@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Depends
-from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
 from starlette.requests import Request
 from starlette.responses import Response
@@ -26,6 +25,7 @@ from fanlight.services.device.supply import supply
 from fanlight.services.device.try_it import Measured, Tried, TryIt
 from fanlight.services.http.limits import FORM_LIMIT_BYTES, declared_length, too_large
 from fanlight.services.http.owner import Owner, require_owner, require_owner_post
+from fanlight.services.http.threads import in_thread
 
 LEARNING: Final = "/learning"
 TRY_IT: Final = "/learning/try"
@@ -110,8 +110,8 @@ def learning_router(console: Console, role: DeviceRole) -> APIRouter:
                     "No picture was chosen.", slug="no-picture", next="Choose one in the form for it, then ask again."
                 )
             data, name = await given.read(), given.filename
-        tried = await run_in_threadpool(trying.look, data, name)
-        return await run_in_threadpool(draw, request, owner, tried, name)
+        tried = await in_thread(trying.look, data, name)
+        return await in_thread(draw, request, owner, tried, name)
 
     @router.get(TAKEN_FOR)
     def pictures(request: Request, owner: Reader, model: Measured, shows: int, named: int) -> Response:

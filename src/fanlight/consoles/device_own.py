@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Depends
-from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import FormData
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
@@ -21,6 +20,7 @@ from fanlight.services.device.library.own_names import LONGEST
 from fanlight.services.device.library.records import Filter, State
 from fanlight.services.device.role import DeviceRole
 from fanlight.services.http.owner import Owner, require_owner_post
+from fanlight.services.http.threads import in_thread
 
 OWN: Final = "/own"
 CHANGE: Final = "/own/change"
@@ -48,7 +48,7 @@ def own_router(console: Console, role: DeviceRole) -> APIRouter:
 
     @router.post(CHANGE)
     async def press(request: Request, _owner: Actor) -> Response:
-        place = await run_in_threadpool(_change, role, await request.form())
+        place = await in_thread(_change, role, await request.form())
         return RedirectResponse(f"{OWN}#{place}", status_code=303)
 
     return router

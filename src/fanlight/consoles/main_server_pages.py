@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Depends, Query
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
@@ -21,6 +20,7 @@ from fanlight.consoles.policy_form import CHOICES, NUMBERS, TEXTS, Filled, chang
 from fanlight.consoles.step_pages import Reader
 from fanlight.services.http.owner import Owner, require_owner_post
 from fanlight.services.http.paging import PageNumber
+from fanlight.services.http.threads import in_thread
 from fanlight.services.main_server.app import MainServerParts
 from fanlight.services.main_server.pace import between_polls_s
 from fanlight.services.main_server.service import PATIENCE_ROUNDS, MainService
@@ -154,9 +154,7 @@ def _present(console: Console, parts: MainServerParts) -> APIRouter:
     def take(name: str, path: str, change: Callable[[MainService, Mapping[str, str]], Filled]) -> None:
         @router.post(path)
         async def typed_in(request: Request, owner: Changer) -> Response:
-            return await answer(
-                request, owner, **{name: await run_in_threadpool(change, service, await _typed(request))}
-            )
+            return await answer(request, owner, **{name: await in_thread(change, service, await _typed(request))})
 
     for name, (path, change) in FORMS.items():
         take(name, path, change)
@@ -164,7 +162,7 @@ def _present(console: Console, parts: MainServerParts) -> APIRouter:
     async def answer(request: Request, owner: Owner, **forms: Filled) -> Response:
         if not any(form.wrong for form in forms.values()):
             return RedirectResponse("/task", status_code=303)
-        page = await run_in_threadpool(draw_task, request, owner, **forms)
+        page = await in_thread(draw_task, request, owner, **forms)
         page.status_code = 400
         return page
 

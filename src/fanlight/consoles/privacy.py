@@ -8,7 +8,6 @@ from typing import Annotated, Final, Self
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Depends, Form
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
@@ -31,6 +30,7 @@ from fanlight.services.device.wishes import (
     check_r_max_percent,
 )
 from fanlight.services.http.owner import Owner, require_owner_post
+from fanlight.services.http.threads import in_thread
 
 PRIVACY: Final = "/privacy"
 NEWEST: Final = 50
@@ -155,7 +155,7 @@ def _buttons(role: DeviceRole) -> APIRouter:
     @router.post("/allowed")
     async def allow(request: Request, _owner: Actor) -> Response:
         names = [str(name) for name in (await request.form()).getlist("name")]
-        await run_in_threadpool(role.rounds.wishes.allow, names)
+        await in_thread(role.rounds.wishes.allow, names)
         return _changed(role, "#allowed")
 
     @router.post("/trusted")

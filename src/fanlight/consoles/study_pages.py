@@ -9,7 +9,6 @@ from typing import Annotated, Final
 
 from fastapi import APIRouter, Depends, Query
 from markupsafe import Markup
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
@@ -17,6 +16,7 @@ from fanlight.consoles.console import Console
 from fanlight.consoles.policy_form import Filled
 from fanlight.consoles.step_pages import Reader
 from fanlight.services.http.owner import Owner, require_owner_post
+from fanlight.services.http.threads import in_thread
 from fanlight.services.main_server.app import MainServerParts
 from fanlight.services.main_server.studies.fleet import measured
 from fanlight.services.main_server.studies.folder import REPORT, RESULT
@@ -65,10 +65,10 @@ def _list(console: Console, parts: MainServerParts) -> APIRouter:
         from fanlight.consoles import study_form
 
         typed = {name: str(value) for name, value in (await request.form()).items()}
-        filled, number = await run_in_threadpool(study_form.start, service, studies, typed)
+        filled, number = await in_thread(study_form.start, service, studies, typed)
         if number:
             return RedirectResponse(f"{STUDIES}/{number}", status_code=303)
-        page = await run_in_threadpool(draw, request, owner, filled)
+        page = await in_thread(draw, request, owner, filled)
         page.status_code = 400
         return page
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Depends, Query
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
@@ -27,6 +26,7 @@ from fanlight.services.device.status import answering
 from fanlight.services.device.upload_form import BY_FOLDER, Upload, uploaded
 from fanlight.services.http.owner import Owner, require_owner_post
 from fanlight.services.http.problems import status_of, wants_html
+from fanlight.services.http.threads import in_thread
 
 ADD: Final = "/pictures/add"
 CHANGE: Final = "/pictures/change"
@@ -99,7 +99,7 @@ def gallery_router(console: Console, role: DeviceRole) -> APIRouter:
     @router.post(ADD)
     async def add(request: Request, upload: Annotated[Upload, Depends(uploaded)], _owner: Actor) -> Response:
         try:
-            now = await run_in_threadpool(upload.take_in, library)
+            now = await in_thread(upload.take_in, library)
         finally:
             await upload.form.close()
         name, added = library.uploads.note(upload.name, now)
@@ -112,11 +112,11 @@ def gallery_router(console: Console, role: DeviceRole) -> APIRouter:
     async def press(request: Request, owner: Actor, view: View) -> Response:
         form = await request.form()
         try:
-            done = await run_in_threadpool(change, library, form)
+            done = await in_thread(change, library, form)
         except FanlightError as error:
             if form.get("do") != "propose" or not wants_html(request):
                 raise
-            return await run_in_threadpool(draw, request, owner, view, declined=error)  # beside the form that it is of
+            return await in_thread(draw, request, owner, view, declined=error)  # beside the form that it is of
         return RedirectResponse(f"{view.href(**done.query())}#told", status_code=303)
 
     return router

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Depends, Query
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
@@ -19,6 +18,7 @@ from fanlight.services.device.library.records import Beside, State
 from fanlight.services.device.role import DeviceRole
 from fanlight.services.device.try_it import Tried, TryIt
 from fanlight.services.http.owner import Owner, require_owner_post
+from fanlight.services.http.threads import in_thread
 
 PICTURE: Final = "/pictures/{sha256}"
 MOST_ALIKE: Final = 12
@@ -94,7 +94,7 @@ def picture_router(console: Console, role: DeviceRole) -> APIRouter:
                 return view.href(**done.query())
             return view.picture(following, **done.query(), before=sha256)
 
-        return RedirectResponse(await run_in_threadpool(act), status_code=303)
+        return RedirectResponse(await in_thread(act), status_code=303)
 
     return router
 

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Final
 
 from fastapi import FastAPI
-from starlette.concurrency import run_in_threadpool
 
 from fanlight.protocol.exchange import PREFIX
 from fanlight.protocol.identities import Role
@@ -32,6 +31,7 @@ from fanlight.services.http.metrics import metrics_token
 from fanlight.services.http.sessions import OwnerSessions
 from fanlight.services.http.signing_in import announce_login
 from fanlight.services.http.stopping import on_stop_signal
+from fanlight.services.http.threads import in_thread
 from fanlight.services.server.log_api import log_router
 from fanlight.services.server.log_file import LogWriter
 
@@ -83,8 +83,8 @@ def create_app(
         service.start()
         with on_stop_signal(service.pages.close), known_address(settings.state, settings.host, settings.port):
             yield
-        await run_in_threadpool(service.stop, _PATIENCE_S)
-        await run_in_threadpool(service.close)
+        await in_thread(service.stop, _PATIENCE_S)
+        await in_thread(service.close)
 
     app = new_application(
         "Fanlight secure aggregator",

@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Final, Generic, TypeVar
 
-from starlette.concurrency import run_in_threadpool
+from fanlight.services.http.threads import in_thread
 
 R = TypeVar("R")
 
@@ -52,7 +52,7 @@ class Intake(Generic[R]):
     async def _store_group(self, group: Sequence[tuple[R, asyncio.Future[bytes]]]) -> None:
         found: Sequence[bytes | Exception]
         try:
-            found = await run_in_threadpool(self._store, [report for report, _ in group])
+            found = await in_thread(self._store, [report for report, _ in group])
         except Exception as error:  # noqa: BLE001 each of those who wait gets it
             found = [error] * len(group)
         for (_, answer), receipt in zip(group, found, strict=True):

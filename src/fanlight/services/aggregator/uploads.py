@@ -19,7 +19,6 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Final
 
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
 from fanlight.errors import (
@@ -46,6 +45,7 @@ from fanlight.services.aggregator.shared_file import SharedFile
 from fanlight.services.aggregator.upload_body import RETRY_S, Admitted, Body
 from fanlight.services.http.limits import declared_length, too_large
 from fanlight.services.http.room import Room
+from fanlight.services.http.threads import in_thread
 from fanlight.storage.unfinished import Unfinished
 
 _FRONT_LIMIT: Final = PREFIX_BYTES + ENVELOPE_LIMIT
@@ -100,7 +100,7 @@ class Uploads:
                 return 0, report
             hashes = await self._hashes(body, report)
             await body.end()
-            file, here = await run_in_threadpool(self._open, report, hashes)
+            file, here = await in_thread(self._open, report, hashes)
             file.close()
             return here, b""
 
@@ -114,16 +114,16 @@ class Uploads:
                 return report
             hashes = await self._hashes(body, report)
             body.check_declared(report, start)
-            file, here = await run_in_threadpool(self._open, report, hashes)
+            file, here = await in_thread(self._open, report, hashes)
             with file:
                 if start != here:
                     raise Conflict(
                         f"{here} bytes are here, not {start}.", slug="wrong-offset", next="Ask, and continue."
                     )
                 async for chunk in body.chunks(report, start):
-                    await run_in_threadpool(_keep, file, here, chunk, hashes, report)
+                    await in_thread(_keep, file, here, chunk, hashes, report)
                     here += len(chunk)
-                return await run_in_threadpool(self._take, report, file)
+                return await in_thread(self._take, report, file)
 
     @asynccontextmanager
     async def _arriving(
@@ -140,13 +140,13 @@ class Uploads:
             envelope = await body.envelope()
             report: Admitted | bytes | None = self._first(mh, device, envelope)
             if report is None:
-                report = await run_in_threadpool(self._admit, mh, device, envelope)
+                report = await in_thread(self._admit, mh, device, envelope)
             with self._room.taken(device, _held_at_once(report)):
                 yield body, report
         except (RemoteError, NotPossibleNow) as error:  # its sender's fault, or too late; not our disk's
             cut = isinstance(error, MalformedMessage) or error.slug == "wrong-offset"
             if envelope is not None and not cut:
-                await run_in_threadpool(self._note, mh, device, envelope, error.slug)
+                await in_thread(self._note, mh, device, envelope, error.slug)
             raise
 
     def _first(self, mh: bytes, device: bytes, envelope: Envelope) -> Admitted | None:

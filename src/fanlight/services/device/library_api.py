@@ -8,7 +8,6 @@ from dataclasses import asdict, dataclass
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 
@@ -20,6 +19,7 @@ from fanlight.services.device.upload_form import Upload, uploaded
 from fanlight.services.http.job_routes import accepted
 from fanlight.services.http.limits import declared_length, too_large
 from fanlight.services.http.owner import Owner, require_owner, require_owner_post
+from fanlight.services.http.threads import in_thread
 
 PICTURES = "/api/v1/pictures"
 CHANGE_LIMIT_BYTES = 1 << 20
@@ -112,14 +112,14 @@ def _changing(library: Library) -> APIRouter:
     @router.post("", status_code=201)
     async def add(upload: Annotated[Upload, Depends(uploaded)], _owner: Actor) -> dict[str, Any]:
         try:
-            return asdict(await run_in_threadpool(upload.take_in, library))
+            return asdict(await in_thread(upload.take_in, library))
         finally:
             await upload.form.close()
 
     def route(action: Action) -> Callable[..., Any]:
         async def change(request: Request, _owner: Actor) -> dict[str, int]:
             given = await read_change(request)
-            return {"count": await run_in_threadpool(action, library, given.pictures, given.label)}
+            return {"count": await in_thread(action, library, given.pictures, given.label)}
 
         return change
 
@@ -141,7 +141,7 @@ def _changing(library: Library) -> APIRouter:
 
     @router.post("/class-proposals", status_code=204, dependencies=short)
     async def propose(request: Request, _owner: Actor) -> None:
-        await run_in_threadpool(library.propose_class, (await read_change(request)).label)
+        await in_thread(library.propose_class, (await read_change(request)).label)
 
     return router
 

@@ -7,7 +7,6 @@ from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Depends
 from pydantic import BaseModel, ConfigDict
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -19,6 +18,7 @@ from fanlight.services.device.role import DeviceRole
 from fanlight.services.device.try_it import TryIt
 from fanlight.services.http.job_routes import accepted
 from fanlight.services.http.owner import Owner, require_owner, require_owner_post
+from fanlight.services.http.threads import in_thread
 
 OWN: Final = "/api/v1/own"
 TRY: Final = "/api/v1/learning/try"
@@ -79,7 +79,7 @@ def own_router(role: DeviceRole) -> APIRouter:
 
     @router.post(TRY, dependencies=[Depends(at_most(MAX_FILE_BYTES))])
     async def try_it(request: Request, _owner: Actor) -> dict[str, Any]:
-        tried = await run_in_threadpool(trying.look, await request.body())
+        tried = await in_thread(trying.look, await request.body())
         return {
             "answers": [
                 {

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -18,6 +17,7 @@ from fanlight.services.device.wishes_api import wishes_router
 from fanlight.services.http.job_routes import accepted, jobs_router
 from fanlight.services.http.jobs import Job
 from fanlight.services.http.owner import Owner, require_owner, require_owner_post
+from fanlight.services.http.threads import in_thread
 
 Reader = Annotated[Owner, Depends(require_owner)]
 Actor = Annotated[Owner, Depends(require_owner_post)]
@@ -32,7 +32,7 @@ def owner_router(role: DeviceRole) -> APIRouter:
             role.agent.refresh()
             return start()
 
-        return accepted(request, await run_in_threadpool(begin))
+        return accepted(request, await in_thread(begin))
 
     @router.post("/modeltrain")
     async def train(request: Request, _owner: Actor) -> Response:

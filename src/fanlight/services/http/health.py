@@ -17,11 +17,11 @@ from typing import Any, Final
 import structlog
 from fastapi import APIRouter
 from sqlalchemy import select
-from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse, Response
 
 from fanlight import __version__
 from fanlight.errors import StorageError
+from fanlight.services.http.threads import in_thread
 from fanlight.storage.database import Database
 
 log = structlog.get_logger(__name__)
@@ -60,7 +60,7 @@ def health_router(role: str, checks: Mapping[str, Check], *, kept_s: float = KEP
 
     @router.get("/readyz")
     async def readyz() -> Response:
-        return _answer(role, await run_in_threadpool(look))
+        return _answer(role, await in_thread(look))
 
     return router
 

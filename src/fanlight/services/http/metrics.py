@@ -25,13 +25,13 @@ from prometheus_client import (
     disable_created_metrics,
 )
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from fanlight.services.http.owner import require_owner
 from fanlight.services.http.sessions import kept_token, same
+from fanlight.services.http.threads import in_thread
 
 METRICS_PATH: Final = "/metrics"
 METRICS_TOKEN_FILE: Final = Path("metrics-token")
@@ -131,7 +131,7 @@ def metrics_router(metrics: Metrics, token: str) -> APIRouter:
     async def show(request: Request) -> Response:
         if not _has_token(request.headers, token):
             await require_owner(request)
-        text = await run_in_threadpool(metrics.text)
+        text = await in_thread(metrics.text)
         return Response(text, headers={"Content-Type": CONTENT_TYPE_LATEST, "Cache-Control": "no-store"})
 
     return router

@@ -14,13 +14,13 @@ from typing import Annotated, Literal
 from urllib.parse import parse_qs, urlsplit
 
 from fastapi import APIRouter, Depends, FastAPI
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from fanlight.errors import NotAuthentic, Refused
 from fanlight.services.http.problems import LOGIN_PATH, LOGIN_REQUIRED
 from fanlight.services.http.sessions import SESSION_S, OwnerSessions, Session, same
+from fanlight.services.http.threads import in_thread
 
 RenderLogin = Callable[[Request, str], Response]
 
@@ -123,7 +123,7 @@ async def login_form(request: Request) -> Response:
 async def logout(request: Request, _owner: Annotated[Owner, Depends(require_owner_post)]) -> Response:
     """End this browser's session; what the browser kept of the pages goes too."""
     sessions = _sessions(request)
-    await run_in_threadpool(sessions.log_out, request.cookies.get(sessions.cookie_name, ""))
+    await in_thread(sessions.log_out, request.cookies.get(sessions.cookie_name, ""))
     response = RedirectResponse(LOGIN_PATH, status_code=303)
     response.delete_cookie(sessions.cookie_name, path="/", httponly=True, samesite="strict")
     response.headers["Clear-Site-Data"] = '"cache"'
@@ -163,7 +163,7 @@ async def _given_csrf(request: Request) -> str:
 
 async def _log_in(request: Request, given: str, next_page: str) -> Response:
     sessions = _sessions(request)
-    cookie = await run_in_threadpool(sessions.log_in, given)
+    cookie = await in_thread(sessions.log_in, given)
     if cookie is None:
         return _ask(request, _WRONG_LINK, status=401)
     response = RedirectResponse(_own_page(next_page), status_code=303)

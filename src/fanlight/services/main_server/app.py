@@ -14,7 +14,6 @@ from typing import Final
 
 import structlog
 from fastapi import FastAPI
-from starlette.concurrency import run_in_threadpool
 
 from fanlight.protocol.exchange import PREFIX
 from fanlight.protocol.identities import Role
@@ -29,6 +28,7 @@ from fanlight.services.http.problems import as_problem
 from fanlight.services.http.sessions import OwnerSessions
 from fanlight.services.http.signing_in import announce_login
 from fanlight.services.http.stopping import on_stop_signal
+from fanlight.services.http.threads import in_thread
 from fanlight.services.main_server.changes_api import changes_router
 from fanlight.services.main_server.conductor import Conductor
 from fanlight.services.main_server.gauges import Gauges
@@ -99,13 +99,13 @@ def create_app(
         conducting = asyncio.create_task(
             _conduct(service, conductor, Backoff(jitter, first_s=TICK_S, longest_s=LONGEST_PAUSE_S))
         )
-        await run_in_threadpool(studies.open)
+        await in_thread(studies.open)
         with on_stop_signal(service.news.close), known_address(settings.state, settings.host, settings.port):
             yield
         conducting.cancel()
         await asyncio.wait((conducting,))  # it may be at the database
-        await run_in_threadpool(studies.close)
-        await run_in_threadpool(service.close)
+        await in_thread(studies.close)
+        await in_thread(service.close)
 
     app = new_application(
         "Fanlight main server",
@@ -133,7 +133,7 @@ async def _conduct(service: MainService, conductor: Conductor, backoff: Backoff)
     while True:
         version = service.news.policy.version
         try:
-            due_in_s = await run_in_threadpool(_go_on, service, conductor)
+            due_in_s = await in_thread(_go_on, service, conductor)
             service.policy_problem, pause_s = None, min(max(_SHORTEST_TICK_S, due_in_s), LONGEST_TICK_S)
             backoff.reset()
         except Exception as error:  # noqa: BLE001 - the loop must survive whatever happens in it

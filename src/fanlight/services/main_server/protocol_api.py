@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Collection
 from typing import Final
 
-from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import QueryParams
 from starlette.requests import Request
 from starlette.responses import Response
@@ -18,6 +17,7 @@ from fanlight.services.http.nonces import NonceWindow
 from fanlight.services.http.numbers import seconds, whole_number
 from fanlight.services.http.plain_routes import PlainRoute
 from fanlight.services.http.signatures import SignatureVerifier
+from fanlight.services.http.threads import in_thread
 from fanlight.services.main_server import announcements, signed_answers
 from fanlight.services.main_server.offers import Offers
 from fanlight.services.main_server.release_body import RELEASE_FRONT_LIMIT, ReleaseBody
@@ -64,7 +64,7 @@ def _device_routes(sender: Sender, service: MainService) -> list[PlainRoute]:
         device = sender(request)
         after, wait, have, most = _asked(request)
         if have is not None and not service.presence.has_said(device, have):
-            await run_in_threadpool(announcements.take_acknowledgement, service, device, have)
+            await in_thread(announcements.take_acknowledgement, service, device, have)
         if wait:
             asked_at = service.monotonic()
             with service.news.room_to_wait(device):
@@ -77,17 +77,17 @@ def _device_routes(sender: Sender, service: MainService) -> list[PlainRoute]:
     async def model(request: Request) -> Response:
         sender(request)
         wanted = hash_in_path(request.path_params["sha256"])
-        return content_response(request, await run_in_threadpool(service.model, wanted), wanted)
+        return content_response(request, await in_thread(service.model, wanted), wanted)
 
     async def backbone(request: Request) -> Response:
         sender(request)
         wanted = hash_in_path(request.path_params["sha256"])
-        return content_response(request, await run_in_threadpool(service.backbones.file, wanted.hex()), wanted)
+        return content_response(request, await in_thread(service.backbones.file, wanted.hex()), wanted)
 
     async def readiness(request: Request) -> Response:
         device = sender(request)
         body = await read_body(request, SMALL_BODY)
-        await run_in_threadpool(announcements.take_readiness, service, device, body)
+        await in_thread(announcements.take_readiness, service, device, body)
         return Response(status_code=204)
 
     async def changing(request: Request) -> Response:
@@ -98,7 +98,7 @@ def _device_routes(sender: Sender, service: MainService) -> list[PlainRoute]:
     async def propose_class(request: Request) -> Response:
         device = sender(request)
         body = await read_body(request, SMALL_BODY)
-        await run_in_threadpool(announcements.take_class_proposal, service, device, body)
+        await in_thread(announcements.take_class_proposal, service, device, body)
         return Response(status_code=204)
 
     return [
@@ -117,20 +117,20 @@ def _reporting_routes(sender: Sender, service: MainService) -> list[PlainRoute]:
     async def beacon(request: Request) -> Response:
         device = sender(request)
         body = await read_body(request, SMALL_BODY)
-        await run_in_threadpool(service.rounds.beacon, hash_in_path(request.path_params["mh"]), device, body)
+        await in_thread(service.rounds.beacon, hash_in_path(request.path_params["mh"]), device, body)
         service.news.tell()
         return Response(status_code=204)
 
     async def outcome(request: Request) -> Response:
         device = sender(request)
         mh = hash_in_path(request.path_params["mh"])
-        return cbor((await run_in_threadpool(service.outcomes.told, mh, device)).encode())
+        return cbor((await in_thread(service.outcomes.told, mh, device)).encode())
 
     async def decline(request: Request) -> Response:
         device = sender(request)
         body = await read_body(request, SMALL_BODY)
         mh = hash_in_path(request.path_params["mh"])
-        await run_in_threadpool(announcements.take_refusal, service, device, mh, body)
+        await in_thread(announcements.take_refusal, service, device, mh, body)
         return Response(status_code=204)
 
     return [
@@ -167,16 +167,16 @@ def _round_routes(service: MainService, verifier: SignatureVerifier) -> list[Pla
         return await read_body(request, limit)
 
     async def enrolments(request: Request) -> Response:
-        await run_in_threadpool(service.take_enrolments, await body_of(request, 1 << 20))
+        await in_thread(service.take_enrolments, await body_of(request, 1 << 20))
         return Response(status_code=204)
 
     async def manifest(request: Request) -> Response:
-        opened = await run_in_threadpool(service.rounds.countersign, await body_of(request, 1 << 20))
+        opened = await in_thread(service.rounds.countersign, await body_of(request, 1 << 20))
         service.tell_opened(opened)
         return cbor(opened.reply)
 
     async def close(request: Request) -> Response:
-        reply = await run_in_threadpool(service.rounds.judge, await body_of(request, CLOSE_LIMIT))
+        reply = await in_thread(service.rounds.judge, await body_of(request, CLOSE_LIMIT))
         service.news.tell()
         return cbor(reply)
 
@@ -187,24 +187,24 @@ def _round_routes(service: MainService, verifier: SignatureVerifier) -> list[Pla
         async for piece in stream_body(request, limit):
             body.take(piece)
         signed, vector = body.parts()
-        reply = await run_in_threadpool(service.rounds.release, signed, vector)
+        reply = await in_thread(service.rounds.release, signed, vector)
         # The devices hear of it when it is published, or when the aggregator's signature on the outcome arrives.
         service.news.tell()
         return cbor(reply)
 
     async def outcome(request: Request) -> Response:
-        await run_in_threadpool(service.rounds.take_outcome, await body_of(request, SMALL_BODY))
+        await in_thread(service.rounds.take_outcome, await body_of(request, SMALL_BODY))
         service.news.tell(soon=True)
         return cbor(signed_answers.orders(service))  # the next round waits for the aggregator already, mostly
 
     async def words(request: Request) -> Response:
         verifier.verify_request(request)
         number = whole_number("number", request.path_params["number"])
-        return cbor((await run_in_threadpool(service.rounds.words, number)).encode())
+        return cbor((await in_thread(service.rounds.words, number)).encode())
 
     async def catch_up(request: Request) -> Response:
         told = Words.decode(await body_of(request, RECORD_LIMIT), limit=RECORD_LIMIT)
-        await run_in_threadpool(service.rounds.catch_up, told)
+        await in_thread(service.rounds.catch_up, told)
         service.news.tell(offers=True, orders=True)
         return Response(status_code=204)
 

@@ -8,7 +8,6 @@ from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from starlette.background import BackgroundTask
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -19,6 +18,7 @@ from fanlight.services.http.bodies import read_body
 from fanlight.services.http.nonces import NonceWindow
 from fanlight.services.http.plain_routes import PlainRoute
 from fanlight.services.http.signatures import SignatureVerifier
+from fanlight.services.http.threads import in_thread
 from fanlight.services.server.membership import Membership
 
 CBOR = "application/cbor"
@@ -62,7 +62,7 @@ def membership_routes(
         body = await read_body(request, SMALL_BODY)
         if Enrolment.decode(body).public_key.hex() != signed.key_id:
             raise NotAuthentic("The enrolment was sent under another key than it enrols.")
-        member, is_new = await run_in_threadpool(membership.enrol, body, int(clock()))
+        member, is_new = await in_thread(membership.enrol, body, int(clock()))
         response = cbor(Welcome(device=member.device, name=member.name).encode())
         # In the background: the aggregator tells main of it, which must not keep the device waiting.
         response.background = BackgroundTask(on_change) if is_new else None
@@ -71,17 +71,17 @@ def membership_routes(
     async def rekey(request: Request) -> Response:
         device = bytes.fromhex(members_only.verify_request(request).key_id)
         body = await read_body(request, SMALL_BODY)
-        member = await run_in_threadpool(membership.rekey, device, body)
+        member = await in_thread(membership.rekey, device, body)
         return cbor(Welcome(device=member.device, name=member.name).encode())
 
     async def leave(request: Request) -> Response:
         device = bytes.fromhex(members_only.verify_request(request).key_id)
-        await run_in_threadpool(membership.leave, device, await read_body(request, SMALL_BODY), int(clock()))
+        await in_thread(membership.leave, device, await read_body(request, SMALL_BODY), int(clock()))
         return Response(status_code=204, background=BackgroundTask(on_change))
 
     async def revoke(request: Request) -> Response:
         # Signed by the root itself, so anybody may carry it here.
-        await run_in_threadpool(membership.revoke, await _bounded(request))
+        await in_thread(membership.revoke, await _bounded(request))
         return Response(status_code=204, background=BackgroundTask(on_change))
 
     handlers = {"enrolments": enrol, "keys": rekey, "departures": leave, "revocations": revoke}
