@@ -133,7 +133,7 @@ async def _conduct(service: MainService, conductor: Conductor, backoff: Backoff)
     while True:
         version = service.news.policy.version
         try:
-            due_in_s = await in_thread(_go_on, service, conductor)
+            due_in_s = _spread(service) if conductor.stands() else await in_thread(_go_on, service, conductor)
             service.policy_problem, pause_s = None, min(max(_SHORTEST_TICK_S, due_in_s), LONGEST_TICK_S)
             backoff.reset()
         except Exception as error:  # noqa: BLE001 - the loop must survive whatever happens in it
@@ -148,5 +148,9 @@ def _go_on(service: MainService, conductor: Conductor) -> float:
     """Do all there is to do now; in how many seconds the clock may make something due, infinite if never."""
     while conductor.advance():
         pass
-    news_waits = service.news.spread(service.latest)
-    return min(conductor.due_in_s(), TICK_S if news_waits else math.inf)
+    return min(_spread(service), conductor.due_in_s())
+
+
+def _spread(service: MainService) -> float:
+    """Wake the devices if there is news for them; in how many seconds to look again, infinite if never."""
+    return TICK_S if service.news.spread(service.latest) else math.inf

@@ -20,7 +20,7 @@ from fanlight.services.main_server.course import Course, Hold
 from fanlight.services.main_server.made_room import MadeRoom
 from fanlight.services.main_server.policy import Policy
 from fanlight.services.main_server.round_table import RoundLine
-from fanlight.services.main_server.service import MainService
+from fanlight.services.main_server.service import MainService, Newest
 from fanlight.services.main_server.stragglers import WaitingRules
 from fanlight.services.main_server.waiting import Waiting
 from fanlight.services.main_server.why_not import why_not_ask, why_not_publish
@@ -159,32 +159,40 @@ class Conductor:
         waited_for = members.confirmed(tx).keys() - self._service.presence.declined(line.number).keys()
         return len(waited_for & set(tx.execute(ready).scalars()))
 
+    def stands(self) -> bool:
+        """Is there nothing to do before somebody else does something, whatever the clock says?
+
+        It is so for most of a round. Quick enough for an event loop, since only the newest round is looked at.
+        """
+        return _stands(self._service.newest())
+
     def advance(self) -> bool:
         """Do the next thing that the policy asks for; was there one?"""
-        if self._service.line.begin_now():
+        newest = self._service.newest()
+        if _stands(newest):
+            return False
+        line, rules, wants_model_line = newest
+        if wants_model_line and self._service.line.begin_now():
             self._service.news.tell(offers=True, orders=True)
             return True
-        line, rules = self._service.newest()
         if line is None or line.is_over:
             return self._change_model() or self._open_next()
-        ends_by_itself = rules.by_itself or line.kind == Kind.MEASURE
-        if line.at is State.RELEASED and ends_by_itself:
+        if line.at is State.RELEASED and _ends_by_itself(line, rules):
             self._service.rounds.publish()
             self._service.news.tell(soon=True)
             return True
-        if line.at is not State.OPEN or line.asked is not Order.NONE:
+        if not _waits(line):
             return False
-        return self._finish_if_content(line, rules) if ends_by_itself else self._make_room_for_rules(line)
+        return self._finish_if_content(line, rules) if _ends_by_itself(line, rules) else self._make_room_for_rules(line)
 
     def due_in_s(self) -> float:
         """In how many seconds, if nothing happens, the clock alone may make something due; infinite if never."""
-        line, rules = self._service.newest()
+        line, rules, _ = self._service.newest()
         if line is None or line.is_over:
             with self._service.database.reading() as tx:
                 hold = self.course.hold(tx)
             return math.inf if hold is None or hold.until is None else hold.until - self._service.clock()
-        waits = line.at is State.OPEN and line.asked is Order.NONE
-        return self._waiting.due_in_s(line.mh, rules) if waits else math.inf
+        return self._waiting.due_in_s(line.mh, rules) if _waits(line) else math.inf
 
     def _change_model(self) -> bool:
         if not self._service.promotion.change_now():
@@ -248,3 +256,19 @@ class Conductor:
             self._service.rounds.ask(order, tx, made_room)
         self._service.news.tell(orders=True)
         return True
+
+
+def _stands(newest: Newest) -> bool:
+    line, rules, wants_model_line = newest
+    if wants_model_line or line is None or line.is_over or _waits(line):
+        return False
+    return line.at is not State.RELEASED or not _ends_by_itself(line, rules)
+
+
+def _waits(line: RoundLine) -> bool:
+    """Is it open, for reports or until somebody ends it?"""
+    return line.at is State.OPEN and line.asked is Order.NONE
+
+
+def _ends_by_itself(line: RoundLine, rules: WaitingRules) -> bool:
+    return rules.by_itself or line.kind == Kind.MEASURE

@@ -89,10 +89,11 @@ def _check_layout(task: Task) -> None:
 
 
 class Newest(NamedTuple):
-    """The newest round, if there is one, and whom it waits for."""
+    """The newest round, if there is one, whom it waits for, and whether another line of models is to follow it."""
 
     line: RoundLine | None
     rules: WaitingRules
+    wants_model_line: bool
 
 
 class MainService:
@@ -415,4 +416,5 @@ class MainService:
 
     def _read_newest(self, _commits: int) -> Newest:
         with self.database.reading() as tx:
-            return Newest(round_table.latest_line(tx), WaitingRules.of_newest(tx, self.task.policy))
+            rules = WaitingRules.of_newest(tx, self.task.policy)
+            return Newest(round_table.latest_line(tx), rules, ModelLine.waiting(tx) is not None)
