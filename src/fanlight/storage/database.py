@@ -20,7 +20,7 @@ import os
 import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -35,6 +35,8 @@ from fanlight.storage.folders import OWNER_ONLY_FILE, make_private_folder
 
 DATABASE_FILE: Final = "state.sqlite3"
 """In the state folder of each role."""
+DRIVER: Final = "driver"
+"""The execution option of a transaction's connection under which SQLite's own is."""
 _MOST_IDLE: Final = 5
 """Connections that are kept for the next transactions; more are open while more are read from at once."""
 # 512 kB a connection: the system has the same pages in its own cache, and rows in the way of a round are rarely long
@@ -61,14 +63,12 @@ class Database:
     def __init__(self, path: Path | None, *, busy_timeout_ms: int = 10_000, read_only: bool = False) -> None:
         self.path = path
         self.commits = 0
-        self._name = "the database in memory" if path is None else str(path)
         self._writing = threading.Lock()
         self._writer: int | None = None
         if path is not None and not read_only:
             _make_private_file(path)
         self._engine = _engine(path, busy_timeout_ms, read_only=read_only)
-        self._idle: list[_Line] = []
-        self._most_idle = _MOST_IDLE
+        self._lines = _Lines(self._engine, "the database in memory" if path is None else str(path))
 
     @contextmanager
     def transaction(self, *, durable: bool = True) -> Iterator[Connection]:
@@ -89,59 +89,29 @@ class Database:
         with self._writing:
             self._writer = threading.get_ident()
             try:
-                with self._failures(), self._line() as line, line.synced(durable), line.begun("BEGIN IMMEDIATE") as tx:
+                with _Block(self._lines, "BEGIN IMMEDIATE", durable=durable) as tx:
                     yield tx
                     self._engine.dialect.do_commit(tx.connection)
                 self.commits += 1
             finally:
                 self._writer = None
 
-    @contextmanager
-    def reading(self) -> Iterator[Connection]:
+    def reading(self) -> AbstractContextManager[Connection]:
         """Read one state of the database, without waiting for those who write.
 
-        Yields:
-            a SQLAlchemy connection; what it would change is taken back.
+        Returns:
+            a block with a SQLAlchemy connection; what it would change is taken back.
 
         Raises:
-            StorageError: the database or the disk failed.
+            StorageError: in the block: the database or the disk failed.
         """
-        if self.path is None:  # it has one connection
-            with self.transaction() as tx:
-                yield tx
-            return
-        with self._failures(), self._line() as line, line.begun("BEGIN") as connection:
-            yield connection
-
-    @contextmanager
-    def _line(self) -> Iterator[_Line]:
-        """One for whoever is in the block."""
-        try:
-            line = self._idle.pop()
-        except IndexError:
-            line = _Line(self._engine)
-        try:
-            yield line
-        finally:
-            if len(self._idle) < self._most_idle and not line.is_stuck:
-                self._idle.append(line)
-            else:
-                line.close()
-
-    @contextmanager
-    def _failures(self) -> Iterator[None]:
-        try:
-            yield
-        except (SQLAlchemyError, sqlite3.Error) as error:
-            raise from_database_error(error, self._name) from error
-        except OSError as error:
-            raise from_os_error(error, self._name) from error
+        return (
+            self.transaction() if self.path is None else _Block(self._lines, "BEGIN")
+        )  # in memory, it has one connection
 
     def close(self) -> None:
         """Close all connections; a file database then is one file again."""
-        self._most_idle = 0
-        while self._idle:
-            self._idle.pop().close()
+        self._lines.close()
         self._engine.dispose()
 
     def __enter__(self) -> Self:
@@ -156,6 +126,92 @@ class Database:
         self.close()
 
 
+class _Block:
+    """A block in a transaction, begun by the statement ``how``; what is not committed by its end is undone.
+
+    A class, and no generators one within the other, which take several times as long: a round has dozens of them.
+    """
+
+    def __init__(self, lines: _Lines, how: str, *, durable: bool = True) -> None:
+        self._lines = lines
+        self._how = how
+        self._durable = durable
+
+    def __enter__(self) -> Connection:
+        try:
+            self._line = self._lines.take()
+            try:
+                return self._line.begin(self._how, durable=self._durable)
+            except BaseException:
+                self._end()
+                raise
+        except Exception as error:
+            self._lines.name(error)
+            raise
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        try:
+            self._end()
+        except Exception as failed:
+            self._lines.name(failed)
+            raise
+        if error is not None:
+            self._lines.name(error)
+
+    def _end(self) -> None:
+        try:
+            self._line.end()
+        finally:
+            self._lines.give_back(self._line)
+
+
+class _Lines:
+    """The connections to a database, for one block after the other.
+
+    Args:
+        engine: makes them.
+        place: the database, as errors name it.
+    """
+
+    def __init__(self, engine: Engine, place: str) -> None:
+        self._engine = engine
+        self._place = place
+        self._idle: list[_Line] = []
+        self._most_idle = _MOST_IDLE
+
+    def take(self) -> _Line:
+        """One that nobody else has."""
+        try:
+            return self._idle.pop()
+        except IndexError:
+            return _Line(self._engine)
+
+    def give_back(self, line: _Line) -> None:
+        """The block is over."""
+        if len(self._idle) < self._most_idle and not line.is_stuck:
+            self._idle.append(line)
+        else:
+            line.close()
+
+    def name(self, error: BaseException) -> None:
+        """Raise what is to leave here for an error, if it is one of the database or the disk."""
+        if isinstance(error, SQLAlchemyError | sqlite3.Error):
+            raise from_database_error(error, self._place) from error
+        if isinstance(error, OSError):
+            raise from_os_error(error, self._place) from error
+
+    def close(self) -> None:
+        """Close those that are idle, and keep none any more."""
+        self._most_idle = 0
+        while self._idle:
+            self._idle.pop().close()
+
+
 class _Line:
     """A connection to the database, on which one transaction follows the other.
 
@@ -164,10 +220,11 @@ class _Line:
     """
 
     def __init__(self, engine: Engine) -> None:
-        self._connection = engine.connect()
-        self._connection.begin()
-        driver = self._connection.connection.driver_connection
+        connection = engine.connect()
+        connection.begin()
+        driver = connection.connection.driver_connection
         assert isinstance(driver, sqlite3.Connection)
+        self._connection = connection.execution_options(**{DRIVER: driver})
         self._driver = driver
         self._is_synced = True
 
@@ -176,28 +233,22 @@ class _Line:
         """Is it in a transaction that could not be ended, or without the promise that what it commits is durable?"""
         return self._driver.in_transaction or not self._is_synced
 
-    @contextmanager
-    def begun(self, how: str) -> Iterator[Connection]:
-        """In a transaction, begun by the statement ``how``; what is not committed by the end is undone."""
+    def begin(self, how: str, *, durable: bool) -> Connection:
+        """Begin a transaction by the statement ``how``; what it commits is durable, or not."""
+        if not durable:
+            self._is_synced = False
+            self._driver.execute(_UNSYNCED)
         self._driver.execute(how)
-        try:
-            yield self._connection
-        finally:
-            self._driver.rollback()  # does nothing after a commit
+        return self._connection
 
-    @contextmanager
-    def synced(self, durable: bool) -> Iterator[None]:
-        """Commits in here are durable, or not."""
-        if durable:  # as it is anyway
-            yield
-            return
-        self._is_synced = False
-        self._driver.execute(_UNSYNCED)
+    def end(self) -> None:
+        """End it; what was not committed is undone."""
         try:
-            yield
+            self._driver.rollback()  # does nothing after a commit
         finally:
-            self._driver.execute(_SYNCED)
-            self._is_synced = True
+            if not self._is_synced:
+                self._driver.execute(_SYNCED)
+                self._is_synced = True
 
     def close(self) -> None:
         """Close the connection."""

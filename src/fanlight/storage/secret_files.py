@@ -7,7 +7,6 @@ has to be encrypted under a key that never touched the disk.
 
 from __future__ import annotations
 
-import glob
 import os
 import stat
 from pathlib import Path
@@ -32,9 +31,10 @@ def write_secret(path: Path, content: bytes, *, replace: bool = False) -> None:
             next="Move it away first if it should be made anew.",
         )
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    for leftover in path.parent.glob(f".{glob.escape(path.name)}.*.partial"):  # of a process that died while it wrote
-        destroy(leftover)
     try:
+        for name in os.listdir(path.parent):  # noqa: PTH208 a pattern of its own takes longer than the listing
+            if name.startswith(f".{path.name}.") and name.endswith(".partial"):
+                destroy(path.with_name(name))  # of a process that died while it wrote
         _write_durably(partial, content)
         partial.replace(path)
         sync_folder(path.parent)

@@ -7,13 +7,17 @@ whatever changes. They run on the connection of the caller's transaction, betwee
 
 from __future__ import annotations
 
+import functools
 import sqlite3
 from collections import namedtuple
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from sqlalchemy import Connection, Delete, Insert, Select, Update
 from sqlalchemy.dialects import sqlite
+from sqlalchemy.types import TypeEngine
+
+from fanlight.storage.database import DRIVER
 
 _DIALECT: Final = sqlite.dialect(paramstyle="named")
 
@@ -30,10 +34,8 @@ class Statement:
         compiled = core.compile(dialect=_DIALECT, column_keys=columns or None)
         self._sql = str(compiled)
         self._fixed = {name: bind.value for name, bind in compiled.binds.items() if not bind.required}
-        results = list(core.exported_columns) if isinstance(core, Select) else []
-        self._row = _row_type([column.name for column in results])
-        readers = [(column.name, column.type.result_processor(_DIALECT, None)) for column in results]
-        self._readers = [(name, reader) for name, reader in readers if reader is not None]
+        results = core.exported_columns if isinstance(core, Select) else ()
+        self._row = _maker([column.name for column in results], [column.type for column in results])
 
     def run(self, tx: Connection, **values: Any) -> None:
         """Run it, for what it changes."""
@@ -41,29 +43,35 @@ class Statement:
 
     def all(self, tx: Connection, **values: Any) -> list[Any]:
         """The rows that it finds, with attributes named as the columns are."""
-        return [self._read(row) for row in self._execute(tx, values).fetchall()]
+        return [*map(self._row, self._execute(tx, values))]
 
     def first(self, tx: Connection, **values: Any) -> Any | None:
         """The first row, if there is one."""
-        rows = self.all(tx, **values)
-        return rows[0] if rows else None
+        found = self._execute(tx, values).fetchall()
+        return self._row(found[0]) if found else None
 
     def scalar(self, tx: Connection, **values: Any) -> Any:
         """The first column of the first row; None if there is none."""
-        row = self.first(tx, **values)
-        return None if row is None else row[0]
+        found = self._execute(tx, values).fetchall()
+        return self._row(found[0])[0] if found else None
 
     def _execute(self, tx: Connection, values: Mapping[str, Any]) -> sqlite3.Cursor:
-        driver = tx.connection.driver_connection
-        assert isinstance(driver, sqlite3.Connection)
+        driver: sqlite3.Connection = tx.get_execution_options()[DRIVER]
         return driver.execute(self._sql, {**self._fixed, **values})
 
-    def _read(self, found: Iterable[Any]) -> Any:
-        row = self._row._make(found)
-        if not self._readers:
-            return row
-        return row._replace(**{name: read(getattr(row, name)) for name, read in self._readers})
 
+def _maker(names: Sequence[str], types: Sequence[TypeEngine[Any]]) -> Callable[[Sequence[Any]], Any]:
+    """What makes a row, with these ``names`` as attributes and values of these ``types``, of what the driver found."""
+    make = functools.partial(tuple.__new__, namedtuple("Row", names, rename=True))  # noqa: PYI024 no names are known
+    readers = [kind.result_processor(_DIALECT, None) for kind in types]
+    typed = [(place, read) for place, read in enumerate(readers) if read is not None]
+    if not typed:
+        return make
 
-def _row_type(names: Sequence[str]) -> Any:
-    return namedtuple("Row", names, rename=True)  # noqa: PYI024 the names are not known before
+    def read(found: Sequence[Any]) -> Any:
+        values = list(found)
+        for place, reader in typed:
+            values[place] = reader(values[place])
+        return make(values)
+
+    return read
