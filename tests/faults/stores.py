@@ -16,6 +16,8 @@ from pathlib import Path
 
 from sqlalchemy import Connection, Engine
 
+from fanlight.services.aggregator import round_table as aggregator_rounds
+from fanlight.services.main_server import round_table as main_rounds
 from fanlight.storage.database import Database
 
 
@@ -93,7 +95,9 @@ class Store:
     _opened: Database | None = None
 
     def open(self, path: Path) -> Database:
-        """The role's database, for its next life."""
+        """The role's database, for its next life, which remembers nothing of what it has in there."""
+        main_rounds.records.forget()
+        aggregator_rounds.records.forget()
         self._opened = MortalDatabase(path if self.kind is Kind.SQLITE else None, self)
         return self._opened
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -10,12 +9,13 @@ from sqlalchemy import Connection, bindparam, func, insert, update
 
 from fanlight.errors import NotPossibleNow
 from fanlight.protocol.aggregator_round import TERMINAL, Record
-from fanlight.protocol.closing import RECORD_LIMIT
-from fanlight.services.server.round_rows import RoundRows
+from fanlight.services.server.round_rows import Records, RoundRows
 from fanlight.storage.statements import Statement
 from fanlight.storage.tables.aggregator import rounds
 
 _ROUNDS: Final = RoundRows(rounds, tuple(rounds.c))
+
+records: Final = Records(Record)
 
 count, counts = _ROUNDS.count, _ROUNDS.counts
 
@@ -120,14 +120,8 @@ def no_round() -> NotPossibleNow:
 
 
 def _columns(record: Record) -> dict[str, Any]:
-    return {"mh": record.mh, "state": record.state, "record": record.encode()}
+    return {"mh": record.mh, "state": record.state, "record": records.encode(record)}
 
 
 def _stored(row: Any) -> Stored:
-    return Stored(_record(row.record), row.told_main, row.opened_at, row.ended_at)
-
-
-@functools.lru_cache(maxsize=2)
-def _record(data: bytes) -> Record:
-    """A round is looked at several times between two changes."""
-    return Record.decode(data, limit=RECORD_LIMIT)
+    return Stored(records.decode(row.record), row.told_main, row.opened_at, row.ended_at)

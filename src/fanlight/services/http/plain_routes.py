@@ -34,11 +34,17 @@ class PlainRoutes:
 
     def __init__(self, app: ASGIApp, routes: Sequence[BaseRoute]) -> None:
         self.app = app
-        self.routes = [route for route in routes if isinstance(route, PlainRoute)]
+        plain = [route for route in routes if isinstance(route, PlainRoute)]
+        self.routes = sorted(plain, key=lambda route: not route.param_convertors)
+        self._fixed: dict[str, list[PlainRoute]] = {}
+        """By their whole path: most requests are for one of these, and need not be compared with all others."""
+        for route in plain:
+            if not route.param_convertors:
+                self._fixed.setdefault(route.path, []).append(route)
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Answer, or pass on."""
-        for route in self.routes:
+        for route in self._fixed.get(scope.get("path", ""), self.routes):
             match, found = route.matches(scope)
             if match is Match.FULL:
                 scope.update(found)

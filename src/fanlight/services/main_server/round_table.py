@@ -9,17 +9,18 @@ from typing import Any, Final
 from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
 
 from fanlight.errors import Conflict
-from fanlight.protocol.closing import RECORD_LIMIT
 from fanlight.protocol.exchange import Order
 from fanlight.protocol.main_round import TERMINAL, Record, State
 from fanlight.protocol.plan import Kind
 from fanlight.services.main_server import made_room
-from fanlight.services.server.round_rows import RoundRows
+from fanlight.services.server.round_rows import Records, RoundRows
 from fanlight.storage.statements import Statement
 from fanlight.storage.tables.main import beacons, rounds
 
 _WHOLE: Final = RoundRows(rounds, tuple(rounds.c))
 _LINES: Final = RoundRows(rounds, tuple(column for column in rounds.c if column.name != "record"))
+
+records: Final = Records(Record)
 
 count, counts = _WHOLE.count, _WHOLE.counts
 
@@ -146,7 +147,7 @@ def whole(tx: Connection, number: int) -> Stored:
 def newest(tx: Connection, count: int) -> list[Record]:
     """The records of the newest ``count`` rounds, newest first."""
     rows = _NEWEST_RECORDS.all(tx, most=count)
-    return [_record(row.record) for row in rows]
+    return [records.decode(row.record) for row in rows]
 
 
 def opened_from(tx: Connection, number: int) -> Stored | None:
@@ -198,7 +199,7 @@ def ask(tx: Connection, number: int, order: Order, reason: str) -> None:
 
 def columns_of(record: Record) -> dict[str, Any]:
     """The columns that follow from the record."""
-    return {"mh": record.mh or None, "state": record.state, "record": record.encode()}
+    return {"mh": record.mh or None, "state": record.state, "record": records.encode(record)}
 
 
 def reports_by_device(tx: Connection, mh: bytes) -> dict[bytes, bytes]:
@@ -221,7 +222,7 @@ def _update(*columns: str, ends: bool = False) -> Statement:
 
 
 def _stored(row: Any) -> Stored:
-    return Stored(**_values(row), record=_record(row.record))
+    return Stored(**_values(row), record=records.decode(row.record))
 
 
 def _line(row: Any) -> RoundLine:
@@ -243,9 +244,3 @@ def _values(row: Any) -> dict[str, Any]:
         "judged_at": row.judged_at,
         "released_at": row.released_at,
     }
-
-
-@functools.lru_cache(maxsize=2)
-def _record(data: bytes) -> Record:
-    """A round is looked at several times between two changes."""
-    return Record.decode(data, limit=RECORD_LIMIT)

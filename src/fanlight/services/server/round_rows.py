@@ -1,16 +1,23 @@
-"""The rows of a server's table of rounds, as both servers ask for them; in the caller's transaction."""
+"""The rows of a server's table of rounds, as both servers ask for them, in the caller's transaction; and records."""
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final, Generic, TypeVar
 
 from sqlalchemy import Column, Connection, Row, Select, Table, bindparam, func, select
 
 from fanlight.errors import NotFound
+from fanlight.protocol.closing import RECORD_LIMIT
+from fanlight.protocol.message import Message
 from fanlight.storage.statements import Statement
+
+M = TypeVar("M", bound=Message)
+
+_KEPT: Final = 2
+"""Records: they can be large."""
 
 
 @dataclass(frozen=True)
@@ -86,3 +93,39 @@ class RoundRows:
 
     def _newest_first(self) -> Select[Any]:
         return select(*self.columns).order_by(self.table.c.number.desc())
+
+
+class Records(Generic[M]):
+    """Encodes and decodes the records of rounds: of the last ones, what was encoded need not be decoded again.
+
+    A round is looked at several times between two changes. Safe from many threads.
+
+    Args:
+        kind: what a record is.
+    """
+
+    def __init__(self, kind: type[M]) -> None:
+        self._kind = kind
+        self._last: tuple[tuple[bytes, M], ...] = ()
+
+    def encode(self, record: M) -> bytes:
+        """As ``Message.encode``."""
+        data = record.encode()
+        self._keep(data, record)
+        return data
+
+    def decode(self, data: bytes) -> M:
+        """As ``Message.decode``."""
+        for known, record in self._last:
+            if known == data:
+                return record
+        record = self._kind.decode(data, limit=RECORD_LIMIT)
+        self._keep(data, record)
+        return record
+
+    def forget(self) -> None:
+        """As in a new process."""
+        self._last = ()
+
+    def _keep(self, data: bytes, record: M) -> None:
+        self._last = ((data, record), *self._last[: _KEPT - 1])
