@@ -62,6 +62,7 @@ class Rounds:
         self._machine = machine
         self._clock = clock
         self._over: list[str] = []  # files of rounds that have ended
+        self._over_keys: list[int] = []  # numbers of these rounds
         self._random_bytes = random_bytes
         self.journal = RoundJournal(clock)
         self._newest: Stored | None = None
@@ -130,7 +131,7 @@ class Rounds:
             self._save(tx, step)
         self.journal.moved(step.record.number, mh, known.state if known else "", step.record.state, reason=RESTORED)
         self._forget_if_over(step.record)
-        self.delete_reports()
+        self.destroy_ended()
         return True
 
     def since(self, number: int) -> list[Stored]:
@@ -165,7 +166,7 @@ class Rounds:
             self._save(tx, step)
         self._say(record, step.record)
         self._forget_if_over(step.record)
-        self.delete_reports()
+        self.destroy_ended()
         return step.record
 
     def release(self, verdict: bytes = b"") -> tuple[bytes, NDArray[np.uint32]]:
@@ -260,7 +261,7 @@ class Rounds:
             self._save(tx, step)
         self._say(record, step.record, reason=reason)
         self._forget_if_over(step.record)
-        self.delete_reports()
+        self.destroy_ended()
         return step.reply
 
     def told_main(self, number: int) -> None:
@@ -279,16 +280,18 @@ class Rounds:
         if live is None or live.at is not State.COLLECTING:
             self._files.give_up_all()
 
-    def delete_reports(self) -> None:
-        """Destroy every y of the rounds that have ended since the last call; many long files take their time."""
+    def destroy_ended(self) -> None:
+        """Destroy the key and every y of the rounds that have ended since the last call; many files take their time."""
+        while self._over_keys:
+            self._keys.destroy(self._over_keys.pop())
         files, self._over = self._over, []
         self._files.delete(*files)
 
     def _forget_if_over(self, record: Record) -> None:
-        """Destroy the round's key, once the outcome is stored; then every y can go (see ``delete_reports``)."""
+        """Once the outcome is stored, the key and every y can go (see ``destroy_ended``)."""
         if record.at not in TERMINAL:
             return
-        self._keys.destroy(record.number)
+        self._over_keys.append(record.number)
         with self._database.reading() as tx:
             self._over += [*held_reports.files(tx, record.mh), sum_file(record)]
         self._files.give_up_all()

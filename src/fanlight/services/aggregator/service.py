@@ -152,7 +152,7 @@ class AggregatorService:
         with self._work:
             self.copies.compare()
             self._release()
-            self.rounds.delete_reports()
+            self.rounds.destroy_ended()
             return self._latest()
 
     def abandon_round(self, reason: str) -> Stored:
@@ -214,7 +214,7 @@ class AggregatorService:
             while answered is not None:
                 orders, answered = answered, self.follow(answered)
         finally:
-            self.rounds.delete_reports()  # only now: the next round, which may be open by now, need not wait for it
+            self.rounds.destroy_ended()  # only now: the next round, which may be open by now, need not wait for it
         return orders.version
 
     def _patience(self) -> float:
@@ -346,8 +346,10 @@ class AggregatorService:
         if self._lacks_reports():
             self.abandon_round(WINDOW_PASSED)
             return
-        self._finish()
-        self.rounds.delete_reports()
+        try:
+            self._finish()
+        finally:
+            self.rounds.destroy_ended()
 
     def _open(self, orders: Orders) -> None:
         """Sign what main proposes; what we signed and never heard of again may be open at main: hand it in again."""

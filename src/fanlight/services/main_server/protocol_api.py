@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Collection
 from typing import Final
 
+from starlette.background import BackgroundTask
 from starlette.datastructures import QueryParams
 from starlette.requests import Request
 from starlette.responses import Response
@@ -190,7 +191,9 @@ def _round_routes(service: MainService, verifier: SignatureVerifier) -> list[Pla
         reply = await in_thread(service.rounds.release, signed, vector)
         # The devices hear of it when it is published, or when the aggregator's signature on the outcome arrives.
         service.news.tell()
-        return cbor(reply)
+        answer = cbor(reply)
+        answer.background = BackgroundTask(in_thread, service.rounds.destroy_spent_keys)
+        return answer
 
     async def outcome(request: Request) -> Response:
         await in_thread(service.rounds.take_outcome, await body_of(request, SMALL_BODY))

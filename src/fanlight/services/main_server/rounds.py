@@ -113,6 +113,7 @@ class Rounds:
         self._clock = clock
         self.journal = RoundJournal(clock)
         self._computing = threading.Lock()
+        self._spent: list[int] = []  # numbers of rounds whose keys have done their work
 
     def countersign(self, data: bytes) -> Opened:
         """The aggregator has signed the manifest.
@@ -211,6 +212,7 @@ class Rounds:
     def release(self, data: bytes, vector: NDArray[np.uint32]) -> bytes:
         """The aggregator's release with Y, of all shards; returns our signed outcome. ``vector`` is unmasked in place.
 
+        The round's key is destroyed by ``destroy_spent_keys``.
         A repeated one may be of the round before the newest: the aggregator never heard our answer.
         """
         mh = read_releases(data)[0].mh
@@ -234,9 +236,14 @@ class Rounds:
                 device_models.forget_ready(tx, stored.model, sent_in=stored.mh)
             self._save(tx, step, **ended, asked=Order.NONE.value)
         # Only now: if the transaction had failed, the key would still be needed.
-        self._keys.destroy(stored.number)
+        self._spent.append(stored.number)
         self._say(stored, step.record, devices=count, bytes=vector.nbytes, reason=reason, flaws=step.flaws)
         return step.reply
+
+    def destroy_spent_keys(self) -> None:
+        """Destroy the keys of rounds that were released: right after the aggregator has its answer, for it waits."""
+        while self._spent:
+            self._keys.destroy(self._spent.pop())
 
     def most_words(self) -> int:
         """Words in the longest sums that may be released now: of the newest round, or again of the one before."""
