@@ -84,6 +84,8 @@ class _Policy:
     def stands(self) -> bool:
         self.stood.append(threading.get_ident())
         self.looked.put_nowait(None)
+        if len(self.stood) > 100:
+            pytest.fail("it goes round and round")  # on the event loop, where no timeout would end it
         return len(self.stood) <= self.looks
 
     def advance(self) -> bool:
@@ -114,3 +116,18 @@ def test_only_what_has_something_to_do_takes_a_thread(parts: MainServerParts) ->
     assert set(policy.stood) == {threading.get_ident()}
     assert policy.advanced
     assert threading.get_ident() not in policy.advanced
+
+
+def test_it_ends_with_the_process_also_while_it_stands(parts: MainServerParts) -> None:
+    policy: Any = _Policy(looks=1000)
+
+    async def conduct() -> None:
+        conducting = asyncio.create_task(
+            app._conduct(parts.service, cast("Conductor", policy), Backoff(lambda: 0.5, first_s=0.1, longest_s=1.0))
+        )
+        await asyncio.wait_for(policy.looked.get(), 60)
+        parts.service.news.close()
+        await asyncio.wait_for(conducting, 60)
+
+    asyncio.run(conduct())
+    assert policy.advanced == []

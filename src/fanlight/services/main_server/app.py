@@ -129,8 +129,11 @@ def create_app(
 
 
 async def _conduct(service: MainService, conductor: Conductor, backoff: Backoff) -> None:
-    """The one place that runs the policy: after every change, and when the clock may have made something due."""
-    while True:
+    """The one place that runs the policy: after every change, and when the clock may have made something due.
+
+    It ends when the process is about to: nobody waits for news any more, and the next start does what is left.
+    """
+    while not service.news.policy.closed:
         version = service.news.policy.version
         try:
             due_in_s = _spread(service) if conductor.stands() else await in_thread(_go_on, service, conductor)
