@@ -323,7 +323,7 @@ def test_main_is_asked_meanwhile_if_a_model_or_a_report_takes_long(
         times.append(before)
         return reply(*arguments)
 
-    monkeypatch.setattr("fanlight.services.device.agent._SIGN_OF_LIFE_S", 0.05)
+    monkeypatch.setattr("fanlight.services.device.signs_of_life.EVERY_S", 0.05)
     monkeypatch.setattr(federation, slow, slowly)
     turn(device)
     assert (len(times), len(federation.uploads)) == (1, 1)
@@ -345,7 +345,7 @@ def test_main_is_asked_meanwhile_if_a_kept_report_takes_long(
         wait_until(lambda: len(federation.acknowledged) >= before + 2)
         return reply(request, server, path)
 
-    monkeypatch.setattr("fanlight.services.device.agent._SIGN_OF_LIFE_S", 0.05)
+    monkeypatch.setattr("fanlight.services.device.signs_of_life.EVERY_S", 0.05)
     monkeypatch.setattr(federation, "_report", slowly)
     turn(device)
     assert len(federation.uploads) == 1

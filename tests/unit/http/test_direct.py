@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -32,8 +34,9 @@ Script = Callable[[socket.socket], Any]
 class Server:
     """Does with each connection what the next of its scripts says; ``lines`` counts connections."""
 
-    def __init__(self, *scripts: Script, tls: ssl.SSLContext | None = None) -> None:
-        self._listening = socket.create_server(("127.0.0.1", 0))
+    def __init__(self, *scripts: Script, tls: ssl.SSLContext | None = None, address: str = "127.0.0.1") -> None:
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        self._listening = socket.create_server((address, 0), family=family)
         self._scripts, self._tls = scripts, tls
         self.lines = 0
         self.url = f"{'https' if tls else 'http'}://localhost:{self._listening.getsockname()[1]}"
@@ -126,9 +129,8 @@ def test_a_connection_that_is_idle_for_long_is_not_used_again(monkeypatch: pytes
     with transport() as made:
         ask(made, server.url)
         monkeypatch.setattr(direct, "IDLE_S", 0.0)
-        asking = threading.Thread(target=ask, args=(made, server.url))
-        asking.start()
-        asking.join(5)
+        with ThreadPoolExecutor(1) as another:
+            assert another.submit(ask, made, server.url).result(5).content == b"ok"
     assert server.lines == 2
 
 
@@ -163,8 +165,21 @@ def test_answers_in_chunks_and_without_a_body_keep_the_connection() -> None:
         (b"SSH-2.0-OpenSSH_9.2\r\n", httpx.RemoteProtocolError),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nok", httpx.RemoteProtocolError),
         (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nok", httpx.RemoteProtocolError),
-        (b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 200 + b"\r\n", httpx.RemoteProtocolError),
+        (b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 20_000 + b"\r\n", httpx.RemoteProtocolError),
         (b"HTTP/1.1 200 OK\r\nX: " + b"y" * 100_000 + b"\r\n\r\n", httpx.RemoteProtocolError),
+        (b"HTTP/1.1 103 Early Hints\r\n\r\n" * 4_000, httpx.RemoteProtocolError),
+        (b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n", httpx.RemoteProtocolError),
+        (b"HTTP/1.1 200 OK\r\nno field\r\nContent-Length: 2\r\n\r\nok", httpx.RemoteProtocolError),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 1\r\n\r\nok", httpx.RemoteProtocolError),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nok\r\n", httpx.RemoteProtocolError),
+        (
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n" + b"X: y\r\n" * 20_000,
+            httpx.RemoteProtocolError,
+        ),
+        (
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + b"1;" + b"y" * 100_000 + b"\r\n.",
+            httpx.RemoteProtocolError,
+        ),
     ],
 )
 def test_half_an_answer_and_none_at_all_are_errors_of_the_server(
@@ -175,6 +190,32 @@ def test_half_an_answer_and_none_at_all_are_errors_of_the_server(
         with pytest.raises(error):
             ask(made, server.url)
         assert ask(made, server.url).content == b"ok"
+
+
+def test_what_a_server_says_before_its_answer_is_passed_over() -> None:
+    early = b"HTTP/1.1 103 Early Hints\r\nLink: </style>\r\n\r\n"
+
+    def in_two(line: socket.socket) -> None:
+        for word in (b"1", b"2"):
+            read_request(line)
+            line.sendall(early)
+            time.sleep(0.05)
+            line.sendall(early + OK.replace(b"ok", word * 2))
+
+    server = Server(in_two)
+    with transport() as made:
+        found = [ask(made, server.url) for _ in range(2)]
+    assert [(response.status_code, response.content) for response in found] == [(200, b"11"), (200, b"22")]
+    assert [list(response.headers) for response in found] == [["content-length"]] * 2
+    assert server.lines == 1
+
+
+@pytest.mark.parametrize("more", [OK, b"?", b"HTTP/1.1"])
+def test_a_connection_on_which_more_comes_than_was_asked_for_is_not_used_again(more: bytes) -> None:
+    server = Server(answers(OK + more), answers(OK.replace(b"ok", b"2.")))
+    with transport() as made:
+        assert [ask(made, server.url).content for _ in range(2)] == [b"ok", b"2."]
+    assert server.lines == 2
 
 
 def test_the_answer_of_a_server_that_takes_no_more_is_read() -> None:
@@ -223,6 +264,49 @@ def test_a_server_that_takes_nothing_and_one_that_says_nothing_are_given_up() ->
         with pytest.raises(httpx.ReadTimeout):
             ask(made, servers[1].url, due=0.2)
     over.set()
+
+
+@pytest.mark.parametrize("body", [b"hell", b"hello!"])
+def test_a_body_that_is_not_as_long_as_it_says_is_not_sent_as_if_it_were(body: bytes) -> None:
+    server = Server(answers(OK), answers(OK))
+    with transport() as made:
+        with pytest.raises(httpx.LocalProtocolError):
+            ask(made, server.url, method="PUT", content=iter([body]), headers={"Content-Length": "5"})
+        assert ask(made, server.url).content == b"ok"
+    assert server.lines == 2
+
+
+def test_what_fails_while_a_body_is_read_is_no_fault_of_the_server() -> None:
+    def broken() -> Iterator[bytes]:
+        yield b"hell"
+        raise OSError(errno.EIO, "the disk has failed")
+
+    server = Server(answers(OK))
+    with transport() as made, pytest.raises(OSError, match="the disk has failed"):
+        ask(made, server.url, method="PUT", content=broken(), headers={"Content-Length": "5"})
+
+
+@pytest.mark.skipif(not socket.has_ipv6, reason="this machine has no IPv6")
+def test_a_server_may_have_an_address_of_six_parts() -> None:
+    server = Server(answers(OK), address="::1")
+    with transport() as made:
+        assert ask(made, server.url.replace("localhost", "[::1]")).content == b"ok"
+
+
+@pytest.mark.parametrize(("url", "place"), [("http://[::1]/", ("::1", 80)), ("https://[::1]/", ("::1", 443))])
+def test_a_server_without_a_port_is_asked_at_that_of_its_scheme(
+    url: str, place: tuple[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[object] = []
+
+    def connect(address: object, timeout: float) -> socket.socket:
+        asked.append(address)
+        raise ConnectionRefusedError
+
+    monkeypatch.setattr(socket, "create_connection", connect)
+    with transport() as made, pytest.raises(httpx.ConnectError):
+        ask(made, url)
+    assert asked == [place]
 
 
 def test_nobody_there_is_told_as_such() -> None:

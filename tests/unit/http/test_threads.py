@@ -65,6 +65,29 @@ def test_who_is_cancelled_ends_when_the_work_has() -> None:
     asyncio.run(cancel())
 
 
+def test_who_is_cancelled_again_and_again_does_so_too() -> None:
+    began, may_end, has_ended = threading.Event(), threading.Event(), threading.Event()
+
+    def work() -> None:
+        began.set()
+        may_end.wait(60)
+        has_ended.set()
+
+    async def cancel() -> None:
+        task = asyncio.create_task(in_thread(work))
+        await asyncio.to_thread(began.wait, 60)
+        for _ in range(5):
+            task.cancel()
+            done, _ = await asyncio.wait((task,), timeout=0.02)
+            assert not done
+        may_end.set()
+        await asyncio.wait((task,), timeout=60)
+        assert task.cancelled()
+        assert has_ended.is_set()
+
+    asyncio.run(cancel())
+
+
 def test_what_was_cancelled_before_it_began_never_begins(monkeypatch: pytest.MonkeyPatch) -> None:
     may_end, called = threading.Event(), list[str]()
 

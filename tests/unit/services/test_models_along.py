@@ -40,7 +40,8 @@ def test_it_comes_to_who_asks_for_it_and_does_not_have_it(world: World, device: 
     assert file_with_offer(device, enough + f"&have={sha256.hex()}") is None
     assert file_with_offer(device, f"&most={len(model) - 1}") is None
     assert file_with_offer(device, "") is None
-    assert device.main.offer(have=None).file == model, "devices ask for it"
+    assert device.main.offer(along=True).file == model, "as devices do"
+    assert device.main.offer().file is None, "signs of life do not ask for it"
 
 
 def test_a_large_one_does_not_come_however_much_is_asked_for(

@@ -282,10 +282,12 @@ class Rounds:
 
     def destroy_ended(self) -> None:
         """Destroy the key and every y of the rounds that have ended since the last call; many files take their time."""
-        while self._over_keys:
-            self._keys.destroy(self._over_keys.pop())
-        files, self._over = self._over, []
+        for number in tuple(self._over_keys):
+            self._keys.destroy(number)
+            self._over_keys.remove(number)  # only now: what a disk refuses is tried again
+        files = tuple(self._over)
         self._files.delete(*files)
+        self._over = [file for file in self._over if file not in files]
 
     def _forget_if_over(self, record: Record) -> None:
         """Once the outcome is stored, the key and every y can go (see ``destroy_ended``)."""

@@ -151,8 +151,10 @@ class AggregatorService:
         """
         with self._work:
             self.copies.compare()
-            self._release()
-            self.rounds.destroy_ended()
+            try:
+                self._release()
+            finally:
+                self.rounds.destroy_ended()
             return self._latest()
 
     def abandon_round(self, reason: str) -> Stored:

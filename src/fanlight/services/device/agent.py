@@ -13,7 +13,6 @@ import asyncio
 import contextlib
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import structlog
@@ -37,6 +36,7 @@ from fanlight.services.device import knocks
 from fanlight.services.device.deliveries import Deliveries
 from fanlight.services.device.membership import Membership
 from fanlight.services.device.rounds import OTHER_MODEL, Rounds
+from fanlight.services.device.signs_of_life import SignsOfLife
 from fanlight.services.device.steps import KNOCK_S, Steps
 from fanlight.services.http.backoff import Backoff
 from fanlight.services.http.jobs import Job
@@ -45,7 +45,6 @@ from fanlight.services.http.wire import AsyncWire
 
 log = structlog.get_logger(__name__)
 
-_SIGN_OF_LIFE_S = 5.0
 _SOON_S = 0.02
 """What takes no longer is waited for: the round waits for the answer, and nothing else does."""
 _LOOK_S = 5.0
@@ -113,8 +112,7 @@ class Agent:
         self._stopping = threading.Event()
         self._wake: Callable[[], object] = lambda: None
         self._thread = threading.Thread(target=self._run, name="fanlight-agent", daemon=True)
-        # one thread for all turns: to start one anew is waited for, and a round waits for that
-        self._asking = ThreadPoolExecutor(1, thread_name_prefix="fanlight-sign-of-life")
+        self._signs_of_life = SignsOfLife(lambda: self._rounds.main.offer(self._rounds.offers.have))
 
     def start(self) -> None:
         """Start the thread."""
@@ -127,14 +125,13 @@ class Agent:
             self._wake()
         if self._thread.is_alive():
             self._thread.join(timeout_s)
-        self._asking.shutdown(wait=False)
 
     def refresh(self) -> None:
         """Take main's present offer now, so that a step by hand sees the newest model; without an answer, go on."""
         if not self._membership.is_enrolled("main") or self._has_left:
             return
         try:
-            self._rounds.offers.take(self._rounds.main.offer(self._rounds.offers.have))
+            self._rounds.offers.take(self._rounds.main.offer(self._rounds.offers.have, along=True))
             self._rounds.settle_time()
         except RemoteError as error:
             self._note(error)
@@ -187,7 +184,7 @@ class Agent:
         if self._stopping.is_set() or self._has_left:
             return
         self.connected_at = int(self._clock())
-        with self._signs_of_life():
+        with self._signs_of_life:
             self._follow(offer)
 
     def _follow(self, offer: Offer) -> None:
@@ -340,25 +337,6 @@ class Agent:
             ended = self._steps.jobs.wait(job.id, _LOOK_S)
         if ended.state == "failed" and ended.problem and not self._stopping.is_set():
             raise _as_error(ended.problem)
-
-    @contextlib.contextmanager
-    def _signs_of_life(self) -> Iterator[None]:
-        """Ask main now and then: it takes a device that is silent for long for one that is away.
-
-        Training takes long, and so do models and reports on a slow line.
-        """
-        done = threading.Event()
-
-        def ask() -> None:
-            while not (done.wait(_SIGN_OF_LIFE_S) or self._stopping.is_set()):
-                with contextlib.suppress(FanlightError):
-                    self._rounds.main.offer(self._rounds.offers.have)
-
-        self._asking.submit(ask)
-        try:
-            yield
-        finally:
-            done.set()
 
     def _note(self, error: Exception) -> float:
         """Remember what went wrong; seconds to wait before the next try."""

@@ -60,7 +60,9 @@ class MainClient(Server):
 
     trust: Trust
 
-    async def poll_offer(self, line: AsyncWire, after: int, wait_s: float, have: bytes | None = None) -> Offer:
+    async def poll_offer(
+        self, line: AsyncWire, after: int, wait_s: float, have: bytes | None = None, *, along: bool = True
+    ) -> Offer:
         """What main has for this device, as soon as it is another version than ``after``.
 
         Args:
@@ -68,17 +70,18 @@ class MainClient(Server):
             after: the version that is known.
             wait_s: longest wait, seconds.
             have: SHA-256 of the model that this device has fetched and verified, if it has one.
+            along: may the file of another model come with the offer?
 
         Raises:
             NotAuthentic: not signed by this federation's main server.
             RemoteError: see ``Remote.send``.
         """
-        params = {"after": str(after), "wait": f"{wait_s:g}"} | _about_model(have)
+        params = {"after": str(after), "wait": f"{wait_s:g}"} | _about_model(have, along=along)
         return self._read_offer(await self.remote.poll(line, f"{PREFIX}/offer", params, wait_s))
 
-    def offer(self, have: bytes | None = None) -> Offer:
+    def offer(self, have: bytes | None = None, *, along: bool = False) -> Offer:
         """What main has for this device now; arguments and errors as in ``poll_offer``."""
-        query = urlencode({"after": "0", "wait": "0"} | _about_model(have))
+        query = urlencode({"after": "0", "wait": "0"} | _about_model(have, along=along))
         return self._read_offer(self.remote.send("GET", f"{PREFIX}/offer?{query}", headers={}, timeout=_AT_ONCE))
 
     def model(self, sha256: bytes, begun: Unfinished) -> memoryview:
@@ -198,6 +201,6 @@ def _offset(headers: Mapping[str, str], size: int) -> int:
     return int(text)
 
 
-def _about_model(have: bytes | None) -> dict[str, str]:
-    """Which one is here, and that another one may come along."""
-    return {"most": str(ALONG_BYTES)} | ({} if have is None else {"have": have.hex()})
+def _about_model(have: bytes | None, *, along: bool) -> dict[str, str]:
+    """Which one is here, and whether another one may come along."""
+    return ({"most": str(ALONG_BYTES)} if along else {}) | ({"have": have.hex()} if have is not None else {})

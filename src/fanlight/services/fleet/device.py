@@ -135,9 +135,9 @@ class SimulatedDevice:
         """A server does not know it: join again, which changes nothing where it is known."""
         self.diary.enrol(done=False)
 
-    async def poll(self, line: AsyncWire, after: int, wait_s: float) -> Offer:
+    async def poll(self, line: AsyncWire, after: int, wait_s: float, *, along: bool = True) -> Offer:
         """What main has for it; see ``MainClient.poll_offer``."""
-        return await self.main.poll_offer(line, after, wait_s, self.have)
+        return await self.main.poll_offer(line, after, wait_s, self.have, along=along)
 
     def is_at_rest(self, offer: Offer | None) -> bool:
         """Has it nothing to send, and no report whose round may be over?"""

@@ -156,7 +156,7 @@ class Fleet:
             await asyncio.wait([turn], timeout=_SIGN_OF_LIFE_S)
             if not turn.done():
                 with suppress(RemoteError):
-                    await device.poll(line, 0, 0.0)
+                    await device.poll(line, 0, 0.0, along=False)
         turn.result()
 
     def _in_pool(self, do: Callable[..., None], *arguments: object) -> asyncio.Future[None]:

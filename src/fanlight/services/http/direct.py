@@ -1,30 +1,37 @@
-"""What carries requests to one server: the standard library's client, over connections that are kept.
+"""What carries requests to one server: a connection, kept for the next request, and httptools to read what comes.
 
-httpx's own transport makes each request and each answer three times over (as its own, as httpcore's and as h11's): a
-small message took twice as long as here (``docs/adr/0039-http-client.md``). What goes in and comes out is httpx's all
-the same, so whoever asks does not see the difference.
+httpx's own transport makes each request and each answer three times over (as its own, as httpcore's and as h11's), in
+Python: a small message took twice as long as here (``docs/adr/0039-http-client.md``). What goes in and comes out is
+httpx's all the same. The parser is the one that our servers use: llhttp, as strict as h11, in C.
 """
 
 from __future__ import annotations
 
 import itertools
+import re
 import select
+import socket
 import ssl
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
 from typing import Final, TypeAlias
 
+import httptools
 import httpx
 
-_PIECE: Final = 1 << 16
 MOST_IDLE: Final = 20
 IDLE_S: Final = 3.0
 """Idle connections are given up before servers do that, after five seconds: one that has much to do would close a line
 on which it has not read yet that it is asked something."""
+_PIECE: Final = 1 << 16
+_BESIDE: Final = 1 << 16
+"""So much may come that is no body: status, fields, and what is between chunks, as long as these are mostly longer."""
+_NO_FIELD: Final = re.compile(rb"[\r\n\0]")
+_PORTS: Final = {"http": 80, "https": 443}
 SocketOptions: TypeAlias = Iterable[tuple[int, int, int]]
-Server: TypeAlias = tuple[str, str, int | None]
+Server: TypeAlias = tuple[str, str, int]
 """Scheme, host and port."""
 
 
@@ -40,9 +47,11 @@ class DirectTransport(httpx.BaseTransport):
     """
 
     def __init__(self, certificates: ssl.SSLContext, socket_options: SocketOptions) -> None:
+        certificates.set_alpn_protocols(["http/1.1"])
         self._certificates = certificates
-        self._socket_options = tuple(socket_options)
-        self._idle: list[tuple[HTTPConnection, Server, float]] = []
+        self._socket_options = ((socket.IPPROTO_TCP, socket.TCP_NODELAY, 1), *socket_options)
+        self._idle: list[tuple[socket.socket, Server, float]] = []
+        self._closed = False
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request; its answer, whose body comes as it is read.
@@ -50,112 +59,193 @@ class DirectTransport(httpx.BaseTransport):
         Raises:
             httpx.TransportError: it cannot be sent, or no answer comes.
         """
-        due = request.extensions["timeout"]
-        server = (request.url.scheme, request.url.raw_host.decode(), request.url.port)
+        due, url = request.extensions["timeout"], request.url
+        server = (url.scheme, url.raw_host.decode("ascii"), url.port or _PORTS[url.scheme])
         line = self._kept(server) or self._connect(server, due["connect"])
-        socket = line.sock
         try:
             is_sent = _send(line, request, due["write"])
-            answer = _receive(line, due["read"])
+            line.settimeout(due["read"])
+            answer = _Answer(line)
+            answer.read_head()
         except BaseException:
             line.close()
             raise
 
-        def over(is_read: bool) -> None:
-            if is_sent and is_read and not answer.will_close:
-                self._keep(line, server)
+        def over() -> None:
+            if is_sent and answer.is_last_word and not self._closed and len(self._idle) < MOST_IDLE:
+                self._idle.append((line, server, time.monotonic()))
             else:
                 line.close()
 
         return httpx.Response(
-            answer.status,
-            headers=[(name.encode("latin-1"), value.encode("latin-1")) for name, value in answer.getheaders()],
-            stream=_Body(answer, over),
-            extensions={"socket": socket},
+            answer.status, headers=answer.fields, stream=_Body(answer, over), extensions={"socket": line}
         )
 
     def close(self) -> None:
-        """Close all connections that nobody uses."""
+        """Close all connections that nobody uses, and the others when they are used no more."""
+        self._closed = True
         while self._idle:
             self._idle.pop()[0].close()
 
-    def _keep(self, line: HTTPConnection, server: Server) -> None:
-        if len(self._idle) < MOST_IDLE:
-            self._idle.append((line, server, time.monotonic()))
-        else:
-            line.close()
-
-    def _kept(self, server: Server) -> HTTPConnection | None:
+    def _kept(self, server: Server) -> socket.socket | None:
         """A connection to ``server`` that was kept, and that it has not closed since."""
         while self._idle:
             try:
                 line, where, since = self._idle.pop()
             except IndexError:  # another thread was faster
                 return None
-            if where == server and time.monotonic() - since < IDLE_S and not _has_ended(line):
+            if where == server and time.monotonic() - since < IDLE_S and not _has_news(line):
                 return line
             line.close()
         return None
 
-    def _connect(self, server: Server, due_s: float | None) -> HTTPConnection:
+    def _connect(self, server: Server, due_s: float | None) -> socket.socket:
         scheme, host, port = server
-        if scheme == "https":
-            line: HTTPConnection = HTTPSConnection(host, port, timeout=due_s, context=self._certificates)
-        else:
-            line = HTTPConnection(host, port, timeout=due_s)
-        try:
-            with _told_as(httpx.ConnectTimeout, httpx.ConnectError):
-                line.connect()
+        with _told_as(httpx.ConnectTimeout, httpx.ConnectError):
+            line = socket.create_connection((host, port), due_s)
+            try:
                 for level, option, value in self._socket_options:
-                    line.sock.setsockopt(level, option, value)
-        except BaseException:
-            line.close()
-            raise
-        return line
+                    line.setsockopt(level, option, value)
+                return self._certificates.wrap_socket(line, server_hostname=host) if scheme == "https" else line
+            except BaseException:
+                line.close()
+                raise
+
+
+class _Answer:
+    """What comes over a connection after a request, up to the end of its answer; httptools calls ``on_…``.
+
+    Attributes:
+        status, fields: of the answer, once ``read_head`` has returned.
+    """
+
+    def __init__(self, line: socket.socket) -> None:
+        self.status = 0
+        self.fields: list[tuple[bytes, bytes]] = []
+        self._line = line
+        self._parser = httptools.HttpResponseParser(self)
+        self._pieces: deque[bytes] = deque()
+        self._beside = 0
+        self._has_head = self._has_end = self._has_more = self._ends_with_line = False
+
+    @property
+    def is_last_word(self) -> bool:
+        """Has all of it come, nothing behind it, and may the connection be used again?"""
+        return self._has_end and not (self._has_more or self._ends_with_line)
+
+    def read_head(self) -> None:
+        """Read until the answer's fields are there.
+
+        Raises:
+            httpx.ReadTimeout, httpx.ReadError, httpx.RemoteProtocolError: they never are.
+        """
+        while not self._has_head:
+            self._read()
+
+    def body(self) -> Iterator[bytes]:
+        """The body, as it comes; errors as in ``read_head``."""
+        while self._pieces or not self._has_end:
+            if self._pieces:
+                yield self._pieces.popleft()
+            else:
+                self._read()
+
+    def _read(self) -> None:
+        with _told_as(httpx.ReadTimeout, httpx.ReadError):
+            data = self._line.recv(_PIECE)
+        if not data:
+            if not self._has_head:
+                raise httpx.RemoteProtocolError("the server has closed the connection without an answer")
+            if not self._ends_with_line:
+                raise httpx.RemoteProtocolError("the server has closed the connection before the end of its answer")
+            self._has_end = True
+            return
+        self._beside += len(data)
+        try:
+            self._parser.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
+            self._has_more = True
+            if not self._has_end:
+                raise httpx.RemoteProtocolError(f"the server's answer is none: {error}") from error
+        if self._beside > _BESIDE:
+            raise httpx.RemoteProtocolError("the server's answer has too much beside its body")
+
+    def on_message_begin(self) -> None:
+        """An informational answer, the answer, or one that nobody has asked for."""
+        if self._has_end:
+            self._has_more = True
+        else:
+            self.fields = []
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A field."""
+        if not self._has_head:
+            self.fields.append((name, value))
+
+    def on_headers_complete(self) -> None:
+        """All fields."""
+        status = self._parser.get_status_code()
+        if status >= 200 and not self._has_head:
+            self.status, self._has_head = status, True
+            names = {name.lower() for name, _ in self.fields}
+            bounded = status in (204, 304) or not names.isdisjoint((b"content-length", b"transfer-encoding"))
+            self._ends_with_line = not bounded
+
+    def on_body(self, body: bytes) -> None:
+        """A piece of the body."""
+        if not self._has_end:
+            self._beside = max(0, self._beside - 2 * len(body))
+            self._pieces.append(body)
+
+    def on_message_complete(self) -> None:
+        """The end of an answer."""
+        if self._has_head and not self._has_end:
+            self._has_end = True
+            self._has_more = not self._parser.should_keep_alive()
 
 
 class _Body(httpx.SyncByteStream):
-    """The body of an answer as it comes; ``over`` hears whether all of it was read."""
+    """The body of an answer; ``over`` is called when nobody reads on."""
 
-    def __init__(self, answer: HTTPResponse, over: Callable[[bool], None]) -> None:
+    def __init__(self, answer: _Answer, over: Callable[[], None]) -> None:
         self._answer = answer
         self._over = over
 
     def __iter__(self) -> Iterator[bytes]:
-        with _told_as(httpx.ReadTimeout, httpx.ReadError):
-            while piece := self._answer.read1(_PIECE):
-                yield piece
-        if self._answer.length:
-            raise httpx.RemoteProtocolError("the server has closed the connection before the end of its answer")
+        return self._answer.body()
 
     def close(self) -> None:
-        is_read = self._answer.length == 0 or (self._answer.chunked and self._answer.isclosed())
-        self._answer.close()
-        self._over(is_read)
+        self._over()
 
 
-def _has_ended(line: HTTPConnection) -> bool:
-    """Has the server closed a connection on which it is asked nothing?"""
+def _has_news(line: socket.socket) -> bool:
+    """On a connection on which nothing was asked, that can only be its end."""
     poll = select.poll()
-    poll.register(line.sock, select.POLLIN)
+    poll.register(line, select.POLLIN)
     return bool(poll.poll(0))
 
 
-def _send(line: HTTPConnection, request: httpx.Request, due_s: float | None) -> bool:
+def _send(line: socket.socket, request: httpx.Request, due_s: float | None) -> bool:
     """False: the server has closed the connection before all was sent; it may have answered before."""
+    line.settimeout(due_s)
+    waiting = bytearray(_head(request))
+    for piece in _pieces(request):
+        if len(waiting) + len(piece) > _PIECE:
+            if not (_sent(line, waiting) and _sent(line, piece)):
+                return False
+            waiting.clear()
+        else:
+            waiting += piece
+    return _sent(line, waiting)
+
+
+def _sent(line: socket.socket, data: bytes | bytearray) -> bool:
+    """One send after the other, each in its own time: ``sendall`` would have to end within that of one."""
     try:
-        line.putrequest(request.method, request.url.raw_path.decode("ascii"), skip_host=True, skip_accept_encoding=True)
-        for name, value in request.headers.raw:
-            line.putheader(name, value)
-    except ValueError as error:  # a character that has no place in a request
-        raise httpx.LocalProtocolError(str(error)) from error
-    line.sock.settimeout(due_s)
-    try:
-        line.endheaders()
-        for piece in _pieces(request):
-            rest = memoryview(piece)
-            while rest:  # one send at a time, for ``sendall`` would have to end within the time of one
-                rest = rest[line.sock.send(rest) :]
+        with memoryview(data) as view:
+            at = 0
+            while at < len(view):
+                at += line.send(view[at:])
     except TimeoutError as error:
         raise httpx.WriteTimeout("the server takes no more") from error
     except OSError:
@@ -163,29 +253,42 @@ def _send(line: HTTPConnection, request: httpx.Request, due_s: float | None) -> 
     return True
 
 
-def _pieces(request: httpx.Request) -> Iterable[bytes]:
-    """The body, in chunks if its length is not known before (RFC 9112, section 7.1)."""
+def _head(request: httpx.Request) -> bytes:
+    words = [request.method.encode("ascii"), request.url.raw_path]
+    fields = request.headers.raw
+    if _NO_FIELD.search(b"".join([*words, *itertools.chain(*fields)])):
+        raise httpx.LocalProtocolError("a field of the request has a line break in it")
+    lines = [b"%b: %b" % field for field in fields]
+    return b"%b HTTP/1.1\r\n%b\r\n\r\n" % (b" ".join(words), b"\r\n".join(lines))
+
+
+def _pieces(request: httpx.Request) -> Iterator[bytes]:
+    """The body; in chunks if its length is not known before (RFC 9112, section 7.1).
+
+    Raises:
+        httpx.LocalProtocolError: it is not as long as the request says.
+    """
     assert isinstance(request.stream, httpx.SyncByteStream)
-    if "transfer-encoding" not in request.headers:
-        return request.stream
-    chunks = (b"%x\r\n%b\r\n" % (len(piece), piece) for piece in request.stream if piece)
-    return itertools.chain(chunks, [b"0\r\n\r\n"])
-
-
-def _receive(line: HTTPConnection, due_s: float | None) -> HTTPResponse:
-    line.sock.settimeout(due_s)
-    with _told_as(httpx.ReadTimeout, httpx.ReadError):
-        return line.getresponse()
+    if "transfer-encoding" in request.headers:
+        yield from (b"%x\r\n%b\r\n" % (len(piece), piece) for piece in request.stream if piece)
+        yield b"0\r\n\r\n"
+        return
+    left = int(request.headers.get("content-length", 0))
+    for piece in request.stream:
+        left -= len(piece)
+        if left < 0:
+            break
+        yield piece
+    if left:
+        raise httpx.LocalProtocolError("a request's body is not as long as it says")
 
 
 @contextmanager
 def _told_as(late: type[httpx.TransportError], broken: type[httpx.TransportError]) -> Iterator[None]:
-    """What the standard library raises, as httpx would."""
+    """What the operating system says, as httpx would."""
     try:
         yield
     except TimeoutError as error:
         raise late(str(error) or "timed out") from error
-    except HTTPException as error:
-        raise httpx.RemoteProtocolError(str(error) or type(error).__name__) from error
-    except OSError as error:
+    except (OSError, UnicodeError) as error:  # the latter: a name that cannot be one of a host
         raise broken(str(error)) from error

@@ -39,10 +39,18 @@ async def in_thread(do: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         await ended
     except asyncio.CancelledError:
         if not work.cancel():
-            with suppress(Exception):  # whoever it was for has gone
-                await asyncio.wrap_future(work)
+            await _end_of(work)  # what it brings is of no interest: whoever it was for has gone
         raise
     return work.result()
+
+
+async def _end_of(work: Future[R]) -> None:
+    """Wait for it, however often the caller is cancelled."""
+    ended = asyncio.wrap_future(work)
+    while not ended.done():
+        with suppress(asyncio.CancelledError):
+            await asyncio.wait((ended,))
+    ended.exception()
 
 
 def _wake(ended: asyncio.Future[None]) -> None:

@@ -52,6 +52,7 @@ class Offers:
         self._signed = functools.lru_cache(maxsize=_LATELY)(self._sign)
         self._opened = functools.lru_cache(maxsize=1)(self._read)
         self._now = functools.lru_cache(maxsize=1)(self._read_now)
+        self._file = functools.lru_cache(maxsize=1)(self._read_file)
 
     def to(self, device: bytes, have: bytes | None = None, most: int = 0) -> bytes:
         """The signed offer for a device; the file of another model than ``have`` comes along up to ``most`` bytes."""
@@ -80,14 +81,14 @@ class Offers:
             invitation=invite(identity.private, said.mh, said.invited) if said.mh and said.invited else None,
             pause_s=said.pause_s or None,
             collection=said.collection,
-            file=self._file(said.model) if said.along else None,
+            file=self._file(said.model.sha256) if said.along else None,
         )
         return signing.sign(identity.private, OFFER, message.encode()).encode()
 
-    def _file(self, model: Version) -> bytes | None:
-        """None if it cannot be read, which whoever asks for it is told."""
+    def _read_file(self, sha256: bytes) -> bytes | None:
+        """A small one, in memory if it was made here. None if it cannot be read, as who asks for it is told."""
         try:
-            return self._service.model(model.sha256)
+            return self._service.model(sha256)
         except (NotFound, StorageError):
             return None
 

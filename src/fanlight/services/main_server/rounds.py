@@ -13,11 +13,12 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple
 
 import numpy as np
+import structlog
 from numpy.typing import NDArray
 from sqlalchemy import Connection, bindparam, insert, select
 
 from fanlight.core.segments import layout_words
-from fanlight.errors import Conflict, NotFound
+from fanlight.errors import Conflict, NotFound, StorageError
 from fanlight.protocol.catching_up import RESTORED, main_catches_up, main_words
 from fanlight.protocol.closing import (
     CLOSE_LIMIT,
@@ -57,6 +58,8 @@ from fanlight.services.server.round_keys import RoundKeys
 from fanlight.storage.database import Database
 from fanlight.storage.statements import Statement
 from fanlight.storage.tables.main import beacons
+
+log = structlog.get_logger(__name__)
 
 _REPORT_ID: Final = Statement(
     select(beacons.c.report_id).where(beacons.c.mh == bindparam("wanted"), beacons.c.dev == bindparam("device"))
@@ -241,9 +244,17 @@ class Rounds:
         return step.reply
 
     def destroy_spent_keys(self) -> None:
-        """Destroy the keys of rounds that were released: right after the aggregator has its answer, for it waits."""
-        while self._spent:
-            self._keys.destroy(self._spent.pop())
+        """Destroy the keys of rounds that were released: right after the aggregator has its answer, for it waits.
+
+        What the disk refuses is tried again after the next release, and at the next start.
+        """
+        for number in tuple(self._spent):
+            try:
+                self._keys.destroy(number)
+            except StorageError as error:
+                log.warning("a round's key could not be destroyed", round=number, problem=error.message)
+            else:
+                self._spent.remove(number)
 
     def most_words(self) -> int:
         """Words in the longest sums that may be released now: of the newest round, or again of the one before."""
