@@ -7,6 +7,7 @@ requests: two servers may share a host, so ``authorities_of`` says under which n
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Awaitable, Collection
 from urllib.parse import urlsplit
 
@@ -26,6 +27,7 @@ def host_name(authority: str) -> str:
     return authority.partition(":")[0].lower()
 
 
+@functools.lru_cache(maxsize=16)
 def authority_of(url: str) -> str:
     """The ``@authority`` of an absolute URL: host in lower case, and the port unless it is the scheme's own.
 

@@ -6,6 +6,7 @@ form, since an access log quotes the address of a login link.
 
 from __future__ import annotations
 
+import functools
 import logging
 import re
 import sys
@@ -96,8 +97,14 @@ def _renderers(json: bool) -> list[Processor]:
     return [*shared, keep_to_the_line, console]
 
 
+@functools.lru_cache(maxsize=256)
+def _is_secret(key: str) -> bool:
+    """By its name; there are few of them, and each line has several."""
+    return _SECRET_KEY.search(key) is not None
+
+
 def _clean(key: str, value: Any) -> Any:
-    if _SECRET_KEY.search(key):
+    if _is_secret(key):
         return DROPPED
     if isinstance(value, str):
         return _SECRET_IN_TEXT.sub(lambda found: f"{found[1] or found[2]}{DROPPED}", value)
