@@ -15,7 +15,9 @@ import httpcore
 import httpx
 
 from fanlight.services.http import remote
-from fanlight.services.http.wire import Wire
+from fanlight.services.http.direct import DirectTransport, Server
+from fanlight.services.http.silence import SOCKET_OPTIONS
+from fanlight.services.http.wire import Wire, certificates
 
 HOST = "127.0.0.1"
 
@@ -125,12 +127,15 @@ class CuttingProxy:
         return line.silent
 
 
-class _Detour(httpcore.SyncBackend):
+class _Detour(DirectTransport):
+    """The transport as it is, to another port; names and signatures stay right."""
+
     def __init__(self, port: int) -> None:
+        super().__init__(certificates(trust_env=False), SOCKET_OPTIONS)
         self._port = port
 
-    def connect_tcp(self, host: str, port: int, *arguments: Any, **options: Any) -> httpcore.NetworkStream:
-        return super().connect_tcp(HOST, self._port, *arguments, **options)
+    def _connect(self, server: Server, due_s: float | None) -> socket.socket:
+        return super()._connect((server[0], HOST, self._port), due_s)
 
 
 @contextlib.contextmanager
@@ -138,8 +143,7 @@ def cut(wire: Wire, target: int, cuts: Sequence[int] = (), *, swallows: Sequence
     """Send what goes over ``wire`` to its server, on the port ``target``, through a line that breaks or dies."""
     proxy = CuttingProxy(target, cuts, swallows=swallows)
     proxy.start()
-    transport = httpx.HTTPTransport()
-    transport._pool = httpcore.ConnectionPool(network_backend=_Detour(proxy.port))  # names and signatures stay right
+    transport = _Detour(proxy.port)
     before, wire.transport = wire.transport, transport
     try:
         yield proxy
