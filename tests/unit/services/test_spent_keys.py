@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -57,3 +60,33 @@ def test_mains_goes_at_the_next_try_if_the_disk_refuses(world: World, monkeypatc
     monkeypatch.setattr(rounds._keys, "destroy", destroy)
     rounds.destroy_spent_keys()
     assert "round-1.key" not in keys(world, "main")
+
+
+@pytest.mark.parametrize("role", ["main", "aggregator"])
+def test_two_who_come_to_it_at_once_do_not_get_in_each_others_way(
+    role: str, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.aggregator.service.stop(60)
+    numbers, at_once = range(100, 103), threading.Barrier(2, timeout=0.2)
+    if role == "main":
+        main = world.main.service.rounds
+        keys_, over, destroy = main._keys, main._spent, main.destroy_spent_keys
+    else:
+        aggregator = world.aggregator.service.rounds
+        keys_, over, destroy = aggregator._keys, aggregator._over_keys, aggregator.destroy_ended
+    for number in numbers:
+        keys_.store(number, keys_.fresh())
+        over.append(number)
+    real = keys_.destroy
+
+    def slowly(number: int) -> None:
+        with suppress(threading.BrokenBarrierError):
+            at_once.wait()
+        real(number)
+
+    monkeypatch.setattr(keys_, "destroy", slowly)
+    with ThreadPoolExecutor(2) as both:
+        for done in [both.submit(destroy) for _ in range(2)]:
+            done.result(60)
+    assert over == []
+    assert not keys(world, role) & {f"round-{number}.key" for number in numbers}

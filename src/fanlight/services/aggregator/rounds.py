@@ -63,6 +63,7 @@ class Rounds:
         self._clock = clock
         self._over: list[str] = []  # files of rounds that have ended
         self._over_keys: list[int] = []  # numbers of these rounds
+        self._destroying = threading.Lock()  # main's orders and the operator's buttons may both come to it
         self._random_bytes = random_bytes
         self.journal = RoundJournal(clock)
         self._newest: Stored | None = None
@@ -282,12 +283,14 @@ class Rounds:
 
     def destroy_ended(self) -> None:
         """Destroy the key and every y of the rounds that have ended since the last call; many files take their time."""
-        for number in tuple(self._over_keys):
-            self._keys.destroy(number)
-            self._over_keys.remove(number)  # only now: what a disk refuses is tried again
-        files = tuple(self._over)
-        self._files.delete(*files)
-        self._over = [file for file in self._over if file not in files]
+        with self._destroying:
+            for number in tuple(self._over_keys):
+                self._keys.destroy(number)
+                self._over_keys.remove(number)  # only now: what a disk refuses is tried again
+            files = tuple(self._over)
+            self._files.delete(*files)
+            for file in files:
+                self._over.remove(file)
 
     def _forget_if_over(self, record: Record) -> None:
         """Once the outcome is stored, the key and every y can go (see ``destroy_ended``)."""

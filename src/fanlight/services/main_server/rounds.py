@@ -117,6 +117,7 @@ class Rounds:
         self.journal = RoundJournal(clock)
         self._computing = threading.Lock()
         self._spent: list[int] = []  # numbers of rounds whose keys have done their work
+        self._destroying = threading.Lock()
 
     def countersign(self, data: bytes) -> Opened:
         """The aggregator has signed the manifest.
@@ -248,13 +249,14 @@ class Rounds:
 
         What the disk refuses is tried again after the next release, and at the next start.
         """
-        for number in tuple(self._spent):
-            try:
-                self._keys.destroy(number)
-            except StorageError as error:
-                log.warning("a round's key could not be destroyed", round=number, problem=error.message)
-            else:
-                self._spent.remove(number)
+        with self._destroying:
+            for number in tuple(self._spent):
+                try:
+                    self._keys.destroy(number)
+                except StorageError as error:
+                    log.warning("a round's key could not be destroyed", round=number, problem=error.message)
+                else:
+                    self._spent.remove(number)
 
     def most_words(self) -> int:
         """Words in the longest sums that may be released now: of the newest round, or again of the one before."""
