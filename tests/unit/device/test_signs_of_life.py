@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 
 import pytest
+from structlog.testing import capture_logs
 
 from fanlight.errors import Unreachable
 from fanlight.services.device import signs_of_life
@@ -74,7 +75,7 @@ def test_none_is_given_outside() -> None:
     assert len(threads) == count
 
 
-def test_what_nobody_expects_is_told_and_the_next_one_is_given(caplog: pytest.LogCaptureFixture) -> None:
+def test_what_nobody_expects_is_told_and_the_next_one_is_given() -> None:
     twice, calls = threading.Event(), list[int]()
 
     def give() -> None:
@@ -83,5 +84,6 @@ def test_what_nobody_expects_is_told_and_the_next_one_is_given(caplog: pytest.Lo
             twice.set()
         raise RuntimeError("a fault of the program")
 
-    with SignsOfLife(give):
+    with capture_logs() as lines, SignsOfLife(give):
         assert twice.wait(60)
+    assert lines[0]["event"] == "no sign of life could be given"

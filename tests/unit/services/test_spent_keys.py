@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -70,13 +70,16 @@ def test_two_who_come_to_it_at_once_do_not_get_in_each_others_way(
     numbers, at_once = range(100, 103), threading.Barrier(2, timeout=0.2)
     if role == "main":
         main = world.main.service.rounds
-        keys_, over, destroy = main._keys, main._spent, main.destroy_spent_keys
+        keys_, destroy = main._keys, main.destroy_spent_keys
+        main._spent += numbers
+        over: Sequence[object] = main._spent
     else:
         aggregator = world.aggregator.service.rounds
-        keys_, over, destroy = aggregator._keys, aggregator._over_keys, aggregator.destroy_ended
+        keys_, destroy = aggregator._keys, aggregator.destroy_ended
+        aggregator._over += [(number, []) for number in numbers]
+        over = aggregator._over
     for number in numbers:
         keys_.store(number, keys_.fresh())
-        over.append(number)
     real = keys_.destroy
 
     def slowly(number: int) -> None:
@@ -88,5 +91,5 @@ def test_two_who_come_to_it_at_once_do_not_get_in_each_others_way(
     with ThreadPoolExecutor(2) as both:
         for done in [both.submit(destroy) for _ in range(2)]:
             done.result(60)
-    assert over == []
+    assert not over
     assert not keys(world, role) & {f"round-{number}.key" for number in numbers}

@@ -61,8 +61,7 @@ class Rounds:
         self._sums = MaskedSums(files, keys)
         self._machine = machine
         self._clock = clock
-        self._over: list[str] = []  # files of rounds that have ended
-        self._over_keys: list[int] = []  # numbers of these rounds
+        self._over: list[tuple[int, list[str]]] = []  # rounds that have ended, and their files
         self._destroying = threading.Lock()  # main's orders and the operator's buttons may both come to it
         self._random_bytes = random_bytes
         self.journal = RoundJournal(clock)
@@ -284,21 +283,18 @@ class Rounds:
     def destroy_ended(self) -> None:
         """Destroy the key and every y of the rounds that have ended since the last call; many files take their time."""
         with self._destroying:
-            for number in tuple(self._over_keys):
+            while self._over:
+                number, files = self._over[0]
                 self._keys.destroy(number)
-                self._over_keys.remove(number)  # only now: what a disk refuses is tried again
-            files = tuple(self._over)
-            self._files.delete(*files)
-            for file in files:
-                self._over.remove(file)
+                self._files.delete(*files)
+                self._over.pop(0)  # only now: what a disk refuses is tried again
 
     def _forget_if_over(self, record: Record) -> None:
         """Once the outcome is stored, the key and every y can go (see ``destroy_ended``)."""
         if record.at not in TERMINAL:
             return
-        self._over_keys.append(record.number)
         with self._database.reading() as tx:
-            self._over += [*held_reports.files(tx, record.mh), sum_file(record)]
+            self._over.append((record.number, [*held_reports.files(tx, record.mh), sum_file(record)]))
         self._files.give_up_all()
 
     def _say(self, before: Record, after: Record, **facts: object) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -23,6 +22,7 @@ from fanlight.services.http.metrics import metrics_token
 from fanlight.services.http.sessions import OwnerSessions
 from fanlight.services.http.signing_in import announce_login
 from fanlight.services.http.stopping import on_stop_signal
+from fanlight.services.http.threads import in_thread
 
 log = structlog.get_logger(__name__)
 
@@ -60,7 +60,7 @@ def create_app(
             with on_stop_signal(role.pages.close), known_address(settings.state, settings.host, settings.port):
                 yield
         finally:
-            await asyncio.to_thread(role.stop)
+            await in_thread(role.stop)
 
     app = new_application(
         f"Fanlight device {role.name}",

@@ -29,14 +29,13 @@ class SignsOfLife:
     def __init__(self, give: Callable[[], object]) -> None:
         self._give = give
         self._changed = threading.Condition()
-        self._block = 0
-        self._is_inside = self._is_giving = False
+        self._block: object | None = None
+        self._is_giving = False
         self._thread: threading.Thread | None = None
 
     def __enter__(self) -> None:
         with self._changed:
-            self._block += 1
-            self._is_inside = True
+            self._block = object()
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="fanlight-signs-of-life", daemon=True)
                 self._thread.start()
@@ -46,15 +45,18 @@ class SignsOfLife:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         with self._changed:
-            self._is_inside = False
+            self._block = None
             self._changed.wait_for(lambda: not self._is_giving)
+
+    def _lasts(self, block: object | None) -> bool:
+        """Wait for another block than this one; did it last so long that a sign is due?"""
+        has_changed = self._changed.wait_for(lambda: self._block is not block, None if block is None else EVERY_S)
+        return not has_changed
 
     def _run(self) -> None:
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._is_inside)
-                block = self._block
-                if self._changed.wait_for(lambda: self._block != block, EVERY_S) or not self._is_inside:  # noqa: B023
+                if not self._lasts(self._block):
                     continue
                 self._is_giving = True
             try:

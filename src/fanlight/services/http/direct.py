@@ -27,7 +27,7 @@ IDLE_S: Final = 3.0
 on which it has not read yet that it is asked something."""
 _PIECE: Final = 1 << 16
 _BESIDE: Final = 1 << 16
-"""So much may come that is no body: status, fields, and what is between chunks, as long as these are mostly longer."""
+"""So much may come that is no body: status, fields, trailers; between chunks, more only if the chunks are longer."""
 _NO_FIELD: Final = re.compile(rb"[\r\n\0]")
 _PORTS: Final = {"http": 80, "https": 443}
 SocketOptions: TypeAlias = Iterable[tuple[int, int, int]]
