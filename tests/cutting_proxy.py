@@ -11,10 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 from unittest import mock
 
-import httpcore
-import httpx
-
-from fanlight.services.http import remote
+from fanlight.services.http import wire
 from fanlight.services.http.direct import DirectTransport, Server
 from fanlight.services.http.silence import SOCKET_OPTIONS
 from fanlight.services.http.wire import Wire, certificates
@@ -139,26 +136,18 @@ class _Detour(DirectTransport):
 
 
 @contextlib.contextmanager
-def cut(wire: Wire, target: int, cuts: Sequence[int] = (), *, swallows: Sequence[bytes] = ()) -> Iterator[CuttingProxy]:
-    """Send what goes over ``wire`` to its server, on the port ``target``, through a line that breaks or dies."""
+def cut(line: Wire, target: int, cuts: Sequence[int] = (), *, swallows: Sequence[bytes] = ()) -> Iterator[CuttingProxy]:
+    """Send what goes over ``line`` to its server, on the port ``target``, through a line that breaks or dies."""
     proxy = CuttingProxy(target, cuts, swallows=swallows)
     proxy.start()
     transport = _Detour(proxy.port)
-    before, wire.transport = wire.transport, transport
+    before, line.transport = line.transport, transport
     try:
         yield proxy
     finally:
-        wire.transport = before
+        line.transport = before
         transport.close()
         proxy.stop()
-
-
-class _AsyncDetour(httpcore.AnyIOBackend):
-    def __init__(self, port: int) -> None:
-        self._port = port
-
-    async def connect_tcp(self, host: str, port: int, *arguments: Any, **options: Any) -> httpcore.AsyncNetworkStream:
-        return await super().connect_tcp(HOST, self._port, *arguments, **options)
 
 
 @contextlib.contextmanager
@@ -167,13 +156,8 @@ def cut_polls(target: int, *, swallows: Sequence[bytes]) -> Iterator[CuttingProx
     proxy = CuttingProxy(target, swallows=swallows)
     proxy.start()
 
-    def detour(_url: str) -> httpx.AsyncHTTPTransport:
-        transport = httpx.AsyncHTTPTransport()
-        transport._pool = httpcore.AsyncConnectionPool(network_backend=_AsyncDetour(proxy.port))
-        return transport
-
-    try:
-        with mock.patch.object(remote, "async_transport", detour):
+    with mock.patch.object(wire, "transport_to", side_effect=lambda _url: _Detour(proxy.port)):
+        try:
             yield proxy
-    finally:
-        proxy.stop()
+        finally:
+            proxy.stop()

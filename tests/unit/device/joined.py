@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from fanlight.services.device.role import DeviceRole
 from fanlight.services.http.jobs import Job
 
 
 def turn(role: DeviceRole) -> None:
     """One turn of the agent's loop; whatever it raises comes out."""
-
-    async def once() -> None:
-        async with role.rounds.main.remote.open_async() as line:
-            await role.agent._turn(line)
-
-    asyncio.run(once())
+    with role.rounds.main.remote.open_line() as line:
+        role.agent._turn(line)
 
 
 def done(role: DeviceRole, job: Job) -> Job:

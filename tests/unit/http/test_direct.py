@@ -346,6 +346,26 @@ def test_a_request_arrives_as_it_was_made() -> None:
     assert body == b"hello"
 
 
+def test_what_waits_can_be_broken_off_and_nothing_is_asked_then() -> None:
+    asked, over = threading.Event(), threading.Event()
+
+    def wait(line: socket.socket) -> None:
+        read_request(line)
+        asked.set()
+        over.wait(60)
+
+    server = Server(wait, wait)
+    with transport() as made, ThreadPoolExecutor(1) as asking:
+        waiting = asking.submit(ask, made, server.url, due=60)
+        assert asked.wait(60)
+        made.break_off()
+        with pytest.raises(httpx.TransportError):
+            waiting.result(60)
+        with pytest.raises(httpx.ConnectError):
+            ask(made, server.url)
+    over.set()
+
+
 def test_a_body_of_unknown_length_arrives_in_chunks() -> None:
     seen: list[bytes] = []
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import socket
 from typing import Any
 
@@ -15,7 +14,7 @@ from hypothesis import strategies as st
 from fanlight.errors import Unreachable
 from fanlight.services.http.remote import Remote
 from fanlight.services.http.silence import ANSWER_S, LATE_S, SOCKET_OPTIONS, patience, patience_for
-from fanlight.services.http.wire import Wire, async_transport
+from fanlight.services.http.wire import Wire
 from tests.unit.http.support import KEY, Clock, live, make_app, signer
 
 sizes = st.integers(0, 1 << 33)
@@ -64,28 +63,13 @@ def test_a_request_is_given_the_patience_that_its_length_is_due(content: Any, le
     assert seen == [patience(length).as_dict(), httpx.Timeout(1).as_dict()]
 
 
-def options_of(response: httpx.Response) -> list[int]:
-    """Of the connection that brought an answer, what the kernel was told."""
-    found = response.extensions
-    there = found["socket"] if "socket" in found else found["network_stream"].get_extra_info("socket")
-    return [there.getsockopt(level, option) for level, option, _ in SOCKET_OPTIONS]
-
-
-def test_the_kernel_watches_the_connections_for_requests_and_for_long_polls() -> None:
+def test_the_kernel_watches_the_connections() -> None:
     told = [value for _, _, value in SOCKET_OPTIONS]
     clock = Clock()
-
-    async def poll(url: str) -> list[int]:
-        async with httpx.AsyncClient(transport=async_transport(url), auth=signer(clock)) as http:
-            return options_of(await http.get(url + "/protocol/v1/echo"))
-
-    with live(make_app, clock) as url:
-        wire = Wire(url, {}, lambda _response: None)
-        with wire.exchange(
-            "GET", "/protocol/v1/echo", content=b"", headers={}, auth=signer(clock, "me", KEY), timeout=patience()
-        ) as response:
-            assert options_of(response) == told
-        wire.close()
-        assert asyncio.run(poll(url)) == told
+    with live(make_app, clock) as url, Wire(url, {}, lambda _response: None) as wire, wire.exchange(
+        "GET", "/protocol/v1/echo", content=b"", headers={}, auth=signer(clock, "me", KEY), timeout=patience()
+    ) as response:
+        there = response.extensions["socket"]
+        assert [there.getsockopt(level, option) for level, option, _ in SOCKET_OPTIONS] == told
     assert told[0] == 1
     assert SOCKET_OPTIONS[0][:2] == (socket.SOL_SOCKET, socket.SO_KEEPALIVE)

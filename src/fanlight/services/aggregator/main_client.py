@@ -21,7 +21,7 @@ from fanlight.services.federation import ServerIdentity
 from fanlight.services.http.remote import CBOR, Remote
 from fanlight.services.http.signature_profile import content_digest
 from fanlight.services.http.silence import patience
-from fanlight.services.http.wire import AsyncWire
+from fanlight.services.http.wire import Wire
 
 KEY_ID: Final = "aggregator"
 LONG_POLL_S: Final = 10.0
@@ -47,18 +47,18 @@ class MainClient:
         """Close the connections."""
         self._remote.close()
 
-    def open_async(self) -> AsyncWire:
-        """A line for ``orders``, which must be possible to cancel; the caller closes it."""
-        return self._remote.open_async()
+    def open_line(self) -> Wire:
+        """A line for ``orders``; the caller closes it."""
+        return self._remote.open_line()
 
-    async def orders(self, line: AsyncWire, after: int, wait_s: float) -> Orders:
+    def orders(self, line: Wire, after: int, wait_s: float) -> Orders:
         """Long-poll for orders.
 
         Raises:
             RemoteError: main cannot be reached, refused, or answered with something not signed by it.
         """
         params = {"after": str(after), "wait": f"{wait_s:g}"}
-        return self._read_orders(await self._remote.poll(line, f"{PREFIX}/orders", params, wait_s))
+        return self._read_orders(self._remote.poll(line, f"{PREFIX}/orders", params, wait_s))
 
     def members(self) -> Members:
         """The devices that are members at both servers."""

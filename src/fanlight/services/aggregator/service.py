@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
 import threading
 from collections.abc import Callable
@@ -110,7 +109,7 @@ class AggregatorService:
         self._told = b""  # the round on whose end main has our word, which is stored with the next one
         self._stopping = threading.Event()
         self._wake: Callable[[], object] = lambda: None
-        self._thread = threading.Thread(target=self._run, name="fanlight-orders", daemon=True)
+        self._thread = threading.Thread(target=self._follow_orders, name="fanlight-orders", daemon=True)
         self._deadline = Deadline(self._without_main_s, self._end_without_main, name="fanlight-deadline")
         self._backoff = Backoff(jitter, first_s=0.5, longest_s=5.0, steady=_RESTART)
 
@@ -179,35 +178,30 @@ class AggregatorService:
     def stop(self, timeout_s: float) -> None:
         """Follow no more orders; the work at hand is given ``timeout_s`` seconds to end."""
         self._stopping.set()
-        with suppress(RuntimeError):  # the loop has ended already
-            self._wake()
+        self._wake()
         if self._thread.is_alive():
             self._thread.join(timeout_s)
         self._deadline.stop(timeout_s)
 
-    def _run(self) -> None:
-        with suppress(asyncio.CancelledError):
-            asyncio.run(self._follow_orders())
-
-    async def _follow_orders(self) -> None:
-        loop, task = asyncio.get_running_loop(), asyncio.current_task()
-        assert task is not None
-        self._wake = lambda: loop.call_soon_threadsafe(task.cancel)
+    def _follow_orders(self) -> None:
         version = 0
-        async with self.main.open_async() as line:
+        with self.main.open_line() as line:
+            self._wake = line.break_off
             while not self._stopping.is_set():
                 try:
-                    orders = await self.main.orders(line, version, self._patience() if version else 0)
+                    orders = self.main.orders(line, version, self._patience() if version else 0)
                     version = self._follow_all(orders)
                     self._backoff.reset()
                     self.main_heard_at = self.clock()
                     self._note(None)
                     self._end_in_time()
                 except Exception as error:  # noqa: BLE001 - the loop must survive whatever happens in it
+                    if self._stopping.is_set():
+                        return
                     problem = as_problem(error)
                     self._note(problem)
                     self._deadline.look()  # the clock may have been set
-                    await asyncio.sleep(self._backoff.next(problem.retry_after_s))
+                    self._stopping.wait(self._backoff.next(problem.retry_after_s))
 
     def _follow_all(self, orders: Orders) -> int:
         """Follow orders, and those that main answers meanwhile; the version of the last ones."""

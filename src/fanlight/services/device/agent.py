@@ -9,7 +9,6 @@ time; nothing ends the loop. When the owner has the device leave, it tells the s
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import threading
 from collections.abc import Callable, Iterator
@@ -41,7 +40,7 @@ from fanlight.services.device.steps import KNOCK_S, Steps
 from fanlight.services.http.backoff import Backoff
 from fanlight.services.http.jobs import Job
 from fanlight.services.http.problems import Problem, as_problem
-from fanlight.services.http.wire import AsyncWire
+from fanlight.services.http.wire import Wire
 
 log = structlog.get_logger(__name__)
 
@@ -121,8 +120,7 @@ class Agent:
     def stop(self, timeout_s: float = 10.0) -> None:
         """End the loop; a request that is under way is given ``timeout_s`` seconds to end."""
         self._stopping.set()
-        with contextlib.suppress(RuntimeError):  # the loop has ended already
-            self._wake()
+        self._wake()
         if self._thread.is_alive():
             self._thread.join(timeout_s)
 
@@ -139,27 +137,20 @@ class Agent:
     # -- the loop
 
     def _run(self) -> None:
-        with contextlib.suppress(asyncio.CancelledError):
-            asyncio.run(self._loop())
-
-    async def _loop(self) -> None:
-        loop, task = asyncio.get_running_loop(), asyncio.current_task()
-        assert task is not None
-        # once: what closes the connection must not be cancelled as well
-        self._wake = lambda: loop.call_soon_threadsafe(lambda: task.cancelling() or task.cancel())
-        async with self._rounds.main.remote.open_async() as line:
+        with self._rounds.main.remote.open_line() as line:
+            self._wake = line.break_off
             while not (self._stopping.is_set() or self._is_done):
                 try:
-                    await self._turn(line)
+                    self._turn(line)
                 except Exception as error:  # noqa: BLE001 the loop must survive whatever happens in it
                     self._ask_at_once = True
                     self._declined = self._told = None  # main, if it was started again, does not know it any more
-                    await asyncio.sleep(self._note(error))
+                    self._stopping.wait(self._note(error))
                 else:
                     self.trouble = None
                     self._failing.reset()
                     self._refused.reset()
-                    await asyncio.sleep(self._pause_s())
+                    self._stopping.wait(self._pause_s())
 
     def _pause_s(self) -> float:
         """How long to wait before asking again: as main asks of devices that have nothing to do."""
@@ -174,13 +165,13 @@ class Agent:
         awaited = bool(self._rounds.store.unfinished()) or (offer is not None and offer.manifest is not None)
         return knocks.longest_s(awaited=awaited, pause_s=offer.pause_s if offer else None)
 
-    async def _turn(self, line: AsyncWire) -> None:
+    def _turn(self, line: Wire) -> None:
         if self._has_left:
-            await asyncio.sleep(self._say_goodbye())
+            self._stopping.wait(self._say_goodbye())
             return
         self._membership.resume_change()
         self._membership.enrol()
-        offer = await self._poll(line)
+        offer = self._poll(line)
         if self._stopping.is_set() or self._has_left:
             return
         self.connected_at = int(self._clock())
@@ -222,12 +213,12 @@ class Agent:
         told_s = [error.retry_after_s for error in self._membership.not_told.values() if error.retry_after_s]
         return self._leaving.next(max(told_s, default=None))
 
-    async def _poll(self, line: AsyncWire) -> Offer:
+    def _poll(self, line: Wire) -> Offer:
         current = self._rounds.offers.current
         after = 0 if current is None or self._ask_at_once else current.version
         wait_s = 0 if after == 0 else self._poll_wait_s
         wait_s = self._deliveries.patience_s(wait_s)
-        offer = await self._rounds.main.poll_offer(line, after, wait_s, self._rounds.offers.have)
+        offer = self._rounds.main.poll_offer(line, after, wait_s, self._rounds.offers.have)
         self._ask_at_once = False
         return offer
 

@@ -25,7 +25,7 @@ from fanlight.protocol.identities import Trust
 from fanlight.protocol.report import WHOLE_BYTES, Envelope, body_prefix
 from fanlight.services.device.download import download, other_file
 from fanlight.services.http.remote import CBOR, UNSIGNED, Remote
-from fanlight.services.http.wire import AsyncWire
+from fanlight.services.http.wire import Wire
 from fanlight.storage.unfinished import Unfinished
 
 _PIECE: Final = 1 << 20
@@ -60,9 +60,7 @@ class MainClient(Server):
 
     trust: Trust
 
-    async def poll_offer(
-        self, line: AsyncWire, after: int, wait_s: float, have: bytes | None = None, *, along: bool = True
-    ) -> Offer:
+    def poll_offer(self, line: Wire, after: int, wait_s: float, have: bytes | None = None) -> Offer:
         """What main has for this device, as soon as it is another version than ``after``.
 
         Args:
@@ -70,14 +68,13 @@ class MainClient(Server):
             after: the version that is known.
             wait_s: longest wait, seconds.
             have: SHA-256 of the model that this device has fetched and verified, if it has one.
-            along: may the file of another model come with the offer?
 
         Raises:
             NotAuthentic: not signed by this federation's main server.
             RemoteError: see ``Remote.send``.
         """
-        params = {"after": str(after), "wait": f"{wait_s:g}"} | _about_model(have, along=along)
-        return self._read_offer(await self.remote.poll(line, f"{PREFIX}/offer", params, wait_s))
+        params = {"after": str(after), "wait": f"{wait_s:g}"} | _about_model(have, along=True)
+        return self._read_offer(self.remote.poll(line, f"{PREFIX}/offer", params, wait_s))
 
     def offer(self, have: bytes | None = None, *, along: bool = False) -> Offer:
         """What main has for this device now; arguments and errors as in ``poll_offer``."""

@@ -39,7 +39,7 @@ from fanlight.services.fleet.gang import Gang
 from fanlight.services.fleet.journal import Journal
 from fanlight.services.fleet.lesson import Lesson, Said
 from fanlight.services.fleet.lessons import Lessons
-from fanlight.services.http.wire import AsyncWire
+from fanlight.services.http.wire import Wire
 from fanlight.simulation.memories import Memories
 from fanlight.storage.blobs import BlobFolder
 
@@ -135,9 +135,13 @@ class SimulatedDevice:
         """A server does not know it: join again, which changes nothing where it is known."""
         self.diary.enrol(done=False)
 
-    async def poll(self, line: AsyncWire, after: int, wait_s: float, *, along: bool = True) -> Offer:
+    def poll(self, line: Wire, after: int, wait_s: float) -> Offer:
         """What main has for it; see ``MainClient.poll_offer``."""
-        return await self.main.poll_offer(line, after, wait_s, self.have, along=along)
+        return self.main.poll_offer(line, after, wait_s, self.have)
+
+    def give_sign_of_life(self) -> None:
+        """Let main know that it is there, while it has much to do."""
+        self.main.offer(self.have)
 
     def is_at_rest(self, offer: Offer | None) -> bool:
         """Has it nothing to send, and no report whose round may be over?"""

@@ -12,14 +12,16 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from typing import Final
+from typing import Final, TypeVar
 
 from fanlight.errors import NotEnrolled, NotPossibleNow, RemoteError, Unreachable
 from fanlight.protocol.exchange import Offer
 from fanlight.services.device import knocks
 from fanlight.services.fleet.device import SimulatedDevice
 from fanlight.services.http.backoff import Backoff
-from fanlight.services.http.wire import AsyncWire
+from fanlight.services.http.wire import Wire
+
+R = TypeVar("R")
 
 THREADS: Final = 8
 """Most of a turn is waiting for servers that store reports together."""
@@ -72,6 +74,7 @@ class Fleet:
         loop, over = asyncio.get_running_loop(), asyncio.Event()
         self._is_over = lambda: loop.call_soon_threadsafe(over.set)
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="fanlight-fleet")
+        self._waiting = ThreadPoolExecutor(len(self._devices), thread_name_prefix="fanlight-wait")
         waiting = asyncio.create_task(self._until(over))
         tasks = [asyncio.create_task(self._live(device)) for device in self._devices]
         try:
@@ -89,6 +92,7 @@ class Fleet:
                 task.cancel()
             await asyncio.gather(waiting, *tasks, return_exceptions=True)
             self._pool.shutdown(cancel_futures=True)
+            self._waiting.shutdown(cancel_futures=True)
 
     async def _until(self, over: asyncio.Event) -> None:
         await over.wait()
@@ -105,35 +109,42 @@ class Fleet:
             device.shared.journal.gone(device.number)
 
     async def _take_part(self, device: SimulatedDevice) -> None:
+        with device.main.remote.open_line() as line:
+            try:
+                await self._follow_offers(device, line)
+            finally:
+                line.break_off()  # its thread may be waiting
+
+    async def _follow_offers(self, device: SimulatedDevice, line: Wire) -> None:
         offer: Offer | None = None
         failing, asking = Backoff(self._jitter), Backoff(self._jitter, first_s=1.0, longest_s=20.0)
         pause_s: int | None = None
         refusals = 0
-        async with device.main.remote.open_async() as line:
-            await self._enrol(device)
-            while True:
-                wait_s = _POLL_WAIT_S if device.is_at_rest(offer) else asking.next()
-                try:
-                    offer = await device.poll(line, offer.version if offer else 0, wait_s if offer else 0.0)
-                    await self._turn(device, line, offer)
-                except RemoteError as error:
-                    refusals += not _may_pass(error)
-                    if refusals >= _REFUSALS:
-                        raise
-                    if isinstance(error, NotEnrolled):
-                        device.forgotten()
-                        await self._enrol(device)
-                    self._note(error.message)
-                    awaited = offer is None or offer.manifest is not None or not device.is_at_rest(offer)
-                    offer = None  # asks at once, when it comes back
-                    longest_s = knocks.longest_s(awaited=awaited, pause_s=pause_s)
-                    await asyncio.sleep(failing.next(error.retry_after_s, longest_s))
-                    continue
-                refusals, pause_s = 0, offer.pause_s
-                failing.reset()
-                if device.is_at_rest(offer):
-                    asking.reset()
-                    await asyncio.sleep(self._jitter() * (offer.pause_s or 0))
+        await self._enrol(device)
+        while True:
+            wait_s = _POLL_WAIT_S if device.is_at_rest(offer) else asking.next()
+            try:
+                after, wait_s = (offer.version, wait_s) if offer else (0, 0.0)
+                offer = await self._beside(self._waiting, device.poll, line, after, wait_s)
+                await self._turn(device, offer)
+            except RemoteError as error:
+                refusals += not _may_pass(error)
+                if refusals >= _REFUSALS:
+                    raise
+                if isinstance(error, NotEnrolled):
+                    device.forgotten()
+                    await self._enrol(device)
+                self._note(error.message)
+                awaited = offer is None or offer.manifest is not None or not device.is_at_rest(offer)
+                offer = None  # asks at once, when it comes back
+                longest_s = knocks.longest_s(awaited=awaited, pause_s=pause_s)
+                await asyncio.sleep(failing.next(error.retry_after_s, longest_s))
+                continue
+            refusals, pause_s = 0, offer.pause_s
+            failing.reset()
+            if device.is_at_rest(offer):
+                asking.reset()
+                await asyncio.sleep(self._jitter() * (offer.pause_s or 0))
 
     async def _enrol(self, device: SimulatedDevice) -> None:
         """Join, however long a server does not answer; a refusal is final."""
@@ -149,18 +160,22 @@ class Fleet:
             else:
                 return
 
-    async def _turn(self, device: SimulatedDevice, line: AsyncWire, offer: Offer) -> None:
+    async def _turn(self, device: SimulatedDevice, offer: Offer) -> None:
         turn = self._in_pool(device.follow, offer)
         turn.add_done_callback(lambda ended: ended.cancelled() or ended.exception())  # nobody may wait for it any more
         while not turn.done():
             await asyncio.wait([turn], timeout=_SIGN_OF_LIFE_S)
             if not turn.done():
                 with suppress(RemoteError):
-                    await device.poll(line, 0, 0.0, along=False)
+                    await self._beside(self._waiting, device.give_sign_of_life)
         turn.result()
 
     def _in_pool(self, do: Callable[..., None], *arguments: object) -> asyncio.Future[None]:
-        return asyncio.get_running_loop().run_in_executor(self._pool, do, *arguments)
+        return self._beside(self._pool, do, *arguments)
+
+    @staticmethod
+    def _beside(pool: ThreadPoolExecutor, do: Callable[..., R], *arguments: object) -> asyncio.Future[R]:
+        return asyncio.get_running_loop().run_in_executor(pool, do, *arguments)
 
     def _note(self, trouble: str) -> None:
         """Say what is wrong, now and then, and not for each device."""

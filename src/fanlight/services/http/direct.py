@@ -15,7 +15,7 @@ import ssl
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Final, TypeAlias
 
 import httptools
@@ -51,7 +51,8 @@ class DirectTransport(httpx.BaseTransport):
         self._certificates = certificates
         self._socket_options = ((socket.IPPROTO_TCP, socket.TCP_NODELAY, 1), *socket_options)
         self._idle: list[tuple[socket.socket, Server, float]] = []
-        self._closed = False
+        self._busy: set[socket.socket] = set()
+        self._closed = self._is_broken_off = False
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request; its answer, whose body comes as it is read.
@@ -62,16 +63,23 @@ class DirectTransport(httpx.BaseTransport):
         due, url = request.extensions["timeout"], request.url
         server = (url.scheme, url.raw_host.decode("ascii"), url.port or _PORTS[url.scheme])
         line = self._kept(server) or self._connect(server, due["connect"])
+        self._busy.add(line)
+        if self._is_broken_off:  # maybe before this one could be seen
+            self._busy.discard(line)
+            line.close()
+            raise httpx.ConnectError("broken off")
         try:
             is_sent = _send(line, request, due["write"])
             line.settimeout(due["read"])
             answer = _Answer(line)
             answer.read_head()
         except BaseException:
+            self._busy.discard(line)
             line.close()
             raise
 
         def over() -> None:
+            self._busy.discard(line)
             if is_sent and answer.is_last_word and not self._closed and len(self._idle) < MOST_IDLE:
                 self._idle.append((line, server, time.monotonic()))
             else:
@@ -86,6 +94,13 @@ class DirectTransport(httpx.BaseTransport):
         self._closed = True
         while self._idle:
             self._idle.pop()[0].close()
+
+    def break_off(self) -> None:
+        """End what is waited for, from any thread, and ask nothing any more."""
+        self._is_broken_off = True
+        for line in tuple(self._busy):
+            with suppress(OSError):  # it has ended
+                line.shutdown(socket.SHUT_RDWR)
 
     def _kept(self, server: Server) -> socket.socket | None:
         """A connection to ``server`` that was kept, and that it has not closed since."""

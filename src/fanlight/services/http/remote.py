@@ -31,7 +31,7 @@ from fanlight.errors import (
 from fanlight.services.http.backoff import retry_after_s
 from fanlight.services.http.signing import SignedRequests
 from fanlight.services.http.silence import patience, patience_for
-from fanlight.services.http.wire import AsyncWire, Wire, async_transport
+from fanlight.services.http.wire import Wire
 
 log = structlog.get_logger(__name__)
 
@@ -120,9 +120,9 @@ class Remote:
         other.use_key(private)
         return other
 
-    def open_async(self) -> AsyncWire:
-        """A line for long-polls, which must be possible to cancel; the caller closes it."""
-        return AsyncWire(self.url, _HEADERS, self._check_before_signer, self._transport or async_transport(self.url))
+    def open_line(self) -> Wire:
+        """A line of its own for long-polls, which ``break_off`` ends; the caller closes it."""
+        return Wire(self.url, _HEADERS, self._check_before_signer, self._transport)
 
     def send(self, method: str, path: str, **options: Any) -> bytes:
         """As ``ask``; the answer's body only."""
@@ -151,11 +151,22 @@ class Remote:
             RemoteError: a problem that the server named (its slug is kept), or no usable answer.
         """
         due = timeout or patience(_length(content, headers))
+        return self._ask(self.wire, method, path, content, headers, auth or self.auth, limit, due)
+
+    def _ask(
+        self,
+        wire: Wire,
+        method: str,
+        path: str,
+        content: bytes | Iterator[bytes],
+        headers: Mapping[str, str],
+        auth: httpx.Auth,
+        limit: int,
+        due: httpx.Timeout,
+    ) -> Answer:
         with (
-            self.failures(),
-            self.wire.exchange(
-                method, path, content=content, headers=headers, auth=auth or self.auth, timeout=due
-            ) as response,
+            self.failures(wire),
+            wire.exchange(method, path, content=content, headers=headers, auth=auth, timeout=due) as response,
         ):
             body = self._read(response, limit)
         self._count(response, len(body))
@@ -168,7 +179,7 @@ class Remote:
         The status is 200, 206, or 416: there is no such part.
         """
         with (
-            self.failures(),
+            self.failures(self.wire),
             self.wire.exchange(
                 "GET", path, content=b"", headers=headers, auth=self.auth, timeout=patience()
             ) as response,
@@ -182,31 +193,24 @@ class Remote:
             finally:
                 self._count(response, response.num_bytes_downloaded)
 
-    async def poll(self, line: AsyncWire, path: str, params: Mapping[str, str], wait_s: float) -> bytes:
-        """As ``send``, for a GET that may take ``wait_s`` seconds and can be cancelled."""
-        due = patience_for(wait_s)
-        with self.failures():
-            async with line.get(f"{path}?{urlencode(params)}", auth=self.auth, due=due) as response:
-                allowed = self._allowed(response, MESSAGE_LIMIT)
-                body = bytearray(self._read_before(response))
-                if not body:
-                    async for piece in response.aiter_raw():
-                        body += piece
-                        self._check_size(len(body), allowed)
-        self._count(response, len(body))
-        return self._answer(response, bytes(body))
+    def poll(self, line: Wire, path: str, params: Mapping[str, str], wait_s: float) -> bytes:
+        """As ``send``, for a GET over ``line`` that may take ``wait_s`` seconds."""
+        return self._ask(
+            line, "GET", f"{path}?{urlencode(params)}", b"", {}, self.auth, MESSAGE_LIMIT, patience_for(wait_s)
+        ).content
 
     def close(self) -> None:
         """Close all connections."""
         self.wire.close()
 
     @contextmanager
-    def failures(self) -> Generator[None, None, None]:
+    def failures(self, wire: Wire) -> Generator[None, None, None]:
         """What the network does to us, as ``Unreachable``; what the operating system calls it is for the log."""
         try:
             yield
         except (httpx.TransportError, httpx.InvalidURL, httpx.StreamError) as error:
-            log.info("no answer", server=self.title, url=self.url, reason=str(error) or type(error).__name__)
+            if not wire.is_broken_off:
+                log.info("no answer", server=self.title, url=self.url, reason=str(error) or type(error).__name__)
             raise Unreachable(
                 f"{self.title} at {self.url} does not answer.",
                 next="Is it running, and is the address right?",

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import functools
 import ssl
-from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Final, Self
 from urllib.parse import urlsplit
@@ -36,6 +36,7 @@ class Wire:
 
     Attributes:
         transport: what carries the requests.
+        is_broken_off: was ``break_off`` called?
     """
 
     def __init__(
@@ -48,7 +49,8 @@ class Wire:
         self._url = url.rstrip("/")
         self._headers = headers
         self._check = check
-        self.transport = transport or _sync_transport(url)
+        self.transport = transport or transport_to(url)
+        self.is_broken_off = False
 
     @contextmanager
     def exchange(
@@ -83,9 +85,23 @@ class Wire:
         finally:
             response.close()
 
+    def break_off(self) -> None:
+        """End whatever is waited for over it, from any thread; behind a proxy, it is left to end by itself."""
+        self.is_broken_off = True
+        if isinstance(self.transport, DirectTransport):
+            self.transport.break_off()
+
     def close(self) -> None:
         """Close all connections."""
         self.transport.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
 
     def _send(self, request: httpx.Request) -> httpx.Response:
         response = self.transport.handle_request(request)
@@ -98,75 +114,12 @@ class Wire:
         return response
 
 
-class AsyncWire:
-    """The same way to a server, for long-polls, which must be possible to cancel; closed by the end of its block.
-
-    Args:
-        url, headers, check: as those of ``Wire``.
-        transport: what carries the requests.
-    """
-
-    def __init__(
-        self,
-        url: str,
-        headers: Mapping[str, str],
-        check: Callable[[httpx.Response], None],
-        transport: httpx.AsyncBaseTransport,
-    ) -> None:
-        self._url = url.rstrip("/")
-        self._headers = headers
-        self._check = check
-        self._transport = transport
-
-    @asynccontextmanager
-    async def get(self, path: str, *, auth: httpx.Auth, due: httpx.Timeout) -> AsyncGenerator[httpx.Response, None]:
-        """As ``Wire.exchange``, without a body; ``due``: how long to wait."""
-        request = httpx.Request("GET", self._url + path, headers=self._headers, extensions={"timeout": due.as_dict()})
-        flow = auth.async_auth_flow(request)
-        response = await self._send(await anext(flow))
-        try:
-            while (again := await _after_async(flow, response)) is not None:
-                await response.aclose()
-                response = await self._send(again)
-            yield response
-        finally:
-            await response.aclose()
-
-    async def _send(self, request: httpx.Request) -> httpx.Response:
-        response = await self._transport.handle_async_request(request)
-        response.request = request
-        try:
-            self._check(response)
-        except BaseException:
-            await response.aclose()
-            raise
-        return response
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self._transport.aclose()
-
-
-def _sync_transport(url: str) -> httpx.BaseTransport:
+def transport_to(url: str) -> httpx.BaseTransport:
+    """The network."""
     trusted, proxy = certificates(trust_env=is_elsewhere(url)), _proxy(url)
     if proxy is None:
         return DirectTransport(trusted, SOCKET_OPTIONS)
     return httpx.HTTPTransport(verify=trusted, proxy=proxy, limits=_KEPT, socket_options=SOCKET_OPTIONS)
-
-
-def async_transport(url: str) -> httpx.AsyncHTTPTransport:
-    """The network, for an ``AsyncWire``."""
-    return httpx.AsyncHTTPTransport(
-        verify=certificates(trust_env=is_elsewhere(url)),
-        proxy=_proxy(url),
-        trust_env=is_elsewhere(url),
-        limits=_KEPT,
-        socket_options=SOCKET_OPTIONS,
-    )
 
 
 def _after(flow: Generator[httpx.Request, httpx.Response, None], response: httpx.Response) -> httpx.Request | None:
@@ -174,15 +127,6 @@ def _after(flow: Generator[httpx.Request, httpx.Response, None], response: httpx
     try:
         return flow.send(response)
     except StopIteration:
-        return None
-
-
-async def _after_async(
-    flow: AsyncGenerator[httpx.Request, httpx.Response], response: httpx.Response
-) -> httpx.Request | None:
-    try:
-        return await flow.asend(response)
-    except StopAsyncIteration:
         return None
 
 
