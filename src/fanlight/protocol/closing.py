@@ -184,6 +184,10 @@ class OutcomeForDevice(Message):
     outcome: SignedOutcome
     proof: InclusionProof | None = None
 
+    def names(self, mh: bytes) -> bool:
+        """Is it about this round? Nothing is verified yet."""
+        return Outcome.decode(self.outcome.payload).mh == mh
+
 
 def stored_close(signed: bytes) -> Close:
     """The close in a signed object that was verified before it was stored."""

@@ -12,7 +12,7 @@ from typing import Annotated, Final
 
 from pydantic import Field, field_validator
 
-from fanlight.protocol.closing import CLOSE_LIMIT
+from fanlight.protocol.closing import CLOSE_LIMIT, OutcomeForDevice
 from fanlight.protocol.message import U32, U63, Blob, DeviceId, Flag, Hash, Message, Name, OptionalBlob
 from fanlight.protocol.plan import ClassName
 
@@ -34,7 +34,7 @@ class Welcome(Message):
 
 
 ALONG_BYTES: Final = 1 << 16
-"""A model of at most so many bytes may come with the offer: a head of 51 kB does, and needs no request of its own."""
+"""What is not larger may come with the offer: a head of 51 kB does, and needs no request of its own."""
 
 
 class Offer(Message):
@@ -51,6 +51,7 @@ class Offer(Message):
         collection: the number of the round that has begun to collect the sums that the head is solved from, if any.
         pause_s: a device with nothing to do asks again at a moment drawn evenly within so many seconds; none: at once.
         file: the model's file, for a device that asked for it along and has another one, if it is small enough.
+        ended: what became of the round whose end the device asked for along, if it is over, and that is small enough.
     """
 
     fid: Hash
@@ -64,6 +65,7 @@ class Offer(Message):
     pause_s: Annotated[int, Field(strict=True, ge=1, le=LONGEST_PAUSE_S)] | None = None
     collection: Annotated[U32, Field(ge=1)] | None = None
     file: Annotated[bytes, Field(strict=True, min_length=1, max_length=ALONG_BYTES)] | None = None
+    ended: OutcomeForDevice | None = None
 
 
 class Order(StrEnum):

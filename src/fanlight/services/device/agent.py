@@ -218,7 +218,8 @@ class Agent:
         after = 0 if current is None or self._ask_at_once else current.version
         wait_s = 0 if after == 0 else self._poll_wait_s
         wait_s = self._deliveries.patience_s(wait_s)
-        offer = self._rounds.main.poll_offer(line, after, wait_s, self._rounds.offers.have)
+        have, awaited = self._rounds.offers.have, self._rounds.awaited_end()
+        offer = self._rounds.main.poll_offer(line, after, wait_s, have, awaited)
         self._ask_at_once = False
         return offer
 

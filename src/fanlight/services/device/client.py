@@ -60,7 +60,9 @@ class MainClient(Server):
 
     trust: Trust
 
-    def poll_offer(self, line: Wire, after: int, wait_s: float, have: bytes | None = None) -> Offer:
+    def poll_offer(
+        self, line: Wire, after: int, wait_s: float, have: bytes | None = None, awaited: bytes | None = None
+    ) -> Offer:
         """What main has for this device, as soon as it is another version than ``after``.
 
         Args:
@@ -68,12 +70,15 @@ class MainClient(Server):
             after: the version that is known.
             wait_s: longest wait, seconds.
             have: SHA-256 of the model that this device has fetched and verified, if it has one.
+            awaited: the round whose end may come along, if one is awaited.
 
         Raises:
             NotAuthentic: not signed by this federation's main server.
             RemoteError: see ``Remote.send``.
         """
         params = {"after": str(after), "wait": f"{wait_s:g}"} | _about_model(have, along=True)
+        if awaited is not None:
+            params["ended"] = awaited.hex()
         return self._read_offer(self.remote.poll(line, f"{PREFIX}/offer", params, wait_s))
 
     def offer(self, have: bytes | None = None, *, along: bool = False) -> Offer:
@@ -120,6 +125,11 @@ class MainClient(Server):
     def outcome(self, mh: bytes) -> OutcomeForDevice:
         """What became of a round; ``NotFound`` until it is over."""
         return OutcomeForDevice.decode(self.remote.send("GET", f"{PREFIX}/rounds/{mh.hex()}/outcome", headers={}))
+
+    def outcome_of(self, mh: bytes, offer: Offer | None) -> OutcomeForDevice:
+        """As ``outcome``, for what may have come along with an offer."""
+        answer = offer.ended if offer else None
+        return answer if answer is not None and answer.names(mh) else self.outcome(mh)
 
     def _read_offer(self, data: bytes) -> Offer:
         offer = Offer.decode(signing.verify_bytes(self.trust.main_key, OFFER, data))

@@ -274,7 +274,7 @@ class Rounds:
             NotAuthentic: the outcome does not verify. RemoteError: main does not answer.
         """
         try:
-            outcome = self.main.outcome(mh)
+            outcome = self.main.outcome_of(mh, self.offers.current)
         except NotFound:
             return False
         with self._delivering:
@@ -323,6 +323,11 @@ class Rounds:
     def undelivered(self) -> list[Record]:
         """Reports that a server has not acknowledged."""
         return [record for record in self.store.unfinished() if record.at in UNDELIVERED]
+
+    def awaited_end(self) -> bytes | None:
+        """The round whose end is awaited, the newest if there are several."""
+        newest = max(self.store.unfinished(), key=lambda record: record.number, default=None)
+        return newest.mh if newest else None
 
     def possibly_over(self) -> list[Record]:
         """Reports whose round is no longer offered: it may be over."""

@@ -137,7 +137,7 @@ class SimulatedDevice:
 
     def poll(self, line: Wire, after: int, wait_s: float) -> Offer:
         """What main has for it; see ``MainClient.poll_offer``."""
-        return self.main.poll_offer(line, after, wait_s, self.have)
+        return self.main.poll_offer(line, after, wait_s, self.have, next(reversed(self.diary.pending), None))
 
     def give_sign_of_life(self) -> None:
         """Let main know that it is there, while it has much to do."""
@@ -173,7 +173,7 @@ class SimulatedDevice:
         """Ask what became of rounds that are offered no more, and verify it."""
         for mh in self._possibly_over(offer):
             try:
-                answer = self.main.outcome(mh)
+                answer = self.main.outcome_of(mh, offer)
             except NotFound:
                 continue
             end = self._machine.end(self.diary.pending[mh].record, answer)

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from fanlight.errors import NotFound, StorageError
 from fanlight.learning.heads import HeadKind
 from fanlight.protocol import signing
+from fanlight.protocol.closing import OutcomeForDevice
 from fanlight.protocol.exchange import ALONG_BYTES, OFFER, Offer, Order
 from fanlight.protocol.main_round import Record, State
 from fanlight.protocol.manifest import invite
@@ -38,6 +39,7 @@ class _Said(NamedTuple):
     pause_s: int
     collection: int | None
     along: bool
+    ended: OutcomeForDevice | None
 
 
 class Offers:
@@ -54,8 +56,13 @@ class Offers:
         self._now = functools.lru_cache(maxsize=1)(self._read_now)
         self._file = functools.lru_cache(maxsize=1)(self._read_file)
 
-    def to(self, device: bytes, have: bytes | None = None, most: int = 0) -> bytes:
-        """The signed offer for a device; the file of another model than ``have`` comes along up to ``most`` bytes."""
+    def to(
+        self, device: bytes, have: bytes | None = None, most: int = 0, ended: OutcomeForDevice | None = None
+    ) -> bytes:
+        """The signed offer for a device.
+
+        The file of another model than ``have`` comes along up to ``most`` bytes, and how a round ended likewise.
+        """
         service = self._service
         version = service.news.version_of(service.news.offers, device)  # read first: a change meanwhile is news
         line, model, rules, plan, collection = self._now(service.database.commits)
@@ -66,7 +73,10 @@ class Offers:
             mh = line.mh if not cohort or device in cohort else None
             invited = device if cohort and mh else None
         along = have != model.sha256 and model.size <= min(most, ALONG_BYTES)
-        return self._signed(_Said(version, by_itself, plan, model, mh, invited, service.pause_s, collection, along))
+        if ended is not None and len(ended.outcome.payload) > ALONG_BYTES:
+            ended = None
+        said = _Said(version, by_itself, plan, model, mh, invited, service.pause_s, collection, along, ended)
+        return self._signed(said) if ended is None else self._sign(said)  # its proof is for this device alone
 
     def _sign(self, said: _Said) -> bytes:
         identity = self._service.identity
@@ -82,6 +92,7 @@ class Offers:
             pause_s=said.pause_s or None,
             collection=said.collection,
             file=self._file(said.model.sha256) if said.along else None,
+            ended=said.ended,
         )
         return signing.sign(identity.private, OFFER, message.encode()).encode()
 

@@ -27,7 +27,7 @@ class Outcomes:
     def __init__(self, database: Database, machine: MainServer) -> None:
         self._database = database
         self._machine = machine
-        self._proofs: OrderedDict[bytes, Mapping[bytes, InclusionProof]] = OrderedDict()
+        self._over: OrderedDict[bytes, tuple[Record, Mapping[bytes, InclusionProof]]] = OrderedDict()
 
     def told(self, mh: bytes, device: bytes) -> OutcomeForDevice:
         """What a device is told about a round that is over.
@@ -35,18 +35,25 @@ class Outcomes:
         Raises:
             NotFound: there is no such round, or it is not over yet.
         """
-        with self._database.reading() as tx:
-            record = round_table.by_hash(tx, mh).record
-        answer = self._machine.outcome_for(record, device, self._proofs_of(record)) if record.outcome else None
+        answer = self.told_again(mh, device)
+        if answer is None:
+            self._look(mh)
+            answer = self.told_again(mh, device)
         if answer is None:
             raise NotFound("This round is not over yet.", slug="round-not-over")
         return answer
 
-    def _proofs_of(self, record: Record) -> Mapping[bytes, InclusionProof]:
-        """All devices' proofs, computed once a round: every device of it asks for its own."""
-        known = self._proofs.get(record.mh)
-        if known is None:
-            known = self._proofs[record.mh] = self._machine.proofs(record)
-            while len(self._proofs) > _ROUNDS_WITH_PROOFS:
-                self._proofs.popitem(last=False)
-        return known
+    def told_again(self, mh: bytes, device: bytes) -> OutcomeForDevice | None:
+        """As ``told``, from memory: for a round whose end somebody was told of lately."""
+        record, proofs = self._over.get(mh, (None, {}))
+        return self._machine.outcome_for(record, device, proofs) if record else None
+
+    def _look(self, mh: bytes) -> None:
+        """Keep how a round ended, which does not change, and all devices' proofs: each of them asks for its own."""
+        with self._database.reading() as tx:
+            record = round_table.by_hash(tx, mh).record
+        if not record.outcome:
+            return
+        self._over[mh] = record, self._machine.proofs(record)
+        while len(self._over) > _ROUNDS_WITH_PROOFS:
+            self._over.popitem(last=False)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection
-from typing import Final
+from contextlib import suppress
+from typing import Final, NamedTuple
 
 from starlette.background import BackgroundTask
 from starlette.datastructures import QueryParams
 from starlette.requests import Request
 from starlette.responses import Response
 
-from fanlight.protocol.closing import CLOSE_LIMIT, RECORD_LIMIT
+from fanlight.errors import NotFound
+from fanlight.protocol.closing import CLOSE_LIMIT, RECORD_LIMIT, OutcomeForDevice
 from fanlight.protocol.exchange import PREFIX, Words
 from fanlight.services.http.bodies import read_body, stream_body
 from fanlight.services.http.content import content_response
@@ -63,7 +65,7 @@ def _device_routes(sender: Sender, service: MainService) -> list[PlainRoute]:
 
     async def offer(request: Request) -> Response:
         device = sender(request)
-        after, wait, have, most = _asked(request)
+        after, wait, have, most, awaited = _asked(request)
         if have is not None and not service.presence.has_said(device, have):
             await in_thread(announcements.take_acknowledgement, service, device, have)
         if wait:
@@ -73,7 +75,14 @@ def _device_routes(sender: Sender, service: MainService) -> list[PlainRoute]:
             if await request.is_disconnected():
                 service.lose(device, asked_at)
                 return Response(status_code=204)
-        return cbor(offers.to(device, have, most))
+        ended = await told(awaited, device) if awaited is not None else None
+        return cbor(offers.to(device, have, most, ended))
+
+    async def told(mh: bytes, device: bytes) -> OutcomeForDevice | None:
+        again = service.outcomes.told_again(mh, device)
+        with suppress(NotFound):
+            return again or await in_thread(service.outcomes.told, mh, device)
+        return None
 
     async def model(request: Request) -> Response:
         sender(request)
@@ -230,12 +239,22 @@ def _post(path: str, handler: Handler) -> PlainRoute:
     return PlainRoute(PREFIX + path, handler, methods=["POST"])
 
 
-def _asked(request: Request) -> tuple[int, float, bytes | None, int]:
-    """After which version, and how long, a long-poll waits; which model is known, and how much of another may come."""
+class _Asked(NamedTuple):
+    """What a long-poll asks for, see ``docs/protocol.md``: ``awaited`` is the round whose end may come along."""
+
+    after: int
+    wait_s: float
+    have: bytes | None
+    most: int
+    awaited: bytes | None
+
+
+def _asked(request: Request) -> _Asked:
     query = QueryParams(request.scope["query_string"])  # those of the request would be kept as long as it waits
-    return (
+    return _Asked(
         whole_number("after", query.get("after", "0")),
         seconds("wait", query.get("wait", "0"), LONGEST_WAIT_S),
         hash_in_path(query["have"]) if "have" in query else None,
         whole_number("most", query.get("most", "0")),
+        hash_in_path(query["ended"]) if "ended" in query else None,
     )
