@@ -1,6 +1,7 @@
 """The files of models in a device's state folder: the global one that it holds, the local one that it trained.
 
-Beside them, the sums that a head is solved from, as this device's pictures have them.
+Beside them, the sums that a head is solved from, as this device's pictures have them. The global one is a file always:
+who looks for it finds it; what is made here is one where it is too large for the database.
 """
 
 from __future__ import annotations
@@ -9,12 +10,17 @@ import hashlib
 from pathlib import Path
 from typing import Final, Literal
 
+from sqlalchemy import Connection
+
 from fanlight.errors import NotFound, StorageError
 from fanlight.learning.model_file import MAX_MODEL_BYTES
+from fanlight.services.device import small_files
 from fanlight.storage.blobs import BlobFolder
+from fanlight.storage.database import Database
 from fanlight.storage.unfinished import Unfinished
 
-Whose = Literal["global", "local", "sums"]
+Made = Literal["local", "sums"]
+Whose = Literal["global"] | Made
 
 _FOLDER: Final = "models"
 
@@ -23,15 +29,20 @@ class ModelFiles:
     """The files of each kind, named by their SHA-256: one, or of sums a few.
 
     Args:
-        state: the state folder.
+        state: the state folder. database: the one in it.
     """
 
-    def __init__(self, state: Path) -> None:
+    def __init__(self, state: Path, database: Database) -> None:
         self._files = BlobFolder(state / _FOLDER)
+        self._database = database
 
-    def write(self, whose: Whose, sha256: bytes, file: bytes) -> None:
-        """Write a model's file, durably."""
-        self._files.write_stream(_name(whose, sha256), [file], len(file), MAX_MODEL_BYTES)
+    def write(self, tx: Connection, whose: Made, sha256: bytes, file: bytes) -> None:
+        """Write what was made here, durable as the transaction is."""
+        name = _name(whose, sha256)
+        if small_files.is_small(len(file)):
+            small_files.put(tx, name, file)
+        else:
+            self._files.write_stream(name, [file], len(file), MAX_MODEL_BYTES)
 
     def read(self, whose: Whose, sha256: bytes) -> bytes:
         """A model's file.
@@ -39,13 +50,25 @@ class ModelFiles:
         Raises:
             NotFound: it is not here. StorageError: damaged.
         """
-        data = self._files.read(_name(whose, sha256))
+        name, data = _name(whose, sha256), None
+        if whose != "global":
+            with self._database.reading() as tx:
+                data = small_files.read(tx, name)
+        if data is None:
+            data = self._files.read(name)
         if hashlib.sha256(data).digest() != sha256:
             raise StorageError(f"The {whose} model's file in {self._files.root} is damaged.", slug="damaged-model")
         return data
 
+    def keep_only_rows(self, tx: Connection, whose: Made, *kept: bytes | None) -> None:
+        """As ``keep_only``, of those in the database."""
+        small_files.keep_only(tx, f"{whose}-", {_name(whose, sha256) for sha256 in kept if sha256 is not None})
+
     def keep_only(self, whose: Whose, *kept: bytes | None) -> None:
-        """Delete all others of the kind, or all, if none is to be kept; one that a power cut brings back goes too."""
+        """Delete all other files of the kind, or all, if none is to be kept.
+
+        One that a power cut brings back goes too.
+        """
         names = {_name(whose, sha256) for sha256 in kept if sha256 is not None}
         others = (name for name in self._files.names() if name.startswith(f"{whose}-") and name not in names)
         self._files.delete(*others, durably=False)

@@ -1,12 +1,14 @@
 """What of a device survives a power cut: its membership, preparation, answered manifests, reports and history.
 
-A method that returns has made durable what it was given, unless it says otherwise. A report's y lies in an owner-only
-file that is written, and synced, before the row that names it; a row therefore never names half a file, and a file that
-no row names is swept away at the next start. y is deleted when its round is over.
+A method that returns has made durable what it was given, unless it says otherwise. A report's y lies in the database,
+or, if it is large, in an owner-only file that is written, and synced, before the row that names it; a row therefore
+never names half a file, and a file that no row names is swept away at the next start. y is deleted when its round is
+over.
 """
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Annotated, BinaryIO, Final
 
@@ -27,7 +29,7 @@ from fanlight.protocol.device_round import (
     Record,
 )
 from fanlight.protocol.message import Blob, Message, Name
-from fanlight.services.device import counted, memories
+from fanlight.services.device import counted, memories, small_files
 from fanlight.services.device.counted import Account, InQuestion
 from fanlight.services.device.evidence import Evidence
 from fanlight.services.device.learned import Course, Held, Learned, Prepared, StoredCounts
@@ -97,7 +99,7 @@ class DeviceStore:
         self.values = Values(self.database)
         self.memories = memories.Memories(self.database)
         self.account = Account(self.values)
-        self._models = ModelFiles(folder)
+        self._models = ModelFiles(folder, self.database)
         self._reports = BlobFolder(folder / REPORT_FOLDER)
         # In memory too, as the values are.
         self._unfinished = {record.mh: record for record in self._read_unfinished()}
@@ -127,9 +129,12 @@ class DeviceStore:
 
     def depart(self, departure: Departure) -> None:
         """Keep how far the leaving is; reports can be sent no more, and are deleted."""
-        self.values.keep(_DEPARTURE, departure)
-        for record in self.unfinished():
-            self._reports.delete(_y_name(record.mh))
+        names = [_y_name(record.mh) for record in self.unfinished()]
+        with self.values.changing() as tx:
+            put(tx, _DEPARTURE, departure)
+            for name in names:
+                small_files.forget(tx, name)
+        self._reports.delete(*names)
 
     # -- models
 
@@ -184,17 +189,20 @@ class DeviceStore:
         Returns:
             the preparation as it is kept; it is void if another model came while this one was trained on.
         """
-        self._models.write("local", prepared.head, file)
-        if prepared.sums is not None and sums is not None:
-            self._models.write("sums", prepared.sums, sums)
+        summed = self.account.files
         with self.values.changing() as tx:
+            self._models.write(tx, "local", prepared.head, file)
+            self._models.keep_only_rows(tx, "local", prepared.head)
+            if prepared.sums is not None and sums is not None:
+                self._models.write(tx, "sums", prepared.sums, sums)
+            self._models.keep_only_rows(tx, "sums", prepared.sums, *summed)
             before, held = prepared_now(tx), _held(tx)
             kept = move(tx, prepared.with_(state=state_of(before).value), PreparationEvent.TRAIN)
             if held is None or not is_for(kept, held):
                 kept = move(tx, kept, PreparationEvent.NEW_MODEL)
             memories.trained(tx, prepared.head, left)
         self._models.keep_only("local", prepared.head)
-        self._models.keep_only("sums", prepared.sums, *self.account.files)
+        self._models.keep_only("sums", prepared.sums, *summed)
         return kept
 
     @property
@@ -249,9 +257,13 @@ class DeviceStore:
             NotPossibleNow: the preparation is another one by now.
         """
         name, data = _y_name(record.mh), ring.to_bytes(y)
-        self._reports.write_stream(name, [data], len(data), len(data))
+        is_small = small_files.is_small(len(data))
+        if not is_small:
+            self._reports.write_stream(name, [data], len(data), len(data))
         try:
             with self.values.changing() as tx:
+                if is_small:
+                    small_files.put(tx, name, bytes(data))
                 _add_report(tx, record, learned)
                 if use is not None:
                     use_up(tx, use, record.mh)
@@ -306,6 +318,7 @@ class DeviceStore:
         line = {"result": end.result.value, "reason": reason, "included": end.was_included}
         with self.values.changing() as tx:
             _replace(tx, record)
+            small_files.forget(tx, _y_name(record.mh))
             _END.run(tx, wanted=record.mh, **line)
             if end.result == Result.ABANDONED:
                 tx.execute(delete(answered).where(answered.c.mh == record.mh))
@@ -321,7 +334,9 @@ class DeviceStore:
 
     def open_y(self, mh: bytes) -> BinaryIO:
         """The stored y of a report; the caller closes it."""
-        return self._reports.open(_y_name(mh))
+        with self.database.reading() as tx:
+            small = small_files.read(tx, _y_name(mh))
+        return io.BytesIO(small) if small is not None else self._reports.open(_y_name(mh))
 
     def history(self, key: bytes, now: int) -> History:
         """What was answered under one ``answer_key`` ever, and how often at all in the day before ``now``.

@@ -23,6 +23,7 @@ from fanlight.services.http.signatures import SignatureVerifier
 from fanlight.services.http.threads import in_thread
 from fanlight.services.main_server import announcements, signed_answers
 from fanlight.services.main_server.offers import Offers
+from fanlight.services.main_server.outcomes import Outcomes
 from fanlight.services.main_server.release_body import RELEASE_FRONT_LIMIT, ReleaseBody
 from fanlight.services.main_server.service import MainService
 from fanlight.services.server.digits_in_paths import hash_in_path
@@ -75,14 +76,7 @@ def _device_routes(sender: Sender, service: MainService) -> list[PlainRoute]:
             if await request.is_disconnected():
                 service.lose(device, asked_at)
                 return Response(status_code=204)
-        ended = await told(awaited, device) if awaited is not None else None
-        return cbor(offers.to(device, have, most, ended))
-
-    async def told(mh: bytes, device: bytes) -> OutcomeForDevice | None:
-        again = service.outcomes.told_again(mh, device)
-        with suppress(NotFound):
-            return again or await in_thread(service.outcomes.told, mh, device)
-        return None
+        return cbor(offers.to(device, have, most, await _how_it_ended(service.outcomes, awaited, device)))
 
     async def model(request: Request) -> Response:
         sender(request)
@@ -119,6 +113,15 @@ def _device_routes(sender: Sender, service: MainService) -> list[PlainRoute]:
         _post("/changing", changing),
         _post("/class-proposals", propose_class),
     ]
+
+
+async def _how_it_ended(outcomes: Outcomes, mh: bytes | None, device: bytes) -> OutcomeForDevice | None:
+    """What a device is told of the round whose end it awaits; None: it awaits none, or that is not over."""
+    if mh is None:
+        return None
+    with suppress(NotFound):
+        return outcomes.told_again(mh, device) or await in_thread(outcomes.told, mh, device)
+    return None
 
 
 def _reporting_routes(sender: Sender, service: MainService) -> list[PlainRoute]:

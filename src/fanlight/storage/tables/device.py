@@ -42,6 +42,13 @@ rounds = Table(
     Column("asked_again", Boolean, nullable=False, default=False),
 )
 
+small_files = Table(
+    "small_files",  # models and reports' vectors, as files that are too large are called
+    metadata,
+    Column("name", String, primary_key=True),
+    Column("content", LargeBinary, nullable=False),
+)
+
 memories = Table(
     "memories",  # what trainings have this device remember, for algorithms that have it do so
     metadata,
