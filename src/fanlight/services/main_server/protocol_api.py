@@ -130,7 +130,9 @@ def _reporting_routes(sender: Sender, service: MainService) -> list[PlainRoute]:
     async def beacon(request: Request) -> Response:
         device = sender(request)
         body = await read_body(request, SMALL_BODY)
-        await in_thread(service.rounds.beacon, hash_in_path(request.path_params["mh"]), device, body)
+        model = await in_thread(service.rounds.beacon, hash_in_path(request.path_params["mh"]), device, body)
+        if model is not None:
+            service.presence.note_model(device, model)  # the next poll need not say it
         service.news.tell()
         return Response(status_code=204)
 
