@@ -122,9 +122,6 @@ SIGNED = (bytes, 16, 64)
 CERTIFICATE = {"fid": 32, "role": str, "public_key": 32}
 TOKEN = {"fid": 32, "public_key": 32, "expires": U63, "name": str}
 WELCOME = {"device": 16, "name": str}
-OFFER = {"fid": 32, "version": U63, "by_itself": bool, "plan": bytes, "model": 32, "model_version": U32,
-         "manifest?": bytes, "invitation?": bytes, "pause_s?": range(1, 3601),
-         "collection?": range(1, 1 << 32), "file?": bytes}  # fmt: skip
 ALGORITHM = {"name": str, "parameters": [(str, U63)], "control_clip_micro?": range(1, 1 << 40), "steps": bool}
 AUGMENTATION = {"variants": range(1, 17), "flip": bool, "zoom_percent": range(51), "light_percent": range(51)}
 FINE_TUNING = {"blocks": range(1001), "batch_norm": str, "learning_rate_micro": U32, "parameters": range(1, 1 << 28)}
@@ -148,6 +145,9 @@ OUTCOME = {"mh": 32, "result": str, "reason": str, "set_root": 32, "shards?": [S
 SIGNED_OUTCOME = {"payload": bytes, "aggregator_signature": 64, "main_signature?": 64}
 PROOF = {"size": U32, "index": U32, "path": [32], "shard?": range(1, 1 << 32)}
 OUTCOME_FOR_DEVICE = {"outcome": SIGNED_OUTCOME, "proof?": PROOF}
+OFFER = {"fid": 32, "version": U63, "by_itself": bool, "plan": bytes, "model": 32, "model_version": U32,
+         "manifest?": bytes, "invitation?": bytes, "pause_s?": range(1, 3601),
+         "collection?": range(1, 1 << 32), "file?": bytes, "ended?": OUTCOME_FOR_DEVICE}  # fmt: skip
 
 
 def sha256(data: bytes) -> bytes:

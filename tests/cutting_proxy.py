@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 from unittest import mock
 
-from fanlight.services.http import wire
 from fanlight.services.http.direct import DirectTransport, Server
+from fanlight.services.http.remote import Remote
 from fanlight.services.http.silence import SOCKET_OPTIONS
 from fanlight.services.http.wire import Wire, certificates
 
@@ -156,7 +156,13 @@ def cut_polls(target: int, *, swallows: Sequence[bytes]) -> Iterator[CuttingProx
     proxy = CuttingProxy(target, swallows=swallows)
     proxy.start()
 
-    with mock.patch.object(wire, "transport_to", side_effect=lambda _url: _Detour(proxy.port)):
+    def open_line(remote: Remote) -> Wire:
+        line = really(remote)
+        line.transport = _Detour(proxy.port)
+        return line
+
+    really = Remote.open_line
+    with mock.patch.object(Remote, "open_line", open_line):
         try:
             yield proxy
         finally:

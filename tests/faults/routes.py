@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 from urllib.parse import parse_qs, urlsplit
 
@@ -69,7 +70,12 @@ class MainRoutes:
                 have = bytes.fromhex(query["have"][0]) if "have" in query else None
                 if have is not None and not service.presence.has_said(device, have):
                     announcements.take_acknowledgement(service, device, have)
-                return self._offers.to(device, have, int(query.get("most", ["0"])[0]))
+                ended = None
+                with suppress(NotFound):
+                    ended = (
+                        service.outcomes.told(bytes.fromhex(query["ended"][0]), device) if "ended" in query else None
+                    )
+                return self._offers.to(device, have, int(query.get("most", ["0"])[0]), ended)
             case ["models", sha256]:
                 return service.model(bytes.fromhex(sha256))
             case ["rounds", mh, "beacons"]:

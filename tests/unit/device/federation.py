@@ -112,7 +112,7 @@ class FakeFederation:
     lose_answers_to: set[str] = field(default_factory=set)
     refuse_enrolment: tuple[int, str] | None = None
     altered_model: bytes | None = None
-    along: bool = False  # do models come with offers, where they are asked for
+    along: bool = False  # do models, and how a round ended, come with offers, where they are asked for
     backbone: bytes | None = None
     seen: list[str] = field(default_factory=list)
     uploads: list[bytes] = field(default_factory=list)
@@ -324,6 +324,7 @@ class FakeFederation:
             manifest=self.manifest.encode() if self.manifest else None,
             file=file if along else None,
             pause_s=self.pause_s,
+            ended=self.outcomes.get(asked.get("ended", "")) if self.along else None,
         )
         return reply(signing.sign(self.main.private, OFFER, offer.encode()).encode())
 

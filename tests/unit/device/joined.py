@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
+from fanlight.errors import NotFound
 from fanlight.services.device.role import DeviceRole
+from fanlight.services.device.store import DeviceStore
 from fanlight.services.http.jobs import Job
 
 
@@ -32,3 +36,10 @@ def announced(role: DeviceRole) -> None:
     turn(role)
     done(role, role.steps.train())
     done(role, role.steps.announce())
+
+
+def kept_y(store: DeviceStore, mh: bytes) -> bytes | None:
+    """y of a report, as long as it is kept; whether in the database or as a file."""
+    with suppress(NotFound), store.open_y(mh) as y:
+        return y.read()
+    return None

@@ -37,7 +37,8 @@ def keep(store: DeviceStore, sums: Sums) -> bytes:
     """The file as trainings leave it; its name."""
     file = sums_file.encode(sums)
     name = hashlib.sha256(file).digest()
-    store._models.write("sums", name, file)
+    with store.database.transaction() as tx:
+        store._models.write(tx, "sums", name, file)
     return name
 
 

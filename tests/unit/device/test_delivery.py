@@ -9,10 +9,11 @@ from fanlight.errors import NotAuthentic, NotFound, NotPossibleNow, Unreachable
 from fanlight.protocol.closing import Result
 from fanlight.protocol.device_round import Delivery, Preparation
 from fanlight.protocol.plan import Kind
-from fanlight.services.device import status
+from fanlight.services.device import small_files, status
 from fanlight.services.device.role import DeviceRole
+from fanlight.storage.database import DATABASE_FILE
 from tests.unit.device.federation import FakeFederation, first_model
-from tests.unit.device.joined import announced, done, failed, turn
+from tests.unit.device.joined import announced, done, failed, kept_y, turn
 
 
 def opened(federation: FakeFederation, device: DeviceRole) -> bytes:
@@ -22,11 +23,22 @@ def opened(federation: FakeFederation, device: DeviceRole) -> bytes:
     return mh
 
 
+@pytest.fixture(params=["row", "file"], autouse=True)
+def where(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Where y lies: those of these tests are small."""
+    if request.param == "file":
+        monkeypatch.setattr(small_files, "MOST_BYTES", 0)
+    where: str = request.param
+    return where
+
+
 def y_file(role: DeviceRole, mh: bytes) -> Path:
     return role.settings.state / "reports" / f"{mh.hex()}.y"
 
 
-def test_a_report_is_kept_for_its_owner_only_before_it_is_sent(federation: FakeFederation, device: DeviceRole) -> None:
+def test_a_report_is_kept_for_its_owner_only_before_it_is_sent(
+    federation: FakeFederation, device: DeviceRole, where: str
+) -> None:
     mh = opened(federation, device)
     federation.down.add("aggregator")
     assert failed(device, device.steps.send()) == "unreachable"
@@ -34,8 +46,9 @@ def test_a_report_is_kept_for_its_owner_only_before_it_is_sent(federation: FakeF
     record = device.store.report(mh)
     assert record is not None
     assert record.at == Delivery.COMMITTED
-    file = y_file(device, mh)
-    assert file.stat().st_size == 4 * record.length
+    assert len(kept_y(device.store, mh) or b"") == 4 * record.length
+    assert y_file(device, mh).exists() == (where == "file")
+    file = y_file(device, mh) if where == "file" else device.store.folder / DATABASE_FILE
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
 
 
@@ -45,7 +58,8 @@ def test_a_restarted_device_sends_the_same_bytes(
     mh = opened(federation, device)
     federation.lose_answers_to.add("rounds")
     failed(device, device.steps.send())
-    stored = y_file(device, mh).read_bytes()
+    stored = kept_y(device.store, mh)
+    assert stored
     device.stop()
     federation.lose_answers_to.clear()
     again = federation.device(tmp_path / "device-1", drawn)
@@ -83,21 +97,28 @@ def test_the_send_button_sends_a_kept_report_again(federation: FakeFederation, d
     assert len(federation.uploads) == 1
 
 
+@pytest.mark.parametrize("along", [False, True])
 @pytest.mark.parametrize(("result", "included"), [(Result.RELEASED, True), (Result.FAILED, False)])
 def test_the_end_of_a_round_is_kept_and_y_deleted(
-    federation: FakeFederation, device: DeviceRole, result: Result, included: bool
+    federation: FakeFederation, device: DeviceRole, result: Result, included: bool, along: bool
 ) -> None:
+    federation.along = along
     mh = opened(federation, device)
     done(device, device.steps.send())
     federation.end_round(result)
     turn(device)
     line = device.store.past.rounds()[0]
     assert (line.result, line.included) == (result.value, included)
-    assert not y_file(device, mh).exists()
+    assert ("main GET rounds" in federation.seen) != along, "what came with the offer is not asked for"
+    assert kept_y(device.store, mh) is None
     assert device.offers.preparation == Preparation.IDLE
 
 
-def test_main_cannot_leave_a_report_out_and_say_it_was_summed(federation: FakeFederation, device: DeviceRole) -> None:
+@pytest.mark.parametrize("along", [False, True])
+def test_main_cannot_leave_a_report_out_and_say_it_was_summed(
+    federation: FakeFederation, device: DeviceRole, along: bool
+) -> None:
+    federation.along = along
     mh = opened(federation, device)
     done(device, device.steps.send())
     federation.end_round(Result.RELEASED)
@@ -172,11 +193,15 @@ def test_a_device_that_came_too_late_goes_on_with_the_next_round(
     assert ended.at == Delivery.ENDED
 
 
-def test_a_damaged_stored_report_is_never_sent(federation: FakeFederation, device: DeviceRole) -> None:
+def test_a_damaged_stored_report_is_never_sent(federation: FakeFederation, device: DeviceRole, where: str) -> None:
     mh = opened(federation, device)
     federation.down.add("aggregator")
     failed(device, device.steps.send())
-    y_file(device, mh).write_bytes(b"cut off")
+    if where == "file":
+        y_file(device, mh).write_bytes(b"cut off")
+    else:
+        with device.store.database.transaction() as tx:
+            small_files.put(tx, y_file(device, mh).name, b"cut off")
     federation.down.clear()
     assert failed(device, device.steps.send()) == "damaged-report"
     assert federation.uploads == []

@@ -81,8 +81,9 @@ def test_a_version_that_came_is_compared_with_the_one_before(federation: FakeFed
     federation.plan = PLAN.with_(epochs=40, patience=40)  # long enough to be right whatever the order of the pictures
     turn(device)
     done(device, device.steps.train())
-    own = (device.store.folder / "models").iterdir()
-    trained = next(path.read_bytes() for path in own if path.read_bytes() != federation.model)
+    prepared = device.store.prepared
+    assert prepared is not None
+    trained = device.store.local_file(prepared.head)
     learned_once(federation, device, trained)
     before, after = (line["metrics"]["accuracy"] for line in status.learning(device)["versions"])
     assert before < after == 1.0

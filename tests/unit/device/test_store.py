@@ -6,16 +6,29 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sqlalchemy import select
 
 from fanlight.errors import NotFound, NotPossibleNow, Refused, StorageError
-from fanlight.protocol.device_round import SECONDS_PER_DAY, Delivery, Preparation, PreparationEvent, Record
+from fanlight.protocol.closing import Result
+from fanlight.protocol.device_round import SECONDS_PER_DAY, Delivery, End, Preparation, PreparationEvent, Record
+from fanlight.services.device import small_files
 from fanlight.services.device.learned import Held, Learned, Prepared, StoredCounts
 from fanlight.services.device.model_files import current_model_file
 from fanlight.services.device.preparing import Use
 from fanlight.services.device.store import REPORT_FOLDER, DeviceStore
+from fanlight.storage.tables import device as tables
 from tests.unit.device.federation import PLAN
 
 LEARNED = Learned(received=StoredCounts.none(2))
+
+
+@pytest.fixture(params=["rows", "files"], autouse=True)
+def where(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Where what is made here lies: that of these tests is small."""
+    if request.param == "files":
+        monkeypatch.setattr(small_files, "MOST_BYTES", 0)
+    where: str = request.param
+    return where
 
 
 @pytest.fixture
@@ -63,6 +76,41 @@ def test_a_file_that_no_report_names_is_swept_away(store: DeviceStore, tmp_path:
     assert not orphan.exists()
     with store.open_y(bytes([1]) * 32) as file:
         assert len(file.read()) == 12
+
+
+def test_what_an_earlier_version_has_as_files_is_read_and_goes_when_its_time_comes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    y, end = np.arange(3, dtype=np.uint32), record(1).with_(delivery=Delivery.ENDED.value)
+    with monkeypatch.context() as patch:
+        patch.setattr(small_files, "MOST_BYTES", 0)
+        before = DeviceStore(tmp_path / "before")
+        take(before, b"first")
+        before.trained(prepared(b"first"), b"local")
+        before.commit(record(1), y, LEARNED)
+        before.close()
+    after = DeviceStore(tmp_path / "before")
+    files = [path for folder in ("models", REPORT_FOLDER) for path in (after.folder / folder).iterdir()]
+    assert len(files) == 3
+    assert after.local_file(prepared(b"first").head) == b"local"
+    with after.open_y(bytes([1]) * 32) as file:
+        assert file.read() == y.tobytes()
+    after.finish(End(end, Result.RELEASED, "ok", True), 2000)
+    after.trained(prepared(b"first").with_(head=hashlib.sha256(b"other").digest()), b"other")
+    assert [path.name[:6] for path in files if path.exists()] == ["global"]
+    with pytest.raises(NotFound):
+        after.open_y(bytes([1]) * 32)
+    after.close()
+
+
+def test_of_what_is_trained_only_the_last_is_kept(store: DeviceStore) -> None:
+    take(store, b"first")
+    for content in (b"one", b"other"):
+        ready = prepared(b"first").with_(head=hashlib.sha256(content).digest())
+        store.trained(ready, content)
+        assert store.local_file(ready.head) == content
+    with pytest.raises(NotFound):
+        store.local_file(hashlib.sha256(b"one").digest())
 
 
 def test_one_answer_for_a_key_and_nothing_changes_when_refused(store: DeviceStore) -> None:
@@ -153,7 +201,7 @@ def test_a_training_on_a_model_that_was_replaced_meanwhile_is_void(store: Device
     assert store.prepared == prepared(b"first")
 
 
-def test_a_preparation_is_used_up_by_its_report(store: DeviceStore) -> None:
+def test_a_preparation_is_used_up_by_its_report(store: DeviceStore, where: str) -> None:
     take(store, b"first")
     store.announced(store.trained(prepared(b"first"), b"local"))
     ready = store.prepared
@@ -164,8 +212,11 @@ def test_a_preparation_is_used_up_by_its_report(store: DeviceStore) -> None:
         store.commit(record(2), np.zeros(3, np.uint32), LEARNED, Use(ready, PreparationEvent.SEND))
     assert caught.value.slug == "prepared-anew"
     assert [kept.number for kept in store.past.reports()] == [1]
-    vectors = [path.name for path in (store.folder / REPORT_FOLDER).iterdir()]
-    assert vectors == [f"{(bytes([1]) * 32).hex()}.y"], "nothing is left of the report that was not committed"
+    name, vectors = f"{(bytes([1]) * 32).hex()}.y", [path.name for path in (store.folder / REPORT_FOLDER).iterdir()]
+    assert vectors == ([name] if where == "files" else []), "nothing is left of the report that was not committed"
+    with store.database.reading() as tx:
+        rows = set(tx.execute(select(tables.small_files.c.name)).scalars())
+    assert rows == ({name, f"local-{ready.head.hex()}.safetensors"} if where == "rows" else set())
     store.announced(ready)
     assert store.prepared == ready.with_(state="sent", sent_in=bytes([1]) * 32)
 

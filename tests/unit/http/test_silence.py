@@ -66,9 +66,13 @@ def test_a_request_is_given_the_patience_that_its_length_is_due(content: Any, le
 def test_the_kernel_watches_the_connections() -> None:
     told = [value for _, _, value in SOCKET_OPTIONS]
     clock = Clock()
-    with live(make_app, clock) as url, Wire(url, {}, lambda _response: None) as wire, wire.exchange(
-        "GET", "/protocol/v1/echo", content=b"", headers={}, auth=signer(clock, "me", KEY), timeout=patience()
-    ) as response:
+    with (
+        live(make_app, clock) as url,
+        Wire(url, {}, lambda _response: None) as wire,
+        wire.exchange(
+            "GET", "/protocol/v1/echo", content=b"", headers={}, auth=signer(clock, "me", KEY), timeout=patience()
+        ) as response,
+    ):
         there = response.extensions["socket"]
         assert [there.getsockopt(level, option) for level, option, _ in SOCKET_OPTIONS] == told
     assert told[0] == 1

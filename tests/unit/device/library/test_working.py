@@ -268,7 +268,7 @@ def test_pictures_of_an_earlier_version_are_measured_once_more_and_keep_what_is_
     one, other = ids(desk, state=State.UNLABELLED)
     with desk.database.transaction() as tx:
         tx.execute(text("ALTER TABLE pictures DROP COLUMN colours"))
-        for table in ("memories", "own_names", "home_models", "picture_sides"):
+        for table in ("memories", "own_names", "home_models", "picture_sides", "small_files"):
             tx.execute(text(f"DROP TABLE {table}"))
         tx.execute(text("UPDATE alembic_version SET version_num = '0003'"))
     desk.now += 60
