@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -262,6 +263,10 @@ class Invariants:
             found += [path for path in keys if path.name != live]
         for name in ("aggregator", *self.devices):
             found += (self._roles[name].state / "reports").iterdir()
+        rows = [Path(name, row.name) for name in self.devices for row in self._rows(name, device_tables.small_files)]
+        found += [path for path in rows if path.suffix == ".y"]
+        trained = [path.parent for path in rows if path.name.startswith("local-")]
+        assert len(trained) == len(set(trained)), f"more than the last local model is kept: {rows}"
         return [str(path) for path in found]
 
     # -- what there is to read

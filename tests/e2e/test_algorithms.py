@@ -29,7 +29,7 @@ from fanlight.learning.local_training import vector_of
 from fanlight.learning.model_file import HeadModel, decode
 from fanlight.services.http.sessions import API_TOKEN_FILE
 from fanlight.storage.database import Database
-from fanlight.storage.tables.device import memories
+from fanlight.storage.tables.device import memories, small_files
 from fanlight.storage.tables.main import algorithm_memories
 from tests.crash.federation import Federation
 from tests.crash.role import until
@@ -138,8 +138,9 @@ def train(federation: Federation) -> Trained:
 
 
 def _local(device: Path) -> Vector:
-    (file,) = (device / "models").glob("local-*.safetensors")
-    return vector_of(LAYOUT, decode(file.read_bytes()))
+    with Database(device / "state.sqlite3") as database, database.reading() as tx:
+        content = tx.execute(select(small_files.c.content).where(small_files.c.name.startswith("local-"))).scalar_one()
+    return vector_of(LAYOUT, decode(content))
 
 
 def _left(device: Path) -> Mapping[str, Vector]:

@@ -12,7 +12,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import SimpleNamespace
-from typing import Any, Final
+from typing import Any, Final, cast
+from urllib.parse import urlencode
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -20,6 +21,7 @@ from fanlight.errors import FanlightError, StorageError, Unreachable
 from fanlight.services.aggregator.reports_api import UPLOAD_OFFSET
 from fanlight.services.http.problems import as_problem, problem_body
 from fanlight.services.http.remote import Answer, Download, remote_error
+from fanlight.services.http.wire import Wire
 from tests.faults.request import Refusal, Request, Route
 
 OFFSET_BYTES: Final = 8
@@ -142,6 +144,14 @@ class Line:
         body = content if isinstance(content, bytes) else b"".join(content)
         offset = options.get("headers", {}).get(UPLOAD_OFFSET, "")
         return self._net.carry(Request(self._caller, self.title, method, path, body, offset))
+
+    def open_line(self) -> Wire:
+        """As ``Remote``'s; there is nothing to break off."""
+        return cast("Wire", self)
+
+    def poll(self, _line: Wire, path: str, params: Mapping[str, str], _wait_s: float) -> bytes:
+        """As ``Remote``'s."""
+        return self.send("GET", f"{path}?{urlencode(params)}")
 
     def ask(self, method: str, path: str, **options: Any) -> Answer:
         """As ``Remote``'s; what is there of a report comes before its receipt."""

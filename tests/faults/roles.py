@@ -159,7 +159,8 @@ class Device:
     def poll(self) -> None:
         """Take main's offer."""
         awaited = self.rounds.awaited_end() if self._has_ends_come_along else None
-        self.rounds.offers.take(self.rounds.main.offer(self.rounds.offers.have, awaited))
+        main, offers = self.rounds.main, self.rounds.offers
+        offers.take(main.poll_offer(main.remote.open_line(), 0, 0, offers.have, awaited))
 
     def answer(self) -> None:
         """Build and keep the report for the round that it knows of, as its agent would."""

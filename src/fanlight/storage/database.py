@@ -40,7 +40,13 @@ DRIVER: Final = "driver"
 _MOST_IDLE: Final = 5
 """Connections that are kept for the next transactions; more are open while more are read from at once."""
 # 512 kB a connection: the system has the same pages in its own cache, and rows in the way of a round are rarely long
-_PRAGMAS: tuple[str, ...] = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "cache_size=-512")
+_PRAGMAS: tuple[str, ...] = (
+    "journal_mode=WAL",
+    "synchronous=FULL",
+    "foreign_keys=ON",
+    "cache_size=-512",
+    "secure_delete=ON",  # what is deleted is overwritten, however SQLite was built
+)
 _UNSYNCED, _SYNCED = "PRAGMA synchronous=NORMAL", "PRAGMA synchronous=FULL"
 """In a write-ahead log, the former syncs only what goes from it to the database, and the log before that."""
 

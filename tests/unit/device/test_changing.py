@@ -20,8 +20,8 @@ from fanlight.services.device.store import DeviceStore
 from tests.protocol_world import World, plan_of
 
 WORLD = World(2, "changing")
-OLD, NEW = (
-    Sums(np.arange(1, 13) * factor, np.arange(12) * factor, np.array([3, 1, 1, 1]) * factor) for factor in (1, 2)
+OLD, NEW, THIRD = (
+    Sums(np.arange(1, 13) * factor, np.arange(12) * factor, np.array([3, 1, 1, 1]) * factor) for factor in (1, 2, 3)
 )
 MH = b"m" * 32
 
@@ -38,7 +38,7 @@ def keep(store: DeviceStore, sums: Sums) -> bytes:
     file = sums_file.encode(sums)
     name = hashlib.sha256(file).digest()
     with store.database.transaction() as tx:
-        store._models.write(tx, "sums", name, file)
+        store._models.put_small(tx, "sums", name, file)
     return name
 
 
@@ -61,6 +61,19 @@ def count(store: DeviceStore, sums: Sums, *supporters: bool) -> None:
         counted.sent(tx, found.asked)
     with store.values.changing() as tx:
         counted.ended(tx, MH, counted=True, now=1)
+
+
+def test_a_training_keeps_the_sums_that_count_or_may_count(store: DeviceStore) -> None:
+    """Main has those of the round before, and a report with others is on its way."""
+    count(store, OLD, True, False)
+    sent = say(store, proposal("statistics", round=5), MH, prepared(store, NEW, True, True), 2)
+    with store.values.changing() as tx:
+        counted.sent(tx, sent.asked)
+    third = sums_file.encode(THIRD)
+    ready = prepared(store, THIRD, True, True)
+    store.trained(ready, b"local", sums=third)
+    for sums in (OLD, NEW, THIRD):
+        assert store.sums_file(hashlib.sha256(sums_file.encode(sums)).digest()) == sums_file.encode(sums)
 
 
 def test_a_round_of_statistics_gets_all(store: DeviceStore) -> None:

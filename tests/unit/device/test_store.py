@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, text
 
 from fanlight.errors import NotFound, NotPossibleNow, Refused, StorageError
 from fanlight.protocol.closing import Result
@@ -101,6 +101,22 @@ def test_what_an_earlier_version_has_as_files_is_read_and_goes_when_its_time_com
     with pytest.raises(NotFound):
         after.open_y(bytes([1]) * 32)
     after.close()
+
+
+def test_what_is_deleted_is_overwritten(tmp_path: Path) -> None:
+    """y and the last local model, which nobody has masked, whatever SQLite was built to do."""
+    y, store = np.frombuffer(b"this-is-y" * 1000, np.uint32), DeviceStore(tmp_path / "closed")
+    take(store, b"first")
+    for content in (b"this-is-local" * 1000, b"another"):
+        store.trained(prepared(b"first").with_(head=hashlib.sha256(content).digest()), content)
+    store.commit(record(1), y, LEARNED)
+    store.finish(End(record(1).with_(delivery=Delivery.ENDED.value), Result.RELEASED, "ok", True), 2000)
+    with store.database.reading() as tx:
+        assert tx.execute(text("PRAGMA secure_delete")).scalar() == 1
+    store.close()
+    kept = b"".join(path.read_bytes() for path in (tmp_path / "closed").rglob("*") if path.is_file())
+    assert b"another" in kept, "or this test would see nothing"
+    assert b"this-is" not in kept
 
 
 def test_of_what_is_trained_only_the_last_is_kept(store: DeviceStore) -> None:

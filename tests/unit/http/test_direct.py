@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -299,11 +299,11 @@ def test_a_server_without_a_port_is_asked_at_that_of_its_scheme(
 ) -> None:
     asked: list[object] = []
 
-    def connect(address: object, timeout: float) -> socket.socket:
-        asked.append(address)
-        raise ConnectionRefusedError
+    def look_up(host: str, port: int, **_options: object) -> list[object]:
+        asked.append((host, port))
+        raise socket.gaierror
 
-    monkeypatch.setattr(socket, "create_connection", connect)
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
     with transport() as made, pytest.raises(httpx.ConnectError):
         ask(made, url)
     assert asked == [place]
@@ -364,6 +364,64 @@ def test_what_waits_can_be_broken_off_and_nothing_is_asked_then() -> None:
         with pytest.raises(httpx.ConnectError):
             ask(made, server.url)
     over.set()
+
+
+def test_who_waits_for_a_connection_can_be_broken_off() -> None:
+    """Nobody answers there: the queue of a server that takes no connection is full."""
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as server, ExitStack() as filling:
+        address = server.getsockname()
+        filling.enter_context(suppress(TimeoutError))
+        while True:
+            line = filling.enter_context(socket.socket())
+            line.settimeout(0.5)
+            try:
+                line.connect(address)
+            except TimeoutError:
+                break
+        with transport() as made:
+            broken_off_while_it_waits(made, f"http://127.0.0.1:{address[1]}", lambda: bool(made._busy))
+
+
+def broken_off_while_it_waits(made: DirectTransport, url: str, is_waiting: Callable[[], bool]) -> None:
+    """Well before it would lose its patience."""
+    with ThreadPoolExecutor(1) as asking:
+        waiting = asking.submit(ask, made, url, due=3600)
+        while not is_waiting():
+            threading.Event().wait(0.001)
+        threading.Event().wait(0.05)  # it may not have come to wait yet; it would be told then as well
+        made.break_off()
+        with pytest.raises(httpx.TransportError):
+            waiting.result(60)
+    assert made._busy == set()
+
+
+def test_who_waits_for_a_server_to_prove_itself_can_be_broken_off() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent, transport() as made:
+        url = f"https://localhost:{silent.getsockname()[1]}"
+        broken_off_while_it_waits(made, url, lambda: any(isinstance(line, ssl.SSLSocket) for line in made._busy))
+
+
+def test_an_encrypted_line_that_is_broken_off_stays_encrypted(named: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """ssl forgets, in its own ``shutdown``, that it is: who writes at that moment would write in the clear."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(named / "certificate.pem", named / "key.pem")
+    server, trusting = (
+        Server(answers(OK), tls=context),
+        ssl.create_default_context(cafile=str(named / "certificate.pem")),
+    )
+
+    def parts(made: DirectTransport) -> Iterator[bytes]:
+        (line,) = made._busy
+        assert isinstance(line, ssl.SSLSocket)
+        with monkeypatch.context() as gap:
+            gap.setattr(socket.socket, "shutdown", lambda _line, _how: None)  # what the system does comes a bit later
+            made.break_off()
+            assert line.version() is not None
+        made.break_off()
+        yield b"secret"
+
+    with transport(trusting) as made, pytest.raises(httpx.TransportError):
+        ask(made, server.url, method="POST", content=parts(made), headers={"Content-Length": "6"})
 
 
 def test_a_body_of_unknown_length_arrives_in_chunks() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from fanlight.errors import NotFound, StorageError
 from fanlight.protocol.closing import OutcomeForDevice
-from fanlight.protocol.exchange import ALONG_BYTES, PREFIX
+from fanlight.protocol.exchange import ALONG_BYTES, PREFIX, Offer
 from fanlight.services.device.client import MainClient
 from fanlight.services.main_server import offers
 from tests.services_world import ProtocolDevice, World, running, wait
@@ -72,9 +72,14 @@ def reported_by_all(devices: Sequence[ProtocolDevice]) -> bytes:
     return mh
 
 
+def offer_with_end(device: ProtocolDevice, mh: bytes) -> Offer:
+    with device.main.remote.open_line() as line:
+        return device.main.poll_offer(line, 0, 0, None, mh)
+
+
 def ended_with_offer(device: ProtocolDevice, mh: bytes) -> OutcomeForDevice | None:
     """What came along."""
-    return device.main.offer(awaited=mh).ended
+    return offer_with_end(device, mh).ended
 
 
 def test_how_a_round_ended_comes_to_each_with_its_own_proof(world: World) -> None:
@@ -115,7 +120,7 @@ def test_it_is_taken_from_the_offer_only_if_it_is_about_that_round(
     ended: tuple[ProtocolDevice, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     device, mh = ended
-    offer = device.main.offer(awaited=mh)
+    offer = offer_with_end(device, mh)
 
     def asked(_self: MainClient, other: bytes) -> OutcomeForDevice:
         raise NotFound(other.hex())

@@ -1,10 +1,11 @@
 """What a device does by itself, in a thread of its own: stay a member, keep up with offers, finish what it began.
 
-One turn of the loop: enrol, take the offer, deliver reports that are not acknowledged, answer the open round if that is
-this device's to decide, or say that nobody need wait for it, and end reports whose rounds are over: while it trains, or
-after the answer, since the round waits for it, unless the answer depends on how they ended. Long-polls can be
-cancelled, so that stopping takes no time. Whatever goes wrong is remembered for the page and tried again, later each
-time; nothing ends the loop. When the owner has the device leave, it tells the servers, and does nothing more.
+One turn of the loop: enrol, take the offer, deliver reports that are not acknowledged, answer the open round if that
+is this device's to decide, or say that nobody need wait for it, and end reports whose rounds are over: while it
+trains, or after the answer, since the round waits for it, unless the answer depends on how they ended. Long-polls can
+be broken off, so that stopping takes no time (but behind a proxy). Whatever goes wrong is remembered for the page and
+tried again, later each time; nothing ends the loop. When the owner has the device leave, it tells the servers, and
+does nothing more.
 """
 
 from __future__ import annotations

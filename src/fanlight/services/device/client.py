@@ -76,15 +76,17 @@ class MainClient(Server):
             NotAuthentic: not signed by this federation's main server.
             RemoteError: see ``Remote.send``.
         """
-        params = {"after": str(after), "wait": f"{wait_s:g}"} | _along(have, awaited, along=True)
+        params = {"after": str(after), "wait": f"{wait_s:g}"} | _about_model(have, along=True)
+        if awaited is not None:
+            params["ended"] = awaited.hex()
         return self._read_offer(self.remote.poll(line, f"{PREFIX}/offer", params, wait_s))
 
-    def offer(self, have: bytes | None = None, awaited: bytes | None = None, *, along: bool = False) -> Offer:
+    def offer(self, have: bytes | None = None, *, along: bool = False) -> Offer:
         """What main has for this device now; arguments and errors as in ``poll_offer``.
 
         ``along``: may another model come along?
         """
-        query = urlencode({"after": "0", "wait": "0"} | _along(have, awaited, along=along))
+        query = urlencode({"after": "0", "wait": "0"} | _about_model(have, along=along))
         return self._read_offer(self.remote.send("GET", f"{PREFIX}/offer?{query}", headers={}, timeout=_AT_ONCE))
 
     def model(self, sha256: bytes, begun: Unfinished) -> memoryview:
@@ -209,7 +211,6 @@ def _offset(headers: Mapping[str, str], size: int) -> int:
     return int(text)
 
 
-def _along(have: bytes | None, awaited: bytes | None, *, along: bool) -> dict[str, str]:
-    """What may come along with an offer: another model than that which is here, and how a round has ended."""
-    model = ({"most": str(ALONG_BYTES)} if along else {}) | ({"have": have.hex()} if have is not None else {})
-    return model | ({"ended": awaited.hex()} if awaited is not None else {})
+def _about_model(have: bytes | None, *, along: bool) -> dict[str, str]:
+    """Which one is here, and whether another one may come along."""
+    return ({"most": str(ALONG_BYTES)} if along else {}) | ({"have": have.hex()} if have is not None else {})

@@ -36,13 +36,15 @@ class ModelFiles:
         self._files = BlobFolder(state / _FOLDER)
         self._database = database
 
-    def write(self, tx: Connection, whose: Made, sha256: bytes, file: bytes) -> None:
-        """Write what was made here, durable as the transaction is."""
-        name = _name(whose, sha256)
+    def write_large(self, whose: Made, sha256: bytes, file: bytes) -> None:
+        """Write what was made here durably, if it is too large for the database; before the row that names it."""
+        if not small_files.is_small(len(file)):
+            self._files.write_stream(_name(whose, sha256), [file], len(file), MAX_MODEL_BYTES)
+
+    def put_small(self, tx: Connection, whose: Made, sha256: bytes, file: bytes) -> None:
+        """Keep it with the row that names it, if it is small."""
         if small_files.is_small(len(file)):
-            small_files.put(tx, name, file)
-        else:
-            self._files.write_stream(name, [file], len(file), MAX_MODEL_BYTES)
+            small_files.put(tx, _name(whose, sha256), file)
 
     def read(self, whose: Whose, sha256: bytes) -> bytes:
         """A model's file.

@@ -34,7 +34,7 @@ from fanlight.services.device.counted import Account, InQuestion
 from fanlight.services.device.evidence import Evidence
 from fanlight.services.device.learned import Course, Held, Learned, Prepared, StoredCounts
 from fanlight.services.device.memories import Left
-from fanlight.services.device.model_files import ModelFiles
+from fanlight.services.device.model_files import Made, ModelFiles
 from fanlight.services.device.past import Past
 from fanlight.services.device.preparing import PREPARED, Use, is_for, move, prepared_now, state_of, use_up
 from fanlight.services.device.refusals import Refusals
@@ -190,11 +190,15 @@ class DeviceStore:
             the preparation as it is kept; it is void if another model came while this one was trained on.
         """
         summed = self.account.files
+        made: list[tuple[Made, bytes, bytes]] = [("local", prepared.head, file)]
+        if prepared.sums is not None and sums is not None:
+            made.append(("sums", prepared.sums, sums))
+        for each in made:
+            self._models.write_large(*each)
         with self.values.changing() as tx:
-            self._models.write(tx, "local", prepared.head, file)
+            for each in made:
+                self._models.put_small(tx, *each)
             self._models.keep_only_rows(tx, "local", prepared.head)
-            if prepared.sums is not None and sums is not None:
-                self._models.write(tx, "sums", prepared.sums, sums)
             self._models.keep_only_rows(tx, "sums", prepared.sums, *summed)
             before, held = prepared_now(tx), _held(tx)
             kept = move(tx, prepared.with_(state=state_of(before).value), PreparationEvent.TRAIN)
@@ -270,7 +274,8 @@ class DeviceStore:
                 if asked is not None:
                     counted.sent(tx, asked)
         except Exception:
-            if self.report(record.mh) is None:  # a full disk, too: nobody would ask for this y, nor delete it
+            # A full disk, too: nobody would ask for this y, nor delete it.
+            if not is_small and self.report(record.mh) is None:
                 self._reports.delete(name)
             raise
         self._remember(record)

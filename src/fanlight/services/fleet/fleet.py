@@ -1,8 +1,8 @@
 """Has all devices of a fleet live: each waits for news in a long-poll of its own, a few threads do what there is to do.
 
-A device that waits is a connection and a task of the event loop, no thread. What takes a server or the processor, its
-turns, queue for the threads: vectors are in memory only of those whose turn it is. A turn that waits long for a thread
-gives signs of life meanwhile, as a deployed device does that trains long.
+A device that waits is a connection, a task of the event loop, and a thread that sleeps. What takes a server or the
+processor, its turns, queue for a few more threads: vectors are in memory only of those whose turn it is. A turn that
+waits long for a thread gives signs of life meanwhile, as a deployed device does that trains long.
 """
 
 from __future__ import annotations
@@ -57,6 +57,7 @@ class Fleet:
         self._jitter = jitter
         self._on_news = on_news
         self._pool: ThreadPoolExecutor
+        self._waiting: ThreadPoolExecutor
         self._said: dict[str, float] = {}
         self._is_over: Callable[[], object] = lambda: None
 

@@ -7,16 +7,18 @@ httpx's all the same. The parser is the one that our servers use: llhttp, as str
 
 from __future__ import annotations
 
+import errno
 import itertools
+import os
 import re
 import select
 import socket
 import ssl
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import httptools
 import httpx
@@ -33,6 +35,9 @@ _PORTS: Final = {"http": 80, "https": 443}
 SocketOptions: TypeAlias = Iterable[tuple[int, int, int]]
 Server: TypeAlias = tuple[str, str, int]
 """Scheme, host and port."""
+_Address: TypeAlias = tuple[Any, ...]
+_Place: TypeAlias = tuple[socket.AddressFamily, socket.SocketKind, int, str, _Address]
+"""As ``socket.getaddrinfo`` gives them."""
 
 
 class DirectTransport(httpx.BaseTransport):
@@ -63,27 +68,21 @@ class DirectTransport(httpx.BaseTransport):
         due, url = request.extensions["timeout"], request.url
         server = (url.scheme, url.raw_host.decode("ascii"), url.port or _PORTS[url.scheme])
         line = self._kept(server) or self._connect(server, due["connect"])
-        self._busy.add(line)
-        if self._is_broken_off:  # maybe before this one could be seen
-            self._busy.discard(line)
-            line.close()
-            raise httpx.ConnectError("broken off")
         try:
             is_sent = _send(line, request, due["write"])
             line.settimeout(due["read"])
             answer = _Answer(line)
             answer.read_head()
         except BaseException:
-            self._busy.discard(line)
-            line.close()
+            self._give_up(line)
             raise
 
         def over() -> None:
-            self._busy.discard(line)
             if is_sent and answer.is_last_word and not self._closed and len(self._idle) < MOST_IDLE:
+                self._busy.discard(line)
                 self._idle.append((line, server, time.monotonic()))
             else:
-                line.close()
+                self._give_up(line)
 
         return httpx.Response(
             answer.status, headers=answer.fields, stream=_Body(answer, over), extensions={"socket": line}
@@ -100,7 +99,23 @@ class DirectTransport(httpx.BaseTransport):
         self._is_broken_off = True
         for line in tuple(self._busy):
             with suppress(OSError):  # it has ended
-                line.shutdown(socket.SHUT_RDWR)
+                # Not ssl's own way, which has who writes at this moment go on in the clear.
+                socket.socket.shutdown(line, socket.SHUT_RDWR)
+
+    def _use(self, line: socket.socket) -> None:
+        """From now on ``break_off`` ends what is waited for on it.
+
+        Raises:
+            httpx.ConnectError: it was called already; the connection is closed.
+        """
+        self._busy.add(line)
+        if self._is_broken_off:
+            self._give_up(line)
+            raise httpx.ConnectError("broken off")
+
+    def _give_up(self, line: socket.socket) -> None:
+        self._busy.discard(line)
+        line.close()
 
     def _kept(self, server: Server) -> socket.socket | None:
         """A connection to ``server`` that was kept, and that it has not closed since."""
@@ -110,6 +125,7 @@ class DirectTransport(httpx.BaseTransport):
             except IndexError:  # another thread was faster
                 return None
             if where == server and time.monotonic() - since < IDLE_S and not _has_news(line):
+                self._use(line)
                 return line
             line.close()
         return None
@@ -117,14 +133,45 @@ class DirectTransport(httpx.BaseTransport):
     def _connect(self, server: Server, due_s: float | None) -> socket.socket:
         scheme, host, port = server
         with _told_as(httpx.ConnectTimeout, httpx.ConnectError):
-            line = socket.create_connection((host, port), due_s)
-            try:
-                for level, option, value in self._socket_options:
-                    line.setsockopt(level, option, value)
-                return self._certificates.wrap_socket(line, server_hostname=host) if scheme == "https" else line
-            except BaseException:
-                line.close()
-                raise
+            line = self._reach(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM), due_s)
+            return self._secure(line, host) if scheme == "https" else line
+
+    def _reach(self, places: Sequence[_Place], due_s: float | None) -> socket.socket:
+        """A connection to the first place where somebody answers, or the last one's error."""
+        for family, kind, protocol, _, address in places[:-1]:
+            with suppress(OSError):
+                return self._reach_one(socket.socket(family, kind, protocol), address, due_s)
+        family, kind, protocol, _, address = places[-1]
+        return self._reach_one(socket.socket(family, kind, protocol), address, due_s)
+
+    def _reach_one(self, line: socket.socket, address: _Address, due_s: float | None) -> socket.socket:
+        try:
+            for level, option, value in self._socket_options:
+                line.setsockopt(level, option, value)
+            line.setblocking(False)
+            problem = line.connect_ex(address)
+            self._use(line)  # not before: what has not begun could not be ended
+            _await_connection(line, problem, due_s)
+            line.settimeout(due_s)
+        except BaseException:
+            self._give_up(line)
+            raise
+        return line
+
+    def _secure(self, line: socket.socket, host: str) -> socket.socket:
+        try:
+            secured = self._certificates.wrap_socket(line, server_hostname=host, do_handshake_on_connect=False)
+        except BaseException:
+            self._give_up(line)
+            raise
+        self._busy.discard(line)  # it is an empty shell now
+        self._use(secured)
+        try:
+            secured.do_handshake()
+        except BaseException:
+            self._give_up(secured)
+            raise
+        return secured
 
 
 class _Answer:
@@ -235,9 +282,24 @@ class _Body(httpx.SyncByteStream):
 
 def _has_news(line: socket.socket) -> bool:
     """On a connection on which nothing was asked, that can only be its end."""
+    return _is_ready(line, select.POLLIN, 0)
+
+
+def _await_connection(line: socket.socket, problem: int, due_s: float | None) -> None:
+    """See a connection through that was begun with this result; errors as in ``socket.connect``."""
+    if problem == errno.EINPROGRESS:
+        if not _is_ready(line, select.POLLOUT, due_s):
+            raise TimeoutError("nobody answers")
+        problem = line.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+    if problem:
+        raise OSError(problem, os.strerror(problem))
+
+
+def _is_ready(line: socket.socket, what_for: int, due_s: float | None) -> bool:
+    """Is it, within so many seconds (None: however long it takes), or has it ended?"""
     poll = select.poll()
-    poll.register(line, select.POLLIN)
-    return bool(poll.poll(0))
+    poll.register(line, what_for)
+    return bool(poll.poll(None if due_s is None else due_s * 1000))
 
 
 def _send(line: socket.socket, request: httpx.Request, due_s: float | None) -> bool:

@@ -138,6 +138,7 @@ class Remote:
         auth: httpx.Auth | None = None,
         limit: int = MESSAGE_LIMIT,
         timeout: httpx.Timeout | None = None,
+        wire: Wire | None = None,
     ) -> Answer:
         """One request; the answer, with at most ``limit`` bytes.
 
@@ -146,27 +147,16 @@ class Remote:
             auth: signs it; by default with our key.
             limit: most bytes to take.
             timeout: how long to wait; by default, what is due to its length.
+            wire: asks; by default the one that all requests share.
 
         Raises:
             RemoteError: a problem that the server named (its slug is kept), or no usable answer.
         """
-        due = timeout or patience(_length(content, headers))
-        return self._ask(self.wire, method, path, content, headers, auth or self.auth, limit, due)
-
-    def _ask(
-        self,
-        wire: Wire,
-        method: str,
-        path: str,
-        content: bytes | Iterator[bytes],
-        headers: Mapping[str, str],
-        auth: httpx.Auth,
-        limit: int,
-        due: httpx.Timeout,
-    ) -> Answer:
+        line = self.wire if wire is None else wire
+        due, signer = timeout or patience(_length(content, headers)), auth or self.auth
         with (
-            self.failures(wire),
-            wire.exchange(method, path, content=content, headers=headers, auth=auth, timeout=due) as response,
+            self.failures(line),
+            line.exchange(method, path, content=content, headers=headers, auth=signer, timeout=due) as response,
         ):
             body = self._read(response, limit)
         self._count(response, len(body))
@@ -195,9 +185,7 @@ class Remote:
 
     def poll(self, line: Wire, path: str, params: Mapping[str, str], wait_s: float) -> bytes:
         """As ``send``, for a GET over ``line`` that may take ``wait_s`` seconds."""
-        return self._ask(
-            line, "GET", f"{path}?{urlencode(params)}", b"", {}, self.auth, MESSAGE_LIMIT, patience_for(wait_s)
-        ).content
+        return self.send("GET", f"{path}?{urlencode(params)}", headers={}, timeout=patience_for(wait_s), wire=line)
 
     def close(self) -> None:
         """Close all connections."""

@@ -11,7 +11,7 @@ import base64
 import hashlib
 import secrets
 import time
-from collections.abc import AsyncGenerator, Callable, Generator
+from collections.abc import Callable, Generator
 from email.utils import parsedate_to_datetime
 
 import httpx
@@ -81,16 +81,6 @@ class SignedRequests(httpx.Auth):
         response = yield request
         if response.status_code == 401:
             response.read()
-            if self._learn_time(response) and _can_repeat(request):
-                self.sign(request)
-                yield request
-
-    async def async_auth_flow(self, request: httpx.Request) -> AsyncGenerator[httpx.Request, httpx.Response]:
-        """As ``sync_auth_flow``, for asynchronous clients."""
-        self.sign(request)
-        response = yield request
-        if response.status_code == 401:
-            await response.aread()
             if self._learn_time(response) and _can_repeat(request):
                 self.sign(request)
                 yield request

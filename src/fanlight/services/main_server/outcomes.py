@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Final
@@ -27,6 +28,7 @@ class Outcomes:
     def __init__(self, database: Database, machine: MainServer) -> None:
         self._database = database
         self._machine = machine
+        self._looking = threading.Lock()
         self._over: OrderedDict[bytes, tuple[Record, Mapping[bytes, InclusionProof]]] = OrderedDict()
 
     def told(self, mh: bytes, device: bytes) -> OutcomeForDevice:
@@ -37,8 +39,8 @@ class Outcomes:
         """
         answer = self.told_again(mh, device)
         if answer is None:
-            self._look(mh)
-            answer = self.told_again(mh, device)
+            with self._looking:  # all devices of the round may come at once
+                answer = self.told_again(mh, device) or self._look(mh, device)
         if answer is None:
             raise NotFound("This round is not over yet.", slug="round-not-over")
         return answer
@@ -48,12 +50,14 @@ class Outcomes:
         record, proofs = self._over.get(mh, (None, {}))
         return self._machine.outcome_for(record, device, proofs) if record else None
 
-    def _look(self, mh: bytes) -> None:
+    def _look(self, mh: bytes, device: bytes) -> OutcomeForDevice | None:
         """Keep how a round ended, which does not change, and all devices' proofs: each of them asks for its own."""
         with self._database.reading() as tx:
             record = round_table.by_hash(tx, mh).record
         if not record.outcome:
-            return
-        self._over[mh] = record, self._machine.proofs(record)
+            return None
+        proofs = self._machine.proofs(record)
+        self._over[mh] = record, proofs
         while len(self._over) > _ROUNDS_WITH_PROOFS:
             self._over.popitem(last=False)
+        return self._machine.outcome_for(record, device, proofs)

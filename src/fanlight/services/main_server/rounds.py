@@ -140,8 +140,9 @@ class Rounds:
         """A device's beacon, which is the aggregator's receipt. What it proves against the aggregator is logged.
 
         Returns:
-            the model of an open round: who has reported has fetched it, which is noted.
+            the model of an open round, if that was noted: who has reported has fetched it.
         """
+        has_model: bytes | None = None
         with self._database.transaction() as tx:
             record = round_table.by_hash(tx, mh).record
             receipt = self._machine.take_beacon(record, device, data)
@@ -150,14 +151,15 @@ class Rounds:
                 now = self._clock()
                 _BEACON.run(tx, mh=mh, dev=device, report_id=receipt.report_id, receipt=data, received_at=now)
                 if record.at is State.OPEN:
-                    device_models.note_fetched(tx, device, record.terms.model, now)
+                    has_model = record.terms.model
+                    device_models.note_fetched(tx, device, has_model, now)
                 if not self._machine.is_listed(record, device, receipt.report_id):
                     self._log.append(tx, [LogEntry(UNLISTED_RECEIPT, data)])
             elif known != receipt.report_id:
                 self._log.append_once(tx, LogEntry(SECOND_RECEIPT, data))
         if known is None:
             self.journal.took("receipt taken", record.number, mh, device, len(data))
-        return record.terms.model if record.at is State.OPEN else None
+        return has_model
 
     def ask(self, order: Order, tx: Connection, made_room: MadeRoom | None = None) -> bytes:
         """Ask the aggregator to do something with the open round; returns its manifest hash.
