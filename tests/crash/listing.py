@@ -25,6 +25,8 @@ When = Literal["first", "later"]
 WHEN: Final[tuple[When, When]] = ("later", "first")
 Code = tuple[str, str]
 _LISTING_S: Final = 1800.0
+_HANGS_ON_WHO_IS_FASTER: Final = ("commit rounds.Rounds.told_main,",)
+"""That main was told of an end is stored by itself, or with the next round if main has proposed that by then."""
 
 
 class Place(NamedTuple):
@@ -160,8 +162,14 @@ def _together(listings: list[Listed]) -> Listed:
     found: dict[When, dict[Place, bool]] = {}
     for when in WHEN:
         places = sorted(set().union(*(listed.places[when] for listed in listings)))
-        found[when] = {place: all(place in listed.places[when] for listed in listings) for place in places}
+        found[when] = {place: _is_steady(place, [listed.places[when] for listed in listings]) for place in places}
     return Listed(found)
+
+
+def _is_steady(place: Place, reached: list[Mapping[Place, bool]]) -> bool:
+    if place.point.occurrence > 1 and place.point.label.startswith(_HANGS_ON_WHO_IS_FASTER):
+        return False
+    return all(place in places for places in reached)
 
 
 def _encoded(listed: Listed) -> str:
