@@ -39,7 +39,21 @@ def test_they_are_given_again_and_again_by_one_thread_that_keeps_no_process() ->
             assert enough.wait(60)
     assert len(set(threads)) == 1
     assert threading.active_count() == before + 1
-    assert all(thread.daemon for thread in threading.enumerate() if thread.name == threads[0])
+    (giving,) = (thread for thread in threading.enumerate() if thread.name == threads[0])
+    assert giving.daemon
+    signs.close()
+    giving.join(60)
+    assert not giving.is_alive(), "a device that has stopped leaves none"
+
+
+def test_a_block_that_begins_after_the_end_has_signs_too() -> None:
+    signs, enough, _ = given(3)
+    signs.close()
+    with signs:
+        signs.close()
+    with signs:
+        assert enough.wait(60)
+    signs.close()
 
 
 def test_none_is_under_way_after_the_end() -> None:

@@ -124,6 +124,7 @@ class Agent:
         self._wake()
         if self._thread.is_alive():
             self._thread.join(timeout_s)
+        self._signs_of_life.close()
 
     def refresh(self) -> None:
         """Take main's present offer now, so that a step by hand sees the newest model; without an answer, go on."""

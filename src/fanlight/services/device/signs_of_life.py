@@ -23,7 +23,7 @@ EVERY_S: Final = 5.0
 class SignsOfLife:
     """In a ``with`` block that takes long, ``give`` is called every ``EVERY_S`` seconds, and never after its end.
 
-    The thread is a daemon: it keeps no process from ending.
+    The thread is a daemon: it keeps no process from ending. It lasts until ``close``, and what ``give`` holds with it.
     """
 
     def __init__(self, give: Callable[[], object]) -> None:
@@ -48,15 +48,28 @@ class SignsOfLife:
             self._block = None
             self._changed.wait_for(lambda: not self._is_giving)
 
+    def close(self) -> None:
+        """End the thread; a block that begins later starts another one."""
+        with self._changed:
+            self._thread = None
+            self._changed.notify_all()
+
     def _lasts(self, block: object | None) -> bool:
-        """Wait for another block than this one; did it last so long that a sign is due?"""
-        has_changed = self._changed.wait_for(lambda: self._block is not block, None if block is None else EVERY_S)
+        """Wait for another block than this one, or ``close``; did it last so long that a sign is due?"""
+        due_s = None if block is None else EVERY_S
+        has_changed = self._changed.wait_for(lambda: self._block is not block or self._is_closed(), due_s)
         return not has_changed
+
+    def _is_closed(self) -> bool:
+        return self._thread is not threading.current_thread()
 
     def _run(self) -> None:
         while True:
             with self._changed:
-                if not self._lasts(self._block):
+                lasts = self._lasts(self._block)
+                if self._is_closed():
+                    return
+                if not lasts:
                     continue
                 self._is_giving = True
             try:
