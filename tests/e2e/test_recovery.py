@@ -260,7 +260,7 @@ def main_is_away(world: World, monkeypatch: pytest.MonkeyPatch, retry_after_s: f
     """Main answers the aggregator's questions for orders no more; what is returned grows with each of them."""
     asked: list[int] = []
 
-    async def orders(*_: Any) -> Any:
+    def orders(*_: Any) -> Any:
         asked.append(1)
         raise Unreachable("Main is away.", retry_after_s=retry_after_s)
 
