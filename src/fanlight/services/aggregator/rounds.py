@@ -185,7 +185,9 @@ class Rounds:
             NotAuthentic, Refused, Conflict: the verdict, see ``Aggregator.take_verdict``.
         """
         with self._database.reading() as tx:
-            agreed = self._judged(tx, round_table.current(tx).record, verdict).record
+            closed = round_table.current(tx).record
+            judged = self._judged(tx, closed, verdict)
+        agreed = judged.record
         TABLE.next(agreed.at, Event.RELEASE)
         if agreed.release:
             return agreed.release, self._stored_sum(agreed)
@@ -199,7 +201,8 @@ class Rounds:
             raise
         with self._changing() as tx:
             before = round_table.current(tx).record
-            judged = self._judged(tx, before, verdict)
+            if before != closed:  # an operator's button was faster
+                judged = self._judged(tx, before, verdict)
             self._log.append(tx, judged.entries)
             agreed = judged.record
             accepted = self._machine.accepted(agreed, held_reports.of_round(tx, agreed.mh))
