@@ -32,14 +32,13 @@ def given(count: int) -> tuple[SignsOfLife, threading.Event, list[str]]:
 
 
 def test_they_are_given_again_and_again_by_one_thread_that_keeps_no_process() -> None:
-    before = threading.active_count()
+    before = set(threading.enumerate())
     signs, enough, threads = given(5)
     for _ in range(3):
         with signs:
             assert enough.wait(60)
     assert len(set(threads)) == 1
-    assert threading.active_count() == before + 1
-    (giving,) = (thread for thread in threading.enumerate() if thread.name == threads[0])
+    (giving,) = set(threading.enumerate()) - before
     assert giving.daemon
     signs.close()
     giving.join(60)
@@ -78,6 +77,7 @@ def test_none_is_under_way_after_the_end() -> None:
     turning.join(60)
     assert not turning.is_alive()
     assert ended.is_set()
+    signs.close()
 
 
 def test_none_is_given_outside() -> None:
@@ -87,6 +87,7 @@ def test_none_is_given_outside() -> None:
     count = len(threads)
     assert not threading.Event().wait(0.2)
     assert len(threads) == count
+    signs.close()
 
 
 def test_what_nobody_expects_is_told_and_the_next_one_is_given() -> None:
@@ -98,6 +99,8 @@ def test_what_nobody_expects_is_told_and_the_next_one_is_given() -> None:
             twice.set()
         raise RuntimeError("a fault of the program")
 
-    with capture_logs() as lines, SignsOfLife(give):
+    signs = SignsOfLife(give)
+    with capture_logs() as lines, signs:
         assert twice.wait(60)
+    signs.close()
     assert lines[0]["event"] == "no sign of life could be given"
