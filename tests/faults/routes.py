@@ -71,10 +71,9 @@ class MainRoutes:
                 if have is not None and not service.presence.has_said(device, have):
                     announcements.take_acknowledgement(service, device, have)
                 ended = None
-                with suppress(NotFound):
-                    ended = (
-                        service.outcomes.told(bytes.fromhex(query["ended"][0]), device) if "ended" in query else None
-                    )
+                if "ended" in query:
+                    with suppress(NotFound):
+                        ended = service.outcomes.told(bytes.fromhex(query["ended"][0]), device)
                 return self._offers.to(device, have, int(query.get("most", ["0"])[0]), ended)
             case ["models", sha256]:
                 return service.model(bytes.fromhex(sha256))

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from fanlight.services.device import small_files
 from fanlight.services.device.role import DeviceRole
 from tests.unit.device.federation import FakeFederation, draw_pictures
 
@@ -26,3 +27,12 @@ def device(federation: FakeFederation, tmp_path: Path, drawn: Path) -> Iterator[
     role = federation.device(tmp_path / "device-1", drawn)
     yield role
     role.stop()
+
+
+@pytest.fixture(params=["rows", "files"])
+def where(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Where y and local models lie, as they would by their size: those of tests are small."""
+    if request.param == "files":
+        monkeypatch.setattr(small_files, "MOST_BYTES", 0)
+    where: str = request.param
+    return where

@@ -15,21 +15,14 @@ from fanlight.storage.database import DATABASE_FILE
 from tests.unit.device.federation import FakeFederation, first_model
 from tests.unit.device.joined import announced, done, failed, kept_y, turn
 
+pytestmark = pytest.mark.usefixtures("where")
+
 
 def opened(federation: FakeFederation, device: DeviceRole) -> bytes:
     announced(device)
     mh = federation.open_round().hash
     turn(device)
     return mh
-
-
-@pytest.fixture(params=["row", "file"], autouse=True)
-def where(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Where y lies: those of these tests are small."""
-    if request.param == "file":
-        monkeypatch.setattr(small_files, "MOST_BYTES", 0)
-    where: str = request.param
-    return where
 
 
 def y_file(role: DeviceRole, mh: bytes) -> Path:
@@ -47,8 +40,8 @@ def test_a_report_is_kept_for_its_owner_only_before_it_is_sent(
     assert record is not None
     assert record.at == Delivery.COMMITTED
     assert len(kept_y(device.store, mh) or b"") == 4 * record.length
-    assert y_file(device, mh).exists() == (where == "file")
-    file = y_file(device, mh) if where == "file" else device.store.folder / DATABASE_FILE
+    assert y_file(device, mh).exists() == (where == "files")
+    file = y_file(device, mh) if where == "files" else device.store.folder / DATABASE_FILE
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
 
 
@@ -197,7 +190,7 @@ def test_a_damaged_stored_report_is_never_sent(federation: FakeFederation, devic
     mh = opened(federation, device)
     federation.down.add("aggregator")
     failed(device, device.steps.send())
-    if where == "file":
+    if where == "files":
         y_file(device, mh).write_bytes(b"cut off")
     else:
         with device.store.database.transaction() as tx:

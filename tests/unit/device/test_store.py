@@ -21,14 +21,7 @@ from tests.unit.device.federation import PLAN
 
 LEARNED = Learned(received=StoredCounts.none(2))
 
-
-@pytest.fixture(params=["rows", "files"], autouse=True)
-def where(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Where what is made here lies: that of these tests is small."""
-    if request.param == "files":
-        monkeypatch.setattr(small_files, "MOST_BYTES", 0)
-    where: str = request.param
-    return where
+pytestmark = pytest.mark.usefixtures("where")
 
 
 @pytest.fixture

@@ -152,7 +152,7 @@ class Fleet:
         failing = Backoff(self._jitter)
         while True:
             try:
-                await self._in_pool(device.enrol)
+                await self._beside(self._pool, device.enrol)
             except RemoteError as error:
                 if not _may_pass(error):
                     raise
@@ -162,7 +162,7 @@ class Fleet:
                 return
 
     async def _turn(self, device: SimulatedDevice, offer: Offer) -> None:
-        turn = self._in_pool(device.follow, offer)
+        turn = self._beside(self._pool, device.follow, offer)
         turn.add_done_callback(lambda ended: ended.cancelled() or ended.exception())  # nobody may wait for it any more
         while not turn.done():
             await asyncio.wait([turn], timeout=_SIGN_OF_LIFE_S)
@@ -170,9 +170,6 @@ class Fleet:
                 with suppress(RemoteError):
                     await self._beside(self._waiting, device.give_sign_of_life)
         turn.result()
-
-    def _in_pool(self, do: Callable[..., None], *arguments: object) -> asyncio.Future[None]:
-        return self._beside(self._pool, do, *arguments)
 
     @staticmethod
     def _beside(pool: ThreadPoolExecutor, do: Callable[..., R], *arguments: object) -> asyncio.Future[R]:

@@ -49,7 +49,7 @@ class Wire:
         self._url = url.rstrip("/")
         self._headers = headers
         self._check = check
-        self.transport = transport or transport_to(url)
+        self.transport = transport or _transport_to(url)
         self.is_broken_off = False
 
     @contextmanager
@@ -114,8 +114,7 @@ class Wire:
         return response
 
 
-def transport_to(url: str) -> httpx.BaseTransport:
-    """The network."""
+def _transport_to(url: str) -> httpx.BaseTransport:
     trusted, proxy = certificates(trust_env=is_elsewhere(url)), _proxy(url)
     if proxy is None:
         return DirectTransport(trusted, SOCKET_OPTIONS)
