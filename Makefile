@@ -3,7 +3,7 @@
 # Written for GNU make 3.81 and later (macOS ships 3.81) and for BSD as well as GNU tools. Recipes are silent and set-up
 # talks on standard error, so that `make demo ARGS="… --json"` leaves standard output to the program.
 
-PYTHON ?= python3
+PYTHON ?=
 ARGS ?=
 NAME ?=
 MINUTES ?= 30
@@ -61,8 +61,9 @@ bench: $(VENV)/.stamp-dev $(DATA)/.stamp  ## run benchmarks/NAME.py: make bench 
 	@FANLIGHT_DATA_DIR="$${FANLIGHT_DATA_DIR:-$(CURDIR)/$(DATA)}" $(BIN)/python "benchmarks/$(NAME).py" $(ARGS)
 
 bench-flower: $(VENV)/.stamp-dev  ## measure rounds of Flower, in an environment of its own, which NAME=secure_aggregation uses too
-	@$(FLOWER_VENV)/bin/python -c 'import flwr, ray, torch' 2>/dev/null || { $(PYTHON) -m venv $(FLOWER_VENV) && \
-	  $(FLOWER_VENV)/bin/python -m pip --disable-pip-version-check install --quiet --requirement benchmarks/peers/requirements.txt; } >&2 || true
+	$(call make_venv,$(FLOWER_VENV))
+	@$(FLOWER_VENV)/bin/python -c 'import flwr, ray, torch' 2>/dev/null || $(FLOWER_VENV)/bin/python -m pip \
+	  --disable-pip-version-check install --quiet --requirement benchmarks/peers/requirements.txt >&2 || true
 	@if test -x $(FLOWER_VENV)/bin/flwr; then $(BIN)/python benchmarks/peers/flower.py $(ARGS); else \
 	  echo "Flower cannot be installed here, so nothing is measured." >&2; fi
 
@@ -81,11 +82,9 @@ clean:  ## remove environments and caches; leaves fanlight-state alone, for it h
 # ---- environments: one stamp a set of packages, older than what it was made from means: install again
 
 define make_venv
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 || { \
-	  echo "Fanlight needs Python 3.11 or later; '$(PYTHON)' is $$($(PYTHON) -V 2>&1 | head -n 1)." >&2; \
-	  echo "Name another one: make PYTHON=python3.12 …" >&2; exit 1; }
-	@test -x $(1)/bin/pip || $(PYTHON) -m venv $(1) >&2 || { \
-	  echo "'$(PYTHON) -m venv' failed; on Debian it needs the package python3-venv." >&2; rm -rf $(1); exit 1; }
+	@test -x $(1)/bin/pip || { \
+	  python=$$(sh scripts/choose_python.sh $(or $(PYTHON),python3 /usr/bin/python3)) && \
+	  "$$python" -m venv $(1) >&2 || { rm -rf $(1); exit 1; }; }
 endef
 
 # Building the package takes hatchling from the environment (no isolation), so that it is pinned like all the rest.
