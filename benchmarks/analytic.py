@@ -82,6 +82,7 @@ FEWEST_RIGHT_OF_STAMPS = 0.84
 FEWEST_RIGHT_OF_FASHION = {DEFAULT_BACKBONE: 0.88, "efficientnet-lite0-levels": 0.89}
 MOST_MS = {"sums": 4.0, "solve": 50.0}
 FASHION_PICTURES = 10_000
+FIRST = 1_000
 FASHION_SIDE = 96
 FOLDS = 5
 DRAWS = 3
@@ -278,9 +279,14 @@ def fashion(rounds: Sequence[int]) -> list[Figure]:
             "valid": Examples(learn.x[validating], learn.y[validating]),
         }
         devices, whole = deal(pool, 10, 10), [device["all"] for device in deal({"all": learn}, 10, 10)]
-        right = score(solved(devices, 10).head, test, 10)
+        solution = solved(devices, 10).head
+        right = score(solution, test, 10)
         name = f"fashion, 10,000 pictures, 96 px, {backbone}, one class a device"
         figures.append(Figure(f"{name}: one round", right, "fraction", at_least=least))
+        first = Examples(test.x[:FIRST], test.y[:FIRST])
+        figures.append(
+            Figure(f"{name}: of the first {FIRST:,} test pictures alone", score(solution, first, 10), "fraction")
+        )
         head, settings = zero_head(learn.x.shape[1], 10), TrainingSettings()
         for number in range(1, max(rounds) + 1 if backbone == DEFAULT_BACKBONE else 1):
             head = fedavg_round(head, whole, settings)

@@ -8,7 +8,8 @@ the learning is replaced (``benchmarks/idle.py``). Rounds run by themselves. A r
 manifest to the opening of the next one: propose, sign twice, mask, upload, close, verdict, release, outcome, publish,
 fetch the new model. The first two rounds are not counted (start-up, first connections).
 
-Every reply is durable before it leaves, so a round waits for several fsyncs in a row: what one takes here is printed.
+Every reply is durable before it leaves, so a round waits for several fsyncs in a row: what one takes here is printed. So
+is what a fixed piece of Python takes, which tells a slow minute of a shared machine from a slow program.
 The rival is Flower, without secure aggregation, right after ours, where ``make bench-flower`` has installed it (two
 minutes more; not ``--alone``).
 """
@@ -37,6 +38,7 @@ LARGE = (34_999, 100)
 LIMITS_S = {"100 parameters": 0.05, "3.5M parameters": 0.4}
 _LEFT_OUT = 2
 _FSYNCS = 50
+_LOOPS = 101
 _LOOK_S = 0.1
 
 
@@ -49,6 +51,19 @@ def fsync_ms(folder: Path) -> float:
             before = time.perf_counter()
             os.fsync(file.fileno())
             times.append(time.perf_counter() - before)
+    return statistics.median(times) * 1e3
+
+
+def python_ms() -> float:
+    """Median milliseconds of a fixed piece of Python: 10,000 calls, and as many looks into a dictionary."""
+    times = []
+    for _ in range(_LOOPS):
+        before = time.perf_counter()
+        counts: dict[str, int] = {}
+        for number in range(10_000):
+            last = str(number % 100)
+            counts[last] = counts.get(last, 0) + 1
+        times.append(time.perf_counter() - before)
     return statistics.median(times) * 1e3
 
 
@@ -88,6 +103,7 @@ def measure(rounds: int, *, alone: bool) -> Report:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         figures.append(Figure("fsync, median", fsync_ms(folder), "ms"))
+        figures.append(Figure("Python, 10,000 steps, median", python_ms(), "ms"))
         for title, size, count in (
             ("100 parameters", SMALL, rounds),
             ("3.5M parameters", LARGE, max(5, rounds // 3)),
