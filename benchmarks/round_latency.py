@@ -8,8 +8,8 @@ the learning is replaced (``benchmarks/idle.py``). Rounds run by themselves. A r
 manifest to the opening of the next one: propose, sign twice, mask, upload, close, verdict, release, outcome, publish,
 fetch the new model. The first two rounds are not counted (start-up, first connections).
 
-Every reply is durable before it leaves, so a round waits for several fsyncs in a row: what one takes here is printed. So
-is what a fixed piece of Python takes, which tells a slow minute of a shared machine from a slow program.
+Every reply is durable before it leaves, so a round waits for several fsyncs in a row: what one takes here is printed.
+So is what a fixed piece of Python takes, which tells a slow minute of a shared machine from a slow program.
 The rival is Flower, without secure aggregation, right after ours, where ``make bench-flower`` has installed it (two
 minutes more; not ``--alone``).
 """
