@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from pyhpke import AEADId, CipherSuite, KDFId, KEMId, KEMKeyPair
 
+from fanlight.core import ed25519
 from fanlight.core.counter_mode import CounterMode
 from fanlight.core.masks import hkdf_sha256
 from fanlight.errors import MalformedMessage
@@ -59,8 +60,9 @@ def test_ed25519(case: Case) -> None:
     public_key, signature = case.expected["public_key"], case.expected["signature"]
     private = Ed25519PrivateKey.from_private_bytes(secret)
     assert signing.raw_public_key(private) == reference.verifying_key(secret) == public_key
-    assert private.sign(text) == signature
-    Ed25519PublicKey.from_public_bytes(public_key).verify(signature, text)
+    assert ed25519.sign(private, text) == signature
+    assert ed25519.is_signed(public_key, signature, text)
+    assert not ed25519.is_signed(public_key, signature, text + b"\0")
 
 
 @pytest.mark.parametrize("case", load("published/rfc_9180_hpke").values(), ids=lambda case: case.name)

@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Self
 
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from fanlight.core import ed25519
 from fanlight.errors import MalformedMessage, NotAuthentic
 from fanlight.protocol import codec
 from fanlight.protocol.digests import key_id as key_id  # noqa: PLC0414 - re-exported: signed objects name keys by it
@@ -56,7 +56,7 @@ def raw_public_key(private: Ed25519PrivateKey) -> bytes:
 
 def sign(private: Ed25519PrivateKey, label: str, payload: bytes) -> Signed:
     """Sign ``payload`` for the purpose ``label``."""
-    return Signed(payload, key_id(raw_public_key(private)), private.sign(_to_be_signed(label, payload)))
+    return Signed(payload, key_id(raw_public_key(private)), ed25519.sign(private, _to_be_signed(label, payload)))
 
 
 def verify(public_key: bytes, label: str, signed: Signed) -> bytes:
@@ -67,10 +67,8 @@ def verify(public_key: bytes, label: str, signed: Signed) -> bytes:
     """
     if signed.key != key_id(public_key):
         raise NotAuthentic(f"The {label} was signed with another key than expected.")
-    try:
-        Ed25519PublicKey.from_public_bytes(public_key).verify(signed.signature, _to_be_signed(label, signed.payload))
-    except (InvalidSignature, ValueError) as error:
-        raise NotAuthentic(f"The signature of the {label} does not verify.") from error
+    if not ed25519.is_signed(public_key, signed.signature, _to_be_signed(label, signed.payload)):
+        raise NotAuthentic(f"The signature of the {label} does not verify.")
     return signed.payload
 
 

@@ -13,6 +13,7 @@ from fastapi import Depends, FastAPI
 from starlette.requests import Request
 from starlette.testclient import TestClient
 
+from fanlight.protocol.signing import raw_public_key
 from fanlight.services.http.application import new_application
 from fanlight.services.http.bodies import read_body, stream_body
 from fanlight.services.http.owner import Owner, require_owner, require_owner_post
@@ -56,7 +57,7 @@ def make_app(
         large_bodies=["/protocol/"],
     )
     verifier = SignatureVerifier(
-        lambda key_id: KEY.public_key() if key_id == "me" else None, verifier_clock or clock, authorities
+        lambda key_id: raw_public_key(KEY) if key_id == "me" else None, verifier_clock or clock, authorities
     )
     app.state.verifier = verifier
     app.state.changes = 0

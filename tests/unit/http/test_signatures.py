@@ -6,7 +6,7 @@ from typing import Any
 
 import httpx
 import pytest
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from fastapi import FastAPI, Request
 from starlette.testclient import TestClient
 
@@ -23,8 +23,8 @@ from tests.unit.http.support import BASE, KEY, Clock, slug
 HERE = ("localhost:8000",)
 
 
-def resolve(_key_id: str) -> Ed25519PublicKey:
-    return KEY.public_key()
+def resolve(_key_id: str) -> bytes:
+    return raw_public_key(KEY)
 
 
 def signed_for(base: str, clock: Clock) -> httpx.Request:
@@ -91,7 +91,7 @@ def test_strangers_cannot_lock_members_out(monkeypatch: pytest.MonkeyPatch) -> N
     """Anybody can make keys and sign enrolments with them; they may only fill the strangers' own small memory."""
     monkeypatch.setattr(membership_api, "STRANGERS_IN_ALL", 5)
     clock, nonces = Clock(), NonceWindow(total=10)
-    members = SignatureVerifier(lambda key_id: KEY.public_key() if key_id == "me" else None, clock, HERE, nonces)
+    members = SignatureVerifier(lambda key_id: raw_public_key(KEY) if key_id == "me" else None, clock, HERE, nonces)
     app = FastAPI()
     install_problems(app)
     nobody: Any = None  # no test enrols here

@@ -18,6 +18,7 @@ import httpx
 import structlog
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from fanlight.core import ed25519
 from fanlight.errors import UsageError
 from fanlight.services.http.hosts import authority_of
 from fanlight.services.http.signature_profile import (
@@ -73,7 +74,7 @@ class SignedRequests(httpx.Auth):
         covered = write_input(created, self._nonce(), self._key_id)
         base = signature_base(_target(request), request.headers["Content-Digest"], COVERED, covered)
         request.headers["Signature-Input"] = f"{LABEL}={covered}"
-        request.headers["Signature"] = f"{LABEL}=:{base64.b64encode(self._private_key.sign(base)).decode()}:"
+        request.headers["Signature"] = f"{LABEL}=:{base64.b64encode(ed25519.sign(self._private_key, base)).decode()}:"
 
     def sync_auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
         """Sign, and once more after learning the server's time (called by httpx)."""

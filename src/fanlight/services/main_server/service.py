@@ -9,7 +9,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from sqlalchemy import Connection
 
 from fanlight.core.adaptive_clip import FIRST_CLIP
@@ -363,9 +362,9 @@ class MainService:
 
     # ---- what its routes ask ----------------------------------------------------------------------------------
 
-    def resolve_aggregator(self, key_id: str) -> Ed25519PublicKey | None:
+    def resolve_aggregator(self, key_id: str) -> bytes | None:
         """The aggregator's key under its one key id (for request signatures)."""
-        return Ed25519PublicKey.from_public_bytes(self.identity.trust.aggregator_key) if key_id == AGGREGATOR else None
+        return self.identity.trust.aggregator_key if key_id == AGGREGATOR else None
 
     def see(self, device: bytes) -> None:
         """A device has asked for something: it is there."""

@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from sqlalchemy import Connection, Row, Table, insert, or_, select, update
 
 from fanlight.errors import Conflict, NotEnrolled
@@ -69,17 +68,16 @@ class Membership:
         """Current public key by device id, without those that were revoked or have left."""
         return self._keys
 
-    def resolve(self, key_id: str) -> Ed25519PublicKey | None:
+    def resolve(self, key_id: str) -> bytes | None:
         """The key of the device whose id is ``key_id`` in hexadecimal (for request signatures).
 
         Raises:
             NotEnrolled: the device has left.
         """
         try:
-            public_key = self.public_key(bytes.fromhex(key_id))
+            return self.public_key(bytes.fromhex(key_id))
         except ValueError:
             return None
-        return Ed25519PublicKey.from_public_bytes(public_key) if public_key else None
 
     def public_key(self, device: bytes) -> bytes | None:
         """The current public key of a device; None if it is no member.
