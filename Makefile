@@ -83,8 +83,8 @@ clean:  ## remove environments and caches; leaves fanlight-state alone, for it h
 
 define make_venv
 	@test -x $(1)/bin/pip || { \
-	  python=$$(sh scripts/choose_python.sh $(or $(PYTHON),python3 /usr/bin/python3)) && \
-	  "$$python" -m venv $(1) >&2 || { rm -rf $(1); exit 1; }; }
+	  python=$$(sh scripts/choose_python.sh $(or $(PYTHON),python3 /usr/bin/python3)) || exit 1; \
+	  "$$python" -m venv $(1) >&2 || { rm -rf $(1); echo "'$$python -m venv $(1)' failed." >&2; exit 1; }; }
 endef
 
 # Building the package takes hatchling from the environment (no isolation), so that it is pinned like all the rest.

@@ -6,31 +6,35 @@
 set -eu
 
 look='
-import ensurepip, sys, sysconfig, venv
+import sys, sysconfig
 if sys.version_info < (3, 11):
-    sys.exit(1)
+    sys.exit("it is Python %s.%s" % sys.version_info[:2])
+try:
+    import ensurepip, venv
+except ImportError:
+    sys.exit("it lacks ensurepip or venv: on Debian, install the package python3-venv")
 # Debian builds with profiles and at link time, but not by this option.
 print(sys.base_prefix == "/usr" or "--enable-optimizations" in (sysconfig.get_config_var("CONFIG_ARGS") or ""))
 '
 
-slow=
+slow='' why=''
 for name in "$@"; do
-  optimised=$("$name" -c "$look" 2>/dev/null) || continue
-  if test "$optimised" = True; then
-    test -z "$slow" || echo "$slow was built without optimisations: $name is taken; make PYTHON=$slow … to have it otherwise" >&2
+  if ! answer=$("$name" -c "$look" 2>&1); then
+    why="$why
+  $name: $(printf '%s\n' "$answer" | tail -n 1)"
+  elif test "$answer" = True; then
+    test -z "$slow" ||
+      echo "$slow was built without optimisations, so $name is taken; else: make clean, and make PYTHON=$slow …" >&2
     echo "$name"
     exit
+  else
+    slow=${slow:-$name}
   fi
-  slow=${slow:-$name}
 done
 if test -n "$slow"; then
   echo "$slow"
   exit
 fi
-
-echo "Fanlight needs Python 3.11 or later, with its module ensurepip (on Debian: the package python3-venv)." >&2
-for name in "$@"; do
-  ! version=$("$name" -V 2>&1) || echo "$name is $version." >&2
-done
-echo "Name another one: make PYTHON=python3.12 …" >&2
+echo "Fanlight needs Python 3.11 or later, and found none that will do:$why" >&2
+echo "Name another one: make PYTHON=/path/to/python …" >&2
 exit 1

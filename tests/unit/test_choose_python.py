@@ -10,16 +10,41 @@ from pathlib import Path
 import pytest
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "choose_python.sh"
+OPTIMISED = """
+import sys, sysconfig
+sys.base_prefix = "/opt/python"
+sysconfig.get_config_vars()["CONFIG_ARGS"] = "'--enable-shared' '--enable-optimizations'"
+"""
+NOT_OPTIMISED = OPTIMISED.replace(" '--enable-optimizations'", "")
+OF_THE_SYSTEM = NOT_OPTIMISED.replace("/opt/python", "/usr")
+WINDOWS_SAYS_NOTHING = OPTIMISED.replace("\"'--enable-shared' '--enable-optimizations'\"", "None")
+OLD = f"{OPTIMISED}sys.version_info = (3, 10, 9, 'final', 0)\n"
+WITHOUT_ENSUREPIP = f"{OPTIMISED}sys.modules['ensurepip'] = None\n"
+PYTHONS = {
+    "fast": OPTIMISED,
+    "system": OF_THE_SYSTEM,
+    "slow": NOT_OPTIMISED,
+    "slower": WINDOWS_SAYS_NOTHING,
+    "old": OLD,
+    "bare": WITHOUT_ENSUREPIP,
+}
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """Stand-ins: what they answer when they are asked, and that they are not."""
-    for name, answer in {"fast": "echo True", "slow": "echo False", "slower": "echo False", "old": "exit 1"}.items():
-        python = tmp_path / name
-        python.write_text(f'#!/bin/sh\ntest "$1" != -V || {{ echo Python of {name}; exit; }}\n{answer}\n')
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Pythons: this one, as if it had been built or installed in another way."""
+    folder = tmp_path_factory.mktemp("pythons")
+    for name, changed in PYTHONS.items():
+        (folder / f"of-{name}").mkdir()
+        # A module "venv" or "ensurepip" that this Python may lack is not what is tested here.
+        (folder / f"of-{name}" / "sitecustomize.py").write_text(
+            f"import sys, types\nsys.modules.update(ensurepip=types.ModuleType('e'), venv=types.ModuleType('v'))\n"
+            f"{changed}"
+        )
+        python = folder / name
+        python.write_text(f'#!/bin/sh\nPYTHONPATH={folder}/of-{name} exec {os.path.realpath(sys.executable)} "$@"\n')
         python.chmod(0o755)
-    return tmp_path
+    return folder
 
 
 def choose(*names: str | Path) -> subprocess.CompletedProcess[str]:
@@ -31,8 +56,10 @@ def choose(*names: str | Path) -> subprocess.CompletedProcess[str]:
     [
         (("fast", "slow"), "fast"),
         (("slow", "fast"), "fast"),
+        (("slow", "system"), "system"),
         (("slow", "slower"), "slow"),
-        (("old", "slow"), "slow"),
+        (("slower", "fast"), "fast"),
+        (("old", "bare", "slow"), "slow"),
         (("missing", "old", "slow", "fast"), "fast"),
     ],
 )
@@ -41,26 +68,17 @@ def test_the_first_that_will_do_unless_only_another_is_optimised(
 ) -> None:
     found = choose(*(folder / name for name in names))
     assert (found.returncode, found.stdout) == (0, f"{folder / chosen}\n")
-    passed_over = "slow" in names and chosen == "fast" and names[0] != "fast"
-    assert ("make PYTHON=" in found.stderr) == passed_over, "whoever asked for another one hears of it"
+    passed_over = [name for name in names[: names.index(chosen)] if name.startswith("slow")]
+    assert [name for name in passed_over if f"make PYTHON={folder / name} " in found.stderr] == passed_over[:1]
 
 
-def test_where_none_will_do_each_is_named_with_its_version(folder: Path) -> None:
-    found = choose(folder / "old", folder / "missing")
+def test_where_none_will_do_each_is_named_with_the_reason(folder: Path) -> None:
+    found = choose(folder / "old", folder / "bare", folder / "missing")
     assert (found.returncode, found.stdout) == (1, "")
-    assert "Python 3.11" in found.stderr
-    assert "python3-venv" in found.stderr
-    assert f"{folder / 'old'} is Python of old." in found.stderr
-
-
-def test_the_python_that_runs_this_will_do() -> None:
-    base = os.path.realpath(sys.executable)
-    assert choose(base).stdout == f"{base}\n"
-
-
-def test_one_that_is_too_old_will_not(tmp_path: Path) -> None:
-    (tmp_path / "sitecustomize.py").write_text("import sys; sys.version_info = (3, 10, 9, 'final', 0)\n")
-    old = tmp_path / "python"
-    old.write_text(f'#!/bin/sh\nPYTHONPATH={tmp_path} exec {os.path.realpath(sys.executable)} "$@"\n')
-    old.chmod(0o755)
-    assert choose(old).returncode == 1
+    _, old, bare, missing, advice = found.stderr.splitlines()
+    assert old == f"  {folder / 'old'}: it is Python 3.10"
+    assert bare.startswith(f"  {folder / 'bare'}: it lacks ensurepip")
+    assert "python3-venv" in bare
+    assert missing.startswith(f"  {folder / 'missing'}: ")
+    assert "not found" in missing or "No such file" in missing
+    assert "make PYTHON=" in advice

@@ -1,7 +1,7 @@
 """Ed25519 signatures (RFC 8032), by libsodium.
 
-Keys are those of ``cryptography``, which makes, reads and writes them. Signing and verifying take libsodium less than
-half as long as OpenSSL, and a small round has some seventy of both (``docs/adr/0043-signatures-by-libsodium.md``).
+Keys are those of ``cryptography``, which makes, reads and writes them. Signing and verifying short messages takes
+libsodium half as long as OpenSSL, and a small round has 60 of both (``docs/adr/0043-signatures-by-libsodium.md``).
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ def sign(private: Ed25519PrivateKey, message: bytes) -> bytes:
 def is_signed(public_key: bytes, signature: bytes, message: bytes) -> bool:
     """Did the holder of ``public_key`` (32 raw bytes) sign ``message``?
 
-    Verified without the cofactor; points of small order or not in their one form, and S beyond the group's order, are
-    refused. So is whatever has another length.
+    Verified without the cofactor; points of small order, keys that are not in their one form, and S beyond the group's
+    order are refused. So is whatever has another length.
     """
     if len(public_key) != crypto_sign_PUBLICKEYBYTES or len(signature) != crypto_sign_BYTES:
         return False
