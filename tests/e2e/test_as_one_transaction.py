@@ -47,7 +47,7 @@ def test_verdict_and_release_are_stored_as_one_and_logged_in_their_order(tmp_pat
     with running(tmp_path) as world:
         collected(world)
         world.owner("main").step("/aggregate_models")
-        wait(lambda: "finished" in saved, "the aggregator has main's outcome")
+        wait(lambda: "outcome" in world.log_types("aggregator"), "the aggregator has main's outcome, durably")
         assert saved == ["collecting", "closed", "released", "finished"]
         service = world.aggregator.service
         with service.database.reading() as tx:
