@@ -142,6 +142,7 @@ class Forked:
         other_end.close()
         for other in self._lines:  # else nobody would see that the first process has gone
             other.close()
+        os.close(self._queue[1])  # likewise
         while True:
             try:
                 order = Order.decode(line.recv_bytes())
@@ -149,6 +150,8 @@ class Forked:
                 return
             try:
                 answer = encode_notes(self._carry_out(order, sums))
+            except EOFError:
+                return
             except FanlightError as error:
                 answer = json.dumps({"message": error.message, "next": error.next, "slug": error.slug}).encode()
             with contextlib.suppress(OSError):  # nobody wants to know any more
@@ -162,7 +165,7 @@ class Forked:
         memory: Mapping[str, NDArray[np.float32]] = dict(zip(self._workshop.algorithm.publishes, rows[1:], strict=True))
         published, notes = Published(rows[0], memory), list[Note]()
         failed: FanlightError | None = None
-        while (start := _NUMBER.unpack(os.read(self._queue[0], _NUMBER.size))[0]) >= 0:
+        while (start := self._next_start()) >= 0:
             for group in order.groups[start : start + _piece(order)]:
                 try:
                     if failed is None:  # the others' numbers are taken all the same: each worker reads on to its end
@@ -172,6 +175,17 @@ class Forked:
         if failed is not None:
             raise failed
         return notes
+
+    def _next_start(self) -> int:
+        """The first of the next groups that nobody has taken; negative if there is none.
+
+        Raises:
+            EOFError: the first process has gone.
+        """
+        data = os.read(self._queue[0], _NUMBER.size)
+        if not data:
+            raise EOFError
+        return int(_NUMBER.unpack(data)[0])
 
 
 def _piece(order: Order) -> int:
