@@ -80,7 +80,7 @@ def test_a_key_of_small_order_which_would_have_signed_everything_is_refused() ->
 def test_the_cofactor_does_not_count(number: int) -> None:
     """With it, signatures under a key with a point of order eight would be valid for one library and not for the other.
 
-    This guards an upgrade: which rule libsodium follows has not always been, and need not stay, the same.
+    This guards an upgrade: which rule libsodium follows need not stay the same.
     """
     message, secret, nonce = bytes([number]), scalar(b"secret"), scalar(b"nonce")
     public, r = (crypto_scalarmult_ed25519_base_noclamp(each) for each in (secret, nonce))
