@@ -16,7 +16,8 @@ DATA := $(VENV)/share/fanlight-data
 PIP := -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 CRASH_POINTS := tests/crash/test_crash_points.py
 TWO := -n 2 --dist worksteal
-# Tests with real processes wait as long as they compute: three at a time keep two cores busy.
+# Tests with real processes wait as long as they compute: three at a time keep two cores busy. They are a run of their
+# own, since Playwright leaves an event loop running in its process, where others could not start theirs.
 WORKERS ?= 3
 INPUTS := pyproject.toml constraints.txt
 
@@ -39,8 +40,10 @@ test-torch: $(TORCH_VENV)/.stamp $(DATA)/.stamp  ## compare with PyTorch, in an 
 
 test-long: $(VENV)/.stamp-dev $(DATA)/.stamp  ## the tests marked long, many more random examples, every crash point
 	@$(BIN)/python scripts/install_debian_packages.py tests/debian-packages.txt
-	@FANLIGHT_LONG=1 $(BIN)/python -m pytest $(TWO) --timeout 1800 -m "not torch" \
-	  --ignore=tests/torch --ignore=$(CRASH_POINTS) tests $(ARGS)
+	@FANLIGHT_LONG=1 $(BIN)/python -m pytest $(TWO) --timeout 1800 \
+	  --ignore=tests/e2e --ignore=tests/crash --ignore=tests/torch tests $(ARGS)
+	@FANLIGHT_LONG=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --timeout 1800 \
+	  --ignore=$(CRASH_POINTS) tests/e2e tests/crash $(ARGS)
 	@$(MAKE) test-crash
 
 test-crash: $(VENV)/.stamp-dev $(DATA)/.stamp  ## every crash point, in 24 chunks: make test-crash ARGS="-k 07-of-24"
