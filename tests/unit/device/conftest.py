@@ -9,7 +9,10 @@ import pytest
 
 from fanlight.services.device import small_files
 from fanlight.services.device.role import DeviceRole
+from tests.made_once import made_once
 from tests.unit.device.federation import FakeFederation, draw_pictures
+
+__all__ = ["made_once"]
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ import pytest
 
 from fanlight.errors import ModelError, NotAuthentic, NotFound, Refused, SettingsError
 from fanlight.learning import backbones
-from fanlight.learning.backbones import BACKBONES, DEFAULT_BACKBONE, compile_backbone
+from fanlight.learning.backbones import BACKBONES, DEFAULT_BACKBONE, compile_backbone, kept_backbone
 from fanlight.learning.onnx_file import Graph, Port
 from fanlight.services.device import made
 from fanlight.services.device.role import DeviceRole
@@ -89,6 +89,7 @@ def test_without_the_package_the_known_one_is_fetched_too(
     missing = replace(entry, source=replace(entry.source, distribution="no-such-package"))
     for module in (backbones, made):
         monkeypatch.setattr(module, "BACKBONES", {DEFAULT_BACKBONE: missing})
+    monkeypatch.setattr(backbones, "kept_backbone", kept_backbone)  # none is there as in other tests (``made_once``)
     found = made.compiled_backbone(role.settings.state, entry.id, entry.compiled_sha256, entry.features, role.fetch)
     assert found.read() == federation.backbone
     role.rounds.wishes.allow(["softmax"])
