@@ -241,35 +241,34 @@ class _Run:
         """One pass in random order; returns mean loss and accuracy along the way."""
         order, size = stream.permutation(y.size), self._settings.batch_size
         drawn = stream.uint32(y.size) % len(sights) if len(sights) > 1 else None
-        labels = y[order]
+        labels, pictures = y[order], np.arange(y.size)
         weights = self._class_weights[labels][:, None]
-        loss, correct = 0.0, 0
+        wanted = np.zeros((y.size, self._bias.size), np.float32)
+        wanted[pictures, labels] = weights[:, 0]
+        scores, totals = np.empty_like(wanted), np.empty_like(weights)
         with np.errstate(over="ignore", invalid="ignore"):  # the outcome is looked at below
             for first in range(0, y.size, size):
-                batch = order[first : first + size]
+                part = slice(first, first + size)
+                batch = order[part]
                 x = sights[0][batch] if drawn is None else np.stack([sights[drawn[i]][i] for i in batch])
-                batch_loss, batch_correct = self._step(x, labels[first : first + size], weights[first : first + size])
-                loss += batch_loss
-                correct += batch_correct
+                slopes = self._exponentials(x, scores[part], totals[part])
+                slopes *= weights[part] / totals[part]
+                slopes -= wanted[part]
+                slopes *= np.float32(1 / batch.size)
+                self._move(np.matmul(slopes.T, x, out=self._gradient), np.add.reduce(slopes, axis=0))
+            loss = float(np.log(totals).sum(dtype=np.float64) - scores[pictures, labels].sum(dtype=np.float64))
         if not (math.isfinite(loss) and np.isfinite(self._weight).all() and np.isfinite(self._bias).all()):
             raise ran_away()
-        return loss / y.size, correct / y.size
+        return loss / y.size, np.count_nonzero(scores.argmax(axis=1) == labels) / y.size
 
-    def _step(self, x: Floats, y: Labels, weights: Floats) -> tuple[float, int]:
-        """One batch: (n, f), (n,), and (n, 1) by which each picture counts; the sum of its losses, and its hits."""
-        rows = np.arange(y.size)
-        scores = x @ self._weight.T
+    def _exponentials(self, x: Floats, scores: Floats, totals: Floats) -> Floats:
+        """(b, K) exp of the scores of (b, f), which are written less the highest of each row, and (b, 1) their sums."""
+        np.matmul(x, self._weight.T, out=scores)
         scores += self._bias
-        scores -= scores.max(axis=1, keepdims=True)
-        slope = np.exp(scores)
-        totals = slope.sum(axis=1, keepdims=True)
-        slope /= totals
-        slope[rows, y] -= 1.0
-        slope *= weights / y.size
-        self._move(np.matmul(slope.T, x, out=self._gradient), slope.sum(axis=0))
-        self._steps += 1
-        loss = np.log(totals).sum(dtype=np.float64) - scores[rows, y].sum(dtype=np.float64)
-        return float(loss), int(np.count_nonzero(scores.argmax(axis=1) == y))
+        scores -= np.maximum.reduce(scores, axis=1, keepdims=True)
+        exponentials: Floats = np.exp(scores)
+        np.add.reduce(exponentials, axis=1, keepdims=True, out=totals)
+        return exponentials
 
     def _move(self, weight: Floats, bias: Floats) -> None:
         """A step against a gradient, which is overwritten."""
@@ -289,6 +288,7 @@ class _Run:
             self._descend(self._weight, self._velocity[0], weight)
         if "head.bias" not in self._frozen:
             self._descend(self._bias, self._velocity[1], bias)
+        self._steps += 1
 
     def _descend(self, moving: Floats, velocity: Floats, gradient: Floats) -> None:
         velocity *= np.float32(self._settings.momentum)
