@@ -40,9 +40,9 @@ test-torch: $(TORCH_VENV)/.stamp $(DATA)/.stamp  ## compare with PyTorch, in an 
 
 test-long: $(VENV)/.stamp-dev $(DATA)/.stamp  ## the tests marked long, many more random examples, every crash point
 	@$(BIN)/python scripts/install_debian_packages.py tests/debian-packages.txt
-	@FANLIGHT_LONG=1 $(BIN)/python -m pytest $(TWO) --timeout 1800 \
+	@FANLIGHT_LONG=1 $(BIN)/python -m pytest $(TWO) --timeout 1800 -m "not torch" \
 	  --ignore=tests/e2e --ignore=tests/crash --ignore=tests/torch tests $(ARGS)
-	@FANLIGHT_LONG=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --timeout 1800 \
+	@FANLIGHT_LONG=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --timeout 1800 -m "not torch" \
 	  --ignore=$(CRASH_POINTS) tests/e2e tests/crash $(ARGS)
 	@$(MAKE) test-crash
 

@@ -17,7 +17,8 @@ from jinja2.bccache import Bucket
 
 from fanlight.consoles import console
 from fanlight.learning import backbones
-from fanlight.learning.backbones import DEFAULT_BACKBONE, CompiledBackbone, compile_backbone, kept_backbone
+from fanlight.learning.atomic_file import write_atomically
+from fanlight.learning.backbones import BACKBONES, DEFAULT_BACKBONE, CompiledBackbone, compile_backbone, kept_backbone
 
 
 class _InMemory(BytecodeCache):
@@ -43,9 +44,8 @@ def _compiled() -> bytes:
 
 def _there_already(backbone_id: str, sha256: str, features: int, folder: Path) -> CompiledBackbone:
     compiled = kept_backbone(backbone_id, sha256, features, folder)
-    if backbone_id == DEFAULT_BACKBONE and not compiled.path.exists():
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        compiled.path.write_bytes(_compiled())
+    if sha256 == BACKBONES[DEFAULT_BACKBONE].compiled_sha256 and not compiled.path.exists():
+        write_atomically(compiled.path, _compiled(), durable=False)
     return compiled
 
 

@@ -241,11 +241,11 @@ class _Run:
         """One pass in random order; returns mean loss and accuracy along the way."""
         order, size = stream.permutation(y.size), self._settings.batch_size
         drawn = stream.uint32(y.size) % len(sights) if len(sights) > 1 else None
-        labels, pictures = y[order], np.arange(y.size)
+        labels, rows = y[order], np.arange(y.size)
         weights = self._class_weights[labels][:, None]
-        wanted = np.zeros((y.size, self._bias.size), np.float32)
-        wanted[pictures, labels] = weights[:, 0]
-        scores, totals = np.empty_like(wanted), np.empty_like(weights)
+        targets = np.zeros((y.size, self._bias.size), np.float32)
+        targets[rows, labels] = weights[:, 0]
+        scores, totals = np.empty_like(targets), np.empty_like(weights)
         with np.errstate(over="ignore", invalid="ignore"):  # the outcome is looked at below
             for first in range(0, y.size, size):
                 part = slice(first, first + size)
@@ -253,16 +253,19 @@ class _Run:
                 x = sights[0][batch] if drawn is None else np.stack([sights[drawn[i]][i] for i in batch])
                 slopes = self._exponentials(x, scores[part], totals[part])
                 slopes *= weights[part] / totals[part]
-                slopes -= wanted[part]
+                slopes -= targets[part]
                 slopes *= np.float32(1 / batch.size)
                 self._move(np.matmul(slopes.T, x, out=self._gradient), np.add.reduce(slopes, axis=0))
-            loss = float(np.log(totals).sum(dtype=np.float64) - scores[pictures, labels].sum(dtype=np.float64))
+            loss = float(np.log(totals).sum(dtype=np.float64) - scores[rows, labels].sum(dtype=np.float64))
         if not (math.isfinite(loss) and np.isfinite(self._weight).all() and np.isfinite(self._bias).all()):
             raise ran_away()
         return loss / y.size, np.count_nonzero(scores.argmax(axis=1) == labels) / y.size
 
     def _exponentials(self, x: Floats, scores: Floats, totals: Floats) -> Floats:
-        """(b, K) exp of the scores of (b, f), which are written less the highest of each row, and (b, 1) their sums."""
+        """(b, K) exp of scores less the highest of each row; ``scores`` gets these, ``totals`` the sums of rows.
+
+        ``reduce`` itself in place of ``max`` and ``sum``: with so few numbers the way there takes as long.
+        """
         np.matmul(x, self._weight.T, out=scores)
         scores += self._bias
         scores -= np.maximum.reduce(scores, axis=1, keepdims=True)

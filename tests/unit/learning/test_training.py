@@ -79,6 +79,42 @@ def test_one_step_is_the_gradient() -> None:
         assert result.bias[column] == pytest.approx(bias[column] - 0.5 * slope, abs=1e-4)
 
 
+def by_definition(
+    start: SoftmaxHead, x: NDArray[np.float32], y: NDArray[np.int64], order: NDArray[Any], settings: TrainingSettings
+) -> tuple[NDArray[np.float64], NDArray[np.float64], float, float]:
+    """A pass without momentum, picture by picture in float64: weight, bias, mean loss and accuracy along the way."""
+    weight, bias = start.weight.astype(np.float64), start.bias.astype(np.float64)
+    counts = np.bincount(y, minlength=K)
+    loss = correct = 0.0
+    for first in range(0, y.size, settings.batch_size):
+        batch = order[first : first + settings.batch_size]
+        down, down_bias = settings.l2 * weight, np.zeros(K)
+        for i in batch:
+            logits = x[i] @ weight + bias
+            shares = np.exp(logits) / np.exp(logits).sum()
+            loss -= float(np.log(shares[y[i]]))
+            correct += float(logits.argmax() == y[i])
+            slope = (shares - np.eye(K)[y[i]]) * y.size / (np.count_nonzero(counts) * counts[y[i]] * batch.size)
+            down, down_bias = down + np.outer(x[i], slope), down_bias + slope
+        weight, bias = weight - settings.learning_rate * down, bias - settings.learning_rate * down_bias
+    return weight, bias, loss / y.size, correct / y.size
+
+
+def test_a_pass_is_the_one_of_the_definition() -> None:
+    """In batches of three, three and one, with classes that are not equally frequent."""
+    draw = np.random.default_rng(4)
+    x, y = draw.normal(size=(7, F)).astype(np.float32), np.array([0, 0, 0, 0, 1, 1, 2])
+    start = SoftmaxHead(draw.normal(size=(F, K)).astype(np.float32), draw.normal(size=K).astype(np.float32))
+    settings = TrainingSettings(epochs=1, batch_size=3, learning_rate=0.5, momentum=0.0, l2=0.1)
+    result = train(start, x, y, *NOTHING, settings, stream())
+    weight, bias, loss, accuracy_then = by_definition(start, x, y, stream().permutation(7), settings)
+    np.testing.assert_allclose(result.weight, weight, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(result.bias, bias, rtol=1e-4, atol=1e-5)
+    assert result.history[0].train_loss == pytest.approx(loss, rel=1e-5)
+    assert result.history[0].train_accuracy == pytest.approx(accuracy_then)
+    assert result.steps == 3
+
+
 def test_it_starts_from_the_head_it_is_given() -> None:
     good = run()
     again = run(
