@@ -53,11 +53,16 @@ def test_it_learns() -> None:
     assert (result.weight.shape, result.bias.shape) == ((F, K), (K,))
 
 
+def seven(seed: int) -> tuple[SoftmaxHead, NDArray[np.float32], NDArray[np.int64]]:
+    """A head that somebody drew, and four, two and one pictures of its classes."""
+    draw = np.random.default_rng(seed)
+    x, y = draw.normal(size=(7, F)).astype(np.float32), np.array([0, 0, 0, 0, 1, 1, 2])
+    return SoftmaxHead(draw.normal(size=(F, K)).astype(np.float32), draw.normal(size=K).astype(np.float32)), x, y
+
+
 def test_one_step_is_the_gradient() -> None:
     """Against the derivative taken by differences of the objective written down in the module's docstring."""
-    draw = np.random.default_rng(3)
-    x, y = draw.normal(size=(7, F)).astype(np.float32), np.array([0, 0, 0, 0, 1, 1, 2])
-    start = SoftmaxHead(draw.normal(size=(F, K)).astype(np.float32), draw.normal(size=K).astype(np.float32))
+    start, x, y = seven(seed=3)
     settings = TrainingSettings(epochs=1, batch_size=7, learning_rate=0.5, momentum=0.0, l2=0.1)
     result = train(start, x, y, *NOTHING, settings, stream())
     class_weight = 7 / (3 * np.array([4.0, 2.0, 1.0]))
@@ -102,9 +107,7 @@ def by_definition(
 
 def test_a_pass_is_the_one_of_the_definition() -> None:
     """In batches of three, three and one, with classes that are not equally frequent."""
-    draw = np.random.default_rng(4)
-    x, y = draw.normal(size=(7, F)).astype(np.float32), np.array([0, 0, 0, 0, 1, 1, 2])
-    start = SoftmaxHead(draw.normal(size=(F, K)).astype(np.float32), draw.normal(size=K).astype(np.float32))
+    start, x, y = seven(seed=4)
     settings = TrainingSettings(epochs=1, batch_size=3, learning_rate=0.5, momentum=0.0, l2=0.1)
     result = train(start, x, y, *NOTHING, settings, stream())
     weight, bias, loss, accuracy_then = by_definition(start, x, y, stream().permutation(7), settings)
