@@ -1,4 +1,8 @@
-"""What thousands of devices ask of the servers, from one process, and how long the answers take."""
+"""What thousands of devices ask of the servers, from one process, and how long the answers take.
+
+They ask as the product's device does (``services.device.client``): every poll says which model is here and that another
+one may come along, and whoever has reported awaits the end of that round.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +20,7 @@ from benchmarks.crowd import Report, Someone, missing_words, prepare
 from benchmarks.federation import Federation
 from benchmarks.wire import Answer, Connection, connect, request, signed
 from fanlight.errors import LocalError
-from fanlight.protocol.exchange import PREFIX, Offer
+from fanlight.protocol.exchange import ALONG_BYTES, PREFIX, Offer
 from fanlight.protocol.manifest import Manifest, SignedManifest
 from fanlight.protocol.signing import Signed
 
@@ -24,7 +28,6 @@ _CONNECTIONS = 32
 _WAIT_S = 10
 _PATIENCE_S = 120.0
 _TICK_S = 0.1
-_OPENED_AT_ONCE = 100
 
 
 @dataclass
@@ -90,8 +93,7 @@ class Devices:
         """
         _, offer = await self._open_round()
         requests = [self._report(someone, prepare(someone, offer)) for someone in self._crowd[:reporters]]
-        for someone in self._crowd:
-            await self._begin_to_wait(someone, offer)
+        await self._all_wait(offer)
         connections = [await connect(self._aggregator) for _ in range(_CONNECTIONS)]
 
         async def send(connection: Connection) -> None:
@@ -123,8 +125,7 @@ class Devices:
         signed_manifest, offer = await self._open_round()
         some = self._crowd[:reporters]
         reports = [prepare(someone, offer) for someone in some]
-        for someone in self._crowd:
-            await self._begin_to_wait(someone, offer)
+        await self._all_wait(offer)
         began = time.perf_counter(), time.process_time()
         coming = [
             asyncio.create_task(self._take_part(someone, report, offer, seconds * number / reporters))
@@ -135,11 +136,11 @@ class Devices:
         self._seen.taking_part_s, self._seen.own_share = took, (time.process_time() - began[1]) / took
         self._seen.errors.update(f"{error!r}" for error in beacons if isinstance(error, BaseException))
         last = time.perf_counter()
-        await self._until_told(len(self._crowd))
+        await self._until_told(len(self._waiting))
         self._seen.ending_s, self._seen.waking_s = min(self._told) - last, max(self._told) - min(self._told)
         await self._check_sum(some, Manifest.decode(signed_manifest.payload))
-        for number in range(polls - len(self._crowd)):
-            await self._begin_to_wait(self._crowd[number % len(self._crowd)], offer)
+        for number in range(polls - len(self._waiting)):
+            await self._begin_to_wait(self._crowd[-1 - number % len(self._crowd)], offer)
         await asyncio.sleep(1.2 * _WAIT_S)  # every one of them has been answered once
         self._seen.memory = look()
         self._seen.errors.update(repr(task.exception()) for task in self._waiting if task.done())
@@ -149,7 +150,7 @@ class Devices:
         connection, deadline = await connect(self._main), time.monotonic() + _PATIENCE_S
         try:
             while time.monotonic() < deadline:
-                offer = _offer(await self._ask_offer(connection, self._crowd[0], 0, 0))
+                offer = _offer(await self._ask_offer(connection, self._crowd[0]))
                 if offer.manifest is not None:
                     return SignedManifest.decode(offer.manifest), offer
                 await asyncio.sleep(_TICK_S)
@@ -160,37 +161,43 @@ class Devices:
     async def _take_part(self, someone: Someone, report: Report, offer: Offer, after_s: float) -> None:
         await asyncio.sleep(after_s)
         main, aggregator = await connect(self._main), await connect(self._aggregator)
-        model, seen = f"{PREFIX}/models/{offer.model.hex()}", self._seen
+        seen = self._seen
         try:
-            seen.note("offer", await self._ask_offer(main, someone, 0, 0))
-            file = seen.note("model", await main.ask(self._signed(someone, "GET", model)))
-            if hashlib.sha256(file.body).digest() != offer.model:
-                seen.errors["another model than was offered"] += 1
-            has_it = f"{PREFIX}/offer?after=0&wait=0&have={offer.model.hex()}"
-            seen.note("acknowledgement", await main.ask(self._signed(someone, "GET", has_it)))
+            came = _offer(seen.note("offer", await self._ask_offer(main, someone)))
+            if came.file is None or hashlib.sha256(came.file).digest() != offer.model:
+                seen.errors["another model came along than was offered"] += 1
             receipt = seen.note("report", await aggregator.ask(self._report(someone, report)))
             beacon = self._signed(someone, "POST", f"{PREFIX}/rounds/{report.mh.hex()}/beacons", receipt.body)
             seen.note("beacon", await main.ask(beacon))
         finally:
             main.close()
             aggregator.close()
+        await self._begin_to_wait(someone, offer, report.mh)
 
-    async def _begin_to_wait(self, someone: Someone, offer: Offer) -> None:
+    async def _all_wait(self, offer: Offer) -> None:
+        for someone in self._crowd:
+            await self._begin_to_wait(someone, offer)
+
+    async def _begin_to_wait(self, someone: Someone, offer: Offer, awaited: bytes | None = None) -> None:
+        """Say once that the model of ``offer`` is here, which main notes; go on in a long-poll."""
         connection = await connect(self._main)
-        self._waiting.append(asyncio.create_task(self._wait_for_news(connection, someone, offer)))
-        if len(self._waiting) % _OPENED_AT_ONCE == 0:
-            await asyncio.sleep(_TICK_S)
+        first = await self._ask_offer(connection, someone, have=offer.model, awaited=awaited)
+        latest = _offer(self._seen.note("first poll", first))
+        self._waiting.append(asyncio.create_task(self._wait_for_news(connection, someone, offer, latest, awaited)))
 
-    async def _wait_for_news(self, connection: Connection, someone: Someone, offer: Offer) -> None:
+    async def _wait_for_news(
+        self, connection: Connection, someone: Someone, offer: Offer, latest: Offer, awaited: bytes | None
+    ) -> None:
         """Ask again and again, as a device does; note when there is another model than in ``offer``."""
-        version, told = offer.version, False
+        told = False
         while True:
-            answer = self._seen.note("long-poll", await self._ask_offer(connection, someone, version, _WAIT_S))
-            news = _offer(answer)
-            version = news.version
-            if news.model != offer.model and not told:
+            if latest.ended is not None:
+                awaited = None
+            if latest.model != offer.model and not told:
                 told = True
                 self._told.append(time.perf_counter())
+            asked = self._ask_offer(connection, someone, latest.version, _WAIT_S, latest.model, awaited)
+            latest = _offer(self._seen.note("long-poll", await asked))
 
     async def _until_told(self, count: int) -> None:
         deadline = time.monotonic() + _PATIENCE_S
@@ -210,8 +217,19 @@ class Devices:
 
     # -- requests
 
-    async def _ask_offer(self, connection: Connection, someone: Someone, after: int, wait_s: int) -> Answer:
-        return await connection.ask(self._signed(someone, "GET", f"{PREFIX}/offer?after={after}&wait={wait_s}"))
+    async def _ask_offer(
+        self,
+        connection: Connection,
+        someone: Someone,
+        after: int = 0,
+        wait_s: int = 0,
+        have: bytes | None = None,
+        awaited: bytes | None = None,
+    ) -> Answer:
+        target = f"{PREFIX}/offer?after={after}&wait={wait_s}&most={ALONG_BYTES}"
+        target += f"&have={have.hex()}" if have else ""
+        target += f"&ended={awaited.hex()}" if awaited else ""
+        return await connection.ask(self._signed(someone, "GET", target))
 
     def _signed(self, someone: Someone, method: str, target: str, body: bytes = b"") -> bytes:
         return signed(someone.private, someone.key_id, method, self._main, target, body)

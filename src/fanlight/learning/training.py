@@ -138,7 +138,7 @@ def train(  # noqa: PLR0913 one argument for each thing that a training depends 
     sights = (x, *varied)
     weights = class_weights_of(y, head.classes, settings)
     run = _Run(head, settings, weights, correction)
-    best, best_epoch, best_loss = run.snapshot(), 0, math.inf
+    best_epoch, best_loss = 0, math.inf
     history: list[EpochProgress] = []
     for epoch in range(1, settings.epochs + 1):
         train_loss, train_accuracy = run.epoch(sights, y, stream)
@@ -146,10 +146,11 @@ def train(  # noqa: PLR0913 one argument for each thing that a training depends 
         history.append(EpochProgress(epoch, settings.epochs, train_loss, train_accuracy, valid_loss, valid_accuracy))
         on_epoch(history[-1])
         if valid_loss is None or correction.to_the_end or valid_loss < best_loss:
-            best, best_epoch, best_loss = run.snapshot(), epoch, valid_loss if valid_loss is not None else math.inf
+            run.keep()
+            best_epoch, best_loss = epoch, valid_loss if valid_loss is not None else math.inf
         elif epoch - best_epoch >= settings.patience:
             break
-    return TrainingResult(best.head.weight, best.head.bias, tuple(history), best_epoch, best.steps, best.mean_gradient)
+    return run.kept(history, best_epoch)
 
 
 def class_weights_of(y: Labels, classes: int, settings: TrainingSettings) -> Floats:
@@ -194,18 +195,12 @@ def ran_away() -> ModelError:
     )
 
 
-@dataclass(frozen=True)
-class _Snapshot:
-    head: SoftmaxHead
-    steps: int
-    mean_gradient: SoftmaxHead | None
-
-
 class _Run:
     """The moving weights and their velocity.
 
-    Weights lie class by class here, (K, f): of 1,280 features and ten classes the two products of a step take two
-    thirds and half as long as with (f, K).
+    All lies class by class here, weights (K, f) and scores (K, b): of 1,280 features and ten classes the two products
+    of a step take two thirds and half as long as with (f, K). The bias lies behind the weights, so that one operation
+    moves both.
     """
 
     def __init__(
@@ -213,93 +208,111 @@ class _Run:
     ) -> None:
         self._settings = settings
         self._class_weights = class_weights
-        self._weight, self._bias = np.ascontiguousarray(head.weight.T), head.bias
-        self._velocity = np.zeros_like(self._weight), np.zeros_like(self._bias)
-        self._gradient = np.empty_like(self._weight)
+        self._features, self._classes = head.weight.shape
+        self._moving = _joined(head)
+        self._weight, self._bias = self._parts(self._moving)
+        self._velocity = np.zeros_like(self._moving)
+        self._step = np.empty_like(self._moving)
+        self._step_of_weight, self._step_of_bias = self._parts(self._step)
         self._scratch = np.empty_like(self._weight)
-        self._sums = (np.zeros_like(self._weight), np.zeros_like(self._bias)) if correction.watch else None
-        self._pull = np.float32(correction.pull if correction.anchor is not None else 0.0)
-        self._shift, self._anchor = _transposed(correction.shift), _transposed(correction.anchor)
-        self._frozen = correction.frozen
-        self._steps = 0
+        self._sum = np.zeros_like(self._moving) if correction.watch else None
+        self._kept, self._kept_sum = np.empty_like(self._moving), np.zeros_like(self._moving)
+        self._rate = np.float32(settings.learning_rate)
+        self._decay = self._rate * np.float32(settings.l2)
+        self._shift = None if correction.shift is None else self._rate * _joined(correction.shift)
+        self._anchor = None if correction.anchor is None else _joined(correction.anchor)
+        self._pull = self._rate * np.float32(correction.pull)
+        self._still = [
+            part
+            for name, part in (("head.weight", self._step_of_weight), ("head.bias", self._step_of_bias))
+            if name in correction.frozen
+        ]
+        self._steps = self._kept_steps = 0
 
     @property
     def head(self) -> SoftmaxHead:
         """As it is now: views."""
         return SoftmaxHead(self._weight.T, self._bias)
 
-    def snapshot(self) -> _Snapshot:
-        """As it is now, for good."""
-        mean = None
-        if self._sums is not None:
-            count = np.float32(max(self._steps, 1))
-            weight, bias = self._sums
-            mean = SoftmaxHead(np.ascontiguousarray(weight.T) / count, bias / count)
-        return _Snapshot(SoftmaxHead(np.ascontiguousarray(self._weight.T), self._bias.copy()), self._steps, mean)
+    def keep(self) -> None:
+        """As it is now is how it may end."""
+        np.copyto(self._kept, self._moving)
+        if self._sum is not None:
+            np.copyto(self._kept_sum, self._sum)
+        self._kept_steps = self._steps
+
+    def kept(self, history: Sequence[EpochProgress], best_epoch: int) -> TrainingResult:
+        """As it was when it was kept last."""
+        mean = None if self._sum is None else self._head(self._kept_sum / (self._rate * np.float32(self._kept_steps)))
+        head = self._head(self._kept)
+        return TrainingResult(head.weight, head.bias, tuple(history), best_epoch, self._kept_steps, mean)
 
     def epoch(self, sights: Sequence[Floats], y: Labels, stream: Keystream) -> tuple[float, float]:
         """One pass in random order; returns mean loss and accuracy along the way."""
         order, size = stream.permutation(y.size), self._settings.batch_size
         drawn = stream.uint32(y.size) % len(sights) if len(sights) > 1 else None
-        labels, rows = y[order], np.arange(y.size)
-        weights = self._class_weights[labels][:, None]
-        targets = np.zeros((y.size, self._bias.size), np.float32)
-        targets[rows, labels] = weights[:, 0]
+        labels, places = y[order], np.arange(y.size)
+        weights = self._class_weights[labels]
+        targets = np.zeros((self._classes, y.size), np.float32)
+        targets[labels, places] = weights
         scores, totals = np.empty_like(targets), np.empty_like(weights)
         with np.errstate(over="ignore", invalid="ignore"):  # the outcome is looked at below
             for first in range(0, y.size, size):
                 part = slice(first, first + size)
                 batch = order[part]
                 x = sights[0][batch] if drawn is None else np.stack([sights[drawn[i]][i] for i in batch])
-                slopes = self._exponentials(x, scores[part], totals[part])
+                slopes = self._exponentials(x, scores[:, part], totals[part])
                 slopes *= weights[part] / totals[part]
-                slopes -= targets[part]
-                slopes *= np.float32(1 / batch.size)
-                self._move(np.matmul(slopes.T, x, out=self._gradient), np.add.reduce(slopes, axis=0))
-            loss = float(np.log(totals).sum(dtype=np.float64) - scores[rows, labels].sum(dtype=np.float64))
-        if not (math.isfinite(loss) and np.isfinite(self._weight).all() and np.isfinite(self._bias).all()):
+                slopes -= targets[:, part]
+                slopes *= self._rate / np.float32(batch.size)
+                self._move(slopes, x)
+            loss = float(np.log(totals).sum(dtype=np.float64) - scores[labels, places].sum(dtype=np.float64))
+        if not (math.isfinite(loss) and np.isfinite(self._moving).all()):
             raise ran_away()
-        return loss / y.size, np.count_nonzero(scores.argmax(axis=1) == labels) / y.size
+        return loss / y.size, np.count_nonzero(scores.argmax(axis=0) == labels) / y.size
 
     def _exponentials(self, x: Floats, scores: Floats, totals: Floats) -> Floats:
-        """(b, K) exp of scores less the highest of each row; ``scores`` gets these, ``totals`` the sums of rows.
+        """(K, b) exp of scores less each picture's highest; ``scores`` gets these, ``totals`` each picture's sum.
 
         ``reduce`` itself in place of ``max`` and ``sum``: with so few numbers the way there takes as long.
         """
-        np.matmul(x, self._weight.T, out=scores)
-        scores += self._bias
-        scores -= np.maximum.reduce(scores, axis=1, keepdims=True)
+        np.matmul(self._weight, x.T, out=scores)
+        scores += self._bias[:, None]
+        scores -= np.maximum.reduce(scores, axis=0)
         exponentials: Floats = np.exp(scores)
-        np.add.reduce(exponentials, axis=1, keepdims=True, out=totals)
+        np.add.reduce(exponentials, axis=0, out=totals)
         return exponentials
 
-    def _move(self, weight: Floats, bias: Floats) -> None:
-        """A step against a gradient, which is overwritten."""
-        settings, scratch = self._settings, self._scratch
-        if settings.l2:
-            weight += np.multiply(self._weight, np.float32(settings.l2), out=scratch)
-        if self._sums is not None:
-            self._sums[0][...] += weight
-            self._sums[1][...] += bias
+    def _move(self, slopes: Floats, x: Floats) -> None:
+        """A step; slopes are those of the loss by the scores, times the learning rate, which all else here has, too."""
+        step = self._step
+        np.matmul(slopes, x, out=self._step_of_weight)
+        np.add.reduce(slopes, axis=1, out=self._step_of_bias)
+        if self._decay:
+            self._step_of_weight += np.multiply(self._weight, self._decay, out=self._scratch)
+        if self._sum is not None:
+            self._sum += step
         if self._shift is not None:
-            weight += self._shift[0]
-            bias += self._shift[1]
+            step += self._shift
         if self._pull and self._anchor is not None:
-            weight += self._pull * (self._weight - self._anchor[0])
-            bias += self._pull * (self._bias - self._anchor[1])
-        if "head.weight" not in self._frozen:
-            self._descend(self._weight, self._velocity[0], weight)
-        if "head.bias" not in self._frozen:
-            self._descend(self._bias, self._velocity[1], bias)
+            step += self._pull * (self._moving - self._anchor)
+        for part in self._still:
+            part[...] = 0
+        self._velocity *= np.float32(self._settings.momentum)
+        self._velocity -= step
+        self._moving += self._velocity
         self._steps += 1
 
-    def _descend(self, moving: Floats, velocity: Floats, gradient: Floats) -> None:
-        velocity *= np.float32(self._settings.momentum)
-        gradient *= np.float32(self._settings.learning_rate)
-        velocity -= gradient
-        moving += velocity
+    def _parts(self, joined: Floats) -> tuple[Floats, Floats]:
+        """(K, f) weight and (K,) bias: views."""
+        end = self._classes * self._features
+        return joined[:end].reshape(self._classes, self._features), joined[end:]
+
+    def _head(self, joined: Floats) -> SoftmaxHead:
+        weight, bias = self._parts(joined)
+        return SoftmaxHead(np.ascontiguousarray(weight.T), bias.copy())
 
 
-def _transposed(head: SoftmaxHead | None) -> tuple[Floats, Floats] | None:
-    """Weight class by class, and bias."""
-    return None if head is None else (np.ascontiguousarray(head.weight.T), head.bias)
+def _joined(head: SoftmaxHead) -> Floats:
+    """((f + 1)K,) weight class by class, then the bias: a copy."""
+    return np.concatenate([head.weight.T.reshape(-1), head.bias])

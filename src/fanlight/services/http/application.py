@@ -15,7 +15,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any, Final
 
 from fastapi import FastAPI
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from fanlight.services.http.headers import SecurityHeaders
 from fanlight.services.http.hosts import HostCheck
@@ -41,6 +41,13 @@ class Application(FastAPI):
     """
 
     layers: Sequence[Layer] = ()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """As FastAPI's and Starlette's, of which two would wait with each request; there is no root path."""
+        if self.middleware_stack is None:
+            self.middleware_stack = self.build_middleware_stack()
+        scope["app"] = self
+        await self.middleware_stack(scope, receive, send)
 
     def build_middleware_stack(self) -> ASGIApp:
         """Called by Starlette before the first request."""

@@ -10,7 +10,7 @@ from starlette.requests import Request
 
 from fanlight.errors import NotAuthentic
 from fanlight.services.http.limits import declared_length, too_large
-from fanlight.services.http.signatures import Signed
+from fanlight.services.http.signatures import SIGNED, Signed
 
 
 async def stream_body(request: Request, limit: int) -> AsyncIterator[bytes]:
@@ -22,7 +22,7 @@ async def stream_body(request: Request, limit: int) -> AsyncIterator[bytes]:
         MessageTooLarge: ``Content-Length``, or what really comes, is above ``limit`` bytes.
         NotAuthentic: at the end, if the body is not the one that was signed.
     """
-    signed: Signed = request.state.signed
+    signed: Signed = request.scope[SIGNED]
     length = declared_length(request.headers)
     if length is not None and length > limit:
         raise too_large(limit)

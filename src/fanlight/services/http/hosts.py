@@ -56,7 +56,7 @@ class HostCheck:
         """Answer, or say that the request is for somebody else."""
         if scope["type"] not in ("http", "websocket"):
             return self.app(scope, receive, send)
-        named = Headers(scope=scope).getlist("host")
+        named = Headers(raw=scope["headers"]).getlist("host")
         if len(named) == 1 and host_name(named[0]) in self.hosts:
             return self.app(scope, receive, send)
         problem = Problem(

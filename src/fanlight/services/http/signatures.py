@@ -10,8 +10,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from typing import Final
 
+from starlette.datastructures import Headers
 from starlette.requests import Request
+from starlette.types import Scope
 
 from fanlight.core import ed25519
 from fanlight.errors import NotAuthentic, NotEnrolled
@@ -36,10 +39,13 @@ from fanlight.services.http.signature_profile import (
 ResolveKey = Callable[[str], bytes | None]
 
 _NONCE = re.compile(r"[A-Za-z0-9_-]{16,64}")
+SIGNED: Final = "fanlight.signed"
+"""Where in a request's scope ``verify_request`` leaves what it found."""
 _FIELDS = ("signature-input", "signature", "content-digest")
+_RAW_FIELDS = frozenset(field.encode() for field in _FIELDS)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Signed:
     """Who signed a request (``key_id``), and the ``sha256`` (32 bytes) that its body must have."""
 
@@ -97,8 +103,11 @@ class SignatureVerifier:
 
     def verify_request(self, request: Request) -> Signed:
         """As ``verify``, for a Starlette request; ``bodies`` then knows which digest its body must have."""
-        signed = self.verify(request.headers, request.method, url_on_the_wire(request))
-        request.state.signed = signed
+        fields: list[tuple[bytes, bytes]] = request.scope["headers"]
+        signed = self.verify(Headers(raw=fields), request.method, url_on_the_wire(request.scope))
+        # In place, since the web server holds the very list: thousands wait with it, and nobody reads these any more.
+        fields[:] = [field for field in fields if field[0] not in _RAW_FIELDS]
+        request.scope[SIGNED] = signed
         return signed
 
     def _check_time(self, created: int, expires: int) -> None:
@@ -128,12 +137,12 @@ class SignatureVerifier:
             )
 
 
-def url_on_the_wire(request: Request) -> str:
+def url_on_the_wire(scope: Scope) -> str:
     """The absolute URL as the client sent it: its own host and percent-encoding, not what routing made of them."""
-    scope = request.scope
+    host = Headers(raw=scope["headers"]).get("host", "")
     path = scope.get("raw_path") or scope["path"].encode()
     query = b"?" + scope["query_string"] if scope["query_string"] else b""
-    return f"{scope['scheme']}://{request.headers.get('host', '')}{(path + query).decode('latin-1')}"
+    return f"{scope['scheme']}://{host}{(path + query).decode('latin-1')}"
 
 
 def _signature_fields(headers: HeaderFields) -> dict[str, str]:
