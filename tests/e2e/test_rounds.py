@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -130,6 +131,27 @@ def test_a_clock_that_jumps_by_a_day_ends_no_round(tmp_path: Path) -> None:
         assert world.owner("main").status()["devices"]["here"] == 3
         devices[2].report()
         wait(lambda: world.round(1, state="complete", participants=3), "all three are in the sum")
+        world.check_traces()
+
+
+@pytest.mark.parametrize("jump_s", [86_400, -86_400], ids=["forward", "back"])
+def test_a_step_by_hand_waits_for_a_minute_however_the_clock_jumps(jump_s: float, tmp_path: Path) -> None:
+    with running(tmp_path) as world:
+        for device in world.enrolled(2):
+            device.report()
+        world.stop_aggregator()
+        main = world.owner("main")
+        job = main.start("/aggregate_models")
+        wait(lambda: main.get(job)["progress"]["fraction"] > 0, "it waits")
+        world.clock.offset += jump_s
+        time.sleep(1.2)  # it has looked at the clock twice
+        assert main.get(job)["state"] == "running"
+        world.clock.let_pass(61)
+        ended = wait(lambda: main.get(job) if main.get(job)["state"] != "running" else None, "the step gives up")
+        assert ended["error"]["message"] == "The secure aggregator has not followed the order."
+        world.start_aggregator()
+        wait(lambda: world.round(1, state="released"), "the order stands")
+        main.step("/send_model_clients")
         world.check_traces()
 
 

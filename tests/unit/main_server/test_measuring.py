@@ -115,8 +115,8 @@ def test_why_it_cannot_be_measured_is_known_beforehand(tmp_path: Path) -> None:
 def test_a_measurement_that_no_round_opens_for_ends_and_says_so(
     parts: MainServerParts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    job, now = parts.steps.measure(), parts.service.clock()
-    monkeypatch.setattr(parts.service, "clock", lambda: now + 1_000)
+    job, now = parts.steps.measure(), parts.service.monotonic()
+    monkeypatch.setattr(parts.service, "monotonic", lambda: now + 1_000)
     parts.service.news.tell()
     ended = parts.service.jobs.wait(job.id, 30)
     assert ended.state == "failed"

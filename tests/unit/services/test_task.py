@@ -125,7 +125,7 @@ def past(state: str, reason: str = "ok", shards: int | None = None) -> Stored:
     world = World(1, "past")
     proposal = world.proposal(plan_of(), [world.owners[0].id], shards=shards).encode()
     record = Record(state=state, number=1, attempt=0, kind="train", proposal=proposal)
-    return Stored(1, "train", b"", state, b"", Order.NONE, 6, reason, 1.0, 2.0, None, None, record)
+    return Stored(1, "train", b"", state, b"", Order.NONE, 6, reason, 1.0, 2.0, None, None, None, record)
 
 
 @pytest.mark.parametrize(

@@ -38,6 +38,7 @@ class Rounds:
         database, log, keys, files: where things are kept.
         machine: the aggregator's identity.
         clock: unix seconds.
+        monotonic: seconds that only grow.
         random_bytes: cryptographic source, for the draw of shards.
 
     Attributes:
@@ -52,6 +53,7 @@ class Rounds:
         files: BlobFolder,
         machine: Aggregator,
         clock: Callable[[], float],
+        monotonic: Callable[[], float],
         random_bytes: Callable[[int], bytes],
     ) -> None:
         self._database = database
@@ -64,7 +66,7 @@ class Rounds:
         self._over: list[tuple[int, list[str]]] = []  # rounds that have ended, and their files
         self._destroying = threading.Lock()  # main's orders and the operator's buttons may both come to it
         self._random_bytes = random_bytes
-        self.journal = RoundJournal(clock)
+        self.journal = RoundJournal(monotonic)
         self._newest: Stored | None = None
         self._knows_newest = False
         self._newest_lock = threading.Lock()

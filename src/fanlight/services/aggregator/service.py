@@ -93,7 +93,7 @@ class AggregatorService:
         self.membership = Membership(self.database, tables.members, self.log, identity.trust, held_reports.forget)
         self.membership.load()
         keys, machine = RoundKeys(state / "round-keys", random_bytes), Aggregator(identity.private, identity.trust)
-        self.rounds = Rounds(self.database, self.log, keys, self.files, machine, clock, random_bytes)
+        self.rounds = Rounds(self.database, self.log, keys, self.files, machine, clock, monotonic, random_bytes)
         self.reception = reception(self.database, keys, machine, self.membership, self.rounds, clock)
         self.rounds.forget_old()
         self.main = MainClient(identity, clock)
@@ -103,7 +103,8 @@ class AggregatorService:
         self.pages = Notifier()
         self.jobs = Jobs(on_change=self.pages.notify)
         self.main_problem: Problem | None = None
-        self.main_heard_at: float | None = None
+        self._monotonic = monotonic
+        self._main_heard: float | None = None  # by it
         # One thing at a time with main: the operator's buttons and main's orders must not interleave.
         self._work = threading.Lock()
         self._told = b""  # the round on whose end main has our word, which is stored with the next one
@@ -192,7 +193,7 @@ class AggregatorService:
                     orders = self.main.orders(line, version, self._patience() if version else 0)
                     version = self._follow_all(orders)
                     self._backoff.reset()
-                    self.main_heard_at = self.clock()
+                    self._main_heard = self._monotonic()
                     self._note(None)
                     self._end_in_time()
                 except Exception as error:  # noqa: BLE001 - the loop must survive whatever happens in it
@@ -388,8 +389,8 @@ class AggregatorService:
 
     def why_without_main(self) -> str:
         """Why this server cannot do its work with main just now; empty if it can."""
-        heard = self.main_heard_at
-        if heard is None or self.clock() - heard > _HEARD_S:
+        heard = self._main_heard
+        if heard is None or self._monotonic() - heard > _HEARD_S:
             return "The main server has not been heard of lately."
         return "The main server's orders cannot be followed." if self.main_problem else ""
 

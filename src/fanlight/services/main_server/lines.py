@@ -77,7 +77,9 @@ def _round_line(
     released = line.at in (State.RELEASED, State.COMPLETE)
     before = received(service.task, measured.get(line.model)) if released else {}
     after = received(service.task, measured.get(made.sha256)) if released and made else {}
-    took = line.ended_at - line.opened_at if line.ended_at and line.opened_at else None
+    took = line.lasted_s
+    if took is None and line.ended_at and line.opened_at:
+        took = max(0.0, line.ended_at - line.opened_at)
     return {
         "round": line.number,
         "kind": line.kind,

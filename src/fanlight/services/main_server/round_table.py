@@ -49,6 +49,7 @@ class RoundLine:
         participants: devices in the sum, 0 before.
         reason: why it failed or was abandoned.
         opened_at, ended_at: unix seconds; judged_at, released_at: when its close was judged, when its sum arrived.
+        lasted_s: seconds from its opening to its end, whatever the clock on the wall said; None: not over or not known.
     """
 
     number: int
@@ -63,6 +64,7 @@ class RoundLine:
     ended_at: float | None
     judged_at: float | None
     released_at: float | None
+    lasted_s: float | None
 
     @property
     def at(self) -> State:
@@ -177,11 +179,11 @@ def by_hash(tx: Connection, mh: bytes) -> Stored:
     return _stored(_WHOLE.by_hash(tx, mh))
 
 
-def save(tx: Connection, record: Record, now: float, **values: Any) -> None:
-    """Store a changed record; ``ended_at`` is set when it comes to its end."""
+def save(tx: Connection, record: Record, now: float, lasted_s: float | None, **values: Any) -> None:
+    """Store a changed record; ``ended_at`` and ``lasted_s`` are set when it comes to its end."""
     columns = columns_of(record) | values
     if State(record.state) in TERMINAL:
-        _update(*columns, ends=True).run(tx, wanted=record.number, now=now, **columns)
+        _update(*columns, ends=True).run(tx, wanted=record.number, now=now, lasted=lasted_s, **columns)
     else:
         _update(*columns).run(tx, wanted=record.number, **columns)
 
@@ -217,7 +219,8 @@ def _update(*columns: str, ends: bool = False) -> Statement:
     """Change some columns of the round whose number is ``wanted``, which ends now or not."""
     change = update(rounds).where(rounds.c.number == bindparam("wanted"))
     if ends:
-        change = change.values(ended_at=func.coalesce(rounds.c.ended_at, bindparam("now")))
+        ended_at = func.coalesce(rounds.c.ended_at, bindparam("now"))
+        change = change.values(ended_at=ended_at, lasted_s=func.coalesce(rounds.c.lasted_s, bindparam("lasted")))
     return Statement(change, *columns)
 
 
@@ -243,4 +246,5 @@ def _values(row: Any) -> dict[str, Any]:
         "ended_at": row.ended_at,
         "judged_at": row.judged_at,
         "released_at": row.released_at,
+        "lasted_s": row.lasted_s,
     }

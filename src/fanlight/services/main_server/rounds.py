@@ -90,12 +90,13 @@ class Rounds:
         machine: main's identity.
         changers: who has said what it would change in the collected sums.
         clock: unix seconds.
+        monotonic: seconds that only grow: how long things took.
 
     Attributes:
         journal: what has happened to them.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 one argument for each thing that rounds depend on
         self,
         database: Database,
         log: ChainedLog,
@@ -105,6 +106,7 @@ class Rounds:
         machine: MainServer,
         changers: Changers,
         clock: Callable[[], float],
+        monotonic: Callable[[], float],
     ) -> None:
         self._database = database
         self._log = log
@@ -114,7 +116,9 @@ class Rounds:
         self._machine = machine
         self._changers = changers
         self._clock = clock
-        self.journal = RoundJournal(clock)
+        self._monotonic = monotonic
+        self.journal = RoundJournal(monotonic)
+        self._opened: tuple[int, float] | None = None  # the round that was opened last in this process, and when
         self._computing = threading.Lock()
         self._spent: list[int] = []  # numbers of rounds whose keys have done their work
         self._destroying = threading.Lock()
@@ -132,6 +136,7 @@ class Rounds:
                 return Opened(step.reply, step.record.cohort, withdrawn=False)
             withdrawn = not self._proposals.is_current(tx, stored.record, now)
             asked = {"asked": Order.ABANDON.value, "reason": MadeRoom.FOR_RULES} if withdrawn else {}
+            self._opened = step.record.number, self._monotonic()
             self._save(tx, step, opened_at=now, **asked)
         self._say(stored, step.record, kind=stored.kind)
         return Opened(step.reply, step.record.cohort, withdrawn)
@@ -383,7 +388,10 @@ class Rounds:
             raise Conflict("The round has changed meanwhile.", next="Ask again.", slug="round-changed")
 
     def _save(self, tx: Connection, step: Step, **values: Any) -> None:
-        round_table.save(tx, step.record, self._clock(), **values)
+        opened = self._opened
+        here = opened is not None and opened[0] == step.record.number
+        lasted_s = self._monotonic() - opened[1] if opened and here else None
+        round_table.save(tx, step.record, self._clock(), lasted_s, **values)
         self._log.append(tx, step.entries)
 
 

@@ -133,7 +133,7 @@ class MainService:
         keys = RoundKeys(state / "round-keys", random_bytes)
         self.proposals = Proposals(self.machine, self._tasks, self.models, keys, self.log, self.presence)
         self.rounds = Rounds(
-            self.database, self.log, keys, self.models, self.proposals, self.machine, self.changers, clock
+            self.database, self.log, keys, self.models, self.proposals, self.machine, self.changers, clock, monotonic
         )
         self.outcomes = Outcomes(self.database, self.machine)
         self.promotion = Promotion(self.database, self.log, self.models, self.rounds, clock)

@@ -64,7 +64,7 @@ class Steps:
         running = jobs.latest(MEASURE)
         if running is None or not running.active:  # else the start below refuses, and nothing else may change
             self._conductor.measure_next()
-        after, now = before.number if before else 0, self._service.clock()
+        after, now = before.number if before else 0, self._service.monotonic()
         return jobs.start(MEASURE, lambda progress: self._measure(after, now, progress))
 
     def _measure(self, after: int, since: float, progress: Progress) -> dict[str, Any]:
@@ -73,8 +73,8 @@ class Steps:
         while (line := self._measuring_round(after)) is None or not line.is_over:
             now = self._how_far(line)
             if now != seen:
-                seen, since = now, self._service.clock()
-            if self._service.clock() - since > self._service.task.policy.wait_s + ANSWER_WITHIN_S:
+                seen, since = now, self._service.monotonic()
+            if self._service.monotonic() - since > self._service.task.policy.wait_s + ANSWER_WITHIN_S:
                 raise self._measuring_stands_still(line)
             progress(0.2 if line else 0.0, now)
             with self._service.news.happened:
@@ -132,11 +132,11 @@ class Steps:
         with self._service.database.transaction() as tx:
             mh = self._service.rounds.ask(Order.FINISH, tx)
         self._service.news.tell(orders=True)
-        deadline = self._service.clock() + ANSWER_WITHIN_S
+        deadline = self._service.monotonic() + ANSWER_WITHIN_S
         with self._service.news.happened:
             while (state := self._state(mh)) in (State.OPEN, State.JUDGED, State.DISMISSED):
                 progress(0.2, "Waiting for the secure aggregator")  # each time: here the job ends if the process does
-                if self._service.clock() > deadline:
+                if self._service.monotonic() > deadline:
                     raise Unreachable(
                         "The secure aggregator has not followed the order.",
                         next="Look at its page or its log; the order stands until it does.",

@@ -21,11 +21,11 @@ class RoundJournal(Collector):
     """One server's.
 
     Args:
-        clock: unix seconds.
+        monotonic: seconds that only grow, whatever is done to the clock on the wall.
     """
 
-    def __init__(self, clock: Callable[[], float]) -> None:
-        self._clock = clock
+    def __init__(self, monotonic: Callable[[], float]) -> None:
+        self._monotonic = monotonic
         self._log = structlog.get_logger(__name__).bind()  # once: a logger that is not bound is made anew for each line
         self._since: tuple[int, float] | None = None
         self._phases = Histogram(
@@ -59,7 +59,7 @@ class RoundJournal(Collector):
         """
         if before == after:
             return
-        now, since = self._clock(), self._since
+        now, since = self._monotonic(), self._since
         self._since = (number, now)
         if since is not None and since[0] == number and before:
             seconds = max(0.0, now - since[1])

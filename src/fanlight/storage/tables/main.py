@@ -39,6 +39,7 @@ rounds = Table(
     Column("ended_at", Float),
     Column("judged_at", Float),
     Column("released_at", Float),
+    Column("lasted_s", Float),  # from its opening to its end, where both were in one process
     Column("record", LargeBinary, nullable=False),  # last: SQLite reads through it to get at what stands behind it
 )
 
