@@ -133,6 +133,10 @@ class Federation:
             self._refused[name] = f"{path}: {'no answer' if answer is None else answer.text}"
         return answer is not None and answer.is_success
 
+    def refused(self, name: str) -> str:
+        """What ``tell`` or ``press`` was refused with last."""
+        return self._refused.get(name, "")
+
     def press(self, name: str, path: str, patience_s: float = _PATIENCE_S) -> dict[str, Any] | None:
         """Perform a step and wait for its end, but not for ever: others may have to be started again first.
 

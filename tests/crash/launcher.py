@@ -141,7 +141,8 @@ class WatchedReplies:
         self._app, self._points = app, points
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or not (scope["path"].startswith("/protocol/") or scope["method"] == "POST"):
+        changes = scope["type"] == "http" and scope["method"] in ("POST", "PUT", "DELETE")
+        if scope["type"] != "http" or not (scope["path"].startswith("/protocol/") or changes):
             await self._app(scope, receive, send)
             return
         label = f"reply {scope['method']} {label_of(scope['path'])}"

@@ -16,6 +16,7 @@ from fanlight.services.main_server.policy import Policy
 from fanlight.services.main_server.task import Task
 from tests.crash.federation import SERVERS, Federation
 from tests.crash.on_own_backbones import LifeOfAMember, Statistics
+from tests.crash.owners_at_work import OwnersAtWork
 from tests.crash.rounds_by_themselves import ByThemselves, Shards
 from tests.large_reports import MANY_CLASSES
 
@@ -58,5 +59,6 @@ SCENARIOS: Final = (
     Scenario("by-themselves", ByThemselves, again=("Rounds.abandon", "Rounds.take_outcome", "DeviceStore.finish")),
     Scenario("shards", Shards, devices=4, again=_IN_SHARDS),
     Scenario("statistics", Statistics, again=_SUMS),
+    Scenario("owners-at-work", OwnersAtWork),
     Scenario("life-of-a-member", LifeOfAMember, devices=3, later=(*SERVERS, "device-1", "leaver")),
 )

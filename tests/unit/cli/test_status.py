@@ -2,6 +2,10 @@ from __future__ import annotations
 
 import json
 import os
+import pty
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,7 +14,7 @@ from fanlight.cli import main
 from fanlight.cli.running_roles import find_roles
 from fanlight.cli.status_looks import NO_ANSWER, look_at
 from fanlight.errors import NotPossibleNow
-from tests.e2e.terminals import free_ports
+from tests.e2e.terminals import free_ports, until
 from tests.services_world import CLIENT, running
 
 
@@ -88,6 +92,28 @@ def test_trouble_is_shown_beside_what_goes_well(tmp_path: Path, capsys: pytest.C
         with pytest.raises(SystemExit):
             main(["status", "--url", world.ports["main"].url, "--token-file", str(wrong)])
         assert "401" in capsys.readouterr().err
+
+
+def test_in_a_terminal_the_table_follows_what_happens_until_it_is_interrupted(tmp_path: Path) -> None:
+    with running(tmp_path) as world:
+        world.stop_aggregator()
+        ours, theirs = pty.openpty()
+        command = [sys.executable, "-c", "from fanlight.cli import main; main()", "status", "--state", str(tmp_path)]
+        variables = os.environ | {"TERM": "xterm", "COLUMNS": "200"}
+        with subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=variables) as table:
+            os.close(theirs)
+            shown: list[str] = []
+
+            def shows(word: str) -> bool:
+                shown.append(os.read(ours, 1 << 16).decode(errors="replace"))
+                return word in shown[-1]
+
+            until(lambda: shows("running"), "the table is there")
+            world.main.service.change_policy(paused=True)
+            until(lambda: shows("paused"), "the table says what has changed")
+            table.send_signal(signal.SIGINT)
+            assert table.wait(60) == 0, "".join(shown)
+        os.close(ours)
 
 
 def test_a_fresh_login_link_logs_in_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
