@@ -82,6 +82,8 @@ class Devices:
         self._seen = Seen()
         self._waiting: list[asyncio.Task[None]] = []
         self._told: list[float] = []
+        self._shown: list[float] = []
+        self._ended = 0
 
     # -- as fast as it goes
 
@@ -131,12 +133,14 @@ class Devices:
             asyncio.create_task(self._take_part(someone, report, offer, seconds * number / reporters))
             for number, (someone, report) in enumerate(zip(some, reports, strict=True))
         ]
-        beacons = await asyncio.gather(*coming, return_exceptions=True)
-        took = time.perf_counter() - began[0]
-        self._seen.taking_part_s, self._seen.own_share = took, (time.process_time() - began[1]) / took
-        self._seen.errors.update(f"{error!r}" for error in beacons if isinstance(error, BaseException))
-        last = time.perf_counter()
+        outcomes = await asyncio.gather(*coming, return_exceptions=True)
+        own_s, took = time.process_time() - began[1], time.perf_counter() - began[0]
+        self._seen.errors.update(f"{error!r}" for error in outcomes if isinstance(error, BaseException))
+        last = max(self._shown)
+        self._seen.taking_part_s, self._seen.own_share = last - began[0], own_s / took
         await self._until_told(len(self._waiting))
+        if self._ended != reporters:
+            self._seen.errors["were not told how the round ended"] = reporters - self._ended
         self._seen.ending_s, self._seen.waking_s = min(self._told) - last, max(self._told) - min(self._told)
         await self._check_sum(some, Manifest.decode(signed_manifest.payload))
         for number in range(polls - len(self._waiting)):
@@ -169,6 +173,7 @@ class Devices:
             receipt = seen.note("report", await aggregator.ask(self._report(someone, report)))
             beacon = self._signed(someone, "POST", f"{PREFIX}/rounds/{report.mh.hex()}/beacons", receipt.body)
             seen.note("beacon", await main.ask(beacon))
+            self._shown.append(time.perf_counter())
         finally:
             main.close()
             aggregator.close()
@@ -182,7 +187,7 @@ class Devices:
         """Say once that the model of ``offer`` is here, which main notes; go on in a long-poll."""
         connection = await connect(self._main)
         first = await self._ask_offer(connection, someone, have=offer.model, awaited=awaited)
-        latest = _offer(self._seen.note("first poll", first))
+        latest = _offer(self._seen.note("awaiting" if awaited else "first poll", first))
         self._waiting.append(asyncio.create_task(self._wait_for_news(connection, someone, offer, latest, awaited)))
 
     async def _wait_for_news(
@@ -192,10 +197,12 @@ class Devices:
         told = False
         while True:
             if latest.ended is not None:
-                awaited = None
+                awaited, self._ended = None, self._ended + 1
             if latest.model != offer.model and not told:
                 told = True
                 self._told.append(time.perf_counter())
+                if latest.file is None or hashlib.sha256(latest.file).digest() != latest.model:
+                    self._seen.errors["the new model did not come along"] += 1
             asked = self._ask_offer(connection, someone, latest.version, _WAIT_S, latest.model, awaited)
             latest = _offer(self._seen.note("long-poll", await asked))
 

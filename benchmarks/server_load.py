@@ -4,7 +4,8 @@
 
 *A round*: 2,000 enrolled devices wait for news in long-polls at the main server, and go on doing so; 500 of them come
 one after the other, within ``--seconds``: each asks for the offer, with which the model (51 kB) comes along, hands in
-its report, shows its receipt, and waits to be told how the round ends. Small requests are all of these but the report.
+its report, shows its receipt, and asks how the round has ended, for which it then waits in a long-poll of its own.
+Small requests are the first, third and fourth.
 The round ends by itself, everybody gets the new model (those who reported, how the round ended), and it must be exactly
 what the 500 reports add up to.
 
@@ -39,7 +40,7 @@ from fanlight.cli.serve import allow_many_connections
 
 MEMBERS, REPORTERS, POLLS = 2_000, 500, 5_000
 P99_MS, RATE, SHARE, POLLS_MB = 250, 1_000, 0.6, 200
-_SMALL = ("offer", "beacon")
+_SMALL = ("offer", "beacon", "awaiting")
 
 
 def main() -> int:
@@ -90,7 +91,7 @@ def round_under_load(members: int, reporters: int, polls: int, seconds: float) -
         Figure(f"{len(small)} small requests, p99", percentile(small, 99), "ms", at_most=P99_MS),
         Figure("reports, p99", percentile(seen.milliseconds("report"), 99), "ms"),
         Figure("from the last beacon to the new model", seen.ending_s, "s"),
-        Figure(f"until all of {members} had it", seen.waking_s, "s"),
+        Figure("until all who waited had it", seen.waking_s, "s"),
         Figure("main server, before anybody came", before["main"], "MB"),
         Figure(f"main server, while {polls} long-polls wait", seen.memory["main"], "MB", at_most=POLLS_MB),
         Figure("main server, at its most", most["main"], "MB"),

@@ -141,8 +141,8 @@ class WatchedReplies:
         self._app, self._points = app, points
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        changes = scope["type"] == "http" and scope["method"] in ("POST", "PUT", "DELETE")
-        if scope["type"] != "http" or not (scope["path"].startswith("/protocol/") or changes):
+        is_http, changes = scope["type"] == "http", scope.get("method") in ("POST", "PUT", "DELETE")
+        if not (is_http and (changes or scope["path"].startswith("/protocol/"))):
             await self._app(scope, receive, send)
             return
         label = f"reply {scope['method']} {label_of(scope['path'])}"

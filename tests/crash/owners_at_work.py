@@ -121,17 +121,22 @@ class OwnersAtWork(Federation):
 
     def _a_class_is_proposed(self) -> None:
         """A device proposes two, and main's owner will not have one of them."""
-        for name in ("fox", "owl"):
+        fox, owl = f"fox {self._turn}", f"owl {self._turn}"
+        for name in (fox, owl):
             self._change(_FIRST_DEVICE, "POST", f"{_PICTURES}/class-proposals", {"label": name})
-        self._change("main", "DELETE", f"{_PROPOSALS}?name=owl")
-        self._promise("main", _PROPOSALS, lambda said: [each["name"] for each in said["proposals"]], ["fox"])
+        for name in (owl, f"fox {self._turn - 1}"):
+            self._change("main", "DELETE", f"{_PROPOSALS}?name={name}")
+        self._promise("main", _PROPOSALS, lambda said: [each["name"] for each in said["proposals"]], [fox])
 
     # -- how
 
     def _change(self, name: str, method: str, path: str, content: dict[str, Any] | None = None) -> None:
         """Until it is acknowledged; a second time may find it done."""
 
-        done = lambda: self._tells(name, method, path, content) or "not-found" in self.refused(name)  # noqa: E731
+        def done() -> bool:
+            tells = self._tells(name, method, path, content)
+            return tells or (method == "DELETE" and "not-found" in self.refused(name))
+
         until(done, f"{name} has done {path}", self.summary)
 
     def _tells(self, name: str, method: str, path: str, content: dict[str, Any] | None = None) -> bool:

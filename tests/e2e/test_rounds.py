@@ -131,6 +131,7 @@ def test_a_clock_that_jumps_by_a_day_ends_no_round(tmp_path: Path) -> None:
         assert world.owner("main").status()["devices"]["here"] == 3
         devices[2].report()
         wait(lambda: world.round(1, state="complete", participants=3), "all three are in the sum")
+        assert (world.round(1) or {})["seconds"] < 3_600, "nor did it last for a day"
         world.check_traces()
 
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import select
 import signal
 import subprocess
 import sys
@@ -100,20 +101,27 @@ def test_in_a_terminal_the_table_follows_what_happens_until_it_is_interrupted(tm
         ours, theirs = pty.openpty()
         command = [sys.executable, "-c", "from fanlight.cli import main; main()", "status", "--state", str(tmp_path)]
         variables = os.environ | {"TERM": "xterm", "COLUMNS": "200"}
-        with subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=variables) as table:
-            os.close(theirs)
-            shown: list[str] = []
+        table = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=variables)
+        os.close(theirs)
+        shown = ""
 
-            def shows(word: str) -> bool:
-                shown.append(os.read(ours, 1 << 16).decode(errors="replace"))
-                return word in shown[-1]
+        def shows(word: str) -> bool:
+            nonlocal shown
+            if select.select([ours], [], [], 0.1)[0]:
+                shown += os.read(ours, 1 << 16).decode(errors="replace")
+            return word in shown
 
+        try:
             until(lambda: shows("running"), "the table is there")
+            assert "paused" not in shown
             world.main.service.change_policy(paused=True)
             until(lambda: shows("paused"), "the table says what has changed")
             table.send_signal(signal.SIGINT)
-            assert table.wait(60) == 0, "".join(shown)
-        os.close(ours)
+            assert table.wait(60) == 0, shown
+        finally:
+            table.kill()
+            table.wait()
+            os.close(ours)
 
 
 def test_a_fresh_login_link_logs_in_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

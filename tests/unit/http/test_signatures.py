@@ -119,3 +119,16 @@ def test_a_request_without_any_signature_is_told_so() -> None:
     half = httpx.Request("GET", bare.url, headers={"Signature": "a=:AAAA:"})
     with pytest.raises(NotAuthentic, match="not in our form"):
         verify(verifier, half)
+
+
+def test_what_was_verified_does_not_wait_with_the_request_and_all_else_does() -> None:
+    clock = Clock()
+    sent = signed_for(BASE, clock)
+    fields = [(name.lower(), value) for name, value in sent.headers.raw]  # the very list that a web server holds
+    others = [field for field in fields if b"signature" not in field[0] and field[0] != b"content-digest"]
+    scope: dict[str, Any] = {"type": "http", "method": "POST", "scheme": "http", "headers": fields}
+    scope |= {"path": sent.url.path, "raw_path": sent.url.raw_path.partition(b"?")[0], "query_string": sent.url.query}
+    request = Request(scope)
+    assert SignatureVerifier(resolve, clock, HERE).verify_request(request).key_id == "me"
+    assert fields == others
+    assert request.headers["content-length"] == "5"

@@ -1,6 +1,9 @@
 import asyncio
 import threading
 
+import pytest
+
+from fanlight.services.http import waiting
 from fanlight.services.http.waiting import Notifier
 
 
@@ -84,3 +87,39 @@ def test_what_concerned_some_is_not_missed_by_them_and_no_news_for_others() -> N
     assert [notifier.version_for(who) for who in (one, other, None)] == [2, 2, 2]
     notifier.notify({other})
     assert [notifier.version_for(who) for who in (one, other, None)] == [2, 3, 2]
+
+
+def timers() -> int:
+    """Of the running loop, without those that were cancelled."""
+    return sum(not timer.cancelled() for timer in asyncio.get_running_loop()._scheduled)  # type: ignore[attr-defined]
+
+
+def test_long_waits_that_end_together_share_a_timer_and_all_of_them_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(waiting, "_LONG_S", 0.0)
+    notifier = Notifier()
+
+    async def wait_all() -> list[int]:
+        long = [asyncio.create_task(notifier.wait_beyond(0, 0.15)) for _ in range(50)]
+        await asyncio.sleep(0)
+        assert timers() <= 2, "one, unless a tick has passed meanwhile"
+        long.pop(0).cancel()
+        return await asyncio.gather(*long)
+
+    assert asyncio.run(wait_all()) == [0] * 49
+    assert not notifier._waiting
+    assert not notifier._alarms._due
+
+
+@pytest.mark.parametrize("wait_s", [1.0, 60.0], ids=["short", "long"])
+def test_who_is_woken_again_and_again_leaves_no_timer_each_time(wait_s: float) -> None:
+    notifier = Notifier()
+
+    async def be_woken() -> None:
+        for version in range(200):
+            waits = asyncio.create_task(notifier.wait_beyond(version, wait_s))
+            await asyncio.sleep(0)
+            notifier.notify()
+            assert await waits == version + 1
+        assert timers() < 100
+
+    asyncio.run(be_woken())

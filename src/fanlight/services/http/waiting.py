@@ -1,6 +1,7 @@
 """Wake long-polls when something changed, from any thread, at the cost of one future for each waiting request.
 
-Those whose time is up within the same tenth of a second share one timer: each has half as much memory as a request.
+Thousands wait long, for a timer each would be half a kilobyte; so long waits that are over within the same tenth of a
+second share one. Short waits have their own, which ends with them.
 """
 
 from __future__ import annotations
@@ -8,11 +9,13 @@ from __future__ import annotations
 import asyncio
 import math
 import threading
-from collections import defaultdict
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from contextlib import suppress
+from functools import partial
 from typing import Final
 
+_LONG_S: Final = 6.0
+"""From here on, waits end up to a tick late."""
 _TICKS_A_SECOND: Final = 10
 
 
@@ -69,19 +72,21 @@ class Notifier:
 
         Args:
             version: as ``version_for`` or ``version`` was.
-            timeout_s: how long at most, but for a tick.
+            timeout_s: how long at most, seconds; of a long wait, up to a tenth of a second more.
             who: waits; None for somebody whom only concerns what concerns everybody.
         """
         with self._lock:
             if self.version_for(who) > version or self._closed:
                 return self.version_for(who)
-            woken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            loop = asyncio.get_running_loop()
+            woken: asyncio.Future[None] = loop.create_future()
             self._waiting[woken] = who
-        others = self._alarms.wake_in(timeout_s, woken)
+        is_long = timeout_s >= _LONG_S
+        disarm = self._alarms.arm(timeout_s, woken) if is_long else loop.call_later(timeout_s, _wake, woken).cancel
         try:
             await woken
         finally:
-            others.discard(woken)
+            disarm()
             with self._lock:
                 self._waiting.pop(woken, None)
         return self.version_for(who)
@@ -97,20 +102,21 @@ class _Alarms:
     """Who is woken at which tick of an event loop's clock."""
 
     def __init__(self) -> None:
-        self._due: defaultdict[tuple[asyncio.AbstractEventLoop, int], set[asyncio.Future[None]]] = defaultdict(set)
+        self._due: dict[tuple[asyncio.AbstractEventLoop, int], set[asyncio.Future[None]]] = {}
 
-    def wake_in(self, timeout_s: float, woken: asyncio.Future[None]) -> set[asyncio.Future[None]]:
-        """Returns those who are woken with it: whoever has been woken before leaves them."""
+    def arm(self, timeout_s: float, woken: asyncio.Future[None]) -> Callable[[], None]:
+        """Wake it at the first tick after that time, unless what is returned is called before."""
         loop = woken.get_loop()
         tick = math.ceil((loop.time() + timeout_s) * _TICKS_A_SECOND)
-        those = self._due[loop, tick]
-        if not those:
+        those = self._due.get((loop, tick))
+        if those is None:
+            those = self._due[loop, tick] = set()
             loop.call_at(tick / _TICKS_A_SECOND, self._ring, loop, tick)
         those.add(woken)
-        return those
+        return partial(those.discard, woken)
 
     def _ring(self, loop: asyncio.AbstractEventLoop, tick: int) -> None:
-        for woken in self._due.pop((loop, tick), ()):
+        for woken in self._due.pop((loop, tick)):
             _wake(woken)
 
 

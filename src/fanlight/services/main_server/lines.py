@@ -79,7 +79,7 @@ def _round_line(
     after = received(service.task, measured.get(made.sha256)) if released and made else {}
     took = line.lasted_s
     if took is None and line.ended_at and line.opened_at:
-        took = max(0.0, line.ended_at - line.opened_at)
+        took = line.ended_at - line.opened_at
     return {
         "round": line.number,
         "kind": line.kind,
@@ -91,7 +91,7 @@ def _round_line(
         "balanced_accuracy_after": after.get("balanced_accuracy"),
         "opened_at": line.opened_at,
         "ended_at": line.ended_at,
-        "seconds": None if took is None else round(took, 3),
+        "seconds": None if took is None or took < 0 else round(took, 3),
         "reason": line.reason,
         "mh": line.mh.hex(),
     }

@@ -389,8 +389,7 @@ class Rounds:
 
     def _save(self, tx: Connection, step: Step, **values: Any) -> None:
         opened = self._opened
-        here = opened is not None and opened[0] == step.record.number
-        lasted_s = self._monotonic() - opened[1] if opened and here else None
+        lasted_s = self._monotonic() - opened[1] if opened and opened[0] == step.record.number else None
         round_table.save(tx, step.record, self._clock(), lasted_s, **values)
         self._log.append(tx, step.entries)
 

@@ -62,7 +62,7 @@ class RoundJournal(Collector):
         now, since = self._monotonic(), self._since
         self._since = (number, now)
         if since is not None and since[0] == number and before:
-            seconds = max(0.0, now - since[1])
+            seconds = now - since[1]
             self._phases.labels(before).observe(seconds)
             facts["seconds"] = round(seconds, 3)
         self._log.info("round moved", round=number, mh=_short(mh), state=after, before=before or None, **facts)
