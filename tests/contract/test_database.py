@@ -287,6 +287,24 @@ def test_moving_them_can_be_cut_short_anywhere(tmp_path: Path, monkeypatch: pyte
     assert files == {f"{bytes([number]).hex() * 32}.safetensors": content for number, content in contents.items()}
 
 
+def test_rounds_outlive_that_their_table_is_made_anew(tmp_path: Path) -> None:
+    row = {"number": 3, "kind": "train", "mh": bytes(32), "state": "complete", "model": b"m", "asked": "none"}
+    row |= {"participants": 2, "reason": "", "opened_at": 1.0, "ended_at": 2.5, "judged_at": None, "released_at": 2.0}
+    with Database(tmp_path / "role.sqlite") as made:
+        with made.transaction() as tx:
+            config = migrating._config("main")
+            config.attributes |= {"connection": tx, "folder": tmp_path}
+            command.upgrade(config, "0015")
+            names = ", ".join(row)
+            values = ", ".join(f":{name}" for name in row)
+            tx.execute(text(f"INSERT INTO rounds ({names}, record) VALUES ({values}, x'0102')"), row)  # noqa: S608 names of ours
+        migrate(made, "main")
+        with made.transaction() as tx:
+            assert tx.execute(select(main.rounds)).one()._asdict() == row | {"lasted_s": None, "record": b"\1\2"}
+            with pytest.raises(IntegrityError):  # a manifest is one round's, as before
+                tx.execute(insert(main.rounds).values(row | {"number": 4, "record": b""}))
+
+
 def test_what_a_device_remembers_outlives_the_column_that_goes(tmp_path: Path) -> None:
     row = {"number": 3, "head": bytes(32), "mh": bytes([1]) * 32, "counted": True, "algorithm": "scaffold"}
     with Database(tmp_path / "role.sqlite") as made:

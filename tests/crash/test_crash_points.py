@@ -31,7 +31,7 @@ from tests.crash.summary import TRIED, as_property
 POWERS: Final[tuple[Power, ...]] = ("on", "names lost", "contents lost")
 IS_LONG: Final = os.environ.get("FANLIGHT_LONG") == "1"
 SEED: Final = os.environ.get("FANLIGHT_CRASH_SEED", "1")
-FIRST_SAMPLE, SAMPLE, SAMPLE_OF_OTHERS = 3, 12, 3
+FIRST_SAMPLE, SAMPLE, SAMPLE_OF_OTHERS = 3, 9, 3
 """Points of a usual run: in first starts, in rounds by hand, and in each of the six other scenarios."""
 CHUNKS: Final = 24 if IS_LONG else 1
 TRIES: Final = 4

@@ -114,6 +114,8 @@ def test_a_restart_of_main_ends_no_round_for_devices_it_has_not_heard_of_yet(tmp
         for device in devices[2:]:
             device.report()
         wait(lambda: world.round(1, state="complete", participants=6), "all six are in the sum")
+        ended = world.round(1) or {}
+        assert ended["seconds"] == round(ended["ended_at"] - ended["opened_at"], 3), "all that is known of it"
         world.check_traces()
 
 
