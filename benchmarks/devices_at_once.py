@@ -136,7 +136,7 @@ class Devices:
         outcomes = await asyncio.gather(*coming, return_exceptions=True)
         own_s, took = time.process_time() - began[1], time.perf_counter() - began[0]
         self._seen.errors.update(f"{error!r}" for error in outcomes if isinstance(error, BaseException))
-        last = max(self._shown)
+        last = max(self._shown, default=began[0])  # without any, the errors say why
         self._seen.taking_part_s, self._seen.own_share = last - began[0], own_s / took
         await self._until_told(len(self._waiting))
         if self._ended != reporters:

@@ -5,9 +5,8 @@
 *A round*: 2,000 enrolled devices wait for news in long-polls at the main server, and go on doing so; 500 of them come
 one after the other, within ``--seconds``: each asks for the offer, with which the model (51 kB) comes along, hands in
 its report, shows its receipt, and asks how the round has ended, for which it then waits in a long-poll of its own.
-Small requests are the first, third and fourth.
-The round ends by itself, everybody gets the new model (those who reported, how the round ended), and it must be exactly
-what the 500 reports add up to.
+Small requests are the first, third and fourth. The round ends by itself, everybody gets the new model (those who
+reported, how the round ended), and it must be exactly what the 500 reports add up to.
 
 *All at once*: the same, whose reporters all come in the moment in which they could, as if nobody trained: the hardest
 case, held to the same limits.

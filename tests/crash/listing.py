@@ -27,8 +27,6 @@ Code = tuple[str, str]
 _LISTING_S: Final = 1800.0
 _HANGS_ON_WHO_IS_FASTER: Final = ("commit rounds.Rounds.told_main,",)
 """That main was told of an end is stored by itself, or with the next round if main has proposed that by then."""
-_NOT_EACH_TIME: Final = ("commit index.Index.put_files,",)
-"""Whether a device looks for changes in its folder while it moves files there hangs on who asks for pictures then."""
 
 
 class Place(NamedTuple):
@@ -84,13 +82,13 @@ def listed_in(federation: Federation, scenario: Scenario) -> Listed:
         role.command("list")
     federation.cycle()
     later = {place for victim, role in roles.items() for place in _reached(victim, role, before[victim])}
-    return Listed({"first": _once_at_least(first), "later": _once_at_least(later)})
+    return Listed({"first": _once_at_least(first), "later": _once_at_least(later, scenario.by_chance)})
 
 
-def _once_at_least(places: set[Place]) -> dict[Place, bool]:
+def _once_at_least(places: set[Place], by_chance: tuple[str, ...] = ()) -> dict[Place, bool]:
     """As far as one listing tells: what was reached is reached again, but how often may hang on who is faster."""
     return {
-        place: place.point.occurrence == 1 and not place.point.label.startswith(_NOT_EACH_TIME)
+        place: place.point.occurrence == 1 and not any(part in place.point.label for part in by_chance)
         for place in sorted(places)
     }
 
@@ -116,7 +114,7 @@ class Listings:
     def all_of(self, scenario: Scenario) -> Listed:
         """Every place of a scenario."""
         if self._claims(scenario):
-            self._keep(scenario, _together([self._listed(scenario, number) for number in range(self.times)]))
+            self._keep(scenario, _together([self._listed(scenario, number) for number in range(self.times)], scenario))
         path = self.folder / f"{scenario.name}.json"
         until(path.exists, f"another worker lists {scenario.name}", limit_s=_LISTING_S)
         return _decoded(path.read_text())
@@ -160,21 +158,24 @@ class Listings:
             federation.close()
 
 
-def _together(listings: list[Listed]) -> Listed:
+def _together(listings: list[Listed], scenario: Scenario) -> Listed:
     """All that was reached in any of them; of several, what was reached in each is steady."""
     if len(listings) == 1:
         return listings[0]
     found: dict[When, dict[Place, bool]] = {}
     for when in WHEN:
         places = sorted(set().union(*(listed.places[when] for listed in listings)))
-        found[when] = {place: _is_steady(place, [listed.places[when] for listed in listings]) for place in places}
+        by_chance = scenario.by_chance if when == "later" else ()
+        found[when] = {
+            place: _is_steady(place, [listed.places[when] for listed in listings], by_chance) for place in places
+        }
     return Listed(found)
 
 
-def _is_steady(place: Place, reached: list[Mapping[Place, bool]]) -> bool:
+def _is_steady(place: Place, reached: list[Mapping[Place, bool]], by_chance: tuple[str, ...]) -> bool:
     if place.point.occurrence > 1 and place.point.label.startswith(_HANGS_ON_WHO_IS_FASTER):
         return False
-    if place.point.label.startswith(_NOT_EACH_TIME):
+    if any(part in place.point.label for part in by_chance):
         return False
     return all(place in places for places in reached)
 

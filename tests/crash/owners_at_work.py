@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -50,8 +51,8 @@ class OwnersAtWork(Federation):
         self.learn()
         self.rest()
         for promise in self._promises.values():  # a device may still be looking through its folder
-            kept = lambda promise=promise: self._is_kept(promise)  # noqa: E731
-            until(kept, f"{promise.role} has forgotten what it said of {promise.path}", self.summary)
+            what = f"{promise.role} still says what it said of {promise.path}"
+            until(partial(self._is_kept, promise), what, self.summary)
 
     def _finish(self) -> None:
         """Steps 4 to 6 at main, instead of at the aggregator."""
@@ -65,8 +66,7 @@ class OwnersAtWork(Federation):
         window_s = 3_000 + self._turn
         self._change("main", "PUT", "/api/v1/policy", {"window_s": window_s, "paused": True})
         self._change("main", "POST", "/api/v1/go-on")
-        rules = lambda said: (said["window_s"], said["paused"])  # noqa: E731
-        self._promise("main", "/api/v1/policy", rules, (window_s, False))
+        self._promise("main", "/api/v1/policy", lambda said: (said["window_s"], said["paused"]), (window_s, False))
         algorithm = {"name": "fedprox", "parameters": {"mu": 0.1}} if odd else {"name": "fedavg"}
         self._change("main", "PUT", "/api/v1/algorithm", algorithm)
         self._promise("main", "/api/v1/algorithm", lambda said: said["name"], algorithm["name"])
@@ -82,32 +82,37 @@ class OwnersAtWork(Federation):
         self._change(_FIRST_DEVICE, "PUT", "/api/v1/floors", floors)
         for on in (True, False):
             self._change(_FIRST_DEVICE, "PUT", "/api/v1/paused", {"on": on})
-        wishes = lambda said: (said["answers_per_day"], said["paused"])  # noqa: E731
-        self._promise(_FIRST_DEVICE, "/api/v1/wishes", wishes, (floors["answers_per_day"], False))
+        wanted = floors | {"paused": False}
+        self._promise(_FIRST_DEVICE, "/api/v1/wishes", lambda said: {name: said[name] for name in wanted}, wanted)
 
     def _labels_change(self) -> None:
-        """One picture gets another label; another one is deleted, and comes back.
-
-        Each until it is so: a device that has died between a file's moving and its index finds out by itself where the
-        file is, and an owner who asks meanwhile for what seems to be so already is told that nothing was done.
-        """
+        """One picture gets another label; another one is deleted, and comes back."""
         page = until(lambda: self._asked(_FIRST_DEVICE, _LABELLED), "it shows pictures")
-        moved, deleted = page["pictures"][0], page["pictures"][-1]
-        classes = [name for name in self.task.classes if name != moved["label"]]
+        (moved, before), (deleted, kept) = (
+            (picture["sha256"], picture["label"]) for picture in (page["pictures"][0], page["pictures"][-1])
+        )
+        classes = [name for name in self.task.classes if name != before]
         label = classes[self._turn % len(classes)]
-        for action, picture, wanted in (
-            ("assign", moved, label),
-            ("delete", deleted, None),
-            ("restore", deleted, deleted["label"]),
-        ):
-            content = {"pictures": [picture["sha256"]], "label": label}
-            so = lambda picture=picture, wanted=wanted: self._label_of(picture["sha256"]) == (wanted,)  # noqa: E731
-            done = lambda action=action, content=content, so=so: (  # noqa: E731
-                self._tells(_FIRST_DEVICE, "POST", f"{_PICTURES}/{action}", content) and so()
-            )
-            until(done, f"{action} is done", self.summary)
-        both = lambda said: [_label_in(said, picture["sha256"]) for picture in (moved, deleted)]  # noqa: E731
-        self._promise(_FIRST_DEVICE, _LABELLED, both, [label, deleted["label"]])
+        self._relabel("assign", moved, label)
+        self._relabel("delete", deleted, None)
+        self._relabel("restore", deleted, kept)
+        self._promise(
+            _FIRST_DEVICE, _LABELLED, lambda said: [_label_in(said, each) for each in (moved, deleted)], [label, kept]
+        )
+
+    def _relabel(self, action: str, sha256: str, label: str | None) -> None:
+        """Until it is so: a device that has died between a file's moving and its index finds out where the file is.
+
+        An owner who asks meanwhile for what seems to be so already is told that nothing was done.
+        """
+
+        def done() -> bool:
+            content = {"pictures": [sha256], "label": label or ""}
+            self._tells(_FIRST_DEVICE, "POST", f"{_PICTURES}/{action}", content)
+            said = self._asked(_FIRST_DEVICE, _LABELLED)
+            return said is not None and _label_in(said, sha256) == label
+
+        until(done, f"{action} is done", self.summary)
 
     def _own_names_change(self) -> None:
         """One is given, changed, and taken away; the next one stays until the next cycle."""
@@ -157,10 +162,6 @@ class OwnersAtWork(Federation):
     def _is_kept(self, promise: _Promise) -> bool:
         said = self._asked(promise.role, promise.path)
         return said is not None and promise.read(said) == promise.wanted
-
-    def _label_of(self, sha256: str) -> tuple[str | None] | None:
-        said = self._asked(_FIRST_DEVICE, _LABELLED)
-        return None if said is None else (_label_in(said, sha256),)
 
     def _named(self, name: str) -> int | None:
         """Only if it is not known: who died before the answer may have kept it, and refuses a second one."""
