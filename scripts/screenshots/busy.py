@@ -17,7 +17,7 @@ from scripts.screenshots.federation import PATIENCE_S, federation, looked_throug
 def busy(album: Album, folder: Path) -> None:
     """What runs for a while, and what it looks like meanwhile."""
     album.chapter("Busy")
-    slowly = Training(epochs=300, patience=300, batch_size=1)
+    slowly = Training(epochs=1000, patience=1000, batch_size=1)
     with federation(folder, 2, Policy(demo=True, k_min=2), slowly) as world:
         world.start_main()
         world.start_aggregator()
