@@ -177,8 +177,11 @@ def test_logs_tell_of_each_round_and_of_no_secret(demo: Demo) -> None:
         reports = [line for line in events(logs[role]) if line["event"].endswith(" taken")]
         assert all(len(line["device"]) == 32 and int(line["bytes"]) > 0 and line["request"] for line in reports)
         assert len(reports) >= 2 * ROUNDS
+    members = {line["device"] for line in events(logs["main"]) if line["event"] == "receipt taken"}
     for role in ("device-1", "device-2"):
-        moments = [(int(line["round"]), line["event"]) for line in events(logs[role]) if "round" in line]
+        told = [line for line in events(logs[role]) if "round" in line]
+        assert len(members & {line["device"] for line in told}) == len({line["device"] for line in told}) == 1
+        moments = [(int(line["round"]), line["event"]) for line in told]
         for number in range(1, ROUNDS + 1):
             steps = [event for at, event in moments if at == number]
             assert steps == ["report committed", "report delivered", "round ended"]

@@ -293,6 +293,19 @@ def test_a_device_that_has_nothing_to_do_pauses_as_main_asks(federation: FakeFed
     assert device.agent._pause_s() == 0
 
 
+@pytest.mark.parametrize("is_well", [True, False])
+def test_the_owners_word_ends_a_pause(federation: FakeFederation, device: DeviceRole, is_well: bool) -> None:
+    federation.pause_s = 3600
+    if not is_well:
+        federation.busy["main"] = "3600"
+    device.agent.start()
+    wait_until(lambda: device.store.held is not None if is_well else device.agent.trouble is not None)
+    for paused in (True, False, True):
+        before = len(federation.seen)
+        device.rounds.wishes.pause(paused)
+        wait_until(lambda before=before: len(federation.seen) > before)
+
+
 def test_main_that_was_started_again_is_told_again_who_declines(
     federation: FakeFederation, tmp_path: Path, drawn: Path
 ) -> None:

@@ -2,10 +2,10 @@
 
 One turn of the loop: enrol, take the offer, deliver reports that are not acknowledged, answer the open round if that
 is this device's to decide, or say that nobody need wait for it, and end reports whose rounds are over: while it
-trains, or after the answer, since the round waits for it, unless the answer depends on how they ended. Long-polls can
-be broken off, so that stopping takes no time (but behind a proxy). Whatever goes wrong is remembered for the page and
-tried again, later each time; nothing ends the loop. When the owner has the device leave, it tells the servers, and
-does nothing more.
+trains, or after the answer, since the round waits for it, unless the answer depends on how they ended. Whatever it
+waits for ends as soon as the owner changes something or the process stops: long-polls are broken off (but behind a
+proxy). Whatever goes wrong is remembered for the page and tried again, later each time; nothing ends the loop. When the
+owner has the device leave, it tells the servers, and does nothing more.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-import structlog
+from structlog.typing import FilteringBoundLogger
 
 from fanlight.errors import (
     Conflict,
@@ -31,6 +31,7 @@ from fanlight.errors import (
 from fanlight.protocol.device import NOTHING_CHANGED, NOTHING_TO_LEARN_FROM
 from fanlight.protocol.device_round import Preparation
 from fanlight.protocol.exchange import Change, Offer
+from fanlight.protocol.manifest import SignedManifest
 from fanlight.protocol.plan import Kind
 from fanlight.services.device import knocks
 from fanlight.services.device.deliveries import Deliveries
@@ -42,8 +43,6 @@ from fanlight.services.http.backoff import Backoff
 from fanlight.services.http.jobs import Job
 from fanlight.services.http.problems import Problem, as_problem
 from fanlight.services.http.wire import Wire
-
-log = structlog.get_logger(__name__)
 
 _SOON_S = 0.02
 """What takes no longer is waited for: the round waits for the answer, and nothing else does."""
@@ -110,7 +109,8 @@ class Agent:
         self._told: tuple[int, Change | None] | None = None
         self._looked_at = 0.0
         self._stopping = threading.Event()
-        self._wake: Callable[[], object] = lambda: None
+        self._woken = threading.Event()
+        self._break_off: Callable[[], object] = lambda: None
         self._thread = threading.Thread(target=self._run, name="fanlight-agent", daemon=True)
         self._signs_of_life = SignsOfLife(lambda: self._rounds.main.offer(self._rounds.offers.have))
 
@@ -121,10 +121,16 @@ class Agent:
     def stop(self, timeout_s: float = 10.0) -> None:
         """End the loop; a request that is under way is given ``timeout_s`` seconds to end."""
         self._stopping.set()
-        self._wake()
+        self.wake()
         if self._thread.is_alive():
             self._thread.join(timeout_s)
         self._signs_of_life.close()
+
+    def wake(self) -> None:
+        """The owner has changed what this device may do: look at once, whatever is waited for."""
+        self._ask_at_once = True
+        self._woken.set()
+        self._break_off()
 
     def refresh(self) -> None:
         """Take main's present offer now, so that a step by hand sees the newest model; without an answer, go on."""
@@ -139,20 +145,34 @@ class Agent:
     # -- the loop
 
     def _run(self) -> None:
-        with self._rounds.main.remote.open_line() as line:
-            self._wake = line.break_off
-            while not (self._stopping.is_set() or self._is_done):
-                try:
-                    self._turn(line)
-                except Exception as error:  # noqa: BLE001 the loop must survive whatever happens in it
-                    self._ask_at_once = True
-                    self._declined = self._told = None  # main, if it was started again, does not know it any more
-                    self._stopping.wait(self._note(error))
-                else:
-                    self.trouble = None
-                    self._failing.reset()
-                    self._refused.reset()
-                    self._stopping.wait(self._pause_s())
+        while self._goes_on():
+            with self._rounds.main.remote.open_line() as line:
+                self._break_off = line.break_off
+                while self._goes_on() and not line.is_broken_off:
+                    self._try_turn(line)
+
+    def _try_turn(self, line: Wire) -> None:
+        try:
+            self._turn(line)
+        except Exception as error:  # noqa: BLE001 the loop must survive whatever happens in it
+            self._ask_at_once = True
+            if line.is_broken_off:
+                return  # by ``wake``; if something else is wrong, the next turn meets it, too
+            self._declined = self._told = None  # main, if it was started again, does not know it any more
+            self._rest(self._note(error))
+        else:
+            self.trouble = None
+            self._failing.reset()
+            self._refused.reset()
+            self._rest(self._pause_s())
+
+    def _rest(self, longest_s: float) -> None:
+        """Wait so long, unless there is something to do before."""
+        self._woken.wait(longest_s)
+        self._woken.clear()
+
+    def _goes_on(self) -> bool:
+        return not (self._stopping.is_set() or self._is_done)
 
     def _pause_s(self) -> float:
         """How long to wait before asking again: as main asks of devices that have nothing to do."""
@@ -169,7 +189,7 @@ class Agent:
 
     def _turn(self, line: Wire) -> None:
         if self._has_left:
-            self._stopping.wait(self._say_goodbye())
+            self._rest(self._say_goodbye())
             return
         self._membership.resume_change()
         self._membership.enrol()
@@ -217,13 +237,12 @@ class Agent:
 
     def _poll(self, line: Wire) -> Offer:
         current = self._rounds.offers.current
-        after = 0 if current is None or self._ask_at_once else current.version
+        at_once, self._ask_at_once = self._ask_at_once, False  # what changes from now on is looked at once more
+        after = 0 if current is None or at_once else current.version
         wait_s = 0 if after == 0 else self._poll_wait_s
         wait_s = self._deliveries.patience_s(wait_s)
         have, awaited = self._rounds.offers.have, self._rounds.awaited_end()
-        offer = self._rounds.main.poll_offer(line, after, wait_s, have, awaited)
-        self._ask_at_once = False
-        return offer
+        return self._rounds.main.poll_offer(line, after, wait_s, have, awaited)
 
     def _act(self, offer: Offer) -> None:
         """Answer the open round, if that is for this device to decide."""
@@ -234,14 +253,14 @@ class Agent:
         try:
             opening = self._rounds.examine()
         except (Refused, NotAuthentic) as error:
-            log.debug("manifest refused", slug=error.slug, reason=error.message)  # the owner reads it on the page
+            self._log_of(signed).debug("manifest refused", slug=error.slug, reason=error.message)  # the page tells it
             if isinstance(error, Refused) and error.slug not in _NOBODY_WAITS:
                 self._decline(signed.hash, error.slug)
             return
         if Kind(opening.plan.kind).sums and self._rounds.store.account.in_question is not None:
             return  # what to say hangs on how an earlier round has ended, which is asked for soon again
         change = self._rounds.change()
-        with self._or_decline(signed.hash):
+        with self._or_decline(signed):
             if not opening.trains:
                 self._wait_for(self._steps.measure())
             elif opening.plan.kind == Kind.CHANGES and change is None:
@@ -257,15 +276,19 @@ class Agent:
         self._wait_for(self._steps.answer())
 
     @contextlib.contextmanager
-    def _or_decline(self, mh: bytes) -> Iterator[None]:
+    def _or_decline(self, signed: SignedManifest) -> Iterator[None]:
         """A device without the pictures that a round is about is no fault: main hears that it need not wait."""
         try:
             yield
         except NotPossibleNow as error:
             if error.slug not in (NOTHING_TO_LEARN_FROM, NOTHING_CHANGED):
                 raise
-            log.info("this round is left out", reason=error.slug)
-            self._decline(mh, error.slug)
+            self._log_of(signed).info("this round is left out", reason=error.slug)
+            self._decline(signed.hash, error.slug)
+
+    def _log_of(self, signed: SignedManifest) -> FilteringBoundLogger:
+        """Its lines say which round they are about."""
+        return self._rounds.log.bind(round=signed.terms.proposal.round, mh=signed.hash.hex()[:12])
 
     def _tell_change(self, offer: Offer) -> None:
         """Tell main if this device would change something in the sums that it has.
@@ -344,6 +367,7 @@ class Agent:
         self.trouble = Trouble(problem.slug, problem.message, problem.next, int(now), int(now + pause_s))
         self._on_change()
         if isinstance(error, FanlightError):
+            log = self._rounds.log if error.round_number is None else self._rounds.log.bind(round=error.round_number)
             log.info("trying again later", slug=problem.slug, reason=problem.message, next=problem.next)
         if isinstance(error, NotEnrolled) and not self._has_left:
             self._membership.forget_enrolments()

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-import structlog
-
 from fanlight.errors import Conflict, MalformedMessage, MessageTooLarge, NotAuthentic, Refused, RemoteError
 from fanlight.protocol.device_round import Record
 from fanlight.services.device.rounds import Rounds
 from fanlight.services.http.backoff import Backoff
-
-log = structlog.get_logger(__name__)
 
 
 def may_pass(error: RemoteError) -> bool:
@@ -72,4 +68,4 @@ class Deliveries:
             if may_pass(error):
                 raise
             self._too_late.add(record.mh)
-            log.info("report not taken", round=record.number, mh=record.mh.hex()[:12], slug=error.slug)
+            self._rounds.log.info("report not taken", round=record.number, mh=record.mh.hex()[:12], slug=error.slug)

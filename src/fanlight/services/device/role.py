@@ -102,6 +102,7 @@ class DeviceRole:
     def acknowledge_equivocation(self) -> None:
         """The owner has read that the aggregator contradicted itself, and wants to go on."""
         self.store.evidence.acknowledge(int(self.chances.clock()))
+        self.agent.wake()
 
     def leave(self) -> None:
         """Leave the federation: here at once, at each server as soon as it can be told (see ``Membership.leave``).
@@ -241,6 +242,7 @@ def _build(
         on_change=pages.notify,
         at_leisure=home.notice_model,
     )
+    wishes.on_change = agent.wake
     return DeviceRole(
         settings=settings,
         token=token,

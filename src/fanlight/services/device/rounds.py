@@ -14,6 +14,7 @@ from typing import Final
 
 import numpy as np
 import structlog
+from structlog.typing import FilteringBoundLogger
 
 from fanlight.core.quantise import share_within
 from fanlight.core.randomness import Keystream
@@ -82,6 +83,12 @@ class Rounds:
     clock: Callable[[], float]
     randomness: Callable[[int], bytes]
     _delivering: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def log(self) -> FilteringBoundLogger:
+        """Its lines say which device this is: those of many may be read in one place."""
+        bound: FilteringBoundLogger = log.bind(device=self.identity.device.device.hex())
+        return bound
 
     def announce(self) -> None:
         """Step 2: tell main that this device has trained.
@@ -264,7 +271,7 @@ class Rounds:
         device, envelope = self.identity.device, Envelope.decode(record.envelope)
         with self.store.open_y(record.mh) as y:
             receipt = self.aggregator.upload(record.mh, device.device, envelope, y, record.length, record.chunks)
-        _say("report delivered", record)
+        self._say("report delivered", record)
         return device.take_receipt(record, receipt)
 
     def end(self, mh: bytes) -> bool:
@@ -282,7 +289,7 @@ class Rounds:
             if record.at != Delivery.ENDED:
                 end = self.identity.device.end(record, outcome)
                 self.store.finish(end, int(self.clock()))
-                _say("round ended", record, result=end.result.value, reason=end.reason, included=end.was_included)
+                self._say("round ended", record, result=end.result.value, reason=end.reason, included=end.was_included)
         return True
 
     def ask_again(self) -> None:
@@ -299,7 +306,7 @@ class Rounds:
             second = self._other_outcome(record)
             self.store.evidence.asked_again(record, second, int(self.clock()))
             if second is not None:
-                log.error("two outcomes of one round are signed", round=record.number, manifest=record.mh.hex())
+                self.log.error("two outcomes of one round are signed", round=record.number, mh=record.mh.hex()[:12])
 
     def _other_outcome(self, record: Record) -> bytes | None:
         try:
@@ -401,8 +408,11 @@ class Rounds:
                 )
             record, y = self.identity.device.commit(opening.signed, opening.manifest, contribution, stream, now)
             self.store.commit(record, y, learned, use, said.asked if said else None)
-        _say("report committed", record, kind=record.kind, bytes=body_bytes(record.envelope, record.length))
+        self._say("report committed", record, kind=record.kind, bytes=body_bytes(record.envelope, record.length))
         return record
+
+    def _say(self, what: str, record: Record, **facts: object) -> None:
+        self.log.info(what, round=record.number, mh=record.mh.hex()[:12], **facts)
 
     def _record(self, mh: bytes) -> Record:
         record = self.store.report(mh)
@@ -420,10 +430,6 @@ def _learned(opening: Opening, prepared: Prepared) -> Learned:
         model_version=prepared.model_version,
         model_bytes=opening.held.file_bytes,
     )
-
-
-def _say(what: str, record: Record, **facts: object) -> None:
-    log.info(what, round=record.number, mh=record.mh.hex()[:12], **facts)
 
 
 def as_not_possible(error: FanlightError) -> NotPossibleNow:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Annotated, Final
 
 from pydantic import Field
@@ -114,9 +114,13 @@ class Wishes:
     Args:
         store: where they are kept.
         settings: hold until the owner changes something.
+
+    Attributes:
+        on_change: called when the owner has changed something.
     """
 
     def __init__(self, store: DeviceStore, settings: DeviceSettings) -> None:
+        self.on_change: Callable[[], object] = lambda: None
         self._store = store
         self._settings = settings
         self._keeping = threading.Lock()
@@ -240,3 +244,4 @@ class Wishes:
     def _keep(self, **changes: int | bool | tuple[str, ...] | tuple[Trusted, ...]) -> None:
         with self._keeping:  # a pause does not undo a leaving that comes at the same moment
             self._store.values.keep(_KEY, self.kept.with_(**changes))
+        self.on_change()

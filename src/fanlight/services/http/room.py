@@ -32,6 +32,10 @@ class Room:
         """Room for one more, for as long as the block takes."""
         return Taken(self, sender, amount)
 
+    def has(self, sender: bytes) -> bool:
+        """Is anything of this sender under way?"""
+        return sender in self._of_sender
+
     def take(self, sender: bytes, amount: int) -> None:
         """Make it ``amount`` more.
 

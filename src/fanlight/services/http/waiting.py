@@ -61,6 +61,11 @@ class Notifier:
                 self._of_some.update(dict.fromkeys(only, self._version))
                 self._wake([woken for woken, who in self._waiting.items() if who in only])
 
+    def release(self, who: bytes) -> None:
+        """Wake ``who``, although nothing changed."""
+        with self._lock:
+            self._wake([woken for woken, waits in self._waiting.items() if waits == who])
+
     def close(self) -> None:
         """The process ends: everybody is woken, and nobody waits any more."""
         with self._lock:

@@ -117,6 +117,11 @@ class News:
         """
         return self._waiting.taken(device)
 
+    def end_waiting(self, device: bytes) -> None:
+        """It asks for what there is now, so it waits no more: what waits in its name was broken off, and gives way."""
+        if self._waiting.has(device):
+            self.offers.release(device)
+
     def wait_for_offer(self, device: bytes, after: int, timeout_s: float) -> Awaitable[object]:
         """As ``wait_beyond``, for one device, but not as long as it likes."""
         return self.wait_beyond(self.offers, after, min(timeout_s, LONGEST_OFFER_WAIT_S), device)

@@ -76,6 +76,8 @@ def _device_routes(sender: Sender, service: MainService) -> list[PlainRoute]:
             if await request.is_disconnected():
                 service.lose(device, asked_at)
                 return Response(status_code=204)
+        else:
+            service.news.end_waiting(device)
         return cbor(offers.to(device, have, most, await _how_it_ended(service.outcomes, awaited, device)))
 
     async def model(request: Request) -> Response:
