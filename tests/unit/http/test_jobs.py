@@ -1,5 +1,7 @@
 import threading
 from collections.abc import Iterator
+from concurrent.futures import Executor, Future
+from typing import Any
 
 import pytest
 from starlette.requests import Request
@@ -88,6 +90,21 @@ def test_the_history_is_bounded(jobs: Jobs) -> None:
     with pytest.raises(NotFound):
         jobs.get(ids[0])
     assert jobs.get(ids[-1]).state == "done"
+
+
+class AtOnce(Executor):
+    """Calls what it is given before it says how that can be waited for, which it does not know to have ended."""
+
+    def submit(self, function: Any, /, *arguments: Any, **options: Any) -> Future[Any]:
+        function(*arguments, **options)
+        return Future()
+
+
+def test_nothing_is_kept_to_wait_for_of_a_job_that_has_ended_before_it_could_be() -> None:
+    jobs = Jobs(AtOnce())
+    job = jobs.start("a", lambda _: 42)
+    assert jobs.wait(job.id, timeout_s=0).result == 42
+    assert not jobs._futures
 
 
 def test_closing_ends_the_running_job_at_its_next_report() -> None:

@@ -110,7 +110,7 @@ class Jobs:
             self._forget_oldest()
         future = self._executor.submit(self._run, job.id, function)
         with self._lock:
-            if not future.done():
+            if self._jobs[job.id].active:  # or nobody would take it away: the future is done a moment after its job
                 self._futures[job.id] = future
         self._on_change()
         return job
