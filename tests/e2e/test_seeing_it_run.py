@@ -9,25 +9,53 @@ import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import httpx
+import numpy as np
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from fanlight.cli.demo_folder import DemoFolder
 from fanlight.cli.owner_client import OwnerClient
+from fanlight.errors import NotAuthentic, RemoteError
+from fanlight.learning.datasets import shapes
+from fanlight.services.federation import init_federation, issue_token_file, read_token
+from fanlight.services.main_server.policy import Policy
+from fanlight.services.main_server.task import Task
 from tests.e2e.terminals import LIMIT_S, Terminals, free_base, until
+from tests.services_world import ProtocolDevice, World
 
 ROUNDS = 2
 SHORTEST_SECRET = 16
+REJECTED = "fanlight_reports_rejected_total"
 
 
 def all_ended(device: OwnerClient) -> bool:
     return all(line["state"] == "ended" for line in device.get("/api/v1/sent")["sent"])
+
+
+def metrics_of(role: OwnerClient) -> str:
+    token = (role.state / "metrics-token").read_text().strip()
+    headers = {"Authorization": f"Bearer {token}"}
+    answer = httpx.get(f"{role.url}/metrics", headers=headers, trust_env=False, timeout=LIMIT_S)
+    assert answer.status_code == 200, answer.text
+    return answer.text
+
+
+def figures(metrics: str) -> dict[tuple[str, str], float]:
+    """Value by name and first label's value."""
+    return {
+        (sample.name, next(iter(sample.labels.values()), "")): sample.value
+        for family in text_string_to_metric_families(metrics)
+        for sample in family.samples
+    }
 
 
 @dataclass
@@ -49,21 +77,8 @@ class Demo:
             timeout=LIMIT_S,
         )
 
-    @staticmethod
-    def metrics_of(role: OwnerClient) -> httpx.Response:
-        token = (role.state / "metrics-token").read_text().strip()
-        headers = {"Authorization": f"Bearer {token}"}
-        return httpx.get(f"{role.url}/metrics", headers=headers, trust_env=False, timeout=LIMIT_S)
-
     def metrics(self, role: str) -> dict[tuple[str, str], float]:
-        """Value by name and first label's value."""
-        answer = self.metrics_of(self.roles[role])
-        assert answer.status_code == 200, answer.text
-        return {
-            (sample.name, next(iter(sample.labels.values()), "")): sample.value
-            for family in text_string_to_metric_families(answer.text)
-            for sample in family.samples
-        }
+        return figures(metrics_of(self.roles[role]))
 
 
 @pytest.fixture(scope="module")
@@ -144,10 +159,58 @@ def test_metrics_tell_of_rounds_devices_and_bytes(demo: Demo) -> None:
     assert device[("fanlight_remote_received_bytes_total", "main")] > 0
 
 
+@pytest.mark.timeout(4 * LIMIT_S)
+def test_metrics_tell_of_reports_that_were_refused(tmp_path: Path) -> None:
+    """Devices that say what no honest one would; both servers are processes of their own."""
+    home, base, names = tmp_path / "federation", free_base(), ("main", "aggregator")
+    urls = [f"http://localhost:{base + number}" for number in range(len(names))]
+    task = Task(classes=shapes.CLASSES, picture_size=32, policy=Policy(demo=True, k_min=2, r_max_percent=34))
+    init_federation(home, main_url=urls[0], aggregator_url=urls[1], task_json=task.to_json())
+    lines = list[Callable[[], None]]()
+    world = cast("World", SimpleNamespace(clock=time.time, task=task, _closing=lines))  # all that its devices ask of it
+    terminals = Terminals(tmp_path, os.environ)
+    try:
+        for number, command in enumerate(("server", "aggregator")):
+            words = f"{command} --state {home / names[number]} --port {base + number}"
+            terminals.start(f"exec {sys.executable} -m fanlight {words}", base + number)
+        tokens = [issue_token_file(home, name, int(time.time()) + 86_400) for name in ("honest", "thief")]
+        honest, thief = devices = [ProtocolDevice(world, read_token(token)) for token in tokens]
+        for device in devices:
+            device.enrol()
+        aggregator = OwnerClient.here("aggregator", base + 1, home / "aggregator")
+        until(lambda: aggregator.get("/api/v1/status")["members"] == len(devices), "both are members")
+        until(lambda: honest.offer().manifest, "a round is open")
+        sent, others = honest.commit(), thief.commit()
+
+        def rejected() -> dict[str, float]:
+            found = figures(metrics_of(aggregator))
+            return {reason: value for (name, reason), value in found.items() if name == REJECTED}
+
+        assert rejected() == {}
+        tampered = sent.y ^ np.uint32(1)
+        for _ in range(2):
+            with pytest.raises(RemoteError, match="not the one that was signed"):
+                honest.upload(sent, tampered.astype("<u4").tobytes())
+        assert rejected() == {"swapped-vector": 1}, "the same one again is no second report"
+        with pytest.raises(NotAuthentic):
+            honest.upload(others)
+        assert rejected() == {"swapped-vector": 1, "not-authentic": 1}
+        text = metrics_of(aggregator)
+        assert not [name for name in (honest.id.hex(), thief.id.hex(), "honest", "thief") if name in text]
+        for device, report in zip(devices, (sent, others), strict=True):
+            device.report(report)
+        assert figures(metrics_of(aggregator))[("fanlight_reports_taken_total", "")] == len(devices)
+        assert rejected() == {"swapped-vector": 1, "not-authentic": 1}
+    finally:
+        for close in lines:
+            close()
+        terminals.close()
+
+
 def test_no_label_names_a_device(demo: Demo) -> None:
     names = ["device-1", "device-2"] + [line["device"] for line in demo.roles["main"].get("/api/v1/devices")["devices"]]
     for role, client in demo.roles.items():
-        text = demo.metrics_of(client).text
+        text = metrics_of(client)
         assert not [name for name in names if name in text], role
 
 

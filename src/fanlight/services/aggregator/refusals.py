@@ -8,19 +8,24 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, select
-from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy import Connection, insert, select, update
 
 from fanlight.storage.tables.aggregator import devices, refusals, rounds
 
 
-def note(tx: Connection, mh: bytes, device: bytes, reason: str, now: float) -> None:
-    """A device's report was refused for ``reason`` (a slug). Nothing is kept of rounds that there are not."""
+def note(tx: Connection, mh: bytes, device: bytes, reason: str, now: float) -> bool:
+    """A device's report was refused for ``reason`` (a slug); False if that was known already.
+
+    Nothing is kept of rounds that there are not, so of these it never was.
+    """
     if tx.execute(select(rounds.c.number).where(rounds.c.mh == mh)).first() is None:
-        return
-    row = insert(refusals).values(mh=mh, dev=device, reason=reason, times=1, last_at=now)
-    again = {"times": refusals.c.times + 1, "last_at": row.excluded.last_at}
-    tx.execute(row.on_conflict_do_update(index_elements=["mh", "dev", "reason"], set_=again))
+        return True
+    same = refusals.c.mh == mh, refusals.c.dev == device, refusals.c.reason == reason
+    again = update(refusals).where(*same).values(times=refusals.c.times + 1, last_at=now)
+    if tx.execute(again).rowcount:
+        return False
+    tx.execute(insert(refusals).values(mh=mh, dev=device, reason=reason, times=1, last_at=now))
+    return True
 
 
 def of_rounds(tx: Connection, hashes: Sequence[bytes]) -> dict[bytes, list[dict[str, Any]]]:

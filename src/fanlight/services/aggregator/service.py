@@ -402,13 +402,14 @@ class AggregatorService:
         self.main_problem = problem
 
     def note_refusal(self, mh: bytes, device: bytes, reason: str) -> None:
-        """A member's report was refused for ``reason`` (a slug): for the owner to see."""
+        """A member's report was refused for ``reason`` (a slug): for the owner to see. Said once, if it is repeated."""
         number = None
         with self.database.transaction() as tx:
-            refusals.note(tx, mh, device, reason, self.clock())
+            new = refusals.note(tx, mh, device, reason, self.clock())
             with suppress(NotFound):
                 number = round_table.by_hash(tx, mh).record.number
-        self.rounds.journal.rejected(number, mh, device, reason)
+        if new:
+            self.rounds.journal.rejected(number, mh, device, reason)
         self.pages.notify()
 
     def incidents(self) -> list[dict[str, Any]]:

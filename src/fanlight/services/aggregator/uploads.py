@@ -26,6 +26,7 @@ from fanlight.errors import (
     FanlightError,
     MalformedMessage,
     MessageTooLarge,
+    NotEnrolled,
     NotPossibleNow,
     RemoteError,
 )
@@ -131,22 +132,26 @@ class Uploads:
     ) -> AsyncIterator[tuple[Body, Admitted | bytes]]:
         """The body after the envelope, and the report if it may arrive, or the receipt if it is here already.
 
-        Why a member's report was refused is noted for the owner to see, once the device has signed it.
+        Why a member's report was refused is noted for the owner to see, once the device has signed it; of reports that
+        no member has signed only the number is. What is asked to come later is not refused.
         """
         await self._reception.hear_of_members(device)
-        self._reception.check_member(device)  # strangers are not listened to
         body, envelope = Body(request), None
         try:
+            self._reception.check_member(device)  # strangers are not listened to
             envelope = await body.envelope()
             report: Admitted | bytes | None = self._first(mh, device, envelope)
             if report is None:
                 report = await in_thread(self._admit, mh, device, envelope)
             with self._room.taken(device, _held_at_once(report)):
                 yield body, report
+        except NotEnrolled as error:
+            if error.slug != "not-confirmed":  # which is to come later, too
+                self._service.rounds.journal.rejected_unsigned()
+            raise
         except (RemoteError, NotPossibleNow) as error:  # its sender's fault, or too late; not our disk's
-            cut = isinstance(error, MalformedMessage) or error.slug == "wrong-offset"
-            if envelope is not None and not cut:
-                await in_thread(self._note, mh, device, envelope, error.slug)
+            if envelope is not None and error.retry_after_s is None:
+                await in_thread(self._note, mh, device, envelope, error)
             raise
 
     def _first(self, mh: bytes, device: bytes, envelope: Envelope) -> Admitted | None:
@@ -171,9 +176,11 @@ class Uploads:
         header = self._reception.check(mh, device, envelope)
         return Admitted(mh, device, envelope, header, self._reception.layout(mh))
 
-    def _note(self, mh: bytes, device: bytes, envelope: Envelope, slug: str) -> None:
-        if self._reception.is_signed_by(mh, device, envelope):
-            self._service.note_refusal(mh, device, slug)
+    def _note(self, mh: bytes, device: bytes, envelope: Envelope, error: FanlightError) -> None:
+        if not self._reception.is_signed_by(mh, device, envelope):
+            self._service.rounds.journal.rejected_unsigned()
+        elif not isinstance(error, MalformedMessage) and error.slug != "wrong-offset":  # cut: the rest may follow
+            self._service.note_refusal(mh, device, error.slug)
 
     async def _hashes(self, body: Body, report: Admitted) -> list[bytes]:
         data = await body.exactly(HASH_BYTES * chunk_count(report.size))

@@ -13,6 +13,8 @@ import structlog
 from prometheus_client import Counter, Histogram, Metric
 from prometheus_client.registry import Collector
 
+from fanlight.errors import NotAuthentic
+
 _SHORT: Final = 12
 _SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 7200, 86_400)
 
@@ -37,7 +39,10 @@ class RoundJournal(Collector):
             registry=None,
         )
         self._rejected = Counter(
-            "fanlight_reports_rejected", "Reports that were not counted, by reason.", ("reason",), registry=None
+            "fanlight_reports_rejected",
+            "Reports that were not counted, by reason. The same one again is counted only if no member has signed it.",
+            ("reason",),
+            registry=None,
         )
         self._taken = Counter(
             "fanlight_reports_taken", "Reports (at main: the aggregator's receipts for them) taken.", registry=None
@@ -84,6 +89,10 @@ class RoundJournal(Collector):
         """A report is not counted for ``reason``, a slug of ours; ``number`` is None for a round that there is not."""
         self._rejected.labels(reason).inc()
         self._log.warning("report rejected", round=number, mh=_short(mh), device=device.hex(), reason=reason)
+
+    def rejected_unsigned(self) -> None:
+        """A report is not counted that is not signed by a member as its own: no stranger can make us write a line."""
+        self._rejected.labels(NotAuthentic.default_slug).inc()
 
 
 def _short(mh: bytes) -> str:
