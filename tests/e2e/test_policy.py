@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from playwright.sync_api import Browser, expect
 
 from fanlight.protocol.contribution import Measured
@@ -147,6 +148,36 @@ def test_a_proposal_that_waited_goes_by_the_rules_of_when_it_is_signed_or_is_giv
             device.report()
         world.aggregate()
         assert world.round(2, state="complete", participants=3)
+        world.check_traces()
+
+
+@pytest.mark.parametrize(
+    ("changed", "kind", "drawn"),
+    [({"over_selection_percent": 50}, "train", 3), ({"rounds": 1}, "measure", 2)],
+)
+def test_rules_that_change_who_is_drawn_or_whether_training_goes_on_hold_for_a_proposal_that_waited(
+    tmp_path: Path, changed: dict[str, int], kind: str, drawn: int
+) -> None:
+    with running(tmp_path, by_itself=True, cohort_size=2, paused=True, stands_still=True) as world:
+        devices = [world.protocol_device() for _ in range(3)]
+        for device in devices:
+            device.enrol()
+        world.wait_members(device.id for device in devices)
+        change(world, paused=False)
+        wait(lambda: newest(world) == (1, "train"), "a round is open")
+        change(world, paused=True)
+        for device in devices:
+            if device.offer().manifest is not None:
+                device.report()
+        wait(lambda: world.round(1, state="complete"), "it ends")
+        world.stop_aggregator()
+        change(world, paused=False)
+        wait(lambda: world.round(2, state="proposed"), "main, which has just heard the aggregator, proposes")
+        change(world, **changed)
+        world.start_aggregator()
+        wait(lambda: world.round(2, state="abandoned", reason="made-room-for-rules"), "it is given up")
+        wait(lambda: newest(world) == (3, kind), "the next round opens, by the new rules")
+        assert sum(device.offer().manifest is not None for device in devices) == drawn
         world.check_traces()
 
 

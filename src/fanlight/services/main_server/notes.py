@@ -47,6 +47,9 @@ AUGMENTATION_IN_FORCE: Final = "augmentation_in_force"
 CLASS_WEIGHTS_IN_FORCE: Final = "class_weights_in_force"
 """And of by what classes weigh."""
 
+PROPOSED_BY: Final = "proposed_by"
+"""The policy by which the newest round was proposed, as JSON; nothing if that was before this was kept."""
+
 SUPPORTERS: Final = "supporters"
 """Devices that a class needs in the round proposed last."""
 

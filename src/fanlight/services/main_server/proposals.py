@@ -67,6 +67,7 @@ class Proposals:
         proposal = self._terms(tx, kind, number, attempt, cohort, key.public, shards)
         policy = self.tasks.task.policy
         rules = WaitingRules.of_policy(policy).as_notes()
+        notes.keep_text(tx, notes.PROPOSED_BY, policy.model_dump_json())
         algorithm_memories.propose(tx, self.tasks.task.algorithm)
         notes.keep_all(tx, {notes.ATTEMPT_UP: 0, notes.SUPPORTERS: policy.supporters} | rules)
         step = self.machine.propose(previous.record if previous else None, proposal, cohort)
@@ -83,18 +84,21 @@ class Proposals:
         return sorted(filter(self.presence.may_be_present, quarantine.invited(tx, self.tasks.task.policy.k_min)))
 
     def is_current(self, tx: Connection, record: Record, now: float) -> bool:
-        """Is what was proposed last, and not signed until ``now`` (unix seconds), what would be proposed today?"""
+        """Is what was proposed last, and not signed until ``now`` (unix seconds), what would be proposed today?
+
+        Not if the policy has changed at all: any of its rules may say whether a round follows, and whom it asks.
+        """
         terms, policy = record.terms, self.tasks.task.policy
+        if notes.read_text(tx, notes.PROPOSED_BY) != policy.model_dump_json() or policy.rests_at(now):
+            return False
         kind, key = Kind(terms.kind), terms.main_key
-        same_rules = WaitingRules.of_newest(tx, policy) == WaitingRules.of_policy(policy)
-        same_rules &= notes.read(tx, notes.SUPPORTERS, policy.supporters) == policy.supporters
-        same_rules &= algorithm_memories.proposed(tx, self.tasks.task.algorithm) == self.tasks.task.algorithm
-        same_rules &= kind is Kind.MEASURE or kind is teaching.kind_of_next(tx, self.tasks.task)
+        same_algorithm = algorithm_memories.proposed(tx, self.tasks.task.algorithm) == self.tasks.task.algorithm
+        same_kind = kind is Kind.MEASURE or kind is teaching.kind_of_next(tx, self.tasks.task)
         before = round_table.whole(tx, terms.round - 1) if terms.round > 1 else None
         cohort = record.cohort or members.confirmed(tx)
         shards = None if kind is Kind.CHANGES else shards_of_next(policy, before, len(cohort))
         same_terms = self._terms(tx, kind, terms.round, terms.attempt, record.cohort, key, shards) == terms
-        return same_rules and same_terms and not policy.rests_at(now)
+        return same_algorithm and same_kind and same_terms
 
     def adapt_clip(self, tx: Connection, terms: Proposal, totals: Totals) -> None:
         """Move the clip of the next rounds by what share of the devices was within this one's."""

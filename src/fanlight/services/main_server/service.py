@@ -164,10 +164,10 @@ class MainService:
 
     def change_policy(self, **changes: Any) -> Task:
         """Change the policy from the next manifest on; see ``TaskFile.change_policy`` for what it raises."""
-        with self._changing_policy:  # or two changes would be logged in another order than they were made
+        # in the transaction, or a round might be proposed half by the old rules and half by the new ones
+        with self._changing_policy, self.database.transaction() as tx:
             before, task = self.task.policy, self._tasks.change_policy(**changes)
-            with self.database.transaction() as tx:
-                policy_log.follow(tx, self.log, task)
+            policy_log.follow(tx, self.log, task)
         self.news.tell(offers=task.policy.by_itself != before.by_itself)  # which offers say between two rounds
         return task
 
