@@ -80,8 +80,9 @@ class OwnersAtWork(Federation):
     def _wishes_change(self) -> None:
         floors = {"k_min": 2, "accept_demo": True, "answers_per_day": 900 + self._turn % 90, "r_max_percent": 34}
         self._change(_FIRST_DEVICE, "PUT", "/api/v1/floors", floors)
-        for on in (True, False):
-            self._change(_FIRST_DEVICE, "PUT", "/api/v1/paused", {"on": on})
+        self._change(_FIRST_DEVICE, "PUT", "/api/v1/paused", {"on": True})
+        until(self._somebody_declines, "a round opens, and main hears that the device pauses", self.summary)
+        self._change(_FIRST_DEVICE, "PUT", "/api/v1/paused", {"on": False})
         wanted = floors | {"paused": False}
         self._promise(_FIRST_DEVICE, "/api/v1/wishes", lambda said: {name: said[name] for name in wanted}, wanted)
 
@@ -134,6 +135,11 @@ class OwnersAtWork(Federation):
         self._promise("main", _PROPOSALS, lambda said: [each["name"] for each in said["proposals"]], [fox])
 
     # -- how
+
+    def _somebody_declines(self) -> bool:
+        newest = (self._asked("main", "/api/v1/status") or {}).get("round")
+        line = newest and self._asked("main", f"/api/v1/rounds/{newest['round']}/timeline")
+        return bool(line and line["declined"])
 
     def _change(self, name: str, method: str, path: str, content: dict[str, Any] | None = None) -> None:
         """Until it is acknowledged; a second time may find it done."""
