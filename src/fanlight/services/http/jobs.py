@@ -38,7 +38,7 @@ _MOST_POINTS = 1000
 
 
 class JobStopped(Exception):
-    """Raised by ``progress`` inside a job when the process ends, so that the worker thread can end too."""
+    """Raised inside a job, by ``progress`` or by what it waits for, when the process ends: its thread can end too."""
 
 
 @dataclass(frozen=True)

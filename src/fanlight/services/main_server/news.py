@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Collection
 from typing import Final
 
 from fanlight.protocol.main_round import State
+from fanlight.services.http.jobs import JobStopped
 from fanlight.services.http.room import Room, Taken
 from fanlight.services.http.waiting import Notifier
 from fanlight.services.main_server.pace import LONGEST_OFFER_WAIT_S
@@ -31,14 +32,15 @@ class News:
     Attributes:
         offers, orders: devices and the aggregator wait for these.
         policy: whoever runs it waits for this.
-        happened: notified at every change; steps by hand wait for it.
     """
 
     def __init__(self, clock: Callable[[], float], monotonic: Callable[[], float], pages: Notifier) -> None:
         self.offers = Notifier()
         self.orders = Notifier()
         self.policy = Notifier()
-        self.happened = threading.Condition()
+        self._changed = threading.Condition()  # held for a moment only, since event loops take it as well
+        self._changes = 0
+        self._closed = False
         self._pages = pages
         self._monotonic = monotonic
         # Versions of offers and orders must not repeat after a restart, or a waiting peer would miss a change.
@@ -48,9 +50,12 @@ class News:
         self._waiting = Room("requests for news", each=WAITING_EACH, total=WAITING, retry_s=LONGEST_OFFER_WAIT_S / 2)
 
     def close(self) -> None:
-        """The process ends: answer every request that waits, and let no other one wait."""
+        """The process ends: answer every request that waits, and let no other one wait; steps by hand end."""
         for notifier in (self.offers, self.orders, self.policy, self._pages):
             notifier.close()
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
 
     def tell(
         self,
@@ -79,8 +84,26 @@ class News:
             self.offers.notify(frozenset(offers))
         self.policy.notify()
         self._pages.notify()
-        with self.happened:
-            self.happened.notify_all()
+        with self._changed:
+            self._changes += 1
+            self._changed.notify_all()
+
+    @property
+    def changes(self) -> int:
+        """How often ``tell`` was called; who reads this before looking at anything misses nothing that comes after."""
+        return self._changes
+
+    def changes_beyond(self, seen: int, timeout_s: float) -> int:
+        """Block a step by hand until ``changes`` exceeds ``seen``, or ``timeout_s`` are over; returns the present.
+
+        Raises:
+            JobStopped: the process ends.
+        """
+        with self._changed:
+            self._changed.wait_for(lambda: self._closed or self._changes > seen, timeout_s)
+            if self._closed:
+                raise JobStopped
+            return self._changes
 
     def spread(self, latest: Callable[[], RoundLine | None]) -> bool:
         """Wake the devices if there is news for them, unless a round is about to open, which will wake them anyway.

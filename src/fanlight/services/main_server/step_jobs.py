@@ -69,16 +69,16 @@ class Steps:
 
     def _measure(self, after: int, since: float, progress: Progress) -> dict[str, Any]:
         """Wait for the measuring round as long as something happens within the policy's patience."""
-        seen = self._how_far(None)
+        changes, seen = self._service.news.changes, self._how_far(None)
         while (line := self._measuring_round(after)) is None or not line.is_over:
             now = self._how_far(line)
             if now != seen:
                 seen, since = now, self._service.monotonic()
-            if self._service.monotonic() - since > self._service.task.policy.wait_s + ANSWER_WITHIN_S:
+            left_s = since + self._service.task.policy.wait_s + ANSWER_WITHIN_S - self._service.monotonic()
+            if left_s <= 0:
                 raise self._measuring_stands_still(line)
             progress(0.2 if line else 0.0, now)
-            with self._service.news.happened:
-                self._service.news.happened.wait(0.5)
+            changes = self._service.news.changes_beyond(changes, left_s)
         with self._service.database.reading() as tx:
             measured = measurements.of_round(tx, line.number)
             if measured is None:
@@ -132,16 +132,16 @@ class Steps:
         with self._service.database.transaction() as tx:
             mh = self._service.rounds.ask(Order.FINISH, tx)
         self._service.news.tell(orders=True)
-        deadline = self._service.monotonic() + ANSWER_WITHIN_S
-        with self._service.news.happened:
-            while (state := self._state(mh)) in (State.OPEN, State.JUDGED, State.DISMISSED):
-                progress(0.2, "Waiting for the secure aggregator")  # each time: here the job ends if the process does
-                if self._service.monotonic() > deadline:
-                    raise Unreachable(
-                        "The secure aggregator has not followed the order.",
-                        next="Look at its page or its log; the order stands until it does.",
-                    )
-                self._service.news.happened.wait(0.5)
+        progress(0.2, "Waiting for the secure aggregator")
+        changes, deadline = self._service.news.changes, self._service.monotonic() + ANSWER_WITHIN_S
+        while (state := self._state(mh)) in (State.OPEN, State.JUDGED, State.DISMISSED):
+            left_s = deadline - self._service.monotonic()
+            if left_s <= 0:
+                raise Unreachable(
+                    "The secure aggregator has not followed the order.",
+                    next="Look at its page or its log; the order stands until it does.",
+                )
+            changes = self._service.news.changes_beyond(changes, left_s)
         if state not in (State.RELEASED, State.COMPLETE):
             raise NotPossibleNow(f"The round was {state}.", next="See the rounds page for the reason.")
         return {"state": state}
