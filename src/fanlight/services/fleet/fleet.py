@@ -30,7 +30,6 @@ _SIGN_OF_LIFE_S: Final = 5.0
 _SAY_AGAIN_S: Final = 60.0
 _LAST_S: Final = 2.0
 """Within it, a measuring round opens if one does when the last version is out."""
-_TICK_S: Final = 0.1
 _REFUSALS: Final = 8
 """Servers that have only just heard of a device may refuse it for a moment; so often in a row they mean it."""
 
@@ -42,7 +41,7 @@ class Fleet:
         devices: in the order of their numbers.
         jitter: a number in [0, 1), fresh each call.
         on_news: told what goes wrong.
-        is_measuring: must devices stay, though nothing is to be learned any more?
+        is_measuring: must devices stay, though nothing is to be learned any more? Only what they do changes it.
     """
 
     def __init__(
@@ -58,6 +57,7 @@ class Fleet:
         self._on_news = on_news
         self._pool: ThreadPoolExecutor
         self._waiting: ThreadPoolExecutor
+        self._has_turned: asyncio.Event
         self._said: dict[str, float] = {}
         self._is_over: Callable[[], object] = lambda: None
 
@@ -74,6 +74,7 @@ class Fleet:
         """
         loop, over = asyncio.get_running_loop(), asyncio.Event()
         self._is_over = lambda: loop.call_soon_threadsafe(over.set)
+        self._has_turned = asyncio.Event()
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="fanlight-fleet")
         self._waiting = ThreadPoolExecutor(len(self._devices), thread_name_prefix="fanlight-wait")
         waiting = asyncio.create_task(self._until(over))
@@ -98,8 +99,9 @@ class Fleet:
     async def _until(self, over: asyncio.Event) -> None:
         await over.wait()
         await asyncio.sleep(_LAST_S)
-        while self._is_measuring():  # noqa: ASYNC110 threads change it
-            await asyncio.sleep(_TICK_S)
+        while self._is_measuring():
+            self._has_turned.clear()  # misses no turn since the look: that one ends, for this loop, only after it
+            await self._has_turned.wait()
 
     async def _live(self, device: SimulatedDevice) -> None:
         """One device, for as long as it is a member."""
@@ -108,6 +110,7 @@ class Fleet:
         except NotEnrolled as error:
             self._on_news(f"{error.message} The others go on.")
             device.shared.journal.gone(device.number)
+            self._has_turned.set()
 
     async def _take_part(self, device: SimulatedDevice) -> None:
         with device.main.remote.open_line() as line:
@@ -163,6 +166,7 @@ class Fleet:
 
     async def _turn(self, device: SimulatedDevice, offer: Offer) -> None:
         turn = self._beside(self._pool, device.follow, offer)
+        turn.add_done_callback(lambda _ended: self._has_turned.set())
         turn.add_done_callback(lambda ended: ended.cancelled() or ended.exception())  # nobody may wait for it any more
         while not turn.done():
             await asyncio.wait([turn], timeout=_SIGN_OF_LIFE_S)
