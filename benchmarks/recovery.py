@@ -8,13 +8,16 @@ the middle. Time counts from the command that starts the killed process again (i
 next change of the main server's rounds in its database. The round that was hit must end complete.
 
 A long outage: the main server is away for a minute, and whoever asks for it comes more seldom, but every few seconds
-as long as a round waits. Time counts from its start to the end of the next complete round.
+as long as a round waits. Time counts from its start to the end of the next complete round. How many of the next
+rounds are complete is counted as well; the rival is Flower, whose server is killed in the middle of a run and started
+again at once: how many of the rounds still left to it ever end.
 
 A dead device: three devices, one of them is killed and stays dead. Rounds then end as soon as the policy is content;
 where it cannot be, because three reports are demanded, at the end of their window. Who dies while waiting for news is
 missed at once, who dies at work when ``PRESENT_S`` seconds have passed without a word; the round of the kill counts,
 too. A device that is frozen, so that its connections stand, is waited for as long as the policy says. The rival is the
-longest round of Flower with one of two nodes killed, where ``make bench-flower`` has installed it (not ``--alone``).
+longest round of Flower with one of two nodes killed. Flower runs where ``make bench-flower`` has installed it (not
+``--alone``).
 """
 
 from __future__ import annotations
@@ -68,9 +71,9 @@ def main() -> int:
     parser.add_argument("--json", action="store_true", help="print one JSON line as well")
     arguments = parser.parse_args()
     figures = measure_kills(arguments.kills, arguments.seed)
-    figures += measure_outage(arguments.away)
-    rival = flower.dead_node_seconds() if flower.is_here() and not arguments.alone else None
-    figures += measure_dead_device(arguments.rounds, rival)
+    has_rival = flower.is_here() and not arguments.alone
+    figures += measure_outage(arguments.away, flower.dead_server() if has_rival else None)
+    figures += measure_dead_device(arguments.rounds, flower.dead_node_seconds() if has_rival else None)
     return Report("recovery", tuple(figures)).show(as_json=arguments.json)
 
 
@@ -126,18 +129,35 @@ def kill(running: Federation, victim: str) -> None:
     process.wait()
 
 
-def measure_outage(away_s: float) -> list[Figure]:
-    """The main server dead for so long: how soon after its start has a round been completed?"""
+def measure_outage(away_s: float, rival: flower.DeadServer | None) -> list[Figure]:
+    """The main server dead for so long: how soon after its start has a round been completed, and do others follow?
+
+    As many are waited for as Flower's run had left when its server was killed.
+    """
+    left = rival.left if rival else flower.ROUNDS
     with at_work(2) as running:
         kill(running, "main")
-        count = len(completed(still(running)))
+        before = still(running)
+        count, first = len(completed(before)), 1 + max(row[0] for row in before if row[5] is not None)
         time.sleep(away_s)
         started = time.monotonic()
         running.processes.start_again("main")
         wait_for(running, lambda: len(completed(rounds_of(running))) > count, "a round is complete after the outage")
         seconds = time.monotonic() - started
+        wait_for(running, lambda: len(over(running, first)) >= left, "rounds go on after the outage")
+        after = completed(over(running, first)[:left])
     name = f"main away for {away_s:g} s: until a round is complete"
-    return [Figure(name, seconds, "s", at_most=OUTAGE_LIMIT_S)]
+    of_flower = f" (Flower's run: {rival.state})" if rival else ""
+    return [
+        Figure(name, seconds, "s", at_most=OUTAGE_LIMIT_S),
+        Figure(
+            f"main killed: complete of the next {left} rounds{of_flower}",
+            len(after),
+            "rounds",
+            at_least=left,
+            rival=rival.after if rival else None,
+        ),
+    ]
 
 
 def still(running: Federation) -> Rounds:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -17,24 +16,24 @@ app = ServerApp()
 
 
 class Timed(FedAvg):
-    """Flower's own averaging."""
+    """Flower's own averaging; it writes a line into a file when each round has ended."""
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(self, times: Path, **options: Any) -> None:
         super().__init__(**options)
-        self.ended: list[float] = []
+        self._times = times
 
     def aggregate_train(self, server_round: int, replies: Iterable[Message]) -> Any:
         """As Flower does; note when it is done."""
         result = super().aggregate_train(server_round, replies)
-        self.ended.append(time.time())
+        with self._times.open("a", encoding="utf-8") as times:
+            print(time.time(), file=times)
         return result
 
 
 @app.main()
 def main(grid: Grid, context: Context) -> None:
-    """All rounds; then write when each one ended to the file that the run's configuration names."""
-    least = int(context.run_config["least"])
-    strategy = Timed(fraction_train=1.0, fraction_evaluate=0.0, min_train_nodes=least, min_available_nodes=least)
+    """All rounds; the run's configuration names the file for when each one ended."""
+    least, times = int(context.run_config["least"]), Path(str(context.run_config["times"]))
+    strategy = Timed(times, fraction_train=1.0, fraction_evaluate=0.0, min_train_nodes=least, min_available_nodes=least)
     arrays = ArrayRecord([np.zeros(int(context.run_config["parameters"]), np.float32)])
     strategy.start(grid=grid, initial_arrays=arrays, num_rounds=int(context.run_config["rounds"]))
-    Path(str(context.run_config["times"])).write_text(json.dumps(strategy.ended), encoding="utf-8")
