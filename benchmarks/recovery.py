@@ -147,11 +147,12 @@ def measure_outage(away_s: float, rival: flower.DeadServer | None) -> list[Figur
         wait_for(running, lambda: len(over(running, first)) >= left, "rounds go on after the outage")
         after = completed(over(running, first)[:left])
     name = f"main away for {away_s:g} s: until a round is complete"
-    of_flower = f" (Flower's run: {rival.state})" if rival else ""
+    if rival:
+        print(f"Flower says of its run, whose server was killed and started again: {rival.state}", file=sys.stderr)
     return [
         Figure(name, seconds, "s", at_most=OUTAGE_LIMIT_S),
         Figure(
-            f"main killed: complete of the next {left} rounds{of_flower}",
+            "main killed: rounds complete of as many as Flower's run had left",
             len(after),
             "rounds",
             at_least=left,

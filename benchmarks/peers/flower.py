@@ -186,7 +186,10 @@ class _Deployment:
 
     def state(self) -> str:
         """Of the run, as Flower says it; empty while its server does not answer."""
-        runs = json.loads(self._flwr("list", "here", "--format", "json").stdout or "{}").get("runs")
+        try:
+            runs = json.loads(self._flwr("list", "here", "--format", "json").stdout).get("runs")
+        except ValueError:  # words, where an answer should be
+            return ""
         return str(runs[0]["status"]) if runs else ""
 
     def wait_until(self, found: Callable[[], bool]) -> None:

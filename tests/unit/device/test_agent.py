@@ -293,17 +293,26 @@ def test_a_device_that_has_nothing_to_do_pauses_as_main_asks(federation: FakeFed
     assert device.agent._pause_s() == 0
 
 
-@pytest.mark.parametrize("is_well", [True, False])
-def test_the_owners_word_ends_a_pause(federation: FakeFederation, device: DeviceRole, is_well: bool) -> None:
+def test_the_owners_word_ends_a_pause(federation: FakeFederation, device: DeviceRole) -> None:
+    def asked() -> int:
+        return federation.seen.count("main GET offer")
+
     federation.pause_s = 3600
-    if not is_well:
-        federation.busy["main"] = "3600"
     device.agent.start()
-    wait_until(lambda: device.store.held is not None if is_well else device.agent.trouble is not None)
-    for paused in (True, False, True):
-        before = len(federation.seen)
+    wait_until(lambda: asked() == 1)
+    for number, paused in enumerate((True, False, True), start=2):
         device.rounds.wishes.pause(paused)
-        wait_until(lambda before=before: len(federation.seen) > before)
+        wait_until(lambda number=number: asked() >= number)
+
+
+def test_the_owners_word_does_not_shorten_what_a_server_has_told(device: DeviceRole) -> None:
+    resting = threading.Thread(target=device.agent._rest, args=(7200.0, 3600.0), daemon=True)
+    resting.start()
+    device.rounds.wishes.pause(True)
+    resting.join(0.2)
+    assert resting.is_alive()
+    device.agent.stop()
+    resting.join()
 
 
 def test_main_that_was_started_again_is_told_again_who_declines(

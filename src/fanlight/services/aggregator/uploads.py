@@ -146,7 +146,7 @@ class Uploads:
             with self._room.taken(device, _held_at_once(report)):
                 yield body, report
         except NotEnrolled as error:
-            if error.slug != "not-confirmed":  # which is to come later, too
+            if error.slug != "not-confirmed":  # a member at one server only, who may come later
                 self._service.rounds.journal.rejected_unsigned()
             raise
         except (RemoteError, NotPossibleNow) as error:  # its sender's fault, or too late; not our disk's

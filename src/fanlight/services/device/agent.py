@@ -1,11 +1,11 @@
 """What a device does by itself, in a thread of its own: stay a member, keep up with offers, finish what it began.
 
-One turn of the loop: enrol, take the offer, deliver reports that are not acknowledged, answer the open round if that
-is this device's to decide, or say that nobody need wait for it, and end reports whose rounds are over: while it
-trains, or after the answer, since the round waits for it, unless the answer depends on how they ended. Whatever it
-waits for ends as soon as the owner changes something or the process stops: long-polls are broken off (but behind a
-proxy). Whatever goes wrong is remembered for the page and tried again, later each time; nothing ends the loop. When the
-owner has the device leave, it tells the servers, and does nothing more.
+One turn of the loop: enrol, take the offer, deliver reports that are not acknowledged, answer the open round if that is
+this device's to decide, or say that nobody need wait for it, and end reports whose rounds are over: while it trains, or
+after the answer, since the round waits for it, unless the answer depends on how they ended. Its long-polls (but behind
+a proxy) and pauses end as soon as the owner changes something or the process stops; a time that a server has named with
+a refusal is kept all the same. Whatever goes wrong is remembered for the page and tried again, later each time; nothing
+ends the loop. When the owner has the device leave, it tells the servers, and does nothing more.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from fanlight.errors import (
     Refused,
     RemoteError,
     StorageError,
+    Unreachable,
 )
 from fanlight.protocol.device import NOTHING_CHANGED, NOTHING_TO_LEARN_FROM
 from fanlight.protocol.device_round import Preparation
@@ -156,19 +157,22 @@ class Agent:
             self._turn(line)
         except Exception as error:  # noqa: BLE001 the loop must survive whatever happens in it
             self._ask_at_once = True
-            if line.is_broken_off:
-                return  # by ``wake``; if something else is wrong, the next turn meets it, too
+            told_s = error.retry_after_s if isinstance(error, FanlightError) else None
+            if line.is_broken_off and isinstance(error, Unreachable) and told_s is None:
+                self._rest(0.0)  # it was broken off by ``wake``
+                return
             self._declined = self._told = None  # main, if it was started again, does not know it any more
-            self._rest(self._note(error))
+            self._rest(self._note(error), told_s or 0.0)
         else:
             self.trouble = None
             self._failing.reset()
             self._refused.reset()
             self._rest(self._pause_s())
 
-    def _rest(self, longest_s: float) -> None:
-        """Wait so long, unless there is something to do before."""
-        self._woken.wait(longest_s)
+    def _rest(self, longest_s: float, told_s: float = 0.0) -> None:
+        """Wait so long, unless there is something to do before; as long as a server has told only the end counts."""
+        self._stopping.wait(told_s)
+        self._woken.wait(longest_s - told_s)
         self._woken.clear()
 
     def _goes_on(self) -> bool:
@@ -367,7 +371,8 @@ class Agent:
         self.trouble = Trouble(problem.slug, problem.message, problem.next, int(now), int(now + pause_s))
         self._on_change()
         if isinstance(error, FanlightError):
-            log = self._rounds.log if error.round_number is None else self._rounds.log.bind(round=error.round_number)
+            signed = self._rounds.offers.manifest
+            log = self._rounds.log if signed is None else self._log_of(signed)
             log.info("trying again later", slug=problem.slug, reason=problem.message, next=problem.next)
         if isinstance(error, NotEnrolled) and not self._has_left:
             self._membership.forget_enrolments()

@@ -212,8 +212,11 @@ def _round_routes(service: MainService, verifier: SignatureVerifier) -> list[Pla
         return answer
 
     async def outcome(request: Request) -> Response:
-        await in_thread(service.rounds.take_outcome, await body_of(request, SMALL_BODY))
-        service.news.tell(soon=True)
+        body = await body_of(request, SMALL_BODY)
+        try:
+            await in_thread(service.rounds.take_outcome, body)
+        finally:  # a disk that fails afterwards does not undo what was kept
+            service.news.tell(soon=True)
         return cbor(signed_answers.orders(service))  # the next round waits for the aggregator already, mostly
 
     async def words(request: Request) -> Response:

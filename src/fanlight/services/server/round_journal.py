@@ -40,7 +40,8 @@ class RoundJournal(Collector):
         )
         self._rejected = Counter(
             "fanlight_reports_rejected",
-            "Reports that were not counted, by reason. The same one again is counted only if no member has signed it.",
+            "Reports that were not counted, by reason. The same one again adds to it only if no member has signed it, "
+            "or if there is no such round.",
             ("reason",),
             registry=None,
         )
