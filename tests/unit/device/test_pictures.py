@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +102,34 @@ def test_a_file_that_has_not_changed_is_not_read_again(
     assert files == [changed]
 
 
+def test_pictures_that_come_while_the_folder_is_read_are_seen_by_who_looks_then(
+    tmp_path: Path, drawn: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, has_read, go_on = tmp_path / "data", threading.Event(), threading.Event()
+    shutil.copytree(drawn / "bright", data / "bright")
+    (data / "dark").mkdir()
+
+    def scan(*arguments: Any, **options: Any) -> Any:
+        found = folders.scan(*arguments, **options)
+        has_read.set()
+        assert go_on.wait(60)
+        return found
+
+    monkeypatch.setattr(module, "scan", scan)
+    pictures = Pictures(data, tmp_path)
+    lookers = [threading.Thread(target=pictures.look, args=(CLASSES,)) for _ in range(2)]
+    lookers[0].start()
+    assert has_read.wait(60)
+    shutil.copytree(drawn / "dark", data / "dark", dirs_exist_ok=True)
+    lookers[1].start()
+    lookers[1].join(0.2)  # it would be back by then if it did not wait
+    go_on.set()
+    for looker in lookers:
+        looker.join()
+    assert pictures.overview is not None
+    assert pictures.overview.total("train") == 6
+
+
 def test_a_picture_that_is_swapped_for_one_of_the_same_size_and_time_is_read_again(
     tmp_path: Path, drawn: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -116,11 +145,12 @@ def test_a_picture_that_is_swapped_for_one_of_the_same_size_and_time_is_read_aga
     assert files == [changed]
 
 
-def test_looking_waits_for_nobody(tmp_path: Path, drawn: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pictures, files = Pictures(drawn, tmp_path), read_files(monkeypatch)
+def test_looking_waits_for_nobody_who_works_out_features(tmp_path: Path, drawn: Path) -> None:
+    pictures = Pictures(drawn, tmp_path)
     with pictures._lock:
         pictures.look(CLASSES)
-    assert (files, pictures.overview) == ([], None)
+    assert pictures.overview is not None
+    assert pictures.overview.total("train") == 6
 
 
 VARIED = PLAN.with_(augmentation=PlannedAugmentation(variants=2, flip=True, zoom_percent=20, light_percent=0))

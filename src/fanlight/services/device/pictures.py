@@ -107,6 +107,7 @@ class Pictures:
         self._fetch = fetch
         self._counted = counted
         self._lock = threading.Lock()
+        self._scanning = threading.Lock()
         self._known: set[str] = set()
         self._hashes: Hashes = {}
         self.read_last = b""  # of which pictures there are features: a digest as that of an overview
@@ -153,18 +154,18 @@ class Pictures:
             self.overview = None
 
     def look(self, classes: Sequence[str]) -> None:
-        """Read the folder for the page; does nothing while it is being read anyway.
+        """Read the folder as it is now: one who reads it already may have begun before the owner put pictures in.
 
         Raises:
             DataError: it is gone, cannot be read, or has classes that the task does not know.
         """
-        if self._lock.acquire(blocking=False):
-            try:
-                self._scan(classes)
-            finally:
-                self._lock.release()
+        self._scan(classes)
 
     def _scan(self, classes: Sequence[str]) -> PictureSet:
+        with self._scanning:
+            return self._scan_alone(classes)
+
+    def _scan_alone(self, classes: Sequence[str]) -> PictureSet:
         self.is_stale = False  # first: what changes meanwhile may be missed
         try:
             self.check_folder()
