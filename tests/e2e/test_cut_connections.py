@@ -9,11 +9,15 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from fanlight.errors import NotAuthentic, RemoteError, Unreachable
+from fanlight.errors import Conflict, NotAuthentic, RemoteError, Unreachable
+from fanlight.protocol.device_round import Delivery
 from fanlight.protocol.digests import VECTOR_CHUNK_BYTES
+from fanlight.services.device.deliveries import may_pass
+from fanlight.services.http.remote import Answer
 from fanlight.storage.blobs import BlobFolder
 from tests.cutting_proxy import cut
 from tests.large_reports import MANY_CLASSES, give_features
@@ -44,18 +48,33 @@ def tries(attempt: object) -> int:
     raise AssertionError("it never succeeded")
 
 
+def arrived(world: World, sent: Sent) -> int:
+    """How long the unfinished file of a report is."""
+    path = world.federation / "aggregator" / "reports" / f".{sent.envelope.report_id.hex()}.unfinished"
+    return path.stat().st_size if path.exists() else 0
+
+
+def wait_until_arrived(world: World, sent: Sent, chunks: int) -> None:
+    """What the line had handed on before it broke is written when the aggregator gets to it."""
+    wait(lambda: arrived(world, sent) >= chunks * VECTOR_CHUNK_BYTES, f"{chunks} chunks are on the disk")
+
+
 def test_a_report_and_a_model_over_a_line_that_breaks(world: World, tmp_path: Path) -> None:
     device, _other = world.enrolled(2)
-    sent, receipts = device.commit(), []
+    sent = device.commit()
     size = 4 * sent.record.length
     assert size > 13_000_000
     with cut(
         device.aggregator.remote.wire, world.ports["aggregator"].number, [5_000_000, 3_500_000, 4_100_000]
     ) as line:
-        assert tries(lambda: receipts.append(device.upload(sent))) == 4
+        for chunks in (4, 7, 10):
+            with pytest.raises(Unreachable):
+                device.upload(sent)
+            wait_until_arrived(world, sent, chunks)
+        receipt = device.upload(sent)
         assert size <= line.up <= size + 3 * VECTOR_CHUNK_BYTES + OVERHEAD, "at most a chunk is sent again for each cut"
     assert world.report_files()[sent.envelope.report_id.hex()] == sent.y.astype("<u4").tobytes()
-    assert device.device.take_receipt(sent.record, receipts[0]).receipt == receipts[0]
+    assert device.device.take_receipt(sent.record, receipt).receipt == receipt
 
     sha256, models = device.offer().model, []
     folder = BlobFolder(tmp_path / "models")
@@ -79,10 +98,47 @@ def test_a_report_and_a_model_over_a_line_that_breaks(world: World, tmp_path: Pa
         assert device.main.model(sha256, begun) == models[0], "fetched anew"
 
 
-def arrived(world: World, sent: Sent) -> int:
-    """How long the unfinished file of a report is."""
-    path = world.federation / "aggregator" / "reports" / f".{sent.envelope.report_id.hex()}.unfinished"
-    return path.stat().st_size if path.exists() else 0
+def test_more_arrives_than_was_here_when_it_was_asked(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a broken line had still held: who asked too early asks again, at once."""
+    device, _other = world.enrolled(2)
+    sent, remote, told = device.commit(), device.aggregator.remote, list[str]()
+    ask = remote.ask
+
+    def too_early(method: str, path: str, **options: Any) -> Answer:
+        answer = ask(method, path, **options)
+        if method == "POST":
+            told.append(answer.headers["Upload-Offset"])
+            if len(told) == 1:
+                with cut(remote.wire, world.ports["aggregator"].number, [3_500_000]), pytest.raises(Unreachable):
+                    device.upload(sent)
+                wait_until_arrived(world, sent, 3)
+        return answer
+
+    monkeypatch.setattr(remote, "ask", too_early)
+    assert device.device.take_receipt(sent.record, device.upload(sent)).at == Delivery.RECEIPTED
+    assert told == ["0", "0", str(3 * VECTOR_CHUNK_BYTES)]
+    assert world.report_files()[sent.envelope.report_id.hex()] == sent.y.astype("<u4").tobytes()
+
+
+def test_who_is_told_too_little_each_time_tries_later(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    device, _other = world.enrolled(2)
+    sent, remote, asked = device.commit(), device.aggregator.remote, list[str]()
+    with cut(remote.wire, world.ports["aggregator"].number, [3_500_000]), pytest.raises(Unreachable):
+        device.upload(sent)
+    wait_until_arrived(world, sent, 3)
+    ask = remote.ask
+
+    def nothing_is_here(method: str, path: str, **options: Any) -> Answer:
+        answer = ask(method, path, **options)
+        asked.append(method)
+        return answer._replace(headers={"Upload-Offset": "0"})
+
+    monkeypatch.setattr(remote, "ask", nothing_is_here)
+    with pytest.raises(Conflict) as error:
+        device.upload(sent)
+    assert error.value.slug == "wrong-offset"
+    assert may_pass(error.value)
+    assert asked == ["POST"] * 4
 
 
 def test_an_aggregator_that_is_killed_while_a_report_arrives(world: World) -> None:
@@ -109,7 +165,7 @@ def test_an_aggregator_that_is_killed_while_a_report_arrives(world: World) -> No
         wait(is_ready, "the aggregator takes reports")
         with cut(device.aggregator.remote.wire, port, [8 * VECTOR_CHUNK_BYTES]), pytest.raises(Unreachable):
             device.upload(sent)
-        wait(lambda: arrived(world, sent) >= 7 * VECTOR_CHUNK_BYTES, "what was handed on is on the disk")
+        wait_until_arrived(world, sent, 7)
     finally:
         os.kill(first.pid, signal.SIGKILL)
         first.wait()

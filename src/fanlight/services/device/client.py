@@ -14,7 +14,7 @@ from urllib.parse import urlencode
 import httpx
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from fanlight.errors import MalformedMessage, NotAuthentic
+from fanlight.errors import Conflict, MalformedMessage, NotAuthentic
 from fanlight.learning.backbones import MAX_BACKBONE_BYTES
 from fanlight.learning.model_file import MAX_MODEL_BYTES
 from fanlight.protocol import signing
@@ -30,6 +30,8 @@ from fanlight.storage.unfinished import Unfinished
 
 _PIECE: Final = 1 << 20
 _AT_ONCE: Final = httpx.Timeout(5)
+_QUESTIONS: Final = 4
+"""Most times that one try asks where to continue: what a broken line still holds comes to an end within moments."""
 
 
 @dataclass(frozen=True)
@@ -169,6 +171,10 @@ class AggregatorClient(Server):
             y: the stored file, opened; little-endian uint32.
             length: words in y.
             chunks: the SHA-256 of each MiB of y, one after the other; by default they are worked out.
+
+        Raises:
+            MalformedMessage: the stored file is damaged. Conflict: the round takes no reports any more, or what an
+                earlier try sent is still arriving (``wrong-offset``). RemoteError: see ``Remote.send``.
         """
         size, path = 4 * length, f"{PREFIX}/rounds/{mh.hex()}/reports/{device.hex()}"
         if y.seek(0, os.SEEK_END) != size:
@@ -177,12 +183,19 @@ class AggregatorClient(Server):
         if size <= WHOLE_BYTES:
             return self._send("PUT", path, front, y, 0, CBOR)
         front += chunks or _chunk_hashes(y)
-        answer = self.remote.ask("POST", path, content=front, auth=UNSIGNED)
-        if answer.content:
-            return answer.content
-        start = _offset(answer.headers, size)
-        more = {"Content-Type": "application/partial-upload", "Upload-Complete": "?1", "Upload-Offset": str(start)}
-        return self._send("PATCH", path, front, y, start, more)
+        asked = 0
+        while True:
+            asked += 1
+            answer = self.remote.ask("POST", path, content=front, auth=UNSIGNED)
+            if answer.content:
+                return answer.content
+            start = _offset(answer.headers, size)
+            more = {"Content-Type": "application/partial-upload", "Upload-Complete": "?1", "Upload-Offset": str(start)}
+            try:
+                return self._send("PATCH", path, front, y, start, more)
+            except Conflict as error:  # what a broken line had still held has arrived since the question
+                if error.slug != "wrong-offset" or asked == _QUESTIONS:
+                    raise
 
     def _send(self, method: str, path: str, front: bytes, y: BinaryIO, start: int, headers: Mapping[str, str]) -> bytes:
         length = len(front) + y.seek(0, os.SEEK_END) - start
