@@ -18,6 +18,7 @@ from typing import Any
 import httpx
 import pytest
 
+from fanlight.cli.find_model import find_model_file
 from fanlight.services.http.sessions import API_TOKEN_FILE
 from tests.e2e.terminals import free_base
 
@@ -142,7 +143,7 @@ def _check_predict(state: Path, folder: Path, result: dict[str, Any]) -> None:
     ran = subprocess.run(words, capture_output=True, text=True, check=True, env=environment)
     answers = json.loads(ran.stdout)
     assert sum(answer["class"] == Path(answer["image"]).parent.name for answer in answers) >= 6
-    models = [path.read_bytes() for path in state.glob("run-1/device-*/models/global-*.safetensors")]
+    models = [find_model_file(None, device) for device in state.glob("run-1/device-*")]
     assert result["model"]["sha256"] in {hashlib.sha256(model).hexdigest() for model in models}
 
 

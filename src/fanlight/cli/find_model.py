@@ -25,6 +25,8 @@ _CURRENT = """
 """The version that the operator made current, else the newest; see ``Models.current``."""
 _HOME = "SELECT head, familiar, findings FROM home_models"
 _HELD = "SELECT 1 FROM settings WHERE key = 'held'"
+_CAME_ALONG = "SELECT content FROM small_files WHERE name LIKE 'global-%'"
+"""A device's current model, if that came along with an offer; there is one such row at most."""
 _NUMBERED = "SELECT sha256 FROM models WHERE version = ?"
 
 _MODELS_INSIDE = "SELECT 1 FROM sqlite_master WHERE name = 'model_files'"
@@ -119,8 +121,6 @@ def stored_card(role: Path, version: int) -> dict[str, Any] | None:
 
 
 def _in_state(state: Path, version: int | None) -> bytes:
-    from fanlight.services.device.model_files import current_model_file
-
     if (state / _DATABASE).is_file() and (content := _of_main(state, version)) is not None:
         return content
     if not (state / _DATABASE).is_file():
@@ -130,7 +130,7 @@ def _in_state(state: Path, version: int | None) -> bytes:
         )
     if version is not None:
         raise UsageError(f"{state} is no main server's: only that keeps versions.", next="Leave --version out.")
-    return _read_file(current_model_file(state))
+    return _of_device(state)
 
 
 def _of_main(state: Path, version: int | None) -> bytes | None:
@@ -159,14 +159,34 @@ def _of_main(state: Path, version: int | None) -> bytes | None:
     return read_version(state / MODELS_FOLDER, bytes(row[0]))
 
 
+def _of_device(state: Path) -> bytes:
+    from fanlight.services.device.model_files import current_model_file
+
+    database = state / _DATABASE
+    try:
+        row = first_row(database, _CAME_ALONG)
+    except sqlite3.DatabaseError as error:
+        if "no such table" not in str(error):
+            raise StorageError(f"{database}: {error}.") from error
+        row = None  # of a release before there were any
+    return _decodable(bytes(row[0]), database) if row else _read_file(current_model_file(state))
+
+
 def _read_file(path: Path) -> bytes:
-    from fanlight.learning.model_file import MAX_MODEL_BYTES, decode
+    from fanlight.learning.model_file import MAX_MODEL_BYTES
 
     try:
         with path.open("rb") as file:
             data = file.read(MAX_MODEL_BYTES + 1)
     except OSError as error:
         raise ModelError(f"The model {path} cannot be read: {error.strerror}.", next="Check the path.") from error
+    return _decodable(data, path)
+
+
+def _decodable(data: bytes, path: Path) -> bytes:
+    """``data`` of the file ``path``, if it is that of a model."""
+    from fanlight.learning.model_file import decode
+
     try:
         decode(data)
     except ModelError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +19,8 @@ from fanlight.learning.model_file import HeadModel, decode, encode
 from fanlight.learning.unknown import Threshold
 from fanlight.services.device.home_findings import Findings
 from fanlight.services.device.home_models import HomeModels, Kept
+from fanlight.services.device.learned import Held
+from fanlight.services.device.store import DeviceStore
 from fanlight.services.device.values import Values
 from fanlight.storage import migrating
 from fanlight.storage.database import Database
@@ -142,6 +145,16 @@ def test_a_devices_state_gives_its_global_model_not_its_local_one(
         (tmp_path / "device" / "models" / f"{whose}-{'0' * 64}.safetensors").write_bytes(content)
     ran = fanlight("predict", picture, "--state", tmp_path / "device", "--json")
     assert set(json.loads(ran.out)[0]["scores"]) == {"global-a", "global-b"}
+
+
+def test_a_model_that_came_along_with_an_offer_is_found(fanlight: Fanlight, picture: Path, tmp_path: Path) -> None:
+    content, store = model_bytes(("ant", "bee")), DeviceStore(tmp_path / "device")
+    store.hold(Held(sha256=hashlib.sha256(content).digest(), version=3, plan_bytes=b"plan"), content)
+    ran = fanlight("predict", picture, "--state", tmp_path / "device", "--shared", "--json")  # while it is open
+    store.close()
+    assert set(json.loads(ran.out)[0]["scores"]) == {"ant", "bee"}
+    ran = fanlight("export", "--shared", "--state", tmp_path / "device", "--out", tmp_path / "out")
+    assert content in [path.read_bytes() for path in (tmp_path / "out").iterdir()], "the file as it is, for main"
 
 
 @pytest.mark.parametrize(("current", "given"), [(None, 2), (-1, 2), (1, 1)])

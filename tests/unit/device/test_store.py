@@ -168,6 +168,49 @@ def test_a_newer_model_replaces_the_older(store: DeviceStore, tmp_path: Path) ->
         store.global_file(held(b"first").sha256)
 
 
+def in_database(store: DeviceStore) -> list[str]:
+    with store.database.reading() as tx:
+        return [row.name for row in tx.execute(select(tables.small_files)) if row.name.startswith("global-")]
+
+
+def test_a_model_that_came_along_lies_in_the_database(store: DeviceStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(small_files, "MOST_BYTES", 10)
+    for content in (b"first", b"second"):
+        store.hold(held(content), content)
+        assert store.held == held(content)
+        assert store.global_file(held(content).sha256) == content
+        assert in_database(store) == [f"global-{held(content).sha256.hex()}.safetensors"]
+    store.hold(held(b"second").with_(version=2))  # the same file under another plan or number
+    assert store.global_file(held(b"second").sha256) == b"second"
+    with pytest.raises(NotFound):
+        store.global_file(held(b"first").sha256)
+    assert list((store.folder / "models").iterdir()) == []
+
+
+def test_one_way_a_model_comes_takes_the_place_of_the_other(
+    store: DeviceStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(small_files, "MOST_BYTES", 10)
+    take(store, b"fetched")
+    with store.unfinished_model(held(b"half").sha256) as begun:
+        begun.write(0, b"ha")
+    store.hold(held(b"along"), b"along")
+    assert list((store.folder / "models").iterdir()) == []
+    assert store.global_file(held(b"along").sha256) == b"along"
+    take(store, b"fetched again")
+    assert in_database(store) == []
+    assert store.global_file(held(b"fetched again").sha256) == b"fetched again"
+
+
+def test_what_came_along_and_is_too_large_for_the_database_is_a_file(
+    store: DeviceStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(small_files, "MOST_BYTES", 3)
+    store.hold(held(b"large"), b"large")
+    assert in_database(store) == []
+    assert store.global_file(held(b"large").sha256) == b"large"
+
+
 def test_a_damaged_model_is_not_used(store: DeviceStore, tmp_path: Path) -> None:
     take(store, b"model")
     current_model_file(tmp_path / "state").write_bytes(b"modem")

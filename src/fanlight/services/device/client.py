@@ -95,15 +95,15 @@ class MainClient(Server):
         """The model file with this hash; ``begun`` holds what has arrived, and errors are as in ``download``."""
         return download(self.remote, f"{PREFIX}/models/{sha256.hex()}", sha256, begun, MAX_MODEL_BYTES)
 
-    def model_of(self, offer: Offer, begun: Unfinished) -> memoryview:
-        """As ``model``, for an offer, with which the file may have come along."""
-        if offer.file is None:
-            return self.model(offer.model, begun)
-        if hashlib.sha256(offer.file).digest() != offer.model:
+    def model_along(self, offer: Offer) -> bytes | None:
+        """The file of an offer's model that came along with it; None: it is to be fetched.
+
+        Raises:
+            NotAuthentic: it is another one.
+        """
+        if offer.file is not None and hashlib.sha256(offer.file).digest() != offer.model:
             raise other_file(self.remote, offer.model)
-        begun.clear()
-        begun.write(0, offer.file)
-        return memoryview(offer.file)
+        return offer.file
 
     def backbone(self, sha256: bytes, begun: Unfinished) -> memoryview:
         """The compiled backbone with this hash, likewise."""

@@ -1,12 +1,13 @@
 """The files of models in a device's state folder: the global one that it holds, the local one that it trained.
 
-Beside them, the sums that a head is solved from, as this device's pictures have them. The global one is a file always:
-who looks for it finds it; what is made here is one where it is too large for the database.
+Beside them, the sums that a head is solved from, as this device's pictures have them. What is made here, or came along
+with an offer, lies in the database if that takes it; what was fetched, or is too large, is a file.
 """
 
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 from typing import Final, Literal
 
@@ -36,12 +37,12 @@ class ModelFiles:
         self._files = BlobFolder(state / _FOLDER)
         self._database = database
 
-    def write_large(self, whose: Made, sha256: bytes, file: bytes) -> None:
-        """Write what was made here durably, if it is too large for the database; before the row that names it."""
+    def write_large(self, whose: Whose, sha256: bytes, file: bytes) -> None:
+        """Write it durably, if it is too large for the database; before the row that names it."""
         if not small_files.is_small(len(file)):
             self._files.write_stream(_name(whose, sha256), [file], len(file), MAX_MODEL_BYTES)
 
-    def put_small(self, tx: Connection, whose: Made, sha256: bytes, file: bytes) -> None:
+    def put_small(self, tx: Connection, whose: Whose, sha256: bytes, file: bytes) -> None:
         """Keep it with the row that names it, if it is small."""
         if small_files.is_small(len(file)):
             small_files.put(tx, _name(whose, sha256), file)
@@ -52,28 +53,33 @@ class ModelFiles:
         Raises:
             NotFound: it is not here. StorageError: damaged.
         """
-        name, data = _name(whose, sha256), None
-        if whose != "global":
-            with self._database.reading() as tx:
-                data = small_files.read(tx, name)
+        name = _name(whose, sha256)
+        with self._database.reading() as tx:
+            data = small_files.read(tx, name)
         if data is None:
             data = self._files.read(name)
         if hashlib.sha256(data).digest() != sha256:
             raise StorageError(f"The {whose} model's file in {self._files.root} is damaged.", slug="damaged-model")
         return data
 
-    def keep_only_rows(self, tx: Connection, whose: Made, *kept: bytes | None) -> None:
+    def keep_only_rows(self, tx: Connection, whose: Whose, *kept: bytes | None) -> None:
         """As ``keep_only``, of those in the database."""
         small_files.keep_only(tx, f"{whose}-", {_name(whose, sha256) for sha256 in kept if sha256 is not None})
 
     def keep_only(self, whose: Whose, *kept: bytes | None) -> None:
-        """Delete all other files of the kind, or all, if none is to be kept.
+        """Delete all other files of the kind, or all, if none is to be kept; and what has arrived of global ones.
 
         One that a power cut brings back goes too.
         """
         names = {_name(whose, sha256) for sha256 in kept if sha256 is not None}
         others = (name for name in self._files.names() if name.startswith(f"{whose}-") and name not in names)
         self._files.delete(*others, durably=False)
+        if whose == "global":
+            self._files.give_up_all()
+
+    def has_files(self, whose: Whose) -> bool:
+        """Is there a file of the kind, whole or not?"""
+        return any(name.lstrip(".").startswith(f"{whose}-") for name in os.listdir(self._files.root))  # noqa: PTH208
 
     def unfinished(self, sha256: bytes) -> Unfinished:
         """What has arrived of a global model, to be continued; there is only one such file."""
@@ -83,7 +89,7 @@ class ModelFiles:
 
 
 def current_model_file(state: Path) -> Path:
-    """Where a device with the state folder ``state`` keeps its current global model (for ``fanlight predict``).
+    """Where a device with the state folder ``state`` keeps a global model that was fetched (for ``fanlight predict``).
 
     Raises:
         NotFound: the device has none yet.

@@ -73,8 +73,13 @@ class Offers:
             check_fits(here, plan)
             self._store.hold(fresh.with_(file_bytes=len(here), before=held.before))
             return
+        along = self._main.model_along(offer)
+        if along is not None:
+            check_fits(along, plan)
+            self._store.hold(fresh.with_(file_bytes=len(along), before=earlier(held)), along)
+            return
         with self._store.unfinished_model(offer.model) as begun:
-            file = self._main.model_of(offer, begun)
+            file = self._main.model(offer.model, begun)
             check_fits(file, plan)
             self._store.hold(fresh.with_(file_bytes=len(file), before=earlier(held)), begun)
 

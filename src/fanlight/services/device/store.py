@@ -143,23 +143,32 @@ class DeviceStore:
         """The current global model."""
         return self.values.read(Held, _HELD)
 
-    def hold(self, held: Held, arrived: Unfinished | None = None) -> None:
+    def hold(self, held: Held, arrived: Unfinished | bytes | None = None) -> None:
         """Make a verified model the current one; older ones are deleted.
 
-        A preparation for another plan or model is void from now on.
+        A preparation for another plan or model is void from now on. What came along with an offer is not synced: after
+        a power cut the model before is here again, whole, and this one comes along again.
 
         Args:
             held: the model.
-            arrived: its whole file (see ``unfinished_model``), if it is not here yet.
+            arrived: its whole file, if it is not here yet: as it came along, or as it was fetched (see
+                ``unfinished_model``).
         """
-        if arrived is not None:
+        if isinstance(arrived, Unfinished):
             arrived.commit()
-        with self.values.changing() as tx:
+        elif arrived is not None:
+            self._models.write_large("global", held.sha256, arrived)
+        has_files = self._models.has_files("global")  # which are deleted: what takes their place has to be safe before
+        with self.values.changing(durable=has_files or arrived is None) as tx:
+            if isinstance(arrived, bytes):
+                self._models.put_small(tx, "global", held.sha256, arrived)
+            self._models.keep_only_rows(tx, "global", held.sha256)
             put(tx, _HELD, held)
             prepared = prepared_now(tx)
             if prepared and not is_for(prepared, held):
                 move(tx, prepared, PreparationEvent.NEW_MODEL)
-        self._models.keep_only("global", held.sha256)
+        if has_files:
+            self._models.keep_only("global", held.sha256)
 
     def unfinished_model(self, sha256: bytes) -> Unfinished:
         """What has arrived of a global model, to be continued; there is only one such file, and ``hold`` keeps it."""
@@ -215,8 +224,9 @@ class DeviceStore:
         return self.values.read(Course, _COURSE)
 
     def keep_course(self, course: Course) -> None:
-        """Keep how the last training went."""
-        self.values.keep(_COURSE, course)
+        """Keep how the last training went. It is there to be looked at, so it is not synced."""
+        with self.values.changing(durable=False) as tx:
+            put(tx, _COURSE, course)
 
     def announced(self, prepared: Prepared) -> None:
         """Step 2 is done for this preparation, unless it is another one by now."""

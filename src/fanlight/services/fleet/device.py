@@ -189,14 +189,17 @@ class SimulatedDevice:
         """What the offer has everybody do; its model is fetched and verified, if it is another one than before."""
         lesson = self.shared.lessons.find(offer) if self.have == offer.model else None
         if lesson is None:
-            name = f"{self.number}-{offer.model.hex()}"
-            with self.shared.models.unfinished(name, 0, 0) as begun:
-                file = bytes(self.main.model_of(offer, begun))
-            self.shared.models.give_up(name)
-            lesson = self.shared.lessons.arrived(offer, file)
+            lesson = self.shared.lessons.arrived(offer, self.main.model_along(offer) or self._download(offer.model))
             self.shared.journal.fetched(lesson)
             self.have = offer.model
         return lesson
+
+    def _download(self, model: bytes) -> bytes:
+        name = f"{self.number}-{model.hex()}"
+        with self.shared.models.unfinished(name, 0, 0) as begun:
+            file = bytes(self.main.model(model, begun))
+        self.shared.models.give_up(name)
+        return file
 
     def _answer(self, offer: Offer, signed: SignedManifest, lesson: Lesson) -> None:
         """Answer the open round, or say in a word why not."""

@@ -137,8 +137,8 @@ def read_version(folder: Path, sha256: bytes, *, believed: bool = False) -> byte
     if not content or not (believed or hashlib.sha256(content).digest() == sha256):
         raise StorageError(
             f"The model in {path} is damaged or missing.",
-            next="Put this file back from a backup of this server's state; a device that has this version has it "
-            f"as models/global-{path.name}.",
+            next="Put this file back from a backup of this server's state; or with a device that has this version: "
+            f"fanlight export --shared --state ITS-FOLDER writes it, as .safetensors; call that {path.name}.",
             slug=DAMAGED,
         )
     return content
