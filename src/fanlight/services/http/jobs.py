@@ -11,8 +11,8 @@ from __future__ import annotations
 import secrets
 import threading
 from collections.abc import Callable, Mapping
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from concurrent.futures import wait as wait_for
+from concurrent.futures import CancelledError, Executor, Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol
 
@@ -93,6 +93,7 @@ class Jobs:
         self._on_change = on_change
         self._jobs: dict[str, Job] = {}
         self._futures: dict[str, Future[None]] = {}
+        self._under_way: set[str] = set()  # kinds: one of each at most
         self._lock = threading.Lock()
         self._stopping = False
 
@@ -103,10 +104,11 @@ class Jobs:
             NotPossibleNow: a job of this kind waits or runs already (slug ``already-running``).
         """
         with self._lock:
-            if any(job.kind == kind and job.active for job in self._jobs.values()):
+            if kind in self._under_way:
                 raise NotPossibleNow(f"{kind}: already running.", next="Wait until it is done.", slug="already-running")
             job = Job(secrets.token_hex(8), kind)
             self._jobs[job.id] = job
+            self._under_way.add(kind)
             self._forget_oldest()
         future = self._executor.submit(self._run, job.id, function)
         with self._lock:
@@ -136,7 +138,8 @@ class Jobs:
         with self._lock:
             future = self._futures.get(job_id)
         if future is not None:
-            wait_for((future,), timeout_s)
+            with suppress(TimeoutError, CancelledError):
+                future.exception(timeout_s)
         return self.get(job_id)
 
     def close(self) -> None:
@@ -165,12 +168,15 @@ class Jobs:
 
     def _change(self, job_id: str, **changes: Any) -> None:
         with self._lock:
-            self._jobs[job_id] = replace(self._jobs[job_id], **changes)
-            if not self._jobs[job_id].active:
+            self._jobs[job_id] = job = replace(self._jobs[job_id], **changes)
+            if not job.active:
                 self._futures.pop(job_id, None)
+                self._under_way.discard(job.kind)
         self._on_change()
 
     def _forget_oldest(self) -> None:
-        ended = [job.id for job in self._jobs.values() if not job.active]
-        for job_id in ended[: max(0, len(self._jobs) - _HISTORY)]:
-            del self._jobs[job_id]
+        while len(self._jobs) > _HISTORY:
+            ended = next((job.id for job in self._jobs.values() if not job.active), None)
+            if ended is None:
+                return
+            del self._jobs[ended]
