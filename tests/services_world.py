@@ -69,7 +69,9 @@ from fanlight.services.main_server.policy import Policy
 from fanlight.services.main_server.settings import MainServerSettings
 from fanlight.services.main_server.task import HeadName, Task, Training
 from fanlight.services.server.chained_log import ChainedLog
+from fanlight.services.server.round_keys import FILE
 from fanlight.storage.database import Database
+from fanlight.storage.secret_slot import Numbered, SecretSlot
 
 T = TypeVar("T")
 
@@ -481,8 +483,9 @@ class World:
                     found[path.name] = path.read_bytes()
         return found
 
-    def round_keys(self, role: str) -> list[str]:
-        return sorted(path.name for path in (self.federation / role / "round-keys").iterdir())
+    def round_key(self, role: str) -> Numbered | None:
+        """The round key that a server has on its disk, and of which round it is."""
+        return SecretSlot(self.federation / role / "round-keys" / FILE).read()
 
     def check_traces(self) -> None:
         """An audit finds nothing in the logs, and of rounds that are over neither key nor report is left."""
@@ -493,11 +496,10 @@ class World:
     def _is_cleared_up(self) -> bool:
         main, there = self.main.service.latest(), self.aggregator.service.rounds.latest()
         numbers = ([main.number] if main else []) + ([there.record.number] if there else [])
-        live = {f"round-{number}.key" for number in numbers}
         over = main is not None and main.is_over
         held = self.aggregator.service.rounds.count(there.record.mh) if there and not over else 0
-        keys = {key for role in self.ports for key in self.round_keys(role)}
-        return keys <= (set() if over else live) and len(self.report_files()) <= held
+        keys = {key.number for role in self.ports if (key := self.round_key(role)) is not None}
+        return keys <= (set() if over else set(numbers)) and len(self.report_files()) <= held
 
     def audit(self) -> list[Finding]:
         """What an audit of both logs finds."""

@@ -47,7 +47,9 @@ from fanlight.protocol.unmasking import SUM_LOST
 from fanlight.services.aggregator.masked_sums import DEAD_ROUND
 from fanlight.services.main_server import collected_sums
 from fanlight.services.main_server.version_files import MODELS_FOLDER, read_version
+from fanlight.services.server.round_keys import FILE
 from fanlight.storage.database import Database
+from fanlight.storage.secret_slot import SecretSlot
 from fanlight.storage.tables import aggregator as aggregator_tables
 from fanlight.storage.tables import device as device_tables
 from fanlight.storage.tables import main as main_tables
@@ -256,11 +258,12 @@ class Invariants:
 
     def _traces(self) -> list[str]:
         """Files that should be gone."""
-        live = f"round-{max(record.number for record in self.main_rounds.values())}.key"
+        newest = max(record.number for record in self.main_rounds.values())
         found = [path for role in self._roles.values() for path in role.state.rglob(".*.partial")]
         for name in SERVERS:
-            keys = (self._roles[name].state / "round-keys").iterdir()
-            found += [path for path in keys if path.name != live]
+            slot = self._roles[name].state / "round-keys" / FILE
+            kept = SecretSlot(slot).read()
+            found += [slot.with_name(f"that of round {kept.number}")] if kept and kept.number != newest else []
         for name in ("aggregator", *self.devices):
             found += (self._roles[name].state / "reports").iterdir()
         rows = [Path(name, row.name) for name in self.devices for row in self._rows(name, device_tables.small_files)]

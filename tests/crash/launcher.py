@@ -82,12 +82,12 @@ class WatchedFiles:
 
     def __init__(self, points: Points, disk: SyncedDisk) -> None:
         self._points, self._disk = points, disk
-        self._open, self._fsync, self._replace, self._unlink = os.open, os.fsync, os.replace, os.unlink
-        self._pwrite = os.pwrite
+        self._open, self._replace, self._unlink = os.open, os.replace, os.unlink
+        self._fsync, self._fdatasync, self._pwrite = os.fsync, os.fdatasync, os.pwrite
 
     def install(self) -> None:
         """Put them in the places of the real ones."""
-        for wrapped in (self.open, self.pwrite, self.fsync, self.replace, self.unlink):
+        for wrapped in (self.open, self.pwrite, self.fsync, self.fdatasync, self.replace, self.unlink):
             setattr(os, wrapped.__name__, wrapped)
 
     def open(self, path: Any, flags: int, *arguments: Any, **options: Any) -> int:
@@ -117,6 +117,15 @@ class WatchedFiles:
         if self._disk.holds(path):
             self._disk.synced(path, number)
         self._reach("names synced" if is_folder else "synced", path)
+
+    def fdatasync(self, handle: int) -> None:
+        """As ``os.fdatasync``: of a file whose length stays as it is, that is no less."""
+        path = Path(f"/proc/self/fd/{handle}").readlink()
+        self._reach("written", path)
+        self._fdatasync(handle)
+        if self._disk.holds(path):
+            self._disk.synced(path, handle)
+        self._reach("synced", path)
 
     def replace(self, source: Any, target: Any, **options: Any) -> None:
         """As ``os.replace``."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import sqlite3
 from collections.abc import Callable
@@ -11,16 +12,20 @@ import pytest
 from sqlalchemy import text
 
 from fanlight.learning.atomic_file import write_atomically
+from fanlight.services.device.learned import Held
+from fanlight.services.device.store import Departure, DeviceStore
 from fanlight.storage import database as database_module
 from fanlight.storage.blobs import BlobFolder
 from fanlight.storage.database import Database
 from fanlight.storage.folders import make_private_folder
 from fanlight.storage.secret_files import destroy, read_secret, write_secret
+from fanlight.storage.secret_slot import Numbered, SecretSlot
 from tests.crash.disk import SyncedDisk, cut_power
 from tests.crash.launcher import WatchedFiles, watch_commits
 from tests.crash.points import Events, Points
 from tests.crash.role import PROCESSES
 
+SECRET = bytes(range(32))
 LARGE = bytes(range(256)) * 8_192
 
 
@@ -49,6 +54,35 @@ def secret(root: Path) -> None:
     write_secret(root / "key", b"second", replace=True)
     write_secret(root / "used", b"up")
     destroy(root / "used")
+
+
+def key_in_its_place(root: Path) -> None:
+    for name in ("slot", "used-slot"):
+        SecretSlot(root / name).write(1, bytes(32))
+        SecretSlot(root / name).write(2, SECRET)
+    SecretSlot(root / "used-slot").destroy()
+
+
+def held(content: bytes) -> Held:
+    return Held(sha256=hashlib.sha256(content).digest(), version=1, plan_bytes=b"plan")
+
+
+def models_that_came_along(root: Path) -> None:
+    """The second one is not safe yet."""
+    store = DeviceStore(root)
+    store.hold(held(b"first"), b"first")
+    store.depart(Departure())  # anything that is durable
+    store.hold(held(b"second"), b"second")
+    os._exit(0)
+
+
+def model_in_the_place_of_a_file(root: Path) -> None:
+    store = DeviceStore(root)
+    with store.unfinished_model(held(b"first").sha256) as begun:
+        begun.write(0, b"first")
+        store.hold(held(b"first"), begun)
+    store.hold(held(b"second"), b"second")
+    os._exit(0)
 
 
 def rows(root: Path) -> None:
@@ -142,6 +176,26 @@ def test_a_secret_is_there_and_a_destroyed_one_is_not(names_lost: bool, tmp_path
     root = after_power_cut(secret, tmp_path, names_lost=names_lost)
     assert read_secret(root / "key") == b"second"
     assert not (root / "used").exists()
+
+
+@BOTH
+def test_a_key_is_in_its_place_and_a_destroyed_one_is_nowhere(names_lost: bool, tmp_path: Path) -> None:
+    root = after_power_cut(key_in_its_place, tmp_path, names_lost=names_lost)
+    assert SecretSlot(root / "slot").read() == Numbered(2, SECRET)
+    assert set((root / "used-slot").read_bytes()) == {0}
+
+
+@BOTH
+@pytest.mark.parametrize(
+    ("hold", "left"), [(models_that_came_along, b"first"), (model_in_the_place_of_a_file, b"second")]
+)
+def test_a_device_has_a_whole_model(
+    hold: Callable[[Path], None], left: bytes, names_lost: bool, tmp_path: Path
+) -> None:
+    store = DeviceStore(after_power_cut(hold, tmp_path, names_lost=names_lost))
+    assert store.held == held(left)
+    assert store.global_file(held(left).sha256) == left
+    store.close()
 
 
 @BOTH

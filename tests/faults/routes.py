@@ -113,7 +113,7 @@ class MainRoutes:
                 release = ReleaseBody(len(body))
                 release.take(body)
                 reply = service.rounds.release(*release.parts())
-                service.rounds.destroy_spent_keys()
+                service.rounds.destroy_spent_key()
             case "/aggregator/outcome":
                 service.rounds.take_outcome(body)
                 service.news.tell(soon=True)

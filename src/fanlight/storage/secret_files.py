@@ -52,7 +52,7 @@ def read_secret(path: Path, *, limit: int = SECRET_LIMIT_BYTES) -> bytes:
     """
     try:
         with path.open("rb") as stream:
-            _refuse_public(path, os.fstat(stream.fileno()).st_mode)
+            refuse_public(path, os.fstat(stream.fileno()).st_mode)
             content = stream.read(limit + 1)
     except FileNotFoundError as error:
         raise NotFound(f"{path} does not exist.") from error
@@ -91,7 +91,12 @@ def _write_durably(path: Path, content: bytes) -> None:
         os.fsync(stream.fileno())
 
 
-def _refuse_public(path: Path, mode: int) -> None:
+def refuse_public(path: Path, mode: int) -> None:
+    """Refuse a secret's file of such a mode.
+
+    Raises:
+        StorageError: it is no plain file, or others can read or write it.
+    """
     if not stat.S_ISREG(mode):
         raise StorageError(f"{path} is no plain file.")
     if mode & _FOR_OTHERS:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -22,8 +22,9 @@ def world(tmp_path: Path) -> Iterator[World]:
         yield made
 
 
-def keys(world: World, role: str) -> set[str]:
-    return {path.name for path in (world.federation / role / "round-keys").iterdir()}
+def key_of(world: World, role: str) -> int | None:
+    kept = world.round_key(role)
+    return kept.number if kept is not None else None
 
 
 def test_the_aggregators_goes_though_main_does_not_hear_how_the_round_has_ended(
@@ -37,59 +38,62 @@ def test_the_aggregators_goes_though_main_does_not_hear_how_the_round_has_ended(
         raise Unreachable("Main is away.")
 
     monkeypatch.setattr(service.main, "outcome", away)
-    assert keys(world, "aggregator") == {"round-1.key"}
+    assert key_of(world, "aggregator") == 1
     with pytest.raises(Unreachable):
         service.release_round()
-    assert keys(world, "aggregator") == set()
+    assert key_of(world, "aggregator") is None
     assert list((world.federation / "aggregator" / "reports").iterdir()) == []
 
 
-def test_mains_goes_at_the_next_try_if_the_disk_refuses(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    rounds = world.main.service.rounds
-    destroy, refused = rounds._keys.destroy, list[int]()
+def refusing(monkeypatch: pytest.MonkeyPatch, world: World) -> list[int]:
+    """Main's disk takes no zeros; the rounds whose keys it was to overwrite."""
+    refused = list[int]()
 
     def refuse(number: int) -> None:
         refused.append(number)
         raise StorageError("The disk is read-only.")
 
-    monkeypatch.setattr(rounds._keys, "destroy", refuse)
+    monkeypatch.setattr(world.main.service.rounds._keys, "destroy", refuse)
+    return refused
+
+
+def test_mains_goes_at_the_next_look_if_the_disk_refuses(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    service = world.main.service
+    service.change_policy(paused=True)
+    refused = refusing(monkeypatch, world)
     world.aggregate()
     wait(lambda: refused, "main has tried to destroy the key")
     assert world.round(1, state="complete"), "the round has ended all the same"
-    assert "round-1.key" in keys(world, "main")
-    monkeypatch.setattr(rounds._keys, "destroy", destroy)
-    rounds.destroy_spent_keys()
-    assert "round-1.key" not in keys(world, "main")
+    assert key_of(world, "main") == 1
+    monkeypatch.undo()
+    service.news.tell()
+    wait(lambda: key_of(world, "main") is None, "the policy has looked again")
+    wait(lambda: not service.rounds.has_spent_key, "and it is done with")
 
 
-@pytest.mark.parametrize("role", ["main", "aggregator"])
+def test_the_next_rounds_takes_its_place(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    refusing(monkeypatch, world)
+    world.aggregate()
+    wait(lambda: key_of(world, "main") == key_of(world, "aggregator") == 2, "the next round is open")
+
+
 def test_two_who_come_to_it_at_once_do_not_get_in_each_others_way(
-    role: str, world: World, monkeypatch: pytest.MonkeyPatch
+    world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world.aggregator.service.stop(60)
-    numbers, at_once = range(100, 103), threading.Barrier(2, timeout=0.2)
-    if role == "main":
-        main = world.main.service.rounds
-        keys_, destroy = main._keys, main.destroy_spent_keys
-        main._spent += numbers
-        over: Sequence[object] = main._spent
-    else:
-        aggregator = world.aggregator.service.rounds
-        keys_, destroy = aggregator._keys, aggregator.destroy_ended
-        aggregator._over += [(number, []) for number in numbers]
-        over = aggregator._over
-    for number in numbers:
-        keys_.store(number, keys_.fresh())
-    real = keys_.destroy
+    rounds, at_once = world.aggregator.service.rounds, threading.Barrier(2, timeout=0.2)
+    rounds._over += [(number, []) for number in (100, 101, 102)]
+    rounds._keys.store(102, rounds._keys.fresh())
+    real = rounds._keys.destroy
 
     def slowly(number: int) -> None:
         with suppress(threading.BrokenBarrierError):
             at_once.wait()
         real(number)
 
-    monkeypatch.setattr(keys_, "destroy", slowly)
+    monkeypatch.setattr(rounds._keys, "destroy", slowly)
     with ThreadPoolExecutor(2) as both:
-        for done in [both.submit(destroy) for _ in range(2)]:
+        for done in [both.submit(rounds.destroy_ended) for _ in range(2)]:
             done.result(60)
-    assert not over
-    assert not keys(world, role) & {f"round-{number}.key" for number in numbers}
+    assert not rounds._over
+    assert key_of(world, "aggregator") is None

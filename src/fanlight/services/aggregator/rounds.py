@@ -81,10 +81,10 @@ class Rounds:
             return self._newest
 
     @contextmanager
-    def _changing(self) -> Iterator[Connection]:
-        """A transaction that changes rounds; what is in memory is read anew once it is durable."""
+    def _changing(self, *, durable: bool = True) -> Iterator[Connection]:
+        """A transaction that changes rounds; what is in memory is read anew once it is committed."""
         try:
-            with self._database.transaction() as tx:
+            with self._database.transaction(durable=durable) as tx:
                 yield tx
         finally:
             with self._newest_lock:
@@ -111,8 +111,11 @@ class Rounds:
         return step.reply
 
     def open(self, signed: SignedManifest) -> bytes:
-        """Main has signed too: reports may come for this manifest hash."""
-        with self._changing() as tx:
+        """Main has signed too: reports may come for this manifest hash.
+
+        After a power cut main says so again, unless a report has come meanwhile, which is durable with all before it.
+        """
+        with self._changing(durable=False) as tx:
             record = round_table.current(tx).record
             step = self._machine.open(record, signed)
             self._save(tx, step)

@@ -136,7 +136,8 @@ async def _conduct(service: MainService, conductor: Conductor, backoff: Backoff)
     while not service.news.policy.closed:
         version = service.news.policy.version
         try:
-            due_in_s = _spread(service) if conductor.stands() else await in_thread(_go_on, service, conductor)
+            stands = conductor.stands() and not service.rounds.has_spent_key
+            due_in_s = _spread(service) if stands else await in_thread(_go_on, service, conductor)
             service.policy_problem, pause_s = None, min(max(_SHORTEST_TICK_S, due_in_s), LONGEST_TICK_S)
             backoff.reset()
         except Exception as error:  # noqa: BLE001 - the loop must survive whatever happens in it
@@ -148,9 +149,15 @@ async def _conduct(service: MainService, conductor: Conductor, backoff: Backoff)
 
 
 def _go_on(service: MainService, conductor: Conductor) -> float:
-    """Do all there is to do now; in how many seconds the clock may make something due, infinite if never."""
-    while conductor.advance():
-        pass
+    """Do all there is to do now; in how many seconds the clock may make something due, infinite if never.
+
+    The key of a released round is destroyed right after it: the next round's mostly has taken its place by then.
+    """
+    try:
+        while conductor.advance():
+            pass
+    finally:
+        service.rounds.destroy_spent_key()
     return min(_spread(service), conductor.due_in_s())
 
 

@@ -178,7 +178,7 @@ class Conductor:
         if line is None or line.is_over:
             return self._change_model() or self._open_next()
         if line.at is State.RELEASED and _ends_by_itself(line, rules):
-            self._service.rounds.publish()
+            self._service.rounds.publish(durable=False)  # after a power cut the policy sees it again
             self._service.news.tell(soon=True)
             return True
         if not _waits(line):

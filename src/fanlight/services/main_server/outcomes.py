@@ -5,9 +5,10 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Final
 
-from fanlight.errors import NotFound
+from fanlight.errors import FanlightError, NotFound
 from fanlight.protocol.closing import InclusionProof, OutcomeForDevice
 from fanlight.protocol.main_round import Record
 from fanlight.protocol.main_server import MainServer
@@ -39,8 +40,8 @@ class Outcomes:
         """
         answer = self.told_again(mh, device)
         if answer is None:
-            with self._looking:  # all devices of the round may come at once
-                answer = self.told_again(mh, device) or self._look(mh, device)
+            self._look(mh)
+            answer = self.told_again(mh, device)
         if answer is None:
             raise NotFound("This round is not over yet.", slug="round-not-over")
         return answer
@@ -50,14 +51,20 @@ class Outcomes:
         record, proofs = self._over.get(mh, (None, {}))
         return self._machine.outcome_for(record, device, proofs) if record else None
 
-    def _look(self, mh: bytes, device: bytes) -> OutcomeForDevice | None:
+    def prepare(self, mh: bytes) -> None:
+        """Have ready what devices are told of a round that has just ended: all of them are about to ask."""
+        with suppress(FanlightError):  # whoever asks is told
+            self._look(mh)
+
+    def _look(self, mh: bytes) -> None:
         """Keep how a round ended, which does not change, and all devices' proofs: each of them asks for its own."""
-        with self._database.reading() as tx:
-            record = round_table.by_hash(tx, mh).record
-        if not record.outcome:
-            return None
-        proofs = self._machine.proofs(record)
-        self._over[mh] = record, proofs
-        while len(self._over) > _ROUNDS_WITH_PROOFS:
-            self._over.popitem(last=False)
-        return self._machine.outcome_for(record, device, proofs)
+        with self._looking:  # all devices of the round may come at once
+            if mh in self._over:
+                return
+            with self._database.reading() as tx:
+                record = round_table.by_hash(tx, mh).record
+            if not record.outcome:
+                return
+            self._over[mh] = record, self._machine.proofs(record)
+            while len(self._over) > _ROUNDS_WITH_PROOFS:
+                self._over.popitem(last=False)

@@ -207,17 +207,17 @@ def _round_routes(service: MainService, verifier: SignatureVerifier) -> list[Pla
         reply = await in_thread(service.rounds.release, signed, vector)
         # The devices hear of it when it is published, or when the aggregator's signature on the outcome arrives.
         service.news.tell()
-        answer = cbor(reply)
-        answer.background = BackgroundTask(in_thread, service.rounds.destroy_spent_keys)
-        return answer
+        return cbor(reply)
 
     async def outcome(request: Request) -> Response:
         body = await body_of(request, SMALL_BODY)
         try:
-            await in_thread(service.rounds.take_outcome, body)
+            mh = await in_thread(service.rounds.take_outcome, body)
         finally:  # a disk that fails afterwards does not undo what was kept
             service.news.tell(soon=True)
-        return cbor(signed_answers.orders(service))  # the next round waits for the aggregator already, mostly
+        answer = cbor(signed_answers.orders(service))  # the next round waits for the aggregator already, mostly
+        answer.background = BackgroundTask(in_thread, service.outcomes.prepare, mh)
+        return answer
 
     async def words(request: Request) -> Response:
         verifier.verify_request(request)

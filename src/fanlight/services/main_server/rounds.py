@@ -120,8 +120,7 @@ class Rounds:
         self.journal = RoundJournal(monotonic)
         self._opened: tuple[int, float] | None = None  # the round that was opened last in this process, and when
         self._computing = threading.Lock()
-        self._spent: list[int] = []  # numbers of rounds whose keys have done their work
-        self._destroying = threading.Lock()
+        self._spent: int | None = None  # the newest round whose key has done its work
 
     def countersign(self, data: bytes) -> Opened:
         """The aggregator has signed the manifest.
@@ -230,7 +229,7 @@ class Rounds:
     def release(self, data: bytes, vector: NDArray[np.uint32]) -> bytes:
         """The aggregator's release with Y, of all shards; returns our signed outcome. ``vector`` is unmasked in place.
 
-        The round's key is destroyed by ``destroy_spent_keys``.
+        The round's key has done its work then (``destroy_spent_key``).
         A repeated one may be of the round before the newest: the aggregator never heard our answer.
         """
         mh = read_releases(data)[0].mh
@@ -254,23 +253,29 @@ class Rounds:
                 device_models.forget_ready(tx, stored.model, sent_in=stored.mh)
             self._save(tx, step, **ended, asked=Order.NONE.value)
         # Only now: if the transaction had failed, the key would still be needed.
-        self._spent.append(stored.number)
+        self._spent = stored.number
         self._say(stored, step.record, devices=count, bytes=vector.nbytes, reason=reason, flaws=step.flaws)
         return step.reply
 
-    def destroy_spent_keys(self) -> None:
-        """Destroy the keys of rounds that were released: right after the aggregator has its answer, for it waits.
+    @property
+    def has_spent_key(self) -> bool:
+        """Is there something for ``destroy_spent_key`` to do?"""
+        return self._spent is not None
 
-        What the disk refuses is tried again after the next release, and at the next start.
+    def destroy_spent_key(self) -> None:
+        """Destroy the key of a round that was released: after the aggregator has its answer, for it waits.
+
+        If the disk refuses, it is tried again whenever the policy looks, and at the next start.
         """
-        with self._destroying:
-            for number in tuple(self._spent):
-                try:
-                    self._keys.destroy(number)
-                except StorageError as error:
-                    log.warning("a round's key could not be destroyed", round=number, problem=error.message)
-                else:
-                    self._spent.remove(number)
+        number = self._spent
+        if number is None:
+            return
+        try:
+            self._keys.destroy(number)
+        except StorageError as error:
+            log.warning("a round's key could not be destroyed", round=number, problem=error.message)
+        else:
+            self._spent = None if self._spent == number else self._spent
 
     def most_words(self) -> int:
         """Words in the longest sums that may be released now: of the newest round, or again of the one before."""
@@ -278,8 +283,8 @@ class Rounds:
             terms = [record.terms for record in round_table.newest(tx, 2)]
         return max((layout_words(each.layout) * (each.shards or 1) for each in terms), default=0)
 
-    def take_outcome(self, data: bytes) -> None:
-        """The aggregator's signature on our outcome, or its signed abandonment."""
+    def take_outcome(self, data: bytes) -> bytes:
+        """The aggregator's signature on our outcome, or its signed abandonment; the manifest hash of the round."""
         outcome = Outcome.decode(SignedOutcome.decode(data).payload)
         with self._database.transaction() as tx:
             stored = round_table.by_hash(tx, outcome.mh)
@@ -295,6 +300,7 @@ class Rounds:
             self._over(stored)
         if outcome.result == Result.ABANDONED:
             self._keys.destroy(stored.number)
+        return outcome.mh
 
     def words(self, number: int) -> Words:
         """What is held of the first opened round from ``number`` on, for an aggregator that may have forgotten it.
@@ -337,13 +343,16 @@ class Rounds:
         self.journal.moved(step.record.number, manifest.hash, stored.state if stored else "", step.record.state)
         return True
 
-    def publish(self) -> int:
+    def publish(self, *, durable: bool = True) -> int:
         """Publish the version that the released round made (a measuring round makes none); returns the round.
+
+        Args:
+            durable: else a power cut may undo it (see ``Database.transaction``): whoever would do it again then.
 
         Raises:
             NotPossibleNow: no round is released.
         """
-        with self._database.transaction() as tx:
+        with self._database.transaction(durable=durable) as tx:
             stored = round_table.latest(tx)
             if stored is None or stored.at is not State.RELEASED:
                 raise why_not_publish(stored)
