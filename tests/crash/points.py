@@ -32,9 +32,19 @@ class Events:
 
     def __init__(self, path: Path) -> None:
         self._handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        self._lock = threading.Lock()
 
     def say(self, kind: str, **more: Any) -> None:
-        """Append one line; a line is written in one piece."""
+        """Append one line."""
+        with self._lock:
+            self._write(kind, **more)
+
+    def end(self, kind: str, **more: Any) -> None:
+        """Append the last line: no other thread gets a word in any more."""
+        self._lock.acquire()
+        self._write(kind, **more)
+
+    def _write(self, kind: str, **more: Any) -> None:
         os.write(self._handle, json.dumps({"kind": kind, **more}).encode() + b"\n")
 
 
@@ -73,7 +83,7 @@ class Points:
             self._reached[label] += 1
             occurrence = self._reached[label]
             if self._deadly == Point(label, occurrence):
-                self._events.say("killed", label=label)
+                self._events.end("killed", label=label)
                 os.kill(os.getpid(), signal.SIGKILL)
                 time.sleep(3600)  # nothing may follow, should the signal need a moment
             if self._listing and occurrence <= MOST_TIMES:
