@@ -62,5 +62,12 @@ SCENARIOS: Final = (
     Scenario("shards", Shards, devices=4, again=_IN_SHARDS),
     Scenario("statistics", Statistics, again=_SUMS),
     Scenario("owners-at-work", OwnersAtWork, by_chance=("Index.put_files",)),  # if somebody looks while files are moved
-    Scenario("life-of-a-member", LifeOfAMember, devices=3, later=(*SERVERS, "device-1", "leaver")),
+    Scenario(
+        "life-of-a-member",
+        LifeOfAMember,
+        devices=3,
+        # has a newcomer the backbone before the next cycle begins? does the way back meet a round that is open already?
+        by_chance=("file backbones/", "Promotion.change_now"),
+        later=(*SERVERS, "device-1", "leaver"),
+    ),
 )
